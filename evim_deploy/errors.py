@@ -1,0 +1,62 @@
+"""The errors that a user can cause or meet, each with its exit code.
+
+Every command ends with one of these codes, whatever the format or engine:
+
+====  =====================================================================
+code  meaning
+====  =====================================================================
+0     done
+2     usage: an option or argument that does not exist or cannot be parsed
+3     bad input: a file, checkpoint, image or option that cannot be met
+4     something is not installed
+5     parity failed: the artifact does not equal its model
+6     this host cannot check what it was asked to check
+130   interrupted
+====  =====================================================================
+"""
+
+from __future__ import annotations
+
+
+class EvimError(Exception):
+    """A problem that is told to the user in one message, without a traceback.
+
+    Args:
+        cause: What is wrong, naming the thing it is wrong with.
+        remedy: What the user can do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(f"{cause}\n{remedy}")
+        self.cause = cause
+        self.remedy = remedy
+
+
+class BadInput(EvimError):
+    """A file, checkpoint, image or option that cannot be met."""
+
+    exit_code = 3
+
+
+class NotInstalled(EvimError):
+    """A package that the work needs is missing; the remedy is the pip command."""
+
+    exit_code = 4
+
+
+class ParityFailed(EvimError):
+    """The artifact's outputs differ from the reference's by more than the tolerance."""
+
+    exit_code = 5
+
+
+class NotRunHere(EvimError):
+    """This host has no engine that could run or check the artifact."""
+
+    exit_code = 6
+
+
+INTERRUPTED_EXIT_CODE = 130
+USAGE_EXIT_CODE = 2

@@ -1,0 +1,104 @@
+"""The four sizes of EfficientViM (paper, Table 2) and the names they go by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from evim_deploy.errors import BadInput
+
+MIN_RESOLUTION = 32
+"""Smallest image side, pixels: below it the stem leaves fewer than two tokens a side."""
+
+MAX_RESOLUTION = 4096
+"""Largest image side, pixels: the largest that the paper measures (Figure 5)."""
+
+IMAGENET_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One size of the network: three stages of blocks, their widths and their state counts.
+
+    Attributes:
+        name: Short name, ``m1`` to ``m4`` for the published sizes.
+        depths: Blocks in each stage.
+        channels: Channels D of each stage; the first must be a multiple of 8 (the stem's D/8).
+        states: Hidden states N of each stage.
+        resolution: Native input side in pixels.
+    """
+
+    name: str
+    depths: tuple[int, int, int]
+    channels: tuple[int, int, int]
+    states: tuple[int, int, int]
+    resolution: int
+
+
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant("m1", (2, 2, 2), (128, 192, 320), (49, 25, 9), 224),
+        Variant("m2", (2, 2, 2), (128, 256, 512), (49, 25, 9), 224),
+        Variant("m3", (2, 2, 2), (224, 320, 512), (49, 25, 9), 224),
+        Variant("m4", (3, 4, 2), (224, 320, 512), (64, 32, 16), 256),
+    )
+}
+
+PARAMETERS = {
+    "efficientvim_m1": 6_679_458,
+    "efficientvim_m1_dist": 7_643_462,
+    "efficientvim_m2": 13_903_842,
+    "efficientvim_m2_dist": 15_315_846,
+    "efficientvim_m3": 16_604_174,
+    "efficientvim_m3_dist": 18_176_178,
+    "efficientvim_m4": 19_606_505,
+    "efficientvim_m4_dist": 21_178_509,
+}
+"""Trainable parameters of each model with 1000 classes."""
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A variant, plain or distilled (with the second set of heads that distillation adds)."""
+
+    variant: Variant
+    distilled: bool = False
+
+    @property
+    def name(self) -> str:
+        """Canonical name, as timm spells it: ``efficientvim_m4`` or ``efficientvim_m4_dist``."""
+        return f"efficientvim_{self.short}"
+
+    @property
+    def short(self) -> str:
+        """Name on the command line: ``m4`` or ``m4_dist``."""
+        return f"{self.variant.name}_dist" if self.distilled else self.variant.name
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Every spelling that :func:`parse_model` takes, besides differences in case."""
+        suffix = "_dist" if self.distilled else ""
+        return (self.short, self.name, f"EfficientViM-{self.variant.name.upper()}{suffix}")
+
+
+MODELS = {
+    model.name: model
+    for distilled in (False, True)
+    for model in (ModelName(variant, distilled) for variant in VARIANTS.values())
+}
+
+
+def parse_model(text: str) -> ModelName:
+    """The model that a user names, in any of its aliases and any case.
+
+    Raises:
+        BadInput: No such model; the message lists those there are.
+    """
+    wanted = text.strip().lower().replace("-", "_")
+    for model in MODELS.values():
+        if wanted in (alias.lower().replace("-", "_") for alias in model.aliases):
+            return model
+    raise BadInput(
+        f"There is no model {text!r}.",
+        "Use one of " + ", ".join(model.short for model in MODELS.values()) + " (`evim-deploy models` says what each is).",
+    )
