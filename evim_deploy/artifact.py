@@ -1,0 +1,191 @@
+"""What an artifact is: what was asked for, what it takes and gives, and the manifest that says so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from evim_deploy.variants import ModelName
+
+SCHEMA_VERSION = 1
+"""Version of the manifest and of every ``--json`` document; it grows when a field changes its meaning."""
+
+METADATA_KEY = "evim_deploy.manifest"
+"""Where an artifact's own metadata holds its manifest, as JSON."""
+
+LABELS_KEY = "evim_deploy.labels"
+"""Where an artifact's own metadata holds its class labels, a JSON list."""
+
+UNTRAINED_NOTICE = "UNTRAINED weights: good for latency and parity, its predictions mean nothing"
+
+MANIFEST_SUFFIX = ".json"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one artifact is to be.
+
+    Attributes:
+        format: Name of a row in :data:`exporters.FORMATS`.
+        precision: Of weights and computation, ``fp32`` or ``fp16``.
+        height: Image height in pixels, None for dynamic.
+        width: Image width in pixels, None for dynamic.
+        batch: Images in one prediction, None for dynamic.
+        task: ``classify`` or ``features``.
+        output: ``logits``, ``probabilities`` or, for dense features, ``features``.
+        preprocess: Whether the input is RGB pixels 0-255 rather than a normalised tensor.
+        labels: A name for each class; empty where the output is no classification.
+    """
+
+    format: str
+    precision: str
+    height: int | None
+    width: int | None
+    batch: int | None
+    task: str
+    output: str
+    preprocess: bool
+    labels: tuple[str, ...]
+
+    @property
+    def resolution(self) -> list[int] | str:
+        """[H, W], or ``"dynamic"``."""
+        return "dynamic" if self.height is None or self.width is None else [self.height, self.width]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where an artifact's weights come from.
+
+    Attributes:
+        source: A path, ``hf:REPO/FILE``, ``timm:NAME`` or ``random:SEED``.
+        trained: False for seeded weights, which mean nothing.
+        sha256: Of the file, or for seeded weights of the values (hex).
+        note: Why these weights, for people; may be empty.
+    """
+
+    source: str
+    trained: bool
+    sha256: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output: a dynamic axis is named instead of numbered; ``range`` is [least, greatest] or None."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str
+    layout: str
+    range: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What an artifact takes and gives."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What an artifact's file is made of: operations by the format's own type names."""
+
+    operations: Counter[str]
+    transposes: int
+    batch_norms: int
+
+    @staticmethod
+    def of(operations: Counter[str]) -> Structure:
+        """Count transposes and BatchNorms by their names, as any of the formats spells them."""
+
+        def count(word: str) -> int:
+            return sum(number for op, number in operations.items() if op.replace("_", "").lower().startswith(word))
+
+        return Structure(operations, count("transpose"), count("batchnorm"))
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an artifact is from the PyTorch reference.
+
+    Attributes:
+        status: ``pass``, ``fail`` or ``not_run``.
+        engine: What ran the artifact; None if nothing did.
+        max_abs: Largest absolute difference, in units of the reference's largest magnitude.
+        tolerance: The largest ``max_abs`` that passes.
+        reason: Why it was not run, or over which inputs it was.
+    """
+
+    status: str
+    engine: str | None
+    max_abs: float | None
+    tolerance: float | None
+    reason: str
+
+    @staticmethod
+    def not_run(reason: str) -> Parity:
+        return Parity("not_run", None, None, None, reason)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that is known of an artifact before its file has a size and a hash."""
+
+    model: ModelName
+    target: Target
+    weights: Weights
+    contract: Contract
+    structure: Structure
+    parity: Parity
+    rewrites: tuple[Mapping[str, Any], ...]
+    tools: Mapping[str, str]
+
+    def document(self) -> dict[str, Any]:
+        """The manifest as plain JSON values."""
+        target = self.target
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "format": target.format,
+            "precision": target.precision,
+            "model": self.model.name,
+            "task": target.task,
+            "output": target.output,
+            "resolution": target.resolution,
+            "batch": "dynamic" if target.batch is None else target.batch,
+            "preprocess": target.preprocess,
+            "num_classes": len(target.labels),
+            "weights": asdict(self.weights),
+            "inputs": [asdict(spec) for spec in self.contract.inputs],
+            "outputs": [asdict(spec) for spec in self.contract.outputs],
+            "structure": {**asdict(self.structure), "operations": dict(sorted(self.structure.operations.items()))},
+            "parity": asdict(self.parity),
+            "rewrites": [dict(rewrite) for rewrite in self.rewrites],
+            "tools": dict(self.tools),
+        }
+
+
+def file_stem(model: ModelName, target: Target, weights: Weights) -> str:
+    """Name of an artifact without its suffix: what sets it apart, and whether its weights are untrained."""
+    batch = "dynamic" if target.batch is None else target.batch
+    parts = [
+        model.name,
+        *([] if weights.trained else ["UNTRAINED", weights.source.replace(":", "")]),
+        "dynamic" if target.height is None else f"{target.height}x{target.width}",
+        target.precision,
+        *([] if batch == 1 else [f"batch-{batch}"]),
+        target.output,
+        *([] if target.preprocess else ["normalised-input"]),
+    ]
+    return "_".join(parts)
+
+
+def describe(model: ModelName, target: Target, weights: Weights) -> str:
+    """One sentence on an artifact, for its metadata."""
+    outputs = {"features": "dense features at strides 16, 32 and 64"}.get(target.task, target.output)
+    notice = "" if weights.trained else f" {UNTRAINED_NOTICE} ({weights.source})."
+    return f"{model.name}, {target.precision}, {outputs}.{notice}"

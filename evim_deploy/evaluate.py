@@ -1,0 +1,80 @@
+"""What each operation of a graph means, in torch: the yardstick that the rewrites are tested with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from evim_deploy.graph import Graph, Node
+
+
+def evaluate(graph: Graph, image: Tensor) -> dict[str, Tensor]:
+    """The graph's outputs by name, computed in the dtype of the image (B, 3, H, W)."""
+    values = run(graph, image)
+    return {name: values[value] for name, value in graph.outputs.items()}
+
+
+def run(graph: Graph, image: Tensor) -> dict[str, Tensor]:
+    """Every value of the graph by name."""
+    values = {graph.input_name: image}
+    with torch.no_grad():
+        for node in graph.nodes:
+            weights = {name: torch.from_numpy(array).to(image.dtype) for name, array in node.weights.items()}
+            results = HANDLERS[node.op](node, weights, *(values[name] for name in node.inputs))
+            values.update(zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True))
+    return values
+
+
+Weights = Mapping[str, Tensor]
+
+
+def _conv(node: Node, w: Weights, x: Tensor) -> Tensor:
+    stride, padding, groups = (node.integer(name) for name in ("stride", "padding", "groups"))
+    return F.conv2d(x, w["kernel"], w.get("bias"), stride, padding, groups=groups)
+
+
+def _batch_norm(node: Node, w: Weights, x: Tensor) -> Tensor:
+    eps = float(node.attributes["eps"])  # type: ignore[arg-type]
+    return F.batch_norm(x, w["mean"], w["variance"], w["gain"], w["bias"], eps=eps)
+
+
+def _layer_norm(node: Node, w: Weights, x: Tensor) -> Tensor:
+    centred = x - x.mean(1, keepdim=True)
+    return centred * torch.rsqrt(centred.square().mean(1, keepdim=True) + node.attributes["eps"])
+
+
+def _per_channel(parameter: Tensor, x: Tensor) -> Tensor:
+    return parameter.view(-1, *(1,) * (x.ndim - 2))
+
+
+def _mean(node: Node, w: Weights, x: Tensor) -> Tensor:
+    return x.mean(tuple(range(2, x.ndim)), keepdim=bool(node.attributes["keep"]))
+
+
+HANDLERS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
+    "conv": _conv,
+    "project": lambda node, w, x: w["kernel"] @ x,
+    "linear": lambda node, w, x: F.linear(x, w["kernel"], w["bias"]),
+    "batch_norm": _batch_norm,
+    "layer_norm": _layer_norm,
+    "scale": lambda node, w, x: x * _per_channel(w["factor"], x),
+    "shift": lambda node, w, x: x + _per_channel(w["offset"], x),
+    "add": lambda node, w, x, y: x + y,
+    "multiply": lambda node, w, x, y: x * y,
+    "relu": lambda node, w, x: F.relu(x),
+    "sigmoid": lambda node, w, x: torch.sigmoid(x),
+    "silu": lambda node, w, x: F.silu(x),
+    "softmax_tokens": lambda node, w, x: torch.softmax(x, 2),
+    "softmax_channels": lambda node, w, x: torch.softmax(x, 1),
+    "split": lambda node, w, x: x.split(node.attributes["sections"], dim=1),
+    "flatten": lambda node, w, x: x.flatten(2),
+    "unflatten": lambda node, w, x, like: x.unflatten(2, like.shape[2:]),
+    "write": lambda node, w, u, weights: u @ weights.mT,
+    "read": lambda node, w, h, c: h @ c,
+    "sum_tokens": lambda node, w, x: x.sum(-1).unsqueeze(1),
+    "mean": _mean,
+    "concat": lambda node, w, *xs: torch.cat(xs, 1),
+}

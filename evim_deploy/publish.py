@@ -1,0 +1,90 @@
+"""Put finished files under their names in one step: written beside, checked, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from evim_deploy.errors import BadInput
+
+_STAGING_PREFIX = ".evim-deploy-"
+
+
+@contextmanager
+def staging(directory: Path) -> Iterator[Path]:
+    """A hidden folder beside the final names, on their file system; gone at the end whatever happens.
+
+    Raises:
+        BadInput: The output directory cannot be made or written, or the disk is full.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=directory))
+    except (FileExistsError, NotADirectoryError):
+        raise BadInput(f"{directory} is not a directory.", "Choose another --output-dir.") from None
+    except OSError as error:
+        raise _cannot_write(directory, error) from None
+    try:
+        yield folder
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
+            raise _cannot_write(directory, error) from None
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def refuse_overwrite(paths: list[Path], overwrite: bool) -> None:
+    """Stop before any work if a name is taken.
+
+    Raises:
+        BadInput: One of the paths exists, and overwriting was not asked for.
+    """
+    taken = [path for path in paths if path.exists()]
+    if taken and not overwrite:
+        raise BadInput(f"{taken[0]} exists already.", "Say --overwrite, or choose another --output-dir.")
+
+
+def publish(staged: list[Path], directory: Path) -> list[Path]:
+    """Rename finished files or folders into a directory, all or none, replacing what has their names."""
+    undo: list[tuple[Path, Path]] = []
+    finals = [directory / path.name for path in staged]
+    try:
+        for path, final in zip(staged, finals, strict=True):
+            if final.exists():
+                old = path.with_name(f"{path.name}.old")
+                final.rename(old)
+                undo.append((old, final))
+            path.rename(final)
+            undo.append((final, path))
+    except BaseException:  # an interrupt too: what stood there before is put back
+        for source, target in reversed(undo):
+            with suppress(OSError):
+                source.rename(target)
+        raise
+    return finals
+
+
+def size_bytes(path: Path) -> int:
+    """Bytes of a file, or of all files in a package."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def ensure_on_disk(path: Path) -> None:
+    """Have the operating system write a file, or a package's files, through to the disk."""
+    for file in [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]:
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+
+
+def _cannot_write(directory: Path, error: OSError) -> BadInput:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return BadInput(f"The disk of {directory} is full.", "Free some space, or choose another --output-dir.")
+    return BadInput(f"{directory} cannot be written: {error.strerror}.", "Choose another --output-dir.")

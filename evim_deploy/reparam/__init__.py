@@ -1,0 +1,37 @@
+"""The exact rewrites for inference, in the one order in which they are applied.
+
+Each holds identically in real arithmetic, on float64 weights. What a rewrite does not fit it leaves
+as it is and says why.
+"""
+
+from __future__ import annotations
+
+from evim_deploy.graph import Graph
+from evim_deploy.reparam.batch_norm import FOLD_BATCH_NORM
+from evim_deploy.reparam.depthwise_residual import FOLD_DEPTHWISE_RESIDUAL
+from evim_deploy.reparam.gate import FACTOR_GATE
+from evim_deploy.reparam.heads import FUSE_HEADS
+from evim_deploy.reparam.input_scale import FOLD_INPUT_SCALE
+from evim_deploy.reparam.layer_norm import FOLD_LAYER_NORM
+from evim_deploy.reparam.layer_scale import FOLD_LAYER_SCALE
+from evim_deploy.reparam.mixer_scale import FOLD_MIXER_SCALE
+from evim_deploy.reparam.rewrite import Outcome, Rewrite, run
+from evim_deploy.reparam.state_bias import DROP_STATE_BIAS
+
+REWRITES: tuple[Rewrite, ...] = (
+    FOLD_BATCH_NORM,  # first: the next two look for a convolution, not for one under a BatchNorm
+    FOLD_DEPTHWISE_RESIDUAL,  # before the layer scale, which would take the gate and leave the identity
+    FOLD_LAYER_SCALE,
+    DROP_STATE_BIAS,
+    FOLD_MIXER_SCALE,
+    FACTOR_GATE,
+    FUSE_HEADS,
+    FOLD_LAYER_NORM,
+    FOLD_INPUT_SCALE,
+)
+
+
+def reparameterise(graph: Graph) -> tuple[Graph, list[Outcome]]:
+    """The rewritten graph, and what each rewrite did; the graph given stays as it is."""
+    rewritten = graph.copy()
+    return rewritten, [run(rewrite, rewritten) for rewrite in REWRITES]

@@ -1,0 +1,99 @@
+"""The formats that a graph can be written in: one module a format, the same verbs in each.
+
+``build(graph, target, path) -> Contract``   write the artifact
+``structure(path) -> Structure``             count the operations of a written artifact
+``annotate(path, metadata, description)``    put the facts into the artifact's own metadata
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+from evim_deploy.artifact import Contract, Structure, Target
+from evim_deploy.errors import BadInput, NotInstalled
+from evim_deploy.graph import Graph
+
+
+class Exporter(Protocol):
+    """What every module of a format offers."""
+
+    def build(self, graph: Graph, target: Target, path: Path) -> Contract: ...
+
+    def structure(self, path: Path) -> Structure: ...
+
+    def annotate(self, path: Path, metadata: Mapping[str, str], description: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """One row of the table of formats.
+
+    Attributes:
+        name: Name on the command line.
+        aliases: Other names.
+        suffix: Of the artifact's file or package.
+        default_precision: What is written unless asked otherwise.
+        default_output: What a classifier gives unless asked otherwise.
+        dynamic: Whether batch, height and width may be left open.
+        extra: The extra that installs what this format needs.
+        requires: Packages that it needs, by the names they are imported under.
+        engine: What runs its artifacts, a row of :data:`runtimes.ENGINES`.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    suffix: str
+    default_precision: str
+    default_output: str
+    dynamic: bool
+    extra: str
+    requires: tuple[str, ...]
+    engine: str
+
+
+PRECISIONS = ("fp32", "fp16")
+
+FORMATS = {
+    row.name: row
+    for row in (
+        Format(
+            "coreml", ("ios", "mlpackage"), ".mlpackage", "fp16", "probabilities", False, "coreml", ("coremltools",), "coreml"
+        ),
+        Format("onnx", (), ".onnx", "fp32", "logits", True, "onnx", ("onnx",), "onnxruntime"),
+        Format("tflite", ("litert",), ".tflite", "fp32", "probabilities", False, "tflite", ("tensorflow",), "litert"),
+    )
+}
+
+_MODULES = {"coreml": "exporters.coreml", "onnx": "exporters.onnx_file", "tflite": "exporters.tflite"}
+
+
+def parse_format(text: str) -> Format:
+    """The format that a user names, by its name or an alias.
+
+    Raises:
+        BadInput: No such format; the message lists those there are.
+    """
+    for row in FORMATS.values():
+        if text.lower() in (row.name, *row.aliases):
+            return row
+    names = ", ".join(name for row in FORMATS.values() for name in (row.name, *row.aliases))
+    raise BadInput(f"There is no format {text!r}.", f"Use one of {names}.")
+
+
+def load(format_: Format) -> Exporter:
+    """The module of a format, importing what it needs.
+
+    Raises:
+        NotInstalled: A package is missing; the message has the pip command.
+    """
+    for package in format_.requires:
+        if importlib.util.find_spec(package) is None:
+            raise NotInstalled(
+                f"{format_.name} needs {package}, which is not installed.",
+                f'pip install "evim-deploy[{format_.extra}]"',
+            )
+    return cast(Exporter, importlib.import_module(_MODULES[format_.name]))

@@ -1,0 +1,206 @@
+"""Core ML: an ML Program for iOS 16, built in MIL operation by operation, channels-first.
+
+Maps and states are rank 4, (B, D, H, W) and (B, D, 1, N), which is what the Neural Engine lays out
+well; tokens are a rank-3 view for the two matrix products. The channel LayerNorm is one layer_norm
+over axis 1. A classifier takes an image and gives a label and a dictionary, so that Vision and
+Xcode's preview take it; every other output is a float16 array in an fp16 package.
+
+Operations: https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import coremltools as ct
+import numpy as np
+from coremltools.converters.mil import Builder as mb  # noqa: N813, the name in coremltools' own documentation
+from coremltools.converters.mil.mil import types
+from coremltools.proto import Model_pb2
+
+from evim_deploy import __version__
+from evim_deploy.artifact import Contract, Structure, Target, TensorSpec
+from evim_deploy.graph import Graph, Node
+
+TARGET_OS = ct.target.iOS16
+CLASS_LABEL = "classLabel"
+CLASS_PROBABILITIES = "classLabel_probs"
+
+_PRECISIONS = {"fp32": (ct.precision.FLOAT32, np.float32), "fp16": (ct.precision.FLOAT16, np.float16)}
+_SPEC_FILE = Path("Data/com.apple.CoreML/model.mlmodel")
+
+
+def build(graph: Graph, target: Target, path: Path) -> Contract:
+    """Write a graph as an .mlpackage.
+
+    One RGB image of pixels 0-255 is an image input; a batch of them, or a normalised tensor, is a
+    float32 array. One image's probabilities make a classifier; anything else gives arrays.
+
+    Raises:
+        ValueError: The target's batch, height or width is dynamic.
+    """
+    if target.batch is None or target.height is None or target.width is None:
+        raise ValueError("a Core ML package has fixed shapes")
+    shape = (target.batch, 3, target.height, target.width)
+    takes_image = target.preprocess and target.batch == 1
+    is_classifier = target.output == "probabilities" and target.batch == 1
+    precision, dtype = _PRECISIONS[target.precision]
+
+    program = _program(graph, shape)
+    classifier = None
+    if is_classifier:
+        classifier = ct.ClassifierConfig(list(target.labels), predicted_feature_name=CLASS_LABEL)
+    else:
+        # ct.convert does not pass its own `outputs` on to a program that is given in MIL
+        program.functions["main"].set_output_types([ct.TensorType(name=name, dtype=dtype) for name in graph.outputs])
+    image: Any = ct.TensorType(name=graph.input_name, shape=shape, dtype=np.float32)
+    if takes_image:
+        image = ct.ImageType(name=graph.input_name, shape=shape, color_layout=ct.colorlayout.RGB)
+    model = ct.convert(
+        program,
+        source="milinternal",
+        convert_to="mlprogram",
+        inputs=[image],
+        classifier_config=classifier,
+        minimum_deployment_target=TARGET_OS,
+        compute_precision=precision,
+        skip_model_load=True,
+    )
+    model.save(str(path))
+    return _contract(path, target, shape)
+
+
+def structure(path: Path) -> Structure:
+    """Operations of an .mlpackage by type, constants left out."""
+    function = _read_spec(path).mlProgram.functions["main"]
+    operations = function.block_specializations[function.opset].operations
+    return Structure.of(Counter(op.type for op in operations if op.type != "const"))
+
+
+def annotate(path: Path, metadata: Mapping[str, str], description: str) -> None:
+    """Put metadata and the description where Xcode shows them."""
+    spec = _read_spec(path)
+    spec.description.metadata.shortDescription = description
+    spec.description.metadata.author = f"evim-deploy {__version__}"
+    spec.description.metadata.userDefined.update(metadata)
+    (path / _SPEC_FILE).write_bytes(spec.SerializeToString())
+
+
+def _read_spec(path: Path) -> Any:
+    spec = Model_pb2.Model()
+    spec.ParseFromString((path / _SPEC_FILE).read_bytes())
+    return spec
+
+
+def _contract(path: Path, target: Target, shape: tuple[int, ...]) -> Contract:
+    description = _read_spec(path).description
+    pixels = (0.0, 255.0) if target.preprocess else None
+    (image,) = description.input
+    kind = "image" if image.type.WhichOneof("Type") == "imageType" else "float32"
+    inputs = (TensorSpec(image.name, shape, kind, "RGB" if kind == "image" else "NCHW", pixels),)
+    if description.predictedFeatureName:
+        return Contract(
+            inputs,
+            (
+                TensorSpec(CLASS_LABEL, (), "string", "scalar", None),
+                TensorSpec(CLASS_PROBABILITIES, (len(target.labels),), "dictionary", "label: probability", (0.0, 1.0)),
+            ),
+        )
+    unit = (0.0, 1.0) if target.output == "probabilities" else None
+    outputs = []
+    for feature in description.output:
+        array = feature.type.multiArrayType
+        dtype = array.ArrayDataType.Name(array.dataType).lower()
+        outputs.append(TensorSpec(feature.name, tuple(array.shape), dtype, "NCHW"[: len(array.shape)], unit))
+    return Contract(inputs, tuple(outputs))
+
+
+def _program(graph: Graph, shape: tuple[int, ...]) -> Any:
+    """The graph as a MIL program in float32; the conversion rounds it."""
+
+    @mb.program(input_specs=[mb.TensorSpec(shape=shape, dtype=types.fp32)], opset_version=TARGET_OS)
+    def program(image: Any) -> Any:
+        values = {graph.input_name: image}
+        renamed = {value: name for name, value in graph.outputs.items()}
+        for node in graph.nodes:
+            name = renamed.get(node.name, node.name)
+            results = _HANDLERS[node.op](node, name, *(values[value] for value in node.inputs))
+            values.update(zip(node.outputs, results if isinstance(results, list | tuple) else [results], strict=True))
+        return tuple(values[value] for value in graph.outputs.values())
+
+    return program
+
+
+def _float32(array: Any) -> Any:
+    return array.astype(np.float32)
+
+
+def _per_channel(parameter: Any, x: Any) -> Any:
+    return _float32(parameter).reshape(1, -1, *(1,) * (x.rank - 2))
+
+
+def _conv(node: Node, name: str, x: Any) -> Any:
+    padding = node.integer("padding")
+    return mb.conv(
+        x=x,
+        weight=_float32(node.weights["kernel"]),
+        **({"bias": _float32(node.weights["bias"])} if "bias" in node.weights else {}),
+        strides=[node.integer("stride")] * 2,
+        pad_type="custom" if padding else "valid",
+        **({"pad": [padding] * 4} if padding else {}),
+        groups=node.integer("groups"),
+        name=name,
+    )
+
+
+def _linear(node: Node, name: str, x: Any) -> Any:
+    return mb.linear(x=x, weight=_float32(node.weights["kernel"]), bias=_float32(node.weights["bias"]), name=name)
+
+
+def _split(node: Node, name: str, x: Any) -> Any:
+    return mb.split(x=x, split_sizes=list(node.attributes["sections"]), axis=1, name=name)  # type: ignore[arg-type]
+
+
+def _flatten(node: Node, name: str, x: Any) -> Any:
+    batch, channels, height, width = x.shape
+    return mb.reshape(x=x, shape=[batch, channels, height * width], name=name)  # (B, C, L)
+
+
+def _write(node: Node, name: str, u: Any, w: Any) -> Any:
+    return mb.expand_dims(x=mb.matmul(x=u, y=w, transpose_y=True), axes=[2], name=name)  # (B, D, 1, N)
+
+
+def _read(node: Node, name: str, h: Any, c: Any) -> Any:
+    return mb.matmul(x=mb.squeeze(x=h, axes=[2]), y=c, name=name)  # (B, D, N) (B, N, L) -> (B, D, L)
+
+
+def _sum_tokens(node: Node, name: str, x: Any) -> Any:
+    return mb.expand_dims(x=mb.reduce_sum(x=x, axes=[2], keep_dims=False), axes=[1, 2], name=name)  # (B, 1, 1, N)
+
+
+_HANDLERS: dict[str, Callable[..., Any]] = {
+    "conv": _conv,
+    "project": lambda node, name, x: mb.conv(x=x, weight=_float32(node.weights["kernel"])[..., None, None], name=name),
+    "linear": _linear,
+    "layer_norm": lambda node, name, x: mb.layer_norm(x=x, axes=[1], epsilon=node.attributes["eps"], name=name),
+    "scale": lambda node, name, x: mb.mul(x=x, y=_per_channel(node.weights["factor"], x), name=name),
+    "shift": lambda node, name, x: mb.add(x=x, y=_per_channel(node.weights["offset"], x), name=name),
+    "add": lambda node, name, x, y: mb.add(x=x, y=y, name=name),
+    "multiply": lambda node, name, x, y: mb.mul(x=x, y=y, name=name),
+    "relu": lambda node, name, x: mb.relu(x=x, name=name),
+    "sigmoid": lambda node, name, x: mb.sigmoid(x=x, name=name),
+    "silu": lambda node, name, x: mb.silu(x=x, name=name),
+    "softmax_tokens": lambda node, name, x: mb.softmax(x=x, axis=2, name=name),
+    "softmax_channels": lambda node, name, x: mb.softmax(x=x, axis=1, name=name),
+    "split": _split,
+    "flatten": _flatten,
+    "unflatten": lambda node, name, x, like: mb.reshape(x=x, shape=like.shape, name=name),  # (B, C, H, W)
+    "write": _write,
+    "read": _read,
+    "sum_tokens": _sum_tokens,
+    "mean": lambda node, name, x: mb.reduce_mean(x=x, axes=[2, 3], keep_dims=bool(node.attributes["keep"]), name=name),
+    "concat": lambda node, name, *xs: mb.concat(values=xs, axis=1, name=name),
+}
