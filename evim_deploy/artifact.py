@@ -169,8 +169,8 @@ class Facts:
         }
 
 
-def file_stem(model: ModelName, target: Target, weights: Weights) -> str:
-    """Name of an artifact without its suffix: what sets it apart, and whether its weights are untrained."""
+def file_stem(model: ModelName, target: Target, weights: Weights, usual_output: str) -> str:
+    """Name of an artifact without its suffix: what is unusual about it, and whether its weights are untrained."""
     batch = "dynamic" if target.batch is None else target.batch
     parts = [
         model.name,
@@ -178,7 +178,7 @@ def file_stem(model: ModelName, target: Target, weights: Weights) -> str:
         "dynamic" if target.height is None else f"{target.height}x{target.width}",
         target.precision,
         *([] if batch == 1 else [f"batch-{batch}"]),
-        target.output,
+        *([] if target.output == usual_output else [target.output]),
         *([] if target.preprocess else ["normalised-input"]),
     ]
     return "_".join(parts)

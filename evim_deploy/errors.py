@@ -6,6 +6,7 @@ Every command ends with one of these codes, whatever the format or engine:
 code  meaning
 ====  =====================================================================
 0     done
+1     a fault in evim-deploy itself; ``--verbose`` shows where
 2     usage: an option or argument that does not exist or cannot be parsed
 3     bad input: a file, checkpoint, image or option that cannot be met
 4     something is not installed
@@ -34,6 +35,12 @@ class EvimError(Exception):
         self.remedy = remedy
 
 
+class UsageProblem(EvimError):
+    """An option or argument that does not exist or cannot be parsed."""
+
+    exit_code = 2
+
+
 class BadInput(EvimError):
     """A file, checkpoint, image or option that cannot be met."""
 
@@ -59,4 +66,3 @@ class NotRunHere(EvimError):
 
 
 INTERRUPTED_EXIT_CODE = 130
-USAGE_EXIT_CODE = 2

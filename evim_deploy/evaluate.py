@@ -37,13 +37,12 @@ def _conv(node: Node, w: Weights, x: Tensor) -> Tensor:
 
 
 def _batch_norm(node: Node, w: Weights, x: Tensor) -> Tensor:
-    eps = float(node.attributes["eps"])  # type: ignore[arg-type]
-    return F.batch_norm(x, w["mean"], w["variance"], w["gain"], w["bias"], eps=eps)
+    return F.batch_norm(x, w["mean"], w["variance"], w["gain"], w["bias"], eps=node.eps())
 
 
 def _layer_norm(node: Node, w: Weights, x: Tensor) -> Tensor:
     centred = x - x.mean(1, keepdim=True)
-    return centred * torch.rsqrt(centred.square().mean(1, keepdim=True) + node.attributes["eps"])
+    return centred * torch.rsqrt(centred.square().mean(1, keepdim=True) + node.eps())
 
 
 def _per_channel(parameter: Tensor, x: Tensor) -> Tensor:
@@ -69,7 +68,7 @@ HANDLERS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "silu": lambda node, w, x: F.silu(x),
     "softmax_tokens": lambda node, w, x: torch.softmax(x, 2),
     "softmax_channels": lambda node, w, x: torch.softmax(x, 1),
-    "split": lambda node, w, x: x.split(node.attributes["sections"], dim=1),
+    "split": lambda node, w, x: x.split(node.sections(), dim=1),
     "flatten": lambda node, w, x: x.flatten(2),
     "unflatten": lambda node, w, x, like: x.unflatten(2, like.shape[2:]),
     "write": lambda node, w, u, weights: u @ weights.mT,

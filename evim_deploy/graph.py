@@ -41,6 +41,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -49,8 +50,30 @@ Array = npt.NDArray[np.float64]
 Attribute = int | float | bool | tuple[int, ...]
 
 OPERATIONS = frozenset(
-    "conv project linear batch_norm layer_norm scale shift add multiply relu sigmoid silu softmax_tokens "
-    "softmax_channels split flatten unflatten write read sum_tokens mean concat".split()
+    [
+        "conv",
+        "project",
+        "linear",
+        "batch_norm",
+        "layer_norm",
+        "scale",
+        "shift",
+        "add",
+        "multiply",
+        "relu",
+        "sigmoid",
+        "silu",
+        "softmax_tokens",
+        "softmax_channels",
+        "split",
+        "flatten",
+        "unflatten",
+        "write",
+        "read",
+        "sum_tokens",
+        "mean",
+        "concat",
+    ]
 )
 
 
@@ -70,7 +93,15 @@ class Node:
 
     def integer(self, attribute: str) -> int:
         """An attribute that is one integer (stride, padding, groups)."""
-        return int(self.attributes[attribute])  # type: ignore[arg-type]
+        return cast(int, self.attributes[attribute])
+
+    def sections(self) -> tuple[int, ...]:
+        """Channels of each output of a split."""
+        return cast("tuple[int, ...]", self.attributes["sections"])
+
+    def eps(self) -> float:
+        """What a norm adds to the variance."""
+        return cast(float, self.attributes["eps"])
 
     def with_weights(self, **weights: Array) -> Node:
         """The same operation with some weights replaced or added."""

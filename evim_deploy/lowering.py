@@ -7,6 +7,7 @@ names; :mod:`evim_deploy.reparam` then rewrites it. Input: RGB pixels 0-255, or 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 import numpy as np
@@ -15,14 +16,15 @@ from torch import Tensor, nn
 from evim_deploy import preprocessing
 from evim_deploy.graph import Array, Graph
 from evim_deploy.model import (
+    HSMSSD,
     LAYER_NORM_EPS,
     Block,
     ChannelNorm,
     ConvNorm,
     Downsample,
     EfficientViM,
-    HSMSSD,
     SqueezeExcite,
+    Stage,
 )
 
 INPUT_NAME = "image"
@@ -42,13 +44,13 @@ def lower(model: EfficientViM, task: str, output: str, preprocess: bool) -> Grap
     x = _normalise(graph, INPUT_NAME) if preprocess else INPUT_NAME
     x = _stem(graph, x, model)
     maps, states = [], []
-    for s, stage in enumerate(model.stages):
+    for s, stage in enumerate(cast("Iterable[Stage]", model.stages)):
         for b, block in enumerate(stage.blocks):
-            x, h = _block(graph, x, cast(Block, block), f"stages.{s}.blocks.{b}")
+            x, h = _block(graph, x, cast("Block", block), f"stages.{s}.blocks.{b}")
         maps.append(x)
         states.append(h)
         if stage.downsample is not None:
-            x = _downsample(graph, x, cast(Downsample, stage.downsample), f"stages.{s}.downsample")
+            x = _downsample(graph, x, stage.downsample, f"stages.{s}.downsample")
     if task == "features":
         graph.outputs = dict(zip(FEATURE_OUTPUTS, maps, strict=True))
     else:
@@ -61,7 +63,7 @@ def lower(model: EfficientViM, task: str, output: str, preprocess: bool) -> Grap
 
 
 def _normalise(graph: Graph, x: str) -> str:
-    mean, std = (np.array(values) for values in (preprocessing.MEAN, preprocessing.STD))
+    mean, std = (np.array(values, dtype=np.float64) for values in (preprocessing.MEAN, preprocessing.STD))
     x = graph.add("shift", [x], "preprocess.mean", {"offset": -255 * mean})
     return graph.add("scale", [x], "preprocess.std", {"factor": 1 / (255 * std)})
 
@@ -69,7 +71,7 @@ def _normalise(graph: Graph, x: str) -> str:
 def _stem(graph: Graph, x: str, model: EfficientViM) -> str:
     convs = model.patch_embed.conv
     for i, conv in enumerate(convs):
-        x = _conv_norm(graph, x, cast(ConvNorm, conv), f"patch_embed.conv.{i}")
+        x = _conv_norm(graph, x, cast("ConvNorm", conv), f"patch_embed.conv.{i}")
         if i + 1 < len(convs):
             x = graph.add("relu", [x], f"patch_embed.conv.{i}.relu")
     return x
@@ -119,10 +121,10 @@ def _mixer(graph: Graph, u: str, mixer: HSMSSD, path: str) -> tuple[str, str]:
 def _downsample(graph: Graph, x: str, down: Downsample, path: str) -> str:
     expand, shrink, squeeze, project = down.conv
     x = graph.add("add", [x, _conv_norm(graph, x, down.dwconv1, f"{path}.dwconv1")], f"{path}.residual1")
-    x = graph.add("relu", [_conv_norm(graph, x, cast(ConvNorm, expand), f"{path}.conv.0")], f"{path}.conv.0.relu")
-    x = graph.add("relu", [_conv_norm(graph, x, cast(ConvNorm, shrink), f"{path}.conv.1")], f"{path}.conv.1.relu")
-    x = _squeeze_excite(graph, x, cast(SqueezeExcite, squeeze), f"{path}.conv.2")
-    x = _conv_norm(graph, x, cast(ConvNorm, project), f"{path}.conv.3")
+    x = graph.add("relu", [_conv_norm(graph, x, cast("ConvNorm", expand), f"{path}.conv.0")], f"{path}.conv.0.relu")
+    x = graph.add("relu", [_conv_norm(graph, x, cast("ConvNorm", shrink), f"{path}.conv.1")], f"{path}.conv.1.relu")
+    x = _squeeze_excite(graph, x, cast("SqueezeExcite", squeeze), f"{path}.conv.2")
+    x = _conv_norm(graph, x, cast("ConvNorm", project), f"{path}.conv.3")
     return graph.add("add", [x, _conv_norm(graph, x, down.dwconv2, f"{path}.dwconv2")], f"{path}.residual2")
 
 
@@ -136,7 +138,9 @@ def _squeeze_excite(graph: Graph, x: str, squeeze: SqueezeExcite, path: str) -> 
 
 def _fusion(graph: Graph, features: list[str], model: EfficientViM) -> str:
     pooled = [
-        graph.add("mean", [_channel_norm(graph, x, cast(ChannelNorm, norm), f"norm.{i}")], f"norm.{i}.mean", keep=False)
+        graph.add(
+            "mean", [_channel_norm(graph, x, cast("ChannelNorm", norm), f"norm.{i}")], f"norm.{i}.mean", keep=False
+        )
         for i, (x, norm) in enumerate(zip(features, model.norm, strict=True))
     ]
     logits = _weighted_heads(graph, pooled, model.heads, model.weights, "heads")
@@ -152,13 +156,13 @@ def _weighted_heads(graph: Graph, pooled: list[str], heads: nn.ModuleList, weigh
     shares = exponentials / exponentials.sum()  # (4,)
     total: str | None = None
     for i, (x, head) in enumerate(zip(pooled, heads, strict=True)):
-        linear = cast(nn.Linear, head)
+        linear = cast("nn.Linear", head)
         logits = graph.add(
             "linear", [x], f"{path}.{i}", {"kernel": _array(linear.weight), "bias": _array(_present(linear.bias))}
         )
         logits = graph.add("scale", [logits], f"{path}.{i}.share", {"factor": shares[i : i + 1]})
         total = logits if total is None else graph.add("add", [total, logits], f"{path}.{i}.sum")
-    return cast(str, total)
+    return cast("str", total)
 
 
 def _channel_norm(graph: Graph, x: str, norm: ChannelNorm, path: str) -> str:

@@ -8,6 +8,10 @@ Notation: B images, D channels, N states, L = H * W tokens.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -200,9 +204,7 @@ class Stem(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         widths = (3, channels // 8, channels // 4, channels // 2, channels)
-        self.conv = nn.ModuleList(
-            ConvNorm(before, after, kernel=3, stride=2) for before, after in zip(widths, widths[1:], strict=False)
-        )
+        self.conv = nn.ModuleList(ConvNorm(before, after, kernel=3, stride=2) for before, after in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         *first, last = self.conv
@@ -249,7 +251,7 @@ class EfficientViM(nn.Module):
         """The three maps before down-sampling, (B, D_s, H_s, W_s), and hidden states (B, D_s, N_s)."""
         maps, states = [], []
         x = self.patch_embed(images)
-        for stage in self.stages:
+        for stage in cast("Iterable[Stage]", self.stages):
             x, h = stage(x)
             maps.append(x)
             states.append(h)

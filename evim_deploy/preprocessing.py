@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -63,3 +63,12 @@ def resize_and_crop(image: Image.Image, height: int, width: int) -> Pixels:
     resized = image.resize((resized_width, resized_height), Image.Resampling.BICUBIC)
     left, top = round((resized_width - width) / 2), round((resized_height - height) / 2)
     return np.asarray(resized.crop((left, top, left + width, top + height)), dtype=np.uint8)
+
+
+Floats = TypeVar("Floats", np.float32, np.float64)
+
+
+def normalise(pixels: npt.NDArray[Floats]) -> npt.NDArray[Floats]:
+    """What the network itself takes, (x / 255 - mean) / std, from RGB pixels 0-255 (B, 3, H, W), in their dtype."""
+    mean, std = (np.array(values, dtype=pixels.dtype).reshape(1, 3, 1, 1) for values in (MEAN, STD))
+    return (pixels / 255 - mean) / std

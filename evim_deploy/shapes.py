@@ -49,7 +49,7 @@ def _flatten(node: Node, inputs: list[Shape]) -> list[Shape]:
 
 def _split(node: Node, inputs: list[Shape]) -> list[Shape]:
     batch, _, *rest = inputs[0]
-    return [(batch, section, *rest) for section in cast(tuple[int, ...], node.attributes["sections"])]
+    return [(batch, section, *rest) for section in cast("tuple[int, ...]", node.attributes["sections"])]
 
 
 def _mean(node: Node, inputs: list[Shape]) -> list[Shape]:
@@ -67,5 +67,5 @@ _RULES: dict[str, Callable[[Node, list[Shape]], list[Shape]]] = {
     "read": lambda node, inputs: [(*inputs[0][:2], inputs[1][2])],
     "sum_tokens": lambda node, inputs: [(inputs[0][0], 1, inputs[0][1])],
     "mean": _mean,
-    "concat": lambda node, inputs: [(inputs[0][0], sum(cast(int, shape[1]) for shape in inputs))],
+    "concat": lambda node, inputs: [(inputs[0][0], sum(cast("int", shape[1]) for shape in inputs))],
 }

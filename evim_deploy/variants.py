@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evim_deploy.errors import BadInput
+from evim_deploy.errors import UsageProblem
 
 MIN_RESOLUTION = 32
 """Smallest image side, pixels: below it the stem leaves fewer than two tokens a side."""
@@ -92,13 +92,15 @@ def parse_model(text: str) -> ModelName:
     """The model that a user names, in any of its aliases and any case.
 
     Raises:
-        BadInput: No such model; the message lists those there are.
+        UsageProblem: No such model; the message lists those there are.
     """
     wanted = text.strip().lower().replace("-", "_")
     for model in MODELS.values():
         if wanted in (alias.lower().replace("-", "_") for alias in model.aliases):
             return model
-    raise BadInput(
+    raise UsageProblem(
         f"There is no model {text!r}.",
-        "Use one of " + ", ".join(model.short for model in MODELS.values()) + " (`evim-deploy models` says what each is).",
+        "Use one of "
+        + ", ".join(model.short for model in MODELS.values())
+        + " (`evim-deploy models` says what each is).",
     )

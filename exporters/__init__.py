@@ -8,13 +8,14 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
 from evim_deploy.artifact import Contract, Structure, Target
-from evim_deploy.errors import BadInput, NotInstalled
+from evim_deploy.errors import NotInstalled, UsageProblem
 from evim_deploy.graph import Graph
 
 
@@ -61,7 +62,15 @@ FORMATS = {
     row.name: row
     for row in (
         Format(
-            "coreml", ("ios", "mlpackage"), ".mlpackage", "fp16", "probabilities", False, "coreml", ("coremltools",), "coreml"
+            "coreml",
+            ("ios", "mlpackage"),
+            ".mlpackage",
+            "fp16",
+            "probabilities",
+            False,
+            "coreml",
+            ("coremltools",),
+            "coreml",
         ),
         Format("onnx", (), ".onnx", "fp32", "logits", True, "onnx", ("onnx",), "onnxruntime"),
         Format("tflite", ("litert",), ".tflite", "fp32", "probabilities", False, "tflite", ("tensorflow",), "litert"),
@@ -75,13 +84,13 @@ def parse_format(text: str) -> Format:
     """The format that a user names, by its name or an alias.
 
     Raises:
-        BadInput: No such format; the message lists those there are.
+        UsageProblem: No such format; the message lists those there are.
     """
     for row in FORMATS.values():
         if text.lower() in (row.name, *row.aliases):
             return row
     names = ", ".join(name for row in FORMATS.values() for name in (row.name, *row.aliases))
-    raise BadInput(f"There is no format {text!r}.", f"Use one of {names}.")
+    raise UsageProblem(f"There is no format {text!r}.", f"Use one of {names}.")
 
 
 def load(format_: Format) -> Exporter:
@@ -96,4 +105,4 @@ def load(format_: Format) -> Exporter:
                 f"{format_.name} needs {package}, which is not installed.",
                 f'pip install "evim-deploy[{format_.extra}]"',
             )
-    return cast(Exporter, importlib.import_module(_MODULES[format_.name]))
+    return cast("Exporter", importlib.import_module(_MODULES[format_.name]))

@@ -121,8 +121,7 @@ def _contract(path: Path, target: Target, shape: tuple[int, ...]) -> Contract:
 def _program(graph: Graph, shape: tuple[int, ...]) -> Any:
     """The graph as a MIL program in float32; the conversion rounds it."""
 
-    @mb.program(input_specs=[mb.TensorSpec(shape=shape, dtype=types.fp32)], opset_version=TARGET_OS)
-    def program(image: Any) -> Any:
+    def compute(image: Any) -> Any:
         values = {graph.input_name: image}
         renamed = {value: name for name, value in graph.outputs.items()}
         for node in graph.nodes:
@@ -131,7 +130,8 @@ def _program(graph: Graph, shape: tuple[int, ...]) -> Any:
             values.update(zip(node.outputs, results if isinstance(results, list | tuple) else [results], strict=True))
         return tuple(values[value] for value in graph.outputs.values())
 
-    return program
+    spec = mb.TensorSpec(shape=shape, dtype=types.fp32)
+    return mb.program(input_specs=[spec], opset_version=TARGET_OS)(compute)
 
 
 def _float32(array: Any) -> Any:
@@ -161,7 +161,7 @@ def _linear(node: Node, name: str, x: Any) -> Any:
 
 
 def _split(node: Node, name: str, x: Any) -> Any:
-    return mb.split(x=x, split_sizes=list(node.attributes["sections"]), axis=1, name=name)  # type: ignore[arg-type]
+    return mb.split(x=x, split_sizes=list(node.sections()), axis=1, name=name)
 
 
 def _flatten(node: Node, name: str, x: Any) -> Any:
@@ -185,7 +185,7 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "conv": _conv,
     "project": lambda node, name, x: mb.conv(x=x, weight=_float32(node.weights["kernel"])[..., None, None], name=name),
     "linear": _linear,
-    "layer_norm": lambda node, name, x: mb.layer_norm(x=x, axes=[1], epsilon=node.attributes["eps"], name=name),
+    "layer_norm": lambda node, name, x: mb.layer_norm(x=x, axes=[1], epsilon=node.eps(), name=name),
     "scale": lambda node, name, x: mb.mul(x=x, y=_per_channel(node.weights["factor"], x), name=name),
     "shift": lambda node, name, x: mb.add(x=x, y=_per_channel(node.weights["offset"], x), name=name),
     "add": lambda node, name, x, y: mb.add(x=x, y=y, name=name),

@@ -166,7 +166,7 @@ def _layer_norm(e: _Emitter, node: Node, inputs: list[str], output: str) -> None
     centred = e.emit("Sub", [x, mean], f"{output}/centred")
     square = e.emit("Mul", [centred, centred], f"{output}/square")
     variance = e.emit("ReduceMean", [square, channels], f"{output}/variance")
-    eps = e.constant(f"{output}/eps", np.float32(node.attributes["eps"]))
+    eps = e.constant(f"{output}/eps", np.float32(node.eps()))
     deviation = e.emit("Sqrt", [e.emit("Add", [variance, eps], f"{output}/variance.eps")], f"{output}/deviation")
     if e.half:
         normalised = e.emit("Div", [centred, deviation], f"{output}/normalised")
@@ -176,7 +176,7 @@ def _layer_norm(e: _Emitter, node: Node, inputs: list[str], output: str) -> None
 
 
 def _split(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
-    sections = e.integers(*node.attributes["sections"])  # type: ignore[misc]
+    sections = e.integers(*node.sections())
     e.nodes.append(helper.make_node("Split", [*inputs, sections], list(node.outputs), name=output, axis=1))
 
 

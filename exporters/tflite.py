@@ -140,7 +140,7 @@ def _conv(node: Node, w: Weights, x: Any) -> Any:
 def _layer_norm(node: Node, w: Weights, x: Any) -> Any:
     centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
     variance = tf.reduce_mean(centred * centred, axis=-1, keepdims=True)
-    return centred * tf.math.rsqrt(variance + node.attributes["eps"])
+    return centred * tf.math.rsqrt(variance + node.eps())
 
 
 def _softmax_tokens(node: Node, w: Weights, x: Any) -> Any:
@@ -172,7 +172,7 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "silu": lambda node, w, x: x * tf.sigmoid(x),
     "softmax_tokens": _softmax_tokens,
     "softmax_channels": lambda node, w, x: tf.nn.softmax(x, axis=-1),
-    "split": lambda node, w, x: tf.split(x, list(node.attributes["sections"]), axis=-1),
+    "split": lambda node, w, x: tf.split(x, list(node.sections()), axis=-1),
     "flatten": _flatten,
     "unflatten": lambda node, w, x, like: tf.reshape(x, like.shape),
     "write": lambda node, w, u, v: tf.matmul(v, u, transpose_a=True),  # (B, 1, L, N)^T (B, 1, L, D) -> (B, 1, N, D)

@@ -11,8 +11,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 
 from evim_deploy.graph import Graph, Node
@@ -26,7 +24,7 @@ def _apply(graph: Graph, norm: Node) -> bool:
     if graph.only_user(conv.name) is None:
         raise Refused(f"{conv.name} is used elsewhere without the BatchNorm")
     w = norm.weights
-    factor = w["gain"] / np.sqrt(w["variance"] + cast(float, norm.attributes["eps"]))
+    factor = w["gain"] / np.sqrt(w["variance"] + norm.eps())
     bias = conv.weights.get("bias", 0.0)
     folded = conv.with_weights(
         kernel=conv.weights["kernel"] * factor[:, None, None, None], bias=factor * (bias - w["mean"]) + w["bias"]

@@ -1,0 +1,115 @@
+"""What the commands print, and where: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass
+class Settings:
+    """How a command speaks; the options of the same names set it."""
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    third_party: list[str] = field(default_factory=list)
+
+
+SETTINGS = Settings()
+"""Of the one command that this process runs; read by the last-resort handler too."""
+
+
+class Reporter:
+    """Tells how work goes on: a spinner on a terminal, plain lines elsewhere.
+
+    It keeps a stderr of its own, so that :func:`muted` can silence libraries around it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        from rich.console import Console
+
+        self._settings = settings
+        self._stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
+        self._console = Console(file=self._stderr, highlight=False)
+        self._status = self._console.status("") if self._console.is_terminal and not settings.quiet else None
+
+    def step(self, text: str) -> None:
+        """A piece of work begins."""
+        if self._status is not None:
+            self._status.update(text)
+            self._status.start()
+        elif not self._settings.quiet:
+            self._console.print(text, style="dim", soft_wrap=True, markup=False)
+
+    def detail(self, text: str) -> None:
+        """Shown with ``--verbose`` alone."""
+        if self._settings.verbose:
+            self._console.print(f"  {text}", style="dim", soft_wrap=True, markup=False)
+
+    def warn(self, text: str) -> None:
+        """Shown always, ``--quiet`` or not."""
+        self._console.print(f"WARNING: {text}", style="bold yellow", soft_wrap=True, markup=False)
+
+    def close(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+        self._stderr.close()
+
+
+@contextmanager
+def reporting(settings: Settings) -> Iterator[Reporter]:
+    """A reporter, with libraries that write to stdout and stderr on their own silenced meanwhile."""
+    reporter = Reporter(settings)
+    try:
+        with muted(settings):
+            yield reporter
+    finally:
+        reporter.close()
+
+
+@contextmanager
+def muted(settings: Settings) -> Iterator[None]:
+    """Keep what libraries print, from C too, out of the terminal; a fault's report can still show it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [(descriptor, os.dup(descriptor)) for descriptor in (1, 2)]
+    with tempfile.TemporaryFile("w+", errors="replace") as log:
+        try:
+            for descriptor, _ in saved:
+                os.dup2(log.fileno(), descriptor)
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for descriptor, copy in saved:
+                os.dup2(copy, descriptor)
+                os.close(copy)
+            settings.third_party.append(_text(log))
+
+
+def _text(log: IO[str]) -> str:
+    log.seek(0)
+    return log.read()
+
+
+def out() -> Console:
+    """Where results for people go."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def print_json(document: object) -> None:
+    """One JSON document on stdout."""
+    import json
+
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -1,0 +1,147 @@
+"""``evim-deploy export``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evim_deploy.artifact import SCHEMA_VERSION, UNTRAINED_NOTICE
+from evim_deploy.cli import options
+from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
+
+
+class Precision(StrEnum):
+    fp32 = "fp32"
+    fp16 = "fp16"
+
+
+class Task(StrEnum):
+    classify = "classify"
+    features = "features"
+
+
+class Output(StrEnum):
+    logits = "logits"
+    probabilities = "probabilities"
+
+
+def export(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="m1, m2, m3, m4; with _dist the distilled one.")],
+    format_: Annotated[
+        list[str],
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="onnx|coreml|tflite",
+            help="Repeatable. Also ios, mlpackage, litert.",
+            show_default=True,
+        ),
+    ] = ["coreml"],  # noqa: B006, typer copies it
+    precision: Annotated[
+        list[Precision] | None,
+        typer.Option("--precision", "-p", help="Repeatable.", show_default="fp16 for coreml, fp32 for the others"),
+    ] = None,
+    resolution: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--resolution",
+            "-r",
+            metavar="INT|HxW|dynamic",
+            help="Repeatable; dynamic is ONNX's.",
+            show_default="native",
+        ),
+    ] = None,
+    batch: Annotated[str, typer.Option("--batch", "-b", metavar="INT|dynamic", help="Images in one prediction.")] = "1",
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights", "-w", metavar="PATH|hf:REPO[/FILE]|timm:NAME|random[:SEED]", show_default="the published ones"
+        ),
+    ] = None,
+    num_classes: Annotated[int | None, typer.Option(help="Of the classifier.", show_default="the weights'")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Class names, one a line.", show_default="ImageNet's")] = None,
+    task: Annotated[Task, typer.Option(help="Classes, or dense features at strides 16, 32 and 64.")] = Task.classify,
+    output: Annotated[
+        Output | None,
+        typer.Option(help="Of a classifier.", show_default="logits for onnx, else probabilities"),
+    ] = None,
+    no_preprocess: Annotated[
+        bool, typer.Option("--no-preprocess", help="Take a normalised tensor instead of RGB pixels 0-255.")
+    ] = False,
+    output_dir: Annotated[Path, typer.Option("--output-dir", "-o", help="Where the artifacts go.")] = Path(),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace artifacts of the same names.")] = False,
+    verify: Annotated[
+        bool | None,
+        typer.Option("--verify/--no-verify", help="Compare with PyTorch.", show_default="where this host can"),
+    ] = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Make artifacts of a model, rewritten for inference and compared with PyTorch."""
+    from evim_deploy.export import Request
+    from evim_deploy.export import export as make
+    from evim_deploy.variants import parse_model
+    from exporters import parse_format
+
+    request = Request(
+        model=parse_model(model),
+        formats=tuple(parse_format(name).name for name in format_),
+        precisions=tuple(choice.value for choice in precision or ()),
+        sizes=tuple(options.parse_size(text) for text in resolution or ()),
+        batch=options.parse_batch(batch),
+        weights=weights,
+        num_classes=num_classes,
+        labels=labels,
+        task=task.value,
+        output=output.value if output else None,
+        preprocess=not no_preprocess,
+        output_dir=output_dir,
+        overwrite=overwrite,
+        verify=verify,
+    )
+    with reporting(SETTINGS) as reporter:
+        artifacts = make(request, reporter)
+    if json:
+        print_json({"schema_version": SCHEMA_VERSION, "artifacts": artifacts})
+    else:
+        _show(artifacts)
+
+
+def _show(artifacts: list[dict[str, Any]]) -> None:
+    console = out()
+    for artifact in artifacts:
+        structure, parity = artifact["structure"], artifact["parity"]
+        console.print(artifact["path"], style="bold", soft_wrap=True, markup=False)
+        size = artifact["size_bytes"] / 1e6
+        operations = sum(structure["operations"].values())
+        lines = [
+            f"{artifact['format']} {artifact['precision']}, {size:.1f} MB, {operations} operations, "
+            f"{structure['transposes']} transposes, {structure['batch_norms']} BatchNorms",
+            *(f"takes  {_spec(spec)}" for spec in artifact["inputs"]),
+            *(f"gives  {_spec(spec)}" for spec in artifact["outputs"]),
+            f"weights {artifact['weights']['source']}, sha256 {artifact['weights']['sha256'][:12]}",
+            f"parity {_parity(parity)}",
+        ]
+        for line in lines:
+            console.print(f"  {line}", soft_wrap=True, markup=False)
+        if not artifact["weights"]["trained"]:
+            console.print(f"  {UNTRAINED_NOTICE}", style="bold yellow", soft_wrap=True, markup=False)
+
+
+def _spec(spec: dict[str, Any]) -> str:
+    shape = "x".join(map(str, spec["shape"])) or "1"
+    span = f" in {spec['range'][0]:g}..{spec['range'][1]:g}" if spec["range"] else ""
+    return f"{spec['name']}: {spec['dtype']} {shape} {spec['layout']}{span}"
+
+
+def _parity(parity: dict[str, Any]) -> str:
+    if parity["status"] == "not_run":
+        return f"not run: {parity['reason'].removeprefix('not run on this host: ')}"
+    return (
+        f"{parity['status']} in {parity['engine']}: {parity['max_abs']:.1e} of the largest output, "
+        f"{parity['tolerance']:g} allowed ({parity['reason']})"
+    )

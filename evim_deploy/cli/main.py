@@ -1,0 +1,95 @@
+"""All commands of ``evim-deploy``, and how each of them ends."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+from evim_deploy import __version__
+from evim_deploy.artifact import SCHEMA_VERSION
+from evim_deploy.cli.console import SETTINGS, print_json
+from evim_deploy.cli.doctor import doctor
+from evim_deploy.cli.export import export
+from evim_deploy.cli.models import models
+from evim_deploy.cli.predict import predict
+from evim_deploy.errors import INTERRUPTED_EXIT_CODE, EvimError, UsageProblem
+
+EXIT_CODES = """Exit codes: 0 done; 1 a fault in evim-deploy itself; 2 usage; 3 bad input; 4 something not installed;
+5 parity failed; 6 this host cannot check it; 130 interrupted."""
+
+app = typer.Typer(
+    name="evim-deploy",
+    help="EfficientViM checkpoints to ONNX, Core ML and TFLite artifacts that were checked.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(export)
+app.command()(predict)
+app.command()(models)
+app.command()(doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"evim-deploy {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """EfficientViM checkpoints to ONNX, Core ML and TFLite artifacts that were checked."""
+
+
+def run() -> NoReturn:
+    """The program: run a command, tell any problem in one message, and exit by the documented codes."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except click.exceptions.Abort:
+        _interrupted()
+    except KeyboardInterrupt:
+        _interrupted()
+    except click.ClickException as error:
+        _fail(UsageProblem(error.format_message(), "See `evim-deploy --help`."))
+    except EvimError as error:
+        _fail(error)
+    except BrokenPipeError:  # the reader of stdout went away, as `head` does
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:  # the last resort: a fault of ours is told in one message too
+        if SETTINGS.verbose:
+            sys.stderr.writelines([*SETTINGS.third_party, traceback.format_exc()])
+        fault = EvimError(
+            f"evim-deploy failed: {type(error).__name__}: {error}",
+            "This is a fault in evim-deploy. Run it again with --verbose and report what it prints.",
+        )
+        _fail(fault)
+
+
+def _interrupt(signum: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _interrupted() -> NoReturn:
+    sys.stderr.write("Interrupted. Nothing partial was left.\n")
+    sys.exit(INTERRUPTED_EXIT_CODE)
+
+
+def _fail(error: EvimError) -> NoReturn:
+    sys.stderr.write(f"Error: {error}\n")
+    if SETTINGS.json:
+        problem = {"exit_code": error.exit_code, "cause": error.cause, "remedy": error.remedy}
+        print_json({"schema_version": SCHEMA_VERSION, "error": problem})
+    sys.exit(error.exit_code)

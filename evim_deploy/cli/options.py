@@ -1,0 +1,59 @@
+"""Options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+
+from evim_deploy.cli.console import SETTINGS
+from evim_deploy.errors import UsageProblem
+
+
+def _json(wanted: bool) -> bool:
+    SETTINGS.json = wanted
+    return wanted
+
+
+def _quiet(wanted: bool) -> bool:
+    SETTINGS.quiet = wanted
+    return wanted
+
+
+def _verbose(wanted: bool) -> bool:
+    SETTINGS.verbose = wanted
+    return wanted
+
+
+Json = Annotated[bool, typer.Option("--json", callback=_json, help="Print one JSON document on stdout, nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_quiet, help="No progress; warnings are still shown.")]
+Verbose = Annotated[bool, typer.Option("--verbose", callback=_verbose, help="Say what each rewrite did.")]
+
+
+def parse_size(text: str) -> tuple[int, int] | None:
+    """``256`` or ``384x512`` (height x width) as (height, width); ``dynamic`` as None.
+
+    Raises:
+        UsageProblem: It is none of them.
+    """
+    if text == "dynamic":
+        return None
+    found = re.fullmatch(r"(-?\d{1,9})(?:x(-?\d{1,9}))?", text)
+    if found is None:
+        raise UsageProblem(f"{text!r} is no resolution.", "Give a side (256), height x width (384x512), or dynamic.")
+    height = int(found[1])
+    return height, int(found[2] or height)
+
+
+def parse_batch(text: str) -> int | None:
+    """``16`` as itself, ``dynamic`` as None.
+
+    Raises:
+        UsageProblem: It is neither.
+    """
+    if text == "dynamic":
+        return None
+    if re.fullmatch(r"-?\d{1,9}", text) is None:
+        raise UsageProblem(f"{text!r} is no batch.", "Give a number of images, or dynamic.")
+    return int(text)

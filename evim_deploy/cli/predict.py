@@ -1,0 +1,47 @@
+"""``evim-deploy predict``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evim_deploy.artifact import SCHEMA_VERSION, UNTRAINED_NOTICE
+from evim_deploy.cli import options
+from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
+
+
+def predict(
+    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="Made by `evim-deploy export`.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photographs.")],
+    top: Annotated[int, typer.Option(help="How many classes of each image to show.")] = 5,
+    json: options.Json = False,
+) -> None:
+    """Classify photographs with an artifact, by what the artifact itself says of its use."""
+    from evim_deploy.predict import predict as run
+
+    with reporting(SETTINGS):
+        report = run(artifact, images, top)
+    weights = report.manifest["weights"]
+    if json:
+        predictions = [asdict(prediction) for prediction in report.predictions]
+        print_json(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "artifact": str(artifact),
+                "model": report.manifest["model"],
+                "engine": report.engine,
+                "weights": weights,
+                "predictions": predictions,
+            }
+        )
+        return
+    console = out()
+    if not weights["trained"]:
+        console.print(f"{UNTRAINED_NOTICE} ({weights['source']})", style="bold yellow", soft_wrap=True, markup=False)
+    for prediction in report.predictions:
+        console.print(prediction.image, style="bold", soft_wrap=True, markup=False)
+        for guess in prediction.top:
+            console.print(f"  {guess.probability:7.2%}  {guess.label}", soft_wrap=True, markup=False)

@@ -1,0 +1,68 @@
+"""What this host has, and what it can therefore export, run and check."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+
+import exporters
+import runtimes
+from evim_deploy.tools import installed_version
+from latency.environment import Environment, describe_host
+
+YES = "yes"
+
+_WEIGHTS_PACKAGES = ("torch", "safetensors", "huggingface_hub")
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package, its version or None, and which formats' work needs it."""
+
+    name: str
+    version: str | None
+    needed_for: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FormatHealth:
+    """``yes``, or what is in the way and what to do about it, for exporting and for running a format."""
+
+    name: str
+    export: str
+    engine: str
+    run: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that ``evim-deploy doctor`` says."""
+
+    host: Environment
+    packages: tuple[Package, ...]
+    formats: tuple[FormatHealth, ...]
+
+
+def examine() -> Report:
+    """Look at this host; imports nothing that is heavy."""
+    needs: dict[str, list[str]] = {package: ["weights"] for package in _WEIGHTS_PACKAGES}
+    for format_ in exporters.FORMATS.values():
+        for package in (*format_.requires, runtimes.ENGINES[format_.engine].package):
+            uses = needs.setdefault(package, [])
+            if format_.name not in uses:
+                uses.append(format_.name)
+    packages = tuple(Package(name, installed_version(name), tuple(uses)) for name, uses in needs.items())
+    return Report(describe_host(), packages, tuple(_health(format_) for format_ in exporters.FORMATS.values()))
+
+
+def _health(format_: exporters.Format) -> FormatHealth:
+    missing = [name for name in (*_WEIGHTS_PACKAGES, *format_.requires) if importlib.util.find_spec(name) is None]
+    pip = f'pip install "evim-deploy[{format_.extra}]"'
+    export = f"needs {', '.join(missing)}: {pip}" if missing else YES
+    engine = runtimes.ENGINES[format_.engine]
+    reason = runtimes.why_not(engine)
+    run = YES
+    if reason:
+        installed = importlib.util.find_spec(engine.imported) is not None
+        run = f"not run on this host: {reason}" if installed else f"{reason}: {pip}"
+    return FormatHealth(format_.name, export, engine.name, run)

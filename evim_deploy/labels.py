@@ -1,0 +1,65 @@
+"""Names of the classes: ImageNet's, a user's own, or numbers."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+from evim_deploy.errors import BadInput
+from evim_deploy.variants import IMAGENET_CLASSES
+
+
+def imagenet_labels() -> tuple[str, ...]:
+    """The 1000 classes of ImageNet-1k, in the order of the logits, each name once."""
+    return tuple((files("evim_deploy") / "data" / "imagenet1k.txt").read_text("utf-8").splitlines())
+
+
+def class_labels(num_classes: int, path: Path | None) -> tuple[str, ...]:
+    """A name for each class.
+
+    Args:
+        num_classes: How many the model tells apart.
+        path: A text file with one name a line, or a JSON list of names; None for ImageNet's names,
+            or ``class 0``, ``class 1``, ... where the classes are not ImageNet's.
+
+    Raises:
+        BadInput: The file cannot be read, or does not name each class once.
+    """
+    if path is None:
+        if num_classes == IMAGENET_CLASSES:
+            return imagenet_labels()
+        return tuple(f"class {index}" for index in range(num_classes))
+    labels = _read(path)
+    if len(labels) != num_classes:
+        raise BadInput(
+            f"{path} names {len(labels)} classes, the model has {num_classes}.",
+            "Give one label for each class, in the order of the logits.",
+        )
+    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    if repeated:
+        raise BadInput(
+            f"{path} names {repeated[0]!r} more than once.",
+            "Make the labels unique: a Core ML classifier looks probabilities up by name.",
+        )
+    return labels
+
+
+def _read(path: Path) -> tuple[str, ...]:
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise BadInput(f"There is no label file {path}.", "Check the path.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read as text: {error}.", "Give UTF-8 text, one label a line.") from None
+    if not text.lstrip().startswith("["):
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
+    try:
+        labels = json.loads(text)
+    except ValueError as error:
+        raise BadInput(
+            f"{path} is not valid JSON: {error}.", "Give a JSON list of names, or one label a line."
+        ) from None
+    if not all(isinstance(label, str) and label for label in labels):
+        raise BadInput(f"{path} holds something that is not a name.", "Give a JSON list of non-empty strings.")
+    return tuple(labels)

@@ -1,0 +1,128 @@
+"""How far an artifact is from the PyTorch reference, unrewritten, over photographs and noise.
+
+A difference is measured in units of the reference's largest magnitude. Probabilities are compared
+as the logits they stand for, log p up to a constant of each image: a confident model's
+probabilities would hide a wrong logit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from evim_deploy import photographs
+from evim_deploy.artifact import Parity, Target
+from evim_deploy.preprocessing import normalise
+
+if TYPE_CHECKING:
+    from evim_deploy.model import EfficientViM
+
+Array = npt.NDArray[np.float32]
+
+TOLERANCES = {
+    "fp32": 1e-4,  # sums in another order; a wrong weight shows at 1e-3 and above
+    "fp16": 2e-2,  # weights and values rounded to 11 bits
+}
+
+_NOISE_SEED = 0
+_LARGE_PIXELS = 1024 * 1024  # from here on two images show what six do, in a third of the time
+_OTHER_SIDES = (160, 224)  # where an artifact's sides are dynamic: another size than its native one
+
+
+class Runs(Protocol):
+    """Whatever computes an artifact's outputs by name from images (B, 3, H, W)."""
+
+    def run(self, image: Array) -> dict[str, Array]: ...
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The largest difference of two outputs, relative to the reference's largest magnitude."""
+
+    max_abs: float
+
+    @staticmethod
+    def of(reference: Array, actual: Array) -> Difference:
+        """Compare two arrays of one shape; what is not finite in either is infinitely wrong."""
+        if reference.shape != actual.shape:
+            raise ValueError(f"shapes differ: {reference.shape} and {actual.shape}")
+        if not (np.isfinite(reference).all() and np.isfinite(actual).all()):
+            return Difference(float("inf"))
+        scale = float(np.abs(reference).max())
+        largest = float(np.abs(reference.astype(np.float64) - actual).max())
+        return Difference(largest / scale if scale else largest)
+
+
+def check(model: EfficientViM, session: Runs, target: Target, native: int) -> Parity:
+    """Compare an artifact with its reference.
+
+    Args:
+        model: The reference, in evaluation mode.
+        session: The artifact in its engine.
+        target: What the artifact is.
+        native: The side to check at where the artifact's sides are dynamic, pixels.
+
+    Returns:
+        ``pass`` or ``fail``, with the engine left open for the caller to name.
+    """
+    worst, count = 0.0, 0
+    for height, width in _sizes(target, native):
+        for pixels in _batches(_images(height, width), target.batch):
+            image = pixels if target.preprocess else normalise(pixels)
+            actual = session.run(image)
+            for name, reference in _reference(model, normalise(pixels), target).items():
+                found = actual[name]
+                if target.output == "probabilities":
+                    reference, found = _centred(reference), _centred(_log(found))
+                worst = max(worst, Difference.of(reference, found).max_abs)
+            count += len(pixels)
+    tolerance = TOLERANCES[target.precision]
+    status = "pass" if worst <= tolerance else "fail"
+    return Parity(status, None, worst, tolerance, f"{count} images, photographs and noise")
+
+
+def _sizes(target: Target, native: int) -> list[tuple[int, int]]:
+    if target.height is None or target.width is None:
+        return [(native, native), _OTHER_SIDES]
+    return [(target.height, target.width)]
+
+
+def _images(height: int, width: int) -> Array:
+    """Photographs and noise, pixels 0-255, (6, 3, H, W); one of each where they are large."""
+    large = height * width >= _LARGE_PIXELS
+    names, noises = (photographs.NAMES[:1], 1) if large else (photographs.NAMES, 2)
+    shots = np.stack([photographs.load(name, height, width) for name in names])
+    noise = np.random.RandomState(_NOISE_SEED).randint(0, 256, (noises, height, width, 3))
+    return np.concatenate([shots, noise]).transpose(0, 3, 1, 2).astype(np.float32)
+
+
+def _batches(images: Array, batch: int | None) -> Iterator[Array]:
+    """All images in batches of the size that an artifact takes, the last filled up from the first."""
+    size = batch or len(images)
+    for start in range(0, len(images), size):
+        yield np.take(images, range(start, start + size), axis=0, mode="wrap")
+
+
+def _reference(model: EfficientViM, image: Array, target: Target) -> dict[str, Array]:
+    import torch
+
+    from evim_deploy.lowering import FEATURE_OUTPUTS
+
+    with torch.no_grad():
+        if target.task == "features":
+            maps = model.features(torch.from_numpy(image))
+            return {name: feature.numpy() for name, feature in zip(FEATURE_OUTPUTS, maps, strict=True)}
+        return {target.output: model(torch.from_numpy(image)).numpy()}
+
+
+def _log(probabilities: Array) -> Array:
+    return np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)).astype(np.float32)
+
+
+def _centred(logits: Array) -> Array:
+    """Logits (B, classes) without the constant that a softmax does not see."""
+    return logits - logits.mean(axis=1, keepdims=True)

@@ -1,0 +1,126 @@
+"""What an artifact says about photographs, from the artifact's own metadata alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import runtimes
+from evim_deploy.artifact import LABELS_KEY, METADATA_KEY, SCHEMA_VERSION
+from evim_deploy.errors import BadInput
+from evim_deploy.preprocessing import normalise, open_image, resize_and_crop
+from evim_deploy.variants import MODELS
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One class of a prediction; the probability is between 0 and 1."""
+
+    index: int
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The likeliest classes of one image, the likeliest first."""
+
+    image: str
+    top: tuple[Guess, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Predictions, and the manifest of the artifact that made them."""
+
+    manifest: dict[str, Any]
+    engine: str
+    predictions: tuple[Prediction, ...]
+
+
+def predict(artifact: Path, images: list[Path], top: int) -> Report:
+    """Classify photographs with an artifact.
+
+    Args:
+        artifact: Made by ``evim-deploy export`` for classification.
+        images: Files that Pillow reads.
+        top: How many classes of each image to give.
+
+    Raises:
+        BadInput: The artifact or an image is damaged, foreign, or not for classification.
+        NotInstalled: The artifact's engine is missing.
+        NotRunHere: The artifact's engine does not exist on this host.
+    """
+    if top < 1:
+        raise BadInput(f"--top {top} shows nothing.", "Give --top 1 or more.")
+    engine = runtimes.engine_for(artifact)
+    pictures = [open_image(path) for path in images]
+    with runtimes.open_artifact(artifact, engine) as session:
+        manifest, labels = _metadata(session, artifact)
+        height, width = _sides(manifest)
+        pixels = np.stack([resize_and_crop(picture, height, width) for picture in pictures])
+        batches = pixels.transpose(0, 3, 1, 2).astype(np.float32)  # (B, 3, H, W)
+        if not manifest["preprocess"]:
+            batches = normalise(batches)
+        rows = [
+            _probabilities(session.run(batch), manifest["output"]) for batch in _batched(batches, manifest["batch"])
+        ]
+    probabilities = np.concatenate(rows)[: len(images)]
+    return Report(
+        manifest,
+        engine.name,
+        tuple(
+            Prediction(
+                str(path),
+                tuple(Guess(int(i), labels[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]),
+            )
+            for path, row in zip(images, probabilities, strict=True)
+        ),
+    )
+
+
+def _metadata(session: runtimes.Session, artifact: Path) -> tuple[dict[str, Any], list[str]]:
+    try:
+        manifest = json.loads(session.metadata[METADATA_KEY])
+        labels = json.loads(session.metadata[LABELS_KEY])
+        version = manifest["schema_version"]
+    except (KeyError, ValueError, TypeError):
+        raise BadInput(
+            f"{artifact} does not say how to use it: it was not made by evim-deploy.",
+            "Make it by `evim-deploy export`.",
+        ) from None
+    if version != SCHEMA_VERSION:
+        raise BadInput(
+            f"{artifact} has metadata of version {version}; this evim-deploy reads version {SCHEMA_VERSION}.",
+            "Use the evim-deploy that made it, or export it again.",
+        )
+    if manifest["task"] != "classify":
+        raise BadInput(f"{artifact} gives dense features, no classes.", "Export with --task classify to predict.")
+    return manifest, labels
+
+
+def _sides(manifest: dict[str, Any]) -> tuple[int, int]:
+    if manifest["resolution"] == "dynamic":
+        native = MODELS[manifest["model"]].variant.resolution
+        return native, native
+    height, width = manifest["resolution"]
+    return height, width
+
+
+def _batched(images: npt.NDArray[np.float32], batch: int | str) -> list[npt.NDArray[np.float32]]:
+    """Images in batches of the artifact's size, the last filled up from the first."""
+    size = len(images) if isinstance(batch, str) else batch
+    return [np.take(images, range(at, at + size), axis=0, mode="wrap") for at in range(0, len(images), size)]
+
+
+def _probabilities(outputs: dict[str, npt.NDArray[np.float32]], output: str) -> npt.NDArray[np.float32]:
+    values = outputs[output]  # (B, classes)
+    if output == "probabilities":
+        return values
+    exponentials = np.exp(values - values.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)

@@ -1,0 +1,105 @@
+"""Which weights a model gets: a file's, the hub's, the published ones, or untrained ones that say so."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evim_deploy import hub
+from evim_deploy.artifact import Weights
+from evim_deploy.errors import BadInput, NotInstalled
+from evim_deploy.variants import IMAGENET_CLASSES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evim_deploy.model import EfficientViM
+    from evim_deploy.variants import ModelName
+
+_MAX_SEED = 2**32
+
+
+def resolve(
+    model: ModelName, spec: str | None, num_classes: int | None, notify: Callable[[str], None]
+) -> tuple[EfficientViM, Weights]:
+    """The model with the weights that a user asks for, in eval mode.
+
+    Args:
+        model: Which model.
+        spec: PATH, ``hf:OWNER/NAME[/FILE]``, ``timm:NAME`` or ``random[:SEED]``. None takes the published
+            weights, and where they cannot be had, untrained ones of seed 0; a note says why.
+        num_classes: Classes of the heads; None takes what the weights have, or ImageNet's 1000.
+        notify: Told in one line of what takes time.
+
+    Raises:
+        BadInput: The weights that were asked for cannot be had, or do not fit the model.
+        NotInstalled: PyTorch, safetensors or huggingface_hub is missing.
+    """
+    try:
+        import safetensors  # noqa: F401
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise NotInstalled(f"Weights need {error.name}.", 'pip install "evim-deploy[torch]"') from error
+    if num_classes is not None and num_classes < 1:
+        raise BadInput(f"A model cannot have {num_classes} classes.", "Give a number of classes from 1.")
+    if spec is None:
+        return _published(model, num_classes, notify)
+    if spec.partition(":")[0] == "random":
+        return _untrained(model, num_classes, _parse_seed(spec), "")
+    if spec.startswith(("hf:", "timm:")):
+        repo, filename = hub.parse_source(spec)
+        return _load(model, hub.fetch(repo, filename, notify=notify), _source(spec, repo, filename), num_classes)
+    return _load(model, Path(spec), spec, num_classes)
+
+
+def state_sha256(model: EfficientViM) -> str:
+    """SHA-256, in hex, over each tensor's name, shape and little-endian float32 bytes, in order of names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().float().numpy().astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _published(
+    model: ModelName, num_classes: int | None, notify: Callable[[str], None]
+) -> tuple[EfficientViM, Weights]:
+    repo, filename = hub.published(model)
+    if num_classes not in (None, IMAGENET_CLASSES):
+        return _untrained(
+            model, num_classes, 0, f"The published weights have {IMAGENET_CLASSES} classes, not {num_classes}."
+        )
+    try:
+        path = hub.fetch(repo, filename, notify=notify)
+    except hub.WrongHash:
+        raise  # a file that someone changed is no reason to go on without it
+    except BadInput as error:
+        return _untrained(model, num_classes, 0, error.cause)
+    return _load(model, path, _source("timm:", repo, filename), num_classes)
+
+
+def _source(spec: str, repo: str, filename: str) -> str:
+    return f"timm:{repo.removeprefix('timm/')}" if spec.startswith("timm:") else f"hf:{repo}/{filename}"
+
+
+def _load(model: ModelName, path: Path, source: str, num_classes: int | None) -> tuple[EfficientViM, Weights]:
+    from evim_deploy.checkpoint import load_model, read_checkpoint
+
+    checkpoint = read_checkpoint(path)
+    note = f"From the entry {checkpoint.entry} of the file." if checkpoint.entry else ""
+    return load_model(checkpoint, model, num_classes), Weights(source, True, checkpoint.sha256, note)
+
+
+def _untrained(model: ModelName, num_classes: int | None, seed: int, note: str) -> tuple[EfficientViM, Weights]:
+    from evim_deploy.untrained import untrained_model
+
+    network = untrained_model(model, num_classes or IMAGENET_CLASSES, seed)
+    return network, Weights(f"random:{seed}", False, state_sha256(network), note)
+
+
+def _parse_seed(spec: str) -> int:
+    text = spec.partition(":")[2] if ":" in spec else "0"
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(_MAX_SEED)) or int(text) >= _MAX_SEED:
+        raise BadInput(f"{text!r} is no seed.", f"Write random:SEED with a whole number from 0 to {_MAX_SEED - 1}.")
+    return int(text)

@@ -1,0 +1,1 @@
+"""Latency: what is measured, and on what machine."""

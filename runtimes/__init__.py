@@ -1,0 +1,119 @@
+"""The engines that run an artifact: one module an engine, the same verbs in each.
+
+A session takes images channels-first and gives its outputs channels-first by name, whatever the
+layout in the file; it knows nothing of the other engines nor of what its outputs are compared with.
+
+``open_session(path) -> Session``   a context manager
+``why_not() -> str``                why this host cannot run the engine; empty where it can
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from evim_deploy.errors import BadInput, NotInstalled, NotRunHere
+
+Array = npt.NDArray[np.float32]
+
+
+class Session(Protocol):
+    """A loaded artifact."""
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The artifact's own metadata."""
+
+    def run(self, image: Array) -> dict[str, Array]:
+        """Outputs by name of images (B, 3, H, W); B, H and W must be the artifact's where it fixes them."""
+
+
+class _Module(Protocol):
+    def open_session(self, path: Path) -> AbstractContextManager[Session]: ...
+
+    def why_not(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One row of the table of engines.
+
+    Attributes:
+        name: As reports call it.
+        suffix: Of the artifacts it runs.
+        extra: The extra that installs it.
+        package: What must be installed, by its name on the package index.
+        imported: The same by the name it is imported under.
+    """
+
+    name: str
+    suffix: str
+    extra: str
+    package: str
+    imported: str
+
+
+ENGINES = {
+    engine.name: engine
+    for engine in (
+        Engine("onnxruntime", ".onnx", "onnx", "onnxruntime", "onnxruntime"),
+        Engine("litert", ".tflite", "tflite", "ai-edge-litert", "ai_edge_litert"),
+        Engine("coreml", ".mlpackage", "coreml", "coremltools", "coremltools"),
+    )
+}
+
+_MODULES = {"onnxruntime": "runtimes.ort", "litert": "runtimes.litert", "coreml": "runtimes.coreml"}
+
+
+def engine_for(path: Path) -> Engine:
+    """The engine that runs an artifact, by its suffix.
+
+    Raises:
+        BadInput: No such file, or no engine runs files of its kind.
+    """
+    if not path.exists():
+        raise BadInput(f"There is no artifact {path}.", "Check the path.")
+    for engine in ENGINES.values():
+        if path.suffix == engine.suffix:
+            return engine
+    suffixes = ", ".join(engine.suffix for engine in ENGINES.values())
+    raise BadInput(f"{path} is no artifact that an engine here runs.", f"Name a file that ends in one of {suffixes}.")
+
+
+def why_not(engine: Engine) -> str:
+    """Why this host cannot run an engine; empty where it can. Imports nothing that is heavy."""
+    if importlib.util.find_spec(engine.imported) is None:
+        return f"{engine.package} is not installed"
+    return _load(engine).why_not()
+
+
+def open_artifact(path: Path, engine: Engine | None = None) -> AbstractContextManager[Session]:
+    """A session of an artifact.
+
+    Raises:
+        BadInput: The file is damaged, or is of no kind that an engine runs.
+        NotInstalled: The engine's package is missing.
+        NotRunHere: The engine does not exist on this host.
+    """
+    engine = engine or engine_for(path)
+    if importlib.util.find_spec(engine.imported) is None:
+        raise NotInstalled(
+            f"Running {path.name} needs {engine.package}, which is not installed.",
+            f'pip install "evim-deploy[{engine.extra}]"',
+        )
+    reason = _load(engine).why_not()
+    if reason:
+        raise NotRunHere(f"{path.name} cannot be run: {reason}.", "Run it on a Mac, or export to ONNX or TFLite.")
+    return _load(engine).open_session(path)
+
+
+def _load(engine: Engine) -> _Module:
+    return cast("_Module", importlib.import_module(_MODULES[engine.name]))

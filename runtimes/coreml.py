@@ -1,0 +1,63 @@
+"""Core ML itself, where there is one: on macOS."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evim_deploy.artifact import LABELS_KEY
+from evim_deploy.errors import BadInput
+from runtimes import Array
+
+
+def why_not() -> str:
+    return "" if platform.system() == "Darwin" else "Core ML exists on macOS alone"
+
+
+class CoremlSession:
+    """A package in Core ML; a classifier's dictionary comes back as ``probabilities`` in the labels' order."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        description = model.get_spec().description
+        self.metadata: Mapping[str, str] = dict(description.metadata.userDefined)
+        self._input = description.input[0]
+        self._probabilities = description.predictedProbabilitiesName
+        self._labels: list[str] = json.loads(self.metadata.get(LABELS_KEY, "[]"))
+
+    def run(self, image: Array) -> dict[str, Array]:
+        outputs = self._model.predict({self._input.name: self._feed(image)})
+        if self._probabilities:
+            by_label = outputs[self._probabilities]
+            values = [by_label[label] for label in self._labels or by_label]
+            return {"probabilities": np.array([values], dtype=np.float32)}
+        return {name: np.asarray(array, dtype=np.float32) for name, array in outputs.items()}
+
+    def _feed(self, image: Array) -> Any:
+        if self._input.type.WhichOneof("Type") != "imageType":
+            return image
+        from PIL import Image
+
+        return Image.fromarray(image[0].transpose(1, 2, 0).round().astype(np.uint8))  # (H, W, 3)
+
+
+@contextmanager
+def open_session(path: Path) -> Iterator[CoremlSession]:
+    """Load an .mlpackage.
+
+    Raises:
+        BadInput: Core ML cannot read it.
+    """
+    import coremltools
+
+    try:
+        model = coremltools.models.MLModel(str(path))
+    except (RuntimeError, ValueError, OSError) as error:
+        raise BadInput(f"{path} is damaged: {error}", "Export it again.") from None
+    yield CoremlSession(model)

@@ -1,0 +1,324 @@
+"""The hub, against a server on the loopback that has its paths and headers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from evim_deploy import hub
+from evim_deploy.errors import BadInput, NotInstalled
+from evim_deploy.variants import MODELS, parse_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+constants = pytest.importorskip("huggingface_hub.constants")
+
+REPO, FILE = "timm/efficientvim_m4.e450_in1k", "model.safetensors"
+CONTENT = bytes(range(256)) * 4000
+COMMIT = "c0ffee" + "0" * 34
+
+
+@dataclass
+class Server:
+    """A hub with one file, and what can be wrong with it."""
+
+    url: str = ""
+    content: bytes = CONTENT
+    etag: str = hashlib.sha256(CONTENT).hexdigest()
+    status: int = 200
+    error: str = ""
+    redirect: bool = False
+    stop_after: int | None = None
+    hang: bool = False
+    requests: list[str] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    state = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self) -> None:
+            self.answer()
+
+        def do_GET(self) -> None:
+            self.answer()
+
+        def answer(self) -> None:
+            state.requests.append(f"{self.command} {self.path}")
+            on_hub = self.path == f"/{REPO}/resolve/main/{FILE}"
+            if not on_hub and self.path != "/cdn/blob":
+                self.send(404, {})
+            elif state.status != 200:
+                self.send(state.status, {"X-Error-Code": state.error, "X-Repo-Commit": COMMIT})
+            elif on_hub and state.redirect:
+                linked = {"X-Linked-Etag": f'"{state.etag}"', "X-Linked-Size": str(len(state.content))}
+                self.send(302, {"Location": f"{state.url}/cdn/blob", "X-Repo-Commit": COMMIT, "ETag": '"x"', **linked})
+            else:
+                self.send(200, {"ETag": f'"{state.etag}"', "X-Repo-Commit": COMMIT}, state.content)
+
+        def send(self, status: int, headers: dict[str, str], body: bytes = b"") -> None:
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body[: state.stop_after])
+                self.wfile.flush()
+                if state.hang:
+                    state.stop.wait(30)
+                if state.stop_after is not None:
+                    self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        http.daemon_threads = True
+        state.url = f"http://127.0.0.1:{http.server_port}"
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield state
+        state.stop.set()
+        http.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The process's hub is the server, its cache an empty folder."""
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    point_at(server.url, monkeypatch)
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(tmp_path / "agents.json"), raising=False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    return tmp_path / "hub"
+
+
+def point_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+
+
+def fetch(notes: list[str] | None = None) -> Path:
+    return hub.fetch(REPO, FILE, notify=(notes if notes is not None else []).append)
+
+
+def closed_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def cached(cache: Path) -> list[str]:
+    """Every weights file that the cache holds, whole or in part."""
+    return [path.name for path in cache.glob("models--*/blobs/*")]
+
+
+class TestFetch:
+    @pytest.mark.parametrize("redirect", [False, True])
+    def test_downloads_once_and_then_needs_no_network(self, cache: Path, server: Server, redirect: bool) -> None:
+        server.redirect = redirect
+        notes: list[str] = []
+        assert fetch(notes).read_bytes() == CONTENT
+        assert notes == [f"Downloading {REPO}/{FILE} from {server.url}"]
+        assert cached(cache) == [server.etag]
+        assert ("GET /cdn/blob" in server.requests) == redirect
+        server.requests.clear()
+        assert fetch(notes).read_bytes() == CONTENT
+        assert (server.requests, len(notes)) == ([], 1)
+
+    def test_an_etag_that_is_no_hash_is_not_checked(self, cache: Path, server: Server) -> None:
+        server.etag = "a" * 40
+        assert fetch().read_bytes() == CONTENT
+        assert fetch().read_bytes() == CONTENT
+
+    def test_offline_takes_the_cache_and_asks_nobody(
+        self, cache: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        with pytest.raises(hub.HubUnreachable, match="HF_HUB_OFFLINE"):
+            fetch()
+        assert server.requests == []
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        fetch()
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        assert fetch().read_bytes() == CONTENT
+
+    def test_the_process_environment_is_heeded(self, tmp_path: Path, server: Server) -> None:
+        program = f"from evim_deploy import hub; print(hub.fetch({REPO!r}, {FILE!r}, notify=lambda _: None))"
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment |= {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": server.url}
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert Path(done.stdout.strip()).read_bytes() == CONTENT
+        assert tmp_path / "home" in Path(done.stdout.strip()).parents
+        assert done.stderr == ""  # no progress bar where nobody watches
+
+
+class TestRefusals:
+    def test_wrong_hash_of_a_download(self, cache: Path, server: Server) -> None:
+        server.content = CONTENT[::-1]
+        with pytest.raises(hub.WrongHash, match="It was deleted"):
+            fetch()
+        assert cached(cache) == []
+        server.content = CONTENT
+        assert fetch().read_bytes() == CONTENT
+
+    def test_wrong_hash_in_the_cache(self, cache: Path, server: Server) -> None:
+        blob = fetch().resolve()
+        blob.write_bytes(CONTENT[1:])
+        server.requests.clear()
+        with pytest.raises(hub.WrongHash) as caught:
+            fetch()
+        assert server.requests == []
+        named = Path(caught.value.remedy.removeprefix("Delete ").removesuffix(" and run again."))
+        assert named.samefile(blob)
+        named.unlink()  # the remedy helps
+        assert fetch().read_bytes() == CONTENT
+
+    @pytest.mark.parametrize(
+        ("status", "error", "message"),
+        [
+            (404, "RepoNotFound", "There is no repository"),
+            (401, "RepoNotFound", "or it is private"),
+            (404, "EntryNotFound", "There is no file model.safetensors"),
+            (404, "RevisionNotFound", "There is no file model.safetensors"),
+            (403, "GatedRepo", "is gated"),
+        ],
+    )
+    def test_what_may_not_be_had(self, cache: Path, server: Server, status: int, error: str, message: str) -> None:
+        server.status, server.error = status, error
+        with pytest.raises(BadInput, match=message) as caught:
+            fetch()
+        assert not isinstance(caught.value, hub.HubUnreachable)
+
+    def test_cut_off(self, cache: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(time, "sleep", lambda _: None)  # huggingface_hub waits a second before each of five retries
+        server.stop_after = len(CONTENT) // 2
+        server.content, server.etag = CONTENT, hashlib.sha256(CONTENT).hexdigest()
+        with pytest.raises(BadInput, match=r"download of .* failed") as caught:
+            fetch()
+        assert not isinstance(caught.value, hub.HubUnreachable)
+        assert cached(cache) == []
+
+    def test_a_download_that_stalls(self, cache: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(hub, "STALL_SECONDS", 1.0)
+        server.stop_after, server.hang = len(CONTENT) // 2, True
+        began = time.monotonic()
+        with pytest.raises(BadInput, match="nothing came for 1 s"):
+            fetch()
+        assert time.monotonic() - began < 5
+
+    def test_a_download_that_starts_over_forever(
+        self, cache: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(hub, "STALL_SECONDS", 1.5)
+        monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)  # so that huggingface_hub sees progress each time
+        server.stop_after = len(CONTENT) // 2
+        began = time.monotonic()
+        with pytest.raises(BadInput, match="nothing came for 2 s"):
+            fetch()
+        assert time.monotonic() - began < 5
+
+    def test_no_network(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        point_at(f"http://127.0.0.1:{closed_port()}", monkeypatch)
+        began = time.monotonic()
+        with pytest.raises(hub.HubUnreachable, match="cannot be reached"):
+            fetch()
+        assert time.monotonic() - began < 3
+
+    def test_a_server_that_accepts_and_never_answers(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            point_at(f"http://127.0.0.1:{listener.getsockname()[1]}", monkeypatch)
+            began = time.monotonic()
+            with pytest.raises(hub.HubUnreachable, match="cannot be reached"):
+                fetch()
+            assert 2 < time.monotonic() - began < 4
+
+    def test_a_name_server_that_never_answers(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        point_at("http://hub.invalid", monkeypatch)
+        asleep = threading.Event()
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asleep.wait(20))
+        began = time.monotonic()
+        with pytest.raises(hub.HubUnreachable, match="no answer within"):
+            fetch()
+        assert time.monotonic() - began < 4
+        asleep.set()
+
+    def test_a_name_that_the_hub_does_not_allow(self, cache: Path) -> None:
+        with pytest.raises(BadInput, match="cannot be a repository"):
+            hub.fetch("some/re--po", FILE, notify=print)
+
+    def test_without_huggingface_hub(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+        with pytest.raises(NotInstalled) as caught:
+            fetch()
+        assert caught.value.remedy == 'pip install "evim-deploy[torch]"'
+
+
+class TestNames:
+    def test_published(self) -> None:
+        assert hub.published(parse_model("m4")) == (REPO, FILE)
+        assert hub.published(parse_model("m1_dist")) == ("timm/efficientvim_m1_dist.in1k", FILE)
+
+    def test_published_are_those_of_timm(self) -> None:
+        timm = pytest.importorskip("timm", minversion="1.0.30")
+        there = {f"timm/{name}" for name in timm.list_pretrained("efficientvim*")}
+        assert {hub.published(model)[0] for model in MODELS.values()} <= there
+        for name in MODELS:  # timm's first tag is its default
+            default = timm.get_pretrained_cfg(name).hf_hub_id
+            assert hub.parse_source(f"timm:{name}")[0] == default
+
+    @pytest.mark.parametrize(
+        ("spec", "expected"),
+        [
+            ("hf:some/repo", ("some/repo", FILE)),
+            ("hf:some/repo/weights.pth", ("some/repo", "weights.pth")),
+            ("hf:some/repo/a/b.pth", ("some/repo", "a/b.pth")),
+            ("timm:efficientvim_m4", ("timm/efficientvim_m4.e300_in1k", FILE)),
+            ("timm:efficientvim_m4.e450_in1k", (REPO, FILE)),
+            ("timm:efficientvim_m2_dist", ("timm/efficientvim_m2_dist.in1k", FILE)),
+        ],
+    )
+    def test_sources(self, spec: str, expected: tuple[str, str]) -> None:
+        assert hub.parse_source(spec) == expected
+
+    @pytest.mark.parametrize(
+        "spec",
+        [
+            "hf:",
+            "hf:repo",
+            "hf:/repo",
+            "hf:a/",
+            "hf:a/b/../c",
+            "hf:a/b//c",
+            "hf:a b/c",
+            "hf:../b",
+            "timm:",
+            "timm:a/b",
+            "x:a/b",
+        ],
+    )
+    def test_sources_that_are_none(self, spec: str) -> None:
+        with pytest.raises(BadInput, match="names no weights on the hub"):
+            hub.parse_source(spec)
