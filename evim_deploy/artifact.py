@@ -49,6 +49,10 @@ class Target:
     preprocess: bool
     labels: tuple[str, ...]
 
+    def __str__(self) -> str:
+        size = "dynamic" if self.height is None else f"{self.height}x{self.width}"
+        return f"{self.format} {self.precision} {size}"
+
     @property
     def resolution(self) -> list[int] | str:
         """[H, W], or ``"dynamic"``."""

@@ -5,10 +5,9 @@ weights -> reference model -> graph -> rewrites -> exporter -> engine, compared 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,18 +24,17 @@ from evim_deploy.artifact import (
     describe,
     file_stem,
 )
-from evim_deploy.errors import BadInput, NotRunHere, ParityFailed
+from evim_deploy.errors import NotRunHere, ParityFailed
 from evim_deploy.labels import class_labels
-from evim_deploy.publish import ensure_on_disk, publish, refuse_overwrite, size_bytes, staging
+from evim_deploy.publish import publish, refuse_overwrite, sha256, size_bytes, staging
+from evim_deploy.request import Request, plan
 from evim_deploy.tools import tool_versions
-from evim_deploy.variants import MAX_RESOLUTION, MIN_RESOLUTION, ModelName
+from evim_deploy.variants import ModelName
 
 if TYPE_CHECKING:
+    from evim_deploy.graph import Graph
     from evim_deploy.model import EfficientViM
     from evim_deploy.reparam.rewrite import Outcome
-
-DYNAMIC = None
-Size = tuple[int, int] | None
 
 
 class Progress(Protocol):
@@ -52,95 +50,6 @@ class Progress(Protocol):
         """Something that nobody may miss."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a user asks for; None is left to the defaults of the model or the format.
-
-    Attributes:
-        model: Which model.
-        formats: Names of rows in :data:`exporters.FORMATS`.
-        precisions: ``fp32``, ``fp16``; empty for each format's default.
-        sizes: (height, width) each, None for dynamic; empty for the model's native one.
-        batch: Images in one prediction, None for dynamic.
-        weights: As ``--weights`` takes it.
-        num_classes: Of the heads.
-        labels: File with the names of the classes.
-        task: ``classify`` or ``features``.
-        output: ``logits`` or ``probabilities``.
-        preprocess: Whether the artifact takes RGB pixels 0-255.
-        output_dir: Where the artifacts go.
-        overwrite: Whether files that stand there may be replaced.
-        verify: True to insist on a parity check, False to leave it out, None to check where this host can.
-    """
-
-    model: ModelName
-    formats: tuple[str, ...]
-    precisions: tuple[str, ...] = ()
-    sizes: tuple[Size, ...] = ()
-    batch: int | None = 1
-    weights: str | None = None
-    num_classes: int | None = None
-    labels: Path | None = None
-    task: str = "classify"
-    output: str | None = None
-    preprocess: bool = True
-    output_dir: Path = Path()
-    overwrite: bool = False
-    verify: bool | None = None
-
-
-def plan(request: Request) -> list[Target]:
-    """The artifacts that a request asks for, without their labels; nothing heavy is imported.
-
-    Raises:
-        BadInput: An option cannot be met.
-    """
-    if request.task == "features" and (request.output or request.labels):
-        raise BadInput(
-            "Dense features have neither logits nor labels.", "Leave out --output and --labels, or use --task classify."
-        )
-    if request.num_classes is not None and request.num_classes < 2:
-        raise BadInput(f"{request.num_classes} classes are no classification.", "Give --num-classes 2 or more.")
-    if request.batch is not None and request.batch < 1:
-        raise BadInput(f"A batch of {request.batch} is impossible.", "Give --batch 1 or more.")
-    native = request.model.variant.resolution
-    targets = []
-    for name in dict.fromkeys(request.formats):
-        format_ = exporters.FORMATS[name]
-        for size in dict.fromkeys(request.sizes or ((native, native),)):
-            _check_size(size)
-            if not format_.dynamic and (size is None or request.batch is None):
-                raise BadInput(
-                    f"{format_.name} has no dynamic batch or resolution here.",
-                    "Export one artifact for each size (-r 224 -r 384, -b 4), or use --format onnx.",
-                )
-            height, width = size or (None, None)
-            for precision in dict.fromkeys(request.precisions or (format_.default_precision,)):
-                output = "features" if request.task == "features" else request.output or format_.default_output
-                targets.append(
-                    Target(
-                        name,
-                        precision,
-                        height,
-                        width,
-                        request.batch,
-                        request.task,
-                        output,
-                        request.preprocess,
-                        labels=(),
-                    )
-                )
-    return targets
-
-
-def _check_size(size: Size) -> None:
-    if size is not None and not all(MIN_RESOLUTION <= side <= MAX_RESOLUTION for side in size):
-        raise BadInput(
-            f"A resolution of {size[0]}x{size[1]} is impossible.",
-            f"Give sides of {MIN_RESOLUTION} to {MAX_RESOLUTION} pixels.",
-        )
-
-
 def export(request: Request, progress: Progress) -> list[dict[str, Any]]:
     """Make, check and publish the artifacts of a request.
 
@@ -154,15 +63,7 @@ def export(request: Request, progress: Progress) -> list[dict[str, Any]]:
         NotRunHere: A check was insisted on that this host cannot make.
     """
     targets = plan(request)
-    modules = {target.format: exporters.load(exporters.FORMATS[target.format]) for target in targets}
-    engines = {target.format: runtimes.ENGINES[exporters.FORMATS[target.format].engine] for target in targets}
-    if request.verify:
-        for name, engine in engines.items():
-            reason = runtimes.why_not(engine)
-            if reason:
-                raise NotRunHere(
-                    f"A {name} artifact cannot be checked on this host: {reason}.", "Leave out --verify to export it."
-                )
+    _check_host(request, targets)
 
     from evim_deploy.weights import resolve
 
@@ -170,54 +71,79 @@ def export(request: Request, progress: Progress) -> list[dict[str, Any]]:
     model, weights = resolve(request.model, request.weights, request.num_classes, progress.step)
     if not weights.trained:
         progress.warn(f"UNTRAINED weights ({weights.source}): {weights.note}".rstrip(": "))
-    labels = class_labels(model.num_classes, request.labels) if request.task == "classify" else ()
-    targets = [replace(target, labels=labels) for target in targets]
-    finals = [request.output_dir / _file_name(request.model, target, weights) for target in targets]
-    manifests = [final.with_name(final.name + MANIFEST_SUFFIX) for final in finals]
-    refuse_overwrite([*finals, *manifests], request.overwrite)
+    if request.task == "classify":
+        labels = class_labels(model.num_classes, request.labels)
+        targets = [replace(target, labels=labels) for target in targets]
+    source = _Source(request.model, model, weights, request.verify)
+    names = [source.file_name(target) for target in targets]
+    manifests = [name + MANIFEST_SUFFIX for name in names]
+    refuse_overwrite([request.output_dir / name for name in (*names, *manifests)], request.overwrite)
 
     made = []
     with staging(request.output_dir) as folder:
-        for target in targets:
-            staged = folder / _file_name(request.model, target, weights)
-            facts = _make(model, weights, request, target, modules[target.format], staged, progress)
-            manifest = _write_manifest(facts, staged)
-            ensure_on_disk(staged)
-            final, _ = publish([staged, manifest], request.output_dir)
+        for target, name, manifest in zip(targets, names, manifests, strict=True):
+            staged = folder / name
+            facts = _make(source, target, staged, progress)
+            _write_manifest(facts, staged, folder / manifest)
+            final, _ = publish([staged, folder / manifest], request.output_dir)
             made.append({"path": str(final), "size_bytes": size_bytes(final), **facts.document()})
     return made
 
 
-def _file_name(model: ModelName, target: Target, weights: Weights) -> str:
+@dataclass
+class _Source:
+    """What all artifacts of a request are made from."""
+
+    name: ModelName
+    model: EfficientViM
+    weights: Weights
+    verify: bool | None
+    rewritten: dict[str, tuple[Graph, list[Outcome]]] = field(default_factory=dict)
+
+    def file_name(self, target: Target) -> str:
+        row = exporters.FORMATS[target.format]
+        return file_stem(self.name, target, self.weights, row.default_output) + row.suffix
+
+    def graph(self, target: Target, progress: Progress) -> tuple[Graph, list[Outcome]]:
+        """The rewritten network that ends in the target's output: one for all formats, precisions and sizes."""
+        from evim_deploy.lowering import lower
+        from evim_deploy.reparam import reparameterise
+
+        if target.output not in self.rewritten:
+            progress.step(f"Rewriting the network for {target.output}")
+            lowered = lower(self.model, target.task, target.output, target.preprocess)
+            self.rewritten[target.output] = reparameterise(lowered)
+            for outcome in self.rewritten[target.output][1]:
+                progress.detail(summary(outcome))
+        return self.rewritten[target.output]
+
+
+def _engine(target: Target) -> runtimes.Engine:
+    return runtimes.ENGINES[exporters.FORMATS[target.format].engine]
+
+
+def _check_host(request: Request, targets: list[Target]) -> None:
+    """Stop before any work where something that it needs is missing."""
+    for target in targets:
+        exporters.require(exporters.FORMATS[target.format])
+        reason = runtimes.why_not(_engine(target)) if request.verify else ""
+        if reason:
+            cause = f"A {target.format} artifact cannot be checked on this host: {reason}."
+            raise NotRunHere(cause, "Leave out --verify to export it.")
+
+
+def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Facts:
+    """Write, check and annotate one artifact."""
     row = exporters.FORMATS[target.format]
-    return file_stem(model, target, weights, row.default_output) + row.suffix
-
-
-def _make(
-    model: EfficientViM,
-    weights: Weights,
-    request: Request,
-    target: Target,
-    exporter: exporters.Exporter,
-    path: Path,
-    progress: Progress,
-) -> Facts:
-    from evim_deploy.lowering import lower
-    from evim_deploy.reparam import reparameterise
-
-    label = f"{target.format} {target.precision}"
-    progress.step(f"{label}: rewriting the network")
-    graph, outcomes = reparameterise(lower(model, target.task, target.output, target.preprocess))
-    for outcome in outcomes:
-        progress.detail(summary(outcome))
-    progress.step(f"{label}: writing the artifact")
+    graph, outcomes = source.graph(target, progress)
+    progress.step(f"{target}: writing")
+    exporter = exporters.load(row)
     contract = exporter.build(graph, target, path)
-    parity = _verify(model, request, target, path, progress)
-    row = exporters.FORMATS[target.format]
+    parity = _verify(source, target, path, progress)
     facts = Facts(
-        request.model,
+        source.name,
         target,
-        weights,
+        source.weights,
         contract,
         exporter.structure(path),
         parity,
@@ -225,50 +151,36 @@ def _make(
         tool_versions("torch", "numpy", *row.requires),
     )
     metadata = {METADATA_KEY: json.dumps(facts.document()), LABELS_KEY: json.dumps(target.labels)}
-    exporter.annotate(path, metadata, describe(request.model, target, weights))
+    exporter.annotate(path, metadata, describe(source.name, target, source.weights))
     if exporter.structure(path) != facts.structure:
         raise RuntimeError(f"{path.name} changed when its metadata was written")
     return facts
 
 
-def _verify(model: EfficientViM, request: Request, target: Target, path: Path, progress: Progress) -> Parity:
-    from evim_deploy import parity
+def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> Parity:
+    from evim_deploy.parity import check
 
-    if request.verify is False:
+    if source.verify is False:
         return Parity.not_run("--no-verify")
-    engine = runtimes.ENGINES[exporters.FORMATS[target.format].engine]
+    engine = _engine(target)
     reason = runtimes.why_not(engine)
     if reason:
         return Parity.not_run(f"not run on this host: {reason}")
-    progress.step(f"{target.format} {target.precision}: comparing with PyTorch in {engine.name}")
+    progress.step(f"{target}: comparing with PyTorch in {engine.name}")
     with runtimes.open_artifact(path, engine) as session:
-        result = parity.check(model, session, target, request.model.variant.resolution)
+        result = check(source.model, session, target, source.name.variant.resolution)
     if result.status == "fail":
         raise ParityFailed(
-            f"The {target.format} {target.precision} artifact differs from the model by {result.max_abs:.2g} of the "
-            f"largest output; {result.tolerance:.2g} is allowed.",
+            f"The artifact {target} differs from the model by {result.max_abs:.2g} of the largest output; "
+            f"{result.tolerance:.2g} is allowed.",
             "It was not kept. Please report this with the checkpoint.",
         )
     return replace(result, engine=engine.name)
 
 
-def _write_manifest(facts: Facts, artifact: Path) -> Path:
-    manifest = artifact.with_name(artifact.name + MANIFEST_SUFFIX)
+def _write_manifest(facts: Facts, artifact: Path, manifest: Path) -> None:
     document = {"artifact": artifact.name, "size_bytes": size_bytes(artifact), "sha256": sha256(artifact)}
     manifest.write_text(json.dumps({**document, **facts.document()}, indent=2) + "\n")
-    return manifest
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file, or of a package: of its files' names and contents in sorted order."""
-    digest = hashlib.sha256()
-    if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    for file_path in sorted(file for file in path.rglob("*") if file.is_file()):
-        digest.update(file_path.relative_to(path).as_posix().encode() + b"\0")
-        digest.update(file_path.read_bytes())
-    return digest.hexdigest()
 
 
 def _record(outcome: Outcome) -> dict[str, Any]:

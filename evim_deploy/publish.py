@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
@@ -10,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from evim_deploy.errors import BadInput
+from evim_deploy.errors import BadInput, EvimError
 
 _STAGING_PREFIX = ".evim-deploy-"
+_FULL_BYTES = 1 << 20
 
 
 @contextmanager
@@ -31,9 +33,14 @@ def staging(directory: Path) -> Iterator[Path]:
         raise _cannot_write(directory, error) from None
     try:
         yield folder
+    except EvimError:
+        raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
-            raise _cannot_write(directory, error) from None
+        raise _cannot_write(directory, error) from None
+    except Exception:
+        # a library in C++ tells of a full disk in words of its own
+        if shutil.disk_usage(directory).free < _FULL_BYTES:
+            raise _cannot_write(directory, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from None
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -52,6 +59,8 @@ def refuse_overwrite(paths: list[Path], overwrite: bool) -> None:
 
 def publish(staged: list[Path], directory: Path) -> list[Path]:
     """Rename finished files or folders into a directory, all or none, replacing what has their names."""
+    for path in staged:
+        _flush(path)
     undo: list[tuple[Path, Path]] = []
     finals = [directory / path.name for path in staged]
     try:
@@ -77,7 +86,19 @@ def size_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-def ensure_on_disk(path: Path) -> None:
+def sha256(path: Path) -> str:
+    """Hex digest of a file, or of a package: of its files' names and contents in sorted order."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for member in sorted(file for file in path.rglob("*") if file.is_file()):
+        digest.update(member.relative_to(path).as_posix().encode() + b"\0")
+        digest.update(member.read_bytes())
+    return digest.hexdigest()
+
+
+def _flush(path: Path) -> None:
     """Have the operating system write a file, or a package's files, through to the disk."""
     for file in [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]:
         with file.open("rb") as handle:
@@ -86,5 +107,7 @@ def ensure_on_disk(path: Path) -> None:
 
 def _cannot_write(directory: Path, error: OSError) -> BadInput:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return BadInput(f"The disk of {directory} is full.", "Free some space, or choose another --output-dir.")
-    return BadInput(f"{directory} cannot be written: {error.strerror}.", "Choose another --output-dir.")
+        cause = f"The disk of {directory} is full"
+    else:
+        cause = f"{error.filename or directory} cannot be written: {error.strerror or error}"
+    return BadInput(f"{cause}.", "Free some space or mend the permissions, or choose another --output-dir.")

@@ -77,8 +77,6 @@ FORMATS = {
     )
 }
 
-_MODULES = {"coreml": "exporters.coreml", "onnx": "exporters.onnx_file", "tflite": "exporters.tflite"}
-
 
 def parse_format(text: str) -> Format:
     """The format that a user names, by its name or an alias.
@@ -93,8 +91,8 @@ def parse_format(text: str) -> Format:
     raise UsageProblem(f"There is no format {text!r}.", f"Use one of {names}.")
 
 
-def load(format_: Format) -> Exporter:
-    """The module of a format, importing what it needs.
+def require(format_: Format) -> None:
+    """Check, without importing it, that what a format needs is installed.
 
     Raises:
         NotInstalled: A package is missing; the message has the pip command.
@@ -105,4 +103,8 @@ def load(format_: Format) -> Exporter:
                 f"{format_.name} needs {package}, which is not installed.",
                 f'pip install "evim-deploy[{format_.extra}]"',
             )
-    return cast("Exporter", importlib.import_module(_MODULES[format_.name]))
+
+
+def load(format_: Format) -> Exporter:
+    """The module of a format, importing what it needs, which takes seconds."""
+    return cast("Exporter", importlib.import_module(f"exporters.{format_.name}"))

@@ -70,8 +70,6 @@ ENGINES = {
     )
 }
 
-_MODULES = {"onnxruntime": "runtimes.ort", "litert": "runtimes.litert", "coreml": "runtimes.coreml"}
-
 
 def engine_for(path: Path) -> Engine:
     """The engine that runs an artifact, by its suffix.
@@ -116,4 +114,4 @@ def open_artifact(path: Path, engine: Engine | None = None) -> AbstractContextMa
 
 
 def _load(engine: Engine) -> _Module:
-    return cast("_Module", importlib.import_module(_MODULES[engine.name]))
+    return cast("_Module", importlib.import_module(f"runtimes.{engine.name}"))

@@ -82,8 +82,8 @@ def export(
     verbose: options.Verbose = False,
 ) -> None:
     """Make artifacts of a model, rewritten for inference and compared with PyTorch."""
-    from evim_deploy.export import Request
     from evim_deploy.export import export as make
+    from evim_deploy.request import Request
     from evim_deploy.variants import parse_model
     from exporters import parse_format
 
