@@ -1,0 +1,50 @@
+# `make export` and `make test` need Python 3.11 to 3.13 and make, nothing else.
+
+PYTHON ?= python3
+MODEL ?= m4
+VENV := .venv
+BIN := $(VENV)/bin
+ARTIFACTS := artifacts
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help export test check clean
+
+help:
+	@echo "make export   install what Core ML needs and export $(MODEL) (MODEL=m1 for another)"
+	@echo "make test     install everything, then check and test all of it"
+	@echo "make check    lint, format and types alone"
+	@echo "make clean    remove $(VENV) and $(ARTIFACTS)"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "evim-deploy needs Python 3.11 to 3.13. Name one: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+
+$(VENV)/.coreml: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing what Core ML needs into $(VENV): a minute or more, and only once"
+	@$(INSTALL) --editable ".[coreml]"
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing everything into $(VENV): some minutes and 9 GB on Linux, and only once"
+	@$(INSTALL) --editable ".[dev]"
+	@touch $@
+
+export: $(VENV)/.coreml
+	@$(BIN)/evim-deploy export --format coreml $(MODEL) --output-dir $(ARTIFACTS) --overwrite
+	@echo
+	@echo "The package is in $(CURDIR)/$(ARTIFACTS). Next: drag the .mlpackage into your Xcode project."
+	@echo "Xcode shows its input and outputs and makes a Swift class of it; Vision takes it as it is."
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/pytest
+
+clean:
+	rm -rf $(VENV) $(ARTIFACTS)
