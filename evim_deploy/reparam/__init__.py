@@ -18,6 +18,8 @@ from evim_deploy.reparam.mixer_scale import FOLD_MIXER_SCALE
 from evim_deploy.reparam.rewrite import Outcome, Rewrite, run
 from evim_deploy.reparam.state_bias import DROP_STATE_BIAS
 
+__all__ = ["REWRITES", "Outcome", "Rewrite", "reparameterise", "run"]
+
 REWRITES: tuple[Rewrite, ...] = (
     FOLD_BATCH_NORM,  # first: the next two look for a convolution, not for one under a BatchNorm
     FOLD_DEPTHWISE_RESIDUAL,  # before the layer scale, which would take the gate and leave the identity

@@ -50,8 +50,6 @@ def _check(graph: Graph, conv: Node) -> None:
     kernel = conv.weights["kernel"]
     if graph.only_user(conv.name) is None:
         raise Refused(f"{conv.name} is used elsewhere without the residual")
-    if kernel.shape[1] != 1:
-        raise Refused(f"{conv.name} is grouped, not depthwise")
     if conv.integer("stride") != 1:
         raise Refused(f"{conv.name} has a stride, so its output does not align with its input")
     if kernel.shape[-1] % 2 == 0 or conv.integer("padding") != kernel.shape[-1] // 2:

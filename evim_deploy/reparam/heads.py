@@ -27,7 +27,6 @@ from evim_deploy.graph import Array, Graph, Node
 from evim_deploy.reparam.rewrite import Refused, Rewrite
 
 _COMBINING = ("add", "scale")
-_NAME = "heads"
 
 
 def _apply(graph: Graph, add: Node) -> bool:
@@ -38,6 +37,8 @@ def _apply(graph: Graph, add: Node) -> bool:
 
     sums: dict[str, tuple[Array, Array]] = {}
     for leaf, factor in leaves:
+        if leaf is not None and leaf.op in (*_COMBINING, "linear") and graph.only_user(leaf.name) is None:
+            raise Refused(f"{leaf.name} is used elsewhere")
         if leaf is None or leaf.op != "linear":
             raise Refused("something is added that does not come from a Linear")
         kernel, bias = sums.get(leaf.inputs[0], (np.zeros(1), np.zeros(1)))
@@ -49,13 +50,12 @@ def _apply(graph: Graph, add: Node) -> bool:
     for feature in features:
         if feature.mean is not None:
             graph.substitute(feature.mean, replace(feature.mean, inputs=(feature.source,)))
-    concat = Node("concat", tuple(sums), (f"{_NAME}.features",))
+    concat = Node("concat", tuple(sums), (f"{root.name}.features",))
     weights = {
         "kernel": np.concatenate([feature.kernel for feature in features], axis=1),
         "bias": np.sum([feature.bias for feature in features], axis=0),
     }
-    graph.substitute(root, concat, Node("linear", (concat.name,), (_NAME,), weights))
-    graph.reconnect(root.name, _NAME)
+    graph.substitute(root, concat, Node("linear", (concat.name,), root.outputs, weights))
     return True
 
 
@@ -66,18 +66,19 @@ def _root(graph: Graph, node: Node) -> Node:
     return node
 
 
-def _leaves(graph: Graph, node: Node | None, factor: Array) -> Iterator[tuple[Node | None, Array]]:
-    """The operations that a tree of additions and scales combines, each with its factor."""
-    if node is None or node.op not in _COMBINING:
-        yield node, factor
-        return
+def _leaves(graph: Graph, node: Node, factor: Array) -> Iterator[tuple[Node | None, Array]]:
+    """The operations that a tree of additions and scales combines, each with its factor.
+
+    The tree ends where a value is used outside of it too.
+    """
     if node.op == "scale":
         factor = factor * node.weights["factor"]
     for value in node.inputs:
         operand = graph.producer(value)
-        if operand is not None and operand.op in (*_COMBINING, "linear") and graph.only_user(value) is None:
-            raise Refused(f"{value} is used elsewhere")
-        yield from _leaves(graph, operand, factor)
+        if operand is not None and operand.op in _COMBINING and graph.only_user(value) is not None:
+            yield from _leaves(graph, operand, factor)
+        else:
+            yield operand, factor
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,12 @@ def _check_users(graph: Graph, value: str, users: list[Node]) -> None:
             if user.weights["kernel"].shape[2:] != (1, 1) or user.integer("padding") or user.integer("groups") != 1:
                 raise Refused(f"{user.name} is not an unpadded 1x1 convolution")
         elif user.op == "flatten":
+            if graph.is_output(user.name):
+                raise Refused(f"{user.name} is an output")
             for write in graph.users(user.name):
                 project = graph.only_user(write.name)
-                if write.op != "write" or write.inputs[0] != user.name or project is None or project.op != "project":
+                writes_it = write.op == "write" and write.inputs[0] == user.name != write.inputs[1]
+                if not writes_it or project is None or project.op != "project":
                     raise Refused(f"{write.name} does not write states for a projection alone")
         elif not (user.op == "unflatten" and user.inputs[0] != value):
             raise Refused(f"{user.name} takes the normalised map")

@@ -37,7 +37,7 @@ def _apply(graph: Graph, scale: Node) -> bool:
         kernel = states.weights["kernel"] * factor.reshape(-1, 1)
         graph.substitute(states, states.with_weights(kernel=kernel))
     else:
-        scaled = Node("scale", (states.name,), (f"{states.name}.gate",), {"factor": factor})
+        scaled = Node("scale", (states.name,), (f"{read.name}.gated_states",), {"factor": factor})
         graph.substitute(read, scaled, replace(read, inputs=(scaled.name, read.inputs[1])))
     graph.bypass(scale)
     return True
