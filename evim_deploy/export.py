@@ -70,7 +70,7 @@ def export(request: Request, progress: Progress) -> list[dict[str, Any]]:
     progress.step("Loading weights")
     model, weights = resolve(request.model, request.weights, request.num_classes, progress.step)
     if not weights.trained:
-        progress.warn(f"UNTRAINED weights ({weights.source}): {weights.note}".rstrip(": "))
+        progress.warn(" ".join(filter(None, (f"UNTRAINED weights ({weights.source}).", weights.note))))
     if request.task == "classify":
         labels = class_labels(model.num_classes, request.labels)
         targets = [replace(target, labels=labels) for target in targets]

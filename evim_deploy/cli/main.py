@@ -5,9 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, cast
 
-import click
 import typer
 
 from evim_deploy import __version__
@@ -19,8 +18,13 @@ from evim_deploy.cli.models import models
 from evim_deploy.cli.predict import predict
 from evim_deploy.errors import INTERRUPTED_EXIT_CODE, EvimError, UsageProblem
 
-EXIT_CODES = """Exit codes: 0 done; 1 a fault in evim-deploy itself; 2 usage; 3 bad input; 4 something not installed;
-5 parity failed; 6 this host cannot check it; 130 interrupted."""
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 a fault in evim-deploy itself; 2 usage; 3 bad input; 4 something not installed; "
+    "5 parity failed; 6 this host cannot check it; 130 interrupted."
+)
+
+# Typer brings a click of its own, in older releases the click that everyone has; both have this class there.
+_ClickException = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 
 app = typer.Typer(
     name="evim-deploy",
@@ -55,14 +59,15 @@ def main(
 def run() -> NoReturn:
     """The program: run a command, tell any problem in one message, and exit by the documented codes."""
     signal.signal(signal.SIGTERM, _interrupt)
+    SETTINGS.json = "--json" in sys.argv  # for the error too that stops the options from being read
     try:
         sys.exit(app(standalone_mode=False) or 0)
-    except click.exceptions.Abort:
+    except typer.Abort:
         _interrupted()
     except KeyboardInterrupt:
         _interrupted()
-    except click.ClickException as error:
-        _fail(UsageProblem(error.format_message(), "See `evim-deploy --help`."))
+    except _ClickException as error:
+        _fail(UsageProblem(error.format_message() or "No command was given.", "See `evim-deploy --help`."))
     except EvimError as error:
         _fail(error)
     except BrokenPipeError:  # the reader of stdout went away, as `head` does

@@ -30,10 +30,12 @@ def models(json: options.Json = False) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for column in ("model", "also", "parameters", "native", "published weights"):
+    for column in ("model", "parameters", "native", "published weights"):
         table.add_column(column, justify="right" if column in ("parameters", "native") else "left", no_wrap=True)
     for name, model in MODELS.items():
         side = model.variant.resolution
         parameters = f"{PARAMETERS[name] / 1e6:.2f} M"
-        table.add_row(model.short, ", ".join(model.aliases[1:]), parameters, f"{side}x{side}", published(model)[0])
-    out().print(table)
+        table.add_row(model.short, parameters, f"{side}x{side}", published(model)[0])
+    console = out()
+    console.print(table)
+    console.print("\nEach goes by two more names: m4 is efficientvim_m4 and EfficientViM-M4 too.")
