@@ -30,6 +30,7 @@ CLASS_LABEL = "classLabel"
 CLASS_PROBABILITIES = "classLabel_probs"
 
 _PRECISIONS = {"fp32": (ct.precision.FLOAT32, np.float32), "fp16": (ct.precision.FLOAT16, np.float16)}
+_PREVIEW_KEY = "com.apple.coreml.model.preview.type"  # what Xcode's preview goes by
 _SPEC_FILE = Path("Data/com.apple.CoreML/model.mlmodel")
 
 
@@ -86,6 +87,8 @@ def annotate(path: Path, metadata: Mapping[str, str], description: str) -> None:
     spec.description.metadata.shortDescription = description
     spec.description.metadata.author = f"evim-deploy {__version__}"
     spec.description.metadata.userDefined.update(metadata)
+    if spec.description.predictedFeatureName:
+        spec.description.metadata.userDefined[_PREVIEW_KEY] = "imageClassifier"
     (path / _SPEC_FILE).write_bytes(spec.SerializeToString())
 
 
