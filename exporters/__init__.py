@@ -107,4 +107,14 @@ def require(format_: Format) -> None:
 
 def load(format_: Format) -> Exporter:
     """The module of a format, importing what it needs, which takes seconds."""
+    _load_triton_before_tensorflow()
     return cast("Exporter", importlib.import_module(f"exporters.{format_.name}"))
+
+
+def _load_triton_before_tensorflow() -> None:
+    """On Linux both bring an LLVM; the process aborts where TensorFlow's (2.20 and later) comes first.
+
+    torch loads triton whenever it first needs it, and coremltools imports TensorFlow where it is installed.
+    """
+    if all(importlib.util.find_spec(package) for package in ("triton", "tensorflow")):
+        importlib.import_module("triton")
