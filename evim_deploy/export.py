@@ -24,7 +24,7 @@ from evim_deploy.artifact import (
     describe,
     file_stem,
 )
-from evim_deploy.errors import NotRunHere, ParityFailed
+from evim_deploy.errors import ParityFailed
 from evim_deploy.labels import class_labels
 from evim_deploy.publish import publish, refuse_overwrite, sha256, size_bytes, staging
 from evim_deploy.request import Request, plan
@@ -126,10 +126,8 @@ def _check_host(request: Request, targets: list[Target]) -> None:
     """Stop before any work where something that it needs is missing."""
     for target in targets:
         exporters.require(exporters.FORMATS[target.format])
-        reason = runtimes.why_not(_engine(target)) if request.verify else ""
-        if reason:
-            cause = f"A {target.format} artifact cannot be checked on this host: {reason}."
-            raise NotRunHere(cause, "Leave out --verify to export it.")
+        if request.verify:
+            runtimes.require(_engine(target), str(target))
 
 
 def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Facts:

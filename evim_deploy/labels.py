@@ -60,6 +60,6 @@ def _read(path: Path) -> tuple[str, ...]:
         raise BadInput(
             f"{path} is not valid JSON: {error}.", "Give a JSON list of names, or one label a line."
         ) from None
-    if not all(isinstance(label, str) and label for label in labels):
+    if not all(isinstance(label, str) and label.strip() for label in labels):
         raise BadInput(f"{path} holds something that is not a name.", "Give a JSON list of non-empty strings.")
-    return tuple(labels)
+    return tuple(label.strip() for label in labels)

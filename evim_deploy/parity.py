@@ -7,9 +7,8 @@ probabilities would hide a wrong logit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -71,15 +70,16 @@ def check(model: EfficientViM, session: Runs, target: Target, native: int) -> Pa
     """
     worst, count = 0.0, 0
     for height, width in _sizes(target, native):
-        for pixels in _batches(_images(height, width), target.batch):
-            image = pixels if target.preprocess else normalise(pixels)
-            actual = session.run(image)
-            for name, reference in _reference(model, normalise(pixels), target).items():
-                found = actual[name]
+        pixels = _images(height, width)
+        references = _reference(model, normalise(pixels), target)
+        images = pixels if target.preprocess else normalise(pixels)
+        for indices in _batches(len(images), target.batch):
+            for name, actual in session.run(images[indices]).items():
+                expected = references[name][indices]
                 if target.output == "probabilities":
-                    reference, found = _centred(reference), _centred(_log(found))
-                worst = max(worst, Difference.of(reference, found).max_abs)
-            count += len(pixels)
+                    expected, actual = _logits(_softmax(expected)), _logits(actual)
+                worst = max(worst, Difference.of(expected, actual).max_abs)
+        count += len(images)
     tolerance = TOLERANCES[target.precision]
     status = "pass" if worst <= tolerance else "fail"
     return Parity(status, None, worst, tolerance, f"{count} images, photographs and noise")
@@ -100,29 +100,31 @@ def _images(height: int, width: int) -> Array:
     return np.concatenate([shots, noise]).transpose(0, 3, 1, 2).astype(np.float32)
 
 
-def _batches(images: Array, batch: int | None) -> Iterator[Array]:
-    """All images in batches of the size that an artifact takes, the last filled up from the first."""
-    size = batch or len(images)
-    for start in range(0, len(images), size):
-        yield np.take(images, range(start, start + size), axis=0, mode="wrap")
+def _batches(count: int, batch: int | None) -> list[npt.NDArray[np.int64]]:
+    """Which images go into each batch of the size that an artifact takes; the last is filled up from the first."""
+    size = batch or count
+    return [np.arange(start, start + size) % count for start in range(0, count, size)]
 
 
-def _reference(model: EfficientViM, image: Array, target: Target) -> dict[str, Array]:
+def _reference(model: EfficientViM, images: Array, target: Target) -> dict[str, Array]:
+    """The reference's outputs by name, one image at a time, which bounds the memory."""
     import torch
 
     from evim_deploy.lowering import FEATURE_OUTPUTS
 
+    names = FEATURE_OUTPUTS if target.task == "features" else (target.output,)
     with torch.no_grad():
-        if target.task == "features":
-            maps = model.features(torch.from_numpy(image))
-            return {name: feature.numpy() for name, feature in zip(FEATURE_OUTPUTS, maps, strict=True)}
-        return {target.output: model(torch.from_numpy(image)).numpy()}
+        each = [torch.from_numpy(images[i : i + 1]) for i in range(len(images))]
+        rows = [model.features(image) if target.task == "features" else [model(image)] for image in each]
+    return {name: torch.cat(column).numpy() for name, column in zip(names, zip(*rows, strict=True), strict=True)}
 
 
-def _log(probabilities: Array) -> Array:
-    return np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)).astype(np.float32)
+def _softmax(logits: Array) -> npt.NDArray[np.float64]:
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def _centred(logits: Array) -> Array:
-    """Logits (B, classes) without the constant that a softmax does not see."""
-    return logits - logits.mean(axis=1, keepdims=True)
+def _logits(probabilities: npt.NDArray[Any]) -> Array:
+    """What probabilities (B, classes) stand for, down to the least that float32 holds and up to a constant."""
+    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    return (logits - logits.mean(axis=1, keepdims=True)).astype(np.float32)

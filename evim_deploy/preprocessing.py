@@ -22,6 +22,9 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 CROP_FRACTION = 0.875
 
+_SIXTEEN_TO_EIGHT_BITS = 257  # 65535 / 255
+_MAX_RESIZED_PIXELS = 200_000_000  # at 4096 x 4096 a picture may be nine times as long as it is wide
+
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -37,7 +40,10 @@ def open_image(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                return ImageOps.exif_transpose(image).convert("RGB")
+                upright = ImageOps.exif_transpose(image)
+                if upright.mode.startswith("I"):  # 16 bits, which a conversion to 8 would clip
+                    upright = Image.fromarray((np.asarray(upright) // _SIXTEEN_TO_EIGHT_BITS).astype(np.uint8))
+                return upright.convert("RGB")
     except FileNotFoundError:
         raise BadInput(f"There is no image {path}.", "Check the path.") from None
     except IsADirectoryError:
@@ -54,12 +60,17 @@ def resize_and_crop(image: Image.Image, height: int, width: int) -> Pixels:
     """The centre of an image as the network sees it, (height, width, 3) uint8.
 
     The image is scaled so that it covers (height, width) / 0.875, then the centre is cut out.
+
+    Raises:
+        BadInput: The image is so narrow a strip that scaling it would fill the memory.
     """
     from PIL import Image
 
     scale = max(height / CROP_FRACTION / image.height, width / CROP_FRACTION / image.width)
     resized_width = max(width, round(image.width * scale))
     resized_height = max(height, round(image.height * scale))
+    if resized_width * resized_height > _MAX_RESIZED_PIXELS:
+        raise BadInput(f"An image of {image.width}x{image.height} is too narrow a strip.", "Crop it first.")
     resized = image.resize((resized_width, resized_height), Image.Resampling.BICUBIC)
     left, top = round((resized_width - width) / 2), round((resized_height - height) / 2)
     return np.asarray(resized.crop((left, top, left + width, top + height)), dtype=np.uint8)

@@ -35,12 +35,13 @@ def staging(directory: Path) -> Iterator[Path]:
         yield folder
     except EvimError:
         raise
-    except OSError as error:
-        raise _cannot_write(directory, error) from None
-    except Exception:
-        # a library in C++ tells of a full disk in words of its own
-        if shutil.disk_usage(directory).free < _FULL_BYTES:
-            raise _cannot_write(directory, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise _cannot_write(directory, error) from None
+        # Libraries tell of a full disk in words of their own, and write to the temporary directory first.
+        for place in (directory, Path(tempfile.gettempdir())):
+            if shutil.disk_usage(place).free < _FULL_BYTES:
+                raise _cannot_write(place, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from None
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -52,7 +53,7 @@ def refuse_overwrite(paths: list[Path], overwrite: bool) -> None:
     Raises:
         BadInput: One of the paths exists, and overwriting was not asked for.
     """
-    taken = [path for path in paths if path.exists()]
+    taken = [path for path in paths if os.path.lexists(path)]
     if taken and not overwrite:
         raise BadInput(f"{taken[0]} exists already.", "Say --overwrite, or choose another --output-dir.")
 
@@ -65,7 +66,7 @@ def publish(staged: list[Path], directory: Path) -> list[Path]:
     finals = [directory / path.name for path in staged]
     try:
         for path, final in zip(staged, finals, strict=True):
-            if final.exists():
+            if os.path.lexists(final):
                 old = path.with_name(f"{path.name}.old")
                 final.rename(old)
                 undo.append((old, final))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from evim_deploy.artifact import Target
 from evim_deploy.errors import BadInput
-from evim_deploy.variants import MAX_RESOLUTION, MIN_RESOLUTION, ModelName
+from evim_deploy.variants import MAX_BATCH, MAX_RESOLUTION, MIN_RESOLUTION, ModelName
 from exporters import FORMATS
 
 Size = tuple[int, int] | None
@@ -63,8 +63,8 @@ def plan(request: Request) -> list[Target]:
         )
     if request.num_classes is not None and request.num_classes < 2:
         raise BadInput(f"{request.num_classes} classes are no classification.", "Give --num-classes 2 or more.")
-    if request.batch is not None and request.batch < 1:
-        raise BadInput(f"A batch of {request.batch} is impossible.", "Give --batch 1 or more.")
+    if request.batch is not None and not 1 <= request.batch <= MAX_BATCH:
+        raise BadInput(f"A batch of {request.batch} is impossible.", f"Give --batch 1 to {MAX_BATCH}.")
     native = request.model.variant.resolution
     targets = []
     for name in dict.fromkeys(request.formats):

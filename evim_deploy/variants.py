@@ -12,6 +12,9 @@ MIN_RESOLUTION = 32
 MAX_RESOLUTION = 4096
 """Largest image side, pixels: the largest that the paper measures (Figure 5)."""
 
+MAX_BATCH = 1024
+"""Most images in one prediction; the paper's largest is 256."""
+
 IMAGENET_CLASSES = 1000
 
 

@@ -86,7 +86,7 @@ class _Emitter:
 
     def model(self, contract: Contract) -> Any:
         """The whole file; in fp32 an output's value goes by the output's name, in fp16 a cast gives it."""
-        names = {value: value if self.half else name for name, value in self.graph.outputs.items()}
+        names = {value: f"{value}/half" if self.half else name for name, value in self.graph.outputs.items()}
         if self.half:
             names[self.graph.input_name] = self.cast(self.graph.input_name, self.float_type, "fp16")
         for node in self.graph.nodes:
@@ -94,7 +94,7 @@ class _Emitter:
             _HANDLERS[node.op](self, node, inputs, names.get(node.name, node.name))
         if self.half:
             for name, value in self.graph.outputs.items():
-                self.emit("Cast", [value], name, to=TensorProto.FLOAT)
+                self.emit("Cast", [names[value]], name, to=TensorProto.FLOAT)
         body = helper.make_graph(
             self.nodes,
             "efficientvim",

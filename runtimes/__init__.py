@@ -93,6 +93,23 @@ def why_not(engine: Engine) -> str:
     return _load(engine).why_not()
 
 
+def require(engine: Engine, artifact: str) -> None:
+    """Check, without importing it, that this host can run an engine; the messages name the artifact.
+
+    Raises:
+        NotInstalled: Its package is missing.
+        NotRunHere: It does not exist on this host.
+    """
+    if importlib.util.find_spec(engine.imported) is None:
+        raise NotInstalled(
+            f"Running {artifact} needs {engine.package}, which is not installed.",
+            f'pip install "evim-deploy[{engine.extra}]"',
+        )
+    reason = _load(engine).why_not()
+    if reason:
+        raise NotRunHere(f"{artifact} cannot be run here: {reason}.", "Run it on a Mac, or export to ONNX or TFLite.")
+
+
 def open_artifact(path: Path, engine: Engine | None = None) -> AbstractContextManager[Session]:
     """A session of an artifact.
 
@@ -102,14 +119,7 @@ def open_artifact(path: Path, engine: Engine | None = None) -> AbstractContextMa
         NotRunHere: The engine does not exist on this host.
     """
     engine = engine or engine_for(path)
-    if importlib.util.find_spec(engine.imported) is None:
-        raise NotInstalled(
-            f"Running {path.name} needs {engine.package}, which is not installed.",
-            f'pip install "evim-deploy[{engine.extra}]"',
-        )
-    reason = _load(engine).why_not()
-    if reason:
-        raise NotRunHere(f"{path.name} cannot be run: {reason}.", "Run it on a Mac, or export to ONNX or TFLite.")
+    require(engine, path.name)
     return _load(engine).open_session(path)
 
 

@@ -521,7 +521,7 @@ class TestHostile:
         ],
     )
     def test_no_attribute_can_be_set(self, path: Path, program: bytes) -> None:
-        from evim_deploy import safe_pickle
+        from evim_deploy.checkpoint import safe_pickle
 
         before = {name: dict(vars(value)) for name, value in vars(safe_pickle).items() if isinstance(value, type)}
         self.assert_read_past_or_refused(self.with_program(path, program))

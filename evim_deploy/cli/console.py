@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Settings:
-    """How a command speaks; the options of the same names set it."""
+    """How a command speaks, which the options of the same names set; and what has happened to it."""
 
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+    interrupted: bool = False
     third_party: list[str] = field(default_factory=list)
 
 
@@ -43,7 +44,9 @@ class Reporter:
         self._status = self._console.status("") if self._console.is_terminal and not settings.quiet else None
 
     def step(self, text: str) -> None:
-        """A piece of work begins."""
+        """A piece of work begins, unless an interrupt came that a library swallowed."""
+        if self._settings.interrupted:
+            raise KeyboardInterrupt
         if self._status is not None:
             self._status.update(text)
             self._status.start()

@@ -58,10 +58,15 @@ def main(
 
 def run() -> NoReturn:
     """The program: run a command, tell any problem in one message, and exit by the documented codes."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup or a shell's & may have it
+            signal.signal(number, _interrupt)
     SETTINGS.json = "--json" in sys.argv  # for the error too that stops the options from being read
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        if SETTINGS.interrupted:
+            _interrupted()
+        sys.exit(code)
     except typer.Abort:
         _interrupted()
     except KeyboardInterrupt:
@@ -74,7 +79,7 @@ def run() -> NoReturn:
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:  # the last resort: a fault of ours is told in one message too
-        if SETTINGS.verbose:
+        if SETTINGS.verbose and not SETTINGS.interrupted:
             sys.stderr.writelines([*SETTINGS.third_party, traceback.format_exc()])
         fault = EvimError(
             f"evim-deploy failed: {type(error).__name__}: {error}",
@@ -84,6 +89,7 @@ def run() -> NoReturn:
 
 
 def _interrupt(signum: int, frame: object) -> NoReturn:
+    SETTINGS.interrupted = True
     raise KeyboardInterrupt
 
 
@@ -93,6 +99,8 @@ def _interrupted() -> NoReturn:
 
 
 def _fail(error: EvimError) -> NoReturn:
+    if SETTINGS.interrupted:  # a library made another error of it
+        _interrupted()
     sys.stderr.write(f"Error: {error}\n")
     if SETTINGS.json:
         problem = {"exit_code": error.exit_code, "cause": error.cause, "remedy": error.remedy}

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from evim_deploy.checkpoint.safe_pickle import TensorRef
+from evim_deploy.checkpoint.torch_file import SAVE_STATE, UnreadableError
 from evim_deploy.model import NUM_STAGES
-from evim_deploy.safe_pickle import TensorRef
-from evim_deploy.torch_file import SAVE_STATE, UnreadableError
 from evim_deploy.variants import VARIANTS, ModelName
 
 if TYPE_CHECKING:

@@ -23,12 +23,12 @@ from typing import IO, TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from evim_deploy import safe_pickle
+from evim_deploy.checkpoint import safe_pickle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from evim_deploy.safe_pickle import StorageRef, TensorRef
+    from evim_deploy.checkpoint.safe_pickle import StorageRef, TensorRef
 
 AGAIN = "Download it again, or copy it again from where it came."
 SAVE_STATE = "Save the model's state_dict() with torch.save, or as safetensors, and give that file."

@@ -2,7 +2,7 @@
 
 Two steps. :func:`read_checkpoint` finds the state dict in the file, gives it the canonical names and
 shapes, and recognises the model from them. :func:`load_model` holds it against the model that the
-user asked for. Nothing in a file is ever run (see :mod:`evim_deploy.safe_pickle`).
+user asked for. Nothing in a file is ever run (see :mod:`evim_deploy.checkpoint.safe_pickle`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from evim_deploy import file_kind, torch_file
+from evim_deploy.checkpoint import file_kind, torch_file
+from evim_deploy.checkpoint.safe_pickle import Inert, TensorRef
+from evim_deploy.checkpoint.state_dict import canonical, recognise, shorten
+from evim_deploy.checkpoint.torch_file import AGAIN, SAVE_STATE, UnreadableError
 from evim_deploy.errors import BadInput
 from evim_deploy.model import EfficientViM
-from evim_deploy.safe_pickle import Inert, TensorRef
-from evim_deploy.state_dict import canonical, recognise, shorten
-from evim_deploy.torch_file import AGAIN, SAVE_STATE, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,0 +1,148 @@
+"""The real command line as tests run it: a process of its own, without a hub, and with nobody's settings."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+PROGRAM = Path(sys.executable).with_name("evim-deploy")
+NO_HUB = "http://127.0.0.1:1"
+UNTRAINED = "UNTRAINED"
+
+_TIMEOUT_SECONDS = 300
+_SETTINGS = ("HF_", "HUGGINGFACE_", "TYPER_", "COV_", "PYTHON")
+
+
+def run(
+    *args: str | Path,
+    env: Mapping[str, str] | None = None,
+    timeout: float = _TIMEOUT_SECONDS,
+    preexec_fn: Callable[[], None] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run ``evim-deploy`` to its end; ``env`` is put on top of an environment without a hub."""
+    return subprocess.run(
+        _line(args), env=_environment(env), timeout=timeout, preexec_fn=preexec_fn, capture_output=True, text=True
+    )
+
+
+def interrupt(*args: str | Path, at: str, by: signal.Signals) -> subprocess.CompletedProcess[str]:
+    """Run ``evim-deploy``, and send it a signal once it says on stderr that it is ``at`` some step."""
+    with subprocess.Popen(
+        _line(args), env=_environment(None), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if at in line:
+                process.send_signal(by)
+                break
+        stdout, stderr = process.communicate(timeout=_TIMEOUT_SECONDS)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, "".join(lines) + stderr)
+
+
+def assert_done(result: subprocess.CompletedProcess[str]) -> None:
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    assert "Error" not in result.stderr
+
+
+def assert_refused(result: subprocess.CompletedProcess[str], code: int, *fragments: str) -> None:
+    """One message, cause and remedy, is the last that was said; with ``--json`` the same is a document on stdout."""
+    said = result.stdout + result.stderr
+    assert result.returncode == code, said
+    assert "Traceback" not in said
+    *progress, cause, remedy = result.stderr.splitlines()
+    assert cause.startswith("Error: "), said
+    assert remedy.strip(), said
+    assert not remedy.startswith("Error: ")
+    assert not any(line.startswith("Error: ") for line in progress)
+    assert "fault in evim-deploy" not in said
+    for fragment in fragments:
+        assert fragment in f"{cause}\n{remedy}"
+    if "--json" in result.args:
+        problem = {"exit_code": code, "cause": cause.removeprefix("Error: "), "remedy": remedy}
+        assert json.loads(result.stdout) == {"schema_version": 1, "error": problem}
+    else:
+        assert result.stdout == ""
+
+
+def left_in(folder: Path) -> list[str]:
+    """Everything below a folder, hidden or not; nothing if it was never made."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What one ``export --json`` made and said."""
+
+    result: subprocess.CompletedProcess[str]
+    folder: Path
+
+    @property
+    def artifacts(self) -> list[dict[str, Any]]:
+        artifacts: list[dict[str, Any]] = json.loads(self.result.stdout)["artifacts"]
+        return artifacts
+
+    def artifact(self, format_: str) -> dict[str, Any]:
+        """The one artifact of a format."""
+        (found,) = [artifact for artifact in self.artifacts if artifact["format"] == format_]
+        return found
+
+    def path(self, format_: str) -> Path:
+        return Path(self.artifact(format_)["path"])
+
+
+@functools.cache
+def exported(base: Path, *args: str) -> Exported:
+    """The export of these arguments, made once for all tests of a session (``base`` is the session's folder)."""
+    folder = Path(tempfile.mkdtemp(prefix="exported-", dir=base))
+    result = run("export", *args, "--json", "-o", folder)
+    assert_done(result)
+    return Exported(result, folder)
+
+
+DEFAULTS = ("m1", "-f", "coreml", "-f", "onnx", "-f", "tflite", "-r", "64", "--verbose")
+"""All formats as they are unless asked otherwise, with no weights to be had."""
+
+FEATURES = ("EFFICIENTVIM_M1", "-f", "onnx", "-r", "64", "-w", "random", "--task", "features")
+
+
+def photographs() -> list[Path]:
+    """Three photographs that our test dependencies ship."""
+    sklearn, matplotlib = (Path(find_spec(name).origin).parent for name in ("sklearn", "matplotlib"))  # type: ignore[union-attr, arg-type]
+    images = sklearn / "datasets" / "images"
+    return [
+        images / "china.jpg",
+        images / "flower.jpg",
+        matplotlib / "mpl-data" / "sample_data" / "grace_hopper.jpg",
+    ]
+
+
+def _line(args: tuple[str | Path, ...]) -> list[str]:
+    return [str(PROGRAM), *map(str, args)]
+
+
+def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_SETTINGS) and not name.lower().endswith("_proxy")
+    }
+    return {**own, "HF_ENDPOINT": NO_HUB, "HF_HOME": _empty_cache().name, "COLUMNS": "100", **(extra or {})}
+
+
+@functools.cache
+def _empty_cache() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="evim-no-hub-")  # gone with this process

@@ -1,0 +1,288 @@
+"""Each engine's session: what it takes, gives and knows of an artifact, and how it refuses."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import pixels, random_tiny
+from PIL import Image
+
+import exporters
+import runtimes
+from evim_deploy.artifact import LABELS_KEY, METADATA_KEY, Target
+from evim_deploy.errors import BadInput, NotInstalled, NotRunHere
+from evim_deploy.evaluate import evaluate
+from evim_deploy.graph import Graph
+from evim_deploy.lowering import lower
+from evim_deploy.reparam import reparameterise
+from runtimes import ENGINES
+from runtimes.coreml import CoremlSession
+
+RUNNABLE = ("onnx", "tflite")
+SIZE = (48, 80)
+LABELS = ("zebra", "apple", "Größe")
+METADATA = {METADATA_KEY: '{"a": "ä"}', LABELS_KEY: json.dumps(LABELS)}
+
+
+@functools.cache
+def graph(output: str) -> Graph:
+    task = "features" if output == "features" else "classify"
+    model = random_tiny(0, len(LABELS), depths=(1, 1, 1))
+    return reparameterise(lower(model, task, output, True))[0]
+
+
+def target_of(format_: str, output: str = "logits") -> Target:
+    task = "features" if output == "features" else "classify"
+    return Target(format_, "fp32", *SIZE, 1, task, output, True, LABELS)
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+    """An annotated artifact of each format and task."""
+    folder = tmp_path_factory.mktemp("artifacts")
+    paths = {}
+    for format_ in RUNNABLE:
+        row = exporters.FORMATS[format_]
+        exporter = exporters.load(row)
+        for output in ("logits", "features"):
+            path = paths[format_, output] = folder / f"{output}{row.suffix}"
+            exporter.build(graph(output), target_of(format_, output), path)
+            exporter.annotate(path, METADATA, "a description")
+    return paths
+
+
+def opened(path: Path) -> AbstractContextManager[runtimes.Session]:
+    return runtimes.open_artifact(path)
+
+
+# --- sessions ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format_", RUNNABLE)
+def test_metadata_is_ours_alone(artifacts: dict[tuple[str, str], Path], format_: str) -> None:
+    with opened(artifacts[format_, "logits"]) as session:
+        assert dict(session.metadata) == METADATA
+
+
+@pytest.mark.parametrize("format_", RUNNABLE)
+def test_a_file_without_metadata_has_none(tmp_path: Path, format_: str) -> None:
+    row = exporters.FORMATS[format_]
+    exporters.load(row).build(graph("logits"), target_of(format_), tmp_path / f"bare{row.suffix}")
+    with opened(tmp_path / f"bare{row.suffix}") as session:
+        assert dict(session.metadata) == {}
+
+
+@pytest.mark.parametrize("format_", RUNNABLE)
+def test_logits_come_by_name(artifacts: dict[tuple[str, str], Path], format_: str) -> None:
+    image = pixels(0, *SIZE)
+    with opened(artifacts[format_, "logits"]) as session:
+        outputs = session.run(image.float().numpy())
+    assert list(outputs) == ["logits"]
+    assert outputs["logits"].shape == (1, len(LABELS))
+    assert outputs["logits"].dtype == np.float32
+    expected = evaluate(graph("logits"), image)["logits"].numpy()
+    assert np.abs(outputs["logits"] - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("format_", RUNNABLE)
+def test_maps_come_channels_first_whatever_the_file_holds(artifacts: dict[tuple[str, str], Path], format_: str) -> None:
+    image = pixels(1, *SIZE)
+    expected = evaluate(graph("features"), image)
+    with opened(artifacts[format_, "features"]) as session:
+        outputs = session.run(image.float().numpy())
+    assert outputs.keys() == expected.keys() == {"stride16", "stride32", "stride64"}
+    for name, value in expected.items():
+        assert outputs[name].shape == value.shape
+        assert np.abs(outputs[name] - value.numpy()).max() < 1e-4 * value.abs().max()
+
+
+@pytest.mark.parametrize("format_", RUNNABLE)
+def test_outputs_survive_the_next_run_and_the_session(artifacts: dict[tuple[str, str], Path], format_: str) -> None:
+    """An engine that lends its own memory would change them under the caller's hands."""
+    first, second = (pixels(seed, *SIZE).float().numpy() for seed in (2, 3))
+    with opened(artifacts[format_, "features"]) as session:
+        kept = session.run(first)
+        copies = {name: array.copy() for name, array in kept.items()}
+        other = session.run(second)
+        again = session.run(first)
+    for name, copy in copies.items():
+        assert np.array_equal(kept[name], copy)
+        assert np.array_equal(again[name], copy)
+        assert not np.array_equal(other[name], copy)
+
+
+# --- choosing an engine ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=lambda engine: engine.name)
+def test_an_engine_is_chosen_by_the_suffix(tmp_path: Path, engine: runtimes.Engine) -> None:
+    path = tmp_path / f"artifact{engine.suffix}"
+    path.touch()
+    assert runtimes.engine_for(path) is engine
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.touch()
+    with pytest.raises(BadInput, match=r"\.onnx, \.tflite, \.mlpackage"):
+        runtimes.engine_for(path)
+
+
+def test_a_missing_artifact_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="There is no artifact"):
+        runtimes.engine_for(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=lambda engine: engine.name)
+def test_a_missing_engine_is_named_with_its_pip_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: runtimes.Engine
+) -> None:
+    path = tmp_path / f"artifact{engine.suffix}"
+    path.touch()
+    monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
+    with pytest.raises(NotInstalled) as caught:
+        opened(path)
+    assert engine.package in caught.value.cause
+    assert path.name in caught.value.cause
+    assert caught.value.remedy == f'pip install "evim-deploy[{engine.extra}]"'
+    assert runtimes.why_not(engine) == f"{engine.package} is not installed"
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "litert"])
+def test_engines_that_exist_everywhere_have_no_reason_not_to_run(name: str) -> None:
+    assert runtimes.why_not(ENGINES[name]) == ""
+
+
+@pytest.mark.parametrize("system", ["Linux", "Windows"])
+def test_coreml_is_not_run_elsewhere_than_on_a_mac(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: system)
+    path = tmp_path / "artifact.mlpackage"
+    path.mkdir()
+    with pytest.raises(NotRunHere, match=r"(?s)artifact\.mlpackage.*macOS") as caught:
+        opened(path)
+    assert caught.value.exit_code == 6
+    assert "macOS" in runtimes.why_not(ENGINES["coreml"])
+
+
+def test_on_a_mac_there_is_no_reason_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    assert runtimes.why_not(ENGINES["coreml"]) == ""
+
+
+# --- damaged files -----------------------------------------------------------------------------------------
+
+
+def _half(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def _head(content: bytes) -> bytes:
+    return content[:20]
+
+
+def _text(content: bytes) -> bytes:
+    return b"this is no model at all, but a text of some length\n" * 20
+
+
+def _zeros_inside(content: bytes) -> bytes:
+    return content[:200] + bytes(len(content) - 200)
+
+
+def _other_format(content: bytes) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + content[8:]
+
+
+@pytest.mark.parametrize("damage", [_half, _head, _text, _zeros_inside, _other_format, lambda content: b""])
+@pytest.mark.parametrize("format_", RUNNABLE)
+def test_a_damaged_file_is_bad_input(
+    tmp_path: Path, artifacts: dict[tuple[str, str], Path], format_: str, damage: Any
+) -> None:
+    path = tmp_path / f"damaged{exporters.FORMATS[format_].suffix}"
+    path.write_bytes(damage(artifacts[format_, "logits"].read_bytes()))
+    with pytest.raises(BadInput) as caught, opened(path):
+        pass
+    assert path.name in caught.value.cause
+    assert "\n" not in caught.value.cause
+
+
+@pytest.mark.parametrize("format_", RUNNABLE)
+def test_a_directory_is_bad_input(tmp_path: Path, format_: str) -> None:
+    path = tmp_path / f"folder{exporters.FORMATS[format_].suffix}"
+    path.mkdir()
+    with pytest.raises(BadInput, match="folder"), opened(path):
+        pass
+
+
+# --- Core ML, with a model that stands in for Core ML's ------------------------------------------------
+
+
+class FakeModel:
+    """What coremltools' MLModel offers to the session."""
+
+    def __init__(
+        self, answer: Mapping[str, Any], image: bool, classifier: bool, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        self.answer = answer
+        self.given: dict[str, Any] = {}
+        kind = SimpleNamespace(WhichOneof=lambda group: "imageType" if image else "multiArrayType")
+        self.description = SimpleNamespace(
+            metadata=SimpleNamespace(userDefined=METADATA if metadata is None else metadata),
+            input=[SimpleNamespace(name="image", type=kind)],
+            predictedProbabilitiesName="classLabel_probs" if classifier else "",
+        )
+
+    def get_spec(self) -> Any:
+        return SimpleNamespace(description=self.description)
+
+    def predict(self, inputs: dict[str, Any]) -> Mapping[str, Any]:
+        self.given = inputs
+        return self.answer
+
+
+def test_a_package_takes_its_image_as_a_picture() -> None:
+    model = FakeModel({"logits": np.zeros((1, 3), np.float16)}, image=True, classifier=False)
+    rgb = np.random.RandomState(0).randint(0, 256, (*SIZE, 3)).astype(np.uint8)
+    outputs = CoremlSession(model).run(rgb.transpose(2, 0, 1)[None].astype(np.float32))
+    (picture,) = model.given.values()
+    assert isinstance(picture, Image.Image)
+    assert (picture.mode, picture.size) == ("RGB", (SIZE[1], SIZE[0]))
+    assert np.array_equal(np.asarray(picture), rgb)
+    assert outputs["logits"].dtype == np.float32
+
+
+def test_a_package_takes_an_array_as_it_is() -> None:
+    model = FakeModel({"logits": np.zeros((2, 3), np.float32)}, image=False, classifier=False)
+    image = pixels(0, *SIZE, batch=2).float().numpy()
+    CoremlSession(model).run(image)
+    assert model.given["image"] is image
+
+
+def test_a_classifiers_dictionary_comes_back_in_the_order_of_the_labels() -> None:
+    by_label = {"apple": 0.25, "Größe": 0.5, "zebra": 0.125}
+    model = FakeModel({"classLabel": "Größe", "classLabel_probs": by_label}, image=True, classifier=True)
+    outputs = CoremlSession(model).run(pixels(0, *SIZE).float().numpy())
+    assert list(outputs) == ["probabilities"]
+    assert outputs["probabilities"].tolist() == [[0.125, 0.25, 0.5]]  # zebra, apple, Größe
+    assert outputs["probabilities"].dtype == np.float32
+
+
+def test_a_classifier_without_our_labels_keeps_its_own_order() -> None:
+    answer = {"classLabel": "b", "classLabel_probs": {"b": 0.75, "a": 0.25}}
+    model = FakeModel(answer, image=True, classifier=True, metadata={})
+    session = CoremlSession(model)
+    assert session.metadata == {}
+    assert session.run(pixels(0, *SIZE).float().numpy())["probabilities"].tolist() == [[0.75, 0.25]]
+
+
+def test_a_package_knows_its_metadata() -> None:
+    assert CoremlSession(FakeModel({}, image=True, classifier=True)).metadata == METADATA
