@@ -74,8 +74,9 @@ def check(model: EfficientViM, session: Runs, target: Target, native: int) -> Pa
         references = _reference(model, normalise(pixels), target)
         images = pixels if target.preprocess else normalise(pixels)
         for indices in _batches(len(images), target.batch):
-            for name, actual in session.run(images[indices]).items():
-                expected = references[name][indices]
+            outputs = session.run(images[indices])
+            for name, reference in references.items():
+                expected, actual = reference[indices], outputs[name]
                 if target.output == "probabilities":
                     expected, actual = _logits(_softmax(expected)), _logits(actual)
                 worst = max(worst, Difference.of(expected, actual).max_abs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
-from typing import Annotated, NoReturn, cast
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -24,7 +24,7 @@ EXIT_CODES = (
 )
 
 # Typer brings a click of its own, in older releases the click that everyone has; both have this class there.
-_ClickException = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
+_ClickException: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 app = typer.Typer(
     name="evim-deploy",

@@ -11,11 +11,6 @@ from evim_deploy.cli.console import SETTINGS
 from evim_deploy.errors import UsageProblem
 
 
-def _json(wanted: bool) -> bool:
-    SETTINGS.json = wanted
-    return wanted
-
-
 def _quiet(wanted: bool) -> bool:
     SETTINGS.quiet = wanted
     return wanted
@@ -26,7 +21,7 @@ def _verbose(wanted: bool) -> bool:
     return wanted
 
 
-Json = Annotated[bool, typer.Option("--json", callback=_json, help="Print one JSON document on stdout, nothing else.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_quiet, help="No progress; warnings are still shown.")]
 Verbose = Annotated[bool, typer.Option("--verbose", callback=_verbose, help="Say what each rewrite did.")]
 
