@@ -24,7 +24,7 @@ from evim_deploy.artifact import (
     describe,
     file_stem,
 )
-from evim_deploy.errors import ParityFailed
+from evim_deploy.errors import NotRunHere, ParityFailed
 from evim_deploy.labels import class_labels
 from evim_deploy.publish import publish, refuse_overwrite, sha256, size_bytes, staging
 from evim_deploy.request import Request, plan
@@ -127,7 +127,10 @@ def _check_host(request: Request, targets: list[Target]) -> None:
     for target in targets:
         exporters.require(exporters.FORMATS[target.format])
         if request.verify:
-            runtimes.require(_engine(target), str(target))
+            try:
+                runtimes.require(_engine(target), str(target))
+            except NotRunHere as error:
+                raise NotRunHere(error.cause, "Leave out --verify to export it unchecked.") from None
 
 
 def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Facts:

@@ -37,8 +37,18 @@ def run(
 
 def interrupt(*args: str | Path, at: str, by: signal.Signals) -> subprocess.CompletedProcess[str]:
     """Run ``evim-deploy``, and send it a signal once it says on stderr that it is ``at`` some step."""
+
+    def heed() -> None:
+        # a job in a shell's background ignores SIGINT, and so would its children
+        signal.signal(by, signal.SIG_DFL)
+
     with subprocess.Popen(
-        _line(args), env=_environment(None), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        _line(args),
+        env=_environment(None),
+        preexec_fn=heed,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout
         assert process.stderr
