@@ -54,6 +54,16 @@ class Target:
         return f"{self.format} {self.precision} {size}"
 
     @property
+    def input_range(self) -> tuple[float, float] | None:
+        """Least and greatest value that the input takes; None where it is normalised."""
+        return (0.0, 255.0) if self.preprocess else None
+
+    @property
+    def output_range(self) -> tuple[float, float] | None:
+        """Least and greatest value that the output takes; None where it has no bounds."""
+        return (0.0, 1.0) if self.output == "probabilities" else None
+
+    @property
     def resolution(self) -> list[int] | str:
         """[H, W], or ``"dynamic"``."""
         return "dynamic" if self.height is None or self.width is None else [self.height, self.width]
@@ -162,7 +172,7 @@ class Facts:
             "resolution": target.resolution,
             "batch": "dynamic" if target.batch is None else target.batch,
             "preprocess": target.preprocess,
-            "num_classes": len(target.labels),
+            "num_classes": len(target.labels) or None,
             "weights": asdict(self.weights),
             "inputs": [asdict(spec) for spec in self.contract.inputs],
             "outputs": [asdict(spec) for spec in self.contract.outputs],
@@ -190,6 +200,6 @@ def file_stem(model: ModelName, target: Target, weights: Weights, usual_output: 
 
 def describe(model: ModelName, target: Target, weights: Weights) -> str:
     """One sentence on an artifact, for its metadata."""
-    outputs = {"features": "dense features at strides 16, 32 and 64"}.get(target.task, target.output)
+    outputs = "dense features at strides 16, 32 and 64" if target.task == "features" else target.output
     notice = "" if weights.trained else f" {UNTRAINED_NOTICE} ({weights.source})."
     return f"{model.name}, {target.precision}, {outputs}.{notice}"

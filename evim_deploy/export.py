@@ -50,8 +50,21 @@ class Progress(Protocol):
         """Something that nobody may miss."""
 
 
-def export(request: Request, progress: Progress) -> list[dict[str, Any]]:
-    """Make, check and publish the artifacts of a request.
+class Silent:
+    """A progress that tells nobody."""
+
+    def step(self, text: str) -> None:
+        pass
+
+    def detail(self, text: str) -> None:
+        pass
+
+    def warn(self, text: str) -> None:
+        pass
+
+
+def export(request: Request, progress: Progress | None = None) -> list[dict[str, Any]]:
+    """Make, check and publish the artifacts of a request; without a progress, silently.
 
     Returns:
         For each artifact what its manifest says, and its ``path`` and ``size_bytes``.
@@ -62,6 +75,7 @@ def export(request: Request, progress: Progress) -> list[dict[str, Any]]:
         ParityFailed: An artifact differs from its model; it is not kept.
         NotRunHere: A check was insisted on that this host cannot make.
     """
+    progress = progress or Silent()
     targets = plan(request)
     _check_host(request, targets)
 
@@ -85,7 +99,7 @@ def export(request: Request, progress: Progress) -> list[dict[str, Any]]:
             staged = folder / name
             facts = _make(source, target, staged, progress)
             _write_manifest(facts, staged, folder / manifest)
-            final, _ = publish([staged, folder / manifest], request.output_dir)
+            final, _ = publish([staged, folder / manifest], request.output_dir, request.overwrite)
             made.append({"path": str(final), "size_bytes": size_bytes(final), **facts.document()})
     return made
 
@@ -140,22 +154,27 @@ def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Fa
     progress.step(f"{target}: writing")
     exporter = exporters.load(row)
     contract = exporter.build(graph, target, path)
-    parity = _verify(source, target, path, progress)
     facts = Facts(
         source.name,
         target,
         source.weights,
         contract,
         exporter.structure(path),
-        parity,
+        Parity.not_run("not checked yet"),
         tuple(_record(outcome) for outcome in outcomes),
-        tool_versions("torch", "numpy", *row.requires),
+        tool_versions("torch", "numpy", *row.requires, _engine(target).package),
     )
-    metadata = {METADATA_KEY: json.dumps(facts.document()), LABELS_KEY: json.dumps(target.labels)}
-    exporter.annotate(path, metadata, describe(source.name, target, source.weights))
+    _annotate(exporter, path, facts)  # before the check, which thereby sees the file as it was rewritten
+    facts = replace(facts, parity=_verify(source, target, path, progress))
+    _annotate(exporter, path, facts)
+    return facts
+
+
+def _annotate(exporter: exporters.Exporter, path: Path, facts: Facts) -> None:
+    metadata = {METADATA_KEY: json.dumps(facts.document()), LABELS_KEY: json.dumps(facts.target.labels)}
+    exporter.annotate(path, metadata, describe(facts.model, facts.target, facts.weights))
     if exporter.structure(path) != facts.structure:
         raise RuntimeError(f"{path.name} changed when its metadata was written")
-    return facts
 
 
 def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> Parity:
@@ -190,6 +209,7 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "applied": outcome.applied,
         "removed": dict(outcome.removed),
         "added": dict(outcome.added),
+        "refused": dict(outcome.refused),
     }
 
 

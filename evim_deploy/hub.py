@@ -104,7 +104,7 @@ def fetch(repo: str, filename: str, *, notify: Callable[[str], None]) -> Path:
             f"{what} is not in the hub's cache, {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE is set.",
             "Unset HF_HUB_OFFLINE, or give the path of a file.",
         )
-    _probe(constants.ENDPOINT)
+    _probe(constants.ENDPOINT, repo, filename)
     notify(f"Downloading {what} from {constants.ENDPOINT}")
     path = _download(repo, filename)
     if not _is_intact(path):
@@ -134,14 +134,20 @@ def _is_intact(path: Path) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest() == expected
 
 
-def _probe(endpoint: str) -> None:
-    """Return if the hub answers, within :data:`PROBE_SECONDS`; raise HubUnreachable if not."""
-    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
+def _probe(endpoint: str, repo: str, filename: str) -> None:
+    """Return if the hub answers for a file, within :data:`PROBE_SECONDS`; raise HubUnreachable if not.
+
+    The file is asked for and not the hub's front page, which proxies may answer in the hub's place.
+    """
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, get_session  # type: ignore[attr-defined]
+
+    def ask() -> int:
+        url, headers = hf_hub_url(repo, filename), build_hf_headers()
+        return int(get_session().head(url, headers=headers, timeout=PROBE_SECONDS).status_code)
 
     try:
-        status = background.start(lambda: get_session().head(endpoint, timeout=PROBE_SECONDS).status_code).result(
-            PROBE_SECONDS
-        )
+        status = background.start(ask).result(PROBE_SECONDS)
         reason = f"it answers {status}" if status >= 500 else ""
     except TimeoutError:
         reason = f"no answer within {PROBE_SECONDS} s"

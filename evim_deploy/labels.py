@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,8 +21,8 @@ def class_labels(num_classes: int, path: Path | None) -> tuple[str, ...]:
 
     Args:
         num_classes: How many the model tells apart.
-        path: A text file with one name a line, or a JSON list of names; None for ImageNet's names,
-            or ``class 0``, ``class 1``, ... where the classes are not ImageNet's.
+        path: A text file with one name a line, a JSON list of names, or a JSON object of names by
+            index; None for ImageNet's names, or ``class 0``, ``class 1``, ... where the classes are not ImageNet's.
 
     Raises:
         BadInput: The file cannot be read, or does not name each class once.
@@ -36,7 +37,7 @@ def class_labels(num_classes: int, path: Path | None) -> tuple[str, ...]:
             f"{path} names {len(labels)} classes, the model has {num_classes}.",
             "Give one label for each class, in the order of the logits.",
         )
-    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    repeated = sorted(label for label, times in Counter(labels).items() if times > 1)
     if repeated:
         raise BadInput(
             f"{path} names {repeated[0]!r} more than once.",
@@ -52,7 +53,7 @@ def _read(path: Path) -> tuple[str, ...]:
         raise BadInput(f"There is no label file {path}.", "Check the path.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} cannot be read as text: {error}.", "Give UTF-8 text, one label a line.") from None
-    if not text.lstrip().startswith("["):
+    if not text.lstrip().startswith(("[", "{")):
         return tuple(line.strip() for line in text.splitlines() if line.strip())
     try:
         labels = json.loads(text)
@@ -60,6 +61,11 @@ def _read(path: Path) -> tuple[str, ...]:
         raise BadInput(
             f"{path} is not valid JSON: {error}.", "Give a JSON list of names, or one label a line."
         ) from None
+    if isinstance(labels, dict):
+        labels = [labels.get(str(index)) for index in range(len(labels))]
     if not all(isinstance(label, str) and label.strip() for label in labels):
-        raise BadInput(f"{path} holds something that is not a name.", "Give a JSON list of non-empty strings.")
+        raise BadInput(
+            f"{path} holds something that is not a name.",
+            "Give a JSON list of names, or an object of names by index from 0.",
+        )
     return tuple(label.strip() for label in labels)

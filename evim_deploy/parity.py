@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evim_deploy import photographs
+from evim_deploy.arrays import batches, softmax
 from evim_deploy.artifact import Parity, Target
 from evim_deploy.preprocessing import normalise
 
@@ -73,12 +74,12 @@ def check(model: EfficientViM, session: Runs, target: Target, native: int) -> Pa
         pixels = _images(height, width)
         references = _reference(model, normalise(pixels), target)
         images = pixels if target.preprocess else normalise(pixels)
-        for indices in _batches(len(images), target.batch):
+        for indices in batches(len(images), target.batch or len(images)):
             outputs = session.run(images[indices])
             for name, reference in references.items():
                 expected, actual = reference[indices], outputs[name]
                 if target.output == "probabilities":
-                    expected, actual = _logits(_softmax(expected)), _logits(actual)
+                    expected, actual = _logits(softmax(expected)), _logits(actual)
                 worst = max(worst, Difference.of(expected, actual).max_abs)
         count += len(images)
     tolerance = TOLERANCES[target.precision]
@@ -101,12 +102,6 @@ def _images(height: int, width: int) -> Array:
     return np.concatenate([shots, noise]).transpose(0, 3, 1, 2).astype(np.float32)
 
 
-def _batches(count: int, batch: int | None) -> list[npt.NDArray[np.int64]]:
-    """Which images go into each batch of the size that an artifact takes; the last is filled up from the first."""
-    size = batch or count
-    return [np.arange(start, start + size) % count for start in range(0, count, size)]
-
-
 def _reference(model: EfficientViM, images: Array, target: Target) -> dict[str, Array]:
     """The reference's outputs by name, one image at a time, which bounds the memory."""
     import torch
@@ -118,11 +113,6 @@ def _reference(model: EfficientViM, images: Array, target: Target) -> dict[str, 
         each = [torch.from_numpy(images[i : i + 1]) for i in range(len(images))]
         rows = [model.features(image) if target.task == "features" else [model(image)] for image in each]
     return {name: torch.cat(column).numpy() for name, column in zip(names, zip(*rows, strict=True), strict=True)}
-
-
-def _softmax(logits: Array) -> npt.NDArray[np.float64]:
-    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def _logits(probabilities: npt.NDArray[Any]) -> Array:

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import runtimes
+from evim_deploy.arrays import batches, softmax
 from evim_deploy.artifact import LABELS_KEY, METADATA_KEY, SCHEMA_VERSION
 from evim_deploy.errors import BadInput
 from evim_deploy.preprocessing import normalise, open_image, resize_and_crop
 from evim_deploy.variants import MODELS
+
+_LARGEST_BATCH = 16  # what a dynamic batch is filled with, for the memory's sake
 
 
 @dataclass(frozen=True)
@@ -59,17 +61,16 @@ def predict(artifact: Path, images: list[Path], top: int) -> Report:
     if top < 1:
         raise BadInput(f"--top {top} shows nothing.", "Give --top 1 or more.")
     engine = runtimes.engine_for(artifact)
-    pictures = [open_image(path) for path in images]
     with runtimes.open_artifact(artifact, engine) as session:
         manifest, labels = _metadata(session, artifact)
         height, width = _sides(manifest)
-        pixels = np.stack([resize_and_crop(picture, height, width) for picture in pictures])
-        batches = pixels.transpose(0, 3, 1, 2).astype(np.float32)  # (B, 3, H, W)
-        if not manifest["preprocess"]:
-            batches = normalise(batches)
-        rows = [
-            _probabilities(session.run(batch), manifest["output"]) for batch in _batched(batches, manifest["batch"])
-        ]
+        pixels = np.stack([resize_and_crop(open_image(path), height, width) for path in images])  # (images, H, W, 3)
+        batch = manifest["batch"] if manifest["batch"] != "dynamic" else min(len(images), _LARGEST_BATCH)
+        rows = []
+        for indices in batches(len(images), batch):
+            image = pixels[indices].transpose(0, 3, 1, 2).astype(np.float32)  # (B, 3, H, W)
+            values = session.run(image if manifest["preprocess"] else normalise(image))[manifest["output"]]
+            rows.append(values if manifest["output"] == "probabilities" else softmax(values))
     probabilities = np.concatenate(rows)[: len(images)]
     return Report(
         manifest,
@@ -110,17 +111,3 @@ def _sides(manifest: dict[str, Any]) -> tuple[int, int]:
         return native, native
     height, width = manifest["resolution"]
     return height, width
-
-
-def _batched(images: npt.NDArray[np.float32], batch: int | str) -> list[npt.NDArray[np.float32]]:
-    """Images in batches of the artifact's size, the last filled up from the first."""
-    size = len(images) if isinstance(batch, str) else batch
-    return [np.take(images, range(at, at + size), axis=0, mode="wrap") for at in range(0, len(images), size)]
-
-
-def _probabilities(outputs: dict[str, npt.NDArray[np.float32]], output: str) -> npt.NDArray[np.float32]:
-    values = outputs[output]  # (B, classes)
-    if output == "probabilities":
-        return values
-    exponentials = np.exp(values - values.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)

@@ -7,6 +7,7 @@ mean and standard deviation is inside the artifacts, so what this module gives i
 from __future__ import annotations
 
 import warnings
+from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -66,7 +67,8 @@ def resize_and_crop(image: Image.Image, height: int, width: int) -> Pixels:
     """
     from PIL import Image
 
-    scale = max(height / CROP_FRACTION / image.height, width / CROP_FRACTION / image.width)
+    # rounded down, as timm evaluates: 292 for 256
+    scale = max(floor(height / CROP_FRACTION) / image.height, floor(width / CROP_FRACTION) / image.width)
     resized_width = max(width, round(image.width * scale))
     resized_height = max(height, round(image.height * scale))
     if resized_width * resized_height > _MAX_RESIZED_PIXELS:

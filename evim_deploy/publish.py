@@ -15,6 +15,7 @@ from evim_deploy.errors import BadInput, EvimError
 
 _STAGING_PREFIX = ".evim-deploy-"
 _FULL_BYTES = 1 << 20
+_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.EIO)
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def staging(directory: Path) -> Iterator[Path]:
     except EvimError:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
             raise _cannot_write(directory, error) from None
         # Libraries tell of a full disk in words of their own, and write to the temporary directory first.
         for place in (directory, Path(tempfile.gettempdir())):
@@ -58,20 +59,25 @@ def refuse_overwrite(paths: list[Path], overwrite: bool) -> None:
         raise BadInput(f"{taken[0]} exists already.", "Say --overwrite, or choose another --output-dir.")
 
 
-def publish(staged: list[Path], directory: Path) -> list[Path]:
-    """Rename finished files or folders into a directory, all or none, replacing what has their names."""
+def publish(staged: list[Path], directory: Path, overwrite: bool) -> list[Path]:
+    """Rename finished files or folders into a directory, all or none.
+
+    Raises:
+        BadInput: One of the names is taken, and overwriting was not asked for.
+    """
     for path in staged:
         _flush(path)
-    undo: list[tuple[Path, Path]] = []
+    undo: list[tuple[Path, Path]] = []  # noted before each step: an interrupt may fall between the two
     finals = [directory / path.name for path in staged]
+    refuse_overwrite(finals, overwrite)  # again: another process may have come first
     try:
         for path, final in zip(staged, finals, strict=True):
             if os.path.lexists(final):
                 old = path.with_name(f"{path.name}.old")
-                final.rename(old)
                 undo.append((old, final))
-            path.rename(final)
+                final.rename(old)
             undo.append((final, path))
+            path.rename(final)
     except BaseException:  # an interrupt too: what stood there before is put back
         for source, target in reversed(undo):
             with suppress(OSError):
@@ -102,7 +108,7 @@ def sha256(path: Path) -> str:
 def _flush(path: Path) -> None:
     """Have the operating system write a file, or a package's files, through to the disk."""
     for file in [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]:
-        with file.open("rb") as handle:
+        with file.open("rb+") as handle:
             os.fsync(handle.fileno())
 
 

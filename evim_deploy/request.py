@@ -7,7 +7,7 @@ from pathlib import Path
 
 from evim_deploy.artifact import Target
 from evim_deploy.errors import BadInput
-from evim_deploy.variants import MAX_BATCH, MAX_RESOLUTION, MIN_RESOLUTION, ModelName
+from evim_deploy.variants import MAX_BATCH, MAX_RESOLUTION, MIN_CLASSES, MIN_RESOLUTION, ModelName
 from exporters import FORMATS
 
 Size = tuple[int, int] | None
@@ -57,12 +57,15 @@ def plan(request: Request) -> list[Target]:
     Raises:
         BadInput: An option cannot be met.
     """
-    if request.task == "features" and (request.output or request.labels):
+    if request.task == "features" and (request.output or request.labels or request.num_classes is not None):
         raise BadInput(
-            "Dense features have neither logits nor labels.", "Leave out --output and --labels, or use --task classify."
+            "Dense features have no classes.",
+            "Leave out --output, --labels and --num-classes, or use --task classify.",
         )
-    if request.num_classes is not None and request.num_classes < 2:
-        raise BadInput(f"{request.num_classes} classes are no classification.", "Give --num-classes 2 or more.")
+    if request.num_classes is not None and request.num_classes < MIN_CLASSES:
+        raise BadInput(
+            f"{request.num_classes} classes are no classification.", f"Give --num-classes {MIN_CLASSES} or more."
+        )
     if request.batch is not None and not 1 <= request.batch <= MAX_BATCH:
         raise BadInput(f"A batch of {request.batch} is impossible.", f"Give --batch 1 to {MAX_BATCH}.")
     native = request.model.variant.resolution

@@ -49,7 +49,7 @@ def _flatten(node: Node, inputs: list[Shape]) -> list[Shape]:
 
 def _split(node: Node, inputs: list[Shape]) -> list[Shape]:
     batch, _, *rest = inputs[0]
-    return [(batch, section, *rest) for section in cast("tuple[int, ...]", node.attributes["sections"])]
+    return [(batch, section, *rest) for section in node.sections()]
 
 
 def _mean(node: Node, inputs: list[Shape]) -> list[Shape]:

@@ -15,6 +15,9 @@ MAX_RESOLUTION = 4096
 MAX_BATCH = 1024
 """Most images in one prediction; the paper's largest is 256."""
 
+MIN_CLASSES = 2
+"""Fewer classes are no classification: their one probability is always 1."""
+
 IMAGENET_CLASSES = 1000
 
 

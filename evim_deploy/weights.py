@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from evim_deploy import hub
 from evim_deploy.artifact import Weights
 from evim_deploy.errors import BadInput, NotInstalled
-from evim_deploy.variants import IMAGENET_CLASSES
+from evim_deploy.variants import IMAGENET_CLASSES, MIN_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,8 +41,8 @@ def resolve(
         import torch  # noqa: F401
     except ModuleNotFoundError as error:
         raise NotInstalled(f"Weights need {error.name}.", 'pip install "evim-deploy[torch]"') from error
-    if num_classes is not None and num_classes < 1:
-        raise BadInput(f"A model cannot have {num_classes} classes.", "Give a number of classes from 1.")
+    if num_classes is not None and num_classes < MIN_CLASSES:
+        raise BadInput(f"{num_classes} classes are no classification.", f"Give {MIN_CLASSES} or more.")
     if spec is None:
         return _published(model, num_classes, notify)
     if spec.partition(":")[0] == "random":

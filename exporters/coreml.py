@@ -3,13 +3,16 @@
 Maps and states are rank 4, (B, D, H, W) and (B, D, 1, N), which is what the Neural Engine lays out
 well; tokens are a rank-3 view for the two matrix products. The channel LayerNorm is one layer_norm
 over axis 1. A classifier takes an image and gives a label and a dictionary, so that Vision and
-Xcode's preview take it; every other output is a float16 array in an fp16 package.
+Xcode's preview take it; every other output is a float16 array in an fp16 package. What is not fp16
+there is the cast of the input and, in a classifier, that of the probabilities: ``classify`` is
+defined on fp32 alone.
 
 Operations: https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html
 """
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -71,6 +74,8 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
         skip_model_load=True,
     )
     model.save(str(path))
+    for member in path.rglob("*"):  # coremltools leaves its temporary files' modes, for their owner alone
+        shutil.copymode(path if member.is_dir() else path / "Manifest.json", member)
     return _contract(path, target, shape)
 
 
@@ -100,10 +105,9 @@ def _read_spec(path: Path) -> Any:
 
 def _contract(path: Path, target: Target, shape: tuple[int, ...]) -> Contract:
     description = _read_spec(path).description
-    pixels = (0.0, 255.0) if target.preprocess else None
     (image,) = description.input
     kind = "image" if image.type.WhichOneof("Type") == "imageType" else "float32"
-    inputs = (TensorSpec(image.name, shape, kind, "RGB" if kind == "image" else "NCHW", pixels),)
+    inputs = (TensorSpec(image.name, shape, kind, "RGB" if kind == "image" else "NCHW", target.input_range),)
     if description.predictedFeatureName:
         return Contract(
             inputs,
@@ -112,12 +116,13 @@ def _contract(path: Path, target: Target, shape: tuple[int, ...]) -> Contract:
                 TensorSpec(CLASS_PROBABILITIES, (len(target.labels),), "dictionary", "label: probability", (0.0, 1.0)),
             ),
         )
-    unit = (0.0, 1.0) if target.output == "probabilities" else None
     outputs = []
     for feature in description.output:
         array = feature.type.multiArrayType
         dtype = array.ArrayDataType.Name(array.dataType).lower()
-        outputs.append(TensorSpec(feature.name, tuple(array.shape), dtype, "NCHW"[: len(array.shape)], unit))
+        outputs.append(
+            TensorSpec(feature.name, tuple(array.shape), dtype, "NCHW"[: len(array.shape)], target.output_range)
+        )
     return Contract(inputs, tuple(outputs))
 
 

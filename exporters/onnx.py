@@ -59,12 +59,10 @@ def annotate(path: Path, metadata: Mapping[str, str], description: str) -> None:
 
 
 def _contract(graph: Graph, target: Target, shapes: Mapping[str, Shape]) -> Contract:
-    pixels = (0.0, 255.0) if target.preprocess else None
-    unit = (0.0, 1.0) if target.output == "probabilities" else None
     return Contract(
-        (TensorSpec(graph.input_name, shapes[graph.input_name], "float32", "NCHW", pixels),),
+        (TensorSpec(graph.input_name, shapes[graph.input_name], "float32", "NCHW", target.input_range),),
         tuple(
-            TensorSpec(name, shapes[value], "float32", "NCHW"[: len(shapes[value])], unit)
+            TensorSpec(name, shapes[value], "float32", "NCHW"[: len(shapes[value])], target.output_range)
             for name, value in graph.outputs.items()
         ),
     )

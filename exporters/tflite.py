@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
@@ -24,6 +25,7 @@ from evim_deploy.artifact import Contract, Structure, Target, TensorSpec
 from evim_deploy.graph import Graph, Node
 
 _FILE_IDENTIFIER = b"TFL3"
+_BUFFER_ALIGNMENT = 16  # bytes: force_align of Buffer.data in TFLite's schema
 
 Weights = Mapping[str, Any]
 
@@ -73,21 +75,28 @@ def structure(path: Path) -> Structure:
 
 def annotate(path: Path, metadata: Mapping[str, str], description: str) -> None:
     """Put metadata into named buffers of the flatbuffer, and the description into its own field."""
-    import flatbuffers
-
     model = _read(path)
     model.description = description
-    kept = [entry for entry in model.metadata or [] if entry.name.decode() not in metadata]
+    model.metadata = model.metadata or []
+    entries = {entry.name.decode(): entry for entry in model.metadata}
     for name, text in metadata.items():
-        buffer, entry = schema.BufferT(), schema.MetadataT()
-        buffer.data = np.frombuffer(text.encode(), dtype=np.uint8)
-        entry.name, entry.buffer = name.encode(), len(model.buffers)
-        model.buffers.append(buffer)
-        kept.append(entry)
-    model.metadata = kept
-    builder = flatbuffers.Builder(path.stat().st_size)
+        if name not in entries:
+            entry = entries[name] = schema.MetadataT()
+            entry.name, entry.buffer = name.encode(), len(model.buffers)
+            model.metadata.append(entry)
+            model.buffers.append(schema.BufferT())
+        model.buffers[entries[name].buffer].data = np.frombuffer(text.encode(), dtype=np.uint8)
+    builder = _AlignedBuilder(path.stat().st_size)
     builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
     path.write_bytes(builder.Output())
+
+
+class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
+    """Puts each buffer on 16 bytes, as the schema demands and the object API forgets."""
+
+    def CreateNumpyVector(self, x: Any) -> Any:  # noqa: N802, the base class's name
+        self.Prep(_BUFFER_ALIGNMENT, x.nbytes)
+        return super().CreateNumpyVector(x)
 
 
 def _read(path: Path) -> Any:
@@ -95,8 +104,6 @@ def _read(path: Path) -> Any:
 
 
 def _contract(path: Path, target: Target) -> Contract:
-    pixels = (0.0, 255.0) if target.preprocess else None
-    unit = (0.0, 1.0) if target.output == "probabilities" else None
     model = _read(path)
     (signature,) = model.signatureDefs
     tensors = model.subgraphs[0].tensors
@@ -106,8 +113,8 @@ def _contract(path: Path, target: Target) -> Contract:
         return TensorSpec(entry.name.decode(), shape, "float32", "NHWC" if len(shape) == 4 else "NC", value_range)
 
     return Contract(
-        tuple(spec(entry, pixels) for entry in signature.inputs),
-        tuple(spec(entry, unit) for entry in signature.outputs),
+        tuple(spec(entry, target.input_range) for entry in signature.inputs),
+        tuple(spec(entry, target.output_range) for entry in signature.outputs),
     )
 
 

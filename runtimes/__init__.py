@@ -77,8 +77,11 @@ def engine_for(path: Path) -> Engine:
     Raises:
         BadInput: No such file, or no engine runs files of its kind.
     """
-    if not path.exists():
-        raise BadInput(f"There is no artifact {path}.", "Check the path.")
+    try:
+        if not path.exists():
+            raise BadInput(f"There is no artifact {path}.", "Check the path.")
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
     for engine in ENGINES.values():
         if path.suffix == engine.suffix:
             return engine

@@ -42,7 +42,10 @@ def open_session(path: Path) -> Iterator[LitertSession]:
     """
     from ai_edge_litert.interpreter import Interpreter
 
-    content = path.read_bytes() if path.is_file() else b""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
     if content[4:8] != b"TFL3":
         raise BadInput(f"{path} is not a TFLite file.", "Export it again.")
     try:

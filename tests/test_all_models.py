@@ -14,21 +14,11 @@ from evim_deploy.variants import MODELS
 from exporters import FORMATS, PRECISIONS
 
 
-class Silent:
-    """A progress that tells nobody."""
-
-    def step(self, text: str) -> None: ...
-
-    def detail(self, text: str) -> None: ...
-
-    def warn(self, text: str) -> None: ...
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_exports_in_every_format_and_precision(name: str, tmp_path: Path) -> None:
     request = Request(MODELS[name], tuple(FORMATS), PRECISIONS, weights="random:0", output_dir=tmp_path)
-    artifacts = export(request, Silent())
+    artifacts = export(request)
     assert {(made["format"], made["precision"]) for made in artifacts} == {(f, p) for f in FORMATS for p in PRECISIONS}
     for made in artifacts:
         manifest = json.loads(Path(made["path"] + ".json").read_text())

@@ -325,15 +325,23 @@ def write(folder: Path, files: dict[str, str]) -> list[Path]:
 
 def test_publish(tmp_path: Path) -> None:
     with staging(tmp_path) as folder:
-        finals = publish(write(folder, NEW), tmp_path)
+        finals = publish(write(folder, NEW), tmp_path, overwrite=True)
     assert finals == [tmp_path / name for name in NEW]
     assert everything(tmp_path) == NEW
+
+
+def test_publish_does_not_replace_what_came_meanwhile(tmp_path: Path) -> None:
+    """The names were free when the work began; another process took one."""
+    (old,) = write(tmp_path, {next(iter(NEW)): "another's"})
+    with staging(tmp_path) as folder, pytest.raises(BadInput, match="exists already"):
+        publish(write(folder, NEW), tmp_path, overwrite=False)
+    assert old.read_text() == "another's"
 
 
 def test_publish_replaces_what_stands_there(tmp_path: Path) -> None:
     write(tmp_path, {**OLD, "other": "stays"})
     with staging(tmp_path) as folder:
-        publish(write(folder, NEW), tmp_path)
+        publish(write(folder, NEW), tmp_path, overwrite=True)
     assert everything(tmp_path) == {**NEW, "other": "stays"}
 
 
@@ -341,7 +349,7 @@ def test_publish_replaces_a_package_whole(tmp_path: Path) -> None:
     package(tmp_path / "m.mlpackage", "old")
     (tmp_path / "m.mlpackage" / "left over").write_text("old")
     with staging(tmp_path) as folder:
-        publish([package(folder / "m.mlpackage", "new")], tmp_path)
+        publish([package(folder / "m.mlpackage", "new")], tmp_path, overwrite=True)
     assert everything(tmp_path) == {"m.mlpackage/Data/weights/weight.bin": "new", "m.mlpackage/Manifest.json": "{}"}
 
 
@@ -376,7 +384,7 @@ def test_all_or_none(
         with monkeypatch.context() as patch, staging(out) as folder:
             staged = write(folder, NEW)
             patch.setattr(Path, "rename", FailingRename(at, error))
-            publish(staged, out)
+            publish(staged, out, overwrite=True)
 
     for at in range(1, renames + 1):
         out = tmp_path / str(at)
@@ -393,7 +401,7 @@ def test_the_failing_rename_fails_when_it_says(tmp_path: Path, monkeypatch: pyte
     with staging(tmp_path) as folder:
         staged = write(folder, NEW)
         monkeypatch.setattr(Path, "rename", failing)
-        publish(staged, tmp_path)
+        publish(staged, tmp_path, overwrite=True)
     assert failing.calls == 4
     assert everything(tmp_path) == NEW
 
@@ -405,7 +413,7 @@ def test_nothing_is_published_that_could_not_be_flushed(tmp_path: Path, monkeypa
     write(tmp_path, OLD)
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(BadInput, match="is full"), staging(tmp_path) as folder:
-        publish(write(folder, NEW), tmp_path)
+        publish(write(folder, NEW), tmp_path, overwrite=True)
     assert everything(tmp_path) == OLD
 
 

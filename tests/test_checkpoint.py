@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import pickle
 import re
@@ -600,3 +601,22 @@ class TestHostile:
         path.write_bytes(whole[:place] + struct.pack("<q", 2**61) + whole[place + 8 :])
         with pytest.raises(BadInput, match="cut off or damaged"):
             read_checkpoint(path)
+
+
+def test_a_type_of_number_that_torch_lacks(path: Path) -> None:
+    header = json.dumps({"x": {"dtype": "F8_E8M0", "shape": [4], "data_offsets": [0, 4]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+    with pytest.raises(BadInput, match=r"F8_E8M0|damaged"):
+        read_checkpoint(path)
+
+
+def test_one_class_is_no_classification(path: Path) -> None:
+    model = EfficientViM(TINY, num_classes=1)
+    torch.save(model.state_dict(), path)
+    with pytest.raises(BadInput, match="tells 1 class apart"):
+        load_model(read_checkpoint(path), ModelName(TINY), None)
+
+
+def test_a_name_that_no_file_system_takes() -> None:
+    with pytest.raises(BadInput, match="cannot be read"):
+        read_checkpoint(Path("x" * 5000))

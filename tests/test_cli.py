@@ -733,3 +733,15 @@ class TestPredict:
         (prediction,) = predicted(defaults.path("onnx"), images[0], "--top", "1")["predictions"]
         best = prediction["top"][0]
         assert lines[2].split() == [f"{best['probability']:.2%}", *best["label"].split()]
+
+
+def test_python_m_is_the_command_line() -> None:
+    line = [sys.executable, "-m", "evim_deploy", "--version"]
+    assert subprocess.run(line, capture_output=True, text=True, check=True).stdout.startswith("evim-deploy ")
+
+
+def test_a_reader_that_goes_away_is_no_fault() -> None:
+    """As ``evim-deploy models | true`` does."""
+    script = f"{sys.executable} -m evim_deploy models | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
+import stat
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ai_edge_litert import schema_py_generated as litert_schema
 from networks import normalise, pixels, random_network, random_tiny
 from torch import Tensor
 
@@ -437,6 +440,25 @@ def test_tflite_keeps_every_map_in_one_layout(workshop: Workshop) -> None:
     assert ranks[3] == sum(node.op == "sum_tokens" for node in tiny(0).nodes)
 
 
+def test_tflite_weights_lie_on_16_bytes(workshop: Workshop, tmp_path: Path) -> None:
+    """Buffer.data is force_align: 16 in the schema; annotating, once and again, keeps it so and adds no twins."""
+    path = tmp_path / "m.tflite"
+    shutil.copy(workshop.build(tiny(0), target_of("tflite", (64, 96))).path, path)
+    counts = []
+    for text in ("once", "and again"):
+        exporters.load(exporters.FORMATS["tflite"]).annotate(path, {"evim_deploy.note": text}, "")
+        model = litert_schema.Model.GetRootAs(path.read_bytes(), 0)
+        counts.append(model.BuffersLength())
+        offsets = [
+            model.Buffers(i)._tab.Vector(model.Buffers(i)._tab.Offset(4))
+            for i in range(model.BuffersLength())
+            if not model.Buffers(i).DataIsNone()
+        ]
+        assert len(offsets) > 20
+        assert {offset % 16 for offset in offsets} == {0}
+    assert counts[0] == counts[1]
+
+
 def test_the_tflite_check_finds_faults() -> None:
     import tensorflow as tf
     from ai_edge_litert import schema_py_generated as schema
@@ -601,6 +623,14 @@ def test_coreml_weights_are_the_folded_ones(workshop: Workshop, precision: str, 
             assert np.array_equal(found.ravel(), expected.ravel()), (node.name, role)
             compared += 1
     assert compared > 60
+
+
+def test_a_package_can_be_read_by_others_than_its_maker(workshop: Workshop) -> None:
+    """coreml's tools leave the modes of temporary files; here a plain file's and a plain folder's count."""
+    path = workshop.build(tiny(0), target_of("coreml", (64, 96))).path
+    for member in path.rglob("*"):
+        model = path if member.is_dir() else path / "Manifest.json"
+        assert stat.filemode(member.stat().st_mode) == stat.filemode(model.stat().st_mode), member
 
 
 def test_the_coreml_check_finds_faults(tmp_path: Path) -> None:

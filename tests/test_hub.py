@@ -42,6 +42,7 @@ class Server:
     redirect: bool = False
     stop_after: int | None = None
     hang: bool = False
+    silent: bool = False
     requests: list[str] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -62,7 +63,9 @@ def server() -> Iterator[Server]:
         def answer(self) -> None:
             state.requests.append(f"{self.command} {self.path}")
             on_hub = self.path == f"/{REPO}/resolve/main/{FILE}"
-            if not on_hub and self.path != "/cdn/blob":
+            if state.silent and on_hub:
+                state.stop.wait(30)
+            elif not on_hub and self.path != "/cdn/blob":
                 self.send(404, {})
             elif state.status != 200:
                 self.send(state.status, {"X-Error-Code": state.error, "X-Repo-Commit": COMMIT})
@@ -254,6 +257,15 @@ class TestRefusals:
             with pytest.raises(hub.HubUnreachable, match="cannot be reached"):
                 fetch()
             assert 2 < time.monotonic() - began < 4
+
+    def test_a_proxy_that_answers_in_the_place_of_the_hub_but_not_for_the_file(
+        self, cache: Path, server: Server
+    ) -> None:
+        server.silent = True
+        began = time.monotonic()
+        with pytest.raises(hub.HubUnreachable, match="cannot be reached"):
+            fetch()
+        assert time.monotonic() - began < 4
 
     def test_a_name_server_that_never_answers(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         point_at("http://hub.invalid", monkeypatch)

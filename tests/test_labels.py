@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,13 @@ def test_blanks_in_json_names_do_not_reach_the_artifact(tmp_path: Path, content:
         return
     assert labels == tuple(label.strip() for label in labels)
     assert all(labels)
+
+
+def test_a_json_object_by_index(tmp_path: Path) -> None:
+    """As id2label of a config.json; in the order of the numbers, not of the text."""
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({str(i): f"name {i}" for i in (10, 2, 0, 1, *range(3, 10))}))
+    assert class_labels(11, path) == tuple(f"name {i}" for i in range(11))
+    path.write_text(json.dumps({"1": "one", "2": "two"}))
+    with pytest.raises(BadInput, match="not a name"):
+        class_labels(2, path)

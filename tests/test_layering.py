@@ -19,6 +19,8 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.graph", ""),
     ("evim_deploy.background", ""),
     ("evim_deploy.tools", ""),
+    ("evim_deploy.arrays", ""),
+    ("evim_deploy.__main__", "cli"),
     ("evim_deploy.variants", "errors"),
     ("evim_deploy.artifact", "errors variants"),
     ("evim_deploy.shapes", "graph"),
@@ -37,7 +39,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.hub", "background errors variants"),
     ("evim_deploy.weights", "artifact checkpoint errors hub model untrained variants"),
     # --- the comparison knows what it compares, and no format or engine
-    ("evim_deploy.parity", "artifact lowering model photographs preprocessing"),
+    ("evim_deploy.parity", "arrays artifact lowering model photographs preprocessing"),
     # --- the formats, the engines, the clock: they know artifacts and graphs, never each other
     ("exporters", "errors artifact graph shapes variants"),
     ("runtimes", "errors artifact"),

@@ -142,7 +142,7 @@ def test_other_classes_than_the_published_ones() -> None:
 
 @pytest.mark.parametrize("spec", [None, "random"])
 def test_no_classes(spec: str | None) -> None:
-    with pytest.raises(BadInput, match="cannot have 0 classes"):
+    with pytest.raises(BadInput, match="0 classes are no classification"):
         weights_of(spec, 0)
 
 

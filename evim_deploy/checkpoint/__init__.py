@@ -22,12 +22,11 @@ from evim_deploy.checkpoint.state_dict import canonical, recognise, shorten
 from evim_deploy.checkpoint.torch_file import AGAIN, SAVE_STATE, UnreadableError
 from evim_deploy.errors import BadInput
 from evim_deploy.model import EfficientViM
+from evim_deploy.variants import MIN_CLASSES, ModelName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
-
-    from evim_deploy.variants import ModelName
 
 ENTRIES = ("model_ema", "model", "state_dict_ema", "state_dict")
 """Where a training envelope keeps a state dict, the preferred first: the averaged weights are the more accurate."""
@@ -60,9 +59,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         BadInput: The file cannot be opened, is damaged, of another kind, or holds no published EfficientViM.
     """
-    if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
-        raise BadInput(f"{path} is not a file.", "Give the path of a weights file.")
     try:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
+            raise BadInput(f"{path} is not a file.", "Give the path of a weights file.")
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
@@ -88,6 +87,8 @@ def _open(file: IO[bytes]) -> tuple[Any, Callable[[Any], Tensor]]:
             return safetensors.torch.load(file.read()), lambda tensor: tensor
         except SafetensorError as error:
             raise UnreadableError(f"is cut off or damaged: {error}") from error
+        except KeyError as error:  # a type of number that safetensors knows and torch does not
+            raise UnreadableError(f"holds numbers of the type {error}", "Give fp32, fp16 or bf16 weights.") from error
     if file_kind.is_zip(head):
         opened = torch_file.read_zip(file)
     elif file_kind.is_pickle(head):
@@ -138,6 +139,8 @@ def load_model(checkpoint: Checkpoint, wanted: ModelName, num_classes: int | Non
     source, found = checkpoint.source, checkpoint.model
     if found != wanted:
         raise BadInput(f"{source} holds {found.name}, not {wanted.name}.", f"Use {found.short} for the model.")
+    if checkpoint.num_classes < MIN_CLASSES:
+        raise BadInput(f"{source} tells {checkpoint.num_classes} class apart.", "Give a classifier's weights.")
     if num_classes not in (None, checkpoint.num_classes):
         raise BadInput(
             f"{source} has {checkpoint.num_classes} classes, not {num_classes}.",

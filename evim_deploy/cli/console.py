@@ -38,9 +38,13 @@ class Reporter:
     def __init__(self, settings: Settings) -> None:
         from rich.console import Console
 
+        class Progress(Console):
+            def on_broken_pipe(self) -> None:
+                self.quiet = True  # nobody listens any more; the work goes on
+
         self._settings = settings
         self._stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
-        self._console = Console(file=self._stderr, highlight=False)
+        self._console = Progress(file=self._stderr, highlight=False)
         self._status = self._console.status("") if self._console.is_terminal and not settings.quiet else None
 
     def step(self, text: str) -> None:

@@ -9,7 +9,7 @@ from evim_deploy.cli import options
 from evim_deploy.cli.console import out, print_json
 
 
-def doctor(json: options.Json = False) -> None:
+def doctor(json: options.Json = False, verbose: options.Verbose = False) -> None:
     """What is installed, what each format needs, and what this host can and cannot check."""
     from evim_deploy.doctor import examine
 

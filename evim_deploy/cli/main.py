@@ -66,7 +66,6 @@ def run() -> NoReturn:
         code = app(standalone_mode=False) or 0
         if SETTINGS.interrupted:
             _interrupted()
-        sys.exit(code)
     except typer.Abort:
         _interrupted()
     except KeyboardInterrupt:
@@ -75,9 +74,8 @@ def run() -> NoReturn:
         _fail(UsageProblem(error.format_message() or "No command was given.", "See `evim-deploy --help`."))
     except EvimError as error:
         _fail(error)
-    except BrokenPipeError:  # the reader of stdout went away, as `head` does
-        sys.stderr.close()
-        sys.exit(0)
+    except SystemExit as stop:  # 1 is how rich and click end where the reader of stdout went away, as `head` does
+        sys.exit(0 if stop.code == 1 else stop.code)
     except Exception as error:  # the last resort: a fault of ours is told in one message too
         if SETTINGS.verbose and not SETTINGS.interrupted:
             sys.stderr.writelines([*SETTINGS.third_party, traceback.format_exc()])
@@ -86,15 +84,19 @@ def run() -> NoReturn:
             "This is a fault in evim-deploy. Run it again with --verbose and report what it prints.",
         )
         _fail(fault)
+    sys.exit(code)
 
 
 def _interrupt(signum: int, frame: object) -> NoReturn:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # a second one must not break into the tidying up
     SETTINGS.interrupted = True
     raise KeyboardInterrupt
 
 
 def _interrupted() -> NoReturn:
     sys.stderr.write("Interrupted. Nothing partial was left.\n")
+    _tell_machines(INTERRUPTED_EXIT_CODE, "Interrupted.", "Run it again.")
     sys.exit(INTERRUPTED_EXIT_CODE)
 
 
@@ -102,7 +104,11 @@ def _fail(error: EvimError) -> NoReturn:
     if SETTINGS.interrupted:  # a library made another error of it
         _interrupted()
     sys.stderr.write(f"Error: {error}\n")
-    if SETTINGS.json:
-        problem = {"exit_code": error.exit_code, "cause": error.cause, "remedy": error.remedy}
-        print_json({"schema_version": SCHEMA_VERSION, "error": problem})
+    _tell_machines(error.exit_code, error.cause, error.remedy)
     sys.exit(error.exit_code)
+
+
+def _tell_machines(exit_code: int, cause: str, remedy: str) -> None:
+    if SETTINGS.json:
+        problem = {"exit_code": exit_code, "cause": cause, "remedy": remedy}
+        print_json({"schema_version": SCHEMA_VERSION, "error": problem})

@@ -7,7 +7,7 @@ from evim_deploy.cli import options
 from evim_deploy.cli.console import out, print_json
 
 
-def models(json: options.Json = False) -> None:
+def models(json: options.Json = False, verbose: options.Verbose = False) -> None:
     """The models, their names, sizes and published weights."""
     from evim_deploy.hub import published
     from evim_deploy.variants import MODELS, PARAMETERS

@@ -18,6 +18,7 @@ def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photographs.")],
     top: Annotated[int, typer.Option(help="How many classes of each image to show.")] = 5,
     json: options.Json = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Classify photographs with an artifact, by what the artifact itself says of its use."""
     from evim_deploy.predict import predict as run
