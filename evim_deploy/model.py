@@ -109,7 +109,7 @@ class HSMSSD(nn.Module):
 
 
 class FFN(nn.Module):
-    """Two 1x1 convolutions with a ReLU between, four times as wide inside."""
+    """Two 1x1 convolutions with a ReLU between, four times as wide inside (paper, section 3.3)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class Block(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gating from the global mean, with a quarter of the channels inside."""
+    """Channel gating of a map (B, D, H, W) from its global mean, with D/4 channels inside."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Downsample(nn.Module):
-    """From (B, D, H, W) to (B, D_next, ceil(H/2), ceil(W/2)) by an inverted bottleneck."""
+    """From (B, D, H, W) to (B, D_next, ceil(H/2), ceil(W/2)) by an inverted bottleneck (paper, section 3.3)."""
 
     def __init__(self, channels: int, next_channels: int) -> None:
         super().__init__()
@@ -199,7 +199,7 @@ class Stage(nn.Module):
 
 
 class Stem(nn.Module):
-    """Four 3x3 convolutions of stride 2: (B, 3, H, W) to (B, D, H/16, W/16), each side rounded up."""
+    """Four 3x3 convolutions of stride 2 (paper, section 3.3): (B, 3, H, W) to (B, D, H/16, W/16), rounded up."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ single one in its centre, so for factors p and q per channel
 
     p x + q (K x + c)  =  (q K + p I) x + q c.
 
-With p = 1 - a and q = a this is a block's step; with p = q = 1 the down-sampling's ``x + dw(x)``.
+With p = 1 - a and q = a this is a block's step (paper, section 3.3); with p = q = 1 the down-sampling's ``x + dw(x)``.
 
 ::
 

@@ -1,6 +1,6 @@
 """Factor the mixer's gate.
 
-    g * silu(z) + d g  =  g * (silu(z) + d), d one learned scalar.
+    g * silu(z) + d g  =  g * (silu(z) + d), d one learned scalar (paper, Equation 11 and Algorithm 1).
 
 ::
 

@@ -1,7 +1,7 @@
 """Fold the fusion of the heads into one Linear over the concatenated features.
 
-The logits are an affine function of the pooled features f_i: a weighted sum of Linears, and in a
-distilled model the mean of two such sums,
+The logits (paper, Equations 12 and 13) are an affine function of the pooled features f_i: a weighted
+sum of Linears, and in a distilled model the mean of two such sums,
 
     sum_i w_i (W_i f_i + b_i)  =  [w_1 W_1 | ... | w_4 W_4] [f_1; ...; f_4] + sum_i w_i b_i,
 

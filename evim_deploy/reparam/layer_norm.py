@@ -1,6 +1,6 @@
 """Fold the affine part of the LayerNorm before the mixer into what takes it.
 
-With u = gain v + bias, v the normalised map, and w = A * B:
+In the mixer's terms (paper, Equation 14), with u = gain v + bias, v the normalised map, and w = A * B:
 
     BCdt_proj:  P u  =  (P gain) v + P bias                    (1x1, so no padding sees the bias)
     hz_proj:    W (u w^T)  =  (W gain) (v w^T) + (W bias) s,   s = sum over tokens of w, (N).

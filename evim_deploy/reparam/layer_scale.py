@@ -2,7 +2,7 @@
 
     a (W x + c)  =  (a W) x + a c, one factor for each output channel.
 
-In EfficientViM this is a_3 at the FFN's second convolution; (1 - a_3) x, beside it, stays one
+In EfficientViM (paper, section 3.3) this is a_3 at the FFN's second convolution; (1 - a_3) x, beside it, stays one
 multiplication.
 
 ::

@@ -3,8 +3,9 @@
     a (h C)  =  (a h) C, one factor for each of the D channels: on N states instead of L tokens;
     a (W s)  =  (a W) s, and the multiplication is gone.
 
-The second step holds where h = W s feeds y alone. In a stage's last block the head's LayerNorm
-takes h too, and is changed by a factor per channel: there the scaled states stand beside h.
+The layer scale is that of the block (paper, section 3.3). The second step holds where h = W s feeds
+y alone. In a stage's last block the head's LayerNorm takes h too, and is changed by a factor per
+channel: there the scaled states stand beside h.
 
 ::
 

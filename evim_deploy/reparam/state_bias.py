@@ -1,6 +1,6 @@
 """Drop the mixer's A, which its softmax cannot see.
 
-A shifts all tokens of a state alike, and over those tokens
+A, the paper's a-hat (section 3.2), shifts all tokens of a state alike, and over those tokens
 
     softmax(dt + A)_l  =  e^A e^{dt_l} / sum_m e^A e^{dt_m}  =  softmax(dt)_l.
 
