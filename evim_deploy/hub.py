@@ -140,11 +140,11 @@ def _probe(endpoint: str, repo: str, filename: str) -> None:
     The file is asked for and not the hub's front page, which proxies may answer in the hub's place.
     """
     from huggingface_hub import hf_hub_url
-    from huggingface_hub.utils import build_hf_headers, get_session  # type: ignore[attr-defined]
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
     def ask() -> int:
-        url, headers = hf_hub_url(repo, filename), build_hf_headers()
-        return int(get_session().head(url, headers=headers, timeout=PROBE_SECONDS).status_code)
+        # without huggingface_hub's headers: making them asks the hub something else first, for up to 3 s
+        return int(get_session().head(hf_hub_url(repo, filename), timeout=PROBE_SECONDS).status_code)
 
     try:
         status = background.start(ask).result(PROBE_SECONDS)

@@ -517,7 +517,7 @@ class TestExport:
 
     def test_dense_features(self, features: Exported) -> None:
         said = features.artifact("onnx")
-        assert (said["task"], said["num_classes"]) == ("features", 0)
+        assert (said["task"], said["num_classes"]) == ("features", None)
         assert {spec["name"]: spec["shape"] for spec in said["outputs"]} == {
             "stride16": [1, 128, 4, 4],
             "stride32": [1, 192, 2, 2],
