@@ -88,9 +88,7 @@ def publish(staged: list[Path], directory: Path, overwrite: bool) -> list[Path]:
 
 def size_bytes(path: Path) -> int:
     """Bytes of a file, or of all files in a package."""
-    if path.is_file():
-        return path.stat().st_size
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return sum(file.stat().st_size for file in _files(path))
 
 
 def sha256(path: Path) -> str:
@@ -99,15 +97,20 @@ def sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256()
-    for member in sorted(file for file in path.rglob("*") if file.is_file()):
+    for member in _files(path):
         digest.update(member.relative_to(path).as_posix().encode() + b"\0")
         digest.update(member.read_bytes())
     return digest.hexdigest()
 
 
+def _files(path: Path) -> list[Path]:
+    """A file itself, or a package's files in sorted order."""
+    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+
+
 def _flush(path: Path) -> None:
     """Have the operating system write a file, or a package's files, through to the disk."""
-    for file in [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]:
+    for file in _files(path):
         with file.open("rb+") as handle:
             os.fsync(handle.fileno())
 

@@ -37,7 +37,6 @@ def export(
             "-f",
             metavar="onnx|coreml|tflite",
             help="Repeatable. Also ios, mlpackage, litert.",
-            show_default=True,
         ),
     ] = ["coreml"],  # noqa: B006, typer copies it
     precision: Annotated[
