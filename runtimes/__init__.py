@@ -3,8 +3,12 @@
 A session takes images channels-first and gives its outputs channels-first by name, whatever the
 layout in the file; it knows nothing of the other engines nor of what its outputs are compared with.
 
-``open_session(path) -> Session``   a context manager
-``why_not() -> str``                why this host cannot run the engine; empty where it can
+``open_session(path, mode) -> Session``   a context manager; the mode is one of the engine's
+``why_not() -> str``                      why this host cannot run the engine; empty where it can
+
+Modes say how numbers are computed. ``fp16``: every value in the type that the file gives it; ``fp32``:
+every float in float32, on the weights that the file holds; ``ane``: see :mod:`runtimes.mil.arithmetic`.
+Core ML's are its compute units, which choose for themselves.
 """
 
 from __future__ import annotations
@@ -32,12 +36,16 @@ class Session(Protocol):
     def metadata(self) -> Mapping[str, str]:
         """The artifact's own metadata."""
 
+    @property
+    def anomalies(self) -> Mapping[str, Mapping[str, int]]:
+        """What the floats of the last run could not hold, counted by kind, by operation; empty if never told."""
+
     def run(self, image: Array) -> dict[str, Array]:
         """Outputs by name of images (B, 3, H, W); B, H and W must be the artifact's where it fixes them."""
 
 
 class _Module(Protocol):
-    def open_session(self, path: Path) -> AbstractContextManager[Session]: ...
+    def open_session(self, path: Path, mode: str) -> AbstractContextManager[Session]: ...
 
     def why_not(self) -> str: ...
 
@@ -52,6 +60,7 @@ class Engine:
         extra: The extra that installs it.
         package: What must be installed, by its name on the package index.
         imported: The same by the name it is imported under.
+        modes: How it can compute, the usual one first.
     """
 
     name: str
@@ -59,14 +68,95 @@ class Engine:
     extra: str
     package: str
     imported: str
+    modes: tuple[str, ...]
 
 
 ENGINES = {
     engine.name: engine
     for engine in (
-        Engine("onnxruntime", ".onnx", "onnx", "onnxruntime", "onnxruntime"),
-        Engine("litert", ".tflite", "tflite", "ai-edge-litert", "ai_edge_litert"),
-        Engine("coreml", ".mlpackage", "coreml", "coremltools", "coremltools"),
+        Engine("onnxruntime", ".onnx", "onnx", "onnxruntime", "onnxruntime", ("fp16", "fp32")),
+        Engine("litert", ".tflite", "tflite", "ai-edge-litert", "ai_edge_litert", ("fp32",)),
+        Engine(
+            "coreml",
+            ".mlpackage",
+            "coreml",
+            "coremltools",
+            "coremltools",
+            ("all", "cpuOnly", "cpuAndGPU", "cpuAndNeuralEngine"),
+        ),
+        Engine("mil", ".mlpackage", "coreml", "coremltools", "coremltools", ("fp16", "fp32", "ane")),
+    )
+}
+
+
+def engines_for(path: Path) -> tuple[Engine, ...]:
+    """The engines that run files of an artifact's kind, by its suffix, the one that ships first.
+
+    Raises:
+        BadInput: No such file, or no engine runs files of its kind.
+    """
+    try:
+        if not path.exists():
+            raise BadInput(f"There is no artifact {path}.", "Check the path.")
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
+    found = tuple(engine for engine in ENGINES.values() if path.suffix == engine.suffix)
+    if not found:
+        suffixes = ", ".join(dict.fromkeys(engine.suffix for engine in ENGINES.values()))
+        raise BadInput(
+            f"{path} is no artifact that an engine here runs.", f"Name a file that ends in one of {suffixes}."
+        )
+    return found
+
+
+def engine_for(path: Path) -> Engine:
+    """The first engine that runs an artifact and exists on this host; the last where none does.
+
+    Raises:
+        BadInput: No such file, or no engine runs files of its kind.
+    """
+    found = engines_for(path)
+    return next((engine for engine in found if not why_not(engine)), found[-1])
+
+
+def why_not(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One row of the table of engines.
+
+    Attributes:
+        name: As reports call it.
+        suffix: Of the artifacts it runs.
+        extra: The extra that installs it.
+        package: What must be installed, by its name on the package index.
+        imported: The same by the name it is imported under.
+        modes: How it can compute, the usual one first.
+    """
+
+    name: str
+    suffix: str
+    extra: str
+    package: str
+    imported: str
+    modes: tuple[str, ...]
+
+
+ENGINES = {
+    engine.name: engine
+    for engine in (
+        Engine("onnxruntime", ".onnx", "onnx", "onnxruntime", "onnxruntime", ("fp16", "fp32")),
+        Engine("litert", ".tflite", "tflite", "ai-edge-litert", "ai_edge_litert", ("fp32",)),
+        Engine(
+            "coreml",
+            ".mlpackage",
+            "coreml",
+            "coremltools",
+            "coremltools",
+            ("all", "cpuOnly", "cpuAndGPU", "cpuAndNeuralEngine"),
+        ),
+        Engine("mil", ".mlpackage", "coreml", "coremltools", "coremltools", ("fp16", "fp32", "ane")),
     )
 }
 
@@ -113,8 +203,8 @@ def require(engine: Engine, artifact: str) -> None:
         raise NotRunHere(f"{artifact} cannot be run here: {reason}.", "Run it on a Mac, or export to ONNX or TFLite.")
 
 
-def open_artifact(path: Path, engine: Engine | None = None) -> AbstractContextManager[Session]:
-    """A session of an artifact.
+def open_artifact(path: Path, engine: Engine | None = None, mode: str | None = None) -> AbstractContextManager[Session]:
+    """A session of an artifact, in the engine that suits this host and that engine's usual mode, unless given.
 
     Raises:
         BadInput: The file is damaged, or is of no kind that an engine runs.
@@ -123,7 +213,7 @@ def open_artifact(path: Path, engine: Engine | None = None) -> AbstractContextMa
     """
     engine = engine or engine_for(path)
     require(engine, path.name)
-    return _load(engine).open_session(path)
+    return _load(engine).open_session(path, mode or engine.modes[0])
 
 
 def _load(engine: Engine) -> _Module:

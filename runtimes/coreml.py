@@ -15,6 +15,13 @@ from evim_deploy.artifact import LABELS_KEY
 from evim_deploy.errors import BadInput
 from runtimes import Array
 
+_UNITS = {
+    "all": "ALL",
+    "cpuOnly": "CPU_ONLY",
+    "cpuAndGPU": "CPU_AND_GPU",
+    "cpuAndNeuralEngine": "CPU_AND_NE",
+}
+
 
 def why_not() -> str:
     return "" if platform.system() == "Darwin" else "Core ML exists on macOS alone"
@@ -22,6 +29,8 @@ def why_not() -> str:
 
 class CoremlSession:
     """A package in Core ML; a classifier's dictionary comes back as ``probabilities`` in the labels' order."""
+
+    anomalies: Mapping[str, Mapping[str, int]] = {}
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -48,8 +57,8 @@ class CoremlSession:
 
 
 @contextmanager
-def open_session(path: Path) -> Iterator[CoremlSession]:
-    """Load an .mlpackage.
+def open_session(path: Path, mode: str) -> Iterator[CoremlSession]:
+    """Load an .mlpackage for compute units, by their names in Swift.
 
     Raises:
         BadInput: Core ML cannot read it.
@@ -57,7 +66,7 @@ def open_session(path: Path) -> Iterator[CoremlSession]:
     import coremltools
 
     try:
-        model = coremltools.models.MLModel(str(path))
+        model = coremltools.models.MLModel(str(path), compute_units=getattr(coremltools.ComputeUnit, _UNITS[mode]))
     except (RuntimeError, ValueError, OSError) as error:
         raise BadInput(f"{path} is damaged: {error}", "Export it again.") from None
     yield CoremlSession(model)

@@ -22,6 +22,8 @@ def why_not() -> str:
 class LitertSession:
     """A TFLite file of one signature; images and maps are channels-last inside."""
 
+    anomalies: Mapping[str, Mapping[str, int]] = {}
+
     def __init__(self, interpreter: Any, metadata: Mapping[str, str]) -> None:
         self.metadata = metadata
         self._runner = interpreter.get_signature_runner()
@@ -34,8 +36,8 @@ class LitertSession:
 
 
 @contextmanager
-def open_session(path: Path) -> Iterator[LitertSession]:
-    """Load a TFLite file.
+def open_session(path: Path, mode: str) -> Iterator[LitertSession]:
+    """Load a TFLite file; on a CPU it computes in float32 alone.
 
     Raises:
         BadInput: LiteRT cannot read it, or it has no named signature.

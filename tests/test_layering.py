@@ -28,6 +28,8 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.labels", "errors variants"),
     ("evim_deploy.publish", "errors"),
     ("evim_deploy.photographs", "preprocessing"),
+    # --- what is in a file of a format, whoever made it
+    ("evim_deploy.contents", "errors"),
     # --- the reference and its rewrites
     ("evim_deploy.model", "variants"),
     ("evim_deploy.evaluate", "graph"),
@@ -41,8 +43,8 @@ TABLE: tuple[tuple[str, str], ...] = (
     # --- the comparison knows what it compares, and no format or engine
     ("evim_deploy.parity", "arrays artifact lowering model photographs preprocessing"),
     # --- the formats, the engines, the clock: they know artifacts and graphs, never each other
-    ("exporters", "errors artifact graph shapes variants"),
-    ("runtimes", "errors artifact"),
+    ("exporters", "errors artifact contents graph shapes variants"),
+    ("runtimes", "errors artifact contents"),
     ("latency", "errors artifact runtimes"),
     # --- what a user asks for: here everything meets
     ("evim_deploy.request", "artifact errors variants exporters"),

@@ -1,0 +1,1 @@
+"""What is in a file of a format, read back from disk."""

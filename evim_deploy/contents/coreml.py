@@ -1,0 +1,123 @@
+"""An .mlpackage read back from disk: its description, its program and the program's weights.
+
+A package is a folder: ``Manifest.json`` names the item that is the model, a ``Model`` message
+(coremltools, mlmodel/format/Model.proto) with the program in it; the arrays lie in files beside.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evim_deploy.contents.mil import Function, read_functions
+from evim_deploy.errors import BadInput
+
+MAIN = "main"
+"""The function of a package that has one alone."""
+
+_REMEDY = "Copy the package again, or export it again."
+_MODEL_FOLDER = "@model_path/"
+
+
+@dataclass(frozen=True)
+class Package:
+    """What is in an .mlpackage.
+
+    Attributes:
+        spec: The ``Model`` message.
+        functions: Of its program, by name.
+        default_function: The one that runs where none is named.
+    """
+
+    spec: Any
+    functions: Mapping[str, Function]
+    default_function: str
+
+    def interface(self, function: str) -> Any:
+        """Inputs, outputs and, of a classifier, predicted features, as a description message has them."""
+        by_name = {each.name: each for each in self.spec.description.functions}
+        return by_name.get(function, self.spec.description)
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return dict(self.spec.description.metadata.userDefined)
+
+
+def read_package(path: Path) -> Package:
+    """Read an ML Program package and all of its weights.
+
+    Raises:
+        BadInput: A file of it is missing or damaged, or it holds no ML Program.
+    """
+    spec_path = model_path(path)
+    spec = read_spec(path)
+    kind = spec.WhichOneof("Type")
+    if kind != "mlProgram":
+        raise BadInput(
+            f"{path} holds a Core ML {kind or 'nothing'}, not an ML Program.", "Convert it to an ML Program."
+        )
+
+    @functools.cache
+    def blobs(name: str) -> bytes:
+        member = (spec_path.parent / name.removeprefix(_MODEL_FOLDER)).resolve()
+        if not member.is_relative_to(path.resolve()):
+            raise BadInput(f"{path} names weights outside of itself: {name}.", _REMEDY)
+        return _read(path, member)
+
+    try:
+        functions = read_functions(spec.mlProgram, blobs)
+    except ValueError as error:
+        raise BadInput(f"{path} is damaged: {error}.", _REMEDY) from None
+    default = spec.description.defaultFunctionName or MAIN
+    if default not in functions:
+        raise BadInput(f"{path} is damaged: it has no function {default!r}.", _REMEDY)
+    return Package(spec, functions, default)
+
+
+def read_spec(path: Path) -> Any:
+    """The ``Model`` message of a package, without its weights.
+
+    Raises:
+        BadInput: It is missing or damaged.
+    """
+    from coremltools.proto import Model_pb2
+    from google.protobuf.message import DecodeError
+
+    spec = Model_pb2.Model()
+    try:
+        spec.ParseFromString(_read(path, model_path(path)))
+    except DecodeError:
+        raise BadInput(f"{path} is damaged: its model cannot be parsed.", _REMEDY) from None
+    return spec
+
+
+def model_path(path: Path) -> Path:
+    """The file of the ``Model`` message in a package.
+
+    Raises:
+        BadInput: There is no package, or its manifest is missing or damaged.
+    """
+    if path.is_file():
+        raise BadInput(f"{path} is a file, and an .mlpackage is a folder.", "Name the folder.")
+    try:
+        manifest = json.loads(_read(path, path / "Manifest.json"))
+        item = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
+        found = path / "Data" / item
+    except (ValueError, KeyError, TypeError):
+        raise BadInput(f"{path} is damaged: its Manifest.json names no model.", _REMEDY) from None
+    if not found.resolve().is_relative_to(path.resolve()):
+        raise BadInput(f"{path} is damaged: its Manifest.json names a model outside of it.", _REMEDY)
+    return found
+
+
+def _read(path: Path, member: Path) -> bytes:
+    try:
+        return member.read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise BadInput(f"{path} is incomplete: it has no {member.name}.", _REMEDY) from None
+    except OSError as error:
+        raise BadInput(f"{member} cannot be read: {error.strerror}.", "Check its permissions.") from None

@@ -1,0 +1,86 @@
+"""Core ML packages without Core ML: the package's own MIL program, read back from disk and evaluated.
+
+An image goes in as Core ML feeds it, pixels 0-255 in the color order that the package asks for. A
+classifier's probabilities come back in the order of its labels, like Core ML's own dictionary.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evim_deploy.errors import BadInput, NotRunHere
+from runtimes import Array
+
+
+def why_not() -> str:
+    return "" if importlib.util.find_spec("torch") else "evaluating a package needs torch, which is not installed"
+
+
+class MilSession:
+    """A function of a package; its arrays are channels-first as they stand.
+
+    Attributes:
+        metadata: Of the package.
+        anomalies: What float16 could not hold in the last run, by operation.
+    """
+
+    def __init__(self, path: Path, mode: str, function: str | None = None) -> None:
+        from evim_deploy.contents.coreml import read_package
+        from runtimes.mil.evaluate import Evaluator, unknown_operations
+
+        package = read_package(path)
+        name = function or package.default_function
+        if name not in package.functions:
+            raise BadInput(f"{path} has no function {name!r}.", f"Name one of {', '.join(package.functions)}.")
+        unknown = unknown_operations(package.functions[name])
+        if unknown:
+            names = ", ".join(f"{op} ({count} times)" for op, count in sorted(unknown.items()))
+            raise NotRunHere(f"{path} has operations that cannot be evaluated here: {names}.", "Run it on a Mac.")
+        self._path, self._mode = path, mode
+        self._evaluator = Evaluator(package.functions[name])
+        self._interface = package.interface(name)
+        self.metadata: Mapping[str, str] = package.metadata
+        self.anomalies: dict[str, Mapping[str, int]] = {}
+
+    def run(self, image: Array) -> dict[str, Array]:
+        from runtimes.mil.evaluate import DamagedProgram
+
+        outputs: dict[str, Any] = {}
+        self.anomalies = {}
+        wanted = set(self._evaluator.function.outputs)
+        try:
+            for step in self._evaluator.steps(self._feed(image), self._mode):
+                if step.anomalies:
+                    self.anomalies[f"{step.operation.name} ({step.operation.type})"] = step.anomalies
+                for (name, _), value in zip(step.operation.outputs, step.values, strict=True):
+                    if name in wanted:
+                        outputs[name] = value
+        except DamagedProgram as error:
+            raise BadInput(f"{self._path} is damaged: {error}.", "Export it again.") from None
+        probabilities = self._interface.predictedProbabilitiesName
+        if probabilities:
+            return {"probabilities": np.array([list(outputs[probabilities].values())], dtype=np.float32)}
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    def _feed(self, image: Array) -> dict[str, Any]:
+        import torch
+
+        (feature,) = self._interface.input
+        return {feature.name: torch.from_numpy(np.ascontiguousarray(image))}
+
+
+@contextmanager
+def open_session(path: Path, mode: str) -> Iterator[MilSession]:
+    """Read an .mlpackage.
+
+    Raises:
+        BadInput: It is damaged.
+        NotRunHere: It has an operation that is not known.
+    """
+    yield MilSession(path, mode)
