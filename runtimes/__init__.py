@@ -119,66 +119,6 @@ def engine_for(path: Path) -> Engine:
     return next((engine for engine in found if not why_not(engine)), found[-1])
 
 
-def why_not(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class Engine:
-    """One row of the table of engines.
-
-    Attributes:
-        name: As reports call it.
-        suffix: Of the artifacts it runs.
-        extra: The extra that installs it.
-        package: What must be installed, by its name on the package index.
-        imported: The same by the name it is imported under.
-        modes: How it can compute, the usual one first.
-    """
-
-    name: str
-    suffix: str
-    extra: str
-    package: str
-    imported: str
-    modes: tuple[str, ...]
-
-
-ENGINES = {
-    engine.name: engine
-    for engine in (
-        Engine("onnxruntime", ".onnx", "onnx", "onnxruntime", "onnxruntime", ("fp16", "fp32")),
-        Engine("litert", ".tflite", "tflite", "ai-edge-litert", "ai_edge_litert", ("fp32",)),
-        Engine(
-            "coreml",
-            ".mlpackage",
-            "coreml",
-            "coremltools",
-            "coremltools",
-            ("all", "cpuOnly", "cpuAndGPU", "cpuAndNeuralEngine"),
-        ),
-        Engine("mil", ".mlpackage", "coreml", "coremltools", "coremltools", ("fp16", "fp32", "ane")),
-    )
-}
-
-
-def engine_for(path: Path) -> Engine:
-    """The engine that runs an artifact, by its suffix.
-
-    Raises:
-        BadInput: No such file, or no engine runs files of its kind.
-    """
-    try:
-        if not path.exists():
-            raise BadInput(f"There is no artifact {path}.", "Check the path.")
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
-    for engine in ENGINES.values():
-        if path.suffix == engine.suffix:
-            return engine
-    suffixes = ", ".join(engine.suffix for engine in ENGINES.values())
-    raise BadInput(f"{path} is no artifact that an engine here runs.", f"Name a file that ends in one of {suffixes}.")
-
-
 def why_not(engine: Engine) -> str:
     """Why this host cannot run an engine; empty where it can. Imports nothing that is heavy."""
     if importlib.util.find_spec(engine.imported) is None:

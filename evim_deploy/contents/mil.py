@@ -152,9 +152,10 @@ def _type(value_type: Any) -> ValueType:
 
 def _constant(value: Any, blobs: Blobs, name: str) -> Constant:
     value_type = _type(value.type)
-    if any(side is None for side in value_type.shape):
+    shape = tuple(side for side in value_type.shape if side is not None)
+    if shape != value_type.shape:
         raise ValueError(f"{name}: a constant of an open shape")
-    count = prod(side or 0 for side in value_type.shape)
+    count = prod(shape)
     stored = 0
     try:
         if value.WhichOneof("value") == "blobFileValue":
@@ -166,7 +167,7 @@ def _constant(value: Any, blobs: Blobs, name: str) -> Constant:
         else:  # a list or dictionary: what classify has for its labels, for one
             flat = np.array([_constant(each, blobs, name).value for each in _members(value.immediateValue)])
             return Constant(value_type, flat, 0)
-        array = flat.reshape(value_type.shape)
+        array = flat.reshape(shape)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     return Constant(value_type, array if array.ndim else array.item(), stored)

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
