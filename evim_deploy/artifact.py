@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from evim_deploy.parity.result import Parity
 from evim_deploy.variants import ModelName
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the manifest and of every ``--json`` document; it grows when a field changes its meaning."""
 
 METADATA_KEY = "evim_deploy.manifest"
@@ -124,29 +125,6 @@ class Structure:
 
 
 @dataclass(frozen=True)
-class Parity:
-    """How far an artifact is from the PyTorch reference.
-
-    Attributes:
-        status: ``pass``, ``fail`` or ``not_run``.
-        engine: What ran the artifact; None if nothing did.
-        max_abs: Largest absolute difference, in units of the reference's largest magnitude.
-        tolerance: The largest ``max_abs`` that passes.
-        reason: Why it was not run, or over which inputs it was.
-    """
-
-    status: str
-    engine: str | None
-    max_abs: float | None
-    tolerance: float | None
-    reason: str
-
-    @staticmethod
-    def not_run(reason: str) -> Parity:
-        return Parity("not_run", None, None, None, reason)
-
-
-@dataclass(frozen=True)
 class Facts:
     """Everything that is known of an artifact before its file has a size and a hash."""
 
@@ -177,7 +155,7 @@ class Facts:
             "inputs": [asdict(spec) for spec in self.contract.inputs],
             "outputs": [asdict(spec) for spec in self.contract.outputs],
             "structure": {**asdict(self.structure), "operations": dict(sorted(self.structure.operations.items()))},
-            "parity": asdict(self.parity),
+            "parity": self.parity.document(),
             "rewrites": [dict(rewrite) for rewrite in self.rewrites],
             "tools": dict(self.tools),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import exporters
@@ -26,12 +27,11 @@ class Package:
 
 @dataclass(frozen=True)
 class FormatHealth:
-    """``yes``, or what is in the way and what to do about it, for exporting and for running a format."""
+    """``yes``, or what is in the way and what to do about it, for exporting a format and running it in each engine."""
 
     name: str
     export: str
-    engine: str
-    run: str
+    run: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def examine() -> Report:
     """Look at this host; imports nothing that is heavy."""
     needs: dict[str, list[str]] = {package: ["weights"] for package in _WEIGHTS_PACKAGES}
     for format_ in exporters.FORMATS.values():
-        for package in (*format_.requires, runtimes.ENGINES[format_.engine].package):
+        engines = runtimes.engines_of(format_.suffix)
+        for package in (*format_.requires, *(engine.package for engine in engines)):
             uses = needs.setdefault(package, [])
             if format_.name not in uses:
                 uses.append(format_.name)
@@ -59,10 +60,13 @@ def _health(format_: exporters.Format) -> FormatHealth:
     missing = [name for name in (*_WEIGHTS_PACKAGES, *format_.requires) if importlib.util.find_spec(name) is None]
     pip = f'pip install "evim-deploy[{format_.extra}]"'
     export = f"needs {', '.join(missing)}: {pip}" if missing else YES
-    engine = runtimes.ENGINES[format_.engine]
+    engines = runtimes.engines_of(format_.suffix)
+    return FormatHealth(format_.name, export, {engine.name: _run_health(engine, pip) for engine in engines})
+
+
+def _run_health(engine: runtimes.Engine, pip: str) -> str:
     reason = runtimes.why_not(engine)
-    run = YES
-    if reason:
-        installed = importlib.util.find_spec(engine.imported) is not None
-        run = f"not run on this host: {reason}" if installed else f"{reason}: {pip}"
-    return FormatHealth(format_.name, export, engine.name, run)
+    if not reason:
+        return YES
+    installed = importlib.util.find_spec(engine.imported) is not None
+    return f"not run on this host: {reason}" if installed else f"{reason}: {pip}"

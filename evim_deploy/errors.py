@@ -34,6 +34,10 @@ class EvimError(Exception):
         self.cause = cause
         self.remedy = remedy
 
+    def document(self) -> dict[str, int | str]:
+        """The problem as plain JSON values."""
+        return {"exit_code": self.exit_code, "cause": self.cause, "remedy": self.remedy}
+
 
 class UsageProblem(EvimError):
     """An option or argument that does not exist or cannot be parsed."""

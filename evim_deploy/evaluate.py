@@ -1,4 +1,4 @@
-"""What each operation of a graph means, in torch: the yardstick that the rewrites are tested with."""
+"""What each operation of a graph means, in torch: what rewrites, formats and artifacts are held against."""
 
 from __future__ import annotations
 
@@ -10,25 +10,37 @@ from torch.nn import functional as F
 
 from evim_deploy.graph import Graph, Node
 
+Weights = Mapping[str, Tensor]
 
-def evaluate(graph: Graph, image: Tensor) -> dict[str, Tensor]:
+
+def evaluate(graph: Graph, image: Tensor, weights: Mapping[str, Weights] | None = None) -> dict[str, Tensor]:
     """The graph's outputs by name, computed in the dtype of the image (B, 3, H, W)."""
-    values = run(graph, image)
+    values = run(graph, image, weights)
     return {name: values[value] for name, value in graph.outputs.items()}
 
 
-def run(graph: Graph, image: Tensor) -> dict[str, Tensor]:
-    """Every value of the graph by name."""
+def run(graph: Graph, image: Tensor, weights: Mapping[str, Weights] | None = None) -> dict[str, Tensor]:
+    """Every value of the graph by name; ``weights`` are its :func:`tensors`, where it is run more than once."""
     values = {graph.input_name: image}
-    with torch.no_grad():
-        for node in graph.nodes:
-            weights = {name: torch.from_numpy(array).to(image.dtype) for name, array in node.weights.items()}
-            results = HANDLERS[node.op](node, weights, *(values[name] for name in node.inputs))
-            values.update(zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True))
+    weights = weights or tensors(graph, image.dtype)
+    for node in graph.nodes:
+        values.update(step(node, weights[node.name], values))
     return values
 
 
-Weights = Mapping[str, Tensor]
+def step(node: Node, weights: Weights, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """One operation's outputs by name."""
+    with torch.no_grad():
+        results = HANDLERS[node.op](node, weights, *(values[name] for name in node.inputs))
+    return dict(zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True))
+
+
+def tensors(graph: Graph, dtype: torch.dtype) -> dict[str, Weights]:
+    """Each operation's weights as tensors."""
+    return {
+        node.name: {name: torch.from_numpy(array).to(dtype) for name, array in node.weights.items()}
+        for node in graph.nodes
+    }
 
 
 def _conv(node: Node, w: Weights, x: Tensor) -> Tensor:

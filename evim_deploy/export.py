@@ -7,60 +7,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import exporters
 import runtimes
+from evim_deploy import contents
 from evim_deploy.artifact import (
     LABELS_KEY,
     MANIFEST_SUFFIX,
     METADATA_KEY,
     Facts,
-    Parity,
+    Structure,
     Target,
-    Weights,
     describe,
     file_stem,
 )
-from evim_deploy.errors import NotRunHere, ParityFailed
+from evim_deploy.errors import ParityFailed
 from evim_deploy.labels import class_labels
+from evim_deploy.parity.result import FAIL, Parity
+from evim_deploy.progress import Progress, Silent
 from evim_deploy.publish import publish, refuse_overwrite, sha256, size_bytes, staging
 from evim_deploy.request import Request, plan
 from evim_deploy.tools import tool_versions
 from evim_deploy.variants import ModelName
+from evim_deploy.verify import prove
 
 if TYPE_CHECKING:
-    from evim_deploy.graph import Graph
-    from evim_deploy.model import EfficientViM
+    from evim_deploy.parity.proof import Prover
+    from evim_deploy.reference import Reference
     from evim_deploy.reparam.rewrite import Outcome
-
-
-class Progress(Protocol):
-    """Who is told how the work goes on."""
-
-    def step(self, text: str) -> None:
-        """A piece of work begins."""
-
-    def detail(self, text: str) -> None:
-        """Something that only the curious want to know."""
-
-    def warn(self, text: str) -> None:
-        """Something that nobody may miss."""
-
-
-class Silent:
-    """A progress that tells nobody."""
-
-    def step(self, text: str) -> None:
-        pass
-
-    def detail(self, text: str) -> None:
-        pass
-
-    def warn(self, text: str) -> None:
-        pass
 
 
 def export(request: Request, progress: Progress | None = None) -> list[dict[str, Any]]:
@@ -79,6 +56,8 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
     targets = plan(request)
     _check_host(request, targets)
 
+    from evim_deploy.parity.proof import Prover
+    from evim_deploy.reference import Reference
     from evim_deploy.weights import resolve
 
     progress.step("Loading weights")
@@ -88,7 +67,9 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
     if request.task == "classify":
         labels = class_labels(model.num_classes, request.labels)
         targets = [replace(target, labels=labels) for target in targets]
-    source = _Source(request.model, model, weights, request.verify)
+    reference = Reference(model, weights)
+    prover = Prover(reference, request.model.variant.resolution)
+    source = _Source(request.model, reference, prover, request.verify)
     names = [source.file_name(target) for target in targets]
     manifests = [name + MANIFEST_SUFFIX for name in names]
     refuse_overwrite([request.output_dir / name for name in (*names, *manifests)], request.overwrite)
@@ -104,36 +85,18 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
     return made
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Source:
-    """What all artifacts of a request are made from."""
+    """What all artifacts of a request are made from, and who compares them with it."""
 
     name: ModelName
-    model: EfficientViM
-    weights: Weights
+    reference: Reference
+    prover: Prover
     verify: bool | None
-    rewritten: dict[str, tuple[Graph, list[Outcome]]] = field(default_factory=dict)
 
     def file_name(self, target: Target) -> str:
         row = exporters.FORMATS[target.format]
-        return file_stem(self.name, target, self.weights, row.default_output) + row.suffix
-
-    def graph(self, target: Target, progress: Progress) -> tuple[Graph, list[Outcome]]:
-        """The rewritten network that ends in the target's output: one for all formats, precisions and sizes."""
-        from evim_deploy.lowering import lower
-        from evim_deploy.reparam import reparameterise
-
-        if target.output not in self.rewritten:
-            progress.step(f"Rewriting the network for {target.output}")
-            lowered = lower(self.model, target.task, target.output, target.preprocess)
-            self.rewritten[target.output] = reparameterise(lowered)
-            for outcome in self.rewritten[target.output][1]:
-                progress.detail(summary(outcome))
-        return self.rewritten[target.output]
-
-
-def _engine(target: Target) -> runtimes.Engine:
-    return runtimes.ENGINES[exporters.FORMATS[target.format].engine]
+        return file_stem(self.name, target, self.reference.weights, row.default_output) + row.suffix
 
 
 def _check_host(request: Request, targets: list[Target]) -> None:
@@ -141,25 +104,28 @@ def _check_host(request: Request, targets: list[Target]) -> None:
     for target in targets:
         exporters.require(exporters.FORMATS[target.format])
         if request.verify:
-            try:
-                runtimes.require(_engine(target), str(target))
-            except NotRunHere as error:
-                raise NotRunHere(error.cause, "Leave out --verify to export it unchecked.") from None
+            runtimes.require(_engine(target), str(target))
+
+
+def _engine(target: Target) -> runtimes.Engine:
+    return runtimes.first_here(runtimes.engines_of(exporters.FORMATS[target.format].suffix))
 
 
 def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Facts:
     """Write, check and annotate one artifact."""
     row = exporters.FORMATS[target.format]
-    graph, outcomes = source.graph(target, progress)
+    _, outcomes = source.reference.rewritten(target)
+    for outcome in outcomes:
+        progress.detail(summary(outcome))
     progress.step(f"{target}: writing")
     exporter = exporters.load(row)
-    contract = exporter.build(graph, target, path)
+    contract = exporter.build(source.reference.stored(target), target, path)
     facts = Facts(
         source.name,
         target,
-        source.weights,
+        source.reference.weights,
         contract,
-        exporter.structure(path),
+        Structure.of(contents.read(path).operations),
         Parity.not_run("not checked yet"),
         tuple(_record(outcome) for outcome in outcomes),
         tool_versions("torch", "numpy", *row.requires, _engine(target).package),
@@ -173,29 +139,23 @@ def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Fa
 def _annotate(exporter: exporters.Exporter, path: Path, facts: Facts) -> None:
     metadata = {METADATA_KEY: json.dumps(facts.document()), LABELS_KEY: json.dumps(facts.target.labels)}
     exporter.annotate(path, metadata, describe(facts.model, facts.target, facts.weights))
-    if exporter.structure(path) != facts.structure:
+    if Structure.of(contents.read(path).operations) != facts.structure:
         raise RuntimeError(f"{path.name} changed when its metadata was written")
 
 
 def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> Parity:
-    from evim_deploy.parity import check
-
     if source.verify is False:
         return Parity.not_run("--no-verify")
-    engine = _engine(target)
-    reason = runtimes.why_not(engine)
+    reason = runtimes.why_not(_engine(target))
     if reason:
         return Parity.not_run(f"not run on this host: {reason}")
-    progress.step(f"{target}: comparing with PyTorch in {engine.name}")
-    with runtimes.open_artifact(path, engine) as session:
-        result = check(source.model, session, target, source.name.variant.resolution)
-    if result.status == "fail":
+    parity = prove(path, target, source.prover, progress)
+    if parity.status == FAIL:
         raise ParityFailed(
-            f"The artifact {target} differs from the model by {result.max_abs:.2g} of the largest output; "
-            f"{result.tolerance:.2g} is allowed.",
+            f"The artifact {target} differs from the model: {parity.reason}.",
             "It was not kept. Please report this with the checkpoint.",
         )
-    return replace(result, engine=engine.name)
+    return parity
 
 
 def _write_manifest(facts: Facts, artifact: Path, manifest: Path) -> None:

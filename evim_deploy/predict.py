@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,9 @@ import numpy as np
 
 import runtimes
 from evim_deploy.arrays import batches, softmax
-from evim_deploy.artifact import LABELS_KEY, METADATA_KEY, SCHEMA_VERSION
 from evim_deploy.errors import BadInput
+from evim_deploy.manifest import Manifest, embedded_manifest
 from evim_deploy.preprocessing import normalise, open_image, resize_and_crop
-from evim_deploy.variants import MODELS
 
 _LARGEST_BATCH = 16  # what a dynamic batch is filled with, for the memory's sake
 
@@ -40,7 +39,7 @@ class Prediction:
 class Report:
     """Predictions, and the manifest of the artifact that made them."""
 
-    manifest: dict[str, Any]
+    manifest: Mapping[str, Any]
     engine: str
     predictions: tuple[Prediction, ...]
 
@@ -60,20 +59,23 @@ def predict(artifact: Path, images: list[Path], top: int) -> Report:
     """
     if top < 1:
         raise BadInput(f"--top {top} shows nothing.", "Give --top 1 or more.")
-    engine = runtimes.engine_for(artifact)
+    engine = runtimes.first_here(runtimes.engines_for(artifact))
     with runtimes.open_artifact(artifact, engine) as session:
-        manifest, labels = _metadata(session, artifact)
+        manifest = embedded_manifest(session.metadata, artifact)
+        target, labels = manifest.target, manifest.target.labels
+        if target.task != "classify":
+            raise BadInput(f"{artifact} gives dense features, no classes.", "Export with --task classify to predict.")
         height, width = _sides(manifest)
         pixels = np.stack([resize_and_crop(open_image(path), height, width) for path in images])  # (images, H, W, 3)
-        batch = manifest["batch"] if manifest["batch"] != "dynamic" else min(len(images), _LARGEST_BATCH)
+        batch = target.batch or min(len(images), _LARGEST_BATCH)
         rows = []
         for indices in batches(len(images), batch):
             image = pixels[indices].transpose(0, 3, 1, 2).astype(np.float32)  # (B, 3, H, W)
-            values = session.run(image if manifest["preprocess"] else normalise(image))[manifest["output"]]
-            rows.append(values if manifest["output"] == "probabilities" else softmax(values))
+            values = session.run(image if target.preprocess else normalise(image))[target.output]
+            rows.append(values if target.output == "probabilities" else softmax(values))
     probabilities = np.concatenate(rows)[: len(images)]
     return Report(
-        manifest,
+        manifest.document,
         engine.name,
         tuple(
             Prediction(
@@ -85,29 +87,6 @@ def predict(artifact: Path, images: list[Path], top: int) -> Report:
     )
 
 
-def _metadata(session: runtimes.Session, artifact: Path) -> tuple[dict[str, Any], list[str]]:
-    try:
-        manifest = json.loads(session.metadata[METADATA_KEY])
-        labels = json.loads(session.metadata[LABELS_KEY])
-        version = manifest["schema_version"]
-    except (KeyError, ValueError, TypeError):
-        raise BadInput(
-            f"{artifact} does not say how to use it: it was not made by evim-deploy.",
-            "Make it by `evim-deploy export`.",
-        ) from None
-    if version != SCHEMA_VERSION:
-        raise BadInput(
-            f"{artifact} has metadata of version {version}; this evim-deploy reads version {SCHEMA_VERSION}.",
-            "Use the evim-deploy that made it, or export it again.",
-        )
-    if manifest["task"] != "classify":
-        raise BadInput(f"{artifact} gives dense features, no classes.", "Export with --task classify to predict.")
-    return manifest, labels
-
-
-def _sides(manifest: dict[str, Any]) -> tuple[int, int]:
-    if manifest["resolution"] == "dynamic":
-        native = MODELS[manifest["model"]].variant.resolution
-        return native, native
-    height, width = manifest["resolution"]
-    return height, width
+def _sides(manifest: Manifest) -> tuple[int, int]:
+    native = manifest.model.variant.resolution
+    return manifest.target.height or native, manifest.target.width or native

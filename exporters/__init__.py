@@ -1,7 +1,6 @@
 """The formats that a graph can be written in: one module a format, the same verbs in each.
 
 ``build(graph, target, path) -> Contract``   write the artifact
-``structure(path) -> Structure``             count the operations of a written artifact
 ``annotate(path, metadata, description)``    put the facts into the artifact's own metadata
 """
 
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
-from evim_deploy.artifact import Contract, Structure, Target
+from evim_deploy.artifact import Contract, Target
 from evim_deploy.errors import NotInstalled, UsageProblem
 from evim_deploy.graph import Graph
 
@@ -23,8 +22,6 @@ class Exporter(Protocol):
     """What every module of a format offers."""
 
     def build(self, graph: Graph, target: Target, path: Path) -> Contract: ...
-
-    def structure(self, path: Path) -> Structure: ...
 
     def annotate(self, path: Path, metadata: Mapping[str, str], description: str) -> None: ...
 
@@ -42,7 +39,6 @@ class Format:
         dynamic: Whether batch, height and width may be left open.
         extra: The extra that installs what this format needs.
         requires: Packages that it needs, by the names they are imported under.
-        engine: What runs its artifacts, a row of :data:`runtimes.ENGINES`.
     """
 
     name: str
@@ -53,7 +49,6 @@ class Format:
     dynamic: bool
     extra: str
     requires: tuple[str, ...]
-    engine: str
 
 
 PRECISIONS = ("fp32", "fp16")
@@ -70,10 +65,9 @@ FORMATS = {
             False,
             "coreml",
             ("coremltools",),
-            "coreml",
         ),
-        Format("onnx", (), ".onnx", "fp32", "logits", True, "onnx", ("onnx",), "onnxruntime"),
-        Format("tflite", ("litert",), ".tflite", "fp32", "probabilities", False, "tflite", ("tensorflow",), "litert"),
+        Format("onnx", (), ".onnx", "fp32", "logits", True, "onnx", ("onnx",)),
+        Format("tflite", ("litert",), ".tflite", "fp32", "probabilities", False, "tflite", ("tensorflow",)),
     )
 }
 

@@ -13,7 +13,6 @@ Operations: https://apple.github.io/coremltools/source/coremltools.converters.mi
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from coremltools.converters.mil.mil import types
 from coremltools.proto import Model_pb2
 
 from evim_deploy import __version__
-from evim_deploy.artifact import Contract, Structure, Target, TensorSpec
+from evim_deploy.artifact import Contract, Target, TensorSpec
 from evim_deploy.graph import Graph, Node
 
 TARGET_OS = ct.target.iOS16
@@ -77,13 +76,6 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
     for member in path.rglob("*"):  # coremltools leaves its temporary files' modes, for their owner alone
         shutil.copymode(path if member.is_dir() else path / "Manifest.json", member)
     return _contract(path, target, shape)
-
-
-def structure(path: Path) -> Structure:
-    """Operations of an .mlpackage by type, constants left out."""
-    function = _read_spec(path).mlProgram.functions["main"]
-    operations = function.block_specializations[function.opset].operations
-    return Structure.of(Counter(op.type for op in operations if op.type != "const"))
 
 
 def annotate(path: Path, metadata: Mapping[str, str], description: str) -> None:

@@ -9,7 +9,6 @@ Operators: https://onnx.ai/onnx/operators/ (opset 18).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from evim_deploy import __version__
-from evim_deploy.artifact import Contract, Structure, Target, TensorSpec
+from evim_deploy.artifact import Contract, Target, TensorSpec
 from evim_deploy.graph import Graph, Node
 from evim_deploy.shapes import Shape, infer_shapes
 
@@ -43,11 +42,6 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
     return contract
-
-
-def structure(path: Path) -> Structure:
-    """Operations of an ONNX file by type."""
-    return Structure.of(Counter(node.op_type for node in onnx.load(path, load_external_data=False).graph.node))
 
 
 def annotate(path: Path, metadata: Mapping[str, str], description: str) -> None:

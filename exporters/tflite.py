@@ -11,7 +11,6 @@ Operations: https://www.tensorflow.org/mlir/tfl_ops
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
-from evim_deploy.artifact import Contract, Structure, Target, TensorSpec
+from evim_deploy.artifact import Contract, Target, TensorSpec
 from evim_deploy.graph import Graph, Node
 
 _FILE_IDENTIFIER = b"TFL3"
@@ -50,7 +49,8 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
     def serve(image: Any) -> dict[str, Any]:
         values = {graph.input_name: image}
         for node, weights in zip(graph.nodes, module.weights, strict=True):
-            results = _HANDLERS[node.op](node, weights, *(values[value] for value in node.inputs))
+            with tf.name_scope(node.name):  # the converter keeps it in the names of the tensors
+                results = _HANDLERS[node.op](node, weights, *(values[value] for value in node.inputs))
             values.update(zip(node.outputs, results if isinstance(results, list) else [results], strict=True))
         return {name: tf.identity(values[value], name=name) for name, value in graph.outputs.items()}
 
@@ -63,14 +63,6 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
         converter.target_spec.supported_types = [tf.float16]
     path.write_bytes(converter.convert())
     return _contract(path, target)
-
-
-def structure(path: Path) -> Structure:
-    """Operations of a .tflite file by type."""
-    model = _read(path)
-    names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
-    codes = [names[code.builtinCode] for code in model.operatorCodes]
-    return Structure.of(Counter(codes[op.opcodeIndex] for graph in model.subgraphs for op in graph.operators))
 
 
 def annotate(path: Path, metadata: Mapping[str, str], description: str) -> None:

@@ -5,6 +5,7 @@ layout in the file; it knows nothing of the other engines nor of what its output
 
 ``open_session(path, mode) -> Session``   a context manager; the mode is one of the engine's
 ``why_not() -> str``                      why this host cannot run the engine; empty where it can
+``trace(path, image, mode) -> Trace``     every operation and what it computes; not of Core ML, which does not tell
 
 Modes say how numbers are computed. ``fp16``: every value in the type that the file gives it; ``fp32``:
 every float in float32, on the weights that the file holds; ``ane``: see :mod:`runtimes.mil.arithmetic`.
@@ -25,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evim_deploy.errors import BadInput, NotInstalled, NotRunHere
+from evim_deploy.trace import Trace
 
 Array = npt.NDArray[np.float32]
 
@@ -48,6 +50,8 @@ class _Module(Protocol):
     def open_session(self, path: Path, mode: str) -> AbstractContextManager[Session]: ...
 
     def why_not(self) -> str: ...
+
+    def trace(self, path: Path, image: Array, mode: str) -> Trace: ...
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def engines_for(path: Path) -> tuple[Engine, ...]:
             raise BadInput(f"There is no artifact {path}.", "Check the path.")
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
-    found = tuple(engine for engine in ENGINES.values() if path.suffix == engine.suffix)
+    found = engines_of(path.suffix)
     if not found:
         suffixes = ", ".join(dict.fromkeys(engine.suffix for engine in ENGINES.values()))
         raise BadInput(
@@ -109,14 +113,14 @@ def engines_for(path: Path) -> tuple[Engine, ...]:
     return found
 
 
-def engine_for(path: Path) -> Engine:
-    """The first engine that runs an artifact and exists on this host; the last where none does.
+def engines_of(suffix: str) -> tuple[Engine, ...]:
+    """The engines that run files with a suffix, the one that ships first."""
+    return tuple(engine for engine in ENGINES.values() if engine.suffix == suffix)
 
-    Raises:
-        BadInput: No such file, or no engine runs files of its kind.
-    """
-    found = engines_for(path)
-    return next((engine for engine in found if not why_not(engine)), found[-1])
+
+def first_here(engines: tuple[Engine, ...]) -> Engine:
+    """The first of some engines that exists on this host; the last where none does."""
+    return next((engine for engine in engines if not why_not(engine)), engines[-1])
 
 
 def why_not(engine: Engine) -> str:
@@ -151,9 +155,30 @@ def open_artifact(path: Path, engine: Engine | None = None, mode: str | None = N
         NotInstalled: The engine's package is missing.
         NotRunHere: The engine does not exist on this host.
     """
-    engine = engine or engine_for(path)
+    engine = engine or first_here(engines_for(path))
     require(engine, path.name)
     return _load(engine).open_session(path, mode or engine.modes[0])
+
+
+def trace(path: Path, image: Array, engine: Engine | None = None, mode: str | None = None) -> Trace:
+    """The operations of an artifact, and what they compute on images (B, 3, H, W).
+
+    In the last engine that runs files of its kind, which of a package is the one that evaluates its program,
+    and in that engine's usual mode, unless given.
+
+    Raises:
+        BadInput: The file is damaged, or is of no kind that an engine runs, or its values take too much memory.
+        NotInstalled: The engine's package is missing.
+        NotRunHere: The engine does not exist on this host, or does not tell what it computes on the way.
+    """
+    engine = engine or engines_for(path)[-1]
+    require(engine, path.name)
+    module = _load(engine)
+    if not hasattr(module, "trace"):
+        raise NotRunHere(
+            f"{engine.name} does not tell what is computed inside {path.name}.", "Trace it in another engine."
+        )
+    return module.trace(path, image, mode or engine.modes[0])
 
 
 def _load(engine: Engine) -> _Module:

@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 
 from evim_deploy.errors import BadInput
+from evim_deploy.trace import SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array
+
+_TRACED_BYTES = 8 << 30
+"""Of values that a trace may hold: LiteRT gives those between input and output all at once or not at all."""
 
 
 def why_not() -> str:
@@ -24,14 +28,16 @@ class LitertSession:
 
     anomalies: Mapping[str, Mapping[str, int]] = {}
 
-    def __init__(self, interpreter: Any, metadata: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, interpreter: Any, metadata: Mapping[str, str]) -> None:
         self.metadata = metadata
+        self._path = path
         self._runner = interpreter.get_signature_runner()
         (self._input,) = self._runner.get_input_details()
 
     def run(self, image: Array) -> dict[str, Array]:
         channels_last = np.ascontiguousarray(image.transpose(0, 2, 3, 1))  # (B, H, W, 3)
-        outputs = self._runner(**{self._input: channels_last})
+        with _telling(self._path):
+            outputs = self._runner(**{self._input: channels_last})
         return {name: array.transpose(0, 3, 1, 2) if array.ndim == 4 else array for name, array in outputs.items()}
 
 
@@ -44,19 +50,32 @@ def open_session(path: Path, mode: str) -> Iterator[LitertSession]:
     """
     from ai_edge_litert.interpreter import Interpreter
 
+    content = _read(path)
+    with _telling(path):
+        interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
+        interpreter.allocate_tensors()
+        session = LitertSession(path, interpreter, _metadata(content))
+    yield session
+
+
+def _read(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
     if content[4:8] != b"TFL3":
         raise BadInput(f"{path} is not a TFLite file.", "Export it again.")
+    return content
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Tell of whatever LiteRT finds wrong with a file in one message."""
     try:
-        interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
-        interpreter.allocate_tensors()
-        session = LitertSession(interpreter, _metadata(content))
-    except (RuntimeError, ValueError, IndexError, struct.error) as error:
-        raise BadInput(f"{path} is damaged: {str(error).splitlines()[0]}", "Export it again.") from None
-    yield session
+        yield
+    except (RuntimeError, ValueError, TypeError, IndexError, struct.error) as error:
+        cause = next(iter(str(error).splitlines()), type(error).__name__)
+        raise BadInput(f"{path} is damaged: {cause}", "Export it again.") from None
 
 
 def _metadata(content: bytes) -> dict[str, str]:
@@ -71,3 +90,73 @@ def _metadata(content: bytes) -> dict[str, str]:
         if name.startswith("evim_deploy.") and not isinstance(data, int):  # 0 stands for an empty buffer
             texts[name] = data.tobytes().decode()
     return texts
+
+
+def trace(path: Path, image: Array, mode: str) -> Trace:
+    """The operations of a TFLite file, in LiteRT's own kernels: XNNPACK computes several as one.
+
+    Raises:
+        BadInput: LiteRT cannot read it, or its values are too many to be held together.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    content = _read(path)
+    with _telling(path):
+        interpreter = Interpreter(
+            model_content=content,
+            num_threads=os.cpu_count(),
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_preserve_all_tensors=True,
+        )
+        size = sum(int(np.prod(each["shape"])) * 4 for each in interpreter.get_tensor_details())
+        if size > _TRACED_BYTES:
+            raise BadInput(
+                f"All values of {path} take {size / 2**30:.1f} GiB at once, and {_TRACED_BYTES >> 30} GiB are allowed.",
+                "Export the same weights at a smaller resolution, and trace that: the operations are the same.",
+            )
+        interpreter.allocate_tensors()
+        operations, outputs = _operations(content)
+
+    def compute(wanted: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
+        (details,) = interpreter.get_input_details()
+        interpreter.set_tensor(details["index"], np.ascontiguousarray(image.transpose(0, 2, 3, 1)))  # (B, H, W, 3)
+        interpreter.invoke()
+        for index in wanted:
+            arrays = (interpreter.get_tensor(tensor) for tensor in outputs[index])
+            yield index, tuple(np.moveaxis(array, -1, 1) if array.ndim == 4 else array for array in arrays)
+
+    return Trace(operations, compute)
+
+
+def _operations(content: bytes) -> tuple[tuple[TracedOperation, ...], list[list[int]]]:
+    """The operations of a file, and for each the tensors that are its outputs."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    graph = model.subgraphs[0]
+    types = {code: name for name, code in vars(schema.BuiltinOperator).items()}
+    floats = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.FLOAT16: np.float16}
+    stored = {
+        index: model.buffers[tensor.buffer].data.view(floats[tensor.type])
+        for index, tensor in enumerate(graph.tensors)
+        if tensor.type in floats and model.buffers[tensor.buffer].data is not None
+    }
+    names = {index: tensor.name.decode() for index, tensor in enumerate(graph.tensors)}
+    for signature in model.signatureDefs:
+        names.update((output.tensorIndex, output.name.decode()) for output in signature.outputs)
+    operations = []
+    for op in graph.operators:
+        type_ = types[model.operatorCodes[op.opcodeIndex].builtinCode]
+        if type_ == "DEQUANTIZE" and op.inputs[0] in stored:
+            stored[op.outputs[0]] = stored[op.inputs[0]]  # weights in half precision, which it widens
+        operations.append(
+            TracedOperation(
+                type_,
+                # the converter joins the names of what it fuses; what follows a name says which step it is
+                tuple(dict.fromkeys(name.partition("/")[0] for name in names[op.outputs[0]].split(";"))),
+                tuple(stored[index] for index in op.inputs if index in stored),
+                SINGLE,
+                SINGLE,
+            )
+        )
+    return tuple(operations), [list(op.outputs) for op in graph.operators]

@@ -7,8 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from evim_deploy.errors import BadInput
+from evim_deploy.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array
+
+_TRACED_BYTES = 1 << 30
+"""Of values that a trace holds at once; more are computed in several runs."""
 
 
 def why_not() -> str:
@@ -20,17 +26,17 @@ class OrtSession:
 
     anomalies: Mapping[str, Mapping[str, int]] = {}
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, path: Path, session: Any) -> None:
+        self._path = path
         self._session = session
         self._input = session.get_inputs()[0].name
         self._outputs = [output.name for output in session.get_outputs()]
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        return dict(self._session.get_modelmeta().custom_metadata_map)
+        self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
 
     def run(self, image: Array) -> dict[str, Array]:
-        return dict(zip(self._outputs, self._session.run(self._outputs, {self._input: image}), strict=True))
+        with _telling(self._path):
+            values = self._session.run(self._outputs, {self._input: image})
+        return dict(zip(self._outputs, values, strict=True))
 
 
 @contextmanager
@@ -40,32 +46,47 @@ def open_session(path: Path, mode: str) -> Iterator[OrtSession]:
     Raises:
         BadInput: ONNX Runtime cannot read it.
     """
+    yield _load(path, _widened(path).SerializeToString() if mode == "fp32" else path, optimise=True)
+
+
+def _load(path: Path, content: bytes | Path, optimise: bool) -> OrtSession:
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone: a warning for each fp16 cast helps nobody
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    with _telling(path):
+        return OrtSession(path, onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]))
+
+
+def _read(path: Path) -> Any:
+    import onnx
+
+    with _telling(path):
+        return onnx.load(path)
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Tell of whatever ONNX Runtime or onnx find wrong with a file in one message."""
+    import onnx
+    from google.protobuf.message import DecodeError
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = tuple(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
     try:
-        content = _widened(path) if mode == "fp32" else path
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except (
-        errors.Fail,
-        errors.InvalidProtobuf,
-        errors.InvalidGraph,
-        errors.NotImplemented,
-        errors.RuntimeException,
-    ) as e:
-        cause = str(e).splitlines()[0]
+        yield
+    except (*own, onnx.checker.ValidationError, DecodeError, ValueError, TypeError, IndexError, OSError) as error:
+        cause = next(iter(str(error).splitlines()), type(error).__name__)
         raise BadInput(f"{path} is not an ONNX file that ONNX Runtime takes: {cause}", "Export it again.") from None
-    yield OrtSession(session)
 
 
 def _widened(path: Path) -> Any:
-    """The file's content with float32 in place of float16: weights, casts and declared types."""
-    import onnx
+    """The file's model with float32 in place of float16: weights, casts and declared types."""
     from onnx import TensorProto, numpy_helper
 
-    model = onnx.load(path)
+    model = _read(path)
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT16:
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float32"), tensor.name))
@@ -76,4 +97,57 @@ def _widened(path: Path) -> Any:
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
             value.type.tensor_type.elem_type = TensorProto.FLOAT
-    return model.SerializeToString()
+    return model
+
+
+def trace(path: Path, image: Array, mode: str) -> Trace:
+    """The operations of an ONNX file, as they stand: nothing is fused or moved.
+
+    Raises:
+        BadInput: ONNX Runtime cannot read it.
+    """
+    import onnx
+    from onnx import TensorProto, numpy_helper
+
+    model = _read(path)
+    weights = {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in model.graph.initializer
+        if tensor.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16)
+    }
+    is_half = mode != "fp32" and any(array.dtype == np.float16 for array in weights.values())
+    operations = tuple(
+        TracedOperation(
+            node.op_type,
+            (node.output[0].partition("/")[0],),  # what an exporter adds to a name says which step it is
+            tuple(weights[name] for name in node.input if name in weights),
+            HALF if is_half else SINGLE,
+            # on Arm it computes in half precision; elsewhere in float32, and it may pass on what it has not rounded
+            HALF if is_half else SINGLE,
+        )
+        for node in model.graph.node
+    )
+
+    def compute(wanted: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
+        program = _widened(path) if mode == "fp32" else model
+        for batch in _batches(wanted):
+            names = {index: list(program.graph.node[index].output) for index in batch}
+            del program.graph.output[:]
+            program.graph.output.extend(onnx.ValueInfoProto(name=name) for each in names.values() for name in each)
+            session = _load(path, program.SerializeToString(), optimise=False)
+            values = session.run(image)
+            for index, each in names.items():
+                yield index, tuple(values[name].astype(np.float32) for name in each)
+
+    return Trace(operations, compute)
+
+
+def _batches(wanted: Mapping[int, int]) -> Iterator[list[int]]:
+    """Operations in groups whose values take no more than the limit together, or that are alone."""
+    batch: list[int] = []
+    for index, size in wanted.items():
+        if batch and sum(wanted[each] for each in batch) + size > _TRACED_BYTES:
+            yield batch
+            batch = []
+        batch.append(index)
+    yield batch

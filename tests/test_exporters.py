@@ -22,6 +22,7 @@ from torch import Tensor
 
 import exporters
 import runtimes
+from evim_deploy import contents
 from evim_deploy.artifact import LABELS_KEY, METADATA_KEY, Contract, Structure, Target, TensorSpec
 from evim_deploy.errors import NotInstalled, UsageProblem
 from evim_deploy.evaluate import evaluate
@@ -157,8 +158,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 
 def structure(built: Built) -> Structure:
-    (row,) = [row for row in exporters.FORMATS.values() if row.suffix == built.path.suffix]
-    return exporters.load(row).structure(built.path)
+    return Structure.of(contents.read(built.path).operations)
 
 
 def gap(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> float:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+_FILE_WIDTH = 132  # where nobody looks at a terminal, tables need not be cut
+
+
 @dataclass
 class Settings:
     """How a command speaks, which the options of the same names set; and what has happened to it."""
@@ -112,7 +115,10 @@ def out() -> Console:
     """Where results for people go."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _FILE_WIDTH)
+    return console
 
 
 def print_json(document: object) -> None:

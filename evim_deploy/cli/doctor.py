@@ -34,4 +34,5 @@ def doctor(json: options.Json = False, verbose: options.Verbose = False) -> None
     for format_ in report.formats:
         console.print(format_.name, style="bold")
         console.print(f"  export: {format_.export}", soft_wrap=True, markup=False)
-        console.print(f"  run and check ({format_.engine}): {format_.run}", soft_wrap=True, markup=False)
+        for engine, health in format_.run.items():
+            console.print(f"  run and check ({engine}): {health}", soft_wrap=True, markup=False)

@@ -11,6 +11,7 @@ import typer
 from evim_deploy.artifact import SCHEMA_VERSION, UNTRAINED_NOTICE
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
+from evim_deploy.cli.parity import show_parity
 
 
 class Precision(StrEnum):
@@ -113,7 +114,7 @@ def export(
 def _show(artifacts: list[dict[str, Any]]) -> None:
     console = out()
     for artifact in artifacts:
-        structure, parity = artifact["structure"], artifact["parity"]
+        structure = artifact["structure"]
         console.print(artifact["path"], style="bold", soft_wrap=True, markup=False)
         size = artifact["size_bytes"] / 1e6
         operations = sum(structure["operations"].values())
@@ -123,10 +124,10 @@ def _show(artifacts: list[dict[str, Any]]) -> None:
             *(f"takes  {_spec(spec)}" for spec in artifact["inputs"]),
             *(f"gives  {_spec(spec)}" for spec in artifact["outputs"]),
             f"weights {artifact['weights']['source']}, sha256 {artifact['weights']['sha256'][:12]}",
-            f"parity {_parity(parity)}",
         ]
         for line in lines:
             console.print(f"  {line}", soft_wrap=True, markup=False)
+        show_parity(console, artifact["parity"])
         if not artifact["weights"]["trained"]:
             console.print(f"  {UNTRAINED_NOTICE}", style="bold yellow", soft_wrap=True, markup=False)
 
@@ -135,12 +136,3 @@ def _spec(spec: dict[str, Any]) -> str:
     shape = "x".join(map(str, spec["shape"])) or "1"
     span = f" in {spec['range'][0]:g}..{spec['range'][1]:g}" if spec["range"] else ""
     return f"{spec['name']}: {spec['dtype']} {shape} {spec['layout']}{span}"
-
-
-def _parity(parity: dict[str, Any]) -> str:
-    if parity["status"] == "not_run":
-        return f"not run: {parity['reason'].removeprefix('not run on this host: ')}"
-    return (
-        f"{parity['status']} in {parity['engine']}: {parity['max_abs']:.1e} of the largest output, "
-        f"{parity['tolerance']:g} allowed ({parity['reason']})"
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
+from collections.abc import Mapping
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -14,8 +15,10 @@ from evim_deploy.artifact import SCHEMA_VERSION
 from evim_deploy.cli.console import SETTINGS, print_json
 from evim_deploy.cli.doctor import doctor
 from evim_deploy.cli.export import export
+from evim_deploy.cli.inspect import inspect
 from evim_deploy.cli.models import models
 from evim_deploy.cli.predict import predict
+from evim_deploy.cli.verify import verify
 from evim_deploy.errors import INTERRUPTED_EXIT_CODE, EvimError, UsageProblem
 
 EXIT_CODES = (
@@ -36,7 +39,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(export)
+app.command()(verify)
 app.command()(predict)
+app.command()(inspect)
 app.command()(models)
 app.command()(doctor)
 
@@ -96,7 +101,7 @@ def _interrupt(signum: int, frame: object) -> NoReturn:
 
 def _interrupted() -> NoReturn:
     sys.stderr.write("Interrupted. Nothing partial was left.\n")
-    _tell_machines(INTERRUPTED_EXIT_CODE, "Interrupted.", "Run it again.")
+    _tell_machines({"exit_code": INTERRUPTED_EXIT_CODE, "cause": "Interrupted.", "remedy": "Run it again."})
     sys.exit(INTERRUPTED_EXIT_CODE)
 
 
@@ -104,11 +109,10 @@ def _fail(error: EvimError) -> NoReturn:
     if SETTINGS.interrupted:  # a library made another error of it
         _interrupted()
     sys.stderr.write(f"Error: {error}\n")
-    _tell_machines(error.exit_code, error.cause, error.remedy)
+    _tell_machines(error.document())
     sys.exit(error.exit_code)
 
 
-def _tell_machines(exit_code: int, cause: str, remedy: str) -> None:
+def _tell_machines(problem: Mapping[str, int | str]) -> None:
     if SETTINGS.json:
-        problem = {"exit_code": exit_code, "cause": cause, "remedy": remedy}
         print_json({"schema_version": SCHEMA_VERSION, "error": problem})

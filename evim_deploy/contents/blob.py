@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 _RECORD = struct.Struct("<IIQQQ")
+_RECORD_BYTES = 64
 _SENTINEL = 0xDEADBEEF
 _CODES: Mapping[int, str] = {
     1: "float16",
@@ -46,7 +47,7 @@ def read_blob(content: bytes, offset: int, dtype: str, count: int) -> npt.NDArra
     Raises:
         ValueError: The record is damaged, or is not what the program says.
     """
-    if offset + 64 > len(content):
+    if offset + _RECORD_BYTES > len(content):
         raise ValueError(f"the weights end at byte {len(content)}, before a record at {offset}")
     sentinel, code, size, start, padding_bits = _RECORD.unpack_from(content, offset)
     if sentinel != _SENTINEL:
@@ -58,21 +59,29 @@ def read_blob(content: bytes, offset: int, dtype: str, count: int) -> npt.NDArra
     bits = element_bits(dtype)
     if 8 * size - padding_bits != bits * count:
         raise ValueError(f"the weights at byte {offset} have {size} bytes, not {count} elements of {bits} bits")
-    return unpack(content[start : start + size], dtype, count)
+    return unpack(memoryview(content)[start : start + size], dtype, count)
 
 
 def element_bits(dtype: str) -> int:
-    """Bits of one element of a type such as ``float16`` or ``int4``."""
+    """Bits of one element of a type such as ``float16`` or ``int4``.
+
+    Raises:
+        ValueError: There is no such type.
+    """
+    if dtype not in _CODES.values():
+        raise ValueError(f"an array of {dtype}")
     return int(dtype.lstrip("abcdefghijklmnopqrstuvwxyz"))
 
 
-def unpack(content: bytes, dtype: str, count: int) -> npt.NDArray[Any]:
+def unpack(content: bytes | memoryview, dtype: str, count: int) -> npt.NDArray[Any]:
     """Elements from their bytes; those of less than a byte are packed from the lowest bit on.
 
     Raises:
-        ValueError: There are too few bytes.
+        ValueError: There is no such type, or too few bytes.
     """
     bits = element_bits(dtype)
+    if 8 * len(content) < bits * count:
+        raise ValueError(f"{len(content)} bytes, not {count} elements of {bits} bits")
     if dtype == "bfloat16":
         return (np.frombuffer(content, "<u2", count).astype(np.uint32) << 16).view(np.float32)
     if bits >= 8:

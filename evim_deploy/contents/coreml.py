@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evim_deploy.contents.mil import Function, read_functions
+from evim_deploy.contents.protobuf import core_ml
 from evim_deploy.errors import BadInput
 
 MAIN = "main"
@@ -63,10 +64,7 @@ def read_package(path: Path) -> Package:
 
     @functools.cache
     def blobs(name: str) -> bytes:
-        member = (spec_path.parent / name.removeprefix(_MODEL_FOLDER)).resolve()
-        if not member.is_relative_to(path.resolve()):
-            raise BadInput(f"{path} names weights outside of itself: {name}.", _REMEDY)
-        return _read(path, member)
+        return _read(path, _member(path, spec_path.parent / name.removeprefix(_MODEL_FOLDER)))
 
     try:
         functions = read_functions(spec.mlProgram, blobs)
@@ -84,15 +82,12 @@ def read_spec(path: Path) -> Any:
     Raises:
         BadInput: It is missing or damaged.
     """
-    from coremltools.proto import Model_pb2
     from google.protobuf.message import DecodeError
 
-    spec = Model_pb2.Model()
     try:
-        spec.ParseFromString(_read(path, model_path(path)))
+        return core_ml("Model_pb2").Model.FromString(_read(path, model_path(path)))
     except DecodeError:
         raise BadInput(f"{path} is damaged: its model cannot be parsed.", _REMEDY) from None
-    return spec
 
 
 def model_path(path: Path) -> Path:
@@ -106,12 +101,23 @@ def model_path(path: Path) -> Path:
     try:
         manifest = json.loads(_read(path, path / "Manifest.json"))
         item = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
-        found = path / "Data" / item
-    except (ValueError, KeyError, TypeError):
-        raise BadInput(f"{path} is damaged: its Manifest.json names no model.", _REMEDY) from None
-    if not found.resolve().is_relative_to(path.resolve()):
-        raise BadInput(f"{path} is damaged: its Manifest.json names a model outside of it.", _REMEDY)
-    return found
+        return _member(path, path / "Data" / item)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise BadInput(f"{path} is damaged: its Manifest.json names no model in it.", _REMEDY) from None
+
+
+def _member(path: Path, member: Path) -> Path:
+    """A file of a package.
+
+    Raises:
+        ValueError: It lies outside of the package, or has a name that no file has.
+    """
+    try:
+        if member.resolve().is_relative_to(path.resolve()):
+            return member
+    except (OSError, RuntimeError):  # a circle of links
+        pass
+    raise ValueError(f"it names a file outside of itself, {str(member)!r}")
 
 
 def _read(path: Path, member: Path) -> bytes:

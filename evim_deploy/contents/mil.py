@@ -6,7 +6,7 @@ weights is read from the package's own files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -15,13 +15,25 @@ import numpy as np
 import numpy.typing as npt
 
 from evim_deploy.contents.blob import read_blob, unpack
+from evim_deploy.contents.protobuf import core_ml
 
 Scalar = str | bool | int | float
 Blobs = Callable[[str], bytes]
 """Content of a file of weights, by the name that the program has for it."""
 
-_BYTES = ("float16", "int8", "uint8", "int4", "uint4", "uint1", "uint2", "uint3", "uint6", "uint32")
-_NUMPY = {"bool": np.bool_, "float64": np.float64, "float32": np.float32, "string": np.str_}
+_IMMEDIATE = {
+    "bool": ("bools", np.bool_),
+    "string": ("strings", np.str_),
+    "float32": ("floats", np.float32),
+    "float64": ("doubles", np.float64),
+    "int16": ("ints", np.int16),
+    "uint16": ("ints", np.uint16),
+    "int32": ("ints", np.int32),
+    "uint32": ("ints", np.uint32),
+    "int64": ("longInts", np.int64),
+    "uint64": ("longInts", np.uint64),
+}
+"""Types whose elements stand in a program one by one, and in which field; of others their bytes do."""
 
 
 @dataclass(frozen=True)
@@ -110,17 +122,36 @@ def _function(name: str, function: Any, blobs: Blobs) -> Function:
     if function.opset not in function.block_specializations:
         raise ValueError(f"function {name} has no operations for its {function.opset!r}")
     block = function.block_specializations[function.opset]
+    inputs = {value.name: _type(value.type) for value in function.inputs}
     constants: dict[str, Constant] = {}
-    operations = []
+    operations: list[Operation] = []
+    known = set(inputs)
     for op in block.operations:
         if not op.outputs:
             raise ValueError(f"function {name} has an operation {op.type!r} without an output")
         if op.type == "const":
-            constants[op.outputs[0].name] = _constant(op.attributes["val"], blobs, op.outputs[0].name)
+            constants[op.outputs[0].name] = _value(op, blobs)
         else:
             operations.append(_operation(op, blobs))
-    inputs = {value.name: _type(value.type) for value in function.inputs}
+            _require(known, operations[-1].name, operations[-1].inputs.values())
+        for output in op.outputs:
+            if output.name in known:
+                raise ValueError(f"{output.name} is given twice")
+            known.add(output.name)
+    _require(known, f"function {name}", [tuple(block.outputs)])
     return Function(inputs, constants, tuple(operations), tuple(block.outputs))
+
+
+def _require(known: Set[str], taker: str, taken: Iterable[tuple[Binding, ...]]) -> None:
+    for binding in (each for bindings in taken for each in bindings):
+        if isinstance(binding, str) and binding not in known:
+            raise ValueError(f"{taker} takes {binding!r} before anything gives it")
+
+
+def _value(op: Any, blobs: Blobs) -> Constant:
+    if "val" not in op.attributes:
+        raise ValueError(f"{op.outputs[0].name}: a constant without a value")
+    return _constant(op.attributes["val"], blobs, op.outputs[0].name)
 
 
 def _operation(op: Any, blobs: Blobs) -> Operation:
@@ -128,6 +159,9 @@ def _operation(op: Any, blobs: Blobs) -> Operation:
     inputs = {key: tuple(_bindings(argument, blobs, name)) for key, argument in op.inputs.items()}
     # The compressed constants of iOS 16 have their parameters as attributes.
     attributes = {key: (_constant(value, blobs, name),) for key, value in op.attributes.items() if key != "name"}
+    empty = [key for key, bindings in inputs.items() if not bindings]
+    if empty:
+        raise ValueError(f"{name}: nothing is given for {empty[0]!r}")
     outputs = tuple((value.name, _type(value.type)) for value in op.outputs)
     return Operation(op.type, {**attributes, **inputs}, outputs, bool(op.blocks))
 
@@ -138,14 +172,11 @@ def _bindings(argument: Any, blobs: Blobs, name: str) -> Iterator[Binding]:
 
 
 def _type(value_type: Any) -> ValueType:
-    from coremltools.proto import MIL_pb2
-
     kind = value_type.WhichOneof("type")
     if kind != "tensorType":
         return ValueType((kind or "nothing").removesuffix("Type"), ())
-    tensor = value_type.tensorType
-    known = MIL_pb2.DataType.values()
-    dtype = MIL_pb2.DataType.Name(tensor.dataType).lower() if tensor.dataType in known else str(tensor.dataType)
+    tensor, types = value_type.tensorType, core_ml("MIL_pb2").DataType
+    dtype = types.Name(tensor.dataType).lower() if tensor.dataType in types.values() else f"type {tensor.dataType}"
     sizes = (axis.constant.size if axis.WhichOneof("dimension") == "constant" else None for axis in tensor.dimensions)
     return ValueType(dtype, tuple(sizes))
 
@@ -158,33 +189,34 @@ def _constant(value: Any, blobs: Blobs, name: str) -> Constant:
     count = prod(shape)
     stored = 0
     try:
+        kind = value.immediateValue.WhichOneof("value")
         if value.WhichOneof("value") == "blobFileValue":
             content = blobs(value.blobFileValue.fileName)
             flat = read_blob(content, value.blobFileValue.offset, value_type.dtype, count)
             stored = flat.nbytes
-        elif value.immediateValue.WhichOneof("value") == "tensor":
+        elif kind == "tensor":
             flat = _immediate(value.immediateValue.tensor, value_type.dtype, count)
-        else:  # a list or dictionary: what classify has for its labels, for one
-            flat = np.array([_constant(each, blobs, name).value for each in _members(value.immediateValue)])
-            return Constant(value_type, flat, 0)
+        elif kind == "list":  # what classify has for its labels, for one
+            members = [_constant(each, blobs, name).value for each in value.immediateValue.list.values]
+            return Constant(value_type, np.array(members), 0)
+        else:
+            raise ValueError(f"a constant that is {kind or 'nothing'}")
         array = flat.reshape(shape)
-    except ValueError as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{name}: {error}") from None
     return Constant(value_type, array if array.ndim else array.item(), stored)
-
-
-def _members(value: Any) -> Any:
-    return getattr(value, value.WhichOneof("value") or "list").values
 
 
 def _immediate(tensor: Any, dtype: str, count: int) -> npt.NDArray[Any]:
     kind = tensor.WhichOneof("value")
     if kind is None:
-        raise ValueError("a constant without a value")
+        raise ValueError("a constant without elements")
     values = getattr(tensor, kind).values
     if kind == "bytes":
-        if dtype not in _BYTES:
-            raise ValueError(f"bytes for a {dtype}")
         return unpack(values, dtype, count)
-    array = np.array(values, dtype=_NUMPY.get(dtype, dtype))
-    return np.broadcast_to(array, (count,)) if array.size == 1 else array
+    field, numpy_type = _IMMEDIATE.get(dtype, ("bytes", None))
+    if kind != field:
+        raise ValueError(f"{kind} for an array of {dtype}")
+    if len(values) != count:
+        raise ValueError(f"{len(values)} elements, not {count}")
+    return np.array(values, dtype=numpy_type)

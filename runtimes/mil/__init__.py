@@ -7,6 +7,7 @@ classifier's probabilities come back in the order of its labels, like Core ML's 
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from evim_deploy.contents.mil import Constant, Operation
 from evim_deploy.errors import BadInput, NotRunHere
+from evim_deploy.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array
 
 
@@ -84,3 +87,49 @@ def open_session(path: Path, mode: str) -> Iterator[MilSession]:
         NotRunHere: It has an operation that is not known.
     """
     yield MilSession(path, mode)
+
+
+def trace(path: Path, image: Array, mode: str) -> Trace:
+    """The operations of a package's program.
+
+    Raises:
+        BadInput: It is damaged.
+        NotRunHere: It has an operation that is not known.
+    """
+    from runtimes.mil.evaluate import DamagedProgram
+
+    session = MilSession(path, mode)
+    function = session._evaluator.function
+    indices = {op.name: index for index, op in enumerate(function.operations)}
+
+    def compute(wanted: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
+        try:
+            for step in session._evaluator.steps(session._feed(image), mode):
+                if indices[step.operation.name] in wanted:
+                    yield indices[step.operation.name], tuple(value.numpy() for value in step.values)
+        except DamagedProgram as error:
+            raise BadInput(f"{path} is damaged: {error}.", "Export it again.") from None
+
+    return Trace(tuple(_traced(op, function.constants, mode) for op in function.operations), compute)
+
+
+def _traced(op: Operation, constants: Mapping[str, Constant], mode: str) -> TracedOperation:
+    bindings = [
+        constants.get(each, each) if isinstance(each, str) else each for given in op.inputs.values() for each in given
+    ]
+    is_half = mode != "fp32" and any(value_type.dtype == "float16" for _, value_type in op.outputs)
+    return TracedOperation(
+        op.type,
+        (_ADDED.sub("", op.name.removesuffix("_0") if len(op.outputs) > 1 else op.name),),
+        tuple(
+            np.asarray(each.value, each.type.dtype)
+            for each in bindings
+            if isinstance(each, Constant) and each.type.is_float
+        ),
+        HALF if is_half else SINGLE,
+        HALF if is_half and mode == "ane" else SINGLE,
+    )
+
+
+_ADDED = re.compile(r"_(cast|to)_fp16$")
+"""What coremltools adds to the name of an operation that it makes one on float16."""

@@ -4,8 +4,7 @@
 ``fp32``   what the program means: every float in float32
 ``fp16``   an operation computes in float32, and what it gives is rounded as the program stores it
 ``ane``    pessimistic, for the Neural Engine: inside an operation on float16 too, each step is
-           rounded, a sum adds at most :data:`TERMS` terms before its partial sum is rounded, and
-           subnormal numbers become zero
+           rounded, and a sum adds at most :data:`TERMS` terms before its partial sum is rounded
 =========  =========================================================================================
 
 Apple does not document the Neural Engine's arithmetic; ``ane`` is meant to be worse than it.
@@ -16,8 +15,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from runtimes.mil.values import bounded
 
 MODES = ("fp32", "fp16", "ane")
 
@@ -25,11 +27,19 @@ TERMS = 8
 """Terms of a sum that ``ane`` adds before it rounds: a guess at one step of a dot product in hardware."""
 
 SMALLEST_NORMAL = 2.0**-14
-"""Of float16; what is smaller has fewer bits, and the Neural Engine may take it for zero."""
+"""Of float16; what is smaller has fewer bits, and hardware may take it for zero."""
+
+_PARTIAL_SUMS = 2**23  # elements that a matrix product holds at a time
 
 
 class Exact:
-    """Float32 from end to end, what ``fp32`` and ``fp16`` compute an operation in."""
+    """Float32 from end to end, what ``fp32`` and ``fp16`` compute an operation in.
+
+    Attributes:
+        overflows: How many finite values became infinite inside operations.
+    """
+
+    overflows = 0
 
     def round(self, x: Tensor) -> Tensor:
         """A value between two steps of one operation."""
@@ -55,28 +65,34 @@ class Exact:
 
 
 class Half(Exact):
-    """Float16 inside an operation, too: what ``ane`` computes operations on float16 in."""
+    """Float16 inside an operation, too: what ``ane`` computes an operation on float16 in."""
 
     def round(self, x: Tensor) -> Tensor:
         rounded = x.half().float()
-        return rounded.masked_fill_(rounded.abs() < SMALLEST_NORMAL, 0)
+        if not rounded.isfinite().all():
+            self.overflows += int((rounded.isinf() & x.isfinite()).sum())
+        return rounded
 
     def sum(self, x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
         if not axes:
             return x
         positive = sorted(axis % x.ndim for axis in axes)
-        total = self._partial_sums(x.movedim(positive, list(range(-len(axes), 0))).flatten(-len(axes)))
+        total = self._partial_sums(x.movedim(positive, list(range(-len(axes), 0))).flatten(-len(axes)), -1)
         for axis in positive if keep else ():
             total = total.unsqueeze(axis)
         return total
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
-        pad = -a.shape[-1] % TERMS
-        a, b = F.pad(a, (0, pad)), F.pad(b, (0, 0, 0, pad))
+        missing = -a.shape[-1] % TERMS
+        a, b = F.pad(a, (0, missing)), F.pad(b, (0, 0, 0, missing))
         blocks = a.shape[-1] // TERMS
         a = a.unflatten(-1, (blocks, TERMS)).movedim(-2, -3)  # (..., blocks, M, TERMS)
-        b = b.unflatten(-2, (blocks, TERMS))  # (..., blocks, TERMS, N)
-        return self._partial_sums(self.round(a @ b).movedim(-3, -1))
+        rows = blocks * a.shape[-2] * prod(torch.broadcast_shapes(a.shape[:-3], b.shape[:-2]))
+        parts = []
+        for part in b.split(max(1, _PARTIAL_SUMS // rows), -1):
+            products = self.round(a @ part.unflatten(-2, (blocks, TERMS)))  # (..., blocks, M, part of N)
+            parts.append(self._partial_sums(products, -3))
+        return torch.cat(parts, -1)
 
     def conv(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], dilation: list[int], groups: int
@@ -87,22 +103,29 @@ class Half(Exact):
         y = self.matmul(rows, patches).flatten(1, 2).unflatten(2, sides)  # (B, O, *sides)
         return y if bias is None else self.round(y + bias.view(-1, *(1,) * len(sides)))
 
-    def _partial_sums(self, x: Tensor) -> Tensor:
-        """Sum over the last axis, in a tree whose nodes add at most TERMS terms and round."""
-        while x.shape[-1] > 1:
-            x = F.pad(x, (0, -x.shape[-1] % TERMS))
-            x = self.round(x.unflatten(-1, (-1, TERMS)).sum(-1))
-        return x[..., 0]
+    def _partial_sums(self, x: Tensor, axis: int) -> Tensor:
+        """Sum over an axis, counted from the last, in a tree whose nodes add at most TERMS terms and round."""
+        while x.shape[axis] > 1:
+            x = F.pad(x, (0, 0) * (-axis - 1) + (0, -x.shape[axis] % TERMS))
+            x = self.round(x.unflatten(axis, (-1, TERMS)).sum(axis))
+        return x.squeeze(axis)
 
 
 _CONVOLUTIONS = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
 
 
+def windows(x: Tensor, kernel: list[int], stride: list[int], dilation: list[int]) -> Tensor:
+    """Every window of x (B, C, *sides), its taps last: (B, C, *grid of windows, *kernel), a view."""
+    for axis, (size, step, gap) in enumerate(zip(kernel, stride, dilation, strict=True), start=2):
+        x = x.unfold(axis, gap * (size - 1) + 1, step)[..., ::gap]
+    bounded(x.shape)
+    return x
+
+
 def _patches(x: Tensor, kernel: list[int], stride: list[int], dilation: list[int]) -> tuple[Tensor, list[int]]:
     """Every window of x (B, C, *sides) as a column, (B, C * taps, L), and the sides of the windows' grid."""
-    batch, channels = x.shape[:2]
-    for axis, (size, step, gap) in enumerate(zip(kernel, stride, dilation, strict=True), start=2):
-        x = x.unfold(axis, gap * (size - 1) + 1, step)[..., ::gap]  # the windows' taps come last
-    sides = list(x.shape[2 : 2 + len(kernel)])
-    taps = x.movedim(tuple(range(-len(kernel), 0)), tuple(range(2, 2 + len(kernel))))  # (B, C, *taps, *sides)
-    return taps.reshape(batch, channels * prod(kernel), prod(sides)), sides
+    spatial = len(kernel)
+    found = windows(x, kernel, stride, dilation)
+    sides = list(found.shape[2 : 2 + spatial])
+    taps = found.movedim(tuple(range(-spatial, 0)), tuple(range(2, 2 + spatial)))  # (B, C, *kernel, *sides)
+    return taps.reshape(len(x), x.shape[1] * prod(kernel), prod(sides)), sides

@@ -1,47 +1,34 @@
 """Evaluate a function of a MIL program, operation by operation, in torch.
 
 Every float is carried as float32; an operation whose result the program types float16 has it
-rounded, but for mode ``fp32``. What the program declares of a value is checked against what came out.
+rounded, but for mode ``fp32``. Constants are what the program types them in every mode, those that
+``constexpr_`` operations make of others, too. What the program declares of a value is checked
+against what came out.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from evim_deploy.contents.mil import Binding, Constant, Function, Operation, ValueType
+from evim_deploy.contents.mil import Function, Operation, ValueType
 from runtimes.mil.arithmetic import SMALLEST_NORMAL, Exact, Half
 from runtimes.mil.operations import HANDLERS
+from runtimes.mil.values import DTYPES, Value, bounded, from_constant
 
-Value = Any
-"""A tensor, a scalar of Python's, a string, an array of strings, or a dictionary of a classifier."""
-
-_DTYPES = {
-    "float16": torch.float32,
-    "float32": torch.float32,
-    "float64": torch.float32,
-    "bfloat16": torch.float32,
-    "int64": torch.int32,
-    "int32": torch.int32,
-    "uint32": torch.int32,
-    "int16": torch.int32,
-    "uint16": torch.int32,
-    "int8": torch.int8,
-    "uint8": torch.uint8,
-    "bool": torch.bool,
-}
+_COMPRESSED = "constexpr_"
+_CHANGE_FLOATS = ("cast", "dequantize")  # what may take one type of float and give another
 
 
 class UnknownOperation(Exception):
-    """The program has an operation that the evaluator does not know; its only argument is the type."""
+    """The program has an operation, or a variant of one, that the evaluator does not know; it says which."""
 
 
 class DamagedProgram(Exception):
@@ -51,7 +38,8 @@ class DamagedProgram(Exception):
 Anomalies = Mapping[str, int]
 """How many values of an operation's float16 results float16 cannot hold as they are, by kind:
 
-``overflow``, finite and became infinite; ``subnormal``, not 0 and below the smallest normal number; ``nan``.
+``overflow``, finite and became infinite, in ``ane`` inside the operation, too; ``subnormal``, not 0
+and below the smallest normal number; ``nan``.
 """
 
 
@@ -64,70 +52,130 @@ class Step:
     anomalies: Anomalies
 
 
+@dataclass(frozen=True)
+class _Call:
+    """An operation and where its arguments are found, by parameter."""
+
+    operation: Operation
+    arguments: Mapping[str, tuple[Hashable, ...]]
+
+
 def unknown_operations(function: Function) -> Counter[str]:
     """The operations that the evaluator does not know, by type."""
     return Counter(op.type for op in function.operations if op.type not in HANDLERS or op.has_blocks)
 
 
 class Evaluator:
-    """A function that is ready to be evaluated, its constants as tensors."""
+    """A function that is ready to be evaluated, its constants decompressed and as tensors.
+
+    Attributes:
+        function: The function.
+        constants: Its constants by name, and those that are given in place by a key of their own.
+
+    Raises:
+        UnknownOperation: There is an operation that is not known.
+        DamagedProgram: The types or the constants of the program do not fit together.
+    """
 
     def __init__(self, function: Function) -> None:
+        unknown = unknown_operations(function)
+        if unknown:
+            raise UnknownOperation(", ".join(f"{op} ({count} times)" for op, count in sorted(unknown.items())))
+        _check_floats(function)
         self.function = function
-        self._constants = {name: _constant(constant) for name, constant in function.constants.items()}
-        last_use = {
-            name: index
-            for index, op in enumerate(function.operations)
-            for bindings in op.inputs.values()
-            for name in bindings
-            if isinstance(name, str) and name not in function.outputs
+        self.constants: dict[Hashable, Value] = {
+            name: from_constant(constant) for name, constant in function.constants.items()
         }
-        self._last_uses: dict[int, list[str]] = {}
-        for name, index in last_use.items():
-            self._last_uses.setdefault(index, []).append(name)
+        self._calls: list[_Call] = []
+        for op in function.operations:
+            call = self._prepared(op)
+            if op.type.startswith(_COMPRESSED):
+                results, _ = _store(op, _run(call, self.constants, Exact()))
+                self.constants.update(zip((name for name, _ in op.outputs), results, strict=True))
+            else:
+                self._calls.append(call)
+        uses = {
+            key: index
+            for index, call in enumerate(self._calls)
+            for keys in call.arguments.values()
+            for key in keys
+            if key not in function.outputs
+        }
+        self.constants = {key: value for key, value in self.constants.items() if key in {*uses, *function.outputs}}
+        self._last_uses: dict[int, list[Hashable]] = {}
+        for key, index in uses.items():
+            self._last_uses.setdefault(index, []).append(key)
+
+    def _prepared(self, op: Operation) -> _Call:
+        """A call; the constants that stand in the operation join the others."""
+        arguments: dict[str, tuple[Hashable, ...]] = {}
+        for parameter, bindings in op.inputs.items():
+            keys: list[Hashable] = []
+            for index, binding in enumerate(bindings):
+                keys.append(binding if isinstance(binding, str) else (op.name, parameter, index))
+                if not isinstance(binding, str):
+                    self.constants[keys[-1]] = from_constant(binding)
+            arguments[parameter] = tuple(keys)
+        return _Call(op, arguments)
 
     def steps(self, inputs: Mapping[str, Tensor], mode: str) -> Iterator[Step]:
         """Evaluate, giving each operation as it is done; a value is dropped after its last use.
 
         Args:
-            inputs: By name.
+            inputs: By name, each of the shape that the function declares.
             mode: One of :data:`runtimes.mil.arithmetic.MODES`.
 
         Raises:
-            UnknownOperation: There is an operation that has no handler.
+            UnknownOperation: An operation is given parameters whose meaning is not specified.
             DamagedProgram: An operation cannot be done with what it is given, or gives something else than is declared.
         """
-        exact, half = Exact(), Half()
-        values: dict[str, Value] = {**self._constants, **inputs}
-        for index, op in enumerate(self.function.operations):
-            is_half = mode == "ane" and any(value_type.dtype == "float16" for _, value_type in op.outputs)
-            results = _run(op, values, half if is_half else exact)
+        values: dict[Hashable, Value] = self.constants | self._entered(inputs, mode)
+        for index, call in enumerate(self._calls):
+            op = call.operation
+            is_half = mode == "ane" and any(declared.dtype == "float16" for _, declared in op.outputs)
+            arithmetic = Half() if is_half else Exact()
+            results = _run(call, values, arithmetic)
             anomalies: Anomalies = {}
             if mode != "fp32":
-                results, anomalies = _store(op, results)
+                results, counts = _store(op, results)
+                counts["overflow"] += arithmetic.overflows
+                anomalies = +counts  # without those that are 0
             values.update(zip((name for name, _ in op.outputs), results, strict=True))
-            for name in self._last_uses.get(index, ()):
-                values.pop(name, None)
+            for key in self._last_uses.get(index, ()):
+                values.pop(key, None)
             yield Step(op, results, anomalies)
 
+    def _entered(self, inputs: Mapping[str, Tensor], mode: str) -> dict[Hashable, Value]:
+        """The inputs in the types that the function declares."""
+        entered: dict[Hashable, Value] = {}
+        for name, declared in self.function.inputs.items():
+            if name not in inputs or declared.dtype not in DTYPES:
+                raise DamagedProgram(f"the function takes {name!r}, a {declared.dtype}, which nothing gives")
+            value = inputs[name].to(DTYPES[declared.dtype])
+            _check(name, value, declared)
+            entered[name] = value.half().float() if declared.dtype == "float16" and mode != "fp32" else value
+        return entered
 
-def _run(op: Operation, values: Mapping[str, Value], arithmetic: Exact) -> tuple[Value, ...]:
-    handler = HANDLERS.get(op.type)
-    if handler is None or op.has_blocks:
-        raise UnknownOperation(op.type)
+
+def _run(call: _Call, values: Mapping[Hashable, Value], arithmetic: Exact) -> tuple[Value, ...]:
+    op, handler = call.operation, HANDLERS[call.operation.type]
     many = _takes_many(handler)
+    for name, declared in op.outputs:
+        try:
+            bounded(side for side in declared.shape if side is not None)
+        except ValueError as error:
+            raise DamagedProgram(f"{name} is declared as {error}") from None
+    arguments = {
+        parameter: tuple(values[key] for key in keys) if parameter in many else values[keys[0]]
+        for parameter, keys in call.arguments.items()
+    }
     try:
-        arguments = {
-            key: tuple(_bound(each, values) for each in bindings) if key in many else _bound(bindings[0], values)
-            for key, bindings in op.inputs.items()
-        }
         with torch.inference_mode():
             result = handler(arithmetic, **arguments)
-    except KeyError as error:
-        raise DamagedProgram(f"{op.name} takes {error}, which nothing gives") from None
-    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError, OverflowError, ZeroDivisionError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DamagedProgram(f"{op.name} ({op.type}) cannot be computed: {reason}") from None
+    except NotImplementedError as error:
+        raise UnknownOperation(f"{op.type} with {_first_line(error)}") from None
+    except Exception as error:  # whatever a handler runs into, it is what it was given
+        raise DamagedProgram(f"{op.name} ({op.type}) cannot be computed: {_first_line(error)}") from None
     results = result if isinstance(result, tuple) else (result,)
     if len(results) != len(op.outputs):
         raise DamagedProgram(f"{op.name} ({op.type}) gives {len(results)} values, not {len(op.outputs)}")
@@ -143,17 +191,22 @@ def _takes_many(handler: Callable[..., Any]) -> frozenset[str]:
     return frozenset(parameter.name for parameter in parameters if "tuple[" in str(parameter.annotation))
 
 
-def _bound(binding: Binding, values: Mapping[str, Value]) -> Value:
-    return values[binding] if isinstance(binding, str) else _constant(binding)
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__} {lines[0]}" if isinstance(error, KeyError) else lines[0] if lines else repr(error)
 
 
-def _constant(constant: Constant) -> Value:
-    array = constant.value
-    if not isinstance(array, np.ndarray) or array.dtype.kind == "U":
-        return array
-    dtype = _DTYPES.get(constant.type.dtype)
-    # those of less than a byte stand in a byte each
-    return torch.from_numpy(np.array(array)).to(dtype) if dtype else torch.from_numpy(np.array(array))
+def _check_floats(function: Function) -> None:
+    """What an operation computes with is of one type of float, so that each value is rounded where it should be."""
+    dtypes = {name: declared.dtype for name, declared in function.inputs.items() if declared.is_float}
+    for op in function.operations:
+        taken = {dtypes[key] for keys in op.inputs.values() for key in keys if isinstance(key, str) and key in dtypes}
+        if op.type.startswith(_COMPRESSED):
+            continue
+        given = {declared.dtype for _, declared in op.outputs if declared.is_float}
+        if len(given | taken) > 1 and taken and op.type not in _CHANGE_FLOATS:
+            raise DamagedProgram(f"{op.name} ({op.type}) mixes {' and '.join(sorted(given | taken))}")
+        dtypes |= {name: declared.dtype for name, declared in op.outputs if declared.is_float}
 
 
 def _check(name: str, value: Value, declared: ValueType) -> None:
@@ -162,9 +215,11 @@ def _check(name: str, value: Value, declared: ValueType) -> None:
     sides = declared.shape
     if len(sides) != value.ndim or any(side not in (None, size) for side, size in zip(sides, value.shape, strict=True)):
         raise DamagedProgram(f"{name} is declared {list(sides)} and comes out {list(value.shape)}")
+    if DTYPES.get(declared.dtype) != value.dtype:
+        raise DamagedProgram(f"{name} is declared {declared.dtype} and comes out {value.dtype}")
 
 
-def _store(op: Operation, results: tuple[Value, ...]) -> tuple[tuple[Value, ...], Anomalies]:
+def _store(op: Operation, results: tuple[Value, ...]) -> tuple[tuple[Value, ...], Counter[str]]:
     """The results as the program stores them, and what float16 did to them."""
     counts: Counter[str] = Counter()
     stored = []
@@ -178,4 +233,4 @@ def _store(op: Operation, results: tuple[Value, ...]) -> tuple[tuple[Value, ...]
         counts["subnormal"] += int(((value != 0) & (magnitude < SMALLEST_NORMAL)).sum())
         counts["nan"] += int(rounded.isnan().sum())
         stored.append(rounded)
-    return tuple(stored), +counts  # without those that are 0
+    return tuple(stored), counts

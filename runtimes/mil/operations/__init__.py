@@ -1,9 +1,10 @@
 """What each operation of a MIL program computes: one pure function each, by the operation's type.
 
 A handler takes the arithmetic and then the operation's parameters by the names, and with the
-defaults, of its specification; a parameter that is given several values is annotated as a tuple. It gives
-a value, or a tuple where there are several outputs. Floats come and go as float32 tensors, whatever
-type the program stores them in; integers as int32, int8 or uint8; constants of rank 0 as Python's.
+defaults, of its specification, from iOS 15 to iOS 18; a parameter that is given several values is
+annotated as a tuple. It gives a tensor, or a tuple where there are several outputs. Values are held
+as :mod:`runtimes.mil.values` says. The last step of an operation is rounded by whoever stores it,
+the others by ``m.round``. What a specification leaves open is a NotImplementedError, never a guess.
 
 Specification: https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html
 """
@@ -13,14 +14,42 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from runtimes.mil.operations import convolution, elementwise, normalisation, reduction, tensor
+from runtimes.mil.operations import (
+    activation,
+    binary,
+    compression,
+    convolution,
+    gathering,
+    joining,
+    matrix,
+    normalisation,
+    ordering,
+    pooling,
+    reduction,
+    resizing,
+    shape,
+    slicing,
+    spatial,
+    unary,
+)
 
 Handler = Callable[..., Any]
 
 HANDLERS: Mapping[str, Handler] = {
+    **activation.HANDLERS,
+    **binary.HANDLERS,
+    **compression.HANDLERS,
     **convolution.HANDLERS,
-    **elementwise.HANDLERS,
+    **gathering.HANDLERS,
+    **joining.HANDLERS,
+    **matrix.HANDLERS,
     **normalisation.HANDLERS,
+    **ordering.HANDLERS,
+    **pooling.HANDLERS,
     **reduction.HANDLERS,
-    **tensor.HANDLERS,
+    **resizing.HANDLERS,
+    **shape.HANDLERS,
+    **slicing.HANDLERS,
+    **spatial.HANDLERS,
+    **unary.HANDLERS,
 }

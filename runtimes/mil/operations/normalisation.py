@@ -1,4 +1,4 @@
-"""Norms and softmax."""
+"""Norms."""
 
 from __future__ import annotations
 
@@ -7,9 +7,27 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from runtimes.mil.arithmetic import Exact
-from runtimes.mil.operations.convolution import integers
+from runtimes.mil.operations.activation import per_channel
+from runtimes.mil.values import integers
+
+
+def batch_norm(
+    m: Exact,
+    x: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    gamma: Tensor | None = None,
+    beta: Tensor | None = None,
+    epsilon: float = 1e-5,
+) -> Tensor:
+    """gamma (x - mean) / sqrt(variance + epsilon) + beta, each per channel of x (B, C, *sides)."""
+    scale = m.round(torch.rsqrt(m.round(variance + epsilon)))
+    scale = scale if gamma is None else m.round(gamma * scale)
+    y = m.round(m.round(x - per_channel(mean, x)) * per_channel(scale, x))
+    return y if beta is None else y + per_channel(beta, x)
 
 
 def layer_norm(
@@ -21,20 +39,54 @@ def layer_norm(
     epsilon: float = 1e-5,
 ) -> Tensor:
     """(x - mean) / sqrt(variance + epsilon) over any axes, with gamma and beta over these."""
-    over = integers(axes, list(range(x.ndim)))
-    centred = m.round(x - m.mean(x, over, keep=True))
-    variance = m.mean(m.round(centred * centred), over, keep=True)
-    y = m.round(centred * m.round(torch.rsqrt(m.round(variance + epsilon))))
-    shape = [side if axis in {each % x.ndim for each in over} else 1 for axis, side in enumerate(x.shape)]
-    if gamma is not None:
-        y = m.round(y * gamma.reshape(shape))
+    over = [axis % x.ndim for axis in integers(axes, list(range(x.ndim)))]
+    shape = [side if axis in over else 1 for axis, side in enumerate(x.shape)]
+    y = _standardised(m, x, over, epsilon)
+    y = y if gamma is None else m.round(y * gamma.reshape(shape))
     return y if beta is None else y + beta.reshape(shape)
 
 
-def softmax(m: Exact, x: Tensor, axis: int = -1) -> Tensor:
-    """exp(x) / sum(exp(x)) over an axis, without overflow."""
-    exponentials = m.round(torch.exp(m.round(x - x.amax(axis, keepdim=True))))
-    return exponentials / m.sum(exponentials, [axis], keep=True)
+def instance_norm(
+    m: Exact, x: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None, epsilon: float = 1e-5
+) -> Tensor:
+    """The same over the sides of x (B, C, *sides), with gamma and beta per channel."""
+    y = _standardised(m, x, list(range(2, x.ndim)), epsilon)
+    y = y if gamma is None else m.round(y * per_channel(gamma, x))
+    return y if beta is None else y + per_channel(beta, x)
 
 
-HANDLERS: Mapping[str, Callable[..., Any]] = {"layer_norm": layer_norm, "softmax": softmax}
+def _standardised(m: Exact, x: Tensor, axes: list[int], epsilon: float) -> Tensor:
+    centred = m.round(x - m.mean(x, axes, keep=True))
+    variance = m.mean(m.round(centred * centred), axes, keep=True)
+    return m.round(centred * m.round(torch.rsqrt(m.round(variance + epsilon))))
+
+
+def l2_norm(m: Exact, x: Tensor, epsilon: float = 1e-6) -> Tensor:
+    """x / sqrt(sum(x^2) + epsilon) over the last three axes."""
+    squares = m.round(m.sum(m.round(x * x), [-3, -2, -1], keep=True))
+    return x / m.round(torch.sqrt(m.round(squares + epsilon)))
+
+
+def local_response_norm(
+    m: Exact, x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """x / (k + alpha / size sum(x^2))^beta, the sum over ``size`` channels around each.
+
+    Raises:
+        NotImplementedError: ``size`` is even, and on which side one channel more lies is not specified.
+    """
+    if size % 2 == 0:
+        raise NotImplementedError(f"an even size ({size})")
+    squares = m.round(x * x).movedim(1, -1)  # (B, *sides, C)
+    around = F.pad(squares, (size // 2, size // 2)).unfold(-1, size, 1)  # (B, *sides, C, size)
+    sums = m.sum(around, [-1], keep=False).movedim(-1, 1)
+    return x / m.round(torch.pow(m.round(k + m.round(alpha / size * sums)), beta))
+
+
+HANDLERS: Mapping[str, Callable[..., Any]] = {
+    "batch_norm": batch_norm,
+    "instance_norm": instance_norm,
+    "l2_norm": l2_norm,
+    "layer_norm": layer_norm,
+    "local_response_norm": local_response_norm,
+}

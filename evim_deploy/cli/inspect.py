@@ -1,0 +1,200 @@
+"""``evim-deploy inspect``."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evim_deploy.artifact import SCHEMA_VERSION
+from evim_deploy.cli import options
+from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from evim_deploy.contents import Axis, Value
+    from evim_deploy.inspection import FunctionInspection, Inspection, Suitability
+    from evim_deploy.inspection.rules import Finding
+
+LAYERS_SHOWN = 10
+NAME_WIDTH = 44
+METADATA_WIDTH = 60
+
+
+def inspect(
+    artifacts: Annotated[
+        list[Path],
+        typer.Argument(metavar="ARTIFACT...", help="An .onnx, .tflite, .mlpackage or .mlmodel, whoever made it."),
+    ],
+    json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """What a model file holds, and what would keep it off a phone's accelerators."""
+    from evim_deploy.inspection import inspect as look
+
+    with reporting(SETTINGS):
+        inspections = [look(artifact) for artifact in artifacts]
+    if json:
+        print_json({"schema_version": SCHEMA_VERSION, "artifacts": [_document(each) for each in inspections]})
+        return
+    console = out()
+    for number, inspection in enumerate(inspections):
+        if number:
+            console.print()
+        _show(console, inspection)
+
+
+def _document(inspection: Inspection) -> dict[str, Any]:
+    contents = inspection.contents
+    return {
+        "path": str(inspection.path),
+        "format": contents.format,
+        "kind": contents.kind,
+        "bytes": inspection.bytes,
+        "made_by_evim_deploy": inspection.manifest is not None,
+        "producer": contents.producer,
+        "description": contents.description,
+        "metadata": dict(contents.metadata),
+        "inputs": [_value(value) for value in contents.inputs],
+        "outputs": [_value(value) for value in contents.outputs],
+        "functions": [_function(function) for function in inspection.functions],
+    }
+
+
+def _value(value: Value) -> dict[str, Any]:
+    return {"name": value.name, "dtype": value.dtype, "shape": value.shape}
+
+
+def _function(function: FunctionInspection) -> dict[str, Any]:
+    return {
+        "name": function.name,
+        "inputs": [_value(value) for value in function.inputs],
+        "outputs": [_value(value) for value in function.outputs],
+        "operations": function.classes,
+        "weight_bytes": function.weight_bytes,
+        "layers": [asdict(layer) for layer in function.layers],
+        "movements": [asdict(movement) for movement in function.movements],
+        "targets": [asdict(target) for target in function.targets],
+    }
+
+
+def _show(console: Console, inspection: Inspection) -> None:
+    contents = inspection.contents
+
+    def line(text: str, style: str | None = None) -> None:
+        console.print(text, style=style, soft_wrap=True, markup=False)
+
+    line(f"{inspection.path}", "bold")
+    line(f"  {contents.kind}, {_size(inspection.bytes)}{', by ' if contents.producer else ''}{contents.producer}")
+    if contents.description:
+        line(f"  {contents.description}")
+    if inspection.manifest is None:
+        line("  no manifest of evim-deploy in it")
+    elif (weights := inspection.manifest.get("weights")) and isinstance(weights, dict):
+        line(f"  weights {'trained' if weights.get('trained') else 'UNTRAINED'}, from {weights.get('source')}")
+    for key, text in inspection.other_metadata.items():
+        line(f"  {key}: {_short(text, METADATA_WIDTH)}", "dim")
+    for word, values in (("takes", contents.inputs), ("gives", contents.outputs)):
+        for value in values:
+            line(f"  {word} {value.name}: {value.dtype} {_shape(value.shape)}".rstrip())
+    for function in inspection.functions:
+        if len(inspection.functions) > 1:
+            console.print()
+            line(f"function {function.name}", "bold")
+        _show_function(console, inspection, function)
+
+
+def _show_function(console: Console, inspection: Inspection, function: FunctionInspection) -> None:
+    from rich.table import Table
+
+    total = sum(sum(types.values()) for types in function.classes.values())
+    operations = Table(box=None, pad_edge=False, title=f"{total} operations", title_justify="left", title_style="bold")
+    for column in ("class", "number", "types"):
+        operations.add_column(column, no_wrap=column != "types", justify="right" if column == "number" else "left")
+    for class_, types in function.classes.items():
+        named = ", ".join(f"{type_} {count}" for type_, count in types.items())
+        operations.add_row(class_, str(sum(types.values())), named)
+    console.print()
+    console.print(operations)
+    _show_movements(console, function)
+    _show_layers(console, inspection, function)
+    for target in function.targets:
+        _show_target(console, target)
+
+
+def _show_movements(console: Console, function: FunctionInspection) -> None:
+    """One line for each type that moves data: how often, whether it copies, and the first of them."""
+    from rich.table import Table
+
+    if not function.movements:
+        return
+    kinds = defaultdict(list)
+    for movement in function.movements:
+        kinds[movement.type, "view" if movement.is_view else "copy"].append(movement)
+    moved = Table(box=None, pad_edge=False, title="only moves data", title_justify="left", title_style="bold")
+    for column in ("type", "number", "data", "first", "from", "to"):
+        moved.add_column(column, no_wrap=True, justify="right" if column == "number" else "left")
+    for (type_, kind), movements in kinds.items():
+        first = movements[0]
+        shapes = (", ".join(_shape(shape) for shape in side) for side in (first.takes, first.gives))
+        moved.add_row(type_, str(len(movements)), kind, _short(first.operation, NAME_WIDTH), *shapes)
+    console.print()
+    console.print(moved)
+
+
+def _show_layers(console: Console, inspection: Inspection, function: FunctionInspection) -> None:
+    from rich.table import Table
+
+    if not function.layers:
+        return
+    title = f"weights: {_size(function.weight_bytes)} in {len(function.layers)} operations"
+    largest = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold")
+    for column in ("largest", "type", "shapes", "size", "of file"):
+        largest.add_column(column, no_wrap=True, justify="right" if column in ("size", "of file") else "left")
+    for layer in function.layers[:LAYERS_SHOWN]:
+        shapes = ", ".join(_shape(shape) for shape in layer.shapes)
+        share = f"{layer.bytes / inspection.bytes:.1%}"
+        largest.add_row(_short(layer.operation, NAME_WIDTH), layer.type, shapes, _size(layer.bytes), share)
+    console.print()
+    console.print(largest)
+
+
+def _show_target(console: Console, target: Suitability) -> None:
+    from evim_deploy.inspection.rules import BLOCKS
+
+    def line(text: str, style: str | None = None) -> None:
+        console.print(text, style=style, soft_wrap=True, markup=False)
+
+    groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+    for finding in target.findings:
+        groups[finding.severity, finding.rule].append(finding)
+    verdict = "nothing known keeps an operation off it"
+    if target.kept_off:
+        verdict = f"{target.kept_off} of {target.operations} operations stay off it"
+    console.print()
+    line(f"{target.title}: {verdict}", "bold")
+    for (severity, _), findings in groups.items():
+        first = findings[0]
+        types = _short(", ".join(dict.fromkeys(finding.type for finding in findings)), NAME_WIDTH)
+        example = f"{_short(first.operation, NAME_WIDTH)} ({first.detail})"
+        line(f"  {severity} {len(findings)}: {types}; e.g. {example}", "yellow" if severity == BLOCKS else None)
+        line(f"    {first.reason}")
+        line(f"    {first.source}", "dim")
+
+
+def _shape(shape: tuple[Axis, ...] | None) -> str:
+    return "?" if shape is None else "x".join(map(str, shape))
+
+
+def _short(text: str, width: int) -> str:
+    """A text in one line of a width; of the joined names that TensorFlow gives, the first."""
+    text = text.partition(";")[0].replace("\n", " ")
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count / 2**10:.1f} KiB"

@@ -1,0 +1,76 @@
+"""A proof as several commands show it to people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from evim_deploy.parity.result import NOT_RUN
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_COLUMNS = ("  comparison", "run by", "against", "error", "allowed", "mean", "allowed", "SNR", "top-1", "worst input")
+
+
+def show_parity(console: Console, parity: Mapping[str, Any]) -> None:
+    """Status, what the proof would catch, and each comparison; from the proof's document."""
+    from rich.table import Table
+
+    for line in _lines(parity):
+        console.print(f"  {line}", soft_wrap=True, markup=False)
+    if parity["comparisons"]:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for column in _COLUMNS:
+            table.add_column(column, no_wrap=True)
+        for comparison in parity["comparisons"]:
+            table.add_row(*_cells(comparison))
+        console.print(table, soft_wrap=True)
+        console.print("  Errors are in units of the range of PyTorch's output.", style="dim", soft_wrap=True)
+
+
+def _lines(parity: Mapping[str, Any]) -> Iterator[str]:
+    if parity["status"] == NOT_RUN:
+        yield f"parity not run: {parity['reason'].removeprefix('not run on this host: ')}"
+        return
+    yield ": ".join(filter(None, (f"parity {parity['status'].upper()}", parity["reason"])))
+    power = parity["power"]
+    if power is not None:
+        everywhere = power["everywhere"]
+        yield power["summary"] + (f", and one of {everywhere:.2%} in each of them" if everywhere is not None else "")
+    if parity["comparisons"]:
+        last = parity["comparisons"][-1]
+        yield f"over {len(last['inputs'])} inputs: {', '.join(last['inputs'])}"
+        yield from _anomalies(last["anomalies"])
+
+
+def _anomalies(anomalies: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """What float16 could not hold, by kind."""
+    first: dict[str, str] = {}
+    for operation, counts in anomalies.items():
+        for kind in counts:
+            first.setdefault(kind, operation)
+    operations = Counter(kind for counts in anomalies.values() for kind in counts)
+    for kind, count in operations.items():
+        yield f"float16: {kind} values in {count} operations, the first {first[kind]}"
+
+
+def _cells(comparison: Mapping[str, Any]) -> list[str]:
+    measures = comparison["measures"]
+
+    def told(value: float | None, form: str, otherwise: str) -> str:
+        return otherwise if value is None else format(value, form)
+
+    return [
+        f"  {comparison['subject']}",
+        f"{comparison['engine']} {comparison['mode']}",
+        comparison["reference"],
+        told(measures["max_abs"], ".1e", "not finite"),
+        format(comparison["tolerance"]["max_abs"], ".0e"),
+        told(measures["mean_abs"], ".1e", "not finite"),
+        format(comparison["tolerance"]["mean_abs"], ".0e"),
+        told(measures["snr_db"], ".0f", "-") + " dB",
+        told(measures["top1"], ".0%", "-"),
+        measures["worst"]["input"],
+    ]

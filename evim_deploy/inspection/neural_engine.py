@@ -1,0 +1,247 @@
+"""The Apple Neural Engine, which Core ML gives operations as it sees fit.
+
+Apple documents no list of what it runs. The rules are Apple's published advice where there is some,
+and otherwise what others measured on devices: a package without a finding may still run elsewhere.
+"""
+
+from __future__ import annotations
+
+from evim_deploy.contents import Function, Operation
+from evim_deploy.inspection.rules import (
+    BLOCKS,
+    ROUNDS,
+    SLOWS,
+    Rule,
+    Target,
+    first,
+    integers,
+    of_types,
+    rank,
+    shown,
+    square_of_pixels,
+    told,
+)
+
+MOST_AXES = 5
+LONGEST_AXIS = 16384
+LONGEST_ARGMAX = 2048
+WIDEST_KERNEL = 16  # in fp16, from the A14 on; 13 before
+WHOLE_LAST_AXIS = 32  # fp16 elements in 64 bytes
+LEAST_NORMAL = 2.0**-14
+"""Of float16: what is smaller is held with fewer bits, or flushed to zero."""
+
+_GUIDE = "https://ane-guide.readthedocs.io/en/latest"
+_SURFACE = f"{_GUIDE}/part-1-machine/04-capability-surface.html (measured on an M1)"
+_MATRIX = f"{_GUIDE}/appendices/a-op-device-matrix.html (measured on M1, M2, M5)"
+_DESIGN = f"{_GUIDE}/part-5-practice/17-model-design-rules.html (measured on an M1)"
+_NUMERICS = f"{_GUIDE}/part-1-machine/03-numerics.html (measured on an M1)"
+_APPLE = "https://machinelearning.apple.com/research/neural-engine-transformers (Apple)"
+_TYPED = "https://apple.github.io/coremltools/docs-guides/source/typed-execution-example.html (Apple)"
+_FLEXIBLE = "https://developer.apple.com/forums/thread/724930 (an Apple engineer's answer)"
+_HOLLANCE = "https://github.com/hollance/neural-engine/blob/master/docs/unsupported-layers.md"
+_CPU_GATHER = "https://github.com/apple/coremltools/issues/1103"
+_RF_DETR = "https://github.com/roboflow/rf-detr/pull/1495 (MLComputePlan on an M3 Pro)"
+
+_BORDER = frozenset(["cast", "classify"])
+"""Where a program meets its caller: their type is the interface's, not that of a computation."""
+
+_WIDE_INTEGERS = frozenset(["int16", "uint16", "int32", "uint32", "int64", "uint64"])
+
+_NO_PATH = """acos acosh asin asinh atanh band_part constexpr_cast cosh gru list_gather list_length list_read
+    list_scatter list_write logical_and logical_or logical_xor lstm make_list mod non_zero one_hot random_bernoulli
+    random_categorical random_normal reduce_prod reverse_sequence rnn scatter scatter_along_axis scatter_nd shape sinh
+    sliding_windows tan non_maximum_suppression"""
+_NEURAL_NETWORK_LAYERS = """custom simpleRecurrent gru uniDirectionalLSTM biDirectionalLSTM gather concatND splitND
+    softmaxND addBroadcastable divideBroadcastable maxBroadcastable minBroadcastable multiplyBroadcastable
+    subtractBroadcastable"""
+_LATER_CHIPS = """sin cos crop_resize resample affine resize resize_bilinear resize_nearest_neighbor
+    upsample_bilinear upsample_nearest_neighbor"""
+
+
+def _float32(operation: Operation, function: Function) -> str:
+    wide = (value for value in operation.values if value.dtype in ("float32", "float64", "bfloat16"))
+    return "" if operation.type in _BORDER else first(map(told, wide))
+
+
+def _integer(operation: Operation, function: Function) -> str:
+    return first(told(value) for value in operation.outputs if value.dtype in _WIDE_INTEGERS)
+
+
+def _rank(operation: Operation, function: Function) -> str:
+    most = 4 if operation.type in ("linear", "matmul", "conv", "conv_transpose") else MOST_AXES
+    return first(told(value) for value in operation.values if (rank(value) or 0) > most)
+
+
+def _axis_length(operation: Operation, function: Function) -> str:
+    for value in operation.values:
+        longest = max((axis for axis in value.shape or () if isinstance(axis, int)), default=0)
+        if longest > LONGEST_AXIS:
+            return f"{longest} in {shown(value)}{square_of_pixels(function, longest, LONGEST_AXIS)}"
+    return ""
+
+
+def _flexible(operation: Operation, function: Function) -> str:
+    ranges = [axis for axis in operation.outputs[0].shape or () if isinstance(axis, str) and "|" not in axis]
+    return shown(operation.outputs[0]) if ranges else ""
+
+
+def _last_axis(operation: Operation, least: int, most: int) -> str:
+    """Of arrays; a value of two axes or fewer is packed along its only long one."""
+    lasts = ((value, value.shape[-1]) for value in operation.outputs if value.shape and len(value.shape) > 2)
+    return first(shown(value) for value, last in lasts if isinstance(last, int) and least <= last <= most)
+
+
+def _epsilon(operation: Operation, function: Function) -> str:
+    epsilon = operation.parameters.get("epsilon")
+    return f"epsilon {epsilon:.3g}" if isinstance(epsilon, float) and 0 <= epsilon < LEAST_NORMAL else ""
+
+
+def _softmax(operation: Operation, function: Function) -> str:
+    axes = integers(operation.parameters.get("axis", -1))
+    if operation.type != "softmax" or not axes or not operation.outputs[0].shape:
+        return ""
+    shape = operation.outputs[0].shape
+    length = shape[axes[0]] if -len(shape) <= axes[0] < len(shape) else 0
+    return f"over {length}" if isinstance(length, int) and length > LONGEST_AXIS else ""
+
+
+def _argmax(operation: Operation, function: Function) -> str:
+    if operation.type not in ("reduce_argmax", "reduce_argmin") or not operation.inputs[0].shape:
+        return ""
+    shape = operation.inputs[0].shape
+    axes = integers(operation.parameters.get("axis", -1))
+    length = shape[axes[0]] if axes and -len(shape) <= axes[0] < len(shape) else 0
+    return f"over {length}" if isinstance(length, int) and length > LONGEST_ARGMAX else ""
+
+
+def _kernel(operation: Operation, function: Function) -> str:
+    if operation.type not in ("conv", "conv_transpose"):
+        return ""
+    kernels = (value for value in operation.inputs if value.is_constant and rank(value) == 4)
+    widths = ((value, (value.shape or (0,))[-1]) for value in kernels)
+    return first(shown(value) for value, width in widths if isinstance(width, int) and width > WIDEST_KERNEL)
+
+
+def _pad(operation: Operation, function: Function) -> str:
+    """``pad`` has a pair for each of the last axes; only the last two may have one that is not zero."""
+    amounts = integers(operation.parameters.get("pad"))
+    return f"pad {amounts}" if operation.type == "pad" and any(amounts[:-4]) else ""
+
+
+NEURAL_ENGINE = Target(
+    "neural_engine",
+    "Apple Neural Engine",
+    (
+        Rule(
+            "float32",
+            BLOCKS,
+            "The engine computes in float16; Core ML runs float32 operations on the GPU or the CPU.",
+            _TYPED,
+            _float32,
+        ),
+        Rule(
+            "flexible_shape",
+            BLOCKS,
+            "With a range of shapes the engine runs the default one alone; fixed or enumerated shapes all run there.",
+            _FLEXIBLE,
+            _flexible,
+            of_inputs=True,
+        ),
+        Rule(
+            "axis_length",
+            BLOCKS,
+            f"An axis may be {LONGEST_AXIS} long at most on the A13 to A15 and M1 to M3 (65536 on later ones).",
+            _SURFACE,
+            _axis_length,
+        ),
+        Rule(
+            "rank",
+            BLOCKS,
+            f"A value may have {MOST_AXES} axes at most, that of a convolution or a matrix product 4.",
+            _SURFACE,
+            _rank,
+        ),
+        Rule("integer", BLOCKS, "The engine has no arithmetic on integers of more than 8 bits.", _SURFACE, _integer),
+        Rule("operation", BLOCKS, "The engine has no such operation.", _MATRIX, of_types(_NO_PATH, "no path")),
+        Rule(
+            "control_flow",
+            BLOCKS,
+            "The engine has no control flow: Core ML runs it elsewhere, or inlines it.",
+            _MATRIX,
+            of_types("cond while_loop branch loop loopBreak loopContinue", "control flow"),
+        ),
+        Rule(
+            "gather",
+            BLOCKS,
+            "Core ML is reported to gather on the CPU.",
+            _CPU_GATHER,
+            of_types("gather gather_along_axis gather_nd", "index"),
+        ),
+        Rule(
+            "sorting",
+            BLOCKS,
+            "Core ML is reported to keep it, and what consumes its indices, on the CPU.",
+            _RF_DETR,
+            of_types("topk argsort", "sorts"),
+        ),
+        Rule(
+            "layer",
+            BLOCKS,
+            "Layers of this type are known not to run on the engine.",
+            _HOLLANCE,
+            of_types(_NEURAL_NETWORK_LAYERS, "layer type"),
+        ),
+        Rule(
+            "argmax_length",
+            BLOCKS,
+            f"An argmax or argmin runs over {LONGEST_ARGMAX} elements at most.",
+            _DESIGN,
+            _argmax,
+        ),
+        Rule(
+            "kernel_width",
+            BLOCKS,
+            f"A float16 kernel is {WIDEST_KERNEL} wide at most (13 before the A14).",
+            _MATRIX,
+            _kernel,
+        ),
+        Rule("pad_axis", BLOCKS, "Only height and width can be padded.", _DESIGN, _pad),
+        Rule(
+            "later_chips",
+            SLOWS,
+            "Only later chips run it (resampling from the A14 on, sin and cos from the A15): "
+            "on others it is composed of more operations, or leaves the engine.",
+            _MATRIX,
+            of_types(_LATER_CHIPS, "from the A14 or A15 on"),
+        ),
+        Rule(
+            "last_axis_one",
+            SLOWS,
+            "The last axis is padded to 64 bytes: one of length 1 takes 32 times its memory in float16.",
+            _APPLE,
+            lambda operation, function: _last_axis(operation, 1, 1),
+        ),
+        Rule(
+            "last_axis_short",
+            SLOWS,
+            f"The last axis is padded to 64 bytes, {WHOLE_LAST_AXIS} elements in float16.",
+            _APPLE,
+            lambda operation, function: _last_axis(operation, 2, WHOLE_LAST_AXIS - 1),
+        ),
+        Rule(
+            "epsilon",
+            ROUNDS,
+            "It is below float16's smallest normal number, 6.1e-05, and may count as zero: "
+            "a norm of equal elements would divide by zero.",
+            _NUMERICS,
+            _epsilon,
+        ),
+        Rule(
+            "softmax_length",
+            ROUNDS,
+            "Over so many near-equal elements each weight is below float16's smallest normal number, 6.1e-05.",
+            _NUMERICS,
+            _softmax,
+        ),
+    ),
+)

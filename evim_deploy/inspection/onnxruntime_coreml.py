@@ -1,0 +1,51 @@
+"""ONNX Runtime's Core ML provider, the way of an ONNX file to an iPhone's accelerators.
+
+Its CPU provider runs every ONNX operation; nothing is said here of what has no source.
+"""
+
+from __future__ import annotations
+
+from evim_deploy.contents import Function, Operation
+from evim_deploy.inspection.rules import BLOCKS, SLOWS, Rule, Target, shown, square_of_pixels
+
+LONGEST_AXIS = 16384
+
+_HELPER = "https://github.com/microsoft/onnxruntime/blob/main/onnxruntime/core/providers/coreml/builders/helper.cc"
+_OPTIONS = "https://onnxruntime.ai/docs/api/objectivec/Classes/ORTCoreMLExecutionProviderOptions.html"
+
+
+def _axis_length(operation: Operation, function: Function) -> str:
+    """Of inputs, weights too: it is these that the provider looks at."""
+    for value in operation.inputs:
+        longest = max((axis for axis in value.shape or () if isinstance(axis, int)), default=0)
+        if longest > LONGEST_AXIS:
+            return f"{longest} in {shown(value)}{square_of_pixels(function, longest, LONGEST_AXIS)}"
+    return ""
+
+
+def _dynamic(operation: Operation, function: Function) -> str:
+    (value,) = operation.outputs
+    return shown(value) if value.shape is None or any(isinstance(axis, str) for axis in value.shape) else ""
+
+
+ONNXRUNTIME_COREML = Target(
+    "onnxruntime_coreml",
+    "ONNX Runtime's Core ML provider",
+    (
+        Rule(
+            "axis_length",
+            BLOCKS,
+            f"The provider leaves an operation to the CPU if an axis of an input is longer than {LONGEST_AXIS}.",
+            f"{_HELPER} (IsInputSupported)",
+            _axis_length,
+        ),
+        Rule(
+            "dynamic_shape",
+            SLOWS,
+            "It takes operations with dynamic shapes unless told otherwise, but they may be slower.",
+            f"{_OPTIONS} (onlyAllowStaticInputShapes)",
+            _dynamic,
+            of_inputs=True,
+        ),
+    ),
+)

@@ -1,0 +1,229 @@
+"""TFLite's GPU delegate (OpenCL, OpenGL, Metal), as its own checks decide.
+
+The sources are the delegate's two gates: ``CheckGpuDelegateCompatibility``, which TensorFlow's model
+analyzer runs too, and the building of its graph. What is a constant must be one in the file.
+"""
+
+from __future__ import annotations
+
+from evim_deploy.contents import Function, Operation
+from evim_deploy.inspection.classes import types
+from evim_deploy.inspection.rules import BLOCKS, SLOWS, Rule, Target, first, of_types, rank, shown, told
+
+MOST_AXES = 4
+
+_LITERT = "https://github.com/google-ai-edge/LiteRT/blob/main/tflite"
+_GATE = f"{_LITERT}/tools/versioning/gpu_compatibility.cc"
+_BUILDER = f"{_LITERT}/delegates/gpu/common/model_builder.cc"
+_SHAPES = f"{_LITERT}/delegates/gpu/common/model_builder_helper.cc (ExtractTensorShape)"
+_RUNTIME = f"{_LITERT}/core/subgraph.cc (ModifyGraphWithDelegate)"
+_ADVICE = "https://ai.google.dev/edge/litert/performance/gpu (Optimizing for GPUs)"
+
+_OPERATIONS = types(
+    """ABS ADD ADD_N ATAN2 AVERAGE_POOL_2D BATCH_MATMUL CAST CEIL CONCATENATION CONV_2D COS CUMSUM DENSIFY
+    DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV DYNAMIC_UPDATE_SLICE ELU EMBEDDING_LOOKUP EQUAL EXP FLOOR FLOOR_DIV
+    FLOOR_MOD FULLY_CONNECTED GATHER GELU GREATER GREATER_EQUAL HARD_SWISH LEAKY_RELU LESS LESS_EQUAL LOG LOGICAL_AND
+    LOGISTIC LSTM MAXIMUM MAX_POOL_2D MEAN MINIMUM MIRROR_PAD MUL NEG NOT_EQUAL ONE_HOT PACK PAD PADV2 POW PRELU
+    QUANTIZE REDUCE_MAX REDUCE_MIN REDUCE_PROD RELU RELU6 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR
+    RESIZE_NEAREST_NEIGHBOR RSQRT SELECT SELECT_V2 SIGN SIN SLICE SOFTMAX SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE
+    SQUARED_DIFFERENCE STABLEHLO_CLAMP STRIDED_SLICE SUB SUM TANH TILE TRANSPOSE TRANSPOSE_CONV"""
+)
+_CUSTOM = frozenset(["Convolution2DTransposeBias", "MaxPoolingWithArgmax2D", "MaxUnpooling2D", "Resampler"])
+
+_DTYPES = frozenset(["float32", "float16", "int8", "uint8"])
+_MORE_INPUTS = {
+    "CAST": frozenset(["bool", "int32"]),
+    "ONE_HOT": frozenset(["int32"]),
+    "SELECT": frozenset(["bool"]),
+    "SELECT_V2": frozenset(["bool"]),
+    "LOGICAL_AND": frozenset(["bool"]),
+    "GATHER": frozenset(["int32"]),
+}
+_COMPARISONS = "EQUAL GREATER GREATER_EQUAL LESS LESS_EQUAL NOT_EQUAL LOGICAL_AND"
+_MORE_OUTPUTS = {"CAST": frozenset(["bool", "int32"]), **dict.fromkeys(_COMPARISONS.split(), frozenset(["bool"]))}
+
+_REDUCTIONS = types("MEAN SUM REDUCE_MAX REDUCE_MIN REDUCE_PROD")
+_PADS = types("PAD PADV2 MIRROR_PAD")
+_RESHAPES = """RESHAPE TRANSPOSE BATCH_TO_SPACE_ND SPACE_TO_BATCH_ND SPACE_TO_DEPTH DEPTH_TO_SPACE PACK"""
+
+
+def _operation(operation: Operation, function: Function) -> str:
+    custom = operation.parameters.get("custom_code")
+    if operation.type == "CUSTOM":
+        return "" if custom in _CUSTOM else str(custom)
+    return "" if operation.type in _OPERATIONS else "not supported"
+
+
+def _dtype(operation: Operation, function: Function) -> str:
+    if operation.type not in _OPERATIONS:
+        return ""
+    takes = _DTYPES | _MORE_INPUTS.get(operation.type, frozenset())
+    gives = _DTYPES | _MORE_OUTPUTS.get(operation.type, frozenset())
+    computed = [value for value in operation.inputs if not value.is_constant]
+    wrong = [value for value in computed if value.dtype not in takes]
+    wrong += [value for value in operation.outputs if value.dtype not in gives]
+    return first(map(told, wrong))
+
+
+def _rank(operation: Operation, function: Function) -> str:
+    return first(told(value) for value in operation.values if not 1 <= (rank(value) or 0) <= MOST_AXES)
+
+
+def _dynamic(operation: Operation, function: Function) -> str:
+    (value,) = operation.outputs
+    return shown(value) if any(isinstance(axis, str) for axis in value.shape or ()) else ""
+
+
+def _axes(operation: Operation, function: Function) -> str:
+    if operation.type not in _REDUCTIONS or len(operation.inputs) < 2:
+        return ""
+    axes = operation.inputs[1]
+    return "" if axes.is_constant and axes.dtype == "int32" else f"axes are {told(axes)}"
+
+
+def _product(operation: Operation, function: Function) -> str:
+    if operation.type != "MUL" or len(operation.inputs) != 2:
+        return ""
+    first_, second = (value.shape or () for value in operation.inputs)
+    pairs = [(a, b) for a, b in zip(first_, second, strict=False) if isinstance(a, int) and isinstance(b, int)]
+    both = any(a < b for a, b in pairs) and any(a > b for a, b in pairs)
+    return f"{_pair(operation)}" if len(first_) == len(second) and both else ""
+
+
+def _slice(operation: Operation, function: Function) -> str:
+    if operation.type not in ("SLICE", "STRIDED_SLICE"):
+        return ""
+    masks = ("ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+    mask = next((name for name in masks if operation.parameters.get(name)), "")
+    return mask or ("" if rank(operation.inputs[0]) in (3, 4) else told(operation.inputs[0]))
+
+
+def _softmax(operation: Operation, function: Function) -> str:
+    beta = operation.parameters.get("beta", 1.0)
+    return f"beta {beta}" if operation.type == "SOFTMAX" and beta != 1 else ""
+
+
+def _pad(operation: Operation, function: Function) -> str:
+    if operation.type not in _PADS or len(operation.inputs) < 2:
+        return ""
+    if operation.type == "MIRROR_PAD" and operation.parameters.get("mode", 0) != 0:
+        return "symmetric"
+    return "" if operation.inputs[1].shape in ((3, 2), (4, 2)) else f"paddings of {shown(operation.inputs[1])}"
+
+
+def _depthwise(operation: Operation, function: Function) -> str:
+    multiplier = operation.parameters.get("depth_multiplier", 1)
+    channels = (operation.inputs[0].shape or (1,))[-1]
+    applies = operation.type == "DEPTHWISE_CONV_2D" and multiplier != 1 and channels != 1
+    return f"multiplier {multiplier} of {channels} channels" if applies else ""
+
+
+def _groups(operation: Operation, function: Function) -> str:
+    """Depthwise convolutions written as grouped ones are recognised, and groups of fours are native."""
+    if operation.type != "CONV_2D" or len(operation.inputs) < 2:
+        return ""
+    image, kernel, output = operation.inputs[0].shape, operation.inputs[1].shape, operation.outputs[0].shape
+    sizes = [shape[-1] if shape else 0 for shape in (image, kernel, output)]
+    takes, group, gives = (int(size) if isinstance(size, int) else 0 for size in sizes)
+    if not group or takes <= group or (group == 1 and takes == gives):
+        return ""
+    groups = takes // group
+    return "" if group % 4 == 0 and gives // groups % 4 == 0 else f"{groups} groups of {group} channels"
+
+
+def _two_constants(operation: Operation, function: Function) -> str:
+    """Weights may be computed too, but not where the convolution has groups."""
+    if operation.type != "CONV_2D" or len(operation.inputs) < 2 or operation.inputs[1].is_constant:
+        return ""
+    image, kernel = (value.shape or (0,) for value in operation.inputs[:2])
+    return f"weights {shown(operation.inputs[1])} are computed" if image[-1] != kernel[-1] else ""
+
+
+def _pair(operation: Operation) -> str:
+    return " and ".join(map(shown, operation.inputs[:2]))
+
+
+def _gather(operation: Operation, function: Function) -> str:
+    if operation.type != "GATHER" or len(operation.inputs) < 2:
+        return ""
+    data, indices = operation.inputs[:2]
+    if data.dtype == "int32":
+        return told(data)
+    return "" if indices.dtype == "int32" and rank(indices) == 1 else f"indices are {told(indices)}"
+
+
+def _cast(operation: Operation, function: Function) -> str:
+    if operation.type != "CAST":
+        return ""
+    kinds = operation.inputs[0].dtype, operation.outputs[0].dtype
+    floats, others = ("float32", "float16"), ("float32", "int32")
+    allowed = all(kind in others for kind in kinds) or ("bool" in kinds and any(kind in floats for kind in kinds))
+    return "" if allowed else " to ".join(kinds)
+
+
+def _constant_operand(operation: Operation, function: Function) -> str:
+    if operation.type != "FULLY_CONNECTED" or len(operation.inputs) < 2:
+        return ""
+    return "its input is a constant" if operation.inputs[0].is_constant else ""
+
+
+TFLITE_GPU = Target(
+    "tflite_gpu",
+    "TFLite GPU delegate",
+    (
+        Rule("operation", BLOCKS, "The delegate has no such operation.", _GATE, _operation),
+        Rule(
+            "dtype",
+            BLOCKS,
+            "It takes and gives float32, float16 and quantised 8-bit tensors (bool and int32 for a few operations).",
+            f"{_BUILDER} (GetOpsToReplace)",
+            _dtype,
+        ),
+        Rule("rank", BLOCKS, f"A tensor has 1 to {MOST_AXES} axes: batch, height, width, channels.", _SHAPES, _rank),
+        Rule(
+            "dynamic_shape",
+            BLOCKS,
+            "A delegate that supports static tensors alone is refused a graph with dynamic ones; "
+            "resize its inputs before the delegate is applied.",
+            _RUNTIME,
+            _dynamic,
+            of_inputs=True,
+        ),
+        Rule("axes", BLOCKS, "The axes of a reduction must be an int32 constant.", _GATE, _axes),
+        Rule("broadcast", BLOCKS, "One factor must be at least as long as the other on every axis.", _GATE, _product),
+        Rule("slice", BLOCKS, "It slices tensors of 3 or 4 axes, without masks that change them.", _GATE, _slice),
+        Rule("softmax", BLOCKS, "Softmax must have a beta of 1.", _GATE, _softmax),
+        Rule("pad", BLOCKS, "Paddings must be 3x2 or 4x2, and mirrored ones reflect.", _GATE, _pad),
+        Rule("gather", BLOCKS, "It gathers floats by a list of int32 indices.", _GATE, _gather),
+        Rule("cast", BLOCKS, "It casts between float32 and int32, and between bool and floats.", _GATE, _cast),
+        Rule("fully_connected", BLOCKS, "The input of a product must be computed.", _GATE, _constant_operand),
+        Rule(
+            "depth_multiplier",
+            BLOCKS,
+            "A depthwise convolution of several channels gives one output for each.",
+            _GATE,
+            _depthwise,
+        ),
+        Rule(
+            "computed_weights",
+            BLOCKS,
+            "A grouped convolution needs constant weights.",
+            f"{_BUILDER} (Conv2DOperationParser)",
+            _two_constants,
+        ),
+        Rule(
+            "grouped_convolution",
+            SLOWS,
+            "Groups that are neither depthwise nor of fours become a split, a convolution each, and a concatenation.",
+            f"{_BUILDER} (ResolveGroupedConvolution)",
+            _groups,
+        ),
+        Rule(
+            "reshape",
+            SLOWS,
+            "What is a new shape alone on a CPU costs a copy on a GPU.",
+            _ADVICE,
+            of_types(_RESHAPES, "copy"),
+        ),
+    ),
+)

@@ -1,0 +1,181 @@
+"""XNNPACK, which runs TFLite's operations on a CPU; what it refuses, TFLite's own kernels run.
+
+Each refusal also ends a partition: values are handed over on both sides of it. The list and its
+limits are the delegate's own (``Subgraph::VisitNode``); its README tells only part of them.
+"""
+
+from __future__ import annotations
+
+from evim_deploy.contents import Function, Operation, Value
+from evim_deploy.inspection.classes import types
+from evim_deploy.inspection.rules import BLOCKS, SLOWS, Rule, Target, first, integers, rank, shown, told
+
+MOST_AXES = 6
+
+_FOLDER = "https://github.com/google-ai-edge/LiteRT/blob/main/tflite/delegates/xnnpack"
+_DELEGATE = f"{_FOLDER}/xnnpack_delegate.cc"
+_README = f"{_FOLDER}/README.md (Limitations and supported operators)"
+
+_FLOAT_UNARY = "ABS CEIL COS EXP FLOOR GELU HARD_SWISH NEG RELU RELU6 RELU_N1_TO_1 ROUND RSQRT SIN SQRT SQUARE"
+_FLOAT_BINARY = "DIV MAXIMUM MINIMUM PRELU SQUARED_DIFFERENCE"
+_FLOAT_OTHERS = "AVERAGE_POOL_2D SOFTMAX"
+_ALSO_QUANTISED = """ADD BATCH_MATMUL CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE ELU
+    FULLY_CONNECTED LEAKY_RELU LOGISTIC MAX_POOL_2D MEAN MUL PAD QUANTIZE REDUCE_MAX REDUCE_MIN RESHAPE
+    RESIZE_BILINEAR SLICE SPACE_TO_DEPTH SPLIT STRIDED_SLICE SUB SUM TANH TRANSPOSE TRANSPOSE_CONV"""
+_VARIABLES = ("ASSIGN_VARIABLE", "READ_VARIABLE", "VAR_HANDLE")
+
+_FLOATS = frozenset(["float32", "float16"])
+_QUANTISED = frozenset(["int8", "uint8"])
+_DTYPES = {
+    **dict.fromkeys(types(f"{_FLOAT_UNARY} {_FLOAT_BINARY} {_FLOAT_OTHERS}"), _FLOATS),
+    **dict.fromkeys(types(_ALSO_QUANTISED), _FLOATS | _QUANTISED),
+}
+"""Element types of computed tensors, by type of operation."""
+
+_CUSTOM = frozenset(["Convolution2DTransposeBias", "MaxPoolingWithArgmax2D", "MaxUnpooling2D"])
+
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+_CONSTANTS = {
+    "CONV_2D": (1, 2),
+    "DEPTHWISE_CONV_2D": (1, 2),
+    "TRANSPOSE_CONV": (0, 1, 3),
+    "FULLY_CONNECTED": (1, 2),
+    "PRELU": (1,),
+    **dict.fromkeys(
+        ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "PAD", "RESHAPE", "TRANSPOSE", "RESIZE_BILINEAR"), (1,)
+    ),
+    "SLICE": (1, 2),
+    "STRIDED_SLICE": (1, 2, 3),
+    "SPLIT": (0,),
+}
+"""Which inputs must stand in the file."""
+
+_COUNTS = {"CONCATENATION": (2, 5), "ADD": (2, 2)}
+_OUTPUTS = {"SPLIT": (2, 4)}
+
+
+def _operation(operation: Operation, function: Function) -> str:
+    if operation.type == "CUSTOM":
+        custom = str(operation.parameters.get("custom_code"))
+        return "" if custom in _CUSTOM else custom
+    return "" if operation.type in _DTYPES or operation.type in _VARIABLES else "not supported"
+
+
+def _dtype(operation: Operation, function: Function) -> str:
+    allowed = _DTYPES.get(operation.type)
+    return first(told(value) for value in operation.values if value.dtype not in allowed) if allowed else ""
+
+
+def _rank(operation: Operation, function: Function) -> str:
+    if operation.type in _CONVOLUTIONS:
+        return first(told(value) for value in (*operation.inputs[:1], *operation.outputs) if rank(value) != 4)
+    return first(told(value) for value in operation.values if (rank(value) or 0) > MOST_AXES)
+
+
+def _constant(operation: Operation, function: Function) -> str:
+    chosen = (operation.inputs[index] for index in _CONSTANTS.get(operation.type, ()) if index < len(operation.inputs))
+    return first(f"{shown(value)} is computed" for value in chosen if not value.is_constant)
+
+
+def _bias(operation: Operation, function: Function) -> str:
+    return "no bias" if operation.type in _CONVOLUTIONS and len(operation.inputs) < 3 else ""
+
+
+def _activation(operation: Operation, function: Function) -> str:
+    fused = operation.parameters.get("fused_activation_function")
+    return str(fused) if operation.type in _DTYPES and fused in ("TANH", "SIGN_BIT") else ""
+
+
+def _count(operation: Operation, function: Function) -> str:
+    for table, side, word in ((_COUNTS, operation.inputs, "inputs"), (_OUTPUTS, operation.outputs, "outputs")):
+        least, most = table.get(operation.type, (0, len(side)))
+        if not least <= len(side) <= most:
+            return f"{len(side)} {word}"
+    return ""
+
+
+def _softmax(operation: Operation, function: Function) -> str:
+    beta = operation.parameters.get("beta", 1.0)
+    return f"beta {beta}" if operation.type == "SOFTMAX" and beta != 1 else ""
+
+
+def _pooling(operation: Operation, function: Function) -> str:
+    if operation.type not in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
+        return ""
+    window, stride = (_sides(operation, side) for side in ("filter", "stride"))
+    wider = any(step > length for step, length in zip(stride, window, strict=True))
+    return f"window {window}, stride {stride}" if wider else ""
+
+
+def _sides(operation: Operation, what: str) -> tuple[int, int]:
+    options = operation.parameters
+    height, width = (f"{what}_height", f"{what}_width") if what == "filter" else (f"{what}_h", f"{what}_w")
+    return sum(integers(options.get(height))), sum(integers(options.get(width)))
+
+
+def _strided_slice(operation: Operation, function: Function) -> str:
+    if operation.type != "STRIDED_SLICE":
+        return ""
+    masks = ("ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+    mask = next((name for name in masks if operation.parameters.get(name)), "")
+    strides = operation.inputs[3].elements if len(operation.inputs) > 3 else ()
+    return mask or ("" if all(stride == 1 for stride in strides) else f"strides {strides}")
+
+
+def _block(operation: Operation, function: Function) -> str:
+    size = operation.parameters.get("block_size")
+    applies = operation.type in ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH") and isinstance(size, int) and size <= 1
+    return f"blocks of {size}" if applies else ""
+
+
+def _mixed(operation: Operation, function: Function) -> str:
+    """int8 weights of a float computation are quantised as it goes, but not in a depthwise convolution."""
+    if operation.type != "DEPTHWISE_CONV_2D" or len(operation.inputs) < 2:
+        return ""
+    image, kernel = operation.inputs[:2]
+    return f"{told(image)} by {told(kernel)}" if image.dtype in _FLOATS and kernel.dtype not in _FLOATS else ""
+
+
+def _dynamic(operation: Operation, function: Function) -> str:
+    value: Value = operation.outputs[0]
+    return shown(value) if any(isinstance(axis, str) for axis in value.shape or ()) else ""
+
+
+XNNPACK = Target(
+    "xnnpack",
+    "XNNPACK",
+    (
+        Rule("operation", BLOCKS, "XNNPACK has no such operation.", _DELEGATE, _operation),
+        Rule(
+            "dtype",
+            BLOCKS,
+            "It computes on float tensors, and quantised 8-bit ones for some operations.",
+            _DELEGATE,
+            _dtype,
+        ),
+        Rule("rank", BLOCKS, f"A tensor has {MOST_AXES} axes at most, an image 4.", _DELEGATE, _rank),
+        Rule("constant", BLOCKS, "Weights, axes, shapes and paddings must stand in the file.", _DELEGATE, _constant),
+        Rule("bias", BLOCKS, "A convolution needs a bias, even of zeros.", _README, _bias),
+        Rule("activation", BLOCKS, "It fuses RELU, RELU6 and RELU_N1_TO_1 alone.", _README, _activation),
+        Rule(
+            "count",
+            BLOCKS,
+            "ADD takes 2 inputs, CONCATENATION 2 to 5, and SPLIT gives 2 to 4 outputs.",
+            _DELEGATE,
+            _count,
+        ),
+        Rule("softmax", BLOCKS, "Softmax must have a beta of 1.", _README, _softmax),
+        Rule("pooling", BLOCKS, "A pooling window is at least as long as its stride.", _DELEGATE, _pooling),
+        Rule("slice", BLOCKS, "It slices by strides of 1, without masks that change axes.", _README, _strided_slice),
+        Rule("block", BLOCKS, "A block has more than one element a side.", _README, _block),
+        Rule("mixed", BLOCKS, "A depthwise convolution takes float weights for a float image.", _DELEGATE, _mixed),
+        Rule(
+            "dynamic_shape",
+            SLOWS,
+            "Whenever an input is resized, XNNPACK prepares everything anew.",
+            _README,
+            _dynamic,
+            of_inputs=True,
+        ),
+    ),
+)

@@ -1,0 +1,64 @@
+"""Why an operation diverges, where that can be told; the first cause that fits is the likeliest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import combinations
+
+from torch import Tensor
+
+from evim_deploy.layers.judgement import Judgement, flat
+from evim_deploy.layers.operations import apply
+
+_CLEAR = 4.0
+"""By how much an error must exceed what is explained before another reading of the values is believed."""
+
+
+def likely_cause(judgement: Judgement) -> str:
+    """In a few words; ``no known cause`` where none fits."""
+    return next((cause for find in _CAUSES if (cause := find(judgement))), "no known cause")
+
+
+def _overflow(judgement: Judgement) -> str:
+    lost = judgement.reference.isfinite() & ~judgement.actual.isfinite()
+    if not lost.any() or any(stale.largest == float("inf") for stale in judgement.stale):
+        return ""
+    ends = ": float16 ends at 65504" if judgement.is_half else ""
+    return f"overflow{ends}; {int(lost.sum())} of {lost.numel()} values are not finite"
+
+
+def _stale_weight(judgement: Judgement) -> str:
+    return "stale weight: " + "; ".join(map(str, judgement.stale)) if judgement.stale else ""
+
+
+def _wrong_axis(judgement: Judgement) -> str:
+    explained = judgement.explained.max()
+    if (judgement.actual - judgement.reference).abs().max() <= _CLEAR * explained:
+        return ""
+
+    def agrees(reading: Tensor, actual: Tensor) -> bool:
+        return bool(((actual - reading).abs() <= explained).all())
+
+    if agrees(judgement.reference.sort().values, judgement.actual.sort().values):
+        return "wrong axis: its values are the right ones in another order"
+    for what, reading in _readings(judgement):
+        if reading.shape == judgement.actual.shape and agrees(reading, judgement.actual):
+            return f"wrong axis: it fits with {what}"
+    return ""
+
+
+def _readings(judgement: Judgement) -> Iterator[tuple[str, Tensor]]:
+    """What an operation of one input would give with two axes of its kernel, or of its input, exchanged."""
+    *_, node = judgement.row.nodes
+    if len(judgement.row.nodes) > 1 or len(node.inputs) > 1:
+        return
+    (x,), kernel = judgement.inputs.values(), node.weights.get("kernel")
+    if kernel is not None and kernel.shape[0] == kernel.shape[1]:
+        yield "its kernel transposed", flat(apply(node.with_weights(kernel=kernel.swapaxes(0, 1).copy()), [x]))
+    for i, j in combinations(range(2 if node.weights else 1, x.ndim), 2):
+        outputs = apply(node, [x.transpose(i, j)])
+        if all(output.ndim == x.ndim for output in outputs):
+            yield f"axes {i} and {j} exchanged", flat([output.transpose(i, j) for output in outputs])
+
+
+_CAUSES: tuple[Callable[[Judgement], str], ...] = (_overflow, _stale_weight, _wrong_axis)

@@ -1,0 +1,151 @@
+"""Line up an artifact's values with the reference's, from the first operation to the last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf, isfinite, prod
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from evim_deploy.artifact import Target
+from evim_deploy.graph import Graph
+from evim_deploy.layers.alignment import Alignment, Row, align
+from evim_deploy.layers.causes import likely_cause
+from evim_deploy.layers.judgement import flat, judge
+from evim_deploy.layers.operations import apply
+from evim_deploy.layers.report import Layer, LayerReport, Stage
+from evim_deploy.layers.stages import place, reference_stages, stage_values
+from evim_deploy.rounding import rounded
+from evim_deploy.shapes import infer_shapes
+from evim_deploy.trace import Arrays, Trace
+
+if TYPE_CHECKING:
+    from evim_deploy.model import EfficientViM
+
+Values = dict[str, Tensor]
+
+_EXACT = 1e-9
+"""What rewriting may change in float64, whose roundings are of 1e-16."""
+
+
+def compare(
+    model: EfficientViM, graph: Graph, target: Target, trace: Trace, image: npt.NDArray[np.float32]
+) -> LayerReport:
+    """Line up an artifact with what it was made from.
+
+    Values are dropped once nothing needs them any more.
+
+    Args:
+        model: The reference, in evaluation mode.
+        graph: The model, lowered and rewritten as it was for the artifact.
+        target: What the artifact is.
+        trace: Its operations.
+        image: What they are traced on, as the artifact takes it: (B, 3, H, W), float32.
+
+    Raises:
+        EvimError: The engine cannot compute the values.
+    """
+    exported = rounded(graph) if target.precision == "fp16" else graph
+    alignment = align(exported, trace.operations)
+    if not alignment.rows:
+        return LayerReport((), (), alignment.unmatched, len(trace.operations))
+    pixels = torch.from_numpy(image.astype(np.float64))
+    modelled = reference_stages(model, target, pixels)
+    artifact = _Artifact(graph, alignment, trace, pixels)
+    expected: Values = {graph.input_name: pixels}
+    expiring = _last_uses(graph, alignment)
+    ends = stage_values(graph)
+    stages, layers = [], []
+    for node in graph.nodes:
+        outputs = apply(node, [expected[name] for name in node.inputs])
+        expected.update(zip(node.outputs, outputs, strict=True))
+        if node.name in alignment.rows:
+            layers.append(artifact.layer(alignment.rows[node.name], outputs))
+        for stage in (stage for stage, value in ends.items() if value == node.name):
+            rewriting = _error(outputs, [modelled[stage]])
+            error = _error([artifact.values[node.name]], [modelled[stage]]) if node.name in artifact.values else None
+            stages.append(Stage(stage, place(stage), error, rewriting, rewriting <= _EXACT))
+        for name in expiring.get(node.name, ()):
+            expected.pop(name, None)
+            artifact.values.pop(name, None)
+    return LayerReport(tuple(stages), tuple(layers), alignment.unmatched, len(trace.operations))
+
+
+class _Artifact:
+    """The values of an artifact by the graph's names, taken from its trace as they are needed."""
+
+    def __init__(self, graph: Graph, alignment: Alignment, trace: Trace, pixels: Tensor) -> None:
+        self._operations = trace.operations
+        self._shapes = cast("dict[str, tuple[int, ...]]", infer_shapes(graph, tuple(pixels.shape)))
+        wanted = {
+            row.operations[-1]: sum(4 * prod(self._shapes[name]) for name in row.node.outputs)
+            for row in alignment.rows.values()
+        }
+        if alignment.image is not None:
+            wanted[alignment.image] = 4 * pixels.numel()
+        self._computed = trace.compute(dict(sorted(wanted.items())))
+        self._arrived: dict[int, Arrays] = {}
+        self.values: Values = {graph.input_name: pixels}
+        if alignment.image is not None:
+            (cast_image,) = self._take(alignment.image)
+            self.values[graph.input_name] = torch.from_numpy(cast_image.astype(np.float64)).reshape(pixels.shape)
+
+    def layer(self, row: Row, expected: Sequence[Tensor]) -> Layer:
+        """Take an operation's values from the trace, and judge it by itself and against the values expected."""
+        traced = [self._operations[index] for index in row.operations]
+        arrays = self._take(row.operations[-1])
+        if [array.size for array in arrays] != [value.numel() for value in expected]:
+            # what follows is judged on what should have come out
+            self.values.update(zip(row.node.outputs, expected, strict=True))
+            shapes = " and ".join(str(array.shape) for array in arrays)
+            return _layer(row, traced[-1].type, (inf, inf, 0.0), f"wrong shape: {shapes}")
+        outputs = [
+            torch.from_numpy(array.astype(np.float64)).reshape(value.shape)
+            for array, value in zip(arrays, expected, strict=True)
+        ]
+        self.values.update(zip(row.node.outputs, outputs, strict=True))
+        judgement = judge(row, traced, {name: self.values[name] for name in row.inputs}, outputs)
+        worst = int(judgement.excess.argmax())
+        scale = _scale(judgement.reference)
+        local = float((judgement.actual - judgement.reference)[worst].abs() / scale)
+        errors = _error(outputs, expected), local, float(judgement.explained[worst] / scale)
+        return _layer(row, traced[-1].type, errors, likely_cause(judgement) if judgement.diverges else "")
+
+    def _take(self, index: int) -> Arrays:
+        while index not in self._arrived:
+            arrived, arrays = next(self._computed)
+            self._arrived[arrived] = arrays
+        return self._arrived.pop(index)
+
+
+def _layer(row: Row, type_: str, errors: tuple[float, float, float], cause: str) -> Layer:
+    node, fused = row.node, tuple(node.name for node in row.named[:-1])
+    return Layer(node.name, node.op, place(node.name), type_, fused, *errors, cause)
+
+
+def _last_uses(graph: Graph, alignment: Alignment) -> dict[str, list[str]]:
+    """For each operation the values that nothing needs after it."""
+    last = {}
+    for node in graph.nodes:
+        row = alignment.rows.get(node.name)
+        last.update(dict.fromkeys((*node.inputs, *(row.inputs if row else ())), node.name))
+    expiring: dict[str, list[str]] = {}
+    for value, name in last.items():
+        expiring.setdefault(name, []).append(value)
+    return expiring
+
+
+def _error(actual: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """The largest absolute error of all values, of their largest magnitude; infinite where one is not finite."""
+    found, reference = flat(actual), flat(expected)
+    error = float((found - reference).abs().max() / _scale(reference))
+    return error if isfinite(error) else inf
+
+
+def _scale(reference: Tensor) -> Tensor:
+    largest = reference.abs().nan_to_num(0.0, posinf=0.0).max()
+    return largest if largest > 0 else torch.ones_like(largest)

@@ -1,0 +1,79 @@
+"""The weights that a file stores against those that it should, whatever their layout: as sorted values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evim_deploy.graph import Array, Node
+
+Stored = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Stale:
+    """An array of weights that is not the reference's.
+
+    Attributes:
+        node: The operation of the graph that it belongs to.
+        weight: Its name there: ``kernel``, ``bias`` ...
+        differing: How many of its values are not among the reference's.
+        size: How many values it has.
+        largest: The largest difference.
+    """
+
+    node: str
+    weight: str
+    differing: int
+    size: int
+    largest: float
+
+    def __str__(self) -> str:
+        values = f"{self.differing} of {self.size} values of {self.node}.{self.weight}"
+        if self.differing == 1:
+            return f"{values} differs, by {self.largest:.2g}"
+        return f"{values} differ, by up to {self.largest:.2g}"
+
+
+def stale_weights(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale]:
+    """The weights of some operations that a file has otherwise.
+
+    An array of the file is taken for a weight by its size, of several the one nearest to it.
+
+    Args:
+        nodes: Operations of the graph, their weights at values that the file's type has.
+        stored: Arrays that the file has for these, float16 or float32, in any layout.
+    """
+    nearest = [
+        min(found, key=lambda stale: stale.differing)
+        for node in nodes
+        for name, array in node.weights.items()
+        if (found := [_difference(array, each, Stale(node.name, name, 0, array.size, 0.0)) for each in stored
+                      if each.size == array.size])
+    ]
+    return [stale for stale in nearest if stale.differing]
+
+
+def _difference(expected: Array, stored: Stored, subject: Stale) -> Stale:
+    with np.errstate(over="ignore"):
+        a = np.sort(expected.ravel().astype(stored.dtype).astype(np.float32))
+    b = np.sort(stored.ravel().astype(np.float32))
+    if np.array_equal(a, b):
+        return subject
+    missing, surplus = _leftover(a, b), _leftover(b, a)
+    with np.errstate(invalid="ignore"):
+        gaps = np.abs(missing - surplus)
+        tolerance = np.spacing(np.maximum(np.abs(missing), np.abs(surplus)).astype(stored.dtype))
+    gaps = np.where(np.isnan(gaps), np.inf, gaps)[~(gaps <= tolerance)]  # as one who rounds twice may differ
+    return replace(subject, differing=len(gaps), largest=float(gaps.max(initial=0.0)))
+
+
+def _leftover(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The values of a that b does not have, as often as a has them more often; both sorted."""
+    values, counts = np.unique(a, return_counts=True)
+    others = np.searchsorted(b, values, "right") - np.searchsorted(b, values, "left")
+    return np.repeat(values, np.maximum(counts - others, 0))

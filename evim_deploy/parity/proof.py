@@ -1,0 +1,230 @@
+"""Prove that an artifact computes what its model does, and say what the proof would have caught.
+
+An fp32 artifact is compared with the PyTorch model itself (``program``). Half precision would hide a
+wrong weight in its rounding, so an fp16 artifact is proven link by link:
+
+=============  ===================================  =============================  =====================
+comparison     what is run                          what it is compared with       allowed
+=============  ===================================  =============================  =====================
+``rewrites``   the rewritten network, in float32    the PyTorch model              float32's rounding
+``program``    the artifact, computing in float32   the rewritten network with     float32's rounding
+                                                    its weights rounded to fp16
+``precision``  the artifact, as it computes         the PyTorch model              fp16's rounding
+=============  ===================================  =============================  =====================
+
+A wrong weight or operation shows in the second as clearly as in an fp32 artifact.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from evim_deploy.arrays import batches, softmax
+from evim_deploy.artifact import Target
+from evim_deploy.evaluate import evaluate, tensors
+from evim_deploy.graph import Graph
+from evim_deploy.parity import inputs
+from evim_deploy.parity.difference import Outputs, Row, measure, rows
+from evim_deploy.parity.inputs import Images
+from evim_deploy.parity.power import MIN_SHARE, movements, power
+from evim_deploy.parity.result import FAIL, PASS, WARNING, Comparison, Parity, Power
+from evim_deploy.parity.tolerances import TOLERANCES
+from evim_deploy.preprocessing import normalise
+from evim_deploy.reference import Reference
+
+Array = npt.NDArray[np.float32]
+Size = tuple[int, int]
+
+PROGRAM, PRECISION, REWRITES = "program", "precision", "rewrites"
+
+_OTHER_SIDES = (160, 224)  # where an artifact's sides are dynamic: another size than its native one
+_FP16_LEAST = 2.0**-14  # probabilities below are subnormal in fp16, or 0: they are compared as this
+_POWER_IMAGES = 2  # photographs; the comparison's other images only add to what it sees
+_FP32_LEAST = float(np.finfo(np.float32).tiny)
+
+
+class Runs(Protocol):
+    """Whatever computes an artifact's outputs by name from images (B, 3, H, W)."""
+
+    @property
+    def anomalies(self) -> Mapping[str, Mapping[str, int]]: ...
+
+    def run(self, image: Array) -> Mapping[str, Array]: ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """One way to run an artifact.
+
+    Attributes:
+        subject: The comparison that it is for, ``program`` or ``precision``.
+        engine: What runs it.
+        mode: How that computes; a row of the tolerances, or an engine's own word for its precision.
+        open: Makes a session.
+    """
+
+    subject: str
+    engine: str
+    mode: str
+    open: Callable[[], AbstractContextManager[Runs]]
+
+
+class Prover:
+    """Proves the artifacts of one reference; what they have in common is computed once.
+
+    Args:
+        reference: What the artifacts were made from.
+        native: The side to check at where an artifact's sides are dynamic, pixels.
+        folder: Pictures to compare over besides the standard ones.
+    """
+
+    def __init__(self, reference: Reference, native: int, folder: Path | None = None) -> None:
+        self._reference = reference
+        self._native = native
+        self._folder = folder
+        self._images: dict[Size, Images] = {}
+        self._pytorch: dict[tuple[str, Size], Outputs] = {}
+        self._moved: dict[tuple[str, bool, Size], Mapping[str, float]] = {}
+
+    def prove(self, target: Target, runs: Sequence[Run]) -> Parity:
+        """Make all comparisons of an artifact, and analyse the power of the one of its program."""
+        comparisons = [self._compare(target, run) for run in runs]
+        if target.precision != "fp32":
+            comparisons.insert(0, self._compare(target, self._rewrites(target)))
+        strength = self._power(target, next(each for each in comparisons if each.subject == PROGRAM))
+        failed = [each for each in comparisons if each.status == FAIL]
+        if failed:
+            return Parity(FAIL, "; ".join(map(_why, failed)), tuple(comparisons), strength)
+        if strength.caught < MIN_SHARE * strength.layers:
+            reason = f"the comparisons pass, but this {strength}, fewer than {MIN_SHARE:.0%}"
+            return Parity(WARNING, reason, tuple(comparisons), strength)
+        return Parity(PASS, "", tuple(comparisons), strength)
+
+    def _rewrites(self, target: Target) -> Run:
+        network = _Network(self._reference.rewritten(target)[0])
+        return Run(REWRITES, "pytorch", "fp32", lambda: nullcontext(network))
+
+    def _compare(self, target: Target, run: Run) -> Comparison:
+        rounded = None
+        if run.subject == PROGRAM and target.precision == "fp16":
+            rounded = _Network(self._reference.stored(target))
+        least = _FP16_LEAST if run.subject == PRECISION and target.precision == "fp16" else _FP32_LEAST
+        lined_up: list[Row] = []
+        anomalies: dict[str, dict[str, int]] = {}
+        with run.open() as session:
+            for size in self._sizes(target):
+                names = [name if target.height else f"{name} at {size[0]}x{size[1]}" for name in self._images_at(size)]
+                actual = self._outputs(session, target, size, anomalies)
+                expected = self._outputs(rounded, target, size, {}) if rounded else self._model_outputs(target, size)
+                lined_up += rows(names, _comparable(expected, target, least), _comparable(actual, target, least))
+        return Comparison(
+            run.subject,
+            run.engine,
+            run.mode,
+            "rounded network" if rounded else "PyTorch",
+            tuple(dict.fromkeys(row.name for row in lined_up)),
+            TOLERANCES[_row(run, target)],
+            measure(lined_up, target.task == "classify"),
+            anomalies,
+        )
+
+    def _power(self, target: Target, comparison: Comparison) -> Power:
+        """At the artifact's size, or at the native one where that is smaller: the layers are the same."""
+        height, width = self._sizes(target)[0]
+        size = min((height, width), (self._native, self._native), key=lambda sides: sides[0] * sides[1])
+        key = target.output, target.preprocess, size
+        if key not in self._moved:
+            graph, _ = self._reference.rewritten(target)
+            stack = np.stack(list(self._images_at(size).values())[:_POWER_IMAGES])
+            self._moved[key] = movements(graph, _fed(stack, target), target.output == "probabilities")
+        return power(self._moved[key], comparison, size)
+
+    def _sizes(self, target: Target) -> list[Size]:
+        if target.height is None or target.width is None:
+            return [(self._native, self._native), _OTHER_SIDES]
+        return [(target.height, target.width)]
+
+    def _images_at(self, size: Size) -> Images:
+        if size not in self._images:
+            own = inputs.images_in(self._folder, *size) if self._folder else {}
+            self._images[size] = {**inputs.standard_images(*size), **own}
+        return self._images[size]
+
+    def _outputs(self, session: Runs, target: Target, size: Size, anomalies: dict[str, dict[str, int]]) -> Outputs:
+        """Outputs of all images, in the batches that an artifact takes; adds up what its floats could not hold."""
+        stack = _fed(np.stack(list(self._images_at(size).values())), target)
+        found: dict[str, list[Array]] = {}
+        for indices in batches(len(stack), target.batch or len(stack)):
+            for name, values in session.run(stack[indices]).items():
+                found.setdefault(name, []).append(np.asarray(values))
+            for operation, counts in session.anomalies.items():
+                anomalies[operation] = dict(Counter(anomalies.get(operation, {})) + Counter(counts))
+        return {name: np.concatenate(values)[: len(stack)] for name, values in found.items()}
+
+    def _model_outputs(self, target: Target, size: Size) -> Outputs:
+        """The PyTorch model's, one image at a time, which bounds the memory."""
+        key = target.task, size
+        if key not in self._pytorch:
+            stack = normalise(np.stack(list(self._images_at(size).values())))
+            self._pytorch[key] = self._reference.outputs(target.task, stack)
+        if target.output != "probabilities":
+            return self._pytorch[key]
+        return {"probabilities": softmax(self._pytorch[key]["logits"])}
+
+
+class _Network:
+    """A graph in PyTorch, float32."""
+
+    anomalies: Mapping[str, Mapping[str, int]] = {}
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._weights = tensors(graph, torch.float32)
+
+    def run(self, image: Array) -> dict[str, Array]:
+        each = [evaluate(self._graph, torch.from_numpy(image[i : i + 1]), self._weights) for i in range(len(image))]
+        return {name: np.concatenate([outputs[name].numpy() for outputs in each]) for name in self._graph.outputs}
+
+
+def _fed(pixels: Array, target: Target) -> Array:
+    """What an artifact takes, from RGB pixels 0-255 (B, 3, H, W)."""
+    return pixels if target.preprocess else normalise(pixels)
+
+
+def _comparable(outputs: Outputs, target: Target, least: float) -> Outputs:
+    """Outputs as they are compared: probabilities (B, classes) as the logits they stand for.
+
+    A probability below the least that its type resolves counts as that; logits are up to a constant of each image.
+    """
+    if target.output != "probabilities" or "probabilities" not in outputs:
+        return outputs
+    logits = np.log(np.maximum(outputs["probabilities"], least))
+    return {"probabilities": logits - logits.mean(axis=1, keepdims=True)}
+
+
+def _row(run: Run, target: Target) -> tuple[str, str]:
+    """The row of the tolerances that a run falls under."""
+    if run.subject == REWRITES:
+        return "pytorch", "fp32"
+    if run.subject == PROGRAM:
+        return target.format, "fp32"
+    return target.format, "ane" if run.mode == "ane" else target.precision
+
+
+def _why(failed: Comparison) -> str:
+    found, allowed = failed.measures, failed.tolerance
+    at = f"input {found.worst.input}, {found.worst.output} {list(found.worst.index)}"
+    return (
+        f"{failed.subject} ({failed.engine}, {failed.mode}) differs from {failed.reference} by "
+        f"{found.max_abs:.2g} of the output's range ({at}) and {found.mean_abs:.2g} on average, "
+        f"where {allowed.max_abs:g} and {allowed.mean_abs:g} are allowed"
+    )

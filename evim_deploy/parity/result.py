@@ -1,0 +1,162 @@
+"""What a proof says: how far an artifact is from its reference, and what it would have caught.
+
+Every error is in units of the range of the reference's output, its greatest minus its least value,
+of each image and output by itself. Probabilities are compared as the logits they stand for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+PASS, WARNING, FAIL, NOT_RUN = "pass", "warning", "fail", "not_run"
+
+
+@dataclass(frozen=True)
+class Worst:
+    """Where the largest error is: which input, which output, and where in it (without the batch axis)."""
+
+    input: str
+    output: str
+    index: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """How far outputs are from a reference's over a set of inputs.
+
+    Attributes:
+        max_abs: Largest absolute error, of the output's range; infinite where something is not finite.
+        mean_abs: Mean absolute error, of the output's range.
+        cosine: Of reference and output, the least over inputs and outputs.
+        snr_db: Signal to noise, dB, the least over inputs and outputs; infinite where they are equal.
+        top1: Share of inputs whose likeliest class is the same; None for dense features.
+        top5: Share of the reference's five likeliest classes that are among the artifact's; None likewise.
+        kl: Largest Kullback-Leibler divergence from the reference's probabilities, nats; None likewise.
+        worst: Where ``max_abs`` is.
+    """
+
+    max_abs: float
+    mean_abs: float
+    cosine: float
+    snr_db: float
+    top1: float | None
+    top5: float | None
+    kl: float | None
+    worst: Worst
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far outputs may be from a reference's.
+
+    Attributes:
+        max_abs: The largest error that passes, of the output's range.
+        mean_abs: The largest mean error that passes: flat pictures have single errors far above the others.
+        reason: What the error comes from that is allowed.
+        distribution: What sound artifacts showed, which the figures were taken from.
+    """
+
+    max_abs: float
+    mean_abs: float
+    reason: str
+    distribution: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One thing compared with another, and what was allowed.
+
+    Attributes:
+        subject: What is under test: ``rewrites``, ``program`` or ``precision``.
+        engine: What ran it.
+        mode: How that computed.
+        reference: What it was compared with.
+        inputs: Names of the images.
+        tolerance: What was allowed; the least that would have passed is what was measured.
+        measures: What was found.
+        anomalies: How many float16 values overflowed, were subnormal or not a number, by kind, by operation.
+    """
+
+    subject: str
+    engine: str
+    mode: str
+    reference: str
+    inputs: tuple[str, ...]
+    tolerance: Tolerance
+    measures: Measures
+    anomalies: dict[str, dict[str, int]]
+
+    @property
+    def status(self) -> str:
+        found, allowed = self.measures, self.tolerance
+        return PASS if found.max_abs <= allowed.max_abs and found.mean_abs <= allowed.mean_abs else FAIL
+
+
+@dataclass(frozen=True)
+class Power:
+    """What a comparison would catch: each layer of the network was disturbed in turn.
+
+    Attributes:
+        subject: The comparison's.
+        disturbance: Of a layer's weights, in units of their root mean square.
+        size: Height and width of the images, pixels.
+        layers: How many layers were disturbed.
+        missed: Those whose disturbance would have passed.
+        smallest: The least disturbance that would be seen in some layer.
+        everywhere: The least that would be seen in every layer; infinite where one has no effect at all.
+    """
+
+    subject: str
+    disturbance: float
+    size: tuple[int, int]
+    layers: int
+    missed: tuple[str, ...]
+    smallest: float
+    everywhere: float
+
+    @property
+    def caught(self) -> int:
+        return self.layers - len(self.missed)
+
+    def __str__(self) -> str:
+        return f"would catch a {self.disturbance:.0%} error in {self.caught} of {self.layers} layers"
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The proof of an artifact.
+
+    Attributes:
+        status: ``pass``; ``warning``, where all comparisons pass and their power is below what is demanded;
+            ``fail``; or ``not_run``.
+        reason: Why it is not a pass; empty where it is.
+        comparisons: What was compared.
+        power: What that would catch; None where nothing was compared.
+    """
+
+    status: str
+    reason: str
+    comparisons: tuple[Comparison, ...] = ()
+    power: Power | None = None
+
+    @staticmethod
+    def not_run(reason: str) -> Parity:
+        return Parity(NOT_RUN, reason)
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values; what is infinite is null."""
+        document = _finite(asdict(self))
+        for entry, comparison in zip(document["comparisons"], self.comparisons, strict=True):
+            entry["status"] = comparison.status
+        if self.power is not None:
+            document["power"].update(caught=self.power.caught, summary=str(self.power))
+        return document
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and value in (float("inf"), float("-inf")) else value

@@ -1,0 +1,166 @@
+"""Prove an artifact from its file alone, days later and elsewhere.
+
+The artifact's metadata says which model it is and which weights it was made from; the weights are
+found again, their hash is checked, and the artifact is compared with the model that they make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import runtimes
+from evim_deploy import contents
+from evim_deploy.artifact import Target
+from evim_deploy.errors import BadInput, NotRunHere, ParityFailed
+from evim_deploy.manifest import Manifest, check_beside, embedded_manifest
+from evim_deploy.parity.result import FAIL, Parity
+from evim_deploy.progress import Progress, Silent
+from evim_deploy.publish import sha256
+
+if TYPE_CHECKING:
+    from evim_deploy.parity.proof import Prover, Run
+    from evim_deploy.reference import Reference
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known of an artifact after its proof."""
+
+    artifact: Path
+    manifest: Manifest
+    parity: Parity
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        told = ("format", "precision", "model", "task", "output", "resolution", "batch", "preprocess", "weights")
+        facts = {key: self.manifest.document[key] for key in told}
+        return {"path": str(self.artifact), **facts, "parity": self.parity.document()}
+
+
+@dataclass
+class Verifier:
+    """Verifies artifacts; what several have in common is computed once.
+
+    Attributes:
+        weights: As ``--weights`` takes it; None for what each artifact was made from.
+        inputs: Pictures to compare over besides the standard ones.
+        mode: ``fp32``, ``fp16`` or ``ane``; None as the artifact's engine computes on this host.
+        compute_units: Core ML's, by their names in Swift; None for all.
+        progress: Who is told how the work goes on.
+    """
+
+    weights: str | None = None
+    inputs: Path | None = None
+    mode: str | None = None
+    compute_units: str | None = None
+    progress: Progress = field(default_factory=Silent)
+    _provers: dict[tuple[str, str, int | None], tuple[Reference, Prover]] = field(default_factory=dict)
+
+    def verify(self, artifact: Path) -> Verdict:
+        """Prove one artifact.
+
+        Raises:
+            BadInput: The artifact, its manifest or its weights are damaged, missing, or not the right ones.
+            NotInstalled: A package that the proof needs is missing.
+        """
+        runtimes.engines_for(artifact)  # what no engine runs is refused before it is read
+        self.progress.step(f"{artifact.name}: reading")
+        manifest = embedded_manifest(contents.read(artifact).metadata, artifact)
+        digest = check_beside(manifest, artifact)
+        _, prover = self.prover(manifest, artifact)
+        parity = prove(artifact, manifest.target, prover, self.progress, self.mode, self.compute_units)
+        if digest is not None and digest != sha256(artifact):
+            reasons = (f"its bytes are not those that were exported: their sha256 is not {digest[:12]}", parity.reason)
+            parity = Parity(FAIL, "; ".join(filter(None, reasons)), parity.comparisons, parity.power)
+        return Verdict(artifact, manifest, parity)
+
+    def prover(self, manifest: Manifest, artifact: Path) -> tuple[Reference, Prover]:
+        """The reference that an artifact was made from, and who compares with it.
+
+        Raises:
+            BadInput: Its weights cannot be had, or are not those that it was made from.
+        """
+        from evim_deploy.parity.proof import Prover
+        from evim_deploy.reference import Reference
+        from evim_deploy.weights import resolve
+
+        key = manifest.model.name, manifest.weights.sha256, manifest.num_classes
+        if key not in self._provers:
+            spec = self.weights or manifest.weights.source
+            self.progress.step(f"{artifact.name}: loading the weights {spec}")
+            try:
+                model, found = resolve(manifest.model, spec, manifest.num_classes, self.progress.step)
+            except BadInput as error:
+                raise BadInput(
+                    f"The weights that {artifact} was made from cannot be had. {error.cause}",
+                    "Name them with --weights.",
+                ) from None
+            if found.sha256 != manifest.weights.sha256:
+                raise BadInput(
+                    f"{spec} is not what {artifact} was made from: its sha256 is {found.sha256[:12]}..., "
+                    f"not {manifest.weights.sha256[:12]}... of {manifest.weights.source}.",
+                    "Name the right weights with --weights.",
+                )
+            reference = Reference(model, found)
+            self._provers[key] = reference, Prover(reference, manifest.model.variant.resolution, self.inputs)
+        return self._provers[key]
+
+
+def prove(
+    artifact: Path,
+    target: Target,
+    prover: Prover,
+    progress: Progress,
+    mode: str | None = None,
+    compute_units: str | None = None,
+) -> Parity:
+    """Prove an artifact of a known model; what this host cannot run is ``not_run``, with the reason.
+
+    Raises:
+        BadInput: The artifact is damaged.
+    """
+    try:
+        runs = _runs(artifact, target, mode, compute_units)
+        engines = ", ".join(dict.fromkeys(f"{run.engine} {run.mode}" for run in runs))
+        progress.step(f"{target}: comparing with PyTorch ({engines})")
+        return prover.prove(target, runs)
+    except NotRunHere as error:
+        return Parity.not_run(f"not run on this host: {error.cause}")
+    except ParityFailed as error:
+        return Parity(FAIL, error.cause)
+
+
+def _runs(artifact: Path, target: Target, mode: str | None, compute_units: str | None) -> Sequence[Run]:
+    """How an artifact is run: its program in float32, and itself as it computes.
+
+    Raises:
+        NotRunHere: No engine on this host runs it, or none in the mode that was asked for.
+    """
+    from evim_deploy.parity.proof import PRECISION, PROGRAM, Run
+
+    def run(subject: str, engine: runtimes.Engine, how: str) -> Run:
+        return Run(subject, engine.name, how, partial(runtimes.open_artifact, artifact, engine, how))
+
+    engines = runtimes.engines_for(artifact)
+    program = _with_mode(engines, "fp32", artifact)
+    wanted = compute_units or mode
+    engine = _with_mode(engines, wanted, artifact) if wanted else runtimes.first_here(engines)
+    found = [run(PROGRAM, program, "fp32")]
+    if wanted != "fp32" and (target.precision != "fp32" or engine is not program):
+        found.append(run(PRECISION, engine, wanted or engine.modes[0]))
+    return found
+
+
+def _with_mode(engines: tuple[runtimes.Engine, ...], mode: str, artifact: Path) -> runtimes.Engine:
+    fitting = [engine for engine in engines if mode in engine.modes]
+    if not fitting:
+        raise NotRunHere(
+            f"{artifact.name} runs in {engines[0].name}, which does not compute in mode {mode}.",
+            f"Leave out --mode, or use {' or '.join(engines[0].modes)}.",
+        )
+    runtimes.require(fitting[0], artifact.name)
+    return fitting[0]

@@ -1,0 +1,83 @@
+"""Values of a program as torch holds them, and how large one may be.
+
+Floats are held as float32, whatever type the program gives them; integers as int32, int8 or uint8;
+a constant of rank 0 is a scalar of Python's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evim_deploy.contents.mil import Constant
+
+Value = Any
+"""A tensor, a scalar of Python's, a string, an array of strings, or a dictionary of a classifier."""
+
+DTYPES: Mapping[str, torch.dtype] = {
+    "float16": torch.float32,
+    "float32": torch.float32,
+    "float64": torch.float32,
+    "bfloat16": torch.float32,
+    "int64": torch.int32,
+    "int32": torch.int32,
+    "uint32": torch.int32,
+    "int16": torch.int32,
+    "uint16": torch.int32,
+    "int8": torch.int8,
+    "uint8": torch.uint8,
+    "bool": torch.bool,
+    "int4": torch.int8,
+    "uint6": torch.uint8,
+    "uint4": torch.uint8,
+    "uint3": torch.uint8,
+    "uint2": torch.uint8,
+    "uint1": torch.uint8,
+}
+"""What a type is held as."""
+
+LARGEST_BYTES = 4 * 2**30
+"""Of one value, as it is held: what is larger is a damaged program's and not computed."""
+
+_HELD_BYTES = 4  # of an element, at most
+
+
+def from_constant(constant: Constant) -> Value:
+    """A constant of a program."""
+    array = constant.value
+    dtype = DTYPES.get(constant.type.dtype)
+    if not isinstance(array, np.ndarray) or dtype is None:
+        return array
+    return torch.from_numpy(np.array(array)).to(dtype)
+
+
+def tensor(value: Tensor | float | bool) -> Tensor:
+    """A value that may be a scalar of Python's, as a tensor."""
+    if isinstance(value, Tensor):
+        return value
+    kinds = {bool: torch.bool, int: torch.int32, float: torch.float32}
+    return torch.tensor(value, dtype=kinds[type(value)])
+
+
+def integers(values: Tensor | int | None, default: list[int]) -> list[int]:
+    """A vector of integers as Python's."""
+    return default if values is None else [int(value) for value in tensor(values).flatten()]
+
+
+def bounded(shape: Iterable[int]) -> tuple[int, ...]:
+    """A shape that something is about to have.
+
+    Raises:
+        ValueError: A side is negative, or it would take more than :data:`LARGEST_BYTES`.
+    """
+    sides = tuple(shape)
+    if min(sides, default=0) < 0:
+        raise ValueError(f"a value of shape {list(sides)}")
+    if prod(sides) * _HELD_BYTES > LARGEST_BYTES:
+        raise ValueError(f"a value of shape {list(sides)}, which takes {prod(sides) * _HELD_BYTES / 2**30:.3g} GiB")
+    return sides
