@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING, Any
 import runtimes
 from evim_deploy import contents
 from evim_deploy.artifact import Target
-from evim_deploy.errors import BadInput, NotRunHere, ParityFailed
+from evim_deploy.errors import BadInput, EvimError, NotRunHere, ParityFailed
 from evim_deploy.manifest import Manifest, check_beside, embedded_manifest
-from evim_deploy.parity.result import FAIL, Parity
+from evim_deploy.parity.result import FAIL, NOT_RUN, Parity
 from evim_deploy.progress import Progress, Silent
-from evim_deploy.publish import sha256
+from evim_deploy.publish import publish, refuse_overwrite, sha256, staging
 
 if TYPE_CHECKING:
+    from evim_deploy.layers import LayerReport
     from evim_deploy.parity.proof import Prover, Run
     from evim_deploy.reference import Reference
+
+
+PLOT_SUFFIX = ".layers.png"
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,45 @@ class Verdict:
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
         told = ("format", "precision", "model", "task", "output", "resolution", "batch", "preprocess", "weights")
-        facts = {key: self.manifest.document[key] for key in told}
-        return {"path": str(self.artifact), **facts, "parity": self.parity.document()}
+        return {**{key: self.manifest.document[key] for key in told}, "parity": self.parity.document()}
+
+    def problem(self) -> EvimError | None:
+        """What it comes to, as the error that ends a command; None where nothing is wrong."""
+        reason = self.parity.reason
+        if self.parity.status == FAIL:
+            cause = f"{self.artifact} does not equal the model that it was made from: {reason}."
+            return ParityFailed(cause, "Say --layers to find the operation, or export it again.")
+        if self.parity.status == NOT_RUN:
+            return NotRunHere(f"{self.artifact} cannot be verified: {reason}.", "Verify it where its engine runs.")
+        return None
+
+
+@dataclass(frozen=True)
+class Result:
+    """How it went with one artifact of several.
+
+    Attributes:
+        artifact: Which.
+        verdict: None where it could not come to one.
+        layers: Its operations beside the model's, where that was asked for.
+        plot: The file with their picture.
+        problem: What is wrong with the artifact, or was in the way.
+    """
+
+    artifact: Path
+    verdict: Verdict | None = None
+    layers: LayerReport | None = None
+    plot: Path | None = None
+    problem: EvimError | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "path": str(self.artifact),
+            **(self.verdict.document() if self.verdict else {}),
+            **({"layers": self.layers.document(), "plot": str(self.plot)} if self.layers else {}),
+            **({"error": self.problem.document()} if self.problem else {}),
+        }
 
 
 @dataclass
@@ -60,6 +101,28 @@ class Verifier:
     progress: Progress = field(default_factory=Silent)
     _provers: dict[tuple[str, str, int | None], tuple[Reference, Prover]] = field(default_factory=dict)
 
+    def check(self, artifact: Path, plots: Path | None = None, overwrite: bool = False) -> Result:
+        """Prove one artifact of several: whatever is wrong with it is told in the result.
+
+        Args:
+            artifact: Which.
+            plots: Line up its operations too, and put their picture into this folder.
+            overwrite: Whether a picture that stands there may be replaced.
+        """
+        verdict = report = plot = None
+        try:
+            if plots is not None:
+                refuse_overwrite([plots / (artifact.name + PLOT_SUFFIX)], overwrite)
+            verdict = self.verify(artifact)
+            if plots is not None:
+                report = self.layers(verdict)
+                plot = _publish_plot(report, verdict, plots, overwrite)
+        except EvimError as error:
+            return Result(
+                artifact, verdict, report, plot, verdict.problem() if verdict and verdict.problem() else error
+            )
+        return Result(artifact, verdict, report, plot, verdict.problem())
+
     def verify(self, artifact: Path) -> Verdict:
         """Prove one artifact.
 
@@ -77,6 +140,23 @@ class Verifier:
             reasons = (f"its bytes are not those that were exported: their sha256 is not {digest[:12]}", parity.reason)
             parity = Parity(FAIL, "; ".join(filter(None, reasons)), parity.comparisons, parity.power)
         return Verdict(artifact, manifest, parity)
+
+    def layers(self, verdict: Verdict) -> LayerReport:
+        """Line up an artifact with its reference, operation by operation, on the input that is worst.
+
+        Raises:
+            BadInput: The artifact is damaged, or its values take too much memory.
+            NotRunHere: No engine of this host tells what is computed inside.
+        """
+        from evim_deploy import layers
+
+        artifact, target = verdict.artifact, verdict.manifest.target
+        self.progress.step(f"{artifact.name}: lining up its operations with the model's")
+        reference, prover = self.prover(verdict.manifest, artifact)
+        worst = verdict.parity.comparisons[-1].measures.worst.input if verdict.parity.comparisons else ""
+        image = prover.images(target, worst)
+        found = runtimes.trace(artifact, image, mode=self.mode)
+        return layers.compare(reference.model, reference.rewritten(target)[0], target, found, image)
 
     def prover(self, manifest: Manifest, artifact: Path) -> tuple[Reference, Prover]:
         """The reference that an artifact was made from, and who compares with it.
@@ -108,6 +188,17 @@ class Verifier:
             reference = Reference(model, found)
             self._provers[key] = reference, Prover(reference, manifest.model.variant.resolution, self.inputs)
         return self._provers[key]
+
+
+def _publish_plot(report: LayerReport, verdict: Verdict, folder: Path, overwrite: bool) -> Path:
+    from evim_deploy.plot import plot_layers
+
+    weights = verdict.manifest.weights
+    with staging(folder) as staged:
+        picture = staged / (verdict.artifact.name + PLOT_SUFFIX)
+        plot_layers(report, verdict.artifact.name, weights.trained, picture)
+        (final,) = publish([picture], folder, overwrite)
+    return final
 
 
 def prove(

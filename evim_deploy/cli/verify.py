@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,13 +13,14 @@ from evim_deploy.artifact import SCHEMA_VERSION, UNTRAINED_NOTICE
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.cli.parity import show_parity
-from evim_deploy.errors import BadInput, EvimError, NotInstalled, NotRunHere, ParityFailed
-from evim_deploy.parity.result import FAIL, NOT_RUN
+from evim_deploy.errors import BadInput, EvimError, NotInstalled, NotRunHere, ParityFailed, UsageProblem
 
 if TYPE_CHECKING:
-    from evim_deploy.verify import Verdict
+    from evim_deploy.verify import Result
 
-_GRAVEST_FIRST = [kind.exit_code for kind in (ParityFailed, BadInput, NotInstalled, NotRunHere)]
+_GRAVEST_FIRST = [
+    kind.exit_code for kind in (ParityFailed, BadInput, UsageProblem, NotInstalled, NotRunHere, EvimError)
+]
 """How the command ends where several artifacts have several problems."""
 
 
@@ -70,50 +71,35 @@ def verify(
     """Prove that artifacts equal the model that they were made from, and say what the proof would catch."""
     from evim_deploy.verify import Verifier
 
-    verdicts: list[Verdict] = []
-    entries: list[dict[str, Any]] = []
-    problems: list[EvimError] = []
     with reporting(SETTINGS) as reporter:
         units = compute_units.value if compute_units else None
         verifier = Verifier(weights, inputs, mode.value if mode else None, units, reporter)
-        for artifact in artifacts:
-            try:
-                verdict = verifier.verify(artifact)
-            except EvimError as error:
-                entries.append({"path": str(artifact), "error": error.document()})
-                problems.append(error)
-                continue
-            verdicts.append(verdict)
-            entries.append(verdict.document())
-            problems += _problems(verdict)
+        results = [verifier.check(artifact, output_dir if layers else None, overwrite) for artifact in artifacts]
     if json:
-        print_json({"schema_version": SCHEMA_VERSION, "artifacts": entries})
+        print_json({"schema_version": SCHEMA_VERSION, "artifacts": [result.document() for result in results]})
     else:
-        for verdict in verdicts:
-            _show(verdict)
+        for result in results:
+            _show(result)
+    problems = [result.problem for result in results if result.problem]
     for problem in problems:
         sys.stderr.write(f"Error: {problem}\n")
     if problems:
         raise typer.Exit(min((problem.exit_code for problem in problems), key=_GRAVEST_FIRST.index))
 
 
-def _problems(verdict: Verdict) -> list[EvimError]:
-    """What a verdict comes to, as the error that ends the command."""
-    reason = verdict.parity.reason
-    if verdict.parity.status == FAIL:
-        cause = f"{verdict.artifact} does not equal the model that it was made from: {reason}."
-        return [ParityFailed(cause, "Say --layers to find the operation, or export it again.")]
-    if verdict.parity.status == NOT_RUN:
-        return [NotRunHere(f"{verdict.artifact} cannot be verified: {reason}.", "Verify it where its engine runs.")]
-    return []
-
-
-def _show(verdict: Verdict) -> None:
+def _show(result: Result) -> None:
     console = out()
-    weights = verdict.manifest.weights
-    console.print(str(verdict.artifact), style="bold", soft_wrap=True, markup=False)
-    facts = f"{verdict.manifest.model.name}, {verdict.manifest.target}, made from {weights.source}"
-    console.print(f"  {facts}, sha256 {weights.sha256[:12]}: the same here", soft_wrap=True, markup=False)
-    show_parity(console, verdict.parity.document())
-    if not weights.trained:
+    if result.verdict is None:
+        return
+    manifest = result.verdict.manifest
+    console.print(str(result.artifact), style="bold", soft_wrap=True, markup=False)
+    facts = f"{manifest.model.name}, {manifest.target}, made from {manifest.weights.source}"
+    console.print(f"  {facts}, sha256 {manifest.weights.sha256[:12]}: the same here", soft_wrap=True, markup=False)
+    show_parity(console, result.verdict.parity.document())
+    if result.layers is not None:
+        from evim_deploy.cli.layers import show_layers
+
+        show_layers(console, result.layers)
+        console.print(f"  plot: {result.plot}", soft_wrap=True, markup=False)
+    if not manifest.weights.trained:
         console.print(f"  {UNTRAINED_NOTICE}", style="bold yellow", soft_wrap=True, markup=False)

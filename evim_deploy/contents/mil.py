@@ -41,10 +41,16 @@ class ValueType:
     """An element type by numpy's name for it (also ``string``, ``int4`` ...), and a shape; None for an open axis.
 
     A list, a dictionary or a state has its kind as dtype, and no shape.
+
+    Attributes:
+        dtype: Element type.
+        shape: Length of each axis.
+        is_variadic: Whether there may be more axes, or fewer.
     """
 
     dtype: str
     shape: tuple[int | None, ...]
+    is_variadic: bool = False
 
     @property
     def is_float(self) -> bool:
@@ -178,7 +184,7 @@ def _type(value_type: Any) -> ValueType:
     tensor, types = value_type.tensorType, core_ml("MIL_pb2").DataType
     dtype = types.Name(tensor.dataType).lower() if tensor.dataType in types.values() else f"type {tensor.dataType}"
     sizes = (axis.constant.size if axis.WhichOneof("dimension") == "constant" else None for axis in tensor.dimensions)
-    return ValueType(dtype, tuple(sizes))
+    return ValueType(dtype, tuple(sizes), any(axis.unknown.variadic for axis in tensor.dimensions))
 
 
 def _constant(value: Any, blobs: Blobs, name: str) -> Constant:

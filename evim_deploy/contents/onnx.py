@@ -6,6 +6,8 @@ inference, on a model whose large weights are left out. Sizes of weights are che
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import AttributeProto, TensorProto, numpy_helper, shape_inference
+from onnx import AttributeProto, TensorProto, numpy_helper
 
 from evim_deploy.contents import (
     PLAIN,
@@ -54,6 +56,13 @@ _ELEMENT_TYPES: Mapping[str, tuple[str, int]] = {
 """By ONNX's name of an element type: numpy's, and the bits of one element. The others have eight."""
 
 _MOST_AXES = 1 << 12
+_PATIENCE = 60  # seconds, for a graph of any size that fits an engine
+_INFER = """
+import sys
+from onnx import shape_inference
+model = shape_inference.infer_shapes(sys.stdin.buffer.read(), data_prop=True)
+sys.stdout.buffer.write(model.SerializeToString())
+"""
 _LISTS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
 
@@ -188,14 +197,19 @@ class _Model:
 
 
 def _inferred(model: Any) -> Any:
-    """The model with the shape of every value that ONNX can infer; its larger weights are dropped."""
+    """The model with the shape of every value that ONNX can infer; its larger weights are dropped.
+
+    ONNX infers in native code that a damaged file can crash, so it does so in a process of its own.
+    """
     for tensor in model.graph.initializer:
         if prod(tensor.dims) > SMALL:
             for field in ("raw_data", "data_location", "external_data", *_LISTS):
                 tensor.ClearField(field)
+    child = [sys.executable, "-P", "-c", _INFER]
     try:
-        return shape_inference.infer_shapes(model, data_prop=True)
-    except Exception:  # what cannot be inferred stays unknown, whatever ONNX says of it
+        done = subprocess.run(child, input=model.SerializeToString(), capture_output=True, timeout=_PATIENCE)
+        return onnx.ModelProto.FromString(done.stdout) if done.returncode == 0 else model
+    except (subprocess.TimeoutExpired, DecodeError):
         return model
 
 

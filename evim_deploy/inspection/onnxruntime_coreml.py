@@ -6,7 +6,7 @@ Its CPU provider runs every ONNX operation; nothing is said here of what has no 
 from __future__ import annotations
 
 from evim_deploy.contents import Function, Operation
-from evim_deploy.inspection.rules import BLOCKS, SLOWS, Rule, Target, shown, square_of_pixels
+from evim_deploy.inspection.rules import BLOCKS, SLOWS, Rule, Target, first, shown, square_of_pixels
 
 LONGEST_AXIS = 16384
 
@@ -23,9 +23,13 @@ def _axis_length(operation: Operation, function: Function) -> str:
     return ""
 
 
+def _no_shape(operation: Operation, function: Function) -> str:
+    return first(f"{value.name} has none" for value in operation.inputs if value.shape is None)
+
+
 def _dynamic(operation: Operation, function: Function) -> str:
     (value,) = operation.outputs
-    return shown(value) if value.shape is None or any(isinstance(axis, str) for axis in value.shape) else ""
+    return shown(value) if any(isinstance(axis, str) for axis in value.shape or ()) else ""
 
 
 ONNXRUNTIME_COREML = Target(
@@ -38,6 +42,13 @@ ONNXRUNTIME_COREML = Target(
             f"The provider leaves an operation to the CPU if an axis of an input is longer than {LONGEST_AXIS}.",
             f"{_HELPER} (IsInputSupported)",
             _axis_length,
+        ),
+        Rule(
+            "no_shape",
+            BLOCKS,
+            "The provider leaves an operation to the CPU if the shape of an input is not known.",
+            f"{_HELPER} (IsInputSupported)",
+            _no_shape,
         ),
         Rule(
             "dynamic_shape",

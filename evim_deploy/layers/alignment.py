@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import cast
 
 from evim_deploy.graph import Graph, Node
+from evim_deploy.shapes import Shape
 from evim_deploy.trace import TracedOperation
 
-_VIEWS = ("flatten", "unflatten")
-"""What a converter may drop without a trace, where it changes no layout."""
+_DROPPED = ("flatten", "unflatten", "mean", "sum_tokens")
+"""What a converter may leave out where it only renames axes, as a mean over one element does."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,16 @@ class Alignment:
     unmatched: tuple[str, ...]
 
 
-def align(graph: Graph, operations: Sequence[TracedOperation]) -> Alignment:
+def align(graph: Graph, operations: Sequence[TracedOperation], shapes: Mapping[str, Shape]) -> Alignment:
     """Line up a file's operations with a graph's.
 
     Names are compared without regard to what stands between words, as formats forbid some marks. An
     output goes by its own name or that of its value.
+
+    Args:
+        graph: The graph.
+        operations: Of the file, in the order of their computation.
+        shapes: Of the graph's values.
     """
     order = {node.name: index for index, node in enumerate(graph.nodes)}
     values = {**{name: name for name in (graph.input_name, *order)}, **graph.outputs}
@@ -65,6 +73,9 @@ def align(graph: Graph, operations: Sequence[TracedOperation]) -> Alignment:
             last = max(names, key=lambda name: order.get(name, -1))  # of fused ones the last gives the value
             found.setdefault(last, []).append(index)
             named.setdefault(last, set()).update(names)
+    for last, names in named.items():
+        for name in names - {last}:
+            found[last] = found.pop(name, []) + found[last]  # of a fused operation there are steps alone
     image = found.pop(graph.input_name, None)
     nodes = [node for node in graph.nodes if node.name in found]
     available = {graph.input_name, *(output for node in nodes for output in node.outputs)}
@@ -78,7 +89,7 @@ def align(graph: Graph, operations: Sequence[TracedOperation]) -> Alignment:
             inputs,
             tuple(found[node.name]),
         )
-    return Alignment(rows, image[-1] if image else None, _unmatched(graph, rows.values()))
+    return Alignment(rows, image[-1] if image else None, _unmatched(graph, rows.values(), shapes))
 
 
 def _plain(name: str) -> str:
@@ -103,7 +114,10 @@ def _cone(graph: Graph, node: Node, available: set[str]) -> tuple[tuple[Node, ..
     return tuple(cone.values()), tuple(inputs)
 
 
-def _unmatched(graph: Graph, rows: Iterable[Row]) -> tuple[str, ...]:
-    covered = {node.name for row in rows for node in row.named}
-    covered |= {node.name for row in rows for node in row.nodes if node.op in _VIEWS}
+def _unmatched(graph: Graph, rows: Iterable[Row], shapes: Mapping[str, Shape]) -> tuple[str, ...]:
+    def is_renaming(node: Node) -> bool:
+        before, after = (prod(cast("tuple[int, ...]", shapes[name])) for name in (node.inputs[0], node.name))
+        return node.op in _DROPPED and before == after
+
+    covered = {node.name for row in rows for node in row.nodes if node in row.named or is_renaming(node)}
     return tuple(node.name for node in graph.nodes if node.name not in covered)

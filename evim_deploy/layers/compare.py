@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf, isfinite, prod
 from typing import TYPE_CHECKING, cast
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from evim_deploy.model import EfficientViM
 
 Values = dict[str, Tensor]
+Shapes = Mapping[str, tuple[int, ...]]
 
 _EXACT = 1e-9
 """What rewriting may change in float64, whose roundings are of 1e-16."""
@@ -50,12 +51,13 @@ def compare(
         EvimError: The engine cannot compute the values.
     """
     exported = rounded(graph) if target.precision == "fp16" else graph
-    alignment = align(exported, trace.operations)
+    shapes = cast("Shapes", infer_shapes(exported, image.shape))
+    alignment = align(exported, trace.operations, shapes)
     if not alignment.rows:
         return LayerReport((), (), alignment.unmatched, len(trace.operations))
     pixels = torch.from_numpy(image.astype(np.float64))
     modelled = reference_stages(model, target, pixels)
-    artifact = _Artifact(graph, alignment, trace, pixels)
+    artifact = _Artifact(graph.input_name, alignment, trace, shapes, pixels)
     expected: Values = {graph.input_name: pixels}
     expiring = _last_uses(graph, alignment)
     ends = stage_values(graph)
@@ -78,21 +80,20 @@ def compare(
 class _Artifact:
     """The values of an artifact by the graph's names, taken from its trace as they are needed."""
 
-    def __init__(self, graph: Graph, alignment: Alignment, trace: Trace, pixels: Tensor) -> None:
+    def __init__(self, input_name: str, alignment: Alignment, trace: Trace, shapes: Shapes, pixels: Tensor) -> None:
         self._operations = trace.operations
-        self._shapes = cast("dict[str, tuple[int, ...]]", infer_shapes(graph, tuple(pixels.shape)))
         wanted = {
-            row.operations[-1]: sum(4 * prod(self._shapes[name]) for name in row.node.outputs)
+            row.operations[-1]: sum(4 * prod(shapes[name]) for name in row.node.outputs)
             for row in alignment.rows.values()
         }
         if alignment.image is not None:
             wanted[alignment.image] = 4 * pixels.numel()
         self._computed = trace.compute(dict(sorted(wanted.items())))
         self._arrived: dict[int, Arrays] = {}
-        self.values: Values = {graph.input_name: pixels}
+        self.values: Values = {input_name: pixels}
         if alignment.image is not None:
             (cast_image,) = self._take(alignment.image)
-            self.values[graph.input_name] = torch.from_numpy(cast_image.astype(np.float64)).reshape(pixels.shape)
+            self.values[input_name] = torch.from_numpy(cast_image.astype(np.float64)).reshape(pixels.shape)
 
     def layer(self, row: Row, expected: Sequence[Tensor]) -> Layer:
         """Take an operation's values from the trace, and judge it by itself and against the values expected."""
@@ -123,7 +124,9 @@ class _Artifact:
 
 
 def _layer(row: Row, type_: str, errors: tuple[float, float, float], cause: str) -> Layer:
-    node, fused = row.node, tuple(node.name for node in row.named[:-1])
+    """A row under the name of what has weights in it, where operations are fused."""
+    node = next((node for node in row.named if node.weights), row.node)
+    fused = tuple(each.name for each in row.named if each is not node)
     return Layer(node.name, node.op, place(node.name), type_, fused, *errors, cause)
 
 

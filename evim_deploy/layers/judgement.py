@@ -13,7 +13,7 @@ from evim_deploy.layers.operations import apply, magnitudes
 from evim_deploy.layers.weights import Stale, stale_weights
 from evim_deploy.trace import HALF, TracedOperation
 
-SUMS, ROUNDINGS = 8.0, 4.0
+SUMS, ROUNDINGS = 8.0, 2.0
 """Explained errors in units of roundoff: of the magnitudes of what is summed, and of the value that is stored."""
 
 SMALLEST_HALF, SMALLEST_NORMAL_HALF = 2.0**-25, 2.0**-14
@@ -79,7 +79,7 @@ def judge(
     accumulation = max(operation.accumulation for operation in traced)
     reference, sums = (flat([found[name] for name in row.node.outputs]) for found in (values, terms))
     lost = 0.0 if rounding < HALF else SMALLEST_HALF if accumulation < HALF else SMALLEST_NORMAL_HALF
-    explained = SUMS * accumulation * sums + ROUNDINGS * rounding * reference.abs() + lost
+    explained = SUMS * accumulation * sums + ROUNDINGS * (rounding * reference.abs() + lost)
     return Judgement(row, stale, inputs, flat(outputs), reference, explained, rounding == HALF)
 
 

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from evim_deploy.evaluate import step
 from evim_deploy.graph import Node
 
+
 def apply(node: Node, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """An operation's outputs, of inputs in float64."""
     weights = {name: torch.from_numpy(array) for name, array in node.weights.items()}

@@ -32,6 +32,8 @@ class Stage:
 class Layer:
     """One operation of the rewritten graph, and what the artifact makes of it.
 
+    Of operations that the file computes in one, it is the one that has weights.
+
     Errors are in units of the largest magnitude of the value.
 
     Attributes:
@@ -39,7 +41,7 @@ class Layer:
         op: As :mod:`evim_deploy.graph` calls it.
         place: Where it stands in the model, for people.
         type: Of the operation in the file that gives the value.
-        fused: Names of the operations before it that the file computes in one with it.
+        fused: Names of the others that the file computes in one with it.
         cumulative: Largest absolute error against the reference on the same image.
         local: Error of the operation by itself, on the artifact's own inputs, at the element where
             it exceeds most what is explained.

@@ -52,8 +52,13 @@ def stale_weights(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale
         min(found, key=lambda stale: stale.differing)
         for node in nodes
         for name, array in node.weights.items()
-        if (found := [_difference(array, each, Stale(node.name, name, 0, array.size, 0.0)) for each in stored
-                      if each.size == array.size])
+        if (
+            found := [
+                _difference(array, each, Stale(node.name, name, 0, array.size, 0.0))
+                for each in stored
+                if each.size == array.size
+            ]
+        )
     ]
     return [stale for stale in nearest if stale.differing]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
 from typing import Any
 
 import numpy as np
@@ -44,6 +43,15 @@ def rows(names: Sequence[str], references: Outputs, actuals: Outputs) -> list[Ro
             for name, expected, value in zip(names, reference, actual, strict=True)
         ]
     return found
+
+
+def as_logits(probabilities: Array, least: float) -> Array:
+    """The logits (B, classes) that probabilities stand for; those are up to a constant of each image, here of mean 0.
+
+    A probability below the least that its type resolves counts as that.
+    """
+    logits = np.log(np.maximum(probabilities, least))
+    return logits - logits.mean(axis=1, keepdims=True)
 
 
 def measure(lined_up: Sequence[Row], classes: bool) -> Measures:

@@ -55,10 +55,12 @@ def images_in(folder: Path, height: int, width: int) -> Images:
     Raises:
         BadInput: There is no folder or no picture, or one of them is damaged.
     """
-    if not folder.is_dir():
-        raise BadInput(f"{folder} is not a directory.", "Name a directory of images with --inputs.")
     suffixes = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    except OSError as error:
+        cause = f"{folder} cannot be read as a directory: {error.strerror}."
+        raise BadInput(cause, "Name a directory of images with --inputs.") from None
     if not paths:
         raise BadInput(f"{folder} has no images.", f"Put files that end in one of {', '.join(suffixes)} there.")
     return {path.name: _planes(resize_and_crop(open_image(path), height, width)) for path in paths}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from evim_deploy.evaluate import Weights, run, step, tensors
 from evim_deploy.graph import Graph
-from evim_deploy.parity.difference import Array, Outputs, rows
+from evim_deploy.parity.difference import Array, Outputs, as_logits, rows
 from evim_deploy.parity.result import Comparison, Power
 
 DISTURBANCE = 0.01
@@ -43,7 +43,7 @@ def movements(graph: Graph, images: Array, probabilities: bool) -> dict[str, flo
     def outputs(found: Mapping[str, Tensor]) -> Outputs:
         arrays = {name: found.get(value, values[value]) for name, value in graph.outputs.items()}
         tiny = torch.finfo(batch.dtype).tiny
-        return {n: (array.clamp_min(tiny).log() if probabilities else array).numpy() for n, array in arrays.items()}
+        return {n: as_logits(array.numpy(), tiny) if probabilities else array.numpy() for n, array in arrays.items()}
 
     expected, names = outputs(values), [str(index) for index in range(len(batch))]
     moved = {}
@@ -63,7 +63,7 @@ def power(moved: Mapping[str, float], comparison: Comparison, size: tuple[int, i
         DISTURBANCE,
         size,
         len(moved),
-        tuple(name for name, least in visible.items() if least >= DISTURBANCE),
+        tuple(name for name, least in visible.items() if not least < DISTURBANCE),
         min(visible.values()),
         max(visible.values()),
     )

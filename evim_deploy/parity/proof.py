@@ -33,7 +33,7 @@ from evim_deploy.artifact import Target
 from evim_deploy.evaluate import evaluate, tensors
 from evim_deploy.graph import Graph
 from evim_deploy.parity import inputs
-from evim_deploy.parity.difference import Outputs, Row, measure, rows
+from evim_deploy.parity.difference import Outputs, Row, as_logits, measure, rows
 from evim_deploy.parity.inputs import Images
 from evim_deploy.parity.power import MIN_SHARE, movements, power
 from evim_deploy.parity.result import FAIL, PASS, WARNING, Comparison, Parity, Power
@@ -108,6 +108,14 @@ class Prover:
             reason = f"the comparisons pass, but this {strength}, fewer than {MIN_SHARE:.0%}"
             return Parity(WARNING, reason, tuple(comparisons), strength)
         return Parity(PASS, "", tuple(comparisons), strength)
+
+    def images(self, target: Target, first: str) -> Array:
+        """One batch as an artifact takes it, (B, 3, H, W): a named image, and what follows it in the set."""
+        size = self._sizes(target)[0]
+        names = list(self._images_at(size))
+        start = names.index(first) if first in names else 0
+        order = [names[(start + offset) % len(names)] for offset in range(target.batch or 1)]
+        return _fed(np.stack([self._images_at(size)[name] for name in order]), target)
 
     def _rewrites(self, target: Target) -> Run:
         network = _Network(self._reference.rewritten(target)[0])
@@ -201,14 +209,10 @@ def _fed(pixels: Array, target: Target) -> Array:
 
 
 def _comparable(outputs: Outputs, target: Target, least: float) -> Outputs:
-    """Outputs as they are compared: probabilities (B, classes) as the logits they stand for.
-
-    A probability below the least that its type resolves counts as that; logits are up to a constant of each image.
-    """
+    """Outputs as they are compared: probabilities as logits."""
     if target.output != "probabilities" or "probabilities" not in outputs:
         return outputs
-    logits = np.log(np.maximum(outputs["probabilities"], least))
-    return {"probabilities": logits - logits.mean(axis=1, keepdims=True)}
+    return {"probabilities": as_logits(outputs["probabilities"], least)}
 
 
 def _row(run: Run, target: Target) -> tuple[str, str]:

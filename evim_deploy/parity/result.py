@@ -6,6 +6,7 @@ of each image and output by itself. Probabilities are compared as the logits the
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -145,7 +146,7 @@ class Parity:
         return Parity(NOT_RUN, reason)
 
     def document(self) -> dict[str, Any]:
-        """As plain JSON values; what is infinite is null."""
+        """As plain JSON values; what is not finite is null."""
         document = _finite(asdict(self))
         for entry, comparison in zip(document["comparisons"], self.comparisons, strict=True):
             entry["status"] = comparison.status
@@ -159,4 +160,4 @@ def _finite(value: Any) -> Any:
         return {key: _finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(each) for each in value]
-    return None if isinstance(value, float) and value in (float("inf"), float("-inf")) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -19,6 +19,7 @@ from evim_deploy.contents.mil import Constant, Operation
 from evim_deploy.errors import BadInput, NotRunHere
 from evim_deploy.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array
+from runtimes.mil.inputs import image_input
 
 
 def why_not() -> str:
@@ -28,6 +29,8 @@ def why_not() -> str:
 class MilSession:
     """A function of a package; its arrays are channels-first as they stand.
 
+    Pixels are fed as they are; Core ML itself would round those of an image to 8 bits.
+
     Attributes:
         metadata: Of the package.
         anomalies: What float16 could not hold in the last run, by operation.
@@ -35,47 +38,64 @@ class MilSession:
 
     def __init__(self, path: Path, mode: str, function: str | None = None) -> None:
         from evim_deploy.contents.coreml import read_package
-        from runtimes.mil.evaluate import Evaluator, unknown_operations
+        from runtimes.mil.evaluate import Evaluator
 
         package = read_package(path)
         name = function or package.default_function
         if name not in package.functions:
-            raise BadInput(f"{path} has no function {name!r}.", f"Name one of {', '.join(package.functions)}.")
-        unknown = unknown_operations(package.functions[name])
-        if unknown:
-            names = ", ".join(f"{op} ({count} times)" for op, count in sorted(unknown.items()))
-            raise NotRunHere(f"{path} has operations that cannot be evaluated here: {names}.", "Run it on a Mac.")
+            raise BadInput(f"{path} has no function {name!r}.", f"Name one of {', '.join(sorted(package.functions))}.")
+        interface = package.interface(name)
         self._path, self._mode = path, mode
-        self._evaluator = Evaluator(package.functions[name])
-        self._interface = package.interface(name)
+        with _told(path):
+            self._evaluator = Evaluator(package.functions[name])
+        self._image = image_input(interface, str(path))
+        self._outputs = [feature.name for feature in interface.output]
+        self._probabilities: str = interface.predictedProbabilitiesName
+        missing = {*self._outputs, *filter(None, [self._probabilities])} - set(self._evaluator.function.outputs)
+        if missing:
+            raise BadInput(f"{path} is damaged: its program gives no {min(missing)!r}.", _REMEDY)
         self.metadata: Mapping[str, str] = package.metadata
         self.anomalies: dict[str, Mapping[str, int]] = {}
 
     def run(self, image: Array) -> dict[str, Array]:
-        from runtimes.mil.evaluate import DamagedProgram
-
-        outputs: dict[str, Any] = {}
+        fed = self._feed(image)
+        outputs: dict[Any, Any] = {**self._evaluator.constants, **fed}
         self.anomalies = {}
         wanted = set(self._evaluator.function.outputs)
-        try:
-            for step in self._evaluator.steps(self._feed(image), self._mode):
+        with _told(self._path):
+            for step in self._evaluator.steps(fed, self._mode):
                 if step.anomalies:
                     self.anomalies[f"{step.operation.name} ({step.operation.type})"] = step.anomalies
                 for (name, _), value in zip(step.operation.outputs, step.values, strict=True):
                     if name in wanted:
                         outputs[name] = value
-        except DamagedProgram as error:
-            raise BadInput(f"{self._path} is damaged: {error}.", "Export it again.") from None
-        probabilities = self._interface.predictedProbabilitiesName
-        if probabilities:
-            return {"probabilities": np.array([list(outputs[probabilities].values())], dtype=np.float32)}
-        return {name: value.numpy() for name, value in outputs.items()}
+        if not self._probabilities:
+            return {name: outputs[name].float().numpy() for name in self._outputs}
+        by_label = outputs[self._probabilities]
+        if not isinstance(by_label, dict):
+            raise BadInput(f"{self._path} is damaged: {self._probabilities!r} is not by label.", _REMEDY)
+        return {"probabilities": np.array([list(by_label.values())], dtype=np.float32)}
 
     def _feed(self, image: Array) -> dict[str, Any]:
         import torch
 
-        (feature,) = self._interface.input
-        return {feature.name: torch.from_numpy(np.ascontiguousarray(image))}
+        return {self._image.name: torch.from_numpy(self._image.feed(image))}
+
+
+_REMEDY = "Copy the package again, or export it again."
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What the evaluator finds of a package, as the user is told it."""
+    from runtimes.mil.evaluate import DamagedProgram, UnknownOperation
+
+    try:
+        yield
+    except DamagedProgram as error:
+        raise BadInput(f"{path} is damaged: {error}.", _REMEDY) from None
+    except UnknownOperation as error:
+        raise NotRunHere(f"{path} has operations that cannot be evaluated here: {error}.", "Run it on a Mac.") from None
 
 
 @contextmanager

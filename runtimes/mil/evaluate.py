@@ -24,7 +24,6 @@ from runtimes.mil.operations import HANDLERS
 from runtimes.mil.values import DTYPES, Value, bounded, from_constant
 
 _COMPRESSED = "constexpr_"
-_CHANGE_FLOATS = ("cast", "dequantize")  # what may take one type of float and give another
 
 
 class UnknownOperation(Exception):
@@ -81,7 +80,6 @@ class Evaluator:
         unknown = unknown_operations(function)
         if unknown:
             raise UnknownOperation(", ".join(f"{op} ({count} times)" for op, count in sorted(unknown.items())))
-        _check_floats(function)
         self.function = function
         self.constants: dict[Hashable, Value] = {
             name: from_constant(constant) for name, constant in function.constants.items()
@@ -196,24 +194,12 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__} {lines[0]}" if isinstance(error, KeyError) else lines[0] if lines else repr(error)
 
 
-def _check_floats(function: Function) -> None:
-    """What an operation computes with is of one type of float, so that each value is rounded where it should be."""
-    dtypes = {name: declared.dtype for name, declared in function.inputs.items() if declared.is_float}
-    for op in function.operations:
-        taken = {dtypes[key] for keys in op.inputs.values() for key in keys if isinstance(key, str) and key in dtypes}
-        if op.type.startswith(_COMPRESSED):
-            continue
-        given = {declared.dtype for _, declared in op.outputs if declared.is_float}
-        if len(given | taken) > 1 and taken and op.type not in _CHANGE_FLOATS:
-            raise DamagedProgram(f"{op.name} ({op.type}) mixes {' and '.join(sorted(given | taken))}")
-        dtypes |= {name: declared.dtype for name, declared in op.outputs if declared.is_float}
-
-
 def _check(name: str, value: Value, declared: ValueType) -> None:
     if not isinstance(value, Tensor):
         return
     sides = declared.shape
-    if len(sides) != value.ndim or any(side not in (None, size) for side, size in zip(sides, value.shape, strict=True)):
+    fits = len(sides) == value.ndim and all(side in (None, size) for side, size in zip(sides, value.shape, strict=True))
+    if not fits and not declared.is_variadic:
         raise DamagedProgram(f"{name} is declared {list(sides)} and comes out {list(value.shape)}")
     if DTYPES.get(declared.dtype) != value.dtype:
         raise DamagedProgram(f"{name} is declared {declared.dtype} and comes out {value.dtype}")

@@ -73,9 +73,8 @@ def scatter(
     mode: str = "add",
     validate_indices: bool = False,
 ) -> Tensor:
-    """Slices of an axis, at these indices, combined with updates."""
-    places = _numbered(data).index_select(axis, _wrapped(indices, data.shape[axis]))
-    return _combined(data, places, updates, mode)
+    """Slices of an axis, at these indices, combined with updates, in which the indices' axes stand in its place."""
+    return _combined(data, gather(m, _numbered(data), indices, axis), updates, mode)
 
 
 def scatter_along_axis(
