@@ -18,6 +18,7 @@ from typing import Any
 PROGRAM = Path(sys.executable).with_name("evim-deploy")
 NO_HUB = "http://127.0.0.1:1"
 UNTRAINED = "UNTRAINED"
+SCHEMA_VERSION = 2
 
 _TIMEOUT_SECONDS = 300
 _SETTINGS = ("HF_", "HUGGINGFACE_", "TYPER_", "COV_", "PYTHON")
@@ -83,7 +84,7 @@ def assert_refused(result: subprocess.CompletedProcess[str], code: int, *fragmen
         assert fragment in f"{cause}\n{remedy}"
     if "--json" in result.args:
         problem = {"exit_code": code, "cause": cause.removeprefix("Error: "), "remedy": remedy}
-        assert json.loads(result.stdout) == {"schema_version": 1, "error": problem}
+        assert json.loads(result.stdout) == {"schema_version": SCHEMA_VERSION, "error": problem}
     else:
         assert result.stdout == ""
 

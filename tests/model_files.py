@@ -11,12 +11,13 @@ import flatbuffers
 import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
-from onnx import TensorProto, helper, numpy_helper
 
 Array = npt.NDArray[Any]
 
-DTYPES = {np.dtype(name.lower()): number for name, number in vars(schema.TensorType).items() if name in (
-    "FLOAT32", "FLOAT16", "INT32", "UINT8", "INT64", "INT16", "INT8", "FLOAT64")} | {np.dtype(bool): schema.TensorType.BOOL}
+DTYPES = {
+    name: getattr(schema.TensorType, name.upper())
+    for name in ("float32", "float16", "float64", "int8", "uint8", "int16", "int32", "int64", "bool")
+}
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,28 @@ def write_tflite(
     model.operatorCodes = [_code(type_) for type_ in types]
     graph.operators = [_node(types.index(node[0]), node) for node in nodes]
     model.subgraphs = [graph]
+    return pack(model, path)
+
+
+def pack(model: Any, path: Path) -> Path:
+    """Write a model of the schema's object interface."""
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), b"TFL3")
     path.write_bytes(bytes(builder.Output()))
     return path
+
+
+def unpack(path: Path) -> Any:
+    """A file as a model of the schema's object interface."""
+    return schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+
+
+def ones(*shape: int, dtype: str = "float32") -> Array:
+    return np.ones(shape, dtype)
+
+
+def integers(*values: int) -> Array:
+    return np.array(values, np.int32)
 
 
 def write_operation(
@@ -68,7 +87,7 @@ def _tensor(model: Any, index: int, tensor: Tensor) -> Any:
     entry = schema.TensorT()
     entry.name = f"t{index}".encode()
     entry.shape = np.array(tensor.shape, np.int32)
-    entry.type = DTYPES[np.dtype(tensor.dtype)]
+    entry.type = DTYPES[str(tensor.dtype)]
     if isinstance(tensor, Computed):
         entry.shapeSignature = None if tensor.signature is None else np.array(tensor.signature, np.int32)
     else:

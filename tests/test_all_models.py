@@ -24,4 +24,5 @@ def test_a_model_exports_in_every_format_and_precision(name: str, tmp_path: Path
         manifest = json.loads(Path(made["path"] + ".json").read_text())
         assert manifest["sha256"] == sha256(Path(made["path"]))
         assert (made["structure"]["transposes"], made["structure"]["batch_norms"]) == (0, 0)
-        assert made["parity"]["status"] == ("not_run" if made["format"] == "coreml" else "pass")
+        assert (made["parity"]["status"], made["parity"]["reason"]) == ("pass", "")
+        assert len(made["parity"]["comparisons"]) == (1 if made["precision"] == "fp32" else 3)

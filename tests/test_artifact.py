@@ -18,7 +18,6 @@ from evim_deploy.artifact import (
     UNTRAINED_NOTICE,
     Contract,
     Facts,
-    Parity,
     Structure,
     Target,
     TensorSpec,
@@ -27,6 +26,7 @@ from evim_deploy.artifact import (
     file_stem,
 )
 from evim_deploy.errors import BadInput, ParityFailed
+from evim_deploy.parity.result import Parity
 from evim_deploy.publish import publish, refuse_overwrite, sha256, size_bytes, staging
 from evim_deploy.variants import MODELS
 
@@ -149,7 +149,7 @@ def test_the_manifest_is_plain_json() -> None:
 
 def test_the_manifest_has_the_fields_that_were_promised() -> None:
     document = json.loads(json.dumps(facts().document()))
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert (document["format"], document["precision"], document["model"], document["task"]) == (
         "coreml",
         "fp16",
@@ -170,10 +170,9 @@ def test_the_manifest_has_the_fields_that_were_promised() -> None:
     assert document["structure"] == {"operations": {"conv": 3, "relu": 2}, "transposes": 0, "batch_norms": 0}
     assert document["parity"] == {
         "status": "not_run",
-        "engine": None,
-        "max_abs": None,
-        "tolerance": None,
         "reason": "Core ML exists on macOS alone",
+        "comparisons": [],
+        "power": None,
     }
     assert document["rewrites"] == [{"name": "fold", "applied": 2, "removed": {"batch_norm": 2}, "added": {}}]
     assert document["tools"] == {"evim-deploy": "0.1.0"}

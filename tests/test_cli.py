@@ -27,6 +27,7 @@ from command import (
     DEFAULTS,
     FEATURES,
     NO_HUB,
+    SCHEMA_VERSION,
     UNTRAINED,
     Exported,
     assert_done,
@@ -44,7 +45,7 @@ from evim_deploy.preprocessing import normalise, open_image, resize_and_crop
 from evim_deploy.untrained import untrained_model
 from evim_deploy.variants import parse_model
 
-COMMANDS = ("export", "predict", "models", "doctor")
+COMMANDS = ("export", "verify", "predict", "models", "doctor")
 HEAVY = {
     "PIL",
     "ai_edge_litert",
@@ -239,7 +240,7 @@ class TestModels:
         assert_done(result)
         document = json.loads(result.stdout)
         models = {row["model"]: row for row in document["models"]}
-        assert document["schema_version"] == 1
+        assert document["schema_version"] == SCHEMA_VERSION
         assert len(models) == 8
         assert models["efficientvim_m4_dist"] == {
             "model": "efficientvim_m4_dist",
@@ -263,24 +264,29 @@ class TestDoctor:
         result = run("doctor", "--json")
         assert_done(result)
         document = json.loads(result.stdout)
-        assert document["schema_version"] == 1
+        assert document["schema_version"] == SCHEMA_VERSION
         assert document["host"]["python"] == platform.python_version()
         assert document["host"]["cores"] >= 1
         packages = {package["name"]: package for package in document["packages"]}
         assert packages["onnx"] == {"name": "onnx", "version": onnx.__version__, "needed_for": ["onnx"]}
         formats = {row["name"]: row for row in document["formats"]}
-        assert {name: (row["export"], row["engine"]) for name, row in formats.items()} == {
-            "coreml": ("yes", "coreml"),
-            "onnx": ("yes", "onnxruntime"),
-            "tflite": ("yes", "litert"),
-        }
-        assert (formats["onnx"]["run"], formats["tflite"]["run"]) == ("yes", "yes")
+        assert all(row.keys() == {"name", "export", "run"} for row in formats.values())
+        assert [(name, row["export"]) for name, row in formats.items()] == [
+            ("coreml", "yes"),
+            ("onnx", "yes"),
+            ("tflite", "yes"),
+        ]
+        assert (formats["onnx"]["run"], formats["tflite"]["run"]) == ({"onnxruntime": "yes"}, {"litert": "yes"})
+        assert list(formats["coreml"]["run"]) == ["coreml", "mil"]
+        assert formats["coreml"]["run"]["mil"] == "yes"
 
     @on_linux
     def test_says_what_this_host_cannot_run(self) -> None:
         formats = {row["name"]: row for row in json.loads(run("doctor", "--json").stdout)["formats"]}
-        assert formats["coreml"]["run"].startswith("not run on this host: ")
-        assert "not run on this host: " in run("doctor").stdout
+        assert formats["coreml"]["run"]["coreml"].startswith("not run on this host: ")
+        said = run("doctor").stdout
+        assert "run and check (coreml): not run on this host: Core ML exists on macOS alone" in said
+        assert "run and check (mil): yes" in said
 
 
 INPUTS = {
@@ -304,7 +310,20 @@ OUTPUTS = {
 }
 PRECISIONS = {"coreml": "fp16", "onnx": "fp32", "tflite": "fp32"}
 SUFFIXES = {"coreml": ".mlpackage", "onnx": ".onnx", "tflite": ".tflite"}
-ENGINES = {"onnx": "onnxruntime", "tflite": "litert"}
+ENGINES = {
+    "coreml": "coreml" if platform.system() == "Darwin" else "mil",
+    "onnx": "onnxruntime",
+    "tflite": "litert",
+}
+COMPARED = {
+    "coreml": [
+        ("rewrites", "pytorch", "fp32"),
+        ("program", "mil", "fp32"),
+        ("precision", "coreml", "all") if platform.system() == "Darwin" else ("precision", "mil", "fp16"),
+    ],
+    "onnx": [("program", "onnxruntime", "fp32")],
+    "tflite": [("program", "litert", "fp32")],
+}
 
 
 def own_metadata(path: Path, format_: str) -> tuple[dict[str, str], str]:
@@ -364,13 +383,20 @@ class TestArtifact:
 
     def test_parity(self, defaults: Exported, format_: str) -> None:
         parity = defaults.artifact(format_)["parity"]
-        assert set(parity) == {"status", "engine", "max_abs", "tolerance", "reason"}
-        if format_ == "coreml" and platform.system() != "Darwin":
-            assert (parity["status"], parity["engine"], parity["max_abs"]) == ("not_run", None, None)
-            assert parity["reason"].startswith("not run on this host: ")
-        else:
-            assert (parity["status"], parity["engine"]) == ("pass", ENGINES.get(format_, "coreml"))
-            assert 0 < parity["max_abs"] <= parity["tolerance"]
+        assert set(parity) == {"status", "reason", "comparisons", "power"}
+        assert (parity["status"], parity["reason"]) == ("pass", "")
+        said = [(each["subject"], each["engine"], each["mode"]) for each in parity["comparisons"]]
+        assert said == COMPARED[format_]
+        for comparison in parity["comparisons"]:
+            measures, tolerance = comparison["measures"], comparison["tolerance"]
+            assert comparison["status"] == "pass"
+            assert 0 < measures["max_abs"] <= tolerance["max_abs"]
+            assert 0 < measures["mean_abs"] <= tolerance["mean_abs"]
+            assert len(comparison["inputs"]) == 12
+        power = parity["power"]
+        assert power["subject"] == "program"
+        assert 0.9 * power["layers"] <= power["caught"] <= power["layers"] == 95
+        assert power["summary"] == f"would catch a 1% error in {power['caught']} of 95 layers"
 
     def test_size(self, defaults: Exported, format_: str) -> None:
         path = defaults.path(format_)
@@ -403,7 +429,7 @@ class TestExport:
     def test_json_is_one_document_and_all_that_stdout_holds(self, defaults: Exported) -> None:
         document = json.loads(defaults.result.stdout)
         assert set(document) == {"schema_version", "artifacts"}
-        assert document["schema_version"] == 1
+        assert document["schema_version"] == SCHEMA_VERSION
         assert [artifact["format"] for artifact in document["artifacts"]] == ["coreml", "onnx", "tflite"]
 
     def test_leaves_the_artifacts_and_their_manifests(self, defaults: Exported) -> None:
@@ -423,7 +449,7 @@ class TestExport:
         assert len(rewrites) == 9
         for rewrite in rewrites:
             said = [line for line in defaults.result.stderr.splitlines() if line.startswith(f"  {rewrite['name']}: ")]
-            assert len(said) == 2  # for logits and for probabilities
+            assert len(said) == 3  # of each artifact
             line = said[0]
             assert f"{rewrite['applied']} times, removed " in line
             assert rewrite["applied"] > 0
@@ -544,13 +570,7 @@ class TestExport:
         assert (said["num_classes"], said["outputs"][0]["shape"]) == (3, [1, 3])
         metadata, _ = own_metadata(Path(said["path"]), "onnx")
         assert json.loads(metadata[LABELS_KEY]) == ["cat", "big dog", "Zi\u00e8ge"]
-        assert said["parity"] == {
-            "status": "not_run",
-            "engine": None,
-            "max_abs": None,
-            "tolerance": None,
-            "reason": "--no-verify",
-        }
+        assert said["parity"] == {"status": "not_run", "reason": "--no-verify", "comparisons": [], "power": None}
 
     def test_for_people(self, tmp_path: Path) -> None:
         result = run("export", "m1", "-f", "onnx", "-r", "64", "-w", "random:7", "-o", tmp_path, "--verify", "--quiet")
@@ -564,17 +584,21 @@ class TestExport:
             "takes  image: float32 1x3x64x64 NCHW in 0..255",
             "gives  logits: float32 1x1000 NC",
             "weights random:7, sha256 ",
-            "parity pass in onnxruntime: ",
+            "parity PASS",
+            "would catch a 1% error in 9",
+            "over 12 inputs: astronaut, cat,",
+            "program  ",
+            "onnxruntime fp32",
             "UNTRAINED weights: ",
         ):
             assert expected in result.stdout
 
-    @on_linux
-    def test_verification_that_this_host_cannot_do(self, tmp_path: Path) -> None:
-        folder = tmp_path / "out"
-        result = run("export", "m1", "-f", "onnx", "-f", "coreml", "--verify", "--json", "-o", folder)
-        assert_refused(result, 6, "coreml", "--verify")
-        assert left_in(folder) == []
+    def test_verification_of_core_ml_needs_no_mac(self, tmp_path: Path) -> None:
+        options = ("-w", "random", "--num-classes", "7", "--verify", "-o", tmp_path, "--quiet")
+        result = run("export", "m1", "-f", "coreml", "-r", "64", *options)
+        assert_done(result)
+        for expected in ("parity PASS", "rewrites", "program", "mil fp32", "precision", "rounded network"):
+            assert expected in result.stdout
 
 
 class TestTrainedWeights:
@@ -675,7 +699,7 @@ def predicted(*args: str | Path) -> dict[str, Any]:
     assert_done(result)
     assert result.stderr == ""
     document: dict[str, Any] = json.loads(result.stdout)
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == SCHEMA_VERSION
     return document
 
 
@@ -689,6 +713,17 @@ class TestPredict:
             assert [guess["index"] for guess in top] == np.argsort(-row)[: len(top)].tolist()
             for guess in top:
                 assert guess["probability"] == pytest.approx(row[guess["index"]], abs=1e-4)
+
+    @on_linux
+    def test_a_package_agrees_with_pytorch(self, defaults: Exported) -> None:
+        """As near as fp16 comes."""
+        document = predicted(defaults.path("coreml"), *photographs(), "--top", "3")
+        assert document["engine"] == ENGINES["coreml"]
+        expected = softmax(logits(pixels(64, 64)))
+        for prediction, row in zip(document["predictions"], expected, strict=True):
+            assert prediction["top"][0]["index"] == row.argmax()
+            for guess in prediction["top"]:
+                assert guess["probability"] == pytest.approx(row[guess["index"]], rel=0.1)
 
     @pytest.mark.parametrize("format_", ["onnx", "tflite"])
     def test_agrees_with_pytorch(self, defaults: Exported, format_: str) -> None:

@@ -35,6 +35,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.photographs", "preprocessing"),
     # --- what is in a file of a format, whoever made it
     ("evim_deploy.contents", "errors"),
+    ("evim_deploy.inspection", "artifact contents errors"),
     # --- the reference and its rewrites
     ("evim_deploy.model", "variants"),
     ("evim_deploy.evaluate", "graph"),

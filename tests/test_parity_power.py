@@ -151,7 +151,7 @@ def test_movement_is_in_proportion_to_a_small_disturbance(
     assert np.abs(at(1e-5) / limit - 1).max() < 0.01
     gain = at(DISTURBANCE) / limit
     assert (np.abs(gain - 1) < 0.3).mean() > 0.95
-    assert np.median(gain) == pytest.approx(1, abs=1e-4)
+    assert np.median(gain) == pytest.approx(1, abs=1e-3)
 
 
 # --- layers that do nothing ------------------------------------------------------------------------------

@@ -74,16 +74,16 @@ class Exact:
 
 
 class Network:
-    """Answers with a graph in PyTorch, float32."""
+    """Answers with a graph in PyTorch, float32, changed on request."""
 
     anomalies: Mapping[str, Mapping[str, int]] = {}
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph, self._weights = graph, tensors(graph, torch.float32)
+    def __init__(self, graph: Graph, change: Change = lambda values: values) -> None:
+        self._graph, self._weights, self._change = graph, tensors(graph, torch.float32), change
 
     def run(self, image: Array) -> dict[str, Array]:
         outputs = evaluate(self._graph, torch.from_numpy(image), self._weights)
-        return {name: values.numpy() for name, values in outputs.items()}
+        return {name: self._change(values.numpy().copy()) for name, values in outputs.items()}
 
 
 def run_of(session: Exact | Network, subject: str = "program", engine: str = "told", mode: str = "fp32") -> Run:

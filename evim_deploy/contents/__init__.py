@@ -126,7 +126,7 @@ class Contents:
 
 
 class _Reader(Protocol):
-    def read(self, path: Path) -> Contents: ...
+    def read(self, path: Path, infer_shapes: bool) -> Contents: ...
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,13 @@ SUFFIXES = {
 }
 
 
-def read(path: Path) -> Contents:
+def read(path: Path, infer_shapes: bool = False) -> Contents:
     """What is in a file, by its suffix.
+
+    Args:
+        path: The file, or a package's folder.
+        infer_shapes: Whether to infer the shapes of values that an ONNX file does not tell, which takes a
+            third of a second; the other formats tell them all.
 
     Raises:
         BadInput: There is no such file, it is of no kind that is known here, or it is damaged or incomplete.
@@ -171,7 +176,7 @@ def read(path: Path) -> Contents:
             f"Reading {path.name} needs {row.package}, which is not installed.",
             f'pip install "evim-deploy[{row.extra}]"',
         )
-    return cast("_Reader", importlib.import_module(f"evim_deploy.contents.{row.module}")).read(path)
+    return cast("_Reader", importlib.import_module(f"evim_deploy.contents.{row.module}")).read(path, infer_shapes)
 
 
 def file_content(path: Path) -> bytes:

@@ -8,6 +8,7 @@ Source: coremltools, mlmodel/format/Model.proto.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -28,53 +29,56 @@ from evim_deploy.contents import (
 )
 from evim_deploy.contents.blob import element_bits
 from evim_deploy.contents.coreml import MAIN, Package, read_package, read_spec
+from evim_deploy.contents.protobuf import core_ml
 from evim_deploy.errors import BadInput
+
+_PACKAGE = ".mlpackage"
 
 _COLOURS = {10: 1, 20: 3, 30: 3, 40: 1}
 """Channels of an image by its ``ColorSpace``: grayscale, RGB, BGR, grayscale in float16."""
 
 
-def read(path: Path) -> Contents:
-    """Everything in a Core ML model but the weights' values.
+def read(path: Path, infer_shapes: bool) -> Contents:
+    """Everything in a Core ML model but the weights' values; it tells all shapes itself.
 
     Raises:
         BadInput: It is no Core ML model, it is damaged, or a file of a package is missing.
     """
-    spec = _parsed(path) if path.is_file() else read_spec(path)
+    spec = read_spec(path) if path.suffix.lower() == _PACKAGE else _parsed(path)
     kind = spec.WhichOneof("Type")
     if kind is None:
         raise BadInput(f"{path} is not a Core ML model.", "Name a file that Core ML Tools wrote.")
-    if kind == "mlProgram" and path.is_file():
+    if kind == "mlProgram" and path.suffix.lower() != _PACKAGE:
         raise BadInput(f"{path} is a program without its weights.", "Name the .mlpackage that it was taken from.")
     try:
         functions = _program(path, read_package(path)) if kind == "mlProgram" else (_layers(spec, kind),)
-        return _contents(spec, kind, functions)
+        inputs, outputs = _interface(spec.description, functions[0].name)
+        metadata = spec.description.metadata
+        return Contents(
+            "coreml",
+            f"{kind}, specification {spec.specificationVersion}",
+            metadata.author,
+            metadata.shortDescription,
+            dict(metadata.userDefined),
+            inputs,
+            outputs,
+            functions,
+        )
     except ValueError as error:
         raise BadInput(f"{path} is damaged: {error}.", REMEDY) from None
 
 
-def _contents(spec: Any, kind: str, functions: tuple[Function, ...]) -> Contents:
-    description = spec.description
-    interface = next((each for each in description.functions if each.name == functions[0].name), description)
-    inputs, outputs = (tuple(map(_feature, side)) for side in (interface.input, interface.output))
-    return Contents(
-        "coreml",
-        f"{kind}, specification {spec.specificationVersion}",
-        description.metadata.author,
-        description.metadata.shortDescription,
-        dict(description.metadata.userDefined),
-        inputs,
-        outputs,
-        functions,
-    )
+def _interface(description: Any, function: str) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
+    """Inputs and outputs of a function as a user meets them."""
+    own = next((each for each in description.functions if each.name == function), description)
+    return tuple(map(_feature, own.input)), tuple(map(_feature, own.output))
 
 
 def _parsed(path: Path) -> Any:
-    from coremltools.proto import Model_pb2
     from google.protobuf.message import DecodeError
 
     try:
-        return Model_pb2.Model.FromString(file_content(path))
+        return core_ml("Model_pb2").Model.FromString(file_content(path))
     except DecodeError:
         raise BadInput(f"{path} is damaged: it cannot be parsed as a Core ML model.", REMEDY) from None
 
@@ -82,14 +86,18 @@ def _parsed(path: Path) -> Any:
 def _program(path: Path, package: Package) -> tuple[Function, ...]:
     names = sorted(package.functions, key=lambda name: name != package.default_function)
     try:
-        return tuple(_function(name, package.functions[name]) for name in names)
+        return tuple(_function(name, package.functions[name], package.spec.description) for name in names)
     except KeyError as error:
         raise BadInput(f"{path} is damaged: an operation takes {error}, which nothing gives.", REMEDY) from None
 
 
-def _function(name: str, function: mil.Function) -> Function:
+def _function(name: str, function: mil.Function, description: Any) -> Function:
     values = {key: _typed(key, type_) for key, type_ in function.inputs.items()}
-    inputs = tuple(values.values())
+    declared = {value.name: value.shape for value in _interface(description, name)[0]}
+    inputs = tuple(
+        replace(value, shape=declared.get(key, value.shape)) if "?" in (value.shape or ()) else value
+        for key, value in values.items()
+    )
     values |= {key: _constant(key, constant) for key, constant in function.constants.items()}
     operations = []
     for op in function.operations:
@@ -139,8 +147,7 @@ def _constant(name: str, constant: mil.Constant) -> Value:
 
 def _layers(spec: Any, kind: str) -> Function:
     """The layers of a neural network; of any other kind, the model itself as one."""
-    description = spec.description
-    inputs, outputs = (tuple(map(_feature, side)) for side in (description.input, description.output))
+    inputs, outputs = _interface(spec.description, MAIN)
     operations = [Operation(kind, kind, inputs, outputs)]
     if kind.startswith("neuralNetwork"):
         operations = [

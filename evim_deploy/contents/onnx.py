@@ -1,7 +1,7 @@
 """An ONNX file: a ``ModelProto`` (onnx/onnx.proto), its weights inside it or in files beside it.
 
-A file names the shapes of its inputs and outputs alone; those between are ONNX's own shape
-inference, on a model whose large weights are left out. Sizes of weights are checked, not loaded.
+A file names the shapes of its inputs and outputs alone; those between come from ONNX's own shape
+inference, if it is asked for, on a model whose large weights are left out. Sizes of weights are checked, not loaded.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ sys.stdout.buffer.write(model.SerializeToString())
 _LISTS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
 
-def read(path: Path) -> Contents:
+def read(path: Path, infer_shapes: bool) -> Contents:
     """Everything in an ONNX file but the weights' values.
 
     Raises:
@@ -80,7 +80,7 @@ def read(path: Path) -> Contents:
     if not model.HasField("graph") or not model.ir_version or not model.opset_import:
         raise BadInput(f"{path} is not an ONNX model.", "Name a file that an ONNX exporter wrote.")
     try:
-        return _Model(path, model).contents()
+        return _Model(path, model).contents(infer_shapes)
     except (ValueError, TypeError, OverflowError) as error:
         raise BadInput(f"{path} is damaged: {error}.", REMEDY) from None
 
@@ -95,8 +95,8 @@ class _Model:
         for each in model.graph.sparse_initializer:
             self.constants[each.values.name] = self._sparse(each)
 
-    def contents(self) -> Contents:
-        graph = _inferred(self.model).graph
+    def contents(self, infer_shapes: bool) -> Contents:
+        graph = (_inferred(self.model) if infer_shapes else self.model).graph
         inputs = tuple(_declared(each) for each in graph.input if each.name not in self.constants)
         outputs = tuple(_declared(each) for each in graph.output)
         known = {each.name: each for each in map(_declared, (*graph.value_info, *graph.output, *graph.input))}
@@ -189,9 +189,10 @@ class _Model:
             raise BadInput(
                 f"{self.path} is incomplete: its file of weights {location} is missing.", "Copy it beside the model."
             )
-        start, length = int(where.get("offset", 0)), int(where.get("length", expected))
-        if length != expected or start < 0:
-            raise ValueError(f"{name} has {length} bytes from {start} on in {location}, not {expected}")
+        texts = where.get("offset", "0"), where.get("length", str(expected))
+        if not all(text.isdecimal() for text in texts) or int(texts[1]) != expected:
+            raise ValueError(f"{name} has {texts[1]} bytes from {texts[0]} on in {location}, not {expected}")
+        start, length = map(int, texts)
         if start + length > file.stat().st_size:
             raise ValueError(f"{location} ends at byte {file.stat().st_size}, before the weights of {name}")
 

@@ -43,8 +43,8 @@ _ENUMERATIONS = {
 }
 
 
-def read(path: Path) -> Contents:
-    """Everything in a .tflite file but the weights' values.
+def read(path: Path, infer_shapes: bool) -> Contents:
+    """Everything in a .tflite file but the weights' values; it tells all shapes itself.
 
     Raises:
         BadInput: It is no TFLite file, or it is damaged.
@@ -54,23 +54,29 @@ def read(path: Path) -> Contents:
         raise BadInput(f"{path} is not a TFLite file.", "Name a file that a TensorFlow Lite converter wrote.")
     try:
         return _Model(content).contents()
-    except (ValueError, IndexError, TypeError, AttributeError, OverflowError, struct.error) as error:
-        raise BadInput(f"{path} is damaged: {error or 'it ends too early'}.", REMEDY) from None
+    except _Damage as damage:
+        raise BadInput(f"{path} is damaged: {damage}.", REMEDY) from None
+    except (ValueError, TypeError, struct.error):  # what the flatbuffer's own code meets
+        raise BadInput(f"{path} is damaged: it points beyond its end.", REMEDY) from None
+
+
+class _Damage(Exception):
+    """What of a file cannot be."""
 
 
 class _Model:
-    """A file's flatbuffer; every method raises ValueError or struct.error where it is damaged."""
+    """A file's flatbuffer; where it is damaged a method raises _Damage, or whatever flatbuffers does."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
         self.model = schema.Model.GetRootAs(content, 0)
         if self.model.Version() != _VERSION:
-            raise ValueError(f"its schema has version {self.model.Version()}, not {_VERSION}")
+            raise _Damage(f"its schema has version {self.model.Version()}, not {_VERSION}")
 
     def contents(self) -> Contents:
         functions = tuple(self._function(index, graph) for index, graph in enumerate(_each(self.model, "Subgraphs")))
         if not functions:
-            raise ValueError("it has no subgraph")
+            raise _Damage("it has no subgraph")
         metadata = {_text(entry.Name()): self._told(entry.Buffer()) for entry in _each(self.model, "Metadata")}
         inputs, outputs = self._interface(functions[0])
         description = _text(self.model.Description())
@@ -92,12 +98,12 @@ class _Model:
     def _data(self, index: int) -> bytes | memoryview:
         """Content of a buffer, where it stands in the file; empty where it has none."""
         if not 0 <= index < len(self._buffers):
-            raise ValueError(f"it names buffer {index} of {len(self._buffers)}")
+            raise _Damage(f"it names buffer {index} of {len(self._buffers)}")
         buffer = self._buffers[index]
         start, size = buffer.Offset(), buffer.Size()
         if start > 1:  # one that is too large for a flatbuffer stands behind it
             if start + size > len(self.content):
-                raise ValueError(f"it ends at byte {len(self.content)}, before a buffer of {start} to {start + size}")
+                raise _Damage(f"it ends at byte {len(self.content)}, before a buffer of {start} to {start + size}")
             return memoryview(self.content)[start : start + size]
         data = buffer.DataAsNumpy()  # 0 where it is empty
         return b"" if isinstance(data, int) else data.data
@@ -120,13 +126,13 @@ class _Model:
         name = _text(tensor.Name()) or f"tensor {number}"
         dtype = _DTYPES.get(tensor.Type())
         if dtype is None:
-            raise ValueError(f"{name} is of type {tensor.Type()}, which does not exist")
+            raise _Damage(f"{name} is of type {tensor.Type()}, which does not exist")
         shape = _integers(tensor, "Shape")
         signature = _integers(tensor, "ShapeSignature")
         if min(shape, default=0) < 0 or len(shape) > _MOST_AXES:
-            raise ValueError(f"{name} has a shape of {shape[:_MOST_AXES]}")
+            raise _Damage(f"{name} has a shape of {shape[:_MOST_AXES]}")
         if signature and len(signature) != len(shape):
-            raise ValueError(f"{name} has two shapes, {shape} and {signature[:_MOST_AXES]}")
+            raise _Damage(f"{name} has two shapes, {shape} and {signature[:_MOST_AXES]}")
         axes = tuple("?" if open_ == -1 else axis for axis, open_ in zip(shape, signature or shape, strict=True))
         if tensor.ExternalBuffer():
             return Value(name, dtype, axes, True, self._external_bytes(tensor.ExternalBuffer()))
@@ -135,19 +141,19 @@ class _Model:
         if is_constant and tensor.Sparsity() is None and dtype not in _NO_BITS:
             expected = (prod(shape) * _bits(dtype) + 7) // 8
             if len(data) != expected:
-                raise ValueError(f"{name} of shape {shape} has {len(data)} bytes, not {expected}")
+                raise _Damage(f"{name} of shape {shape} has {len(data)} bytes, not {expected}")
         elements = _elements(data, dtype) if is_constant and prod(shape) <= SMALL else ()
         return Value(name, dtype, axes, is_constant, len(data) if is_constant else 0, elements)
 
     def _external_bytes(self, identifier: int) -> int:
         found = [entry for entry in _each(self.model, "ExternalBuffers") if entry.Id() == identifier]
         if not found:
-            raise ValueError(f"it names weights outside of it that it does not describe ({identifier})")
+            raise _Damage(f"it names weights outside of it that it does not describe ({identifier})")
         return int(found[0].Length())
 
     def _operation(self, op: Any, values: list[Value]) -> Operation:
         if not 0 <= op.OpcodeIndex() < len(self._codes):
-            raise ValueError(f"it names operation {op.OpcodeIndex()} of {len(self._codes)}")
+            raise _Damage(f"it names operation {op.OpcodeIndex()} of {len(self._codes)}")
         type_, custom = self._codes[op.OpcodeIndex()]
         inputs, outputs = _chosen(op, "Inputs", values), _chosen(op, "Outputs", values)
         parameters = {**_parameters(op), **({"custom_code": custom} if type_ == _CUSTOM else {})}
@@ -165,7 +171,7 @@ class _Model:
         named = []
         for entry in _each(signature, side):
             if not 0 <= entry.TensorIndex() < graph.TensorsLength():
-                raise ValueError(f"its signature names tensor {entry.TensorIndex()} of {graph.TensorsLength()}")
+                raise _Damage(f"its signature names tensor {entry.TensorIndex()} of {graph.TensorsLength()}")
             value = self._value(entry.TensorIndex(), graph.Tensors(entry.TensorIndex()))
             named.append(Value(_text(entry.Name()) or value.name, value.dtype, value.shape))
         return tuple(named)
@@ -175,14 +181,14 @@ def _each(table: Any, name: str) -> Iterator[Any]:
     """The entries of a list."""
     count = getattr(table, f"{name}Length")()
     if count > _MOST:
-        raise ValueError(f"it claims {count} {name.lower()}")
+        raise _Damage(f"it claims {count} {name.lower()}")
     entry = getattr(table, name)
     return (entry(index) for index in range(count))
 
 
 def _integers(table: Any, name: str) -> tuple[int, ...]:
     if getattr(table, f"{name}Length")() > _MOST:
-        raise ValueError(f"it claims {getattr(table, f'{name}Length')()} {name.lower()}")
+        raise _Damage(f"it claims {getattr(table, f'{name}Length')()} {name.lower()}")
     array = getattr(table, f"{name}AsNumpy")()
     return () if isinstance(array, int) else tuple(array.tolist())  # 0 stands for none
 
@@ -192,7 +198,7 @@ def _chosen(table: Any, side: str, values: list[Value]) -> tuple[Value, ...]:
     indices = [index for index in _integers(table, side) if index != -1]
     wrong = [index for index in indices if not 0 <= index < len(values)]
     if wrong:
-        raise ValueError(f"it names tensor {wrong[0]} of {len(values)}")
+        raise _Damage(f"it names tensor {wrong[0]} of {len(values)}")
     return tuple(values[index] for index in indices)
 
 
@@ -200,7 +206,7 @@ def _text(name: bytes | None) -> str:
     if name is None:
         return ""
     if len(name) > _LONGEST:
-        raise ValueError(f"it has a name of {len(name)} bytes")
+        raise _Damage(f"it has a name of {len(name)} bytes")
     return name.decode(errors="replace")
 
 

@@ -110,7 +110,7 @@ def inspect(path: Path) -> Inspection:
         BadInput: There is no such file, it is of no kind that is known here, or it is damaged or incomplete.
         NotInstalled: The package that knows its format is missing.
     """
-    found = contents.read(path)
+    found = contents.read(path, infer_shapes=True)
     functions = tuple(_inspect_function(found.format, function) for function in found.functions)
     return Inspection(path, _size(path), found, _manifest(found.metadata), functions)
 

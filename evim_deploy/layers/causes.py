@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import combinations
+from math import isinf
 
 from torch import Tensor
 
 from evim_deploy.layers.judgement import Judgement, flat
-from evim_deploy.layers.operations import apply
+from evim_deploy.layers.operations import apply, inner_step
+from evim_deploy.trace import HALF
+
+LARGEST_HALF = 65504.0
+"""Of float16."""
 
 _CLEAR = 4.0
 """By how much an error must exceed what is explained before another reading of the values is believed."""
@@ -21,10 +26,14 @@ def likely_cause(judgement: Judgement) -> str:
 
 def _overflow(judgement: Judgement) -> str:
     lost = judgement.reference.isfinite() & ~judgement.actual.isfinite()
-    if not lost.any() or any(stale.largest == float("inf") for stale in judgement.stale):
-        return ""
-    ends = ": float16 ends at 65504" if judgement.is_half else ""
-    return f"overflow{ends}; {int(lost.sum())} of {lost.numel()} values are not finite"
+    if lost.any() and not any(isinf(stale.largest) for stale in judgement.stale):
+        ends = f": float16 ends at {LARGEST_HALF:.0f}" if judgement.rounding == HALF else ""
+        return f"overflow{ends}; {int(lost.sum())} of {lost.numel()} values are not finite"
+    node = judgement.row.node
+    step = inner_step(node, list(judgement.inputs.values())) if judgement.accumulation == HALF else None
+    if step is not None and step.max() > LARGEST_HALF:
+        return f"overflow: float16 ends at {LARGEST_HALF:.0f}; a sum inside it is {float(step.max()):.0f}"
+    return ""
 
 
 def _stale_weight(judgement: Judgement) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from evim_deploy.layers.alignment import Row
-from evim_deploy.layers.operations import apply, magnitudes
+from evim_deploy.layers.operations import apply, magnitudes, roundoffs
 from evim_deploy.layers.weights import Stale, stale_weights
 from evim_deploy.trace import HALF, TracedOperation
 
-SUMS, ROUNDINGS = 8.0, 2.0
-"""Explained errors in units of roundoff: of the magnitudes of what is summed, and of the value that is stored."""
+MARGIN = 3.0
+"""By how much an error may exceed what its roundings come to."""
 
 SMALLEST_HALF, SMALLEST_NORMAL_HALF = 2.0**-25, 2.0**-14
 """What rounding to float16 loses however small the value is, and what is lost where subnormals become zero."""
@@ -31,7 +32,8 @@ class Judgement:
         actual: What it gave.
         reference: What the reference operation gives for the same inputs.
         explained: Size of error that the arithmetic explains at each value.
-        is_half: Whether it gave float16.
+        rounding: Unit roundoff of what it gives.
+        accumulation: Unit roundoff of the arithmetic inside it.
     """
 
     row: Row
@@ -40,15 +42,16 @@ class Judgement:
     actual: Tensor
     reference: Tensor
     explained: Tensor
-    is_half: bool
+    rounding: float
+    accumulation: float
 
-    @property
+    @cached_property
     def excess(self) -> Tensor:
         """The error at each value in units of what is explained; infinite where only the artifact is not finite."""
-        difference = (self.actual - self.reference).abs()
-        excess = torch.where(difference == 0, 0.0, difference / self.explained)
-        excess = excess.nan_to_num(torch.inf, posinf=torch.inf)
-        return torch.where(self.reference.isfinite(), excess, 0.0)
+        excess = (self.actual - self.reference).abs() / (self.explained + torch.finfo(torch.float64).tiny)
+        excess[excess.isnan()] = torch.inf
+        excess[~self.reference.isfinite()] = 0.0
+        return excess
 
     @property
     def diverges(self) -> bool:
@@ -69,18 +72,20 @@ def judge(
     stale = stale_weights(row.named, [array for operation in traced for array in operation.weights])
     values = dict(inputs)
     terms = {name: value.abs() for name, value in inputs.items()}
+    lost = 0.0
     for node in row.nodes:
         taken = [values[name] for name in node.inputs]
         given = apply(node, taken)
         sizes = magnitudes(node, taken, [terms[name] for name in node.inputs], given)
+        lost += roundoffs(node, taken)
         values.update(zip(node.outputs, given, strict=True))
         terms.update(zip(node.outputs, sizes, strict=True))
     rounding = max(operation.rounding for operation in traced)
     accumulation = max(operation.accumulation for operation in traced)
     reference, sums = (flat([found[name] for name in row.node.outputs]) for found in (values, terms))
-    lost = 0.0 if rounding < HALF else SMALLEST_HALF if accumulation < HALF else SMALLEST_NORMAL_HALF
-    explained = SUMS * accumulation * sums + ROUNDINGS * (rounding * reference.abs() + lost)
-    return Judgement(row, stale, inputs, flat(outputs), reference, explained, rounding == HALF)
+    least = 0.0 if rounding < HALF else SMALLEST_HALF if accumulation < HALF else SMALLEST_NORMAL_HALF
+    explained = MARGIN * (lost * accumulation * sums + rounding * reference.abs() + least)
+    return Judgement(row, stale, inputs, flat(outputs), reference, explained, rounding, accumulation)
 
 
 def flat(values: Sequence[Tensor]) -> Tensor:

@@ -1,4 +1,8 @@
-"""What takes elements by their indices, or puts them there; a negative index counts from the end."""
+"""What takes elements by their indices, or puts them there.
+
+A negative index counts from the end in iOS 15 and 16; from iOS 17 on, whose operations have
+``validate_indices``, it is outside of the axis, and what comes of that is undefined.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,15 @@ from runtimes.mil.arithmetic import Exact
 from runtimes.mil.values import bounded, tensor
 
 
-def _wrapped(indices: Tensor | int, side: int) -> Tensor:
+def _wrapped(indices: Tensor | int, side: int, validate_indices: bool | None) -> Tensor:
     """Indices of an axis, none of them negative.
 
     Raises:
         IndexError: One is outside of the axis.
     """
     found = tensor(indices).long()
-    found = torch.where(found < 0, found + side, found)
+    if validate_indices is None:
+        found = torch.where(found < 0, found + side, found)
     if found.numel() and not 0 <= int(found.min()) <= int(found.max()) < side:
         raise IndexError(f"an index outside of an axis of {side}")
     return found
@@ -32,11 +37,11 @@ def gather(
     indices: Tensor | int,
     axis: int = 0,
     batch_dims: int = 0,
-    validate_indices: bool = False,
+    validate_indices: bool | None = None,
 ) -> Tensor:
     """Slices of an axis; the axes of the indices stand in its place, the first ``batch_dims`` being x's own."""
     axis = range(x.ndim)[axis]
-    found = _wrapped(indices, x.shape[axis])
+    found = _wrapped(indices, x.shape[axis], validate_indices)
     before, after = x.shape[batch_dims:axis], x.shape[axis + 1 :]
     shape = bounded((*x.shape[:batch_dims], *before, *found.shape[batch_dims:], *after))
     batches = prod(x.shape[:batch_dims])
@@ -46,22 +51,28 @@ def gather(
     return torch.stack(each).reshape(shape)
 
 
-def gather_along_axis(m: Exact, x: Tensor, indices: Tensor, axis: int = 0, validate_indices: bool = False) -> Tensor:
+def gather_along_axis(
+    m: Exact, x: Tensor, indices: Tensor, axis: int = 0, validate_indices: bool | None = None
+) -> Tensor:
     """For each place its element of an axis."""
-    return torch.take_along_dim(x, _wrapped(indices, x.shape[axis]), axis)
+    return torch.take_along_dim(x, _wrapped(indices, x.shape[axis], validate_indices), axis)
 
 
-def gather_nd(m: Exact, x: Tensor, indices: Tensor, batch_dims: int = 0, validate_indices: bool = False) -> Tensor:
+def gather_nd(
+    m: Exact, x: Tensor, indices: Tensor, batch_dims: int = 0, validate_indices: bool | None = None
+) -> Tensor:
     """x[indices[..., :]], the first ``batch_dims`` axes of both being the same."""
     if batch_dims:
         pairs = zip(x, indices, strict=True)
-        return torch.stack([gather_nd(m, part, where, batch_dims - 1) for part, where in pairs])
-    return x[_places(x, indices)]
+        return torch.stack([gather_nd(m, part, where, batch_dims - 1, validate_indices) for part, where in pairs])
+    return x[_places(x, indices, validate_indices)]
 
 
-def _places(x: Tensor, indices: Tensor) -> tuple[Tensor, ...]:
+def _places(x: Tensor, indices: Tensor, validate_indices: bool | None) -> tuple[Tensor, ...]:
     """Indices (..., K) of the first K axes of x, one tensor an axis."""
-    return tuple(_wrapped(column, side) for column, side in zip(indices.unbind(-1), x.shape, strict=False))
+    columns = indices.unbind(-1)
+    sides = x.shape[: len(columns)]
+    return tuple(_wrapped(column, side, validate_indices) for column, side in zip(columns, sides, strict=True))
 
 
 def scatter(
@@ -71,10 +82,10 @@ def scatter(
     updates: Tensor,
     axis: int = 0,
     mode: str = "add",
-    validate_indices: bool = False,
+    validate_indices: bool | None = None,
 ) -> Tensor:
     """Slices of an axis, at these indices, combined with updates, in which the indices' axes stand in its place."""
-    return _combined(data, gather(m, _numbered(data), indices, axis), updates, mode)
+    return _combined(data, gather(m, _numbered(data), indices, axis, 0, validate_indices), updates, mode)
 
 
 def scatter_along_axis(
@@ -84,17 +95,18 @@ def scatter_along_axis(
     updates: Tensor,
     axis: int = 0,
     mode: str = "add",
-    validate_indices: bool = False,
+    validate_indices: bool | None = None,
 ) -> Tensor:
     """For each update its element of an axis, combined with it."""
-    return _combined(data, gather_along_axis(m, _numbered(data), indices, axis), updates, mode)
+    places = gather_along_axis(m, _numbered(data), indices, axis, validate_indices)
+    return _combined(data, places, updates, mode)
 
 
 def scatter_nd(
-    m: Exact, data: Tensor, indices: Tensor, updates: Tensor, mode: str = "add", validate_indices: bool = False
+    m: Exact, data: Tensor, indices: Tensor, updates: Tensor, mode: str = "add", validate_indices: bool | None = None
 ) -> Tensor:
     """data[indices[..., :]] combined with updates."""
-    return _combined(data, _numbered(data)[_places(data, indices)], updates, mode)
+    return _combined(data, _numbered(data)[_places(data, indices, validate_indices)], updates, mode)
 
 
 def _numbered(data: Tensor) -> Tensor:

@@ -15,7 +15,13 @@ from runtimes.mil.values import bounded
 
 
 def product(m: Exact, x: Tensor, y: Tensor) -> Tensor:
-    """(..., M, K) (..., K, N) -> (..., M, N), the axes before broadcast."""
+    """(..., M, K) (..., K, N) -> (..., M, N), the axes before broadcast.
+
+    Raises:
+        NotImplementedError: One is of integers, the other of floats.
+    """
+    if x.dtype != y.dtype:
+        raise NotImplementedError(f"{x.dtype} and {y.dtype}")
     bounded((*torch.broadcast_shapes(x.shape[:-2], y.shape[:-2]), x.shape[-2], y.shape[-1]))
     return m.matmul(x, y)
 
@@ -30,8 +36,8 @@ def matmul(m: Exact, x: Tensor, y: Tensor, transpose_x: bool = False, transpose_
 
 
 def linear(m: Exact, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x (..., D_in) times the transposed weight (D_out, D_in)."""
-    y = matmul(m, x, weight, transpose_y=True)
+    """x (..., D_in) times the transposed weight (D_out, D_in), whose elements may be integers."""
+    y = matmul(m, x, weight.to(x.dtype), transpose_y=True)
     return y if bias is None else m.round(y) + bias
 
 

@@ -70,15 +70,15 @@ def l2_norm(m: Exact, x: Tensor, epsilon: float = 1e-6) -> Tensor:
 def local_response_norm(
     m: Exact, x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:
-    """x / (k + alpha / size sum(x^2))^beta, the sum over ``size`` channels around each.
+    """x / (k + alpha / size sum(x^2))^beta, the sum over ``size`` channels around each of a map (B, C, H, W).
 
     Raises:
-        NotImplementedError: ``size`` is even, and on which side one channel more lies is not specified.
+        NotImplementedError: ``size`` is even, or x no map: which channels are meant is not specified.
     """
-    if size % 2 == 0:
-        raise NotImplementedError(f"an even size ({size})")
-    squares = m.round(x * x).movedim(1, -1)  # (B, *sides, C)
-    around = F.pad(squares, (size // 2, size // 2)).unfold(-1, size, 1)  # (B, *sides, C, size)
+    if size % 2 == 0 or x.ndim != 4:
+        raise NotImplementedError(f"a size of {size} and rank {x.ndim}")
+    squares = m.round(x * x).movedim(1, -1)  # (B, H, W, C)
+    around = F.pad(squares, (size // 2, size // 2)).unfold(-1, size, 1)  # (B, H, W, C, size)
     sums = m.sum(around, [-1], keep=False).movedim(-1, 1)
     return x / m.round(torch.pow(m.round(k + m.round(alpha / size * sums)), beta))
 

@@ -42,9 +42,12 @@ class _Pool:
 
 
 def _overhang(side: int, pad: tuple[int, int], size: int, step: int) -> int:
+    """How far the last window of ``ceil_mode`` reaches over the padding."""
     padded_side = side + sum(pad)
     count = -(-(padded_side - size) // step) + 1
-    if any(pad) and (count - 1) * step >= side + pad[0]:  # a window that would lie in the padding alone
+    if (count - 1) * step >= side + pad[0]:  # a window that would hold no element
+        if not any(pad):
+            raise NotImplementedError("ceil_mode, and a window that lies beyond the end")
         count -= 1
     return max(0, (count - 1) * step + size - padded_side)
 

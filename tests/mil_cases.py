@@ -1,0 +1,171 @@
+"""One operation of MIL with random parameters, what its specification says comes out, and ways to compute it."""
+
+from __future__ import annotations
+
+import inspect
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from runtimes.mil.arithmetic import Exact
+from runtimes.mil.operations import HANDLERS
+from runtimes.mil.values import tensor
+
+Array = npt.NDArray[Any]
+SEEDS = 12
+TOLERANCE = 1e-5  # of the largest value: some roundings of float32, 6e-8 each
+
+
+class Draw:
+    """Random parameters. Floats are float64 that float32 holds, so that all start from the same numbers."""
+
+    def __init__(self, op: str, seed: int) -> None:
+        self.rng = np.random.default_rng([zlib.crc32(op.encode()), seed])
+
+    def integer(self, low: int, high: int) -> int:
+        """From low to high, both included."""
+        return int(self.rng.integers(low, high + 1))
+
+    def choice(self, *options: Any) -> Any:
+        return options[self.rng.integers(len(options))]
+
+    def flag(self) -> bool:
+        return bool(self.rng.integers(2))
+
+    def array(self, *shape: int, low: float = -2, high: float = 2) -> Array:
+        return self.rng.uniform(low, high, shape).astype(np.float32).astype(np.float64)
+
+    def eighths(self, *shape: int, low: int = -40, high: int = 40) -> Array:
+        """Multiples of 1/8, which sums and products leave exact."""
+        return self.rng.integers(low, high + 1, shape) / 8
+
+    def integers(self, *shape: int, low: int = -5, high: int = 5) -> Array:
+        return self.rng.integers(low, high + 1, shape).astype(np.int32)
+
+    def number(self, low: float = 0.1, high: float = 2) -> float:
+        return float(np.float32(self.rng.uniform(low, high)))
+
+    def shape(self, least: int, most: int, low: int = 1, high: int = 5) -> tuple[int, ...]:
+        return tuple(self.integer(low, high) for _ in range(self.integer(least, most)))
+
+    def axis(self, rank: int) -> int:
+        return self.integer(-rank, rank - 1)
+
+    def axes(self, rank: int) -> list[int]:
+        """Some axes, at least one, in any order and counted from either end."""
+        chosen = self.rng.permutation(rank)[: self.integer(1, rank)]
+        return [int(axis) - rank * self.integer(0, 1) for axis in chosen]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Parameters of an operation and what comes of them.
+
+    Attributes:
+        given: By the names of the specification: arrays, scalars of Python's, strings, tuples of arrays.
+        expected: Outputs: float64, integers or booleans.
+        opset: The first iOS that has the operation so.
+        computed: Which parameters a program may compute; the others must be constants.
+    """
+
+    given: Mapping[str, Any]
+    expected: tuple[Any, ...]
+    opset: str = "iOS15"
+    computed: Sequence[str] = ("x",)
+
+
+Cases = Mapping[str, Callable[[Draw], Case]]
+
+
+def of(expected: Any, opset: str = "iOS15", computed: Sequence[str] = ("x",), **given: Any) -> Case:
+    """A case of one output."""
+    return Case({key: value for key, value in given.items() if value is not None}, (expected,), opset, computed)
+
+
+def held(value: Any) -> Any:
+    """A parameter as the evaluator holds it."""
+    if isinstance(value, tuple):
+        return tuple(held(each) for each in value)
+    if isinstance(value, list):
+        value = np.array(value, dtype=np.bool_ if value and isinstance(value[0], bool) else np.int32)
+    if not isinstance(value, np.ndarray) or value.dtype.kind == "U":
+        return value
+    return torch.from_numpy(value.astype(np.float32) if value.dtype.kind == "f" else value.copy())
+
+
+def evaluate(op: str, case: Case, arithmetic: Exact | None = None) -> list[Array]:
+    """What the handler gives."""
+    result = HANDLERS[op](arithmetic or Exact(), **{key: held(value) for key, value in case.given.items()})
+    results = result if isinstance(result, tuple) else (result,)
+    return [tensor(each).numpy() for each in results]
+
+
+def gap(actual: Array, expected: Any) -> float:
+    """The largest difference, of the largest expected value; infinite between other shapes or kinds."""
+    expected = np.asarray(expected)
+    if actual.shape != expected.shape or (actual.dtype.kind == "f") != (expected.dtype.kind == "f"):
+        return np.inf
+    if actual.dtype.kind != "f":
+        return 0.0 if np.array_equal(actual, expected) else np.inf
+    if not expected.size:
+        return 0.0
+    return float(np.abs(actual - expected).max() / max(1.0, np.abs(expected).max()))
+
+
+def check(op: str, make: Callable[[Draw], Case], part: int = 0) -> None:
+    """The handler gives what the specification says, over :data:`SEEDS` random cases; others for another part."""
+    for seed in range(part * SEEDS, (part + 1) * SEEDS):
+        case = make(Draw(op, seed))
+        actual = evaluate(op, case)
+        assert len(actual) == len(case.expected)
+        for found, expected in zip(actual, case.expected, strict=True):
+            assert gap(found, expected) < TOLERANCE, f"seed {seed}: {case.given}\n{found}\n{expected}"
+
+
+def package(op: str, case: Case, path: Path) -> list[str]:
+    """A case as a package of this one operation, made by coremltools; gives the names of its outputs."""
+    import coremltools as ct
+    from coremltools.converters.mil import Builder as mb  # noqa: N813
+    from coremltools.converters.mil.mil import types
+
+    target = getattr(ct.target, case.opset)
+    given = {key: _typed(value) for key, value in case.given.items()}
+    inputs = {key: given[key] for key in case.computed if key in given}
+    specs = [
+        mb.TensorSpec(shape=value.shape, dtype=types.fp32 if value.dtype == np.float32 else types.int32)
+        for value in inputs.values()
+    ]
+
+    def compute(*values: Any) -> Any:
+        result = getattr(mb, op)(**{**given, **dict(zip(inputs, values, strict=True))})
+        return tuple(result) if isinstance(result, list | tuple) else result
+
+    compute.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD) for key in inputs]
+    )
+    program = mb.program(input_specs=specs, opset_version=target)(compute)
+    model = ct.convert(
+        program,
+        convert_to="mlprogram",
+        minimum_deployment_target=target,
+        compute_precision=ct.precision.FLOAT32,
+        pass_pipeline=ct.PassPipeline.CLEANUP,
+        skip_model_load=True,
+    )
+    model.save(str(path))
+    return [output.name for output in model.get_spec().description.output]
+
+
+def _typed(value: Any) -> Any:
+    """A parameter as coremltools takes it."""
+    if isinstance(value, np.ndarray) and value.dtype == np.float64:
+        return value.astype(np.float32)
+    if isinstance(value, float):
+        return np.float32(value)
+    return tuple(_typed(each) for each in value) if isinstance(value, tuple) else value

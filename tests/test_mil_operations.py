@@ -1,0 +1,208 @@
+"""All operations of MIL together: none is without a test, packages of one operation are read back, sizes are bounded."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import test_mil_operations_compression as compression
+import test_mil_operations_elementwise as elementwise
+import test_mil_operations_gather as gather
+import test_mil_operations_reduce as reduce
+import test_mil_operations_resize as resize
+import test_mil_operations_shape as shape
+import test_mil_operations_windows as windows
+import torch
+from mil_cases import TOLERANCE, Case, Draw, evaluate, gap, of, package
+
+from evim_deploy.contents.coreml import read_package
+from runtimes.mil.arithmetic import Half
+from runtimes.mil.evaluate import Evaluator
+from runtimes.mil.operations import HANDLERS
+from runtimes.mil.values import LARGEST_BYTES, bounded
+
+FAMILIES = (compression, elementwise, gather, reduce, resize, shape, windows)
+CASES = {op: make for family in FAMILIES for op, make in family.CASES.items()}
+
+# What no program of one operation can hold: constants of constants, and operands that Core ML takes from nowhere
+# outside, booleans and bytes.
+INSIDE = {op for op in CASES if op.startswith(("constexpr_", "logical_"))} | {"dequantize", "quantize"}
+
+
+def test_every_operation_is_tested() -> None:
+    tested = [op for family in FAMILIES for op in family.CASES]
+    assert sorted([*tested, "classify"]) == sorted(HANDLERS)
+
+
+def test_classify_gives_the_likeliest_label_and_each_probability() -> None:
+    labels = np.array(["zebra", "apple", "Größe"])
+    label, table = HANDLERS["classify"](None, torch.tensor([[0.25, 0.125, 0.625]]), labels)
+    assert label == "Größe"
+    assert list(table.items()) == [("zebra", 0.25), ("apple", 0.125), ("Größe", 0.625)]
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], ["a", "b", "a"]])
+def test_classify_needs_a_label_of_its_own_for_each_probability(labels: list[str]) -> None:
+    with pytest.raises(ValueError, match="zip|twice"):
+        HANDLERS["classify"](None, torch.tensor([0.25, 0.125, 0.625]), np.array(labels))
+
+
+# --- read back from disk -----------------------------------------------------------------------------------
+
+
+def without_flags(op: str) -> Case:
+    """A case whose computed parameters are floats or integers."""
+    cases = (CASES[op](Draw(op, seed)) for seed in range(99))
+    return next(
+        case
+        for case in cases
+        if all(np.asarray(case.given[key]).dtype.kind in "fi" for key in case.computed if key in case.given)
+    )
+
+
+@pytest.mark.parametrize("op", sorted(set(CASES) - INSIDE))
+def test_a_package_of_one_operation_is_read_back(tmp_path: Path, op: str) -> None:
+    case = without_flags(op)
+    names = package(op, case, tmp_path / "one.mlpackage")
+    function = read_package(tmp_path / "one.mlpackage").functions["main"]
+    inputs = {
+        name: torch.from_numpy(np.asarray(case.given[name], np.float32 if declared.is_float else np.int32))
+        for name, declared in function.inputs.items()
+    }
+    evaluator = Evaluator(function)
+    values: dict[Any, Any] = {**evaluator.constants, **inputs}
+    for step in evaluator.steps(inputs, "fp32"):
+        values.update(zip((name for name, _ in step.operation.outputs), step.values, strict=True))
+    for name, expected in zip(names, case.expected, strict=True):
+        found = values[name].numpy()
+        assert gap(found, np.asarray(expected).astype(found.dtype)) < TOLERANCE
+
+
+@pytest.mark.skipif(platform.system() != "Darwin", reason="compares with Core ML itself: run the tests on a Mac")
+@pytest.mark.parametrize("op", sorted(set(CASES) - INSIDE))
+def test_core_ml_gives_the_same(tmp_path: Path, op: str) -> None:
+    import coremltools as ct
+
+    case = without_flags(op)
+    names = package(op, case, tmp_path / "one.mlpackage")
+    model = ct.models.MLModel(str(tmp_path / "one.mlpackage"), compute_units=ct.ComputeUnit.CPU_ONLY)
+    inputs = {
+        feature.name: np.asarray(case.given[feature.name], np.float32) for feature in model.get_spec().description.input
+    }
+    outputs = model.predict(inputs)
+    for name, expected in zip(names, case.expected, strict=True):
+        assert gap(np.asarray(outputs[name], np.float64), np.asarray(expected, np.float64)) < 1e-4
+
+
+# --- float16 inside ----------------------------------------------------------------------------------------
+
+IN_ONE_STEP = {"avg_pool", "reduce_l1_norm", "reduce_log_sum", "reduce_mean", "reduce_sum"}
+
+
+@pytest.mark.parametrize("op", sorted(set(CASES) - {op for op in CASES if op.startswith("constexpr_")}))
+def test_half_precision_inside_stays_near_the_formula(op: str) -> None:
+    """Of the largest value: a few roundings of 2^-11 each, and subtractions that magnify them."""
+    for seed in range(4):
+        case = CASES[op](Draw(op, seed))
+        for found, expected in zip(evaluate(op, case, Half()), case.expected, strict=True):
+            assert gap(found, expected) < 0.02
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        *(
+            "batch_norm",
+            "conv",
+            "conv_transpose",
+            "cumsum",
+            "einsum",
+            "elu",
+            "gelu",
+            "instance_norm",
+            "l2_norm",
+            "l2_pool",
+        ),
+        *(
+            "layer_norm",
+            "linear",
+            "linear_activation",
+            "local_response_norm",
+            "matmul",
+            "reduce_l2_norm",
+            "reduce_log_sum_exp",
+        ),
+        *(
+            "reduce_prod",
+            "reduce_sum_square",
+            "resize_bilinear",
+            "rsqrt",
+            "scaled_dot_product_attention",
+            "scaled_tanh",
+        ),
+        *(
+            "sigmoid_hard",
+            "silu",
+            "softmax",
+            "softplus",
+            "softplus_parametric",
+            "softsign",
+            "upsample_bilinear",
+            *IN_ONE_STEP,
+        ),
+    ],
+)
+def test_each_step_inside_is_rounded(op: str) -> None:
+    """Without the inner roundings the results would be those of float32 to the last bit."""
+    cases = [CASES[op](Draw(op, seed)) for seed in range(8)]
+    pairs = [(evaluate(op, case)[0], evaluate(op, case, Half())[0]) for case in cases]
+    assert any(not np.array_equal(exact, half) for exact, half in pairs)
+
+
+# --- sizes -------------------------------------------------------------------------------------------------
+
+
+def test_the_largest_value_is_a_matter_of_bytes() -> None:
+    assert bounded([LARGEST_BYTES // 4]) == (LARGEST_BYTES // 4,)
+    with pytest.raises(ValueError, match="takes 4 GiB"):
+        bounded([LARGEST_BYTES // 4 + 1])
+    with pytest.raises(ValueError, match="shape"):
+        bounded([3, -1])
+
+
+HUGE = 2**30
+ONES = np.ones((1, 1, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("op", "given"),
+    [
+        ("conv", {"x": ONES, "weight": ONES, "pad_type": "custom", "pad": [HUGE] * 4}),
+        ("conv", {"x": ONES, "weight": ONES, "pad_type": "same", "dilations": [HUGE, HUGE]}),
+        ("conv_transpose", {"x": ONES, "weight": ONES, "strides": [HUGE, HUGE]}),
+        ("max_pool", {"x": ONES, "kernel_sizes": [1, 1], "pad_type": "custom", "pad": [HUGE] * 4}),
+        ("pad", {"x": ONES, "pad": [HUGE] * 4}),
+        ("tile", {"x": ONES, "reps": [HUGE] * 4}),
+        ("fill", {"shape": [HUGE, HUGE]}),
+        ("range_1d", {"start": 0, "end": 2 * HUGE - 1, "step": 1}),
+        ("one_hot", {"indices": np.zeros(4, np.int32), "one_hot_vector_size": HUGE}),
+        ("resize_bilinear", {"x": ONES, "target_size_height": HUGE, "target_size_width": HUGE}),
+        ("resize_nearest_neighbor", {"x": ONES, "target_size_height": HUGE, "target_size_width": HUGE}),
+        ("resize", {"x": ONES, "shape": [HUGE, HUGE], "resized_dims": 2}),
+        ("upsample_nearest_neighbor", {"x": ONES, "scale_factor_height": HUGE}),
+        ("upsample_bilinear", {"x": ONES, "scale_factor_height": HUGE}),
+        ("add", {"x": np.ones((2**16, 1)), "y": np.ones(2**16)}),
+        ("matmul", {"x": np.ones((2**16, 1)), "y": np.ones((1, 2**16))}),
+        ("gather", {"x": np.ones((1, 2**17)), "indices": np.zeros(2**17, np.int32)}),
+        (
+            "constexpr_sparse_to_dense",
+            {"nonzero_data": np.ones(1), "mask": np.ones(1, np.uint8), "shape": [HUGE, HUGE]},
+        ),
+    ],
+)
+def test_what_would_take_gigabytes_is_refused_before_it_is_computed(op: str, given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="GiB"):
+        evaluate(op, of(0, **given))

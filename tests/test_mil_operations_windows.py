@@ -1,0 +1,219 @@
+"""Convolutions, matrix products and pools of MIL, against the sums of their specification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from mil_cases import Array, Case, Cases, Draw, check, of
+
+Pads = list[tuple[int, int]]
+
+
+def pads(
+    pad_type: str, custom: Sequence[int], sides: Sequence[int], reach: Sequence[int], stride: Sequence[int]
+) -> Pads:
+    """Before and after each side; ``reach`` is how far a window goes, dilation included."""
+    if pad_type == "custom":
+        return [(custom[2 * i], custom[2 * i + 1]) for i in range(len(sides))]
+    found = []
+    for side, size, step in zip(sides, reach, stride, strict=True):
+        out = int(np.ceil(side / step))  # the specification's own words for `same`
+        total = max(0, (out - 1) * step + size - side) if pad_type.startswith("same") else 0
+        larger, smaller = total - total // 2, total // 2
+        found.append((larger, smaller) if pad_type == "same_lower" else (smaller, larger))
+    return found
+
+
+def correlate(x: Array, weight: Array, stride: Sequence[int], dilation: Sequence[int], groups: int) -> Array:
+    """Tap by tap, without padding."""
+    kernel = weight.shape[2:]
+    out = [
+        (side - (size - 1) * gap - 1) // step + 1
+        for side, size, step, gap in zip(x.shape[2:], kernel, stride, dilation, strict=True)
+    ]
+    rows = weight.reshape(groups, -1, *weight.shape[1:])
+    y = np.zeros((len(x), groups, rows.shape[1], *out))
+    for tap in np.ndindex(*kernel):
+        place = tuple(
+            slice(t * gap, t * gap + (count - 1) * step + 1, step)
+            for t, gap, count, step in zip(tap, dilation, out, stride, strict=True)
+        )
+        part = x[(slice(None), slice(None), *place)].reshape(len(x), groups, -1, *out)
+        y += np.einsum("bgc...,goc->bgo...", part, rows[(..., *tap)])
+    return y.reshape(len(x), -1, *out)
+
+
+def window_parameters(draw: Draw, spatial: int, pad_types: Sequence[str]) -> dict[str, Any]:
+    """Kernel, stride, dilation and padding, and sides that a window fits on."""
+    kernel = [draw.integer(1, 3) for _ in range(spatial)]
+    dilation = [draw.integer(1, 2) for _ in range(spatial)]
+    return {
+        "kernel": kernel,
+        "stride": [draw.integer(1, 3) for _ in range(spatial)],
+        "dilation": dilation,
+        "pad_type": draw.choice(*pad_types),
+        "pad": [draw.integer(0, 2) for _ in range(2 * spatial)],
+        "sides": [draw.integer(0, 5) + (size - 1) * gap + 1 for size, gap in zip(kernel, dilation, strict=True)],
+    }
+
+
+def channels(draw: Draw) -> tuple[int, int, int]:
+    """Groups, channels in and out: one group, several, or as many as channels."""
+    groups = draw.choice(1, 1, 2, 3)
+    into = groups * draw.choice(1, 2)
+    return groups, into, groups * draw.integer(1, 3)
+
+
+def conv(draw: Draw) -> Case:
+    p = window_parameters(draw, draw.choice(1, 2, 2, 3), ("valid", "same", "same_lower", "custom"))
+    groups, into, out = channels(draw)
+    x, weight = draw.array(draw.integer(1, 2), into, *p["sides"]), draw.array(out, into // groups, *p["kernel"])
+    bias = draw.choice(None, draw.array(out))
+    reach = [(size - 1) * gap + 1 for size, gap in zip(p["kernel"], p["dilation"], strict=True)]
+    amounts = pads(p["pad_type"], p["pad"], p["sides"], reach, p["stride"])
+    y = correlate(np.pad(x, [(0, 0), (0, 0), *amounts]), weight, p["stride"], p["dilation"], groups)
+    y = y if bias is None else y + bias.reshape(-1, *(1,) * len(p["sides"]))
+    custom = {"pad": p["pad"]} if p["pad_type"] == "custom" else {}
+    given = {"strides": p["stride"], "dilations": p["dilation"], "groups": groups, "pad_type": p["pad_type"], **custom}
+    return of(y, "iOS16", x=x, weight=weight, bias=bias, **given)
+
+
+def conv_transpose(draw: Draw) -> Case:
+    """Every element of x puts its product with the kernel into the output."""
+    p = window_parameters(draw, draw.choice(1, 2), ("valid", "same", "custom"))
+    groups, into, out = channels(draw)
+    stride, dilation, sides = p["stride"], p["dilation"], [draw.integer(2, 4) for _ in p["sides"]]
+    x, weight = draw.array(draw.integer(1, 2), into, *sides), draw.array(into, out // groups, *p["kernel"])
+    reach = [(size - 1) * gap + 1 for size, gap in zip(p["kernel"], dilation, strict=True)]
+    full = [(side - 1) * step + far for side, step, far in zip(sides, stride, reach, strict=True)]
+    wanted = [side * step for side, step in zip(sides, stride, strict=True)]
+    y = np.zeros((len(x), out, *np.maximum(full, wanted)))  # a kernel shorter than the stride leaves zeros at the end
+    for channel in range(into):
+        first = channel // (into // groups) * (out // groups)
+        for place in np.ndindex(*sides):
+            for tap in np.ndindex(*p["kernel"]):
+                where = tuple(i * s + k * d for i, s, k, d in zip(place, stride, tap, dilation, strict=True))
+                products = x[(slice(None), channel, *place)][:, None] * weight[(channel, slice(None), *tap)]
+                y[(slice(None), slice(first, first + out // groups), *where)] += products
+    custom = [draw.integer(0, (far - 1) // 2) for far in np.repeat(reach, 2)]
+    amounts = pads(p["pad_type"], custom, wanted, reach, stride)
+    ends = wanted if p["pad_type"] == "same" else [far - sum(pair) for far, pair in zip(full, amounts, strict=True)]
+    y = y[(..., *(slice(before, before + end) for (before, _), end in zip(amounts, ends, strict=True)))]
+    bias = draw.choice(None, draw.array(out))
+    y = y if bias is None else y + bias.reshape(-1, *(1,) * len(sides))
+    given = {"strides": stride, "dilations": dilation, "groups": groups, "pad_type": p["pad_type"]}
+    return of(y, x=x, weight=weight, bias=bias, pad=custom if p["pad_type"] == "custom" else None, **given)
+
+
+def matmul(draw: Draw) -> Case:
+    """Vectors and matrices, with axes before these that broadcast."""
+    rows, inner, columns = (draw.integer(1, 20) for _ in range(3))
+    left, right = draw.choice(((), ()), ((2, 3), (2, 3)), ((3,), (2, 1)), ((2, 1), ()))
+    turn_x, turn_y = draw.flag(), draw.flag()
+    x = draw.array(inner) if draw.integer(0, 4) == 0 else draw.array(*left, rows, inner)
+    y = draw.array(inner) if draw.integer(0, 4) == 0 else draw.array(*right, inner, columns)
+    z = np.matmul(x, y)
+    given_x = x.swapaxes(-1, -2) if turn_x and x.ndim > 1 else x
+    given_y = y.swapaxes(-1, -2) if turn_y and y.ndim > 1 else y
+    given = {"transpose_x": turn_x, "transpose_y": turn_y}
+    return of(z, x=given_x.copy(), y=given_y.copy(), computed=("x", "y"), **given)
+
+
+def linear(draw: Draw) -> Case:
+    x, out = draw.array(*draw.shape(1, 3)), draw.integer(1, 6)
+    weight, bias = draw.array(out, x.shape[-1]), draw.choice(None, draw.array(out))
+    return of(x @ weight.T + (0 if bias is None else bias), x=x, weight=weight, bias=bias)
+
+
+def einsum(draw: Draw) -> Case:
+    c, h, k, n = (draw.integer(1, 5) for _ in range(4))
+    batch, names = draw.choice(((), "chw,whr->chr"), ((2,), "nchw,nwhu->nchu"))
+    x, y = draw.array(*batch, c, h, k), draw.array(*batch, k, h, n)
+    return of(np.einsum(names, x, y), values=(x, y), equation=names, computed=())
+
+
+def attention(draw: Draw) -> Case:
+    batch = draw.choice((2,), (2, 3))
+    length, source, width, out = (draw.integer(1, 6) for _ in range(4))
+    q, k, v = draw.array(*batch, length, width), draw.array(*batch, source, width), draw.array(*batch, source, out)
+    scores = np.einsum("...le,...se->...ls", q, k) / np.sqrt(width)
+    mask = draw.choice(None, draw.array(length, source), draw.array(source), np.eye(length, source, dtype=bool))
+    if mask is not None and mask.dtype == bool:
+        mask[:, 0] = True  # of nothing at all there is no softmax
+        scores = np.where(mask, scores, -np.inf)
+    elif mask is not None:
+        scores = scores + mask
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    y = weights / weights.sum(-1, keepdims=True) @ v
+    return of(y, "iOS18", query=q, key=k, value=v, attn_mask=mask, computed=("query", "key", "value"))
+
+
+def pool(reduce: Callable[[Array, Array], float], *, averages: bool = False, rounds_up: bool = True) -> Any:
+    """``reduce`` takes the elements of a window and, for each of its taps, how it counts: 1 inside of x or of the
+    padding that is counted, 0 elsewhere."""
+
+    def make(draw: Draw) -> Case:
+        spatial = draw.choice(1, 2, 2) if not averages else draw.choice(1, 2, 3)
+        p = window_parameters(draw, spatial, ("valid", "same", "same_lower", "custom"))
+        kernel, stride, sides = p["kernel"], p["stride"], p["sides"]
+        up = rounds_up and spatial < 3 and p["pad_type"] in ("valid", "custom") and draw.flag()
+        # a window must hold an element, and ceil_mode takes no uneven padding
+        stride = [min(each) for each in zip(stride, kernel, strict=True)] if up else stride
+        amount = [draw.integer(0, size - 1) // 2 for size in kernel]
+        amounts = pads(p["pad_type"], list(np.repeat(amount, 2)), sides, kernel, stride)
+        excludes = averages and draw.flag()
+        x = draw.array(draw.integer(1, 2), draw.integer(1, 3), *sides)
+        out = []
+        for side, size, step, (before, after) in zip(sides, kernel, stride, amounts, strict=True):
+            room = side + before + after - size
+            count = (room + step - 1) // step + 1 if up else room // step + 1
+            out.append(count - 1 if up and before + after and (count - 1) * step >= side + before else count)
+        y = np.zeros((*x.shape[:2], *out))
+        for place in np.ndindex(*out):
+            taps = list(window(place, kernel, stride, sides, amounts))
+            inside = [at for at, kind in taps if kind == "inside"]
+            counted = len([kind for _, kind in taps if kind == "inside" or (kind == "padding" and not excludes)])
+            elements = np.stack([x[(..., *at)] for at in inside], -1)
+            y[(..., *place)] = reduce(elements, np.array(counted))
+        custom = list(np.repeat(amount, 2)) if p["pad_type"] == "custom" else None
+        given = {"exclude_padding_from_average": excludes} if averages else {}
+        sizes = {"kernel_sizes": kernel, "strides": stride, "pad_type": p["pad_type"], "pad": custom}
+        return of(y, "iOS16", x=x, **sizes, ceil_mode=up if rounds_up else None, **given)
+
+    return make
+
+
+def window(
+    place: Sequence[int], kernel: Sequence[int], stride: Sequence[int], sides: Sequence[int], amounts: Pads
+) -> Iterator[tuple[tuple[int, ...], str]]:
+    """Each tap of a window: where it is on x, and whether that is inside, on the padding or beyond it."""
+    for tap in np.ndindex(*kernel):
+        at = tuple(i * s + t - before for i, s, t, (before, _) in zip(place, stride, tap, amounts, strict=True))
+        if all(0 <= i < side for i, side in zip(at, sides, strict=True)):
+            yield at, "inside"
+        else:
+            on = all(-b <= i < side + a for i, side, (b, a) in zip(at, sides, amounts, strict=True))
+            yield at, "padding" if on else "beyond"
+
+
+CASES: Cases = {
+    "avg_pool": pool(lambda elements, counted: elements.sum(-1) / counted, averages=True),
+    "conv": conv,
+    "conv_transpose": conv_transpose,
+    "einsum": einsum,
+    "l2_pool": pool(lambda elements, counted: np.sqrt((elements**2).sum(-1)), rounds_up=False),
+    "linear": linear,
+    "matmul": matmul,
+    "max_pool": pool(lambda elements, counted: elements.max(-1)),
+    "scaled_dot_product_attention": attention,
+}
+
+
+@pytest.mark.parametrize("part", range(3))
+@pytest.mark.parametrize("op", CASES)
+def test_operation_computes_its_sum(op: str, part: int) -> None:
+    """Three times as many cases as elsewhere, there being so many parameters."""
+    check(op, CASES[op], part)
