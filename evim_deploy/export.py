@@ -56,12 +56,14 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
     targets = plan(request)
     _check_host(request, targets)
 
-    from evim_deploy.parity.proof import Prover
-    from evim_deploy.reference import Reference
     from evim_deploy.weights import resolve
 
     progress.step("Loading weights")
     model, weights = resolve(request.model, request.weights, request.num_classes, progress.step)
+
+    from evim_deploy.parity.proof import Prover  # after what tells that torch is missing
+    from evim_deploy.reference import Reference
+
     if not weights.trained:
         progress.warn(" ".join(filter(None, (f"UNTRAINED weights ({weights.source}).", weights.note))))
     if request.task == "classify":

@@ -41,7 +41,10 @@ class Verdict:
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
         told = ("format", "precision", "model", "task", "output", "resolution", "batch", "preprocess", "weights")
-        return {**{key: self.manifest.document[key] for key in told}, "parity": self.parity.document()}
+        document = {**{key: self.manifest.document[key] for key in told}, "parity": self.parity.document()}
+        for entry, comparison in zip(document["parity"]["comparisons"], self.parity.comparisons, strict=True):
+            entry["anomalies_by_operation"] = comparison.anomalies
+        return document
 
     def problem(self) -> EvimError | None:
         """What it comes to, as the error that ends a command; None where nothing is wrong."""
@@ -164,8 +167,6 @@ class Verifier:
         Raises:
             BadInput: Its weights cannot be had, or are not those that it was made from.
         """
-        from evim_deploy.parity.proof import Prover
-        from evim_deploy.reference import Reference
         from evim_deploy.weights import resolve
 
         key = manifest.model.name, manifest.weights.sha256, manifest.num_classes
@@ -185,6 +186,10 @@ class Verifier:
                     f"not {manifest.weights.sha256[:12]}... of {manifest.weights.source}.",
                     "Name the right weights with --weights.",
                 )
+
+            from evim_deploy.parity.proof import Prover  # after what tells that torch is missing
+            from evim_deploy.reference import Reference
+
             reference = Reference(model, found)
             self._provers[key] = reference, Prover(reference, manifest.model.variant.resolution, self.inputs)
         return self._provers[key]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -128,28 +127,43 @@ def check(op: str, make: Callable[[Draw], Case], part: int = 0) -> None:
             assert gap(found, expected) < TOLERANCE, f"seed {seed}: {case.given}\n{found}\n{expected}"
 
 
-def package(op: str, case: Case, path: Path) -> list[str]:
-    """A case as a package of this one operation, made by coremltools; gives the names of its outputs."""
+def outside(op: str, case: Case) -> dict[str, Array]:
+    """What a program with this operation is given when it runs, by the names of its inputs."""
+    found: dict[str, Array] = {}
+    for key in case.computed:
+        value = case.given.get(key)
+        arrays = value if isinstance(value, tuple) else [value] if isinstance(value, np.ndarray) else []
+        found |= {f"{op}_{key}_{index}": _typed(array) for index, array in enumerate(arrays)}
+    return found
+
+
+def package(cases: Mapping[str, Case], path: Path) -> list[str]:
+    """Cases as a package of one program, made by coremltools; gives the names of its outputs, in their order."""
     import coremltools as ct
     from coremltools.converters.mil import Builder as mb  # noqa: N813
+    from coremltools.converters.mil import mil
     from coremltools.converters.mil.mil import types
 
-    target = getattr(ct.target, case.opset)
-    given = {key: _typed(value) for key, value in case.given.items()}
-    inputs = {key: given[key] for key in case.computed if key in given}
-    specs = [
-        mb.TensorSpec(shape=value.shape, dtype=types.fp32 if value.dtype == np.float32 else types.int32)
-        for value in inputs.values()
-    ]
-
-    def compute(*values: Any) -> Any:
-        result = getattr(mb, op)(**{**given, **dict(zip(inputs, values, strict=True))})
-        return tuple(result) if isinstance(result, list | tuple) else result
-
-    compute.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD) for key in inputs]
-    )
-    program = mb.program(input_specs=specs, opset_version=target)(compute)
+    (opset,) = {case.opset for case in cases.values()}
+    target = getattr(ct.target, opset)
+    inputs = {name: array for op, case in cases.items() for name, array in outside(op, case).items()}
+    placeholders = {
+        name: mb.placeholder(array.shape, types.fp32 if array.dtype == np.float32 else types.int32)
+        for name, array in inputs.items()
+    }
+    outputs: list[Any] = []
+    program = mil.Program()
+    with mil.Function(placeholders, opset_version=target) as function:
+        for op, case in cases.items():
+            given = {key: _typed(value, key) for key, value in case.given.items()}
+            for key, value in given.items():
+                names = [name for name in function.inputs if name.startswith(f"{op}_{key}_")]
+                values = tuple(function.inputs[name] for name in names if key in case.computed)
+                given[key] = (values if isinstance(value, tuple) else values[0]) if values else value
+            result = getattr(mb, op)(**given)
+            outputs += result if isinstance(result, list | tuple) else [result]
+        function.set_outputs(outputs)
+    program.add_function("main", function)
     model = ct.convert(
         program,
         convert_to="mlprogram",
@@ -162,8 +176,10 @@ def package(op: str, case: Case, path: Path) -> list[str]:
     return [output.name for output in model.get_spec().description.output]
 
 
-def _typed(value: Any) -> Any:
+def _typed(value: Any, key: str = "") -> Any:
     """A parameter as coremltools takes it."""
+    if key in ("resized_dims", "downscale_factor"):
+        return np.uint32(value)
     if isinstance(value, np.ndarray) and value.dtype == np.float64:
         return value.astype(np.float32)
     if isinstance(value, float):

@@ -399,6 +399,14 @@ class TestMissingPackage:
         result = run("predict", defaults.path(format_), photographs()[0], env=without(package))
         assert_refused(result, 4, named, f'pip install "evim-deploy[{extra}]"')
 
+    def test_of_an_engine_is_told_before_any_work_where_a_check_is_insisted_on(
+        self, out: Path, without: Callable[[str], dict[str, str]]
+    ) -> None:
+        result = run(*UNTRAINED_ONNX, "--verify", "-o", out, env=without("onnxruntime"))
+        assert_refused(result, 4, "onnxruntime", 'pip install "evim-deploy[onnx]"')
+        assert "Loading" not in result.stderr
+        assert left_in(out) == []
+
     def test_of_an_engine_leaves_the_export_unchecked(
         self, out: Path, without: Callable[[str], dict[str, str]]
     ) -> None:
@@ -417,7 +425,6 @@ class TestInterruption:
         ("format_", "at"),
         [
             ("onnx", "Loading weights"),
-            ("onnx", "Rewriting"),
             ("onnx", "writing"),
             ("onnx", "comparing"),
             pytest.param("coreml", "writing", marks=pytest.mark.slow),
@@ -456,7 +463,7 @@ def foreign_onnx() -> bytes:
 
 
 class TestArtifact:
-    @pytest.mark.parametrize("suffix", [".onnx", ".tflite"])
+    @pytest.mark.parametrize("suffix", [".onnx", ".tflite", ".mlpackage"])
     @pytest.mark.parametrize("kind", ["empty", "text", "random bytes", "one byte", "directory"])
     def test_that_is_none(self, tmp_path: Path, suffix: str, kind: str) -> None:
         path = tmp_path / f"model{suffix}"
@@ -494,8 +501,8 @@ class TestArtifact:
     @pytest.mark.parametrize(
         ("metadata", "fragment"),
         [
-            ({"evim_deploy.manifest": "{"}, "does not say how to use it"),
-            ({"evim_deploy.manifest": "[]", "evim_deploy.labels": "[]"}, "does not say how to use it"),
+            ({"evim_deploy.manifest": "{"}, "its metadata cannot be read"),
+            ({"evim_deploy.manifest": "[]", "evim_deploy.labels": "[]"}, "its metadata cannot be read"),
             ({"evim_deploy.manifest": '{"schema_version": 99}', "evim_deploy.labels": "[]"}, "version 99"),
         ],
     )
@@ -521,8 +528,10 @@ class TestArtifact:
         assert_refused(run("predict", path, photographs()[0]), 3, f"There is no artifact {path}")
 
     @pytest.mark.skipif(platform.system() == "Darwin", reason="this host has Core ML")
-    def test_that_this_host_cannot_run(self, defaults: Exported) -> None:
-        assert_refused(run("predict", defaults.path("coreml"), photographs()[0], "--json"), 6, "macOS")
+    def test_that_this_host_cannot_run(self, defaults: Exported, without: Callable[[str], dict[str, str]]) -> None:
+        """Neither is it a Mac, nor has it what evaluates a package."""
+        result = run("predict", defaults.path("coreml"), photographs()[0], "--json", env=without("torch"))
+        assert_refused(result, 6, "torch, which is not installed")
 
 
 class TestImage:

@@ -291,3 +291,35 @@ def test_a_missing_package_is_named_with_its_extra(
     with pytest.raises(NotInstalled) as error:
         contents.read(path)
     assert error.value.remedy == f'pip install "evim-deploy[{extra}]"'
+
+
+ODD = (
+    Value("scalar", "float32", ()),
+    Value("unranked", "unknown", None),
+    Value("open", "int32", ("?", "batch")),
+    Value("empty", "float16", (0, 0, 0, 0, 0, 0, 0)),
+    Value("constant", "int8", (1, 2), True, 2, (1, -7)),
+)
+
+
+@pytest.mark.parametrize("format_", TARGETS)
+def test_no_rule_stumbles_over_an_operation_that_makes_no_sense(format_: str) -> None:
+    """Every type with every pair of odd values, too few and too many of them, and no outputs at all."""
+    from evim_deploy.inspection import classes
+    from evim_deploy.inspection.rules import check
+
+    odd_parameters = {"axis": 99, "pad": (1,), "perm": (5, -9), "beta": "x", "block_size": -1, "epsilon": float("nan")}
+    sides = [(), *((value,) for value in ODD), *((a, b) for a in ODD for b in ODD), ODD]
+    for type_ in (*classes._CLASS_OF[format_], "CUSTOM", "unheard of"):
+        operations = tuple(
+            Operation(type_, "name", inputs, outputs, parameters)
+            for inputs in sides
+            for outputs in ((), ODD[:1], ODD[1:2], ODD)
+            for parameters in ({}, odd_parameters)
+        )
+        made = Function("main", ODD, ODD, operations)
+        running = at_run_time(made)
+        for target in TARGETS[format_]:
+            check(target, running, made)
+        movements(format_, running)
+        layers(made)

@@ -327,6 +327,7 @@ def test_an_open_axis_is_told(tmp_path: Path) -> None:
     inspection = inspect(write_operation(tmp_path / "x.tflite", "ABS", [batch], [batch]))
     assert rules(inspection, GPU, BLOCKS) == {"dynamic_shape"}
     assert rules(inspection, XNNPACK, SLOWS) == {"dynamic_shape"}
+    assert [target.kept_off for target in inspection.functions[0].targets] == [1, 0]
     assert delegated(inspection.path)
 
 

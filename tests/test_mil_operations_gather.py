@@ -106,7 +106,15 @@ def scatter(draw: Draw) -> Case:
         target = (*place[:positive], int(indices[place[positive]]) % side, *place[positive + 1 :])
         sources.setdefault(target, []).append(updates[place])
     given |= {"axis": axis, "mode": mode}
-    return of(put(data, sources, mode), opset(given), data=data, indices=indices, updates=updates, **given)
+    return of(
+        put(data, sources, mode),
+        opset(given),
+        data=data,
+        indices=indices,
+        updates=updates,
+        computed=("data", "updates"),
+        **given,
+    )
 
 
 def scatter_along_axis(draw: Draw) -> Case:
@@ -122,7 +130,15 @@ def scatter_along_axis(draw: Draw) -> Case:
         target[axis] = int(indices[place]) % data.shape[axis]
         sources.setdefault(tuple(target), []).append(updates[place])
     given |= {"axis": axis, "mode": mode}
-    return of(put(data, sources, mode), opset(given), data=data, indices=indices, updates=updates, **given)
+    return of(
+        put(data, sources, mode),
+        opset(given),
+        data=data,
+        indices=indices,
+        updates=updates,
+        computed=("data", "updates"),
+        **given,
+    )
 
 
 def scatter_nd(draw: Draw) -> Case:
@@ -135,7 +151,15 @@ def scatter_nd(draw: Draw) -> Case:
         first, rest = place[: indices.ndim - 1], place[indices.ndim - 1 :]
         sources.setdefault((*indices[first].tolist(), *rest), []).append(updates[place])
     given |= {"mode": mode}
-    return of(put(data, sources, mode), opset(given), data=data, indices=indices, updates=updates, **given)
+    return of(
+        put(data, sources, mode),
+        opset(given),
+        data=data,
+        indices=indices,
+        updates=updates,
+        computed=("data", "updates"),
+        **given,
+    )
 
 
 CASES: Cases = {

@@ -116,8 +116,8 @@ def topk(draw: Draw) -> Case:
 
 def cumsum(draw: Draw) -> Case:
     shape = draw.shape(1, 4)
-    x = draw.eighths(*shape)
-    axis, exclusive, backwards = draw.axis(x.ndim), draw.flag(), draw.flag()
+    x = draw.array(*shape)
+    axis, exclusive, backwards = draw.integer(-1, x.ndim - 1), draw.flag(), draw.flag()
     y = np.zeros_like(x)
     for i in range(x.shape[axis]):
         before = range(i + exclusive, x.shape[axis]) if backwards else range(i + (not exclusive))

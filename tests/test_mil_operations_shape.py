@@ -28,7 +28,7 @@ def reshape_like(draw: Draw) -> Case:
     wanted = (*first.shape[begins[0] : 2], *second.shape[begins[1] :])
     x = draw.array(int(np.prod(wanted)))
     given = {"ref_tensors": (first, second), "begins": begins, "ends": ends, "end_masks": masks}
-    return of(x.reshape(wanted), "iOS16", x=x, **given)
+    return of(x.reshape(wanted), "iOS16", x=x, computed=("x", "ref_tensors"), **given)
 
 
 def expand_dims(draw: Draw) -> Case:
@@ -118,13 +118,13 @@ def concat(draw: Draw) -> Case:
     if interleave:  # in1[0], in2[0] ..., in1[1], in2[1] ...
         turns = [part * shape[axis] + i for i in range(shape[axis]) for part in range(count)]
         y = np.take(y, turns, axis)
-    return of(y, values=tuple(parts), axis=axis, interleave=interleave, computed=())
+    return of(y, values=tuple(parts), axis=axis, interleave=interleave, computed=("values",))
 
 
 def stack(draw: Draw) -> Case:
     shape = draw.shape(1, 4)
     parts, axis = tuple(draw.array(*shape) for _ in range(draw.integer(1, 3))), draw.axis(len(shape) + 1)
-    return of(np.stack(parts, axis), values=parts, axis=axis, computed=())
+    return of(np.stack(parts, axis), values=parts, axis=axis, computed=("values",))
 
 
 def split(draw: Draw) -> Case:

@@ -132,7 +132,7 @@ def einsum(draw: Draw) -> Case:
     c, h, k, n = (draw.integer(1, 5) for _ in range(4))
     batch, names = draw.choice(((), "chw,whr->chr"), ((2,), "nchw,nwhu->nchu"))
     x, y = draw.array(*batch, c, h, k), draw.array(*batch, k, h, n)
-    return of(np.einsum(names, x, y), values=(x, y), equation=names, computed=())
+    return of(np.einsum(names, x, y), values=(x, y), equation=names, computed=("values",))
 
 
 def attention(draw: Draw) -> Case:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,10 +24,12 @@ from evim_deploy.evaluate import evaluate
 from evim_deploy.graph import Graph
 from evim_deploy.lowering import lower
 from evim_deploy.reparam import reparameterise
+from evim_deploy.rounding import rounded
 from runtimes import ENGINES
 from runtimes.coreml import CoremlSession
 
-RUNNABLE = ("onnx", "tflite")
+FILES = ("onnx", "tflite")
+FORMATS = (*FILES, "coreml")
 SIZE = (48, 80)
 LABELS = ("zebra", "apple", "Größe")
 METADATA = {METADATA_KEY: '{"a": "ä"}', LABELS_KEY: json.dumps(LABELS)}
@@ -39,9 +42,9 @@ def graph(output: str) -> Graph:
     return reparameterise(lower(model, task, output, True))[0]
 
 
-def target_of(format_: str, output: str = "logits") -> Target:
+def target_of(format_: str, output: str = "logits", precision: str = "fp32") -> Target:
     task = "features" if output == "features" else "classify"
-    return Target(format_, "fp32", *SIZE, 1, task, output, True, LABELS)
+    return Target(format_, precision, *SIZE, 1, task, output, True, LABELS)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str],
     """An annotated artifact of each format and task."""
     folder = tmp_path_factory.mktemp("artifacts")
     paths = {}
-    for format_ in RUNNABLE:
+    for format_ in FORMATS:
         row = exporters.FORMATS[format_]
         exporter = exporters.load(row)
         for output in ("logits", "features"):
@@ -59,28 +62,36 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str],
     return paths
 
 
-def opened(path: Path) -> AbstractContextManager[runtimes.Session]:
-    return runtimes.open_artifact(path)
+def opened(path: Path, mode: str | None = None) -> AbstractContextManager[runtimes.Session]:
+    """In the engine that exists everywhere."""
+    return runtimes.open_artifact(path, runtimes.engines_for(path)[-1], mode)
+
+
+def ours(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Without what coremltools says of itself."""
+    return {key: text for key, text in metadata.items() if not key.startswith("com.")}
 
 
 # --- sessions ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("format_", RUNNABLE)
+@pytest.mark.parametrize("format_", FORMATS)
 def test_metadata_is_ours_alone(artifacts: dict[tuple[str, str], Path], format_: str) -> None:
     with opened(artifacts[format_, "logits"]) as session:
-        assert dict(session.metadata) == METADATA
+        assert ours(session.metadata) == METADATA
+        if format_ in FILES:
+            assert dict(session.metadata) == METADATA
 
 
-@pytest.mark.parametrize("format_", RUNNABLE)
+@pytest.mark.parametrize("format_", FORMATS)
 def test_a_file_without_metadata_has_none(tmp_path: Path, format_: str) -> None:
     row = exporters.FORMATS[format_]
     exporters.load(row).build(graph("logits"), target_of(format_), tmp_path / f"bare{row.suffix}")
     with opened(tmp_path / f"bare{row.suffix}") as session:
-        assert dict(session.metadata) == {}
+        assert ours(session.metadata) == {}
 
 
-@pytest.mark.parametrize("format_", RUNNABLE)
+@pytest.mark.parametrize("format_", FORMATS)
 def test_logits_come_by_name(artifacts: dict[tuple[str, str], Path], format_: str) -> None:
     image = pixels(0, *SIZE)
     with opened(artifacts[format_, "logits"]) as session:
@@ -92,7 +103,7 @@ def test_logits_come_by_name(artifacts: dict[tuple[str, str], Path], format_: st
     assert np.abs(outputs["logits"] - expected).max() < 1e-4 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("format_", RUNNABLE)
+@pytest.mark.parametrize("format_", FORMATS)
 def test_maps_come_channels_first_whatever_the_file_holds(artifacts: dict[tuple[str, str], Path], format_: str) -> None:
     image = pixels(1, *SIZE)
     expected = evaluate(graph("features"), image)
@@ -104,7 +115,7 @@ def test_maps_come_channels_first_whatever_the_file_holds(artifacts: dict[tuple[
         assert np.abs(outputs[name] - value.numpy()).max() < 1e-4 * value.abs().max()
 
 
-@pytest.mark.parametrize("format_", RUNNABLE)
+@pytest.mark.parametrize("format_", FORMATS)
 def test_outputs_survive_the_next_run_and_the_session(artifacts: dict[tuple[str, str], Path], format_: str) -> None:
     """An engine that lends its own memory would change them under the caller's hands."""
     first, second = (pixels(seed, *SIZE).float().numpy() for seed in (2, 3))
@@ -119,63 +130,158 @@ def test_outputs_survive_the_next_run_and_the_session(artifacts: dict[tuple[str,
         assert not np.array_equal(other[name], copy)
 
 
+# --- modes -----------------------------------------------------------------------------------------------
+
+MODES = [
+    (format_, mode)
+    for format_, engine in (("onnx", "onnxruntime"), ("tflite", "litert"), ("coreml", "mil"))
+    for mode in ENGINES[engine].modes
+]
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """An fp16 artifact of each format."""
+    folder, paths = tmp_path_factory.mktemp("halves"), {}
+    for format_ in FORMATS:
+        row, target = exporters.FORMATS[format_], target_of(format_, precision="fp16")
+        path = paths[format_] = folder / f"half{row.suffix}"
+        exporters.load(row).build(rounded(graph("logits")), target, path)
+    return paths
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_fp32_computes_with_an_fp16_files_own_weights_in_float32(halves: dict[str, Path], format_: str) -> None:
+    image = pixels(4, *SIZE).round()
+    expected = evaluate(rounded(graph("logits")), image)["logits"].numpy()
+    with opened(halves[format_], "fp32") as session:
+        found = session.run(image.float().numpy())["logits"]
+    assert found.dtype == np.float32
+    assert np.abs(found - expected).max() < 2e-5 * np.ptp(expected)
+    unrounded = evaluate(graph("logits"), image)["logits"].numpy()
+    assert np.abs(expected - unrounded).max() > 1e-4 * np.ptp(expected)  # the check tells the two apart
+
+
+@pytest.mark.parametrize(("format_", "mode"), MODES)
+def test_every_mode_is_within_fp16s_reach(halves: dict[str, Path], format_: str, mode: str) -> None:
+    image = pixels(5, *SIZE).round()
+    expected = evaluate(rounded(graph("logits")), image)["logits"].numpy()
+    with opened(halves[format_], mode) as session:
+        error = np.abs(session.run(image.float().numpy())["logits"] - expected).max() / np.ptp(expected)
+    assert error < 0.05
+    if mode != "fp32":
+        assert error > 1e-4  # it does round
+
+
+@pytest.mark.parametrize(("format_", "mode"), MODES)
+def test_modes_of_half_precision_change_nothing_in_an_fp32_file(
+    artifacts: dict[tuple[str, str], Path], format_: str, mode: str
+) -> None:
+    image = pixels(6, *SIZE).round().float().numpy()
+    with opened(artifacts[format_, "logits"], mode) as session, opened(artifacts[format_, "logits"], "fp32") as single:
+        assert np.array_equal(session.run(image)["logits"], single.run(image)["logits"])
+        assert session.anomalies == {}
+
+
 # --- choosing an engine ------------------------------------------------------------------------------------
 
+Host = Callable[..., None]
 
-@pytest.mark.parametrize("engine", ENGINES.values(), ids=lambda engine: engine.name)
-def test_an_engine_is_chosen_by_the_suffix(tmp_path: Path, engine: runtimes.Engine) -> None:
-    path = tmp_path / f"artifact{engine.suffix}"
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    """Makes this one another: of a system, and without a package."""
+    installed = importlib.util.find_spec
+
+    def pretend(system: str = "Linux", without: str = "") -> None:
+        monkeypatch.setattr("platform.system", lambda: system)
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == without else installed(name))
+
+    return pretend
+
+
+def touched(folder: Path, suffix: str) -> Path:
+    path = folder / f"artifact{suffix}"
     path.touch()
-    assert runtimes.engine_for(path) is engine
+    return path
+
+
+@pytest.mark.parametrize(
+    ("suffix", "names"), [(".onnx", ["onnxruntime"]), (".tflite", ["litert"]), (".mlpackage", ["coreml", "mil"])]
+)
+def test_engines_go_by_the_suffix(tmp_path: Path, suffix: str, names: list[str]) -> None:
+    """And Core ML itself before its stand-in."""
+    engines = runtimes.engines_for(touched(tmp_path, suffix))
+    assert [engine.name for engine in engines] == names
+    assert engines == runtimes.engines_of(suffix)
+
+
+def test_every_engine_is_one_of_its_suffix() -> None:
+    assert all(engine in runtimes.engines_of(engine.suffix) for engine in ENGINES.values())
+    assert all(engine.modes and len(set(engine.modes)) == len(engine.modes) for engine in ENGINES.values())
+
+
+@pytest.mark.parametrize(
+    ("system", "suffix", "name"),
+    [
+        ("Linux", ".mlpackage", "mil"),
+        ("Windows", ".mlpackage", "mil"),
+        ("Darwin", ".mlpackage", "coreml"),
+        ("Darwin", ".onnx", "onnxruntime"),
+        ("Linux", ".tflite", "litert"),
+    ],
+)
+def test_the_engine_is_the_hosts(host: Host, system: str, suffix: str, name: str) -> None:
+    host(system)
+    assert runtimes.first_here(runtimes.engines_of(suffix)).name == name
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "model.pt"
-    path.touch()
-    with pytest.raises(BadInput, match=r"\.onnx, \.tflite, \.mlpackage"):
-        runtimes.engine_for(path)
+    with pytest.raises(BadInput, match=r"\.onnx, \.tflite, \.mlpackage\."):
+        runtimes.engines_for(touched(tmp_path, ".pt"))
 
 
 def test_a_missing_artifact_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="There is no artifact"):
-        runtimes.engine_for(tmp_path / "model.onnx")
+    for name in ("model.onnx", "model.pt", "x" * 300 + ".onnx"):
+        with pytest.raises(BadInput, match=r"There is no artifact|File name too long"):
+            runtimes.engines_for(tmp_path / name)
 
 
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=lambda engine: engine.name)
-def test_a_missing_engine_is_named_with_its_pip_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: runtimes.Engine
-) -> None:
-    path = tmp_path / f"artifact{engine.suffix}"
-    path.touch()
-    monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
+def test_a_missing_engine_is_named_with_its_pip_command(tmp_path: Path, host: Host, engine: runtimes.Engine) -> None:
+    path = touched(tmp_path, engine.suffix)
+    host("Darwin", without=engine.imported)
     with pytest.raises(NotInstalled) as caught:
-        opened(path)
+        runtimes.open_artifact(path, engine)
     assert engine.package in caught.value.cause
     assert path.name in caught.value.cause
     assert caught.value.remedy == f'pip install "evim-deploy[{engine.extra}]"'
     assert runtimes.why_not(engine) == f"{engine.package} is not installed"
+    assert runtimes.first_here((engine,)) is engine  # to be told of, where there is no other
 
 
-@pytest.mark.parametrize("name", ["onnxruntime", "litert"])
+@pytest.mark.parametrize("name", ["onnxruntime", "litert", "mil"])
 def test_engines_that_exist_everywhere_have_no_reason_not_to_run(name: str) -> None:
     assert runtimes.why_not(ENGINES[name]) == ""
 
 
+def test_a_package_cannot_be_evaluated_without_torch(tmp_path: Path, host: Host) -> None:
+    host("Linux", without="torch")
+    with pytest.raises(NotRunHere, match="torch, which is not installed"):
+        runtimes.open_artifact(touched(tmp_path, ".mlpackage"))
+
+
 @pytest.mark.parametrize("system", ["Linux", "Windows"])
-def test_coreml_is_not_run_elsewhere_than_on_a_mac(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str
-) -> None:
-    monkeypatch.setattr("platform.system", lambda: system)
-    path = tmp_path / "artifact.mlpackage"
-    path.mkdir()
+def test_core_ml_itself_is_not_run_elsewhere_than_on_a_mac(tmp_path: Path, host: Host, system: str) -> None:
+    host(system)
     with pytest.raises(NotRunHere, match=r"(?s)artifact\.mlpackage.*macOS") as caught:
-        opened(path)
+        runtimes.open_artifact(touched(tmp_path, ".mlpackage"), ENGINES["coreml"])
     assert caught.value.exit_code == 6
     assert "macOS" in runtimes.why_not(ENGINES["coreml"])
 
 
-def test_on_a_mac_there_is_no_reason_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platform.system", lambda: "Darwin")
+def test_on_a_mac_there_is_no_reason_not_to(host: Host) -> None:
+    host("Darwin")
     assert runtimes.why_not(ENGINES["coreml"]) == ""
 
 
@@ -203,7 +309,7 @@ def _other_format(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("damage", [_half, _head, _text, _zeros_inside, _other_format, lambda content: b""])
-@pytest.mark.parametrize("format_", RUNNABLE)
+@pytest.mark.parametrize("format_", FILES)
 def test_a_damaged_file_is_bad_input(
     tmp_path: Path, artifacts: dict[tuple[str, str], Path], format_: str, damage: Any
 ) -> None:
@@ -215,7 +321,7 @@ def test_a_damaged_file_is_bad_input(
     assert "\n" not in caught.value.cause
 
 
-@pytest.mark.parametrize("format_", RUNNABLE)
+@pytest.mark.parametrize("format_", FILES)
 def test_a_directory_is_bad_input(tmp_path: Path, format_: str) -> None:
     path = tmp_path / f"folder{exporters.FORMATS[format_].suffix}"
     path.mkdir()
@@ -286,3 +392,52 @@ def test_a_classifier_without_our_labels_keeps_its_own_order() -> None:
 
 def test_a_package_knows_its_metadata() -> None:
     assert CoremlSession(FakeModel({}, image=True, classifier=True)).metadata == METADATA
+
+
+UNITS = {"all": "ALL", "cpuOnly": "CPU_ONLY", "cpuAndGPU": "CPU_AND_GPU", "cpuAndNeuralEngine": "CPU_AND_NE"}
+
+
+@pytest.fixture
+def loaded(host: Host, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """This host is a Mac, whose Core ML remembers which package it loaded for which compute units."""
+    import coremltools
+
+    calls: list[tuple[str, Any]] = []
+
+    def load(path: str, compute_units: Any) -> FakeModel:
+        calls.append((path, compute_units))
+        return FakeModel({}, image=True, classifier=True)
+
+    host("Darwin")
+    monkeypatch.setattr(coremltools.models, "MLModel", load)
+    return calls
+
+
+@pytest.mark.parametrize("mode", ENGINES["coreml"].modes)
+def test_a_mode_of_core_ml_is_its_compute_units(tmp_path: Path, loaded: list[tuple[str, Any]], mode: str) -> None:
+    from coremltools import ComputeUnit
+
+    path = touched(tmp_path, ".mlpackage")
+    with runtimes.open_artifact(path, ENGINES["coreml"], mode) as session:
+        assert session.metadata == METADATA
+        assert session.anomalies == {}
+    assert loaded == [(str(path), getattr(ComputeUnit, UNITS[mode]))]
+
+
+def test_core_ml_takes_all_units_unless_told(tmp_path: Path, loaded: list[tuple[str, Any]]) -> None:
+    from coremltools import ComputeUnit
+
+    with runtimes.open_artifact(touched(tmp_path, ".mlpackage")):
+        assert [units for _, units in loaded] == [ComputeUnit.ALL]
+
+
+def test_a_package_that_core_ml_refuses_is_damaged(tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    import coremltools
+
+    def refuse(path: str, compute_units: Any) -> None:
+        raise RuntimeError("Error compiling model")
+
+    host("Darwin")
+    monkeypatch.setattr(coremltools.models, "MLModel", refuse)
+    with pytest.raises(BadInput, match=r"artifact\.mlpackage is damaged: Error compiling model"):
+        runtimes.open_artifact(touched(tmp_path, ".mlpackage")).__enter__()

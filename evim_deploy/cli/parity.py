@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ def show_parity(console: Console, parity: Mapping[str, Any]) -> None:
         for comparison in parity["comparisons"]:
             table.add_row(*_cells(comparison))
         console.print(table, soft_wrap=True)
-        console.print("  Errors are in units of the range of PyTorch's output.", style="dim", soft_wrap=True)
+        console.print("  Errors are in units of the range of the output.", style="dim", soft_wrap=True)
 
 
 def _lines(parity: Mapping[str, Any]) -> Iterator[str]:
@@ -42,18 +41,8 @@ def _lines(parity: Mapping[str, Any]) -> Iterator[str]:
     if parity["comparisons"]:
         last = parity["comparisons"][-1]
         yield f"over {len(last['inputs'])} inputs: {', '.join(last['inputs'])}"
-        yield from _anomalies(last["anomalies"])
-
-
-def _anomalies(anomalies: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
-    """What float16 could not hold, by kind."""
-    first: dict[str, str] = {}
-    for operation, counts in anomalies.items():
-        for kind in counts:
-            first.setdefault(kind, operation)
-    operations = Counter(kind for counts in anomalies.values() for kind in counts)
-    for kind, count in operations.items():
-        yield f"float16: {kind} values in {count} operations, the first {first[kind]}"
+        for kind, total in last["anomalies"].items():
+            yield f"float16: {kind} values in {total['operations']} operations, the first {total['first']}"
 
 
 def _cells(comparison: Mapping[str, Any]) -> list[str]:

@@ -15,13 +15,13 @@ from typing import Any
 
 from evim_deploy import contents
 from evim_deploy.artifact import LABELS_KEY, METADATA_KEY
-from evim_deploy.contents import Contents, Function, Value
+from evim_deploy.contents import Contents, Function, Operation, Value
 from evim_deploy.inspection.classes import CLASSES, class_of
 from evim_deploy.inspection.layers import Layer, at_run_time, layers
 from evim_deploy.inspection.movement import Movement, movements
 from evim_deploy.inspection.neural_engine import NEURAL_ENGINE
 from evim_deploy.inspection.onnxruntime_coreml import ONNXRUNTIME_COREML
-from evim_deploy.inspection.rules import BLOCKS, Finding, Target, check
+from evim_deploy.inspection.rules import BLOCKS, INPUT, Finding, Target, check
 from evim_deploy.inspection.tflite_gpu import TFLITE_GPU
 from evim_deploy.inspection.xnnpack import XNNPACK
 
@@ -125,9 +125,7 @@ def _inspect_function(format_: str, function: Function) -> FunctionInspection:
     targets = []
     for target in TARGETS[format_]:
         findings = check(target, running, function)
-        kept_off = {finding.operation for finding in findings if finding.severity == BLOCKS}
-        count = sum(operation.name in kept_off for operation in running)
-        targets.append(Suitability(target.id, target.title, len(running), count, findings))
+        targets.append(Suitability(target.id, target.title, len(running), _kept_off(findings, running), findings))
     return FunctionInspection(
         function.name,
         function.inputs,
@@ -137,6 +135,15 @@ def _inspect_function(format_: str, function: Function) -> FunctionInspection:
         layers(function),
         tuple(targets),
     )
+
+
+def _kept_off(findings: tuple[Finding, ...], operations: tuple[Operation, ...]) -> int:
+    """How many operations are; all of them where it is an input that keeps them off."""
+    blocked = [finding for finding in findings if finding.severity == BLOCKS]
+    if any(finding.type == INPUT for finding in blocked):
+        return len(operations)
+    names = {finding.operation for finding in blocked}
+    return sum(operation.name in names for operation in operations)
 
 
 def _size(path: Path) -> int:

@@ -16,11 +16,8 @@ BLOCKS = "blocks"
 SLOWS = "slows"
 ROUNDS = "rounds"
 
-SEVERITIES = {
-    BLOCKS: "stays off it",
-    SLOWS: "runs on it, but slower than it could",
-    ROUNDS: "runs on it, but its numbers may suffer",
-}
+SEVERITIES = (BLOCKS, SLOWS, ROUNDS)
+"""It stays off the target; it runs there, but slower than it could; it runs there, but its numbers may suffer."""
 
 INPUT = "input"
 """Type of the subject where a rule looks at an input of a function."""

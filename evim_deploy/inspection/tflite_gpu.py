@@ -87,7 +87,7 @@ def _product(operation: Operation, function: Function) -> str:
     first_, second = (value.shape or () for value in operation.inputs)
     pairs = [(a, b) for a, b in zip(first_, second, strict=False) if isinstance(a, int) and isinstance(b, int)]
     both = any(a < b for a, b in pairs) and any(a > b for a, b in pairs)
-    return f"{_pair(operation)}" if len(first_) == len(second) and both else ""
+    return " and ".join(map(shown, operation.inputs)) if len(first_) == len(second) and both else ""
 
 
 def _slice(operation: Operation, function: Function) -> str:
@@ -131,16 +131,12 @@ def _groups(operation: Operation, function: Function) -> str:
     return "" if group % 4 == 0 and gives // groups % 4 == 0 else f"{groups} groups of {group} channels"
 
 
-def _two_constants(operation: Operation, function: Function) -> str:
+def _computed_weights(operation: Operation, function: Function) -> str:
     """Weights may be computed too, but not where the convolution has groups."""
     if operation.type != "CONV_2D" or len(operation.inputs) < 2 or operation.inputs[1].is_constant:
         return ""
     image, kernel = (value.shape or (0,) for value in operation.inputs[:2])
     return f"weights {shown(operation.inputs[1])} are computed" if image[-1] != kernel[-1] else ""
-
-
-def _pair(operation: Operation) -> str:
-    return " and ".join(map(shown, operation.inputs[:2]))
 
 
 def _gather(operation: Operation, function: Function) -> str:
@@ -161,7 +157,7 @@ def _cast(operation: Operation, function: Function) -> str:
     return "" if allowed else " to ".join(kinds)
 
 
-def _constant_operand(operation: Operation, function: Function) -> str:
+def _fully_connected(operation: Operation, function: Function) -> str:
     if operation.type != "FULLY_CONNECTED" or len(operation.inputs) < 2:
         return ""
     return "its input is a constant" if operation.inputs[0].is_constant else ""
@@ -196,7 +192,7 @@ TFLITE_GPU = Target(
         Rule("pad", BLOCKS, "Paddings must be 3x2 or 4x2, and mirrored ones reflect.", _GATE, _pad),
         Rule("gather", BLOCKS, "It gathers floats by a list of int32 indices.", _GATE, _gather),
         Rule("cast", BLOCKS, "It casts between float32 and int32, and between bool and floats.", _GATE, _cast),
-        Rule("fully_connected", BLOCKS, "The input of a product must be computed.", _GATE, _constant_operand),
+        Rule("fully_connected", BLOCKS, "The input of a product must be computed.", _GATE, _fully_connected),
         Rule(
             "depth_multiplier",
             BLOCKS,
@@ -209,7 +205,7 @@ TFLITE_GPU = Target(
             BLOCKS,
             "A grouped convolution needs constant weights.",
             f"{_BUILDER} (Conv2DOperationParser)",
-            _two_constants,
+            _computed_weights,
         ),
         Rule(
             "grouped_convolution",

@@ -19,21 +19,19 @@ class Stale:
     """An array of weights that is not the reference's.
 
     Attributes:
-        node: The operation of the graph that it belongs to.
-        weight: Its name there: ``kernel``, ``bias`` ...
+        weight: Its name in the graph: ``kernel``, ``bias`` ...
         differing: How many of its values are not among the reference's.
         size: How many values it has.
         largest: The largest difference.
     """
 
-    node: str
     weight: str
     differing: int
     size: int
     largest: float
 
     def __str__(self) -> str:
-        values = f"{self.differing} of {self.size} values of {self.node}.{self.weight}"
+        values = f"{self.differing} of {self.size} values of the {self.weight}"
         if self.differing == 1:
             return f"{values} differs, by {self.largest:.2g}"
         return f"{values} differ, by up to {self.largest:.2g}"
@@ -54,9 +52,7 @@ def stale_weights(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale
         for name, array in node.weights.items()
         if (
             found := [
-                _difference(array, each, Stale(node.name, name, 0, array.size, 0.0))
-                for each in stored
-                if each.size == array.size
+                _difference(array, each, Stale(name, 0, array.size, 0.0)) for each in stored if each.size == array.size
             ]
         )
     ]

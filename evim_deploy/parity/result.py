@@ -93,6 +93,14 @@ class Comparison:
         found, allowed = self.measures, self.tolerance
         return PASS if found.max_abs <= allowed.max_abs and found.mean_abs <= allowed.mean_abs else FAIL
 
+    def anomaly_totals(self) -> dict[str, dict[str, int | str]]:
+        """Over all operations, by kind: how many operations and values, and which operation is the first."""
+        totals: dict[str, dict[str, int | str]] = {}
+        for kind in sorted({kind for counts in self.anomalies.values() for kind in counts}):
+            having = {operation: counts[kind] for operation, counts in self.anomalies.items() if kind in counts}
+            totals[kind] = {"operations": len(having), "values": sum(having.values()), "first": next(iter(having))}
+        return totals
+
 
 @dataclass(frozen=True)
 class Power:
@@ -146,10 +154,10 @@ class Parity:
         return Parity(NOT_RUN, reason)
 
     def document(self) -> dict[str, Any]:
-        """As plain JSON values; what is not finite is null."""
+        """As plain JSON values; what is not finite is null, and anomalies are added up over the operations."""
         document = _finite(asdict(self))
         for entry, comparison in zip(document["comparisons"], self.comparisons, strict=True):
-            entry["status"] = comparison.status
+            entry.update(status=comparison.status, anomalies=comparison.anomaly_totals())
         if self.power is not None:
             document["power"].update(caught=self.power.caught, summary=str(self.power))
         return document

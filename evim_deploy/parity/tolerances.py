@@ -15,9 +15,7 @@ _ORDER = "float32 adds in another order"
 _WEIGHTS = "weights rounded to 11 bits"
 
 TOLERANCES = {
-    ("pytorch", "fp32"): Tolerance(
-        5e-5, 5e-6, _ORDER, "tiny 1.6e-6 to 1.3e-5, native 2.7e-6 to 4e-6; mean to 1.1e-6"
-    ),
+    ("pytorch", "fp32"): Tolerance(5e-5, 5e-6, _ORDER, "tiny 1.6e-6 to 1.3e-5, native 2.7e-6 to 4e-6; mean to 1.1e-6"),
     ("onnx", "fp32"): Tolerance(5e-5, 5e-6, _ORDER, "tiny 1.3e-6 to 1.8e-5, native 2.3e-6 to 5.2e-6; mean to 9.8e-7"),
     ("tflite", "fp32"): Tolerance(5e-5, 5e-6, _ORDER, "tiny 1.6e-6 to 7.9e-6, native 3.1e-6 to 5.7e-6; mean to 8.8e-7"),
     ("coreml", "fp32"): Tolerance(5e-5, 5e-6, _ORDER, "tiny 9.8e-7 to 7.6e-6, native 1.7e-6 to 3.7e-6; mean to 9.4e-7"),
