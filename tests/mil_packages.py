@@ -55,16 +55,18 @@ def classifier(path: Path, half: bool = False, shape: Any = (1, 3, SIDE, SIDE), 
     model.save(str(path))
 
 
-def probabilities(image: Any, weight: Any = WEIGHTS["conv_weight"]) -> Any:
-    """What the classifier computes, in float64, of an image (C, H, W)."""
-    padded = np.pad(image / 255, [(0, 0), (1, 1), (1, 1)])
+def probabilities(image: Any, rounded: Callable[[Any], Any] = np.float64) -> Any:
+    """What the classifier computes of an image (C, H, W) in float64, its constants rounded."""
+    weights = {name: rounded(array) for name, array in WEIGHTS.items()}
+    padded = np.pad(image * rounded(1 / 255), [(0, 0), (1, 1), (1, 1)])
+    weight = weights["conv_weight"][:, : len(image)]
     out = (image.shape[1] - 1) // 2 + 1, (image.shape[2] - 1) // 2 + 1
     x = np.zeros((6, *out))
     for i, j in np.ndindex(*out):
-        x[:, i, j] = np.tensordot(weight, padded[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3], 3) + WEIGHTS["conv_bias"]
-    x = np.maximum(x, 0)
-    x = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-3)
-    logits = WEIGHTS["linear_weight"] @ x.mean((1, 2)) + WEIGHTS["linear_bias"]
+        window = padded[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3]
+        x[:, i, j] = np.maximum(np.tensordot(weight, window, 3) + weights["conv_bias"], 0)
+    x = (x - x.mean(0)) / np.sqrt(x.var(0) + rounded(1e-3))
+    logits = weights["linear_weight"] @ x.mean((1, 2)) + weights["linear_bias"]
     return np.exp(logits) / np.exp(logits).sum()
 
 

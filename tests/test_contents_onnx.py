@@ -155,6 +155,16 @@ def test_two_elements_of_four_bits_share_a_byte(path: Path) -> None:
     assert (value.dtype, value.stored_bytes) == ("int4", 51)
 
 
+def test_every_model_of_onnx_own_test_suite_is_read() -> None:
+    """Well over a thousand files, each of another operator, element type or kind of attribute."""
+    folder = Path(onnx.__file__).parent / "backend" / "test" / "data"
+    models = sorted(folder.rglob("model.onnx"))
+    assert len(models) > 1000
+    for each in models:
+        nodes = onnx.load(each, load_external_data=False).graph.node
+        assert contents.read(each).functions[0].operations or not nodes, each.parent.name
+
+
 # --- weights in another file
 
 

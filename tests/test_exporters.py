@@ -127,7 +127,8 @@ class Built:
     contract: Contract
 
     def run(self, image: Tensor) -> dict[str, Tensor]:
-        with runtimes.open_artifact(self.path) as session:
+        engine = runtimes.engines_for(self.path)[-1]  # which takes pixels that are no whole numbers, on a Mac too
+        with runtimes.open_artifact(self.path, engine) as session:
             outputs = session.run(image.float().numpy())
         return {name: torch.from_numpy(np.array(array)).double() for name, array in outputs.items()}
 
@@ -723,10 +724,18 @@ def test_onnx_numbers(
         ("fp16", "logits", True, (96, 33), 3, True),
     ],
 )
-def test_tflite_numbers(
-    workshop: Workshop, precision: str, output: str, preprocess: bool, size: Size, batch: int, distilled: bool
+@pytest.mark.parametrize("format_", ["tflite", "coreml"])
+def test_numbers_of_fixed_shapes(
+    workshop: Workshop,
+    format_: str,
+    precision: str,
+    output: str,
+    preprocess: bool,
+    size: Size,
+    batch: int,
+    distilled: bool,
 ) -> None:
-    target = target_of("tflite", size, precision, batch, output, preprocess)
+    target = target_of(format_, size, precision, batch, output, preprocess)
     assert_numbers(workshop, sum(size) + batch, target, distilled=distilled)
 
 
@@ -901,7 +910,7 @@ def test_tflite_metadata_stands_once_under_each_name(annotated: tuple[str, Built
     assert {METADATA_KEY, LABELS_KEY} <= set(names)
 
 
-@pytest.mark.parametrize("annotated", ["onnx", "tflite"], indirect=True)
+@pytest.mark.parametrize("annotated", exporters.FORMATS, indirect=True)
 def test_annotated_artifacts_compute_what_they_computed(annotated: tuple[str, Built], workshop: Workshop) -> None:
     format_, built = annotated
     image = pixels(0, 64, 96)
@@ -946,6 +955,6 @@ def test_a_missing_package_is_named_with_its_pip_command(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("name", exporters.FORMATS)
 def test_every_format_has_its_engine_and_the_verbs(name: str) -> None:
     row = exporters.FORMATS[name]
-    assert runtimes.ENGINES[row.engine].suffix == row.suffix
+    assert runtimes.engines_of(row.suffix)
     module = exporters.load(row)
-    assert all(callable(getattr(module, verb)) for verb in ("build", "structure", "annotate"))
+    assert all(callable(getattr(module, verb)) for verb in ("build", "annotate"))

@@ -114,6 +114,16 @@ def test_every_rule_has_a_reason_and_a_source() -> None:
         assert rule.source.startswith("https://")
 
 
+def test_tables_name_operations_that_exist() -> None:
+    from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
+
+    from evim_deploy.inspection import classes, neural_engine
+
+    known = set(SSAOpRegistry.core_ops)
+    assert {type_ for named in classes._COREML.values() for type_ in named.split()} <= known
+    assert set(f"{neural_engine._NO_PATH} {neural_engine._LATER_CHIPS}".split()) <= known
+
+
 @pytest.mark.parametrize(
     ("shape", "flexible"),
     [

@@ -12,6 +12,7 @@ import typer
 from evim_deploy.artifact import SCHEMA_VERSION, UNTRAINED_NOTICE
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
+from evim_deploy.cli.layers import show_layers
 from evim_deploy.cli.parity import show_parity
 from evim_deploy.errors import BadInput, EvimError, NotInstalled, NotRunHere, ParityFailed, UsageProblem
 
@@ -97,8 +98,7 @@ def _show(result: Result) -> None:
     console.print(f"  {facts}, sha256 {manifest.weights.sha256[:12]}: the same here", soft_wrap=True, markup=False)
     show_parity(console, result.verdict.parity.document())
     if result.layers is not None:
-        from evim_deploy.cli.layers import show_layers
-
+        console.print()
         show_layers(console, result.layers)
         console.print(f"  plot: {result.plot}", soft_wrap=True, markup=False)
     if not manifest.weights.trained:

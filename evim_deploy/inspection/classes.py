@@ -34,8 +34,8 @@ _COREML = {
     "activation": """clamped_relu elu gelu leaky_relu linear_activation prelu relu relu6 scaled_tanh sigmoid
         sigmoid_hard silu softmax softplus softplus_parametric softsign tanh thresholded_relu""",
     "elementwise": """abs acos add asin atan atanh ceil clip cos cosh equal erf exp exp2 floor floor_div greater
-        greater_equal inverse less less_equal log logical_and logical_not logical_or logical_xor maximum minimum mod
-        mul not_equal pow real_div round rsqrt select sign sin sinh sqrt square sub tan threshold""",
+        greater_equal inverse less less_equal log logical_and logical_not logical_or logical_xor maximum minimum
+        mod mul not_equal pow real_div round rsqrt select sign sin sinh sqrt square sub tan threshold""",
     "reduction": """argsort cumsum reduce_argmax reduce_argmin reduce_l1_norm reduce_l2_norm reduce_log_sum
         reduce_log_sum_exp reduce_max reduce_mean reduce_min reduce_prod reduce_sum reduce_sum_square topk""",
     "pooling": """avg_pool l2_pool max_pool resize resize_bilinear resize_nearest_neighbor upsample_bilinear
@@ -44,10 +44,10 @@ _COREML = {
         gather_along_axis gather_nd identity pad pixel_shuffle pixel_unshuffle reshape reshape_like reverse
         reverse_sequence scatter scatter_along_axis scatter_nd slice_by_index slice_by_size slice_update
         sliding_windows space_to_batch space_to_depth split squeeze stack tile transpose""",
-    "quantisation": """quantize dequantize constexpr_affine_dequantize constexpr_blockwise_shift_scale constexpr_cast
-        constexpr_lut_to_dense constexpr_lut_to_sparse constexpr_sparse_blockwise_shift_scale
+    "quantisation": """quantize dequantize constexpr_affine_dequantize constexpr_blockwise_shift_scale
+        constexpr_cast constexpr_lut_to_dense constexpr_lut_to_sparse constexpr_sparse_blockwise_shift_scale
         constexpr_sparse_to_dense""",
-    "control flow": "call cond while_loop",
+    "control flow": "cond while_loop",
 }
 
 _NEURAL_NETWORK = {
@@ -69,16 +69,18 @@ _ONNX = {
     "matrix product": "Einsum Gemm MatMul MatMulInteger QLinearMatMul Attention",
     "normalisation": """BatchNormalization GroupNormalization InstanceNormalization LRN LayerNormalization
         LpNormalization MeanVarianceNormalization RMSNormalization""",
-    "activation": """Celu Elu Gelu HardSigmoid HardSwish Hardmax LeakyRelu LogSoftmax Mish PRelu Relu Selu Sigmoid
-        Softmax Softplus Softsign Swish Tanh ThresholdedRelu""",
-    "elementwise": """Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift Ceil Clip Cos Cosh Div Equal Erf Exp Floor
-        Greater GreaterOrEqual Less LessOrEqual Log Max Mean Min Mod Mul Neg Not Or Pow Reciprocal Round Sign Sin Sinh
-        Sqrt Sub Sum Tan Where Xor IsInf IsNaN""",
-    "reduction": """ArgMax ArgMin CumSum ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin
-        ReduceProd ReduceSum ReduceSumSquare TopK""",
-    "pooling": "AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool Resize Upsample GridSample",
-    MOVEMENT: """Cast CastLike Concat DepthToSpace Expand Flatten Gather GatherElements GatherND Identity Pad Reshape
-        ReverseSequence Scatter ScatterElements ScatterND Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze""",
+    "activation": """Celu Elu Gelu HardSigmoid HardSwish Hardmax LeakyRelu LogSoftmax Mish PRelu Relu Selu Shrink
+        Sigmoid Softmax Softplus Softsign Swish Tanh ThresholdedRelu""",
+    "elementwise": """Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr
+        BitwiseXor Ceil Clip Cos Cosh Div Equal Erf Exp Floor Greater GreaterOrEqual Less LessOrEqual Log Max Mean
+        Min Mod Mul Neg Not Or Pow Reciprocal Round Sign Sin Sinh Sqrt Sub Sum Tan Where Xor IsInf IsNaN""",
+    "reduction": """ArgMax ArgMin CumSum ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean
+        ReduceMin ReduceProd ReduceSum ReduceSumSquare TopK""",
+    "pooling": """AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool GridSample LpPool MaxPool MaxRoiPool
+        MaxUnpool Resize RoiAlign Upsample""",
+    MOVEMENT: """Cast CastLike CenterCropPad Compress Concat DepthToSpace Expand Flatten Gather GatherElements
+        GatherND Identity Pad Reshape ReverseSequence Scatter ScatterElements ScatterND Slice SpaceToDepth Split
+        Squeeze Tile Transpose Trilu Unsqueeze""",
     "quantisation": "DequantizeLinear DynamicQuantizeLinear QuantizeLinear",
     "control flow": "If Loop Scan",
 }
@@ -92,12 +94,13 @@ _TFLITE = {
     "elementwise": """ABS ADD ADD_N ATAN2 BITWISE_XOR CEIL COS DIV EQUAL EXP FLOOR FLOOR_DIV FLOOR_MOD GREATER
         GREATER_EQUAL LESS LESS_EQUAL LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR MAXIMUM MINIMUM MUL NEG NOT_EQUAL POW
         RIGHT_SHIFT ROUND RSQRT SELECT SELECT_V2 SIGN SIN SQRT SQUARE SQUARED_DIFFERENCE SUB WHERE""",
-    "reduction": """ARG_MAX ARG_MIN CUMSUM MEAN REDUCE_ALL REDUCE_ANY REDUCE_MAX REDUCE_MIN REDUCE_PROD SEGMENT_SUM SUM
-        TOPK_V2""",
+    "reduction": """ARG_MAX ARG_MIN CUMSUM MEAN REDUCE_ALL REDUCE_ANY REDUCE_MAX REDUCE_MIN REDUCE_PROD
+        SEGMENT_SUM SUM TOPK_V2""",
     "pooling": "AVERAGE_POOL_2D L2_POOL_2D MAX_POOL_2D REDUCE_WINDOW RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR",
-    MOVEMENT: """BATCH_TO_SPACE_ND BITCAST BROADCAST_TO CAST CONCATENATION DEPTH_TO_SPACE DILATE DYNAMIC_UPDATE_SLICE
-        EMBEDDING_LOOKUP EXPAND_DIMS GATHER GATHER_ND MIRROR_PAD PACK PAD PADV2 RESHAPE REVERSE_SEQUENCE REVERSE_V2
-        SCATTER_ND SLICE SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SPLIT_V SQUEEZE STRIDED_SLICE TILE TRANSPOSE UNPACK""",
+    MOVEMENT: """BATCH_TO_SPACE_ND BITCAST BROADCAST_TO CAST CONCATENATION DEPTH_TO_SPACE DILATE
+        DYNAMIC_UPDATE_SLICE EMBEDDING_LOOKUP EXPAND_DIMS GATHER GATHER_ND MIRROR_PAD PACK PAD PADV2 RESHAPE
+        REVERSE_SEQUENCE REVERSE_V2 SCATTER_ND SLICE SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SPLIT_V SQUEEZE
+        STRIDED_SLICE TILE TRANSPOSE UNPACK""",
     "quantisation": "DENSIFY DEQUANTIZE FAKE_QUANT QUANTIZE",
     "control flow": "CALL CALL_ONCE IF WHILE STABLEHLO_CASE STABLEHLO_WHILE",
 }

@@ -13,8 +13,11 @@ from evim_deploy.inspection.rules import (
     SLOWS,
     Rule,
     Target,
+    axes_of,
     first,
     integers,
+    last_length,
+    length_over,
     of_types,
     rank,
     shown,
@@ -47,7 +50,7 @@ _BORDER = frozenset(["cast", "classify"])
 
 _WIDE_INTEGERS = frozenset(["int16", "uint16", "int32", "uint32", "int64", "uint64"])
 
-_NO_PATH = """acos acosh asin asinh atanh band_part constexpr_cast cosh gru list_gather list_length list_read
+_NO_PATH = """acos asin atanh band_part constexpr_cast cosh gru list_gather list_length list_read
     list_scatter list_write logical_and logical_or logical_xor lstm make_list mod non_zero one_hot random_bernoulli
     random_categorical random_normal reduce_prod reverse_sequence rnn scatter scatter_along_axis scatter_nd shape sinh
     sliding_windows tan non_maximum_suppression"""
@@ -97,29 +100,21 @@ def _epsilon(operation: Operation, function: Function) -> str:
 
 
 def _softmax(operation: Operation, function: Function) -> str:
-    axes = integers(operation.parameters.get("axis", -1))
-    if operation.type != "softmax" or not axes or not operation.outputs[0].shape:
-        return ""
-    shape = operation.outputs[0].shape
-    length = shape[axes[0]] if -len(shape) <= axes[0] < len(shape) else 0
-    return f"over {length}" if isinstance(length, int) and length > LONGEST_AXIS else ""
+    length = length_over(axes_of(operation.outputs), operation.parameters.get("axis"))
+    return f"over {length}" if operation.type == "softmax" and length > LONGEST_AXIS else ""
 
 
 def _argmax(operation: Operation, function: Function) -> str:
-    if operation.type not in ("reduce_argmax", "reduce_argmin") or not operation.inputs[0].shape:
-        return ""
-    shape = operation.inputs[0].shape
-    axes = integers(operation.parameters.get("axis", -1))
-    length = shape[axes[0]] if axes and -len(shape) <= axes[0] < len(shape) else 0
-    return f"over {length}" if isinstance(length, int) and length > LONGEST_ARGMAX else ""
+    length = length_over(axes_of(operation.inputs), operation.parameters.get("axis"))
+    applies = operation.type in ("reduce_argmax", "reduce_argmin") and length > LONGEST_ARGMAX
+    return f"over {length}" if applies else ""
 
 
 def _kernel(operation: Operation, function: Function) -> str:
     if operation.type not in ("conv", "conv_transpose"):
         return ""
     kernels = (value for value in operation.inputs if value.is_constant and rank(value) == 4)
-    widths = ((value, (value.shape or (0,))[-1]) for value in kernels)
-    return first(shown(value) for value, width in widths if isinstance(width, int) and width > WIDEST_KERNEL)
+    return first(shown(value) for value in kernels if last_length(value.shape or ()) > WIDEST_KERNEL)
 
 
 def _pad(operation: Operation, function: Function) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from evim_deploy.contents import Function, Operation, Parameter, Value
+from evim_deploy.contents import Axis, Function, Operation, Parameter, Value
 from evim_deploy.inspection.classes import types
 
 BLOCKS = "blocks"
@@ -98,6 +98,23 @@ def shown(value: Value) -> str:
 
 def rank(value: Value) -> int | None:
     return None if value.shape is None else len(value.shape)
+
+
+def axes_of(values: tuple[Value, ...], index: int = 0) -> tuple[Axis, ...]:
+    """Axes of one of several values; none where there is no such value, or they are not known."""
+    return values[index].shape or () if index < len(values) else ()
+
+
+def last_length(axes: tuple[Axis, ...]) -> int:
+    """Length of the last axis; 0 where it is not known."""
+    return axes[-1] if axes and isinstance(axes[-1], int) else 0
+
+
+def length_over(axes: tuple[Axis, ...], axis: Parameter | None) -> int:
+    """Length of the axis that a parameter names, the last one if it names none; 0 where it is not known."""
+    index = next(iter(integers(axis)), -1)
+    length = axes[index] if -len(axes) <= index < len(axes) else 0
+    return length if isinstance(length, int) else 0
 
 
 def integers(parameter: Parameter | None) -> tuple[int, ...]:

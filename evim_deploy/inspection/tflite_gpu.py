@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from evim_deploy.contents import Function, Operation
 from evim_deploy.inspection.classes import types
-from evim_deploy.inspection.rules import BLOCKS, SLOWS, Rule, Target, first, of_types, rank, shown, told
+from evim_deploy.inspection.rules import (
+    BLOCKS,
+    SLOWS,
+    Rule,
+    Target,
+    axes_of,
+    first,
+    last_length,
+    of_types,
+    rank,
+    shown,
+    told,
+)
 
 MOST_AXES = 4
 
@@ -84,10 +96,10 @@ def _axes(operation: Operation, function: Function) -> str:
 def _product(operation: Operation, function: Function) -> str:
     if operation.type != "MUL" or len(operation.inputs) != 2:
         return ""
-    first_, second = (value.shape or () for value in operation.inputs)
-    pairs = [(a, b) for a, b in zip(first_, second, strict=False) if isinstance(a, int) and isinstance(b, int)]
+    one, other = (value.shape or () for value in operation.inputs)
+    pairs = [(a, b) for a, b in zip(one, other, strict=False) if isinstance(a, int) and isinstance(b, int)]
     both = any(a < b for a, b in pairs) and any(a > b for a, b in pairs)
-    return " and ".join(map(shown, operation.inputs)) if len(first_) == len(second) and both else ""
+    return " and ".join(map(shown, operation.inputs)) if len(one) == len(other) and both else ""
 
 
 def _slice(operation: Operation, function: Function) -> str:
@@ -112,20 +124,16 @@ def _pad(operation: Operation, function: Function) -> str:
 
 
 def _depthwise(operation: Operation, function: Function) -> str:
-    multiplier = operation.parameters.get("depth_multiplier", 1)
-    channels = (operation.inputs[0].shape or (1,))[-1]
-    applies = operation.type == "DEPTHWISE_CONV_2D" and multiplier != 1 and channels != 1
-    return f"multiplier {multiplier} of {channels} channels" if applies else ""
+    multiplier, several = operation.parameters.get("depth_multiplier", 1), last_length(axes_of(operation.inputs)) != 1
+    applies = operation.type == "DEPTHWISE_CONV_2D" and multiplier != 1 and several
+    return f"multiplier {multiplier}" if applies else ""
 
 
 def _groups(operation: Operation, function: Function) -> str:
     """Depthwise convolutions written as grouped ones are recognised, and groups of fours are native."""
-    if operation.type != "CONV_2D" or len(operation.inputs) < 2:
-        return ""
-    image, kernel, output = operation.inputs[0].shape, operation.inputs[1].shape, operation.outputs[0].shape
-    sizes = [shape[-1] if shape else 0 for shape in (image, kernel, output)]
-    takes, group, gives = (int(size) if isinstance(size, int) else 0 for size in sizes)
-    if not group or takes <= group or (group == 1 and takes == gives):
+    takes, group = (last_length(axes_of(operation.inputs, index)) for index in (0, 1))
+    gives = last_length(axes_of(operation.outputs))
+    if operation.type != "CONV_2D" or not group or takes <= group or (group == 1 and takes == gives):
         return ""
     groups = takes // group
     return "" if group % 4 == 0 and gives // groups % 4 == 0 else f"{groups} groups of {group} channels"
@@ -135,8 +143,8 @@ def _computed_weights(operation: Operation, function: Function) -> str:
     """Weights may be computed too, but not where the convolution has groups."""
     if operation.type != "CONV_2D" or len(operation.inputs) < 2 or operation.inputs[1].is_constant:
         return ""
-    image, kernel = (value.shape or (0,) for value in operation.inputs[:2])
-    return f"weights {shown(operation.inputs[1])} are computed" if image[-1] != kernel[-1] else ""
+    takes, group = (last_length(axes_of(operation.inputs, index)) for index in (0, 1))
+    return f"weights {shown(operation.inputs[1])} are computed" if takes != group else ""
 
 
 def _gather(operation: Operation, function: Function) -> str:
@@ -149,7 +157,7 @@ def _gather(operation: Operation, function: Function) -> str:
 
 
 def _cast(operation: Operation, function: Function) -> str:
-    if operation.type != "CAST":
+    if operation.type != "CAST" or not operation.outputs:
         return ""
     kinds = operation.inputs[0].dtype, operation.outputs[0].dtype
     floats, others = ("float32", "float16"), ("float32", "int32")

@@ -42,7 +42,7 @@ def _stale_weight(judgement: Judgement) -> str:
 
 def _wrong_axis(judgement: Judgement) -> str:
     explained = judgement.explained.max()
-    if (judgement.actual - judgement.reference).abs().max() <= _CLEAR * explained:
+    if judgement.difference.max() <= _CLEAR * explained:
         return ""
 
     def agrees(reading: Tensor, actual: Tensor) -> bool:

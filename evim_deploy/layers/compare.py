@@ -112,8 +112,8 @@ class _Artifact:
         judgement = judge(row, traced, {name: self.values[name] for name in row.inputs}, outputs)
         worst = int(judgement.excess.argmax())
         scale = _scale(judgement.reference)
-        local = float((judgement.actual - judgement.reference)[worst].abs() / scale)
-        errors = _error(outputs, expected), local, float(judgement.explained[worst] / scale)
+        local, bound = (float(found[worst] / scale) for found in (judgement.difference, judgement.explained))
+        errors = _error(outputs, expected), local, bound
         return _layer(row, traced[-1].type, errors, likely_cause(judgement) if judgement.diverges else "")
 
     def _take(self, index: int) -> Arrays:

@@ -46,12 +46,17 @@ class Judgement:
     accumulation: float
 
     @cached_property
+    def difference(self) -> Tensor:
+        """The error at each value; infinite where only the artifact is not finite, 0 where the reference is not."""
+        difference = (self.actual - self.reference).abs()
+        difference[difference.isnan()] = torch.inf
+        difference[~self.reference.isfinite()] = 0.0
+        return difference
+
+    @cached_property
     def excess(self) -> Tensor:
-        """The error at each value in units of what is explained; infinite where only the artifact is not finite."""
-        excess = (self.actual - self.reference).abs() / (self.explained + torch.finfo(torch.float64).tiny)
-        excess[excess.isnan()] = torch.inf
-        excess[~self.reference.isfinite()] = 0.0
-        return excess
+        """The error at each value in units of what is explained."""
+        return self.difference / (self.explained + torch.finfo(torch.float64).tiny)
 
     @property
     def diverges(self) -> bool:
@@ -85,6 +90,7 @@ def judge(
     reference, sums = (flat([found[name] for name in row.node.outputs]) for found in (values, terms))
     least = 0.0 if rounding < HALF else SMALLEST_HALF if accumulation < HALF else SMALLEST_NORMAL_HALF
     explained = MARGIN * (lost * accumulation * sums + rounding * reference.abs() + least)
+    explained[~reference.isfinite()] = torch.inf
     return Judgement(row, stale, inputs, flat(outputs), reference, explained, rounding, accumulation)
 
 

@@ -12,7 +12,7 @@ Apple does not document the Neural Engine's arithmetic; ``ane`` is meant to be w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
 import torch
@@ -50,8 +50,8 @@ class Exact:
         return x.sum(tuple(axes), keepdim=keep) if axes else x
 
     def mean(self, x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
-        """Mean over axes."""
-        return self.round(self.sum(x, axes, keep) / prod(x.shape[axis] for axis in axes))
+        """Mean over axes, which stay with length 1 where ``keep`` is set."""
+        return self.sum(x, axes, keep) / prod(x.shape[axis] for axis in axes)
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         """(..., M, K) (..., K, N) -> (..., M, N)."""
@@ -74,13 +74,10 @@ class Half(Exact):
         return rounded
 
     def sum(self, x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
-        if not axes:
-            return x
-        positive = sorted(axis % x.ndim for axis in axes)
-        total = self._partial_sums(x.movedim(positive, list(range(-len(axes), 0))).flatten(-len(axes)), -1)
-        for axis in positive if keep else ():
-            total = total.unsqueeze(axis)
-        return total
+        return self._reduced(x, axes, keep, self._partial_sums) if axes else x
+
+    def mean(self, x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
+        return self._reduced(x, axes, keep, self._mean)
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         missing = -a.shape[-1] % TERMS
@@ -103,11 +100,27 @@ class Half(Exact):
         y = self.matmul(rows, patches).flatten(1, 2).unflatten(2, sides)  # (B, O, *sides)
         return y if bias is None else self.round(y + bias.view(-1, *(1,) * len(sides)))
 
-    def _partial_sums(self, x: Tensor, axis: int) -> Tensor:
-        """Sum over an axis, counted from the last, in a tree whose nodes add at most TERMS terms and round."""
+    def _reduced(self, x: Tensor, axes: Sequence[int], keep: bool, reduce: Callable[[Tensor, int], Tensor]) -> Tensor:
+        """All axes at once, as one that is the last."""
+        positive = sorted(axis % x.ndim for axis in axes)
+        y = reduce(x.movedim(positive, list(range(-len(axes), 0))).flatten(-len(axes)), -1)
+        for axis in positive if keep else ():
+            y = y.unsqueeze(axis)
+        return y
+
+    def _mean(self, x: Tensor, axis: int) -> Tensor:
+        """A tree of means, which overflows nowhere; what filled up its nodes is taken out in the end."""
+        count = x.shape[axis]
+        mean, nodes = self._partial_sums(x, axis, 1 / TERMS), 1
+        while nodes < count:
+            nodes *= TERMS
+        return self.round(mean / (count / nodes))
+
+    def _partial_sums(self, x: Tensor, axis: int, scale: float = 1) -> Tensor:
+        """Sum over an axis, counted from the last, in a tree whose nodes add at most TERMS terms, scale and round."""
         while x.shape[axis] > 1:
             x = F.pad(x, (0, 0) * (-axis - 1) + (0, -x.shape[axis] % TERMS))
-            x = self.round(x.unflatten(axis, (-1, TERMS)).sum(axis))
+            x = self.round(x.unflatten(axis, (-1, TERMS)).sum(axis) * scale)
         return x.squeeze(axis)
 
 

@@ -25,11 +25,13 @@ class ImageInput:
     """The one input of a package.
 
     Attributes:
+        package: Whose it is, for messages.
         name: Its name.
         colors: ``RGB``, ``BGR`` or ``grayscale``.
         shapes: What it may be fed, (B, C, H, W); each is a choice.
     """
 
+    package: str
     name: str
     colors: str
     shapes: tuple[tuple[Bounds, ...], ...]
@@ -46,7 +48,7 @@ class ImageInput:
         if not any(_fits(fed.shape, shape) for shape in self.shapes):
             allowed = " or ".join(_written(shape) for shape in self.shapes)
             raise BadInput(
-                f"The package takes images of {allowed}, not {'x'.join(map(str, fed.shape))}.",
+                f"{self.package} takes images of {allowed}, not {'x'.join(map(str, fed.shape))}.",
                 "Give it an image of that shape, or export for another one.",
             )
         return np.ascontiguousarray(fed, dtype=np.float32)
@@ -73,9 +75,9 @@ def image_input(interface: Any, package: str) -> ImageInput:
             raise BadInput(f"{package} is damaged: its image has color space {image.colorSpace}.", "Export it again.")
         colors = _COLOR_SPACES[image.colorSpace]
         sides = ((1, 1), (_CHANNELS[colors], _CHANNELS[colors]))
-        return ImageInput(feature.name, colors, tuple((*sides, *size) for size in _sizes(image)))
+        return ImageInput(package, feature.name, colors, tuple((*sides, *size) for size in _sizes(image)))
     if kind == "multiArrayType":
-        return ImageInput(feature.name, _RGB, tuple(_shapes(feature.type.multiArrayType)))
+        return ImageInput(package, feature.name, _RGB, tuple(_shapes(feature.type.multiArrayType)))
     raise NotRunHere(f"{package} takes a {kind}, and here it can be given an image.", "Run it on a Mac.")
 
 
@@ -118,4 +120,4 @@ def _fits(sides: tuple[int, ...], shape: tuple[Bounds, ...]) -> bool:
 
 
 def _written(shape: tuple[Bounds, ...]) -> str:
-    return "x".join(str(least) if least == most else f"{least}..{most or ''}" for least, most in shape)
+    return "x".join(str(least) if least == most else f"({least}..{most or ''})" for least, most in shape)

@@ -69,6 +69,15 @@ def integers(values: Tensor | int | None, default: list[int]) -> list[int]:
     return default if values is None else [int(value) for value in tensor(values).flatten()]
 
 
+def axes_of(axes: Tensor | int | None, rank: int) -> list[int]:
+    """Axes, which may be counted from the last one, as they are counted from the first; all for None.
+
+    Raises:
+        IndexError: There is no such axis.
+    """
+    return [range(rank)[axis] for axis in integers(axes, list(range(rank)))]
+
+
 def bounded(shape: Iterable[int]) -> tuple[int, ...]:
     """A shape that something is about to have.
 

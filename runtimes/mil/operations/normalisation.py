@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from runtimes.mil.arithmetic import Exact
 from runtimes.mil.operations.activation import per_channel
-from runtimes.mil.values import integers
+from runtimes.mil.values import axes_of
 
 
 def batch_norm(
@@ -39,7 +39,7 @@ def layer_norm(
     epsilon: float = 1e-5,
 ) -> Tensor:
     """(x - mean) / sqrt(variance + epsilon) over any axes, with gamma and beta over these."""
-    over = [axis % x.ndim for axis in integers(axes, list(range(x.ndim)))]
+    over = axes_of(axes, x.ndim)
     shape = [side if axis in over else 1 for axis, side in enumerate(x.shape)]
     y = _standardised(m, x, over, epsilon)
     y = y if gamma is None else m.round(y * gamma.reshape(shape))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from runtimes.mil.arithmetic import Exact
-from runtimes.mil.values import integers
+from runtimes.mil.values import axes_of
 
 
 def _product(m: Exact, x: Tensor, axes: list[int]) -> Tensor:
@@ -36,7 +36,7 @@ def _over_axes(reduce: Callable[[Exact, Tensor, list[int]], Tensor]) -> Callable
     """The handler of a reduction that leaves its axes, in ascending order, with length 1."""
 
     def handler(m: Exact, x: Tensor, axes: Tensor | None = None, keep_dims: bool = False) -> Tensor:
-        over = sorted({range(x.ndim)[axis] for axis in integers(axes, list(range(x.ndim)))})
+        over = sorted(set(axes_of(axes, x.ndim)))
         y = reduce(m, x, over).to(x.dtype)
         return y if keep_dims else y.squeeze(tuple(over))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from runtimes.mil.arithmetic import Exact
-from runtimes.mil.values import bounded, integers
+from runtimes.mil.values import axes_of, bounded, integers
 
 
 def _chosen(
@@ -120,7 +120,7 @@ def crop(m: Exact, x: Tensor, crop_height: Tensor, crop_width: Tensor) -> Tensor
 
 def reverse(m: Exact, x: Tensor, axes: Tensor | None = None) -> Tensor:
     """These axes, or all, from their ends."""
-    return x.flip(integers(axes, list(range(x.ndim))))
+    return x.flip(axes_of(axes, x.ndim))
 
 
 HANDLERS: Mapping[str, Callable[..., Any]] = {
