@@ -147,6 +147,12 @@ def _softmax_tokens(node: Node, w: Weights, x: Any) -> Any:
     return exponentials / tf.reduce_sum(exponentials, axis=2, keepdims=True)
 
 
+def _split(node: Node, w: Weights, x: Any) -> Any:
+    sections = node.sections()
+    is_even = len(set(sections)) == 1  # makes a SPLIT, which XNNPACK takes, and not a SPLIT_V
+    return tf.split(x, len(sections) if is_even else list(sections), axis=-1)
+
+
 def _flatten(node: Node, w: Weights, x: Any) -> Any:
     batch, height, width, channels = x.shape
     return tf.reshape(x, [batch, 1, height * width, channels])
@@ -171,7 +177,7 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "silu": lambda node, w, x: x * tf.sigmoid(x),
     "softmax_tokens": _softmax_tokens,
     "softmax_channels": lambda node, w, x: tf.nn.softmax(x, axis=-1),
-    "split": lambda node, w, x: tf.split(x, list(node.sections()), axis=-1),
+    "split": _split,
     "flatten": _flatten,
     "unflatten": lambda node, w, x, like: tf.reshape(x, like.shape),
     "write": lambda node, w, u, v: tf.matmul(v, u, transpose_a=True),  # (B, 1, L, N)^T (B, 1, L, D) -> (B, 1, N, D)

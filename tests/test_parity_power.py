@@ -84,7 +84,8 @@ def test_movements_are_those_of_the_whole_network_computed_again(
     reference: Reference, output: str, as_compared: Any
 ) -> None:
     graph, images = graph_of(reference, output), pictures()
-    found = movements(graph, images, output == "probabilities")
+    alone = dict.fromkeys(graph.outputs, 0.0)  # each image in units of its own range
+    found = movements(graph, images, output == "probabilities", alone)
     expected = plain_movements(graph, images, as_compared)
     assert list(found) == [node.name for node in graph.nodes if node.weights]
     assert len(found) > 20
@@ -117,6 +118,16 @@ def test_each_layer_gets_noise_of_a_hundredth_of_its_weights_size_once(
                 size = 0.01 * math.sqrt((array**2).mean())
                 assert noise.std() == pytest.approx(size, rel=0.2)
                 assert abs(noise.mean()) < 4 * size / math.sqrt(noise.size)
+
+
+def test_movements_are_in_the_units_of_the_comparison(reference: Reference) -> None:
+    graph, images = graph_of(reference), pictures()
+    alone = movements(graph, images, False, {"logits": 0.0})
+    usual = movements(graph, images, False, {"logits": 1000.0})
+    spans = np.ptp(Network(graph).run(images)["logits"], axis=1)
+    for name, movement in usual.items():
+        assert alone[name] * spans.min() <= 1.001 * 1000 * movement
+        assert 1000 * movement <= 1.001 * alone[name] * spans.max()
 
 
 def test_movements_are_seeded(reference: Reference) -> None:

@@ -69,7 +69,7 @@ def read_package(path: Path) -> Package:
     try:
         functions = read_functions(spec.mlProgram, blobs)
     except ValueError as error:
-        raise BadInput(f"{path} is damaged: {error}.", _REMEDY) from None
+        raise BadInput(f"{path} is damaged: {one_line(error)}.", _REMEDY) from None
     default = spec.description.defaultFunctionName or MAIN
     if default not in functions:
         raise BadInput(f"{path} is damaged: it has no function {default!r}.", _REMEDY)
@@ -106,6 +106,11 @@ def model_path(path: Path) -> Path:
         raise BadInput(f"{path} is damaged: its Manifest.json names no model in it.", _REMEDY) from None
 
 
+def one_line(text: object) -> str:
+    """Text in which names out of a damaged file may stand, fit for a message."""
+    return "".join(each if each.isprintable() else " " for each in str(text))
+
+
 def _member(path: Path, member: Path) -> Path:
     """A file of a package.
 
@@ -124,6 +129,6 @@ def _read(path: Path, member: Path) -> bytes:
     try:
         return member.read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise BadInput(f"{path} is incomplete: it has no {member.name}.", _REMEDY) from None
+        raise BadInput(f"{path} is incomplete: it has no {one_line(member.name)}.", _REMEDY) from None
     except OSError as error:
         raise BadInput(f"{member} cannot be read: {error.strerror}.", "Check its permissions.") from None

@@ -19,18 +19,22 @@ Outputs = Mapping[str, Array]
 _TOP = 5
 
 
-def rows(names: Sequence[str], references: Outputs, actuals: Outputs) -> list[Row]:
+def rows(
+    names: Sequence[str], references: Outputs, actuals: Outputs, usual: Mapping[str, float] | None = None
+) -> list[Row]:
     """Line up outputs, image by image.
 
     Args:
         names: Of the images, B of them.
         references: Output by name, (B, ...) each.
         actuals: The same names and shapes.
+        usual: The :func:`usual_ranges`, where these are not all images of a comparison.
 
     Raises:
         ParityFailed: An output is missing or has another shape.
     """
     found = []
+    usual = usual or usual_ranges(references)
     for output, reference in references.items():
         actual = actuals.get(output)
         if actual is None or actual.shape != reference.shape:
@@ -39,10 +43,15 @@ def rows(names: Sequence[str], references: Outputs, actuals: Outputs) -> list[Ro
                 f"The output {output} should be {reference.shape[1:]}, and {instead}.", "Export it again."
             )
         found += [
-            Row(name, output, expected.astype(np.float64), value.astype(np.float64))
+            Row(name, output, expected.astype(np.float64), value.astype(np.float64), usual[output])
             for name, expected, value in zip(names, reference, actual, strict=True)
         ]
     return found
+
+
+def usual_ranges(references: Outputs) -> dict[str, float]:
+    """By output (B, ...), the median of the images' ranges."""
+    return {name: float(np.median([_range(values) for values in array])) for name, array in references.items()}
 
 
 def as_logits(probabilities: Array, least: float) -> Array:
@@ -70,13 +79,13 @@ def measure(lined_up: Sequence[Row], classes: bool) -> Measures:
 
 
 class Row:
-    """One output of one image."""
+    """One output of one image; errors are in units of its range, or of the usual one where that is more."""
 
-    def __init__(self, name: str, output: str, reference: Doubles, actual: Doubles) -> None:
+    def __init__(self, name: str, output: str, reference: Doubles, actual: Doubles, usual: float) -> None:
         self.name, self.output, self.reference, self.actual = name, output, reference, actual
         self.is_finite = bool(np.isfinite(reference).all() and np.isfinite(actual).all())
         with np.errstate(invalid="ignore"):
-            errors = np.abs(actual - reference) / _range(reference)
+            errors = np.abs(actual - reference) / max(_range(reference), usual)
         errors[~np.isfinite(errors)] = np.inf
         self.where = tuple(int(i) for i in np.unravel_index(errors.argmax(), errors.shape))
         self.max_abs = float(errors.max())
@@ -118,7 +127,8 @@ class Row:
         return max(0.0, float((p * np.log(p / q)).sum()))
 
 
-def _range(reference: Doubles) -> float:
+def _range(values: Array) -> float:
     """Greatest minus least; of a constant its magnitude, and 1 of zeros."""
-    found = float(reference.max() - reference.min()) or float(np.abs(reference).max()) or 1.0
+    least, greatest = float(values.min()), float(values.max())
+    found = greatest - least or abs(greatest) or 1.0
     return found if np.isfinite(found) else 1.0

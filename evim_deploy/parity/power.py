@@ -27,13 +27,16 @@ MIN_SHARE = 0.9
 _SEED = 0
 
 
-def movements(graph: Graph, images: Array, probabilities: bool) -> dict[str, float]:
+def movements(
+    graph: Graph, images: Array, probabilities: bool, usual: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """How far the disturbance of each layer moves the outputs, of their range, by the layer's name.
 
     Args:
         graph: The rewritten network; its layers are the operations that have weights.
         images: What the graph takes, (B, 3, H, W).
         probabilities: Whether its output is probabilities, to be compared as logits.
+        usual: The :func:`~evim_deploy.parity.difference.usual_ranges` of the comparison that this is about.
     """
     batch = torch.from_numpy(images)
     weights = tensors(graph, batch.dtype)
@@ -50,7 +53,7 @@ def movements(graph: Graph, images: Array, probabilities: bool) -> dict[str, flo
     for index, node in enumerate(graph.nodes):
         if node.weights:
             changed = _after(graph, index, _disturbed(weights[node.name], generator), weights, values)
-            moved[node.name] = max(row.max_abs for row in rows(names, expected, outputs(changed)))
+            moved[node.name] = max(row.max_abs for row in rows(names, expected, outputs(changed), usual))
     return moved
 
 

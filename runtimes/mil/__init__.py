@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from evim_deploy.contents.coreml import one_line, read_package
 from evim_deploy.contents.mil import Constant, Operation
 from evim_deploy.errors import BadInput, NotRunHere
 from evim_deploy.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
@@ -37,7 +38,6 @@ class MilSession:
     """
 
     def __init__(self, path: Path, mode: str, function: str | None = None) -> None:
-        from evim_deploy.contents.coreml import read_package
         from runtimes.mil.evaluate import Evaluator
 
         package = read_package(path)
@@ -69,12 +69,21 @@ class MilSession:
                 for (name, _), value in zip(step.operation.outputs, step.values, strict=True):
                     if name in wanted:
                         outputs[name] = value
-        if not self._probabilities:
-            return {name: outputs[name].float().numpy() for name in self._outputs}
-        by_label = outputs[self._probabilities]
-        if not isinstance(by_label, dict):
-            raise BadInput(f"{self._path} is damaged: {self._probabilities!r} is not by label.", _REMEDY)
-        return {"probabilities": np.array([list(by_label.values())], dtype=np.float32)}
+        return self._arrays(outputs)
+
+    def _arrays(self, outputs: Mapping[Any, Any]) -> dict[str, Array]:
+        """What Core ML would give, as arrays: of a classifier its probabilities."""
+        import torch
+
+        if self._probabilities:
+            by_label = outputs[self._probabilities]
+            if not isinstance(by_label, dict):
+                raise BadInput(f"{self._path} is damaged: {self._probabilities!r} is not by label.", _REMEDY)
+            return {"probabilities": np.array([list(by_label.values())], dtype=np.float32)}
+        for name in self._outputs:
+            if not isinstance(outputs[name], torch.Tensor):
+                raise BadInput(f"{self._path} is damaged: its output {name!r} is no array.", _REMEDY)
+        return {name: outputs[name].float().numpy() for name in self._outputs}
 
     def _feed(self, image: Array) -> dict[str, Any]:
         import torch
@@ -93,9 +102,10 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except DamagedProgram as error:
-        raise BadInput(f"{path} is damaged: {error}.", _REMEDY) from None
+        raise BadInput(f"{path} is damaged: {one_line(error)}.", _REMEDY) from None
     except UnknownOperation as error:
-        raise NotRunHere(f"{path} has operations that cannot be evaluated here: {error}.", "Run it on a Mac.") from None
+        cause = f"{path} has operations that cannot be evaluated here: {one_line(error)}."
+        raise NotRunHere(cause, "Run it on a Mac.") from None
 
 
 @contextmanager

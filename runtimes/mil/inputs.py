@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from evim_deploy.contents.coreml import one_line
 from evim_deploy.errors import BadInput, NotRunHere
 from runtimes import Array
 
@@ -64,7 +65,7 @@ def image_input(interface: Any, package: str) -> ImageInput:
     names = [feature.name for feature in (*interface.input, *interface.state)]
     if len(names) != 1:
         raise NotRunHere(
-            f"{package} takes {len(names)} inputs ({', '.join(names)}), and here it can be given one image.",
+            f"{package} takes {len(names)} inputs ({one_line(', '.join(names))}), and here it can be given one image.",
             "Run it on a Mac.",
         )
     (feature,) = interface.input
