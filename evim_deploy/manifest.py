@@ -15,6 +15,11 @@ from evim_deploy.variants import MODELS, ModelName
 _READABLE = range(1, SCHEMA_VERSION + 1)
 """Schema versions in which everything that is read here means the same."""
 
+_FORMATS = ("coreml", "onnx", "tflite")
+_PRECISIONS = ("fp32", "fp16")
+_OUTPUTS = {"classify": ("logits", "probabilities"), "features": ("features",)}
+_WEIGHTS = {"source": str, "trained": bool, "sha256": str, "note": str}
+
 _OF_THE_FILE = frozenset(["artifact", "size_bytes", "sha256"])
 """What the manifest beside an artifact says of it as a file, which the metadata inside cannot."""
 
@@ -51,7 +56,7 @@ def embedded_manifest(metadata: Mapping[str, str], artifact: Path) -> Manifest:
             "Make it by `evim-deploy export`.",
         )
     try:
-        return _parse(json.loads(text), tuple(json.loads(metadata.get(LABELS_KEY, "[]"))), artifact)
+        return _parse(json.loads(text), json.loads(metadata.get(LABELS_KEY, "[]")), artifact)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadInput(
             f"{artifact} is damaged: its metadata cannot be read ({_said(error)}).", "Export it again."
@@ -83,7 +88,7 @@ def check_beside(manifest: Manifest, artifact: Path) -> str | None:
     return digest
 
 
-def _parse(document: Mapping[str, Any], labels: tuple[str, ...], artifact: Path) -> Manifest:
+def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest:
     version = document["schema_version"]
     if version not in _READABLE:
         raise BadInput(
@@ -91,23 +96,41 @@ def _parse(document: Mapping[str, Any], labels: tuple[str, ...], artifact: Path)
             "Use the evim-deploy that made it, or export it again.",
         )
     resolution, batch, classes = (document[key] for key in ("resolution", "batch", "num_classes"))
-    height, width = (None, None) if resolution == "dynamic" else resolution
+    height, width = (None, None) if resolution == "dynamic" else map(_length, resolution)
+    task = _one_of(document["task"], tuple(_OUTPUTS))
     target = Target(
-        document["format"],
-        document["precision"],
+        _one_of(document["format"], _FORMATS),
+        _one_of(document["precision"], _PRECISIONS),
         height,
         width,
-        None if batch == "dynamic" else batch,
-        document["task"],
-        document["output"],
-        document["preprocess"],
-        labels,
+        None if batch == "dynamic" else _length(batch),
+        task,
+        _one_of(document["output"], _OUTPUTS[task]),
+        _typed(document["preprocess"], bool),
+        tuple(_typed(label, str) for label in _typed(labels, list)),
     )
-    sizes = [size for size in (target.height, target.width, target.batch, classes) if size is not None]
-    if not all(isinstance(size, int) and size > 0 for size in sizes) or len(labels) != (classes or 0):
-        raise ValueError("sizes that are none")
-    weights = Weights(**{key: document["weights"][key] for key in ("source", "trained", "sha256", "note")})
-    return Manifest(MODELS[document["model"]], target, weights, classes, document)
+    if (_length(classes) if task == "classify" else 0) != len(target.labels):
+        raise ValueError(f"{len(target.labels)} labels")
+    weights = Weights(**{key: _typed(document["weights"][key], kind) for key, kind in _WEIGHTS.items()})
+    return Manifest(MODELS[document["model"]], target, weights, len(target.labels) or None, document)
+
+
+def _one_of(value: Any, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ValueError(f"{value!r} is none of {', '.join(choices)}")
+    return str(value)
+
+
+def _typed(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def _length(value: Any) -> int:
+    if type(value) is not int or value < 1:  # True is an int, too
+        raise ValueError(f"{value!r} is no length")
+    return value
 
 
 def _said(error: Exception) -> str:

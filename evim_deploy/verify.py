@@ -135,7 +135,10 @@ class Verifier:
         """
         runtimes.engines_for(artifact)  # what no engine runs is refused before it is read
         self.progress.step(f"{artifact.name}: reading")
-        manifest = embedded_manifest(contents.read(artifact).metadata, artifact)
+        found = contents.read(artifact)
+        manifest = embedded_manifest(found.metadata, artifact)
+        if manifest.target.format != found.format:
+            raise BadInput(f"{artifact} says that it is {manifest.target.format}, and is not.", "Export it again.")
         digest = check_beside(manifest, artifact)
         _, prover = self.prover(manifest, artifact)
         parity = prove(artifact, manifest.target, prover, self.progress, self.mode, self.compute_units)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from evim_deploy.artifact import LABELS_KEY
+from evim_deploy.contents.coreml import one_line
 from evim_deploy.errors import BadInput
 from runtimes import Array
 
@@ -68,5 +69,5 @@ def open_session(path: Path, mode: str) -> Iterator[CoremlSession]:
     try:
         model = coremltools.models.MLModel(str(path), compute_units=getattr(coremltools.ComputeUnit, _UNITS[mode]))
     except (RuntimeError, ValueError, OSError) as error:
-        raise BadInput(f"{path} is damaged: {error}", "Export it again.") from None
+        raise BadInput(f"{path} is damaged: {one_line(error)}", "Export it again.") from None
     yield CoremlSession(model)

@@ -53,6 +53,7 @@ TABLE: tuple[tuple[str, str], ...] = (
         "evim_deploy.layers",
         "artifact evaluate graph lowering model preprocessing rounding shapes trace",
     ),
+    ("evim_deploy.plot", "errors layers"),
     # --- the formats, the engines, the clock: they know artifacts and graphs, never each other
     ("exporters", "errors artifact contents graph shapes variants"),
     ("runtimes", "errors artifact contents trace"),

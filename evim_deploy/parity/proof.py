@@ -96,14 +96,14 @@ class Prover:
         self._moved: dict[tuple[str, bool, Size], Mapping[str, float]] = {}
 
     def prove(self, target: Target, runs: Sequence[Run]) -> Parity:
-        """Make all comparisons of an artifact, and analyse the power of the one of its program."""
+        """Make all comparisons of an artifact; where they pass, analyse what the one of its program would catch."""
         comparisons = [self._compare(target, run) for run in runs]
         if target.precision != "fp32":
             comparisons.insert(0, self._compare(target, self._rewrites(target)))
-        strength = self._power(target, next(each for each in comparisons if each.subject == PROGRAM))
         failed = [each for each in comparisons if each.status == FAIL]
         if failed:
-            return Parity(FAIL, "; ".join(map(_why, failed)), tuple(comparisons), strength)
+            return Parity(FAIL, "; ".join(map(_why, failed)), tuple(comparisons))
+        strength = self._power(target, next(each for each in comparisons if each.subject == PROGRAM))
         if strength.caught < MIN_SHARE * strength.layers:
             reason = f"the comparisons pass, but this {strength}, fewer than {MIN_SHARE:.0%}"
             return Parity(WARNING, reason, tuple(comparisons), strength)

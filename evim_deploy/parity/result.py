@@ -143,7 +143,7 @@ class Parity:
             ``fail``; or ``not_run``.
         reason: Why it is not a pass; empty where it is.
         comparisons: What was compared.
-        power: What that would catch; None where nothing was compared.
+        power: What that would catch; None where something failed or nothing was compared.
     """
 
     status: str

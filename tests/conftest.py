@@ -1,0 +1,23 @@
+"""Fixtures that several files of tests have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub_server import Server, serving, use_alone
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A hub of one file on the loopback."""
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def cache(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This process's folder of what came from a hub, which is the server; empty."""
+    use_alone(server, tmp_path, monkeypatch)
+    return tmp_path / "hub"
