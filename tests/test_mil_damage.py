@@ -72,6 +72,10 @@ CHANGES: dict[str, tuple[Callable[[Program], Any], str]] = {
     "a huge axis": (lambda p: p.integers("reduce_mean", "axes", HUGE, 3), "reduce_mean.* cannot be computed"),
     "a parameter that there is not": (lambda p: rename(p, "conv", "strides", "strodes"), "unexpected keyword"),
     "a parameter that is missing": (lambda p: p.operation("conv").inputs.pop("weight"), "missing"),
+    "two values for one": (
+        lambda p: p.operation("relu").inputs["x"].arguments.add(name="image"),
+        "is given several values for 'x'",
+    ),
     "a number for a value": (
         lambda p: setattr(p.operation("relu").inputs["x"].arguments[0], "name", "conv_0_groups_0"),
         r"\(relu\) cannot be computed",

@@ -85,6 +85,8 @@ def test_pixels_are_fed_in_the_colors_that_the_package_asks_for(
     assert list(found) == ["probabilities"]
     assert found["probabilities"].shape == (1, len(LABELS))
     assert np.abs(found["probabilities"][0] - probabilities(fed(image[0].astype(np.float64)))).max() < 1e-6
+    with pytest.raises(BadInput, match="takes images of"):
+        MilSession(tmp_path / "p.mlpackage", "fp32").run(image[0])
     if colors == "RGB":
         assert np.abs(found["probabilities"][0] - probabilities(image[0, ::-1].astype(np.float64))).max() > 1e-3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from safetensors.torch import save
 from stored_weights import change_one, places
 
 import exporters
+from evim_deploy import contents
 from evim_deploy.artifact import LABELS_KEY, METADATA_KEY
 from evim_deploy.errors import BadInput
 from evim_deploy.export import export
@@ -27,7 +28,7 @@ from evim_deploy.parity.tolerances import TOLERANCES
 from evim_deploy.publish import sha256
 from evim_deploy.request import Request
 from evim_deploy.untrained import untrained_model
-from evim_deploy.variants import MODELS, ModelName
+from evim_deploy.variants import MODELS, VARIANTS, ModelName
 from evim_deploy.verify import Result, Verdict, Verifier
 
 SMALL = ModelName(tiny(3, depths=(1, 1, 1)))
@@ -42,9 +43,9 @@ Artifacts = dict[tuple[str, str], Path]
 @pytest.fixture(scope="module", autouse=True)
 def small_model() -> Iterator[None]:
     """A network that takes milliseconds, by a name that the whole road knows."""
-    MODELS[SMALL.name] = SMALL
+    MODELS[SMALL.name], VARIANTS[SMALL.variant.name] = SMALL, SMALL.variant
     yield
-    del MODELS[SMALL.name]
+    del MODELS[SMALL.name], VARIANTS[SMALL.variant.name]
 
 
 def made(
@@ -77,6 +78,12 @@ def copied(artifact: Path, folder: Path, manifest: bool = False) -> Path:
 
 def beside(artifact: Path) -> Path:
     return artifact.with_name(artifact.name + ".json")
+
+
+def annotate(artifact: Path, format_: str, changes: Mapping[str, str]) -> None:
+    """Write other metadata into a file, and another description."""
+    own = {key: text for key, text in contents.read(artifact).metadata.items() if key in (METADATA_KEY, LABELS_KEY)}
+    exporters.load(exporters.FORMATS[format_]).annotate(artifact, {**own, **changes}, "another description")
 
 
 def compared(verdict: Verdict) -> list[tuple[str, str, str]]:
@@ -202,7 +209,7 @@ def test_an_artifact_that_was_changed_since_its_export_fails_by_its_hash(
     """Here the description alone, which no comparison sees."""
     artifact = copied(artifacts[format_, "fp32"], tmp_path, manifest=True)
     digest = json.loads(beside(artifact).read_text())["sha256"]
-    exporters.load(exporters.FORMATS[format_]).annotate(artifact, {}, "another description")
+    annotate(artifact, format_, {})
     verdict = Verifier().verify(artifact)
     assert verdict.parity.status == "fail"
     assert f"sha256 is not {digest[:12]}" in verdict.parity.reason
@@ -229,7 +236,7 @@ def test_a_damaged_manifest_beside_is_told(artifacts: Artifacts, tmp_path: Path,
 def test_another_artifacts_manifest_beside_is_told(artifacts: Artifacts, tmp_path: Path) -> None:
     artifact = copied(artifacts["onnx", "fp32"], tmp_path)
     shutil.copy(beside(artifacts["onnx", "fp16"]), beside(artifact))
-    with pytest.raises(BadInput, match="contradicts the artifact in .*precision"):
+    with pytest.raises(BadInput, match=r"contradicts the artifact in .*precision"):
         Verifier().verify(artifact)
 
 
@@ -277,7 +284,7 @@ def test_a_relative_path_of_weights_is_told_from_elsewhere(tmp_path: Path, monke
 def test_other_weights_are_refused_by_their_hash(artifacts: Artifacts, tmp_path: Path, spec: str) -> None:
     """Even a file of the very same values: the hash is the file's."""
     spec = spec.format(other=weights_file(tmp_path / "other.pth", 3))
-    with pytest.raises(BadInput, match="is not what .* was made from") as caught:
+    with pytest.raises(BadInput, match=r"is not what .* was made from") as caught:
         Verifier(weights=spec).verify(artifacts["onnx", "fp32"])
     assert spec in caught.value.cause
     assert "sha256" in caught.value.cause
@@ -289,7 +296,7 @@ def test_a_weights_file_that_was_changed_since_is_refused(tmp_path: Path) -> Non
     weights = weights_file(tmp_path / "tuned.pth", 5)
     (artifact,) = made(tmp_path / "out", str(weights)).values()
     weights_file(weights, 6)
-    with pytest.raises(BadInput, match="is not what .* was made from"):
+    with pytest.raises(BadInput, match=r"is not what .* was made from"):
         Verifier().verify(artifact)
 
 
@@ -303,9 +310,7 @@ def test_weights_that_do_not_fit_are_refused(artifacts: Artifacts, tmp_path: Pat
 
 
 def on_the_hub(server: Server, seed: int) -> None:
-    server.content = save(
-        {key: value.clone() for key, value in untrained_model(SMALL, CLASSES, seed).state_dict().items()}
-    )
+    server.content = save(untrained_model(SMALL, CLASSES, seed).state_dict())
     server.etag = hashlib.sha256(server.content).hexdigest()
 
 
@@ -325,7 +330,7 @@ def test_weights_from_the_hub_are_fetched_and_their_hash_is_checked(
 
     shutil.rmtree(cache)
     on_the_hub(server, 6)  # the repository has moved on
-    with pytest.raises(BadInput, match="is not what .* was made from"):
+    with pytest.raises(BadInput, match=r"is not what .* was made from"):
         Verifier().verify(artifact)
 
     shutil.rmtree(cache)
@@ -502,14 +507,22 @@ def strip_metadata(artifact: Path, format_: str) -> None:
 @pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
 def test_damaged_metadata_is_told(artifacts: Artifacts, tmp_path: Path, format_: str, changes: dict[str, str]) -> None:
     artifact = copied(artifacts[format_, "fp32"], tmp_path)
-    exporters.load(exporters.FORMATS[format_]).annotate(artifact, changes, "")
+    annotate(artifact, format_, changes)
     assert "its metadata cannot be read" in refusal(artifact)
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("resolution", [48, 40]), ("batch", 2), ("format", "tflite"), ("output", "probabilities"), ("precision", "fp16")]
-    + [("preprocess", False), ("task", "features"), ("model", "efficientvim_m1")],
+    [
+        ("resolution", [48, 40]),
+        ("batch", 2),
+        ("format", "tflite"),
+        ("output", "probabilities"),
+        ("precision", "fp16"),
+        ("preprocess", False),
+        ("task", "features"),
+        ("model", "efficientvim_m1"),
+    ],
 )
 def test_metadata_that_says_something_else_than_the_file_is_no_pass(
     artifacts: Artifacts, tmp_path: Path, key: str, value: object
@@ -517,7 +530,7 @@ def test_metadata_that_says_something_else_than_the_file_is_no_pass(
     artifact = copied(artifacts["onnx", "fp32"], tmp_path)
     document = json.loads(beside(artifacts["onnx", "fp32"]).read_text())
     text = json.dumps({**document, key: value})
-    exporters.load(exporters.FORMATS["onnx"]).annotate(artifact, {METADATA_KEY: text}, "")
+    annotate(artifact, "onnx", {METADATA_KEY: text})
     problem = Verifier().check(artifact).problem
     assert problem is not None
     assert problem.exit_code in (3, 5)

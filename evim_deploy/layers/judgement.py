@@ -15,7 +15,12 @@ from evim_deploy.layers.weights import Stale, stale_weights
 from evim_deploy.trace import HALF, TracedOperation
 
 MARGIN = 3.0
-"""By how much an error may exceed what its roundings come to."""
+"""By how much an error may exceed what its roundings come to.
+
+Of 55616 operations in the 228 traces of 42 random tiny variants (three formats, two precisions, every
+mode; noise and plain colours, 32 to 200 pixels a side) half have an error below 0.08 of what is then
+explained, 99 in 100 below 0.32, and the worst has 0.45; of M4 at 256x256 and 1024x1024 the worst has 0.48.
+"""
 
 SMALLEST_HALF, SMALLEST_NORMAL_HALF = 2.0**-25, 2.0**-14
 """What rounding to float16 loses however small the value is, and what is lost where subnormals become zero."""

@@ -163,6 +163,9 @@ def _run(call: _Call, values: Mapping[Hashable, Value], arithmetic: Exact) -> tu
             bounded(side for side in declared.shape if side is not None)
         except ValueError as error:
             raise DamagedProgram(f"{name} is declared as {error}") from None
+    several = [parameter for parameter, keys in call.arguments.items() if len(keys) > 1 and parameter not in many]
+    if several:
+        raise DamagedProgram(f"{op.name} ({op.type}) is given several values for {several[0]!r}")
     arguments = {
         parameter: tuple(values[key] for key in keys) if parameter in many else values[keys[0]]
         for parameter, keys in call.arguments.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,17 @@ _RGB, _BGR, _GREY = "RGB", "BGR", "grayscale"
 _CHANNELS = {_RGB: 3, _BGR: 3, _GREY: 1}
 _COLOR_SPACES: Mapping[int, str] = {10: _GREY, 20: _RGB, 30: _BGR, 40: _GREY}  # 40 is in float16
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601, which Pillow's and Core ML's grayscale is
+
+
+def _grey(image: Array) -> Array:
+    return np.tensordot(image, np.array(_LUMA, dtype=np.float32), (1, 0))[:, None]  # (B, 1, H, W)
+
+
+_RECOLORED: Mapping[str, Callable[[Array], Array]] = {
+    _RGB: lambda image: image,
+    _BGR: lambda image: image[:, ::-1],
+    _GREY: _grey,
+}
 
 Bounds = tuple[int, int | None]
 """Least and greatest length of an axis; None for no greatest."""
@@ -43,9 +54,9 @@ class ImageInput:
         Raises:
             BadInput: The package takes no image of that shape.
         """
-        if self.colors == _GREY:
-            image = np.tensordot(image, np.array(_LUMA, dtype=np.float32), (1, 0))[:, None]  # (B, 1, H, W)
-        fed = image[:, ::-1] if self.colors == _BGR else image
+        fed = image
+        if image.ndim == 4 and image.shape[1] == 3:
+            fed = _RECOLORED[self.colors](image)
         if not any(_fits(fed.shape, shape) for shape in self.shapes):
             allowed = " or ".join(_written(shape) for shape in self.shapes)
             raise BadInput(

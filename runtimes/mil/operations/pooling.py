@@ -79,7 +79,8 @@ def avg_pool(
     """The mean of each window, padding with or without, but never what ``ceil_mode`` adds to it."""
     pool = _Pool(x, kernel_sizes, strides, pad_type, pad, ceil_mode)
     counted = pool.windows(torch.ones_like(x[:1, :1]), 0 if exclude_padding_from_average else 1, 0).sum(-1)
-    return m.sum(pool.windows(x, 0, 0), [-1], keep=False) / counted
+    elements = pool.windows(x, 0, 0)
+    return m.mean(elements, [-1], keep=False) * (elements.shape[-1] / counted)
 
 
 def l2_pool(

@@ -1,0 +1,52 @@
+"""The evaluator passes the tests that Core ML passes: coremltools' own, of each operation of MIL."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+# Which ask Core ML without `compare_backend`, need a model that keeps a state, or want to see that what is
+# undefined is not told (we refuse an index outside of its axis).
+LEFT_OUT = ("invalid_indices", "corner_case", "TestReadState", "TestCoreMLUpdateState")
+
+
+@pytest.mark.slow
+def test_what_core_ml_is_to_give_the_evaluator_gives(tmp_path: Path) -> None:
+    coremltools = importlib.util.find_spec("coremltools")
+    assert coremltools is not None
+    assert coremltools.origin is not None
+    theirs = Path(coremltools.origin).parent / "converters/mil/mil/ops/tests"
+    if not theirs.exists():
+        pytest.skip("this coremltools comes without its tests")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]),
+        "PYMIL_TEST_TARGETS": "mlprogram",
+        "INCLUDE_MIL_FP32_UNIT_TESTS": "1",
+        "MIL_APPLE_REPORT": str(tmp_path / "report.json"),
+    }
+    options = ["-q", "-p", "mil_apple", "-p", "no:cacheprovider", "-W", "ignore", "--tb=line", f"--rootdir={tmp_path}"]
+    options += [f"--ignore-glob=*test_{family}.py" for family in ("control_flow", "random", "recurrent")]
+    deselected = " and ".join(f"not {name}" for name in LEFT_OUT)
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "-k", deselected, str(theirs)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    summary = result.stdout.splitlines()[-1]
+    assert result.returncode == 0, result.stdout[-3000:]
+    passed = re.search(r"(\d+) passed", summary)
+    assert passed is not None
+    assert int(passed[1]) > 200, summary
+    assert len(json.loads((tmp_path / "report.json").read_text())) > 90
