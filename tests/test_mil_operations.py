@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import platform
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ import test_mil_operations_gather as gather
 import test_mil_operations_reduce as reduce
 import test_mil_operations_resize as resize
 import test_mil_operations_shape as shape
+import test_mil_operations_slice as slices
 import test_mil_operations_windows as windows
 import torch
 from mil_cases import SEEDS, TOLERANCE, Case, Draw, evaluate, gap, of, outside, package
@@ -25,7 +28,7 @@ from runtimes.mil.evaluate import Evaluator
 from runtimes.mil.operations import HANDLERS
 from runtimes.mil.values import LARGEST_BYTES, bounded
 
-FAMILIES = (compression, elementwise, gather, reduce, resize, shape, windows)
+FAMILIES = (compression, elementwise, gather, reduce, resize, shape, slices, windows)
 CASES = {op: make for family in FAMILIES for op, make in family.CASES.items()}
 
 # What no program of one operation can hold: constants of constants, and operands that Core ML takes from nowhere
@@ -53,6 +56,36 @@ def writable(case: Case) -> bool:
 def test_every_operation_is_tested() -> None:
     tested = [op for family in FAMILIES for op in family.CASES]
     assert sorted([*tested, "classify"]) == sorted(HANDLERS)
+
+
+def specified(op: str) -> list[tuple[set[str], set[str], dict[str, Any]]]:
+    """Parameters, those that must be given, and defaults, of each version of an operation in coremltools."""
+    from coremltools.converters.mil.mil import types
+    from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
+
+    found = []
+    for version in SSAOpRegistry.core_ops[op].values():
+        parameters = version.input_spec.input_types
+        blank = version.__new__(version)  # defaults depend on ranks and types
+        for name in parameters:
+            setattr(blank, name, SimpleNamespace(rank=4, dtype=types.fp32, shape=(2, 3, 4, 5), val=True))
+        required = {name for name, kind in parameters.items() if not kind.optional}
+        found.append((set(parameters), required, dict(blank.default_inputs().items())))
+    return found
+
+
+@pytest.mark.parametrize("op", sorted(HANDLERS))
+def test_parameters_and_defaults_are_those_of_the_specification(op: str) -> None:
+    _, *own = inspect.signature(HANDLERS[op]).parameters.values()  # the first is the arithmetic
+    versions = specified(op)
+    assert {each.name for each in own} == set().union(*(names for names, _, _ in versions))
+    must = {each.name for each in own if each.default is inspect.Parameter.empty}
+    assert must == set.intersection(*(required for _, required, _ in versions))
+    for _, _, defaults in versions:
+        for each in own:
+            default = defaults.get(each.name)
+            if isinstance(default, int | float | str | np.generic) and each.name != "validate_indices":
+                assert each.default == (default if isinstance(default, str) else pytest.approx(default)), each.name
 
 
 def test_classify_gives_the_likeliest_label_and_each_probability() -> None:

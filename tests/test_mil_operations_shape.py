@@ -1,4 +1,4 @@
-"""Operations of MIL that make, join, cut and reshape values, against the definitions of their specification."""
+"""Operations of MIL that make, join and reshape values, against the definitions of their specification."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def non_zero(draw: Draw) -> Case:
 
 
 def concat(draw: Draw) -> Case:
-    shape, count, interleave = draw.shape(1, 4), draw.integer(1, 3), draw.flag()
+    shape, count, interleave = draw.shape(1, 4), draw.integer(1, 3), draw.choice(None, True, False)
     axis = draw.axis(len(shape))
     parts = []
     for _ in range(count):
@@ -127,17 +127,6 @@ def stack(draw: Draw) -> Case:
     return of(np.stack(parts, axis), values=parts, axis=axis, computed=("values",))
 
 
-def split(draw: Draw) -> Case:
-    x = draw.array(*draw.shape(1, 3), 12)
-    x = np.moveaxis(x, -1, draw.integer(0, x.ndim - 1))
-    axis = x.shape.index(12) - x.ndim * draw.integer(0, 1)
-    sizes = draw.choice(None, [3, 4, 5], [12], [1, 11])
-    count = draw.choice(2, 3, 4) if sizes is None else draw.choice(None, len(sizes))
-    parts = np.split(x, count if sizes is None else np.cumsum(sizes)[:-1], axis)
-    given = {"x": x, "axis": axis, "num_splits": count, "split_sizes": sizes}
-    return Case({key: value for key, value in given.items() if value is not None}, tuple(parts))
-
-
 def tile(draw: Draw) -> Case:
     x = draw.array(*draw.shape(1, 4))
     reps = [draw.integer(1, 3) for _ in x.shape]
@@ -155,71 +144,6 @@ def pad(draw: Draw) -> Case:
     options = {} if mode in names else {"constant_values": value or 0}
     y = np.pad(x, everywhere, names.get(mode, "constant"), **options)
     return of(y, x=x, pad=[amount for pair in amounts for amount in pair], mode=mode, constant_val=value)
-
-
-def slice_by_index(draw: Draw) -> Case:
-    x = draw.array(*draw.shape(1, 4, high=6))
-    keys, given = index_parameters(draw, x.shape)
-    return of(x[keys], x=x, **given)
-
-
-def index_parameters(draw: Draw, shape: tuple[int, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What Python would write between the brackets, and the same as parameters; no axis comes out empty."""
-    keys: list[Any] = []
-    columns: dict[str, list[Any]] = {
-        name: [] for name in ("begin", "end", "stride", "begin_mask", "end_mask", "squeeze_mask")
-    }
-    for side in shape:
-        step, from_start, to_end = draw.choice(1, 1, 2, -1), draw.flag(), draw.flag()
-        single = draw.integer(0, 3) == 0
-        first, last = sorted((draw.integer(0, side - 1), draw.integer(1, side)))
-        last += first == last
-        if step < 0:
-            first, last = last - 1, (first - 1 if first else -side - 1)
-        key = first if single else slice(None if from_start else first, None if to_end else last, step)
-        keys.append(key)
-        shown = first - side * (first > 0 and draw.flag())
-        row = (shown, last, step, from_start and not single, to_end, single)
-        for column, value in zip(columns.values(), row, strict=True):
-            column.append(value)
-    return tuple(keys), columns
-
-
-def slice_update(draw: Draw) -> Case:
-    x = draw.array(*draw.shape(1, 4, high=6))
-    keys, given = index_parameters(draw, x.shape)
-    update, y = draw.array(*x[keys].shape), x.copy()
-    y[keys] = update
-    return of(y, "iOS18", x=x, update=update, computed=("x", "update"), **given)
-
-
-def slice_by_size(draw: Draw) -> Case:
-    x = draw.array(*draw.shape(1, 4))
-    begin = [draw.integer(0, side - 1) for side in x.shape]
-    size = [draw.choice(-1, draw.integer(1, side - first)) for side, first in zip(x.shape, begin, strict=True)]
-    keys = tuple(slice(first, None if count == -1 else first + count) for first, count in zip(begin, size, strict=True))
-    return of(x[keys], x=x, begin=begin, size=size)
-
-
-def sliding_windows(draw: Draw) -> Case:
-    x = draw.array(*draw.shape(1, 3, low=3, high=7))
-    axis, size, stride = draw.axis(x.ndim), draw.integer(1, 3), draw.choice(None, draw.integer(1, 3))
-    starts = range(0, x.shape[axis] - size + 1, stride or 1)
-    y = np.stack([np.take(x, range(start, start + size), axis) for start in starts], axis % x.ndim)
-    return of(y, x=x, axis=axis, size=size, stride=stride)
-
-
-def crop(draw: Draw) -> Case:
-    x = draw.array(*draw.shape(1, 2), draw.integer(5, 8), draw.integer(5, 8))
-    (top, bottom), (left, right) = ([draw.integer(0, 2), draw.integer(0, 2)] for _ in range(2))
-    y = x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]
-    return of(y, x=x, crop_height=[top, bottom], crop_width=[left, right])
-
-
-def reverse(draw: Draw) -> Case:
-    x = draw.array(*draw.shape(1, 4))
-    axes = draw.choice(None, draw.axes(x.ndim))
-    return of(np.flip(x, axes if axes is None else tuple(axes)), x=x, axes=axes)
 
 
 def moved(
@@ -273,7 +197,6 @@ CASES: Cases = {
     "band_part": band_part,
     "batch_to_space": lambda draw: blocks(draw, True),
     "concat": concat,
-    "crop": crop,
     "depth_to_space": moved(
         wider, lambda b, k, i, j, n, c: (b, (i % n * n + j % n) * c + k, i // n, j // n), "block_size", True
     ),
@@ -297,17 +220,11 @@ CASES: Cases = {
     "range_1d": range_1d,
     "reshape": reshape,
     "reshape_like": reshape_like,
-    "reverse": reverse,
     "shape": lambda draw: (lambda x: of(np.array(x.shape, dtype=np.int32), x=x))(draw.array(*draw.shape(1, 5))),
-    "slice_by_index": slice_by_index,
-    "slice_by_size": slice_by_size,
-    "slice_update": slice_update,
-    "sliding_windows": sliding_windows,
     "space_to_batch": lambda draw: blocks(draw, False),
     "space_to_depth": moved(
         deeper, lambda b, k, i, j, n, c: (b, k % c, i * n + k // c // n, j * n + k // c % n), "block_size", False
     ),
-    "split": split,
     "squeeze": squeeze,
     "stack": stack,
     "tile": tile,

@@ -73,12 +73,12 @@ def conv(draw: Draw) -> Case:
     x, weight = draw.array(draw.integer(1, 2), into, *p["sides"]), draw.array(out, into // groups, *p["kernel"])
     bias = draw.choice(None, draw.array(out))
     reach = [(size - 1) * gap + 1 for size, gap in zip(p["kernel"], p["dilation"], strict=True)]
-    amounts = pads(p["pad_type"], p["pad"], p["sides"], reach, p["stride"])
+    pad = draw.choice(p["pad"], p["pad"], None)
+    amounts = pads(p["pad_type"], pad or [0] * 6, p["sides"], reach, p["stride"])
     y = correlate(np.pad(x, [(0, 0), (0, 0), *amounts]), weight, p["stride"], p["dilation"], groups)
     y = y if bias is None else y + bias.reshape(-1, *(1,) * len(p["sides"]))
-    custom = {"pad": p["pad"]} if p["pad_type"] == "custom" else {}
-    given = {"strides": p["stride"], "dilations": p["dilation"], "groups": groups, "pad_type": p["pad_type"], **custom}
-    return of(y, "iOS16", x=x, weight=weight, bias=bias, **given)
+    given = {"strides": p["stride"], "dilations": p["dilation"], "groups": groups, "pad_type": p["pad_type"]}
+    return of(y, "iOS16", x=x, weight=weight, bias=bias, pad=pad if p["pad_type"] == "custom" else None, **given)
 
 
 def conv_transpose(draw: Draw) -> Case:

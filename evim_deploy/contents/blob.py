@@ -73,14 +73,19 @@ def element_bits(dtype: str) -> int:
     return int(dtype.lstrip("abcdefghijklmnopqrstuvwxyz"))
 
 
+def packed_bytes(dtype: str, count: int) -> int:
+    """What so many elements take."""
+    return (element_bits(dtype) * count + 7) // 8
+
+
 def unpack(content: bytes | memoryview, dtype: str, count: int) -> npt.NDArray[Any]:
     """Elements from their bytes; those of less than a byte are packed from the lowest bit on.
 
     Raises:
-        ValueError: There is no such type, or too few bytes.
+        ValueError: There is no such type, or so many elements take another number of bytes.
     """
     bits = element_bits(dtype)
-    if 8 * len(content) < bits * count:
+    if len(content) != packed_bytes(dtype, count):
         raise ValueError(f"{len(content)} bytes, not {count} elements of {bits} bits")
     if dtype == "bfloat16":
         return (np.frombuffer(content, "<u2", count).astype(np.uint32) << 16).view(np.float32)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy.contents.blob import read_blob, unpack
+from evim_deploy.contents.blob import packed_bytes, read_blob, unpack
 from evim_deploy.contents.protobuf import core_ml
 
 Scalar = str | bool | int | float
@@ -199,7 +199,7 @@ def _constant(value: Any, blobs: Blobs, name: str) -> Constant:
         if value.WhichOneof("value") == "blobFileValue":
             content = blobs(value.blobFileValue.fileName)
             flat = read_blob(content, value.blobFileValue.offset, value_type.dtype, count)
-            stored = flat.nbytes
+            stored = packed_bytes(value_type.dtype, count)
         elif kind == "tensor":
             flat = _immediate(value.immediateValue.tensor, value_type.dtype, count)
         elif kind == "list":  # what classify has for its labels, for one
