@@ -257,7 +257,7 @@ def test_a_changed_weight_of_m4_is_named(tmp_path: Path, format_: str, precision
     path = build(reference, target, tmp_path)
     image = photographs.load("cat", 256, 256).transpose(2, 0, 1)[None].astype(np.float32)
     assert layers(reference, target, runtimes.trace(path, image), image).status == "pass"
-    for name, _, each in changes(reference, target, path, tmp_path, every=9):
+    for name, _, each in changes(reference, target, path, tmp_path, every=13):
         found = layers(reference, target, runtimes.trace(each, image), image)
         assert found.first is not None
         assert found.first.name == name

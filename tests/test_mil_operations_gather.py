@@ -196,3 +196,10 @@ def test_two_updates_of_one_element_are_refused_where_one_can_count() -> None:
     assert evaluate("scatter", of(0, **given, mode="add"))[0].tolist() == [0, 3, 0]
     with pytest.raises(NotImplementedError, match="several updates"):
         evaluate("scatter", of(0, **given, mode="update"))
+
+
+def test_integers_are_added_and_not_divided() -> None:
+    given = {"data": np.array([1, 2], np.int32), "indices": np.array([1]), "updates": np.array([3], np.int32)}
+    assert evaluate("scatter", of(0, **given, mode="add"))[0].tolist() == [1, 5]
+    with pytest.raises(NotImplementedError, match="integers"):
+        evaluate("scatter", of(0, **given, mode="div"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mil_cases import Case, Cases, Draw, check, of
+from mil_cases import Case, Cases, Draw, check, evaluate, of
 
 
 def reshape(draw: Draw) -> Case:
@@ -235,3 +235,14 @@ CASES: Cases = {
 @pytest.mark.parametrize("op", CASES)
 def test_operation_is_as_defined(op: str) -> None:
     check(op, CASES[op])
+
+
+@pytest.mark.parametrize(("mode", "most"), [("reflect", 2), ("replicate", 3)])
+def test_an_axis_is_padded_by_what_it_holds_at_most(mode: str, most: int) -> None:
+    """``reflect`` by one less, its end not being repeated."""
+    x = np.array([1.0, 2.0, 3.0])
+    (y,) = evaluate("pad", of(0, x=x, pad=[most, 0], mode=mode))
+    assert y.tolist() == {"reflect": [3, 2, 1, 2, 3], "replicate": [1, 1, 1, 1, 2, 3]}[mode]
+    for amounts in ([most + 1, 0], [0, most + 1], [-1, 0]):
+        with pytest.raises(ValueError, match="of an axis of 3"):
+            evaluate("pad", of(0, x=x, pad=amounts, mode=mode))

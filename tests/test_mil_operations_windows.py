@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mil_cases import Array, Case, Cases, Draw, check, of
+from mil_cases import Array, Case, Cases, Draw, check, evaluate, of
 
 Pads = list[tuple[int, int]]
 
@@ -47,13 +47,15 @@ def correlate(x: Array, weight: Array, stride: Sequence[int], dilation: Sequence
 
 
 def window_parameters(draw: Draw, spatial: int, pad_types: Sequence[str]) -> dict[str, Any]:
-    """Kernel, stride, dilation and padding, and sides that a window fits on."""
+    """Kernel, stride, dilation and padding, and sides that a window fits on; steps of 1 may be left to the default."""
     kernel = [draw.integer(1, 3) for _ in range(spatial)]
-    dilation = [draw.integer(1, 2) for _ in range(spatial)]
+    stride, dilation = (draw.choice([1] * spatial, [draw.integer(1, n) for _ in range(spatial)]) for n in (3, 2))
     return {
         "kernel": kernel,
-        "stride": [draw.integer(1, 3) for _ in range(spatial)],
+        "stride": stride,
+        "strides": None if max(stride) == 1 else stride,
         "dilation": dilation,
+        "dilations": None if max(dilation) == 1 else dilation,
         "pad_type": draw.choice(*pad_types),
         "pad": [draw.integer(0, 2) for _ in range(2 * spatial)],
         "sides": [draw.integer(0, 5) + (size - 1) * gap + 1 for size, gap in zip(kernel, dilation, strict=True)],
@@ -77,7 +79,7 @@ def conv(draw: Draw) -> Case:
     amounts = pads(p["pad_type"], pad or [0] * 6, p["sides"], reach, p["stride"])
     y = correlate(np.pad(x, [(0, 0), (0, 0), *amounts]), weight, p["stride"], p["dilation"], groups)
     y = y if bias is None else y + bias.reshape(-1, *(1,) * len(p["sides"]))
-    given = {"strides": p["stride"], "dilations": p["dilation"], "groups": groups, "pad_type": p["pad_type"]}
+    given = {"strides": p["strides"], "dilations": p["dilations"], "groups": groups, "pad_type": p["pad_type"]}
     return of(y, "iOS16", x=x, weight=weight, bias=bias, pad=pad if p["pad_type"] == "custom" else None, **given)
 
 
@@ -104,8 +106,10 @@ def conv_transpose(draw: Draw) -> Case:
     y = y[(..., *(slice(before, before + end) for (before, _), end in zip(amounts, ends, strict=True)))]
     bias = draw.choice(None, draw.array(out))
     y = y if bias is None else y + bias.reshape(-1, *(1,) * len(sides))
-    given = {"strides": stride, "dilations": dilation, "groups": groups, "pad_type": p["pad_type"]}
-    return of(y, x=x, weight=weight, bias=bias, pad=custom if p["pad_type"] == "custom" else None, **given)
+    given = {"strides": p["strides"], "dilations": p["dilations"], "groups": groups, "pad_type": p["pad_type"]}
+    return of(
+        y, x=x, weight=weight, bias=bias, pad=custom if p["pad_type"] == "custom" and any(custom) else None, **given
+    )
 
 
 def matmul(draw: Draw) -> Case:
@@ -151,7 +155,7 @@ def attention(draw: Draw) -> Case:
     return of(y, "iOS18", query=q, key=k, value=v, attn_mask=mask, computed=("query", "key", "value"))
 
 
-def pool(reduce: Callable[[Array, Array], float], *, averages: bool = False, rounds_up: bool = True) -> Any:
+def pool(reduce: Callable[[Array, Array], float], *, averages: bool = False) -> Any:
     """``reduce`` takes the elements of a window and, for each of its taps, how it counts: 1 inside of x or of the
     padding that is counted, 0 elsewhere."""
 
@@ -159,7 +163,7 @@ def pool(reduce: Callable[[Array, Array], float], *, averages: bool = False, rou
         spatial = draw.choice(1, 2, 2) if not averages else draw.choice(1, 2, 3)
         p = window_parameters(draw, spatial, ("valid", "same", "same_lower", "custom"))
         kernel, stride, sides = p["kernel"], p["stride"], p["sides"]
-        up = rounds_up and spatial < 3 and p["pad_type"] in ("valid", "custom") and draw.flag()
+        up = spatial < 3 and p["pad_type"] in ("valid", "custom") and draw.flag()
         # a window must hold an element, and ceil_mode takes no uneven padding
         stride = [min(each) for each in zip(stride, kernel, strict=True)] if up else stride
         amount = [draw.integer(0, size - 1) // 2 for size in kernel]
@@ -180,8 +184,9 @@ def pool(reduce: Callable[[Array, Array], float], *, averages: bool = False, rou
             y[(..., *place)] = reduce(elements, np.array(counted))
         custom = list(np.repeat(amount, 2)) if p["pad_type"] == "custom" else None
         given = {"exclude_padding_from_average": excludes} if averages else {}
-        sizes = {"kernel_sizes": kernel, "strides": stride, "pad_type": p["pad_type"], "pad": custom}
-        return of(y, "iOS16", x=x, **sizes, ceil_mode=up if rounds_up else None, **given)
+        steps = None if max(stride) == 1 else stride
+        sizes = {"kernel_sizes": kernel, "strides": steps, "pad_type": p["pad_type"], "pad": custom}
+        return of(y, "iOS16", x=x, **sizes, ceil_mode=up, **given)
 
     return make
 
@@ -204,7 +209,7 @@ CASES: Cases = {
     "conv": conv,
     "conv_transpose": conv_transpose,
     "einsum": einsum,
-    "l2_pool": pool(lambda elements, counted: np.sqrt((elements**2).sum(-1)), rounds_up=False),
+    "l2_pool": pool(lambda elements, counted: np.sqrt((elements**2).sum(-1))),
     "linear": linear,
     "matmul": matmul,
     "max_pool": pool(lambda elements, counted: elements.max(-1)),
@@ -217,3 +222,27 @@ CASES: Cases = {
 def test_operation_computes_its_sum(op: str, part: int) -> None:
     """Three times as many cases as elsewhere, there being so many parameters."""
     check(op, CASES[op], part)
+
+
+@pytest.mark.parametrize(
+    ("side", "size", "stride", "pad", "expected"),
+    [  # 1, 2, 3 ...
+        (5, 2, 2, 0, [2, 4, 5]),  # the last window reaches over the end
+        (4, 2, 2, 1, [1, 3, 4]),
+        (4, 2, 5, 1, [1]),  # a second window would begin where the elements end
+        (5, 2, 5, 1, [1, 5]),
+        (6, 4, 3, 1, [3, 6, 6]),
+    ],
+)
+def test_rounding_up_adds_a_window_that_holds_an_element(
+    side: int, size: int, stride: int, pad: int, expected: list[int]
+) -> None:
+    x = np.arange(1.0, side + 1).reshape(1, 1, side)
+    given = {"kernel_sizes": [size], "strides": [stride], "pad_type": "custom", "pad": [pad, pad], "ceil_mode": True}
+    assert evaluate("max_pool", of(0, x=x, **given))[0].ravel().tolist() == expected
+
+
+def test_a_window_beyond_the_end_is_refused() -> None:
+    given = {"kernel_sizes": [1], "strides": [3], "pad_type": "valid", "ceil_mode": True}
+    with pytest.raises(NotImplementedError, match="beyond the end"):
+        evaluate("max_pool", of(0, x=np.ones((1, 1, 2)), **given))
