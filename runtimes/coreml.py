@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from evim_deploy.artifact import LABELS_KEY
 from evim_deploy.contents.coreml import one_line
 from evim_deploy.errors import BadInput
 from runtimes import Array
+from runtimes.classes import probabilities
 
 _UNITS = {
     "all": "ALL",
@@ -33,20 +32,18 @@ class CoremlSession:
 
     anomalies: Mapping[str, Mapping[str, int]] = {}
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, path: Path, model: Any) -> None:
+        self._path = path
         self._model = model
         description = model.get_spec().description
         self.metadata: Mapping[str, str] = dict(description.metadata.userDefined)
         self._input = description.input[0]
         self._probabilities = description.predictedProbabilitiesName
-        self._labels: list[str] = json.loads(self.metadata.get(LABELS_KEY, "[]"))
 
     def run(self, image: Array) -> dict[str, Array]:
         outputs = self._model.predict({self._input.name: self._feed(image)})
         if self._probabilities:
-            by_label = outputs[self._probabilities]
-            values = [by_label[label] for label in self._labels or by_label]
-            return {"probabilities": np.array([values], dtype=np.float32)}
+            return {"probabilities": probabilities(outputs[self._probabilities], self.metadata, self._path)}
         return {name: np.asarray(array, dtype=np.float32) for name, array in outputs.items()}
 
     def _feed(self, image: Array) -> Any:
@@ -70,4 +67,4 @@ def open_session(path: Path, mode: str) -> Iterator[CoremlSession]:
         model = coremltools.models.MLModel(str(path), compute_units=getattr(coremltools.ComputeUnit, _UNITS[mode]))
     except (RuntimeError, ValueError, OSError) as error:
         raise BadInput(f"{path} is damaged: {one_line(error)}", "Export it again.") from None
-    yield CoremlSession(model)
+    yield CoremlSession(path, model)

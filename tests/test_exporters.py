@@ -899,7 +899,7 @@ def test_metadata_of_a_package_is_read_back(annotated: tuple[str, Built]) -> Non
     spec = spec_of(annotated[1].path)
     assert METADATA.items() <= dict(spec.description.metadata.userDefined).items()
     assert spec.description.metadata.author.startswith("evim-deploy ")
-    session = CoremlSession(SimpleNamespace(get_spec=lambda: spec))
+    session = CoremlSession(annotated[1].path, SimpleNamespace(get_spec=lambda: spec))
     assert METADATA.items() <= session.metadata.items()
 
 

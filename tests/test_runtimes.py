@@ -358,7 +358,7 @@ class FakeModel:
 def test_a_package_takes_its_image_as_a_picture() -> None:
     model = FakeModel({"logits": np.zeros((1, 3), np.float16)}, image=True, classifier=False)
     rgb = np.random.RandomState(0).randint(0, 256, (*SIZE, 3)).astype(np.uint8)
-    outputs = CoremlSession(model).run(rgb.transpose(2, 0, 1)[None].astype(np.float32))
+    outputs = CoremlSession(Path("a.mlpackage"), model).run(rgb.transpose(2, 0, 1)[None].astype(np.float32))
     (picture,) = model.given.values()
     assert isinstance(picture, Image.Image)
     assert (picture.mode, picture.size) == ("RGB", (SIZE[1], SIZE[0]))
@@ -369,14 +369,14 @@ def test_a_package_takes_its_image_as_a_picture() -> None:
 def test_a_package_takes_an_array_as_it_is() -> None:
     model = FakeModel({"logits": np.zeros((2, 3), np.float32)}, image=False, classifier=False)
     image = pixels(0, *SIZE, batch=2).float().numpy()
-    CoremlSession(model).run(image)
+    CoremlSession(Path("a.mlpackage"), model).run(image)
     assert model.given["image"] is image
 
 
 def test_a_classifiers_dictionary_comes_back_in_the_order_of_the_labels() -> None:
     by_label = {"apple": 0.25, "Größe": 0.5, "zebra": 0.125}
     model = FakeModel({"classLabel": "Größe", "classLabel_probs": by_label}, image=True, classifier=True)
-    outputs = CoremlSession(model).run(pixels(0, *SIZE).float().numpy())
+    outputs = CoremlSession(Path("a.mlpackage"), model).run(pixels(0, *SIZE).float().numpy())
     assert list(outputs) == ["probabilities"]
     assert outputs["probabilities"].tolist() == [[0.125, 0.25, 0.5]]  # zebra, apple, Größe
     assert outputs["probabilities"].dtype == np.float32
@@ -385,13 +385,13 @@ def test_a_classifiers_dictionary_comes_back_in_the_order_of_the_labels() -> Non
 def test_a_classifier_without_our_labels_keeps_its_own_order() -> None:
     answer = {"classLabel": "b", "classLabel_probs": {"b": 0.75, "a": 0.25}}
     model = FakeModel(answer, image=True, classifier=True, metadata={})
-    session = CoremlSession(model)
+    session = CoremlSession(Path("a.mlpackage"), model)
     assert session.metadata == {}
     assert session.run(pixels(0, *SIZE).float().numpy())["probabilities"].tolist() == [[0.75, 0.25]]
 
 
 def test_a_package_knows_its_metadata() -> None:
-    assert CoremlSession(FakeModel({}, image=True, classifier=True)).metadata == METADATA
+    assert CoremlSession(Path("a.mlpackage"), FakeModel({}, image=True, classifier=True)).metadata == METADATA
 
 
 UNITS = {"all": "ALL", "cpuOnly": "CPU_ONLY", "cpuAndGPU": "CPU_AND_GPU", "cpuAndNeuralEngine": "CPU_AND_NE"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -453,6 +453,34 @@ def test_an_operation_that_is_not_known_is_named_and_no_pass(artifacts: Artifact
     assert "frobnicate" in result.verdict.parity.reason
     assert result.problem is not None
     assert result.problem.exit_code == 6
+
+
+def with_other_labels(package: Path, change: Callable[[list[str]], list[str]]) -> None:
+    """In the program, which is what Core ML answers with; the metadata is left as it is."""
+    from coremltools.proto import Model_pb2
+
+    spec = Model_pb2.Model.FromString((package / SPEC).read_bytes())
+    function = spec.mlProgram.functions["main"]
+    operations = function.block_specializations[function.opset].operations
+    (classify,) = [operation for operation in operations if operation.type == "classify"]
+    values = classify.inputs["classes"].arguments[0].value.immediateValue.list.values
+    labels = [value.immediateValue.tensor.strings.values for value in values]
+    for strings, label in zip(labels, change([strings[0] for strings in labels]), strict=True):
+        strings[0] = label
+    (package / SPEC).write_bytes(spec.SerializeToString())
+
+
+def test_a_package_whose_labels_are_exchanged_fails(artifacts: Artifacts, tmp_path: Path) -> None:
+    """It names another class than the model does, with the right number beside."""
+    package = copied(artifacts["coreml", "fp16"], tmp_path)
+    with_other_labels(package, lambda labels: [labels[1], labels[0], *labels[2:]])
+    assert Verifier().verify(package).parity.status == "fail"
+
+
+def test_a_package_with_another_label_is_damaged(artifacts: Artifacts, tmp_path: Path) -> None:
+    package = copied(artifacts["coreml", "fp16"], tmp_path)
+    with_other_labels(package, lambda labels: ["clazz 0", *labels[1:]])
+    assert "its classes are not the labels" in refusal(package)
 
 
 def refusal(artifact: Path) -> str:

@@ -20,6 +20,7 @@ from evim_deploy.contents.mil import Constant, Operation
 from evim_deploy.errors import BadInput, NotRunHere
 from evim_deploy.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array
+from runtimes.classes import probabilities
 from runtimes.mil.inputs import image_input
 
 
@@ -79,7 +80,7 @@ class MilSession:
             by_label = outputs[self._probabilities]
             if not isinstance(by_label, dict):
                 raise BadInput(f"{self._path} is damaged: {self._probabilities!r} is not by label.", _REMEDY)
-            return {"probabilities": np.array([list(by_label.values())], dtype=np.float32)}
+            return {"probabilities": probabilities(by_label, self.metadata, self._path)}
         for name in self._outputs:
             if not isinstance(outputs[name], torch.Tensor):
                 raise BadInput(f"{self._path} is damaged: its output {name!r} is no array.", _REMEDY)

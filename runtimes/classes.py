@@ -1,0 +1,29 @@
+"""What a classifier in Core ML gives, as an array: its dictionary in the order of the labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from evim_deploy.artifact import LABELS_KEY
+from evim_deploy.errors import BadInput
+from runtimes import Array
+
+
+def probabilities(by_label: Mapping[str, float], metadata: Mapping[str, str], path: Path) -> Array:
+    """Probabilities (1, classes) in the order of the labels in the metadata; in their own where there are none.
+
+    Raises:
+        BadInput: The classes are others than the labels.
+    """
+    try:
+        labels = json.loads(metadata.get(LABELS_KEY, "[]")) or list(by_label)
+        values = [by_label[label] for label in labels]
+    except (ValueError, KeyError, TypeError):
+        values = []
+    if len(values) != len(by_label):
+        raise BadInput(f"{path} is damaged: its classes are not the labels in its metadata.", "Export it again.")
+    return np.array([values], dtype=np.float32)
