@@ -48,7 +48,7 @@ class Verdict:
 
     def problem(self) -> EvimError | None:
         """What it comes to, as the error that ends a command; None where nothing is wrong."""
-        reason = self.parity.reason
+        reason = self.parity.reason.removesuffix(".")
         if self.parity.status == FAIL:
             cause = f"{self.artifact} does not equal the model that it was made from: {reason}."
             return ParityFailed(cause, "Say --layers to find the operation, or export it again.")
@@ -124,7 +124,8 @@ class Verifier:
             return Result(
                 artifact, verdict, report, plot, verdict.problem() if verdict and verdict.problem() else error
             )
-        return Result(artifact, verdict, report, plot, verdict.problem())
+        problem = verdict.problem() or (_divergence(artifact, report) if report else None)
+        return Result(artifact, verdict, report, plot, problem)
 
     def verify(self, artifact: Path) -> Verdict:
         """Prove one artifact.
@@ -183,6 +184,11 @@ class Verifier:
                     f"The weights that {artifact} was made from cannot be had. {error.cause}",
                     "Name them with --weights.",
                 ) from None
+            if found.trained != manifest.weights.trained:
+                raise BadInput(
+                    f"{artifact} is damaged: its metadata contradicts its weights on whether they were trained.",
+                    "Export it again.",
+                )
             if found.sha256 != manifest.weights.sha256:
                 raise BadInput(
                     f"{spec} is not what {artifact} was made from: its sha256 is {found.sha256[:12]}..., "
@@ -196,6 +202,17 @@ class Verifier:
             reference = Reference(model, found)
             self._provers[key] = reference, Prover(reference, manifest.model.variant.resolution, self.inputs)
         return self._provers[key]
+
+
+def _divergence(artifact: Path, report: LayerReport) -> EvimError | None:
+    """What lining up an artifact's operations comes to, where its outputs passed."""
+    from evim_deploy.layers import report as statuses
+
+    if report.status == statuses.FAIL:
+        return ParityFailed(f"{artifact} has an operation that is not the model's.", f"{report} Export it again.")
+    if report.status != statuses.PASS:
+        return NotRunHere(f"Not all operations of {artifact} could be lined up with the model's.", str(report))
+    return None
 
 
 def _publish_plot(report: LayerReport, verdict: Verdict, folder: Path, overwrite: bool) -> Path:

@@ -570,4 +570,4 @@ def test_what_could_not_be_compared_is_shown_as_such(
     reference: Reference, target: Target, graph: Graph, image: Image
 ) -> None:
     trace = told(graph, image, rename=lambda name: "x")
-    assert shown(layers(reference, target, trace, image)).startswith("None of the file's ")
+    assert shown(layers(reference, target, trace, image)).startswith("  None of the file's ")

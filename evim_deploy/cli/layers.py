@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from evim_deploy.layers import Layer, LayerReport
 
@@ -19,6 +20,7 @@ _WORST = 5
 
 def show_layers(console: Console, report: LayerReport) -> None:
     """Print the stages, then the operations around the first divergence, or the worst ones, and what it comes to."""
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
@@ -27,12 +29,10 @@ def show_layers(console: Console, report: LayerReport) -> None:
         for stage in report.stages:
             error = "not in the file" if stage.error is None else f"{stage.error:.1e}"
             stages.add_row(Text(stage.name), error)
-        console.print(stages)
-        console.print()
-        console.print(_operations(_chosen(report)))
-        console.print()
+        for table in (stages, _operations(_chosen(report))):
+            console.print(Padding(table, (0, 0, 1, 2)))
     style = {"pass": "green", "incomplete": "yellow", "not_run": "yellow"}.get(report.status, "bold red")
-    console.print(str(report), style=style, soft_wrap=True, markup=False)
+    console.print(f"  {report}", style=style, soft_wrap=True, markup=False)
 
 
 def _chosen(report: LayerReport) -> Sequence[Layer]:
@@ -42,7 +42,7 @@ def _chosen(report: LayerReport) -> Sequence[Layer]:
     return report.layers[max(0, at - _BEFORE) : at + _AFTER + 1]
 
 
-def _operations(layers: Sequence[Layer]) -> object:
+def _operations(layers: Sequence[Layer]) -> Table:
     from rich.table import Table
     from rich.text import Text
 

@@ -127,19 +127,15 @@ def trace(path: Path, image: Array, mode: str) -> Trace:
         BadInput: It is damaged.
         NotRunHere: It has an operation that is not known.
     """
-    from runtimes.mil.evaluate import DamagedProgram
-
     session = MilSession(path, mode)
     function = session._evaluator.function
     indices = {op.name: index for index, op in enumerate(function.operations)}
 
     def compute(wanted: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
-        try:
+        with _told(path):
             for step in session._evaluator.steps(session._feed(image), mode):
                 if indices[step.operation.name] in wanted:
                     yield indices[step.operation.name], tuple(value.numpy() for value in step.values)
-        except DamagedProgram as error:
-            raise BadInput(f"{path} is damaged: {error}.", "Export it again.") from None
 
     return Trace(tuple(_traced(op, function.constants, mode) for op in function.operations), compute)
 
