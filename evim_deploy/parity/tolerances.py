@@ -4,7 +4,8 @@ Errors are of the range of the reference's output. Of float16 the flat and the s
 saturated colours, noise) have the largest: all tokens round alike there, and nothing averages out.
 
 The distributions are of untrained weights over the standard inputs: 60 random tiny variants, and M1 to M4 plain and
-distilled at their native size, each with its median and its largest. ``python tests/distribution.py`` measures them.
+distilled at their native size, each with its median and its largest. They were taken with each image's own range as
+the unit, which is never above the usual one. ``python tests/distribution.py`` measures such distributions.
 """
 
 from __future__ import annotations
