@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evim_deploy.artifact import LABELS_KEY, MANIFEST_SUFFIX, METADATA_KEY, SCHEMA_VERSION, Target, Weights
+from evim_deploy.documents import parse_json
 from evim_deploy.errors import BadInput
 from evim_deploy.variants import MODELS, ModelName
 
@@ -56,7 +56,7 @@ def embedded_manifest(metadata: Mapping[str, str], artifact: Path) -> Manifest:
             "Make it by `evim-deploy export`.",
         )
     try:
-        return _parse(json.loads(text), json.loads(metadata.get(LABELS_KEY, "[]")), artifact)
+        return _parse(parse_json(text), parse_json(metadata.get(LABELS_KEY, "[]")), artifact)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadInput(
             f"{artifact} is damaged: its metadata cannot be read ({_said(error)}).", "Export it again."
@@ -74,7 +74,7 @@ def check_beside(manifest: Manifest, artifact: Path) -> str | None:
         return None
     remedy = "Remove it: the artifact itself says what it is."
     try:
-        document = json.loads(path.read_bytes())
+        document = parse_json(path.read_bytes())
         digest = document["sha256"]
         keys = (document.keys() | manifest.document.keys()) - _OF_THE_FILE
         contradicted = sorted(key for key in keys if document.get(key) != manifest.document.get(key))

@@ -22,11 +22,12 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.arrays", ""),
     ("evim_deploy.trace", ""),
     ("evim_deploy.progress", ""),
+    ("evim_deploy.documents", ""),
     ("evim_deploy.parity.result", ""),
     ("evim_deploy.__main__", "cli"),
     ("evim_deploy.variants", "errors"),
     ("evim_deploy.artifact", "errors parity.result variants"),
-    ("evim_deploy.manifest", "artifact errors variants"),
+    ("evim_deploy.manifest", "artifact documents errors variants"),
     ("evim_deploy.shapes", "graph"),
     ("evim_deploy.rounding", "graph"),
     ("evim_deploy.preprocessing", "errors"),
@@ -34,7 +35,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.publish", "errors"),
     ("evim_deploy.photographs", "preprocessing"),
     # --- what is in a file of a format, whoever made it
-    ("evim_deploy.contents", "errors"),
+    ("evim_deploy.contents", "documents errors"),
     ("evim_deploy.inspection", "artifact contents errors"),
     # --- the reference and its rewrites
     ("evim_deploy.model", "variants"),

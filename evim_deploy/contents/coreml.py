@@ -7,7 +7,6 @@ A package is a folder: ``Manifest.json`` names the item that is the model, a ``M
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from evim_deploy.contents.mil import Function, read_functions
 from evim_deploy.contents.protobuf import core_ml
+from evim_deploy.documents import parse_json
 from evim_deploy.errors import BadInput
 
 MAIN = "main"
@@ -99,7 +99,7 @@ def model_path(path: Path) -> Path:
     if path.is_file():
         raise BadInput(f"{path} is a file, and an .mlpackage is a folder.", "Name the folder.")
     try:
-        manifest = json.loads(_read(path, path / "Manifest.json"))
+        manifest = parse_json(_read(path, path / "Manifest.json"))
         item = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
         return _member(path, path / "Data" / item)
     except (ValueError, KeyError, TypeError, RecursionError):
