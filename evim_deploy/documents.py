@@ -1,8 +1,9 @@
-"""JSON from files that anybody may have made."""
+"""JSON: read from files that anybody may have made, and written so that every reader takes it."""
 
 from __future__ import annotations
 
 import json
+import math
 from itertools import accumulate
 from typing import Any
 
@@ -20,3 +21,12 @@ def parse_json(content: str | bytes) -> Any:
     if max(accumulate(_STEPS.get(character, 0) for character in text), default=0) > _DEEPEST:
         raise ValueError("nested too deep")
     return json.loads(text)
+
+
+def finite(value: Any) -> Any:
+    """A value of dictionaries, lists and tuples with null for every number that is not finite, which JSON lacks."""
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 
+from evim_deploy.documents import parse_json
 from evim_deploy.errors import BadInput
 from evim_deploy.variants import IMAGENET_CLASSES
 
@@ -56,7 +56,7 @@ def _read(path: Path) -> tuple[str, ...]:
     if not text.lstrip().startswith(("[", "{")):
         return tuple(line.strip() for line in text.splitlines() if line.strip())
     try:
-        labels = json.loads(text)
+        labels = parse_json(text)
     except ValueError as error:
         raise BadInput(
             f"{path} is not valid JSON: {error}.", "Give a JSON list of names, or one label a line."

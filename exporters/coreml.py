@@ -21,10 +21,10 @@ import coremltools as ct
 import numpy as np
 from coremltools.converters.mil import Builder as mb  # noqa: N813, the name in coremltools' own documentation
 from coremltools.converters.mil.mil import types
-from coremltools.proto import Model_pb2
 
 from evim_deploy import __version__
 from evim_deploy.artifact import Contract, Target, TensorSpec
+from evim_deploy.contents.coreml import model_path, read_spec
 from evim_deploy.graph import Graph, Node
 
 TARGET_OS = ct.target.iOS16
@@ -33,7 +33,6 @@ CLASS_PROBABILITIES = "classLabel_probs"
 
 _PRECISIONS = {"fp32": (ct.precision.FLOAT32, np.float32), "fp16": (ct.precision.FLOAT16, np.float16)}
 _PREVIEW_KEY = "com.apple.coreml.model.preview.type"  # what Xcode's preview goes by
-_SPEC_FILE = Path("Data/com.apple.CoreML/model.mlmodel")
 
 
 def build(graph: Graph, target: Target, path: Path) -> Contract:
@@ -80,23 +79,17 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
 
 def annotate(path: Path, metadata: Mapping[str, str], description: str) -> None:
     """Put metadata and the description where Xcode shows them."""
-    spec = _read_spec(path)
+    spec = read_spec(path)
     spec.description.metadata.shortDescription = description
     spec.description.metadata.author = f"evim-deploy {__version__}"
     spec.description.metadata.userDefined.update(metadata)
     if spec.description.predictedFeatureName:
         spec.description.metadata.userDefined[_PREVIEW_KEY] = "imageClassifier"
-    (path / _SPEC_FILE).write_bytes(spec.SerializeToString())
-
-
-def _read_spec(path: Path) -> Any:
-    spec = Model_pb2.Model()
-    spec.ParseFromString((path / _SPEC_FILE).read_bytes())
-    return spec
+    model_path(path).write_bytes(spec.SerializeToString())
 
 
 def _contract(path: Path, target: Target, shape: tuple[int, ...]) -> Contract:
-    description = _read_spec(path).description
+    description = read_spec(path).description
     (image,) = description.input
     kind = "image" if image.type.WhichOneof("Type") == "imageType" else "float32"
     inputs = (TensorSpec(image.name, shape, kind, "RGB" if kind == "image" else "NCHW", target.input_range),)

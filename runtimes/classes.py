@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from evim_deploy.artifact import LABELS_KEY
+from evim_deploy.documents import parse_json
 from evim_deploy.errors import BadInput
 from runtimes import Array
 
@@ -20,7 +20,7 @@ def probabilities(by_label: Mapping[str, float], metadata: Mapping[str, str], pa
         BadInput: The classes are others than the labels.
     """
     try:
-        labels = json.loads(metadata.get(LABELS_KEY, "[]")) or list(by_label)
+        labels = parse_json(metadata.get(LABELS_KEY, "[]")) or list(by_label)
         values = [by_label[label] for label in labels]
     except (ValueError, KeyError, TypeError):
         values = []

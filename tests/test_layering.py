@@ -23,7 +23,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.trace", ""),
     ("evim_deploy.progress", ""),
     ("evim_deploy.documents", ""),
-    ("evim_deploy.parity.result", ""),
+    ("evim_deploy.parity.result", "documents"),
     ("evim_deploy.__main__", "cli"),
     ("evim_deploy.variants", "errors"),
     ("evim_deploy.artifact", "errors parity.result variants"),
@@ -31,12 +31,12 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.shapes", "graph"),
     ("evim_deploy.rounding", "graph"),
     ("evim_deploy.preprocessing", "errors"),
-    ("evim_deploy.labels", "errors variants"),
+    ("evim_deploy.labels", "documents errors variants"),
     ("evim_deploy.publish", "errors"),
     ("evim_deploy.photographs", "preprocessing"),
     # --- what is in a file of a format, whoever made it
     ("evim_deploy.contents", "documents errors"),
-    ("evim_deploy.inspection", "artifact contents errors"),
+    ("evim_deploy.inspection", "artifact contents documents errors"),
     # --- the reference and its rewrites
     ("evim_deploy.model", "variants"),
     ("evim_deploy.evaluate", "graph"),
@@ -52,12 +52,12 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.parity", "arrays artifact errors evaluate graph photographs preprocessing reference"),
     (
         "evim_deploy.layers",
-        "artifact evaluate graph lowering model preprocessing rounding shapes trace",
+        "artifact documents evaluate graph lowering model preprocessing rounding shapes trace",
     ),
     ("evim_deploy.plot", "errors layers"),
     # --- the formats, the engines, the clock: they know artifacts and graphs, never each other
     ("exporters", "errors artifact contents graph shapes variants"),
-    ("runtimes", "errors artifact contents trace"),
+    ("runtimes", "errors artifact contents documents trace"),
     ("latency", "errors artifact runtimes"),
     # --- what a user asks for: here everything meets
     ("evim_deploy.request", "artifact errors variants exporters"),

@@ -6,7 +6,6 @@ what it says of a target is what that target's rules say, each with its reason a
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 from evim_deploy import contents
 from evim_deploy.artifact import LABELS_KEY, METADATA_KEY
 from evim_deploy.contents import Contents, Function, Operation, Value
+from evim_deploy.documents import parse_json
 from evim_deploy.inspection.classes import CLASSES, class_of
 from evim_deploy.inspection.layers import Layer, at_run_time, layers
 from evim_deploy.inspection.movement import Movement, movements
@@ -153,7 +153,7 @@ def _size(path: Path) -> int:
 def _manifest(metadata: Mapping[str, str]) -> Mapping[str, Any] | None:
     """Our manifest; one that cannot be read is none, since the file need not be ours."""
     try:
-        manifest = json.loads(metadata.get(METADATA_KEY, "null"))
+        manifest = parse_json(metadata.get(METADATA_KEY, "null"))
     except ValueError:
         return None
     return manifest if isinstance(manifest, dict) else None

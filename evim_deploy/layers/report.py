@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from evim_deploy.documents import finite
+
 PASS, FAIL, INCOMPLETE, NOT_RUN = "pass", "fail", "incomplete", "not_run"
 
 
@@ -139,10 +141,6 @@ class LayerReport:
             "first": first.name if first else None,
             "operations": self.operations,
             "unmatched": list(self.unmatched),
-            "stages": [_finite(asdict(stage)) for stage in self.stages],
-            "layers": [_finite(asdict(layer)) for layer in self.layers],
+            "stages": [finite(asdict(stage)) for stage in self.stages],
+            "layers": [finite(asdict(layer)) for layer in self.layers],
         }
-
-
-def _finite(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if value in (float("inf"), float("-inf")) else value for name, value in fields.items()}

@@ -94,12 +94,13 @@ class Prover:
         self._images: dict[Size, Images] = {}
         self._pytorch: dict[tuple[str, Size], Outputs] = {}
         self._moved: dict[tuple[str, bool, Size], Mapping[str, float]] = {}
+        self._rewrites: dict[tuple[str, bool, int | None, int | None], Comparison] = {}
 
     def prove(self, target: Target, runs: Sequence[Run]) -> Parity:
         """Make all comparisons of an artifact; where they pass, analyse what the one of its program would catch."""
         comparisons = [self._compare(target, run) for run in runs]
         if target.precision != "fp32":
-            comparisons.insert(0, self._compare(target, self._rewrites(target)))
+            comparisons.insert(0, self._compare_rewrites(target))
         failed = [each for each in comparisons if each.status == FAIL]
         if failed:
             return Parity(FAIL, "; ".join(map(_why, failed)), tuple(comparisons))
@@ -117,9 +118,14 @@ class Prover:
         order = [names[(start + offset) % len(names)] for offset in range(target.batch or 1)]
         return _fed(np.stack([self._images_at(size)[name] for name in order]), target)
 
-    def _rewrites(self, target: Target) -> Run:
-        network = _Network(self._reference.rewritten(target)[0])
-        return Run(REWRITES, "pytorch", "fp32", lambda: nullcontext(network))
+    def _compare_rewrites(self, target: Target) -> Comparison:
+        """The same for all formats, so it is made once."""
+        key = target.output, target.preprocess, target.height, target.width
+        if key not in self._rewrites:
+            network = _Network(self._reference.rewritten(target)[0])
+            run = Run(REWRITES, "pytorch", "fp32", lambda: nullcontext(network))
+            self._rewrites[key] = self._compare(target, run)
+        return self._rewrites[key]
 
     def _compare(self, target: Target, run: Run) -> Comparison:
         rounded = None

@@ -8,9 +8,10 @@ stand for.
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from evim_deploy.documents import finite
 
 PASS, WARNING, FAIL, NOT_RUN = "pass", "warning", "fail", "not_run"
 
@@ -157,17 +158,9 @@ class Parity:
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values; what is not finite is null, and anomalies are added up over the operations."""
-        document = _finite(asdict(self))
+        document = finite(asdict(self))
         for entry, comparison in zip(document["comparisons"], self.comparisons, strict=True):
             entry.update(status=comparison.status, anomalies=comparison.anomaly_totals())
         if self.power is not None:
             document["power"].update(caught=self.power.caught, summary=str(self.power))
         return document
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
