@@ -43,9 +43,9 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The workers share the cores, so each computes on one.
+# The workers share the cores, so each computes on one. One that dies ends the run: pytest-xdist may hang instead.
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 clean:
 	rm -rf $(VENV) $(ARTIFACTS)

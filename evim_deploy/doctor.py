@@ -48,7 +48,7 @@ def examine() -> Report:
     needs: dict[str, list[str]] = {package: ["weights"] for package in _WEIGHTS_PACKAGES}
     for format_ in exporters.FORMATS.values():
         engines = runtimes.engines_of(format_.suffix)
-        for package in (*format_.requires, *(engine.package for engine in engines)):
+        for package in (*format_.requires, *(package for engine in engines for package in engine.requires)):
             uses = needs.setdefault(package, [])
             if format_.name not in uses:
                 uses.append(format_.name)
@@ -68,5 +68,4 @@ def _run_health(engine: runtimes.Engine, pip: str) -> str:
     reason = runtimes.why_not(engine)
     if not reason:
         return YES
-    installed = importlib.util.find_spec(engine.imported) is not None
-    return f"not run on this host: {reason}" if installed else f"{reason}: {pip}"
+    return f"{reason}: {pip}" if runtimes.missing(engine) else f"not run on this host: {reason}"

@@ -62,33 +62,30 @@ class Engine:
         name: As reports call it.
         suffix: Of the artifacts it runs.
         extra: The extra that installs it.
-        package: What must be installed, by its name on the package index.
-        imported: The same by the name it is imported under.
+        requires: What must be installed, by its names on the package index.
         modes: How it can compute, the usual one first.
     """
 
     name: str
     suffix: str
     extra: str
-    package: str
-    imported: str
+    requires: tuple[str, ...]
     modes: tuple[str, ...]
 
 
 ENGINES = {
     engine.name: engine
     for engine in (
-        Engine("onnxruntime", ".onnx", "onnx", "onnxruntime", "onnxruntime", ("fp16", "fp32")),
-        Engine("litert", ".tflite", "tflite", "ai-edge-litert", "ai_edge_litert", ("fp32",)),
+        Engine("onnxruntime", ".onnx", "onnx", ("onnxruntime",), ("fp16", "fp32")),
+        Engine("litert", ".tflite", "tflite", ("ai-edge-litert",), ("fp32",)),
         Engine(
             "coreml",
             ".mlpackage",
             "coreml",
-            "coremltools",
-            "coremltools",
+            ("coremltools",),
             ("all", "cpuOnly", "cpuAndGPU", "cpuAndNeuralEngine"),
         ),
-        Engine("mil", ".mlpackage", "coreml", "coremltools", "coremltools", ("fp16", "fp32", "ane")),
+        Engine("mil", ".mlpackage", "coreml", ("coremltools", "torch"), ("fp16", "fp32", "ane")),
     )
 }
 
@@ -123,10 +120,16 @@ def first_here(engines: tuple[Engine, ...]) -> Engine:
     return next((engine for engine in engines if not why_not(engine)), engines[-1])
 
 
+def missing(engine: Engine) -> str | None:
+    """The package that an engine needs and that is not installed, by its name on the package index."""
+    return next((name for name in engine.requires if importlib.util.find_spec(name.replace("-", "_")) is None), None)
+
+
 def why_not(engine: Engine) -> str:
     """Why this host cannot run an engine; empty where it can. Imports nothing that is heavy."""
-    if importlib.util.find_spec(engine.imported) is None:
-        return f"{engine.package} is not installed"
+    package = missing(engine)
+    if package:
+        return f"{package} is not installed"
     return _load(engine).why_not()
 
 
@@ -137,9 +140,10 @@ def require(engine: Engine, artifact: str) -> None:
         NotInstalled: Its package is missing.
         NotRunHere: It does not exist on this host.
     """
-    if importlib.util.find_spec(engine.imported) is None:
+    package = missing(engine)
+    if package:
         raise NotInstalled(
-            f"Running {artifact} needs {engine.package}, which is not installed.",
+            f"Running {artifact} needs {package}, which is not installed.",
             f'pip install "evim-deploy[{engine.extra}]"',
         )
     reason = _load(engine).why_not()

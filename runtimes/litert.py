@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +20,17 @@ from runtimes import Array
 
 _TRACED_BYTES = 8 << 30
 """Of values that a trace may hold: LiteRT gives those between input and output all at once or not at all."""
+
+_REHEARSAL = """
+import sys
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+content, kernels = sys.stdin.buffer.read(), OpResolverType[sys.argv[1]]
+interpreter = Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=kernels)
+interpreter.allocate_tensors()
+interpreter.invoke()
+"""
+_WITH_XNNPACK, _BY_ITSELF = "AUTO", "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
+"""Names of LiteRT's ``OpResolverType``."""
 
 
 def why_not() -> str:
@@ -51,6 +65,7 @@ def open_session(path: Path, mode: str) -> Iterator[LitertSession]:
     from ai_edge_litert.interpreter import Interpreter
 
     content = _read(path)
+    _rehearse(path, content, _WITH_XNNPACK)
     with _telling(path):
         interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
         interpreter.allocate_tensors()
@@ -66,6 +81,18 @@ def _read(path: Path) -> bytes:
     if content[4:8] != b"TFL3":
         raise BadInput(f"{path} is not a TFLite file.", "Export it again.")
     return content
+
+
+def _rehearse(path: Path, content: bytes, kernels: str) -> None:
+    """Run a file once in a process of its own, which LiteRT ends where the file claims what it does not hold.
+
+    What LiteRT refuses by an exception is left for it to refuse again.
+    """
+    child = [sys.executable, "-P", "-c", _REHEARSAL, kernels]
+    code = subprocess.run(child, input=content, capture_output=True, check=False).returncode
+    if code not in (0, 1):
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        raise BadInput(f"{path} is damaged: LiteRT crashes on it ({how}).", "Export it again.")
 
 
 @contextmanager
@@ -101,11 +128,12 @@ def trace(path: Path, image: Array, mode: str) -> Trace:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     content = _read(path)
+    _rehearse(path, content, _BY_ITSELF)
     with _telling(path):
         interpreter = Interpreter(
             model_content=content,
             num_threads=os.cpu_count(),
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_op_resolver_type=OpResolverType[_BY_ITSELF],
             experimental_preserve_all_tensors=True,
         )
         size = sum(int(np.prod(each["shape"])) * 4 for each in interpreter.get_tensor_details())

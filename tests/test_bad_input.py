@@ -531,7 +531,7 @@ class TestArtifact:
     def test_that_this_host_cannot_run(self, defaults: Exported, without: Callable[[str], dict[str, str]]) -> None:
         """Neither is it a Mac, nor has it what evaluates a package."""
         result = run("predict", defaults.path("coreml"), photographs()[0], "--json", env=without("torch"))
-        assert_refused(result, 6, "torch, which is not installed")
+        assert_refused(result, 4, "torch, which is not installed")
 
 
 class TestImage:

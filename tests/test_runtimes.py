@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert.schema_py_generated import BuiltinOperator
+from model_files import pack, unpack
 from networks import pixels, random_tiny
 from PIL import Image
 
@@ -247,16 +249,34 @@ def test_a_missing_artifact_is_refused(tmp_path: Path) -> None:
             runtimes.engines_for(tmp_path / name)
 
 
+def test_a_file_that_crashes_litert_is_refused(tmp_path: Path) -> None:
+    """A widened weight that claims 2**27 rows: LiteRT would write them all, and the process would end."""
+    path = tmp_path / "model.tflite"
+    exporters.load(exporters.FORMATS["tflite"]).build(
+        rounded(graph("features")), target_of("tflite", "features", "fp16"), path
+    )
+    model = unpack(path)
+    (subgraph,) = model.subgraphs
+    code = [each.builtinCode for each in model.operatorCodes].index(BuiltinOperator.DEQUANTIZE)
+    widened = [subgraph.tensors[each.outputs[0]] for each in subgraph.operators if each.opcodeIndex == code]
+    tensor = next(tensor for tensor in widened if len(tensor.shape) == 4)
+    tensor.shape = [*tensor.shape[:2], 1 << 27, *tensor.shape[3:]]
+    pack(model, path)
+    with pytest.raises(BadInput, match=r"model\.tflite is damaged: LiteRT crashes on it"):
+        runtimes.open_artifact(path).__enter__()
+
+
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=lambda engine: engine.name)
 def test_a_missing_engine_is_named_with_its_pip_command(tmp_path: Path, host: Host, engine: runtimes.Engine) -> None:
     path = touched(tmp_path, engine.suffix)
-    host("Darwin", without=engine.imported)
+    package, *_ = engine.requires
+    host("Darwin", without=package.replace("-", "_"))
     with pytest.raises(NotInstalled) as caught:
         runtimes.open_artifact(path, engine)
-    assert engine.package in caught.value.cause
+    assert package in caught.value.cause
     assert path.name in caught.value.cause
     assert caught.value.remedy == f'pip install "evim-deploy[{engine.extra}]"'
-    assert runtimes.why_not(engine) == f"{engine.package} is not installed"
+    assert runtimes.why_not(engine) == f"{package} is not installed"
     assert runtimes.first_here((engine,)) is engine  # to be told of, where there is no other
 
 
@@ -267,7 +287,7 @@ def test_engines_that_exist_everywhere_have_no_reason_not_to_run(name: str) -> N
 
 def test_a_package_cannot_be_evaluated_without_torch(tmp_path: Path, host: Host) -> None:
     host("Linux", without="torch")
-    with pytest.raises(NotRunHere, match="torch, which is not installed"):
+    with pytest.raises(NotInstalled, match="torch, which is not installed"):
         runtimes.open_artifact(touched(tmp_path, ".mlpackage"))
 
 

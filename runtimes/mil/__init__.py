@@ -6,7 +6,6 @@ classifier's probabilities come back in the order of its labels, like Core ML's 
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from runtimes.mil.inputs import image_input
 
 
 def why_not() -> str:
-    return "" if importlib.util.find_spec("torch") else "evaluating a package needs torch, which is not installed"
+    return ""
 
 
 class MilSession:
