@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -151,6 +153,7 @@ class Facts:
             "batch": "dynamic" if target.batch is None else target.batch,
             "preprocess": target.preprocess,
             "num_classes": len(target.labels) or None,
+            "labels_sha256": labels_sha256(target.labels),
             "weights": asdict(self.weights),
             "inputs": [asdict(spec) for spec in self.contract.inputs],
             "outputs": [asdict(spec) for spec in self.contract.outputs],
@@ -159,6 +162,11 @@ class Facts:
             "rewrites": [dict(rewrite) for rewrite in self.rewrites],
             "tools": dict(self.tools),
         }
+
+
+def labels_sha256(labels: Sequence[str]) -> str | None:
+    """Of the labels as a JSON list (hex); None where there are none."""
+    return hashlib.sha256(json.dumps(list(labels)).encode()).hexdigest() if labels else None
 
 
 def file_stem(model: ModelName, target: Target, weights: Weights, usual_output: str) -> str:

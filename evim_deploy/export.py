@@ -130,7 +130,7 @@ def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Fa
         Structure.of(contents.read(path).operations),
         Parity.not_run("not checked yet"),
         tuple(_record(outcome) for outcome in outcomes),
-        tool_versions("torch", "numpy", *row.requires, _engine(target).package),
+        tool_versions("torch", "numpy", *row.requires, *_engine(target).requires),
     )
     _annotate(exporter, path, facts)  # before the check, which thereby sees the file as it was rewritten
     facts = replace(facts, parity=_verify(source, target, path, progress))

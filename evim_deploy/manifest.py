@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evim_deploy.artifact import LABELS_KEY, MANIFEST_SUFFIX, METADATA_KEY, SCHEMA_VERSION, Target, Weights
+from evim_deploy.artifact import (
+    LABELS_KEY,
+    MANIFEST_SUFFIX,
+    METADATA_KEY,
+    SCHEMA_VERSION,
+    Target,
+    Weights,
+    labels_sha256,
+)
+from evim_deploy.contents import Contents
 from evim_deploy.documents import parse_json
 from evim_deploy.errors import BadInput
 from evim_deploy.variants import MODELS, ModelName
@@ -24,6 +34,10 @@ _OF_THE_FILE = frozenset(["artifact", "size_bytes", "sha256"])
 """What the manifest beside an artifact says of it as a file, which the metadata inside cannot."""
 
 
+Port = tuple[str, str, tuple[int | str, ...] | None]
+"""An input or output: its name, element type and shape."""
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What an artifact says of itself.
@@ -33,6 +47,9 @@ class Manifest:
         target: What was asked for.
         weights: What it was made from.
         num_classes: Of its heads; None for dense features.
+        inputs: Each by its name, element type and shape, which is None for a dictionary.
+        outputs: Likewise.
+        operations: How many there are of each type.
         document: All of it.
     """
 
@@ -40,6 +57,9 @@ class Manifest:
     target: Target
     weights: Weights
     num_classes: int | None
+    inputs: frozenset[Port]
+    outputs: frozenset[Port]
+    operations: Counter[str]
     document: Mapping[str, Any]
 
 
@@ -88,6 +108,25 @@ def check_beside(manifest: Manifest, artifact: Path) -> str | None:
     return digest
 
 
+def changes(manifest: Manifest, found: Contents) -> Iterator[str]:
+    """In what a file is not as its manifest says that it was exported."""
+    if manifest.operations != found.operations:
+        others = (manifest.operations - found.operations) + (found.operations - manifest.operations)
+        yield f"other operations than were exported ({', '.join(sorted(others))})"
+    for what in ("inputs", "outputs"):
+        values = getattr(found, what)
+        if getattr(manifest, what) != frozenset(_port(each.name, each.dtype, each.shape or ()) for each in values):
+            yield f"other {what} than were exported"
+
+
+def _port(name: str, dtype: str, shape: Sequence[int | str]) -> Port:
+    return name, dtype, None if dtype == "dictionary" else tuple(shape)
+
+
+def _ports(specs: Any) -> frozenset[Port]:
+    return frozenset(_port(_typed(spec["name"], str), spec["dtype"], _typed(spec["shape"], list)) for spec in specs)
+
+
 def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest:
     version = document["schema_version"]
     if version not in _READABLE:
@@ -111,8 +150,19 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
     )
     if (_length(classes) if task == "classify" else 0) != len(target.labels):
         raise ValueError(f"{len(target.labels)} labels")
+    if version > 1 and document["labels_sha256"] != labels_sha256(target.labels):
+        raise ValueError("other labels than were exported")
     weights = Weights(**{key: _typed(document["weights"][key], kind) for key, kind in _WEIGHTS.items()})
-    return Manifest(MODELS[document["model"]], target, weights, len(target.labels) or None, document)
+    return Manifest(
+        MODELS[document["model"]],
+        target,
+        weights,
+        len(target.labels) or None,
+        _ports(document["inputs"]),
+        _ports(document["outputs"]),
+        Counter(_typed(document["structure"]["operations"], dict)),
+        document,
+    )
 
 
 def _one_of(value: Any, choices: tuple[str, ...]) -> str:

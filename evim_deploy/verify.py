@@ -16,7 +16,7 @@ import runtimes
 from evim_deploy import contents
 from evim_deploy.artifact import Target
 from evim_deploy.errors import BadInput, EvimError, NotRunHere, ParityFailed
-from evim_deploy.manifest import Manifest, check_beside, embedded_manifest
+from evim_deploy.manifest import Manifest, changes, check_beside, embedded_manifest
 from evim_deploy.parity.result import FAIL, NOT_RUN, Parity
 from evim_deploy.progress import Progress, Silent
 from evim_deploy.publish import publish, refuse_overwrite, sha256, staging
@@ -51,10 +51,18 @@ class Verdict:
         reason = self.parity.reason.removesuffix(".")
         if self.parity.status == FAIL:
             cause = f"{self.artifact} does not equal the model that it was made from: {reason}."
-            return ParityFailed(cause, "Say --layers to find the operation, or export it again.")
+            return ParityFailed(cause, _ON_THE_ENGINE if self._fails_on_the_engine_alone else _CHANGED)
         if self.parity.status == NOT_RUN:
             return NotRunHere(f"{self.artifact} cannot be verified: {reason}.", "Verify it where its engine runs.")
         return None
+
+    @property
+    def _fails_on_the_engine_alone(self) -> bool:
+        return {each.mode for each in self.parity.comparisons if each.status == FAIL} == {"ane"}
+
+
+_CHANGED = "--layers names the operation; export it again, or use a copy that nothing was done to."
+_ON_THE_ENGINE = "Keep it off the Neural Engine (computeUnits .cpuAndGPU), or export it with --precision fp32."
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,7 @@ class Verifier:
             if plots is not None:
                 refuse_overwrite([plots / (artifact.name + PLOT_SUFFIX)], overwrite)
             verdict = self.verify(artifact)
-            if plots is not None:
+            if plots is not None and verdict.parity.status != NOT_RUN:
                 report = self.layers(verdict)
                 plot = _publish_plot(report, verdict, plots, overwrite)
         except EvimError as error:
@@ -143,8 +151,12 @@ class Verifier:
         digest = check_beside(manifest, artifact)
         _, prover = self.prover(manifest, artifact)
         parity = prove(artifact, manifest.target, prover, self.progress, self.mode, self.compute_units)
+        # what cannot be run stays not run: the operation that it names is why
+        changed = [] if parity.status == NOT_RUN else list(changes(manifest, found))
         if digest is not None and digest != sha256(artifact):
-            reasons = (f"its bytes are not those that were exported: their sha256 is not {digest[:12]}", parity.reason)
+            changed.append(f"other bytes than were exported: their sha256 is not {digest[:12]}")
+        if changed:
+            reasons = (f"it has {' and '.join(changed)}", parity.reason)
             parity = Parity(FAIL, "; ".join(filter(None, reasons)), parity.comparisons, parity.power)
         return Verdict(artifact, manifest, parity)
 
@@ -184,16 +196,16 @@ class Verifier:
                     f"The weights that {artifact} was made from cannot be had. {error.cause}",
                     "Name them with --weights.",
                 ) from None
-            if found.trained != manifest.weights.trained:
-                raise BadInput(
-                    f"{artifact} is damaged: its metadata contradicts its weights on whether they were trained.",
-                    "Export it again.",
-                )
             if found.sha256 != manifest.weights.sha256:
                 raise BadInput(
                     f"{spec} is not what {artifact} was made from: its sha256 is {found.sha256[:12]}..., "
                     f"not {manifest.weights.sha256[:12]}... of {manifest.weights.source}.",
                     "Name the right weights with --weights.",
+                )
+            if found.trained != manifest.weights.trained:
+                raise BadInput(
+                    f"{artifact} is damaged: its metadata contradicts its weights on whether they were trained.",
+                    "Export it again.",
                 )
 
             from evim_deploy.parity.proof import Prover  # after what tells that torch is missing
@@ -253,19 +265,21 @@ def prove(
 def _runs(artifact: Path, target: Target, mode: str | None, compute_units: str | None) -> Sequence[Run]:
     """How an artifact is run: its program in float32, and itself as it computes.
 
+    The program of a float32 artifact is run as it stands: a float16 that is hidden in it would be widened otherwise.
+
     Raises:
         NotRunHere: No engine on this host runs it, or none in the mode that was asked for.
     """
     from evim_deploy.parity.proof import PRECISION, PROGRAM, Run
 
-    def run(subject: str, engine: runtimes.Engine, how: str) -> Run:
-        return Run(subject, engine.name, how, partial(runtimes.open_artifact, artifact, engine, how))
+    def run(subject: str, engine: runtimes.Engine, how: str, named: str = "") -> Run:
+        return Run(subject, engine.name, named or how, partial(runtimes.open_artifact, artifact, engine, how))
 
     engines = runtimes.engines_for(artifact)
     program = _with_mode(engines, "fp32", artifact)
     wanted = compute_units or mode
     engine = _with_mode(engines, wanted, artifact) if wanted else runtimes.first_here(engines)
-    found = [run(PROGRAM, program, "fp32")]
+    found = [run(PROGRAM, program, program.modes[0] if target.precision == "fp32" else "fp32", "fp32")]
     if wanted != "fp32" and (target.precision != "fp32" or engine is not program):
         found.append(run(PRECISION, engine, wanted or engine.modes[0]))
     return found
@@ -275,8 +289,9 @@ def _with_mode(engines: tuple[runtimes.Engine, ...], mode: str, artifact: Path) 
     fitting = [engine for engine in engines if mode in engine.modes]
     if not fitting:
         raise NotRunHere(
-            f"{artifact.name} runs in {engines[0].name}, which does not compute in mode {mode}.",
-            f"Leave out --mode, or use {' or '.join(engines[0].modes)}.",
+            f"{artifact.name} runs in {engines[0].name}, which does not compute in mode {mode}, "
+            f"only in {' and '.join(engines[0].modes)}.",
+            "Leave out --mode and --compute-units.",
         )
     runtimes.require(fitting[0], artifact.name)
     return fitting[0]

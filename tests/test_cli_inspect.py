@@ -119,15 +119,24 @@ def test_what_is_told_of_a_network_fits_a_screen_and_a_half(foreign: Path) -> No
     assert len(result.stdout.splitlines()) <= 75
 
 
-@pytest.mark.parametrize("flags", [(), ("--json",)])
-def test_a_damaged_file_is_refused_as_bad_input(foreign: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
+def test_a_damaged_file_is_refused_as_bad_input(foreign: Path, tmp_path: Path) -> None:
     path = tmp_path / "cut.tflite"
     path.write_bytes(foreign.read_bytes()[:200])
-    assert_refused(run("inspect", path, *flags), 3, "cut.tflite is damaged")
+    assert_refused(run("inspect", path), 3, "cut.tflite is damaged")
 
 
 def test_one_bad_file_of_several_is_named(relu: Path, tmp_path: Path) -> None:
-    assert_refused(run("inspect", relu, tmp_path / "missing.onnx"), 3, "missing.onnx")
+    """And the others are shown all the same."""
+    missing = tmp_path / "missing.onnx"
+    result = run("inspect", missing, relu)
+    assert result.returncode == 3
+    assert "missing.onnx" in result.stderr
+    assert "relu.onnx" in result.stdout
+
+    result = run("inspect", missing, relu, "--json")
+    assert result.returncode == 3
+    first, second = json.loads(result.stdout)["artifacts"]
+    assert (first["path"], first["error"]["exit_code"], second["path"]) == (str(missing), 3, str(relu))
 
 
 def test_a_file_of_no_known_kind_is_refused(tmp_path: Path) -> None:

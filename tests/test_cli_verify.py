@@ -210,7 +210,7 @@ def test_an_artifact_changed_since_its_export_ends_in_5(single: Path, tmp_path: 
     model.doc_string = "another description"
     onnx.save(model, copy)
     shutil.copy(f"{single}.json", tmp_path)
-    assert_ends(run("verify", copy), 5, "its bytes are not those that were exported", "sha256")
+    assert_ends(run("verify", copy), 5, "other bytes than were exported", "sha256")
     Path(f"{copy}.json").unlink()
     assert_done(run("verify", copy))
 
@@ -301,6 +301,7 @@ def test_what_it_is_given_and_cannot_use_ends_in_3(
         (("a.onnx", "--mode", "int8"), "int8"),
         (("a.onnx", "--compute-units", "gpu"), "gpu"),
         (("a.onnx", "--fast"), "--fast"),
+        (("a.mlpackage", "--mode", "ane", "--compute-units", "all"), "--compute-units"),
         (("a.onnx", "--weights"), "--weights"),
     ],
 )

@@ -27,7 +27,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.__main__", "cli"),
     ("evim_deploy.variants", "errors"),
     ("evim_deploy.artifact", "errors parity.result variants"),
-    ("evim_deploy.manifest", "artifact documents errors variants"),
+    ("evim_deploy.manifest", "artifact contents documents errors variants"),
     ("evim_deploy.shapes", "graph"),
     ("evim_deploy.rounding", "graph"),
     ("evim_deploy.preprocessing", "errors"),

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from evim_deploy.artifact import Target
 from evim_deploy.cli.layers import show_layers
 from evim_deploy.evaluate import step, tensors
 from evim_deploy.graph import Graph
-from evim_deploy.layers import LayerReport, compare
+from evim_deploy.layers import Layer, LayerReport, compare
 from evim_deploy.layers.judgement import MARGIN
 from evim_deploy.layers.weights import stale_weights
 from evim_deploy.reference import Reference
@@ -464,6 +465,15 @@ def test_of_a_file_without_a_name_of_ours_nothing_is_claimed(
     trace = told(graph, image, rename=lambda name: f"/model/{abs(hash(name))}")
     found = layers(reference, target, trace, image)
     assert (found.status, found.layers, len(found.unmatched)) == ("not_run", (), len(graph.nodes))
+
+
+def test_an_operation_on_values_that_are_not_finite_was_not_judged() -> None:
+    """Anything would be explained there."""
+    sound = Layer("head", "linear", "classifier", "Gemm", (), 0.0, 0.0, 1e-6, "")
+    found = LayerReport((), (sound, replace(sound, name="lost", bound=inf)), (), 2)
+    assert (found.status, found.unjudged) == ("incomplete", ["lost"])
+    assert "Not judged, on no finite values: 1 operations of the model (lost)." in str(found)
+    assert json.loads(json.dumps(found.document(), allow_nan=False))["unjudged"] == ["lost"]
     assert "nothing was compared" in str(found)
 
 

@@ -281,7 +281,7 @@ def test_what_only_the_engine_does_wrong_is_caught_by_the_precision(reference: R
 
 
 def test_the_reason_says_what_failed_where_and_by_how_much(reference: Reference, prover: Prover) -> None:
-    target = target_of(batch=None)
+    target = target_of(batch=12)
     noise = list(standard_images(64, 64)).index("noise 0")
 
     def change(values: Array) -> Array:
@@ -524,7 +524,7 @@ def test_a_wrong_probability_that_fp16_resolves_fails_an_fp16_artifact(reference
 
 @pytest.mark.parametrize(
     ("batch", "expected"),
-    [(1, [1] * 12), (2, [2] * 6), (5, [5] * 3), (12, [12]), (16, [16]), (None, [12])],
+    [(1, [1] * 12), (2, [2] * 6), (5, [5] * 3), (12, [12]), (16, [16]), (None, [1, 11])],
 )
 def test_images_come_in_the_batches_that_an_artifact_takes(
     reference: Reference, prover: Prover, batch: int | None, expected: list[int]
@@ -571,6 +571,13 @@ def test_an_artifact_wrong_at_the_other_size_fails(reference: Reference) -> None
     result = Prover(reference, 96).prove(target, [run_of(session)])
     assert result.status == "fail"
     assert "160x224" in result.comparisons[0].measures.worst.input
+
+
+def test_the_worst_input_of_a_dynamic_artifact_is_found_again(reference: Reference) -> None:
+    target, prover = target_of(size=(None, None)), Prover(reference, 96)
+    (image,) = prover.images(target, "black at 160x224")
+    assert image.shape == (3, 160, 224)
+    assert not image.any()
 
 
 def test_large_images_are_three() -> None:

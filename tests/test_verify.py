@@ -240,6 +240,87 @@ def test_another_artifacts_manifest_beside_is_told(artifacts: Artifacts, tmp_pat
         Verifier().verify(artifact)
 
 
+# --- what was done to the file ---------------------------------------------------------------------------
+
+
+def cast_through_half(artifact: Path) -> None:
+    """What every ReLU of an ONNX file gives goes through float16: casts that no type of the file's ends tells of."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = onnx.load(artifact)
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    for node in nodes:
+        model.graph.node.append(node)
+        if node.op_type == "Relu":
+            (name,) = node.output
+            model.graph.node[-1].output[0] = whole = f"{name}/whole"
+            model.graph.node.append(helper.make_node("Cast", [whole], [f"{name}/half"], to=TensorProto.FLOAT16))
+            model.graph.node.append(helper.make_node("Cast", [f"{name}/half"], [name], to=TensorProto.FLOAT))
+    onnx.save(model, artifact)
+
+
+def test_half_precision_hidden_in_a_float32_file_fails(artifacts: Artifacts, tmp_path: Path) -> None:
+    """It is run as it stands; widened to float32 like an fp16 file, it would agree."""
+    artifact = copied(artifacts["onnx", "fp32"], tmp_path)
+    cast_through_half(artifact)
+    (program,) = Verifier().verify(artifact).parity.comparisons
+    assert (program.subject, program.mode, program.status) == ("program", "fp32", "fail")
+
+
+def test_other_operations_than_were_exported_fail(artifacts: Artifacts, tmp_path: Path) -> None:
+    """Though they change no value: a file that something was done to is not what was proven."""
+    import onnx
+    from onnx import helper
+
+    artifact = copied(artifacts["onnx", "fp32"], tmp_path)
+    model = onnx.load(artifact)
+    (last,) = [node for node in model.graph.node if list(node.output) == ["logits"]]
+    last.output[0] = "before"
+    model.graph.node.append(helper.make_node("Identity", ["before"], ["logits"]))
+    onnx.save(model, artifact)
+    verdict = Verifier().verify(artifact)
+    assert {each.status for each in verdict.parity.comparisons} == {"pass"}
+    assert verdict.parity.status == "fail"
+    assert verdict.parity.reason == "it has other operations than were exported (Identity)"
+
+
+def test_a_second_function_in_a_package_fails(artifacts: Artifacts, tmp_path: Path) -> None:
+    """It is not compared with anything, and an app could call it."""
+    from coremltools.proto import Model_pb2
+
+    artifact = copied(artifacts["coreml", "fp16"], tmp_path)
+    spec = Model_pb2.Model.FromString((artifact / SPEC).read_bytes())
+    spec.mlProgram.functions["other"].CopyFrom(spec.mlProgram.functions["main"])
+    (artifact / SPEC).write_bytes(spec.SerializeToString())
+    problem = Verifier().check(artifact).problem
+    assert problem is not None
+    assert problem.exit_code == 5
+    assert "other operations than were exported" in problem.cause
+
+
+@pytest.mark.parametrize("key", ["inputs", "outputs"])
+def test_another_interface_than_the_manifest_has_fails(artifacts: Artifacts, tmp_path: Path, key: str) -> None:
+    artifact = copied(artifacts["tflite", "fp32"], tmp_path)
+    document = json.loads(beside(artifacts["tflite", "fp32"]).read_text())
+    document[key][0]["dtype"] = "uint8"
+    annotate(artifact, "tflite", {METADATA_KEY: json.dumps(document)})
+    verdict = Verifier().verify(artifact)
+    assert verdict.parity.status == "fail"
+    assert verdict.parity.reason == f"it has other {key} than were exported"
+
+
+@pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
+def test_labels_in_another_order_than_they_were_exported_are_refused(
+    artifacts: Artifacts, tmp_path: Path, format_: str
+) -> None:
+    artifact = copied(artifacts[format_, "fp32"], tmp_path)
+    labels = json.loads(contents.read(artifact).metadata[LABELS_KEY])
+    annotate(artifact, format_, {LABELS_KEY: json.dumps(labels[::-1])})
+    assert "other labels than were exported" in refusal(artifact)
+
+
 # --- the weights -----------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,8 @@ import typer
 from evim_deploy.artifact import SCHEMA_VERSION
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
+from evim_deploy.cli.problems import end_with
+from evim_deploy.errors import EvimError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,13 +37,30 @@ def inspect(
     verbose: options.Verbose = False,
 ) -> None:
     """What a model file holds, and what would keep it off a phone's accelerators."""
+    with reporting(SETTINGS):
+        looked = [(artifact, _look(artifact)) for artifact in artifacts]
+    if json:
+        documents = [
+            {"path": str(path), "error": found.document()} if isinstance(found, EvimError) else _document(found)
+            for path, found in looked
+        ]
+        print_json({"schema_version": SCHEMA_VERSION, "artifacts": documents})
+    else:
+        _show_all([found for _, found in looked if not isinstance(found, EvimError)])
+    end_with([found for _, found in looked if isinstance(found, EvimError)])
+
+
+def _look(artifact: Path) -> Inspection | EvimError:
+    """One file of several: whatever is wrong with it does not keep the others from being shown."""
     from evim_deploy.inspection import inspect as look
 
-    with reporting(SETTINGS):
-        inspections = [look(artifact) for artifact in artifacts]
-    if json:
-        print_json({"schema_version": SCHEMA_VERSION, "artifacts": [_document(each) for each in inspections]})
-        return
+    try:
+        return look(artifact)
+    except EvimError as error:
+        return error
+
+
+def _show_all(inspections: Sequence[Inspection]) -> None:
     console = out()
     for number, inspection in enumerate(inspections):
         if number:

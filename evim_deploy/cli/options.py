@@ -23,9 +23,7 @@ def _verbose(wanted: bool) -> bool:
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_quiet, help="No progress; warnings are still shown.")]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", callback=_verbose, help="Say what each rewrite did, and where a fault is.")
-]
+Verbose = Annotated[bool, typer.Option("--verbose", callback=_verbose, help="Tell more, and where a fault is.")]
 
 
 def parse_size(text: str) -> tuple[int, int] | None:

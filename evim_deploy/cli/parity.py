@@ -36,8 +36,8 @@ def _lines(parity: Mapping[str, Any]) -> Iterator[str]:
     yield ": ".join(filter(None, (f"parity {parity['status'].upper()}", parity["reason"])))
     power = parity["power"]
     if power is not None:
-        everywhere = power["everywhere"]
-        yield power["summary"] + (f", and one of {everywhere:.2%} in each of them" if everywhere is not None else "")
+        least = power["everywhere"]
+        yield power["summary"] + (f", and one of about {least:.1%} in each of them" if least is not None else "")
     if parity["comparisons"]:
         last = parity["comparisons"][-1]
         yield f"over {len(last['inputs'])} inputs: {', '.join(last['inputs'])}"

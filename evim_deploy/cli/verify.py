@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,15 +13,11 @@ from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.cli.layers import show_layers
 from evim_deploy.cli.parity import show_parity
-from evim_deploy.errors import BadInput, EvimError, NotInstalled, NotRunHere, ParityFailed, UsageProblem
+from evim_deploy.cli.problems import end_with
+from evim_deploy.errors import UsageProblem
 
 if TYPE_CHECKING:
     from evim_deploy.verify import Result
-
-_GRAVEST_FIRST = [
-    kind.exit_code for kind in (ParityFailed, BadInput, UsageProblem, NotInstalled, NotRunHere, EvimError)
-]
-"""How the command ends where several artifacts have several problems."""
 
 
 class Mode(StrEnum):
@@ -55,7 +50,7 @@ def verify(
     mode: Annotated[
         Mode | None,
         typer.Option(
-            help="How it computes: fp32, fp16 as stored, or ane, a pessimistic Neural Engine.",
+            help="How it computes: fp32, fp16 as it is stored, or ane, a pessimistic Neural Engine.",
             show_default="as the engine of this host",
         ),
     ] = None,
@@ -72,6 +67,9 @@ def verify(
     """Prove that artifacts equal the model that they were made from, and say what the proof would catch."""
     from evim_deploy.verify import Verifier
 
+    if mode and compute_units:
+        cause = "--mode evaluates the program and --compute-units runs it in Core ML."
+        raise UsageProblem(cause, "Give one of them.")
     with reporting(SETTINGS) as reporter:
         units = compute_units.value if compute_units else None
         verifier = Verifier(weights, inputs, mode.value if mode else None, units, reporter)
@@ -81,11 +79,7 @@ def verify(
     else:
         for result in results:
             _show(result)
-    problems = [result.problem for result in results if result.problem]
-    for problem in problems:
-        sys.stderr.write(f"Error: {problem}\n")
-    if problems:
-        raise typer.Exit(min((problem.exit_code for problem in problems), key=_GRAVEST_FIRST.index))
+    end_with([result.problem for result in results if result.problem])
 
 
 def _show(result: Result) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import isinf
 from typing import Any
 
 from evim_deploy.documents import finite
@@ -47,7 +48,7 @@ class Layer:
         cumulative: Largest absolute error against the reference on the same image.
         local: Error of the operation by itself, on the artifact's own inputs, at the element where
             it exceeds most what is explained.
-        bound: What the arithmetic explains there.
+        bound: What the arithmetic explains there; infinite where its inputs are not finite, which explains anything.
         cause: Of a divergence, the likely one; empty where nothing diverges.
     """
 
@@ -98,6 +99,11 @@ class LayerReport:
         return next((layer for layer in self.layers if layer.diverges), None)
 
     @property
+    def unjudged(self) -> list[str]:
+        """Names of operations whose inputs are not finite."""
+        return [layer.name for layer in self.layers if isinf(layer.bound)]
+
+    @property
     def first_wrong_rewriting(self) -> Stage | None:
         """The first stage at which the graph that was exported is not the model."""
         return next((stage for stage in self.stages if not stage.is_exact), None)
@@ -109,7 +115,7 @@ class LayerReport:
             return NOT_RUN
         if self.first is not None or self.first_wrong_rewriting is not None:
             return FAIL
-        return INCOMPLETE if self.unmatched else PASS
+        return INCOMPLETE if self.unmatched or self.unjudged else PASS
 
     def __str__(self) -> str:
         """What was found, in a few sentences."""
@@ -127,9 +133,13 @@ class LayerReport:
                 f"No operation diverges: {len(self.layers)} compared, and the largest local error, of {worst.name}, "
                 f"is {worst.excess:.0%} of what is explained."
             )
-        if self.unmatched:
-            names = ", ".join(self.unmatched[:3]) + (" ..." if len(self.unmatched) > 3 else "")
-            told.append(f"Not found in the file: {len(self.unmatched)} operations of the model ({names}).")
+        for what, names in (
+            ("Not found in the file", self.unmatched),
+            ("Not judged, on no finite values", self.unjudged),
+        ):
+            if names:
+                first = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+                told.append(f"{what}: {len(names)} operations of the model ({first}).")
         return " ".join(told)
 
     def document(self) -> dict[str, Any]:
@@ -141,6 +151,7 @@ class LayerReport:
             "first": first.name if first else None,
             "operations": self.operations,
             "unmatched": list(self.unmatched),
+            "unjudged": self.unjudged,
             "stages": [finite(asdict(stage)) for stage in self.stages],
             "layers": [finite(asdict(layer)) for layer in self.layers],
         }

@@ -94,6 +94,7 @@ class Prover:
         self._images: dict[Size, Images] = {}
         self._pytorch: dict[tuple[str, Size], Outputs] = {}
         self._moved: dict[tuple[str, bool, Size], Mapping[str, float]] = {}
+        self._rounded: dict[tuple[str, bool, str, Size], Outputs] = {}
         self._rewrites: dict[tuple[str, bool, int | None, int | None], Comparison] = {}
 
     def prove(self, target: Target, runs: Sequence[Run]) -> Parity:
@@ -112,11 +113,12 @@ class Prover:
 
     def images(self, target: Target, first: str) -> Array:
         """One batch as an artifact takes it, (B, 3, H, W): a named image, and what follows it in the set."""
-        size = self._sizes(target)[0]
-        names = list(self._images_at(size))
+        sizes = self._sizes(target)
+        size = next((size for size in sizes if first in self._names(target, size)), sizes[0])
+        names, images = self._names(target, size), list(self._images_at(size).values())
         start = names.index(first) if first in names else 0
-        order = [names[(start + offset) % len(names)] for offset in range(target.batch or 1)]
-        return _fed(np.stack([self._images_at(size)[name] for name in order]), target)
+        order = [(start + offset) % len(names) for offset in range(target.batch or 1)]
+        return _fed(np.stack([images[index] for index in order]), target)
 
     def _compare_rewrites(self, target: Target) -> Comparison:
         """The same for all formats, so it is made once."""
@@ -128,23 +130,21 @@ class Prover:
         return self._rewrites[key]
 
     def _compare(self, target: Target, run: Run) -> Comparison:
-        rounded = None
-        if run.subject == PROGRAM and target.precision == "fp16":
-            rounded = _Network(self._reference.stored(target))
-        least = _FP16_LEAST if run.subject == PRECISION and target.precision == "fp16" else _FP32_LEAST
+        is_rounded = run.subject == PROGRAM and target.precision == "fp16"
+        expected_of = self._rounded_outputs if is_rounded else self._model_outputs
+        least = _FP32_LEAST if "fp32" in (run.mode, target.precision) else _FP16_LEAST
         lined_up: list[Row] = []
         anomalies: dict[str, dict[str, int]] = {}
         with run.open() as session:
             for size in self._sizes(target):
-                names = [name if target.height else f"{name} at {size[0]}x{size[1]}" for name in self._images_at(size)]
-                actual = self._outputs(session, target, size, anomalies)
-                expected = self._outputs(rounded, target, size, {}) if rounded else self._model_outputs(target, size)
-                lined_up += rows(names, _comparable(expected, target, least), _comparable(actual, target, least))
+                actual = _comparable(self._outputs(session, target, size, anomalies), target, least)
+                expected = _comparable(expected_of(target, size), target, least)
+                lined_up += rows(self._names(target, size), expected, actual)
         return Comparison(
             run.subject,
             run.engine,
             run.mode,
-            "rounded network" if rounded else "PyTorch",
+            "rounded network" if is_rounded else "PyTorch",
             tuple(dict.fromkeys(row.name for row in lined_up)),
             TOLERANCES[_row(run, target)],
             measure(lined_up, target.task == "classify"),
@@ -168,6 +168,9 @@ class Prover:
             return [(self._native, self._native), _OTHER_SIDES]
         return [(target.height, target.width)]
 
+    def _names(self, target: Target, size: Size) -> list[str]:
+        return [name if target.height else f"{name} at {size[0]}x{size[1]}" for name in self._images_at(size)]
+
     def _images_at(self, size: Size) -> Images:
         if size not in self._images:
             own = inputs.images_in(self._folder, *size) if self._folder else {}
@@ -178,12 +181,20 @@ class Prover:
         """Outputs of all images, in the batches that an artifact takes; adds up what its floats could not hold."""
         stack = _fed(np.stack(list(self._images_at(size).values())), target)
         found: dict[str, list[Array]] = {}
-        for indices in batches(len(stack), target.batch or len(stack)):
+        for indices in _in_batches(len(stack), target.batch):
             for name, values in session.run(stack[indices]).items():
                 found.setdefault(name, []).append(np.asarray(values))
             for operation, counts in session.anomalies.items():
                 anomalies[operation] = dict(Counter(anomalies.get(operation, {})) + Counter(counts))
         return {name: np.concatenate(values)[: len(stack)] for name, values in found.items()}
+
+    def _rounded_outputs(self, target: Target, size: Size) -> Outputs:
+        """The rewritten network's, its weights rounded as they are stored: the same for all formats."""
+        key = target.output, target.preprocess, target.precision, size
+        if key not in self._rounded:
+            network = _Network(self._reference.stored(target))
+            self._rounded[key] = network.run(_fed(np.stack(list(self._images_at(size).values())), target))
+        return self._rounded[key]
 
     def _model_outputs(self, target: Target, size: Size) -> Outputs:
         """The PyTorch model's, one image at a time, which bounds the memory."""
@@ -210,6 +221,11 @@ class _Network:
         return {name: np.concatenate([outputs[name].numpy() for outputs in each]) for name in self._graph.outputs}
 
 
+def _in_batches(count: int, size: int | None) -> list[npt.NDArray[np.int64]]:
+    """Indices of all images; a dynamic batch is tried at one and at many."""
+    return batches(count, size) if size else [np.arange(1), np.arange(1, count)]
+
+
 def _fed(pixels: Array, target: Target) -> Array:
     """What an artifact takes, from RGB pixels 0-255 (B, 3, H, W)."""
     return pixels if target.preprocess else normalise(pixels)
@@ -233,9 +249,11 @@ def _row(run: Run, target: Target) -> tuple[str, str]:
 
 def _why(failed: Comparison) -> str:
     found, allowed = failed.measures, failed.tolerance
+    overflow = failed.anomaly_totals().get("overflow")
     at = f"input {found.worst.input}, {found.worst.output} {list(found.worst.index)}"
     return (
         f"{failed.subject} ({failed.engine}, {failed.mode}) differs from {failed.reference} by "
         f"{found.max_abs:.2g} of the output's range ({at}) and {found.mean_abs:.2g} on average, "
         f"where {allowed.max_abs:g} and {allowed.mean_abs:g} are allowed"
+        + (f"; {overflow['operations']} operations overflow float16, first {overflow['first']}" if overflow else "")
     )

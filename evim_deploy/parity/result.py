@@ -115,8 +115,8 @@ class Power:
         size: Height and width of the images, pixels.
         layers: How many layers were disturbed.
         missed: Those whose disturbance would have passed.
-        smallest: The least disturbance that would be seen in some layer.
-        everywhere: The least that would be seen in every layer; infinite where one has no effect at all.
+        smallest: About the least disturbance that would be seen in some layer: movements are taken as linear.
+        everywhere: About the least that would be seen in every layer; infinite where one has no effect at all.
     """
 
     subject: str
