@@ -134,6 +134,12 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
             f"{artifact} has metadata of version {version}; this evim-deploy reads versions up to {SCHEMA_VERSION}.",
             "Use the evim-deploy that made it, or export it again.",
         )
+    model = MODELS.get(_typed(document["model"], str))
+    if model is None:
+        raise BadInput(
+            f"{artifact} is of the model {document['model']}, which this evim-deploy does not know.",
+            "Use the evim-deploy that made it.",
+        )
     resolution, batch, classes = (document[key] for key in ("resolution", "batch", "num_classes"))
     height, width = (None, None) if resolution == "dynamic" else map(_length, resolution)
     task = _one_of(document["task"], tuple(_OUTPUTS))
@@ -154,7 +160,7 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
         raise ValueError("other labels than were exported")
     weights = Weights(**{key: _typed(document["weights"][key], kind) for key, kind in _WEIGHTS.items()})
     return Manifest(
-        MODELS[document["model"]],
+        model,
         target,
         weights,
         len(target.labels) or None,

@@ -62,7 +62,10 @@ class Verdict:
 
 
 _CHANGED = "--layers names the operation; export it again, or use a copy that nothing was done to."
-_ON_THE_ENGINE = "Keep it off the Neural Engine (computeUnits .cpuAndGPU), or export it with --precision fp32."
+_ON_THE_ENGINE = (
+    "Mode ane is pessimistic. To be safe keep it off the Neural Engine (computeUnits .cpuAndGPU), "
+    "or export it with --precision fp32."
+)
 
 
 @dataclass(frozen=True)

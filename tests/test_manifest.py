@@ -67,8 +67,19 @@ def test_features_need_no_labels_in_the_metadata() -> None:
 
 
 def test_version_1_says_the_same() -> None:
-    """In it the parity was told otherwise, which nothing reads."""
-    assert read({**document_of(), "schema_version": 1, "parity": {"status": "pass", "max_abs": 0}}).target == TARGET
+    """In it the parity was told otherwise, which nothing reads, and no hash of the labels."""
+    document = {**document_of(), "schema_version": 1, "parity": {"status": "pass", "max_abs": 0}}
+    del document["labels_sha256"]
+    assert read(document).target == TARGET
+
+
+def test_a_model_to_come_is_named() -> None:
+    with pytest.raises(BadInput, match=r"efficientvim_m9, which this evim-deploy does not know"):
+        read({**document_of(), "model": "efficientvim_m9"})
+
+
+def test_other_labels_than_were_exported_are_refused() -> None:
+    assert_damaged(metadata_of(document_of(), TARGET.labels[::-1]))
 
 
 @pytest.mark.parametrize("version", [0, 3, 99, None, "two"])
@@ -133,7 +144,6 @@ def test_a_field_of_the_weights_that_is_missing(key: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("model", "efficientvim_m9"),
         ("model", None),
         ("model", ["efficientvim_m1"]),
         ("format", "pdf"),

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from evim_deploy.artifact import LABELS_KEY, METADATA_KEY
 from evim_deploy.errors import BadInput
 from evim_deploy.export import export
 from evim_deploy.parity.inputs import standard_images
+from evim_deploy.parity.result import Comparison, Parity
 from evim_deploy.parity.tolerances import TOLERANCES
 from evim_deploy.publish import sha256
 from evim_deploy.request import Request
@@ -481,6 +482,22 @@ def test_the_modes_of_a_package_differ(artifacts: Artifacts) -> None:
     ]
     assert last[0] < 0.1 * last[1]
     assert last[1] != last[2]
+
+
+def test_what_fails_on_the_pessimistic_engine_alone_is_to_be_kept_off_it(artifacts: Artifacts) -> None:
+    """Exporting it again would change nothing."""
+    verdict = Verifier(mode="ane").verify(artifacts["coreml", "fp16"])
+    *sound, last = verdict.parity.comparisons
+    failing = replace(last, tolerance=replace(last.tolerance, max_abs=0.0))
+
+    def remedy(*comparisons: Comparison) -> str:
+        problem = replace(verdict, parity=Parity("fail", "too far", comparisons)).problem()
+        assert problem is not None
+        return problem.remedy
+
+    assert "cpuAndGPU" in remedy(*sound, failing)
+    assert "cpuAndGPU" not in remedy(*sound, replace(failing, mode="fp16"))
+    assert "cpuAndGPU" not in remedy(replace(sound[0], tolerance=failing.tolerance), *sound[1:], failing)
 
 
 @pytest.mark.parametrize(
