@@ -64,7 +64,7 @@ def plain_movements(graph: Graph, images: Array, as_compared: Any = lambda value
         changed = graph.copy()
         changed.substitute(node, node.with_weights(**weights))
         moved[node.name] = max(
-            np.abs(value[name] - wanted[name]).max() / np.ptp(wanted[name])
+            np.abs(value[name] - wanted[name]).max() / max(np.ptp(each[name]) for each in expected)
             for value, wanted in zip(answers(changed), expected, strict=True)
             for name in wanted
         )
@@ -84,8 +84,7 @@ def test_movements_are_those_of_the_whole_network_computed_again(
     reference: Reference, output: str, as_compared: Any
 ) -> None:
     graph, images = graph_of(reference, output), pictures()
-    alone = dict.fromkeys(graph.outputs, 0.0)  # each image in units of its own range
-    found = movements(graph, images, output == "probabilities", alone)
+    found = movements(graph, images, output == "probabilities")
     expected = plain_movements(graph, images, as_compared)
     assert list(found) == [node.name for node in graph.nodes if node.weights]
     assert len(found) > 20
@@ -122,12 +121,11 @@ def test_each_layer_gets_noise_of_a_hundredth_of_its_weights_size_once(
 
 def test_movements_are_in_the_units_of_the_comparison(reference: Reference) -> None:
     graph, images = graph_of(reference), pictures()
-    alone = movements(graph, images, False, {"logits": 0.0})
-    usual = movements(graph, images, False, {"logits": 1000.0})
-    spans = np.ptp(Network(graph).run(images)["logits"], axis=1)
-    for name, movement in usual.items():
-        assert alone[name] * spans.min() <= 1.001 * 1000 * movement
-        assert 1000 * movement <= 1.001 * alone[name] * spans.max()
+    alone = movements(graph, images, False)
+    wide = movements(graph, images, False, {"logits": 1000.0})
+    largest = np.ptp(Network(graph).run(images)["logits"], axis=1).max()
+    for name, movement in wide.items():
+        assert alone[name] * largest == pytest.approx(1000 * movement, rel=1e-3)
 
 
 def test_movements_are_seeded(reference: Reference) -> None:
@@ -162,7 +160,7 @@ def test_movement_is_in_proportion_to_a_small_disturbance(
     assert np.abs(at(1e-5) / limit - 1).max() < 0.01
     gain = at(DISTURBANCE) / limit
     assert (np.abs(gain - 1) < 0.3).mean() > 0.95
-    assert np.median(gain) == pytest.approx(1, abs=1e-3)
+    assert np.median(gain) == pytest.approx(1, abs=2e-3)
 
 
 # --- layers that do nothing ------------------------------------------------------------------------------

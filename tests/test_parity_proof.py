@@ -152,9 +152,9 @@ def all_moved(by: float) -> Change:
 
 
 def units(values: Array) -> Array:
-    """What errors are told in, of each image: its range, and no less than the median of all."""
+    """What errors are told in, for each image: the largest range of all."""
     spans = np.ptp(values, axis=1)
-    return np.maximum(spans, np.median(spans))
+    return np.full_like(spans, spans.max())
 
 
 def to_and_fro(count: int) -> Array:
@@ -177,7 +177,7 @@ def test_the_tolerance_is_where_the_table_says(
     measure: str,
 ) -> None:
     """By the largest error alone, and by the mean alone."""
-    target = target_of(format_, precision, batch=None, classes=40)
+    target = target_of(format_, precision, batch=12, classes=40)
     allowed = TOLERANCES[format_, arithmetic]
     error = times * (allowed.max_abs if measure == "max_abs" else allowed.mean_abs)
     change = one_moved(error) if measure == "max_abs" else all_moved(error)
@@ -291,7 +291,7 @@ def test_the_reason_says_what_failed_where_and_by_how_much(reference: Reference,
     session = Exact(reference.model, target, change)
     result = prover.prove(target, [run_of(session, engine="onnxruntime")])
     assert result.status == "fail"
-    for said in ("program (onnxruntime, fp32)", "PyTorch", "noise 0", "logits [3]", "0.25", "0.0021", "5e-05", "5e-06"):
+    for said in ("program (onnxruntime, fp32)", "PyTorch", "noise 0", "logits [3]", "0.25", "0.0021", "3e-05", "3e-06"):
         assert said in result.reason
     (program,) = result.comparisons
     assert (program.measures.worst.input, program.measures.worst.index) == ("noise 0", (3,))

@@ -26,7 +26,7 @@ def show_parity(console: Console, parity: Mapping[str, Any]) -> None:
         for comparison in parity["comparisons"]:
             table.add_row(*_cells(comparison))
         console.print(table, soft_wrap=True)
-        console.print("  Errors are in units of the range of the output.", style="dim", soft_wrap=True)
+        console.print("  Errors are in units of the range of the output, the largest of all inputs.", style="dim", soft_wrap=True)
 
 
 def _lines(parity: Mapping[str, Any]) -> Iterator[str]:

@@ -20,7 +20,7 @@ _TOP = 5
 
 
 def rows(
-    names: Sequence[str], references: Outputs, actuals: Outputs, usual: Mapping[str, float] | None = None
+    names: Sequence[str], references: Outputs, actuals: Outputs, units: Mapping[str, float] | None = None
 ) -> list[Row]:
     """Line up outputs, image by image.
 
@@ -28,13 +28,13 @@ def rows(
         names: Of the images, B of them.
         references: Output by name, (B, ...) each.
         actuals: The same names and shapes.
-        usual: The :func:`usual_ranges`, where these are not all images of a comparison.
+        units: The :func:`ranges`, where these are not all images of a comparison.
 
     Raises:
         ParityFailed: An output is missing or has another shape.
     """
     found = []
-    usual = usual or usual_ranges(references)
+    units = units or ranges(references)
     for output, reference in references.items():
         actual = actuals.get(output)
         if actual is None or actual.shape != reference.shape:
@@ -43,15 +43,15 @@ def rows(
                 f"The output {output} should be {reference.shape[1:]}, and {instead}.", "Export it again."
             )
         found += [
-            Row(name, output, expected.astype(np.float64), value.astype(np.float64), usual[output])
+            Row(name, output, expected.astype(np.float64), value.astype(np.float64), units[output])
             for name, expected, value in zip(names, reference, actual, strict=True)
         ]
     return found
 
 
-def usual_ranges(references: Outputs) -> dict[str, float]:
-    """By output (B, ...), the median of the images' ranges."""
-    return {name: float(np.median([_range(values) for values in array])) for name, array in references.items()}
+def ranges(references: Outputs) -> dict[str, float]:
+    """By output (B, ...), the largest range that it has of any image."""
+    return {name: max(_range(values) for values in array) for name, array in references.items()}
 
 
 def as_logits(probabilities: Array, least: float) -> Array:
@@ -79,13 +79,13 @@ def measure(lined_up: Sequence[Row], classes: bool) -> Measures:
 
 
 class Row:
-    """One output of one image; errors are in units of its range, or of the usual one where that is more."""
+    """One output of one image; errors are in the unit that is given."""
 
-    def __init__(self, name: str, output: str, reference: Doubles, actual: Doubles, usual: float) -> None:
+    def __init__(self, name: str, output: str, reference: Doubles, actual: Doubles, unit: float) -> None:
         self.name, self.output, self.reference, self.actual = name, output, reference, actual
         self.is_finite = bool(np.isfinite(reference).all() and np.isfinite(actual).all())
         with np.errstate(invalid="ignore"):
-            errors = np.abs(actual - reference) / max(_range(reference), usual)
+            errors = np.abs(actual - reference) / unit
         errors[~np.isfinite(errors)] = np.inf
         self.where = tuple(int(i) for i in np.unravel_index(errors.argmax(), errors.shape))
         self.max_abs = float(errors.max())

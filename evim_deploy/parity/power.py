@@ -28,7 +28,7 @@ _SEED = 0
 
 
 def movements(
-    graph: Graph, images: Array, probabilities: bool, usual: Mapping[str, float] | None = None
+    graph: Graph, images: Array, probabilities: bool, units: Mapping[str, float] | None = None
 ) -> dict[str, float]:
     """How far the disturbance of each layer moves the outputs, of their range, by the layer's name.
 
@@ -36,7 +36,7 @@ def movements(
         graph: The rewritten network; its layers are the operations that have weights.
         images: What the graph takes, (B, 3, H, W).
         probabilities: Whether its output is probabilities, to be compared as logits.
-        usual: The :func:`~evim_deploy.parity.difference.usual_ranges` of the comparison that this is about.
+        units: The :func:`~evim_deploy.parity.difference.ranges` of the comparison that this is about.
     """
     batch = torch.from_numpy(images)
     weights = tensors(graph, batch.dtype)
@@ -53,7 +53,7 @@ def movements(
     for index, node in enumerate(graph.nodes):
         if node.weights:
             changed = _after(graph, index, _disturbed(weights[node.name], generator), weights, values)
-            moved[node.name] = max(row.max_abs for row in rows(names, expected, outputs(changed), usual))
+            moved[node.name] = max(row.max_abs for row in rows(names, expected, outputs(changed), units))
     return moved
 
 

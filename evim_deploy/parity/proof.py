@@ -33,7 +33,7 @@ from evim_deploy.artifact import Target
 from evim_deploy.evaluate import evaluate, tensors
 from evim_deploy.graph import Graph
 from evim_deploy.parity import inputs
-from evim_deploy.parity.difference import Outputs, Row, as_logits, measure, rows, usual_ranges
+from evim_deploy.parity.difference import Outputs, Row, as_logits, measure, ranges, rows
 from evim_deploy.parity.inputs import Images
 from evim_deploy.parity.power import MIN_SHARE, movements, power
 from evim_deploy.parity.result import FAIL, PASS, WARNING, Comparison, Parity, Power
@@ -159,8 +159,8 @@ class Prover:
         if key not in self._moved:
             graph, _ = self._reference.rewritten(target)
             stack = np.stack(list(self._images_at(size).values())[:_POWER_IMAGES])
-            usual = usual_ranges(_comparable(self._model_outputs(target, size), target, _FP32_LEAST))
-            self._moved[key] = movements(graph, _fed(stack, target), target.output == "probabilities", usual)
+            units = ranges(_comparable(self._model_outputs(target, size), target, _FP32_LEAST))
+            self._moved[key] = movements(graph, _fed(stack, target), target.output == "probabilities", units)
         return power(self._moved[key], comparison, size)
 
     def _sizes(self, target: Target) -> list[Size]:

@@ -1,9 +1,8 @@
 """What a proof says: how far an artifact is from its reference, and what it would have caught.
 
-Every error is in units of the range of the reference's output, its greatest minus its least value,
-of each image and output by itself, but no less than the median over the images: one picture may leave
-two classes undecided, and its logits next to no range. Probabilities are compared as the logits they
-stand for.
+Every error is in units of the range of the reference's output, its greatest minus its least value, of
+the image in which that is largest: most pictures leave two classes next to undecided, and between their
+logits next to no range. Probabilities are compared as the logits they stand for.
 """
 
 from __future__ import annotations
