@@ -10,6 +10,7 @@ from evim_deploy.parity.result import NOT_RUN
 if TYPE_CHECKING:
     from rich.console import Console
 
+_UNIT = "Errors are in units of the range of the output, the largest of all inputs."
 _COLUMNS = ("  comparison", "run by", "against", "error", "allowed", "mean", "allowed", "SNR", "top-1", "worst input")
 
 
@@ -26,7 +27,7 @@ def show_parity(console: Console, parity: Mapping[str, Any]) -> None:
         for comparison in parity["comparisons"]:
             table.add_row(*_cells(comparison))
         console.print(table, soft_wrap=True)
-        console.print("  Errors are in units of the range of the output, the largest of all inputs.", style="dim", soft_wrap=True)
+        console.print(f"  {_UNIT}", style="dim", soft_wrap=True)
 
 
 def _lines(parity: Mapping[str, Any]) -> Iterator[str]:
