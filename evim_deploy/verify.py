@@ -7,7 +7,7 @@ found again, their hash is checked, and the artifact is compared with the model 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,7 +160,7 @@ class Verifier:
             changed.append(f"other bytes than were exported: their sha256 is not {digest[:12]}")
         if changed:
             reasons = (f"it has {' and '.join(changed)}", parity.reason)
-            parity = Parity(FAIL, "; ".join(filter(None, reasons)), parity.comparisons, parity.power)
+            parity = replace(parity, status=FAIL, reason="; ".join(filter(None, reasons)))
         return Verdict(artifact, manifest, parity)
 
     def layers(self, verdict: Verdict) -> LayerReport:
@@ -251,18 +251,34 @@ def prove(
 ) -> Parity:
     """Prove an artifact of a known model; what this host cannot run is ``not_run``, with the reason.
 
+    What it computes over some inputs does not show a weight that none of them needs, so the weights that its
+    file stores are compared too.
+
     Raises:
         BadInput: The artifact is damaged.
     """
+    from evim_deploy.layers.weights import compare_weights
+
     try:
         runs = _runs(artifact, target, mode, compute_units)
         engines = ", ".join(dict.fromkeys(f"{run.engine} {run.mode}" for run in runs))
         progress.step(f"{target}: comparing with PyTorch ({engines})")
-        return prover.prove(target, runs)
+        parity = prover.prove(target, runs)
+        stored = compare_weights(prover.reference.stored(target), runtimes.read_operations(artifact))
     except NotRunHere as error:
         return Parity.not_run(f"not run on this host: {error.cause}")
     except ParityFailed as error:
         return Parity(FAIL, error.cause)
+    if not stored.changed:
+        return replace(parity, stored=stored)
+    reason = f"it stores other weights than the model's: {'; '.join(stored.changed[:_TOLD])}"
+    if len(stored.changed) > _TOLD:
+        reason += f"; and {len(stored.changed) - _TOLD} more"
+    return replace(parity, status=FAIL, reason="; ".join(filter(None, (parity.reason, reason))), stored=stored)
+
+
+_TOLD = 3
+"""Of changed weights, how many a message names."""
 
 
 def _runs(artifact: Path, target: Target, mode: str | None, compute_units: str | None) -> Sequence[Run]:

@@ -32,6 +32,19 @@ CLASS_LABEL = "classLabel"
 CLASS_PROBABILITIES = "classLabel_probs"
 
 _PRECISIONS = {"fp32": (ct.precision.FLOAT32, np.float32), "fp16": (ct.precision.FLOAT16, np.float16)}
+_PASSES = (
+    "common::update_output_dtypes",
+    "common::cast_optimization",
+    "common::const_elimination",
+    "common::add_fp16_cast",
+    "common::update_output_dtypes",
+    "common::const_elimination",
+    "common::cast_optimization",
+    "common::dead_code_elimination",
+    "common::topological_reorder",
+)
+"""Of the 95 passes that coremltools runs by default those that change a program of ours."""
+
 _PREVIEW_KEY = "com.apple.coreml.model.preview.type"  # what Xcode's preview goes by
 
 
@@ -69,6 +82,7 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
         classifier_config=classifier,
         minimum_deployment_target=TARGET_OS,
         compute_precision=precision,
+        pass_pipeline=ct.PassPipeline(list(_PASSES), "evim_deploy"),
         skip_model_load=True,
     )
     model.save(str(path))

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evim_deploy.errors import BadInput, NotInstalled, NotRunHere
-from evim_deploy.trace import Trace
+from evim_deploy.trace import Trace, TracedOperation
 
 Array = npt.NDArray[np.float32]
 
@@ -50,6 +50,8 @@ class _Module(Protocol):
     def open_session(self, path: Path, mode: str) -> AbstractContextManager[Session]: ...
 
     def why_not(self) -> str: ...
+
+    def read_operations(self, path: Path, mode: str) -> tuple[TracedOperation, ...]: ...
 
     def trace(self, path: Path, image: Array, mode: str) -> Trace: ...
 
@@ -183,6 +185,18 @@ def trace(path: Path, image: Array, engine: Engine | None = None, mode: str | No
             f"{engine.name} does not tell what is computed inside {path.name}.", "Trace it in another engine."
         )
     return module.trace(path, image, mode or engine.modes[0])
+
+
+def read_operations(path: Path, mode: str | None = None) -> tuple[TracedOperation, ...]:
+    """The operations of an artifact with the weights that its file stores; nothing is computed.
+
+    Raises:
+        BadInput: The file is damaged, or is of no kind that an engine runs.
+        NotInstalled: What reads it is missing.
+    """
+    engine = engines_for(path)[-1]
+    require(engine, path.name)
+    return _load(engine).read_operations(path, mode or engine.modes[0])
 
 
 def _load(engine: Engine) -> _Module:

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import os
-import signal
 import struct
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from evim_deploy.errors import BadInput
 from evim_deploy.trace import SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array
+from runtimes.litert_process import Crashed, LitertProcess, Refused
 
 _TRACED_BYTES = 8 << 30
 """Of values that a trace may hold: LiteRT gives those between input and output all at once or not at all."""
-
-_REHEARSAL = """
-import sys
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
-content, kernels = sys.stdin.buffer.read(), OpResolverType[sys.argv[1]]
-interpreter = Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=kernels)
-interpreter.allocate_tensors()
-interpreter.invoke()
-"""
-_WITH_XNNPACK, _BY_ITSELF = "AUTO", "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
-"""Names of LiteRT's ``OpResolverType``."""
 
 
 def why_not() -> str:
@@ -42,16 +28,15 @@ class LitertSession:
 
     anomalies: Mapping[str, Mapping[str, int]] = {}
 
-    def __init__(self, path: Path, interpreter: Any, metadata: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, process: LitertProcess, metadata: Mapping[str, str]) -> None:
         self.metadata = metadata
         self._path = path
-        self._runner = interpreter.get_signature_runner()
-        (self._input,) = self._runner.get_input_details()
+        self._process = process
 
     def run(self, image: Array) -> dict[str, Array]:
         channels_last = np.ascontiguousarray(image.transpose(0, 2, 3, 1))  # (B, H, W, 3)
         with _telling(self._path):
-            outputs = self._runner(**{self._input: channels_last})
+            outputs = self._process.run(channels_last)
         return {name: array.transpose(0, 3, 1, 2) if array.ndim == 4 else array for name, array in outputs.items()}
 
 
@@ -62,15 +47,14 @@ def open_session(path: Path, mode: str) -> Iterator[LitertSession]:
     Raises:
         BadInput: LiteRT cannot read it, or it has no named signature.
     """
-    from ai_edge_litert.interpreter import Interpreter
-
     content = _read(path)
-    _rehearse(path, content, _WITH_XNNPACK)
     with _telling(path):
-        interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
-        interpreter.allocate_tensors()
-        session = LitertSession(path, interpreter, _metadata(content))
-    yield session
+        process = LitertProcess(content, os.cpu_count() or 1)
+    with closing(process):
+        with _telling(path):
+            process.allocate()
+            session = LitertSession(path, process, _metadata(content))
+        yield session
 
 
 def _read(path: Path) -> bytes:
@@ -83,24 +67,14 @@ def _read(path: Path) -> bytes:
     return content
 
 
-def _rehearse(path: Path, content: bytes, kernels: str) -> None:
-    """Run a file once in a process of its own, which LiteRT ends where the file claims what it does not hold.
-
-    What LiteRT refuses by an exception is left for it to refuse again.
-    """
-    child = [sys.executable, "-P", "-c", _REHEARSAL, kernels]
-    code = subprocess.run(child, input=content, capture_output=True, check=False).returncode
-    if code not in (0, 1):
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        raise BadInput(f"{path} is damaged: LiteRT crashes on it ({how}).", "Export it again.")
-
-
 @contextmanager
 def _telling(path: Path) -> Iterator[None]:
     """Tell of whatever LiteRT finds wrong with a file in one message."""
     try:
         yield
-    except (RuntimeError, ValueError, TypeError, IndexError, struct.error) as error:
+    except Crashed as error:
+        raise BadInput(f"{path} is damaged: LiteRT crashes on it ({error}).", "Export it again.") from None
+    except (Refused, RuntimeError, ValueError, TypeError, IndexError, struct.error) as error:
         cause = next(iter(str(error).splitlines()), type(error).__name__)
         raise BadInput(f"{path} is damaged: {cause}", "Export it again.") from None
 
@@ -119,41 +93,43 @@ def _metadata(content: bytes) -> dict[str, str]:
     return texts
 
 
+def read_operations(path: Path, mode: str) -> tuple[TracedOperation, ...]:
+    """The operations of a TFLite file.
+
+    Raises:
+        BadInput: It cannot be read.
+    """
+    with _telling(path):
+        return _operations(_read(path))[0]
+
+
 def trace(path: Path, image: Array, mode: str) -> Trace:
     """The operations of a TFLite file, in LiteRT's own kernels: XNNPACK computes several as one.
 
     Raises:
         BadInput: LiteRT cannot read it, or its values are too many to be held together.
     """
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
     content = _read(path)
-    _rehearse(path, content, _BY_ITSELF)
     with _telling(path):
-        interpreter = Interpreter(
-            model_content=content,
-            num_threads=os.cpu_count(),
-            experimental_op_resolver_type=OpResolverType[_BY_ITSELF],
-            experimental_preserve_all_tensors=True,
-        )
-        size = sum(int(np.prod(each["shape"])) * 4 for each in interpreter.get_tensor_details())
-        if size > _TRACED_BYTES:
+        process = LitertProcess(content, os.cpu_count() or 1, keeps_all=True)
+        if process.bytes > _TRACED_BYTES:
+            size = process.bytes / 2**30
             raise BadInput(
-                f"All values of {path} take {size / 2**30:.1f} GiB at once, and {_TRACED_BYTES >> 30} GiB are allowed.",
+                f"All values of {path} take {size:.1f} GiB at once, and {_TRACED_BYTES >> 30} GiB are allowed.",
                 "Export the same weights at a smaller resolution, and trace that: the operations are the same.",
             )
-        interpreter.allocate_tensors()
-        operations, outputs = _operations(content)
+        process.allocate()
+        found, outputs = _operations(content)
 
     def compute(wanted: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
-        (details,) = interpreter.get_input_details()
-        interpreter.set_tensor(details["index"], np.ascontiguousarray(image.transpose(0, 2, 3, 1)))  # (B, H, W, 3)
-        interpreter.invoke()
+        channels_last = np.ascontiguousarray(image.transpose(0, 2, 3, 1))  # (B, H, W, 3)
+        with _telling(path):
+            values = iter(process.trace(channels_last, [tensor for index in wanted for tensor in outputs[index]]))
         for index in wanted:
-            arrays = (interpreter.get_tensor(tensor) for tensor in outputs[index])
+            arrays = [next(values) for _ in outputs[index]]
             yield index, tuple(np.moveaxis(array, -1, 1) if array.ndim == 4 else array for array in arrays)
 
-    return Trace(operations, compute)
+    return Trace(found, compute)
 
 
 def _operations(content: bytes) -> tuple[tuple[TracedOperation, ...], list[list[int]]]:
@@ -172,12 +148,12 @@ def _operations(content: bytes) -> tuple[tuple[TracedOperation, ...], list[list[
     names = {index: tensor.name.decode() for index, tensor in enumerate(graph.tensors)}
     for signature in model.signatureDefs:
         names.update((output.tensorIndex, output.name.decode()) for output in signature.outputs)
-    operations = []
+    found = []
     for op in graph.operators:
         type_ = types[model.operatorCodes[op.opcodeIndex].builtinCode]
         if type_ == "DEQUANTIZE" and op.inputs[0] in stored:
             stored[op.outputs[0]] = stored[op.inputs[0]]  # weights in half precision, which it widens
-        operations.append(
+        found.append(
             TracedOperation(
                 type_,
                 # the converter joins the names of what it fuses; what follows a name says which step it is
@@ -187,4 +163,4 @@ def _operations(content: bytes) -> tuple[tuple[TracedOperation, ...], list[list[
                 SINGLE,
             )
         )
-    return tuple(operations), [list(op.outputs) for op in graph.operators]
+    return tuple(found), [list(op.outputs) for op in graph.operators]

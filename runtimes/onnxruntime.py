@@ -100,23 +100,26 @@ def _widened(path: Path) -> Any:
     return model
 
 
-def trace(path: Path, image: Array, mode: str) -> Trace:
+def read_operations(path: Path, mode: str) -> tuple[TracedOperation, ...]:
     """The operations of an ONNX file, as they stand: nothing is fused or moved.
 
     Raises:
-        BadInput: ONNX Runtime cannot read it.
+        BadInput: onnx cannot read it.
     """
-    import onnx
+    with _telling(path):
+        return _operations(_read(path), mode)
+
+
+def _operations(model: Any, mode: str) -> tuple[TracedOperation, ...]:
     from onnx import TensorProto, numpy_helper
 
-    model = _read(path)
     weights = {
         tensor.name: numpy_helper.to_array(tensor)
         for tensor in model.graph.initializer
         if tensor.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16)
     }
     is_half = mode != "fp32" and any(array.dtype == np.float16 for array in weights.values())
-    operations = tuple(
+    return tuple(
         TracedOperation(
             node.op_type,
             (node.output[0].partition("/")[0],),  # what an exporter adds to a name says which step it is
@@ -127,6 +130,17 @@ def trace(path: Path, image: Array, mode: str) -> Trace:
         )
         for node in model.graph.node
     )
+
+
+def trace(path: Path, image: Array, mode: str) -> Trace:
+    """The operations of an ONNX file, and what gives their values.
+
+    Raises:
+        BadInput: ONNX Runtime cannot read it.
+    """
+    import onnx
+
+    model = _read(path)
 
     def compute(wanted: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
         program = _widened(path) if mode == "fp32" else model
@@ -139,7 +153,7 @@ def trace(path: Path, image: Array, mode: str) -> Trace:
             for index, each in names.items():
                 yield index, tuple(values[name].astype(np.float32) for name in each)
 
-    return Trace(operations, compute)
+    return Trace(_operations(model, mode), compute)
 
 
 def _batches(wanted: Mapping[int, int]) -> Iterator[list[int]]:

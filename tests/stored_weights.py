@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from evim_deploy.graph import Array, Graph
 
@@ -38,11 +41,23 @@ def places(artifact: Path, graph: Graph, precision: str) -> dict[tuple[str, str]
 
 def change_one(artifact: Path, place: Place) -> None:
     """Move an array's middle element by its own size and three times the spread of all."""
+    with _opened(artifact, place) as stored:
+        index = place.size // 2
+        stored[index] += abs(stored[index]) + 3 * stored.std()
+
+
+def double_the_least(artifact: Path, place: Place) -> None:
+    """Of an array's elements: next to nothing comes out otherwise."""
+    with _opened(artifact, place) as stored:
+        stored[np.abs(stored).argmin()] *= 2
+
+
+@contextmanager
+def _opened(artifact: Path, place: Place) -> Iterator[npt.NDArray[np.floating]]:
+    """An array in its file, which can be written to."""
     path = artifact / place.member if place.member else artifact
     content = bytearray(path.read_bytes())
-    stored = np.frombuffer(content, place.dtype, place.size, place.offset)  # a view that can be written
-    index = place.size // 2
-    stored[index] += abs(stored[index]) + 3 * stored.std()
+    yield np.frombuffer(content, place.dtype, place.size, place.offset)
     path.write_bytes(content)
 
 

@@ -604,11 +604,7 @@ def test_coreml_arrays(workshop: Workshop, output: str, batch: int, preprocess: 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp16", np.float16), ("fp32", np.float32)])
 def test_coreml_weights_are_the_folded_ones(workshop: Workshop, precision: str, dtype: Any) -> None:
-    """Every weight of the program is the graph's, rounded once through float32.
-
-    Core ML predicts on macOS alone, so here no numbers are computed: what the package computes is
-    compared with the reference by the evaluator of the next issue.
-    """
+    """Every weight of the program is the graph's, rounded once through float32, and stands where it belongs."""
     graph = tiny(1)
     built = workshop.build(graph, target_of("coreml", (64, 96), precision))
     suffix = "_cast_fp16" if precision == "fp16" else ""
@@ -624,6 +620,30 @@ def test_coreml_weights_are_the_folded_ones(workshop: Workshop, precision: str, 
             assert np.array_equal(found.ravel(), expected.ravel()), (node.name, role)
             compared += 1
     assert compared > 60
+
+
+@pytest.mark.parametrize(
+    ("output", "batch", "precision"),
+    [("probabilities", 1, "fp16"), ("probabilities", 3, "fp32"), ("features", 1, "fp16"), ("logits", 1, "fp32")],
+)
+def test_the_passes_that_coremltools_is_not_asked_for_change_nothing(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, batch: int, precision: str
+) -> None:
+    """The same bytes come out as of all that it runs by default."""
+    import coremltools as ct
+
+    from evim_deploy.contents.coreml import model_path, read_spec
+
+    graph, target = tiny(0, output), target_of("coreml", (64, 96), precision, batch, output)
+    ours = workshop.build(graph, target).path
+    whole = ct.PassPipeline()
+    monkeypatch.setattr(ct, "PassPipeline", lambda *_: whole)
+    other = workshop.fresh(graph, target, tmp_path / "whole.mlpackage").path
+    assert len(whole.passes) > 80
+    programs = [read_spec(path).SerializeToString(deterministic=True) for path in (ours, other)]
+    assert programs[0] == programs[1]
+    weights = [model_path(path).with_name("weights") / "weight.bin" for path in (ours, other)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
 def test_a_package_can_be_read_by_others_than_its_maker(workshop: Workshop) -> None:

@@ -52,7 +52,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.parity", "arrays artifact errors evaluate graph photographs preprocessing reference"),
     (
         "evim_deploy.layers",
-        "artifact documents evaluate graph lowering model preprocessing rounding shapes trace",
+        "artifact documents evaluate graph lowering model parity.result preprocessing rounding shapes trace",
     ),
     ("evim_deploy.plot", "errors layers"),
     # --- the formats, the engines, the clock: they know artifacts and graphs, never each other

@@ -161,11 +161,11 @@ def changes(
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-EVERY_LAYER = [(format_, "fp32", 1) for format_ in FORMATS] + [
-    pytest.param(format_, "fp16", every, marks=marks)
-    for format_ in FORMATS
-    for every, marks in ((6, ()), (1, pytest.mark.slow))
+EVERY_LAYER = [
+    (format_, precision, 1 if precision == exporters.FORMATS[format_].default_precision else 6)
+    for format_, precision in COMBINATIONS
 ]
+"""Of the precision that a format is exported in by default each layer, of the other one in six."""
 
 
 @pytest.mark.parametrize(("format_", "precision", "every"), EVERY_LAYER)
@@ -258,7 +258,7 @@ def test_a_changed_weight_of_m4_is_named(tmp_path: Path, format_: str, precision
     path = build(reference, target, tmp_path)
     image = photographs.load("cat", 256, 256).transpose(2, 0, 1)[None].astype(np.float32)
     assert layers(reference, target, runtimes.trace(path, image), image).status == "pass"
-    for name, _, each in changes(reference, target, path, tmp_path, every=13):
+    for name, _, each in changes(reference, target, path, tmp_path, every=33):
         found = layers(reference, target, runtimes.trace(each, image), image)
         assert found.first is not None
         assert found.first.name == name

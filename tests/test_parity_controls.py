@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from networks import tiny
-from stored_weights import Place, change_one, places
+from stored_weights import Place, change_one, double_the_least, places
 from told import reference_of, target_of
 
 import exporters
 from evim_deploy.artifact import Target
 from evim_deploy.parity.proof import Prover
-from evim_deploy.parity.result import Parity
+from evim_deploy.parity.result import Parity, StoredWeights
 from evim_deploy.progress import Silent
 from evim_deploy.reference import Reference
 from evim_deploy.verify import prove
@@ -55,14 +56,16 @@ def target_for(format_: str, precision: str) -> Target:
     return target_of(format_, precision, size=SIZE, classes=CLASSES)
 
 
-def with_one_changed(artifact: Path, place: Place, folder: Path) -> Path:
+def with_one_changed(
+    artifact: Path, place: Place, folder: Path, change: Callable[[Path, Place], None] = change_one
+) -> Path:
     """A copy of an artifact in which one weight is another."""
     copy = folder / artifact.name
     if artifact.is_dir():
         shutil.copytree(artifact, copy, dirs_exist_ok=True)
     else:
         shutil.copy(artifact, copy)
-    change_one(copy, place)
+    change(copy, place)
     return copy
 
 
@@ -88,9 +91,34 @@ def test_one_changed_weight_fails(
     found = places(artifact, stored, precision)
     arrays = sum(len(node.weights) for node in stored.nodes)
     assert len(found) >= arrays - 3  # all but single numbers, which stand in several places
-    for place in list(found.values())[:: len(found) // SAMPLE]:
+    assert sound.stored == StoredWeights(arrays, arrays, ())
+    for (layer, name), place in list(found.items())[:: len(found) // SAMPLE]:
         changed = with_one_changed(artifact, place, tmp_path)
-        assert_fails_in_its_program(prove(changed, target, prover, Silent()))
+        result = prove(changed, target, prover, Silent())
+        assert_fails_in_its_program(result)
+        assert result.stored is not None
+        (told,) = result.stored.changed
+        assert told.startswith(f"{layer}, 1 of {place.size} values of the {name} differs, by ")
+
+
+@pytest.mark.parametrize(("format_", "precision"), COMBINATIONS)
+def test_a_weight_that_no_output_shows_fails_too(
+    reference: Reference,
+    prover: Prover,
+    artifacts: dict[tuple[str, str], Path],
+    tmp_path: Path,
+    format_: str,
+    precision: str,
+) -> None:
+    """As one behind a unit that none of the inputs wakes, which others may."""
+    target, artifact = target_for(format_, precision), artifacts[format_, precision]
+    place = places(artifact, reference.stored(target), precision)["stages.1.blocks.0.ffn.fc2.conv", "kernel"]
+    result = prove(with_one_changed(artifact, place, tmp_path, double_the_least), target, prover, Silent())
+    assert {each.status for each in result.comparisons} == {"pass"}
+    assert result.status == "fail"
+    assert result.reason.startswith(
+        "it stores other weights than the model's: stages.1.blocks.0.ffn.fc2.conv, 1 of 2304 values of the kernel"
+    )
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])

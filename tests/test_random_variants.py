@@ -96,5 +96,7 @@ def test_a_random_variant_is_proven_in_every_format_and_precision(seed: int, tmp
         assert [each.subject for each in result.comparisons] == (
             ["program"] if target.precision == "fp32" else ["rewrites", "program", "precision"]
         )
+        assert result.stored is not None
+        assert result.stored.compared == result.stored.arrays
         assert result.power is not None
         assert result.power.caught >= LEAST_SHARE * result.power.layers, f"{target}: {result.power}"

@@ -39,6 +39,8 @@ def _lines(parity: Mapping[str, Any]) -> Iterator[str]:
     if power is not None:
         least = power["everywhere"]
         yield power["summary"] + (f", and one of about {least:.1%} in each of them" if least is not None else "")
+    if parity["stored"]:
+        yield parity["stored"]["summary"]
     if parity["comparisons"]:
         last = parity["comparisons"][-1]
         yield f"over {len(last['inputs'])} inputs: {', '.join(last['inputs'])}"

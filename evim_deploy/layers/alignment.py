@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import cast
 
@@ -36,6 +36,19 @@ class Row:
     operations: tuple[int, ...]
 
 
+@dataclass
+class Computed:
+    """A value of the graph under its name in a file.
+
+    Attributes:
+        operations: Indices in the file; the last gives the value, those before are steps on the way.
+        named: The graph's operations that the file names there: the value's own, and those fused with it.
+    """
+
+    operations: list[int] = field(default_factory=list)
+    named: set[str] = field(default_factory=set)
+
+
 @dataclass(frozen=True)
 class Alignment:
     """A file's operations beside a graph's.
@@ -54,28 +67,12 @@ class Alignment:
 def align(graph: Graph, operations: Sequence[TracedOperation], shapes: Mapping[str, Shape]) -> Alignment:
     """Line up a file's operations with a graph's.
 
-    Names are compared without regard to what stands between words, as formats forbid some marks. An
-    output goes by its own name or that of its value.
-
     Args:
         graph: The graph.
         operations: Of the file, in the order of their computation.
         shapes: Of the graph's values.
     """
-    order = {node.name: index for index, node in enumerate(graph.nodes)}
-    values = {**{name: name for name in (graph.input_name, *order)}, **graph.outputs}
-    known = {_plain(name): value for name, value in values.items()}
-    found: dict[str, list[int]] = {}
-    named: dict[str, set[str]] = {}
-    for index, operation in enumerate(operations):
-        names = {known[_plain(name)] for name in operation.names if _plain(name) in known}
-        if names:
-            last = max(names, key=lambda name: order.get(name, -1))  # of fused ones the last gives the value
-            found.setdefault(last, []).append(index)
-            named.setdefault(last, set()).update(names)
-    for last, names in named.items():
-        for name in names - {last}:
-            found[last] = found.pop(name, []) + found[last]  # of a fused operation there are steps alone
+    found = computed(graph, operations)
     image = found.pop(graph.input_name, None)
     nodes = [node for node in graph.nodes if node.name in found]
     available = {graph.input_name, *(output for node in nodes for output in node.outputs)}
@@ -85,11 +82,35 @@ def align(graph: Graph, operations: Sequence[TracedOperation], shapes: Mapping[s
         rows[node.name] = Row(
             node,
             cone,
-            tuple(each for each in cone if each.name in named[node.name]),
+            tuple(each for each in cone if each.name in found[node.name].named),
             inputs,
-            tuple(found[node.name]),
+            tuple(found[node.name].operations),
         )
-    return Alignment(rows, image[-1] if image else None, _unmatched(graph, rows.values(), shapes))
+    return Alignment(rows, image.operations[-1] if image else None, _unmatched(graph, rows.values(), shapes))
+
+
+def computed(graph: Graph, operations: Sequence[TracedOperation]) -> dict[str, Computed]:
+    """The values of a graph, its input among them, that a file has, by their names.
+
+    Names are compared without regard to what stands between words, as formats forbid some marks. An
+    output goes by its own name or that of its value.
+    """
+    order = {node.name: index for index, node in enumerate(graph.nodes)}
+    values = {**{name: name for name in (graph.input_name, *order)}, **graph.outputs}
+    known = {_plain(name): value for name, value in values.items()}
+    found: dict[str, Computed] = {}
+    for index, operation in enumerate(operations):
+        names = {known[_plain(name)] for name in operation.names if _plain(name) in known}
+        if names:
+            last = max(names, key=lambda name: order.get(name, -1))  # of fused ones the last gives the value
+            value = found.setdefault(last, Computed())
+            value.operations.append(index)
+            value.named |= names
+    for last, value in list(found.items()):
+        for name in value.named - {last}:
+            steps = found.pop(name, Computed())  # of a fused operation there are steps alone
+            value.operations[:0] = steps.operations
+    return found
 
 
 def _plain(name: str) -> str:

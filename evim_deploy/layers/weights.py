@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy.graph import Array, Node
+from evim_deploy.graph import Array, Graph, Node
+from evim_deploy.layers.alignment import computed
+from evim_deploy.parity.result import StoredWeights
+from evim_deploy.trace import TracedOperation
 
 Stored = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Stale:
-    """An array of weights that is not the reference's.
+    """An array of weights beside the reference's.
 
     Attributes:
         weight: Its name in the graph: ``kernel``, ``bias`` ...
@@ -37,16 +40,37 @@ class Stale:
         return f"{values} differ, by up to {self.largest:.2g}"
 
 
+def compare_weights(graph: Graph, operations: Sequence[TracedOperation]) -> StoredWeights:
+    """All weights of a file, each under its name in the graph.
+
+    Args:
+        graph: What was exported, its weights at values that the file's type has.
+        operations: Of the file.
+    """
+    compared, changed = 0, []
+    nodes = {node.name: node for node in graph.nodes}
+    for value in computed(graph, operations).values():
+        stored = [array for index in value.operations for array in operations[index].weights]
+        for node in (nodes[name] for name in nodes if name in value.named):
+            found = _beside([node], stored)
+            compared += len(found)
+            changed += [f"{node.name}, {stale}" for stale in found if stale.differing]
+    return StoredWeights(sum(len(node.weights) for node in graph.nodes), compared, tuple(changed))
+
+
 def stale_weights(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale]:
     """The weights of some operations that a file has otherwise.
-
-    An array of the file is taken for a weight by its size, of several the one nearest to it.
 
     Args:
         nodes: Operations of the graph, their weights at values that the file's type has.
         stored: Arrays that the file has for these, float16 or float32, in any layout.
     """
-    nearest = [
+    return [stale for stale in _beside(nodes, stored) if stale.differing]
+
+
+def _beside(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale]:
+    """Each weight against the file's: of its arrays of that size the nearest one; what has none is left out."""
+    return [
         min(found, key=lambda stale: stale.differing)
         for node in nodes
         for name, array in node.weights.items()
@@ -56,7 +80,6 @@ def stale_weights(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale
             ]
         )
     ]
-    return [stale for stale in nearest if stale.differing]
 
 
 def _difference(expected: Array, stored: Stored, subject: Stale) -> Stale:

@@ -88,7 +88,7 @@ class Prover:
     """
 
     def __init__(self, reference: Reference, native: int, folder: Path | None = None) -> None:
-        self._reference = reference
+        self.reference = reference
         self._native = native
         self._folder = folder
         self._images: dict[Size, Images] = {}
@@ -124,7 +124,7 @@ class Prover:
         """The same for all formats, so it is made once."""
         key = target.output, target.preprocess, target.height, target.width
         if key not in self._rewrites:
-            network = _Network(self._reference.rewritten(target)[0])
+            network = _Network(self.reference.rewritten(target)[0])
             run = Run(REWRITES, "pytorch", "fp32", lambda: nullcontext(network))
             self._rewrites[key] = self._compare(target, run)
         return self._rewrites[key]
@@ -157,7 +157,7 @@ class Prover:
         size = min((height, width), (self._native, self._native), key=lambda sides: sides[0] * sides[1])
         key = target.output, target.preprocess, size
         if key not in self._moved:
-            graph, _ = self._reference.rewritten(target)
+            graph, _ = self.reference.rewritten(target)
             stack = np.stack(list(self._images_at(size).values())[:_POWER_IMAGES])
             units = ranges(_comparable(self._model_outputs(target, size), target, _FP32_LEAST))
             self._moved[key] = movements(graph, _fed(stack, target), target.output == "probabilities", units)
@@ -192,7 +192,7 @@ class Prover:
         """The rewritten network's, its weights rounded as they are stored: the same for all formats."""
         key = target.output, target.preprocess, target.precision, size
         if key not in self._rounded:
-            network = _Network(self._reference.stored(target))
+            network = _Network(self.reference.stored(target))
             self._rounded[key] = network.run(_fed(np.stack(list(self._images_at(size).values())), target))
         return self._rounded[key]
 
@@ -201,7 +201,7 @@ class Prover:
         key = target.task, size
         if key not in self._pytorch:
             stack = normalise(np.stack(list(self._images_at(size).values())))
-            self._pytorch[key] = self._reference.outputs(target.task, stack)
+            self._pytorch[key] = self.reference.outputs(target.task, stack)
         if target.output != "probabilities":
             return self._pytorch[key]
         return {"probabilities": softmax(self._pytorch[key]["logits"])}

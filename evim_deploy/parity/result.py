@@ -135,6 +135,24 @@ class Power:
 
 
 @dataclass(frozen=True)
+class StoredWeights:
+    """The weights in an artifact's file beside those that belong there, array by array, in any layout.
+
+    Attributes:
+        arrays: How many the network has.
+        compared: How many of these the file has under their names.
+        changed: Which of them differ and by how much, for people.
+    """
+
+    arrays: int
+    compared: int
+    changed: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"stores {self.compared - len(self.changed)} of {self.arrays} arrays of weights as they should be"
+
+
+@dataclass(frozen=True)
 class Parity:
     """The proof of an artifact.
 
@@ -144,12 +162,14 @@ class Parity:
         reason: Why it is not a pass; empty where it is.
         comparisons: What was compared.
         power: What that would catch; None where something failed or nothing was compared.
+        stored: Its file's weights; None where they were not looked at.
     """
 
     status: str
     reason: str
     comparisons: tuple[Comparison, ...] = ()
     power: Power | None = None
+    stored: StoredWeights | None = None
 
     @staticmethod
     def not_run(reason: str) -> Parity:
@@ -162,4 +182,6 @@ class Parity:
             entry.update(status=comparison.status, anomalies=comparison.anomaly_totals())
         if self.power is not None:
             document["power"].update(caught=self.power.caught, summary=str(self.power))
+        if self.stored is not None:
+            document["stored"].update(summary=str(self.stored))
         return document

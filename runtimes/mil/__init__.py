@@ -119,16 +119,30 @@ def open_session(path: Path, mode: str) -> Iterator[MilSession]:
     yield MilSession(path, mode)
 
 
-def trace(path: Path, image: Array, mode: str) -> Trace:
+def read_operations(path: Path, mode: str) -> tuple[TracedOperation, ...]:
     """The operations of a package's program.
 
     Raises:
         BadInput: It is damaged.
         NotRunHere: It has an operation that is not known.
     """
-    session = MilSession(path, mode)
+    return _operations(MilSession(path, mode))
+
+
+def _operations(session: MilSession) -> tuple[TracedOperation, ...]:
     function = session._evaluator.function
-    indices = {op.name: index for index, op in enumerate(function.operations)}
+    return tuple(_traced(op, function.constants, session._mode) for op in function.operations)
+
+
+def trace(path: Path, image: Array, mode: str) -> Trace:
+    """The operations of a package's program, and what gives their values.
+
+    Raises:
+        BadInput: It is damaged.
+        NotRunHere: It has an operation that is not known.
+    """
+    session = MilSession(path, mode)
+    indices = {op.name: index for index, op in enumerate(session._evaluator.function.operations)}
 
     def compute(wanted: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
         with _told(path):
@@ -136,7 +150,7 @@ def trace(path: Path, image: Array, mode: str) -> Trace:
                 if indices[step.operation.name] in wanted:
                     yield indices[step.operation.name], tuple(value.numpy() for value in step.values)
 
-    return Trace(tuple(_traced(op, function.constants, mode) for op in function.operations), compute)
+    return Trace(_operations(session), compute)
 
 
 def _traced(op: Operation, constants: Mapping[str, Constant], mode: str) -> TracedOperation:
