@@ -173,6 +173,7 @@ def test_the_manifest_has_the_fields_that_were_promised() -> None:
         "reason": "Core ML exists on macOS alone",
         "comparisons": [],
         "power": None,
+        "stored": None,
     }
     assert document["rewrites"] == [{"name": "fold", "applied": 2, "removed": {"batch_norm": 2}, "added": {}}]
     assert document["tools"] == {"evim-deploy": "0.1.0"}

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ HEAVY = {
     "timm",
     "torch",
 }
-HELP_SECONDS = 0.3
+HELP_TO_LIBRARIES = 3.0
 HUB_SECONDS = 3.0
 SEED_1 = ("efficientvim_m1", "-f", "onnx", "-b", "dynamic", "-r", "dynamic", "-w", "random:1")
 BATCH_2 = ("m1", "-f", "onnx", "-r", "64", "-w", "random", "-b", "2", "--no-preprocess", "--output", "probabilities")
@@ -181,15 +182,22 @@ class TestHelp:
         assert_done(result)
         assert re.fullmatch(r"evim-deploy \d+\.\d+\.\d+\S*\n", result.stdout)
 
-    def test_takes_less_processor_time_than_anyone_notices(self) -> None:
-        """The least of several runs, and processor time: what others do on this machine is not ours."""
-        times = []
-        for _ in range(9):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            assert_done(run("--help"))
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        assert min(times) < HELP_SECONDS, times
+    def test_takes_not_much_more_processor_time_than_its_libraries_alone(self) -> None:
+        """The least of several runs, in turn: what others do on this machine is not ours, nor how fast it is."""
+        libraries = [sys.executable, "-c", "import typer, rich.console"]
+        helps, floors = [], []
+        for _ in range(7):
+            helps.append(processor_seconds(lambda: assert_done(run("--help"))))
+            floors.append(processor_seconds(lambda: subprocess.run(libraries, check=True)))
+        assert min(helps) < HELP_TO_LIBRARIES * min(floors), (helps, floors)
+
+
+def processor_seconds(start: Callable[[], object]) -> float:
+    """What a child process takes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def loaded_by(program: str) -> set[str]:
@@ -383,7 +391,7 @@ class TestArtifact:
 
     def test_parity(self, defaults: Exported, format_: str) -> None:
         parity = defaults.artifact(format_)["parity"]
-        assert set(parity) == {"status", "reason", "comparisons", "power"}
+        assert set(parity) == {"status", "reason", "comparisons", "power", "stored"}
         assert (parity["status"], parity["reason"]) == ("pass", "")
         said = [(each["subject"], each["engine"], each["mode"]) for each in parity["comparisons"]]
         assert said == COMPARED[format_]
@@ -570,7 +578,8 @@ class TestExport:
         assert (said["num_classes"], said["outputs"][0]["shape"]) == (3, [1, 3])
         metadata, _ = own_metadata(Path(said["path"]), "onnx")
         assert json.loads(metadata[LABELS_KEY]) == ["cat", "big dog", "Zi\u00e8ge"]
-        assert said["parity"] == {"status": "not_run", "reason": "--no-verify", "comparisons": [], "power": None}
+        unproven = {"comparisons": [], "power": None, "stored": None}
+        assert said["parity"] == {"status": "not_run", "reason": "--no-verify", **unproven}
 
     def test_for_people(self, tmp_path: Path) -> None:
         result = run("export", "m1", "-f", "onnx", "-r", "64", "-w", "random:7", "-o", tmp_path, "--verify", "--quiet")
