@@ -187,7 +187,7 @@ def trace(path: Path, image: Array, engine: Engine | None = None, mode: str | No
     return module.trace(path, image, mode or engine.modes[0])
 
 
-def read_operations(path: Path, mode: str | None = None) -> tuple[TracedOperation, ...]:
+def read_operations(path: Path) -> tuple[TracedOperation, ...]:
     """The operations of an artifact with the weights that its file stores; nothing is computed.
 
     Raises:
@@ -196,7 +196,7 @@ def read_operations(path: Path, mode: str | None = None) -> tuple[TracedOperatio
     """
     engine = engines_for(path)[-1]
     require(engine, path.name)
-    return _load(engine).read_operations(path, mode or engine.modes[0])
+    return _load(engine).read_operations(path, engine.modes[0])
 
 
 def _load(engine: Engine) -> _Module:

@@ -41,19 +41,19 @@ def places(artifact: Path, graph: Graph, precision: str) -> dict[tuple[str, str]
 
 def change_one(artifact: Path, place: Place) -> None:
     """Move an array's middle element by its own size and three times the spread of all."""
-    with _opened(artifact, place) as stored:
+    with opened(artifact, place) as stored:
         index = place.size // 2
         stored[index] += abs(stored[index]) + 3 * stored.std()
 
 
 def double_the_least(artifact: Path, place: Place) -> None:
     """Of an array's elements: next to nothing comes out otherwise."""
-    with _opened(artifact, place) as stored:
+    with opened(artifact, place) as stored:
         stored[np.abs(stored).argmin()] *= 2
 
 
 @contextmanager
-def _opened(artifact: Path, place: Place) -> Iterator[npt.NDArray[np.floating]]:
+def opened(artifact: Path, place: Place) -> Iterator[npt.NDArray[np.floating]]:
     """An array in its file, which can be written to."""
     path = artifact / place.member if place.member else artifact
     content = bytearray(path.read_bytes())

@@ -16,7 +16,7 @@ import pytest
 import torch
 from networks import pixels, random_network, tiny
 from rich.console import Console
-from stored_weights import Place, change_one, places
+from stored_weights import Place, change_one, opened, places
 from told import reference_of, reference_to, target_of, with_noise
 
 import exporters
@@ -230,9 +230,8 @@ def test_a_weight_that_is_not_finite_is_stale_and_no_overflow(
     target = small("onnx", "fp16")
     place = places(sound["onnx", "fp16"], reference.stored(target), "fp16")["stages.0.blocks.0.dwconv2.conv", "kernel"]
     path = changed(sound["onnx", "fp16"], tmp_path)
-    content = bytearray(path.read_bytes())
-    np.frombuffer(content, place.dtype, place.size, place.offset)[3] = np.inf
-    path.write_bytes(content)
+    with opened(path, place) as stored:
+        stored[3] = np.inf
     found = report(reference, target, path)
     assert found.first is not None
     assert found.first.name == "stages.0.blocks.0.dwconv2.conv"

@@ -43,6 +43,15 @@ def image() -> npt.NDArray[np.float32]:
     return np.random.RandomState(0).rand(1, SIDE, SIDE, 3).astype(np.float32) * 255
 
 
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[LitertProcess]:
+    """The processes that a test starts, as they get their memory."""
+    found: list[LitertProcess] = []
+    allocate = LitertProcess.allocate
+    monkeypatch.setattr(LitertProcess, "allocate", lambda self: (found.append(self), allocate(self)))
+    return found
+
+
 def is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
@@ -82,11 +91,8 @@ def test_a_process_that_ends_is_told_of(process: LitertProcess, image: npt.NDArr
 
 
 def test_to_a_user_it_is_a_damaged_file(
-    artifact: Path, image: npt.NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+    artifact: Path, image: npt.NDArray[np.float32], started: list[LitertProcess]
 ) -> None:
-    started: list[LitertProcess] = []
-    allocate = LitertProcess.allocate
-    monkeypatch.setattr(LitertProcess, "allocate", lambda self: (started.append(self), allocate(self)))
     with runtimes.open_artifact(artifact) as session:
         os.kill(started[0].id, signal.SIGKILL)
         with pytest.raises(BadInput, match=r"tiny\.tflite is damaged: LiteRT crashes on it \(SIGKILL\)"):
@@ -102,10 +108,7 @@ def test_it_ends_with_its_object(artifact: Path) -> None:
     assert not is_running(number)
 
 
-def test_it_ends_with_its_session(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[LitertProcess] = []
-    allocate = LitertProcess.allocate
-    monkeypatch.setattr(LitertProcess, "allocate", lambda self: (started.append(self), allocate(self)))
+def test_it_ends_with_its_session(artifact: Path, started: list[LitertProcess]) -> None:
     with pytest.raises(KeyboardInterrupt), runtimes.open_artifact(artifact):
         raise KeyboardInterrupt
     assert not is_running(started[0].id)

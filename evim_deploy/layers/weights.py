@@ -48,10 +48,9 @@ def compare_weights(graph: Graph, operations: Sequence[TracedOperation]) -> Stor
         operations: Of the file.
     """
     compared, changed = 0, []
-    nodes = {node.name: node for node in graph.nodes}
     for value in computed(graph, operations).values():
         stored = [array for index in value.operations for array in operations[index].weights]
-        for node in (nodes[name] for name in nodes if name in value.named):
+        for node in (node for node in graph.nodes if node.name in value.named):
             found = _beside([node], stored)
             compared += len(found)
             changed += [f"{node.name}, {stale}" for stale in found if stale.differing]
