@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -263,18 +264,32 @@ def test_a_tiny_network_of_ours(tmp_path: Path, precision: str) -> None:
 
 @pytest.mark.slow
 def test_m4_evaluates_in_two_seconds_in_every_mode(tmp_path: Path) -> None:
-    """The better of two runs: another process may take the cores for one."""
+    """In units of eager PyTorch's time, measured beside it, so that a busy or a slow machine changes nothing.
+
+    Eager takes 0.05 s and more on two cores, so that forty times that are two seconds; ``ane`` takes 16 to 27.
+    """
     from exporters import coreml
 
-    graph = reparameterise(lower(random_network(VARIANTS["m4"], 0), "classify", "logits", True))[0]
-    coreml.build(
-        graph, Target("coreml", "fp16", 256, 256, 1, "classify", "logits", True, ()), tmp_path / "m4.mlpackage"
-    )
+    network = random_network(VARIANTS["m4"], 0)
+    graph = reparameterise(lower(network, "classify", "logits", True))[0]
+    path = tmp_path / "m4.mlpackage"
+    coreml.build(graph, Target("coreml", "fp16", 256, 256, 1, "classify", "logits", True, ()), path)
     image = np.random.RandomState(0).randint(0, 256, (1, 3, 256, 256)).astype(np.float32)
+    network.float().eval()
+
+    def eager() -> object:
+        with torch.inference_mode():
+            return network(torch.from_numpy(image))
+
+    def evaluated(mode: str) -> object:
+        return MilSession(path, mode).run(image)
+
     for mode in MODES:
-        times = []
-        for _ in range(2):
-            start = time.perf_counter()
-            MilSession(tmp_path / "m4.mlpackage", mode).run(image)
-            times.append(time.perf_counter() - start)
-        assert min(times) < 2, mode
+        pairs = [(_seconds(eager), _seconds(partial(evaluated, mode))) for _ in range(3)]
+        assert min(there for _, there in pairs) < 40 * min(here for here, _ in pairs), mode
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start

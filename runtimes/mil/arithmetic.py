@@ -80,8 +80,7 @@ class Half(Exact):
         return self._reduced(x, axes, keep, self._mean)
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
-        missing = -a.shape[-1] % TERMS
-        a, b = F.pad(a, (0, missing)), F.pad(b, (0, 0, 0, missing))
+        a, b = _filled(a, -1), _filled(b, -2)
         blocks = a.shape[-1] // TERMS
         a = a.unflatten(-1, (blocks, TERMS)).movedim(-2, -3)  # (..., blocks, M, TERMS)
         rows = blocks * a.shape[-2] * prod(torch.broadcast_shapes(a.shape[:-3], b.shape[:-2]))
@@ -119,9 +118,14 @@ class Half(Exact):
     def _partial_sums(self, x: Tensor, axis: int, scale: float = 1) -> Tensor:
         """Sum over an axis, counted from the last, in a tree whose nodes add at most TERMS terms, scale and round."""
         while x.shape[axis] > 1:
-            x = F.pad(x, (0, 0) * (-axis - 1) + (0, -x.shape[axis] % TERMS))
-            x = self.round(x.unflatten(axis, (-1, TERMS)).sum(axis) * scale)
+            x = self.round(_filled(x, axis).unflatten(axis, (-1, TERMS)).sum(axis) * scale)
         return x.squeeze(axis)
+
+
+def _filled(x: Tensor, axis: int) -> Tensor:
+    """Zeros behind an axis, counted from the last, up to a multiple of TERMS; as it is where none is missing."""
+    missing = -x.shape[axis] % TERMS
+    return F.pad(x, (0, 0) * (-axis - 1) + (0, missing)) if missing else x  # a pad of nothing copies, too
 
 
 _CONVOLUTIONS = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}

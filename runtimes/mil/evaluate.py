@@ -218,8 +218,9 @@ def _store(op: Operation, results: tuple[Value, ...]) -> tuple[tuple[Value, ...]
             continue
         rounded = value.half().float()
         magnitude = rounded.abs()
-        counts["overflow"] += int((magnitude.isinf() & value.isfinite()).sum())
+        if not magnitude.sum().isfinite():  # cheaper than to look at each
+            counts["overflow"] += int((magnitude.isinf() & value.isfinite()).sum())
+            counts["nan"] += int(rounded.isnan().sum())
         counts["subnormal"] += int(((value != 0) & (magnitude < SMALLEST_NORMAL)).sum())
-        counts["nan"] += int(rounded.isnan().sum())
         stored.append(rounded)
     return tuple(stored), counts
