@@ -44,8 +44,10 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 # The workers share the cores, so each computes on one. One that dies ends the run: pytest-xdist may hang instead.
+# They take files in the order that tests/conftest.py gives them, the slow ones first.
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+		--max-worker-restart 0
 
 clean:
 	rm -rf $(VENV) $(ARTIFACTS)

@@ -21,3 +21,9 @@ def cache(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Pa
     """This process's folder of what came from a hub, which is the server; empty."""
     use_alone(server, tmp_path, monkeypatch)
     return tmp_path / "hub"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: pytest-xdist deals files out in order, and one at the end leaves a core idle."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
