@@ -24,7 +24,6 @@ from evim_deploy.publish import publish, refuse_overwrite, sha256, staging
 if TYPE_CHECKING:
     from evim_deploy.layers import LayerReport
     from evim_deploy.parity.proof import Prover, Run
-    from evim_deploy.reference import Reference
 
 
 PLOT_SUFFIX = ".layers.png"
@@ -113,7 +112,7 @@ class Verifier:
     mode: str | None = None
     compute_units: str | None = None
     progress: Progress = field(default_factory=Silent)
-    _provers: dict[tuple[str, str, int | None], tuple[Reference, Prover]] = field(default_factory=dict)
+    _provers: dict[tuple[str, str, int | None], Prover] = field(default_factory=dict)
 
     def check(self, artifact: Path, plots: Path | None = None, overwrite: bool = False) -> Result:
         """Prove one artifact of several: whatever is wrong with it is told in the result.
@@ -152,7 +151,7 @@ class Verifier:
         if manifest.target.format != found.format:
             raise BadInput(f"{artifact} says that it is {manifest.target.format}, and is not.", "Export it again.")
         digest = check_beside(manifest, artifact)
-        _, prover = self.prover(manifest, artifact)
+        prover = self.prover(manifest, artifact)
         parity = prove(artifact, manifest.target, prover, self.progress, self.mode, self.compute_units)
         # what cannot be run stays not run: the operation that it names is why
         changed = [] if parity.status == NOT_RUN else list(changes(manifest, found))
@@ -174,14 +173,14 @@ class Verifier:
 
         artifact, target = verdict.artifact, verdict.manifest.target
         self.progress.step(f"{artifact.name}: lining up its operations with the model's")
-        reference, prover = self.prover(verdict.manifest, artifact)
+        prover = self.prover(verdict.manifest, artifact)
         worst = verdict.parity.comparisons[-1].measures.worst.input if verdict.parity.comparisons else ""
         image = prover.images(target, worst)
         found = runtimes.trace(artifact, image, mode=self.mode)
-        return layers.compare(reference.model, reference.rewritten(target)[0], target, found, image)
+        return layers.compare(prover.reference.model, prover.reference.rewritten(target)[0], target, found, image)
 
-    def prover(self, manifest: Manifest, artifact: Path) -> tuple[Reference, Prover]:
-        """The reference that an artifact was made from, and who compares with it.
+    def prover(self, manifest: Manifest, artifact: Path) -> Prover:
+        """Who compares with the reference that an artifact was made from.
 
         Raises:
             BadInput: Its weights cannot be had, or are not those that it was made from.
@@ -214,8 +213,8 @@ class Verifier:
             from evim_deploy.parity.proof import Prover  # after what tells that torch is missing
             from evim_deploy.reference import Reference
 
-            reference = Reference(model, found)
-            self._provers[key] = reference, Prover(reference, manifest.model.variant.resolution, self.inputs)
+            resolution = manifest.model.variant.resolution
+            self._provers[key] = Prover(Reference(model, found), resolution, self.inputs)
         return self._provers[key]
 
 

@@ -266,7 +266,7 @@ def test_a_tiny_network_of_ours(tmp_path: Path, precision: str) -> None:
 def test_m4_evaluates_in_two_seconds_in_every_mode(tmp_path: Path) -> None:
     """In units of eager PyTorch's time, measured beside it, so that a busy or a slow machine changes nothing.
 
-    Eager takes 0.05 s and more on two cores, so that forty times that are two seconds; ``ane`` takes 16 to 27.
+    Forty times are two seconds on two cores where eager takes 0.05 s; ``ane`` takes 16 to 27 times, idle or busy.
     """
     from exporters import coreml
 

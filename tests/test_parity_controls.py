@@ -52,6 +52,12 @@ def artifacts(reference: Reference, tmp_path_factory: pytest.TempPathFactory) ->
     return paths
 
 
+@pytest.fixture(params=COMBINATIONS, ids="-".join)
+def sound(request: pytest.FixtureRequest, artifacts: dict[tuple[str, str], Path]) -> tuple[Target, Path]:
+    """Each artifact with what was asked for."""
+    return target_for(*request.param), artifacts[request.param]
+
+
 def target_for(format_: str, precision: str) -> Target:
     return target_of(format_, precision, size=SIZE, classes=CLASSES)
 
@@ -74,24 +80,18 @@ def assert_fails_in_its_program(result: Parity) -> None:
     assert next(each.subject for each in result.comparisons if each.status == "fail") == "program"
 
 
-@pytest.mark.parametrize(("format_", "precision"), COMBINATIONS)
 def test_one_changed_weight_fails(
-    reference: Reference,
-    prover: Prover,
-    artifacts: dict[tuple[str, str], Path],
-    tmp_path: Path,
-    format_: str,
-    precision: str,
+    reference: Reference, prover: Prover, sound: tuple[Target, Path], tmp_path: Path
 ) -> None:
-    target, artifact = target_for(format_, precision), artifacts[format_, precision]
-    sound = prove(artifact, target, prover, Silent())
-    assert (sound.status, sound.reason) == ("pass", "")
+    target, artifact = sound
+    unchanged = prove(artifact, target, prover, Silent())
+    assert (unchanged.status, unchanged.reason) == ("pass", "")
 
     stored = reference.stored(target)
-    found = places(artifact, stored, precision)
+    found = places(artifact, stored, target.precision)
     arrays = sum(len(node.weights) for node in stored.nodes)
     assert len(found) >= arrays - 3  # all but single numbers, which stand in several places
-    assert sound.stored == StoredWeights(arrays, arrays, ())
+    assert unchanged.stored == StoredWeights(arrays, arrays, ())
     for (layer, name), place in list(found.items())[:: len(found) // SAMPLE]:
         changed = with_one_changed(artifact, place, tmp_path)
         result = prove(changed, target, prover, Silent())
@@ -101,18 +101,12 @@ def test_one_changed_weight_fails(
         assert told.startswith(f"{layer}, 1 of {place.size} values of the {name} differs, by ")
 
 
-@pytest.mark.parametrize(("format_", "precision"), COMBINATIONS)
 def test_a_weight_that_no_output_shows_fails_too(
-    reference: Reference,
-    prover: Prover,
-    artifacts: dict[tuple[str, str], Path],
-    tmp_path: Path,
-    format_: str,
-    precision: str,
+    reference: Reference, prover: Prover, sound: tuple[Target, Path], tmp_path: Path
 ) -> None:
     """As one behind a unit that none of the inputs wakes, which others may."""
-    target, artifact = target_for(format_, precision), artifacts[format_, precision]
-    place = places(artifact, reference.stored(target), precision)["stages.1.blocks.0.ffn.fc2.conv", "kernel"]
+    target, artifact = sound
+    place = places(artifact, reference.stored(target), target.precision)["stages.1.blocks.0.ffn.fc2.conv", "kernel"]
     result = prove(with_one_changed(artifact, place, tmp_path, double_the_least), target, prover, Silent())
     assert {each.status for each in result.comparisons} == {"pass"}
     assert result.status == "fail"

@@ -151,7 +151,7 @@ def test_a_changed_weight_fails_with_the_reason(
     artifact = copied(artifacts[format_, precision], tmp_path)
     verifier = Verifier()
     verdict = verifier.verify(artifact)
-    reference, _ = verifier.prover(verdict.manifest, artifact)
+    reference = verifier.prover(verdict.manifest, artifact).reference
     found = places(artifact, reference.stored(verdict.manifest.target), precision)
     change_one(artifact, found["stages.1.blocks.0.ffn.fc2.conv", "kernel"])
     result = verifier.check(artifact)

@@ -12,6 +12,7 @@ Apple does not document the Neural Engine's arithmetic; ``ane`` is meant to be w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from math import prod
 
@@ -68,9 +69,8 @@ class Half(Exact):
     """Float16 inside an operation, too: what ``ane`` computes an operation on float16 in."""
 
     def round(self, x: Tensor) -> Tensor:
-        rounded = x.half().float()
-        if not rounded.sum().isfinite():  # cheaper than to look at each
-            self.overflows += int((rounded.isinf() & x.isfinite()).sum())
+        rounded, anomalies = halved(x)
+        self.overflows += anomalies["overflow"]
         return rounded
 
     def sum(self, x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
@@ -120,6 +120,15 @@ class Half(Exact):
         while x.shape[axis] > 1:
             x = self.round(_filled(x, axis).unflatten(axis, (-1, TERMS)).sum(axis) * scale)
         return x.squeeze(axis)
+
+
+def halved(x: Tensor) -> tuple[Tensor, Counter[str]]:
+    """A value as float16 holds it, in float32; its elements that overflowed, and those that are no numbers, counted."""
+    rounded = x.half().float()
+    if rounded.sum().isfinite():  # cheaper than to look at each
+        return rounded, Counter()
+    overflow, nan = rounded.isinf() & x.isfinite(), rounded.isnan()
+    return rounded, Counter(overflow=int(overflow.sum()), nan=int(nan.sum()))
 
 
 def _filled(x: Tensor, axis: int) -> Tensor:

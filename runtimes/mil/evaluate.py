@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from evim_deploy.contents.mil import Function, Operation, ValueType
-from runtimes.mil.arithmetic import SMALLEST_NORMAL, Exact, Half
+from runtimes.mil.arithmetic import SMALLEST_NORMAL, Exact, Half, halved
 from runtimes.mil.operations import HANDLERS
 from runtimes.mil.values import DTYPES, Value, bounded, from_constant
 
@@ -216,11 +216,8 @@ def _store(op: Operation, results: tuple[Value, ...]) -> tuple[tuple[Value, ...]
         if declared.dtype != "float16" or not isinstance(value, Tensor):
             stored.append(value)
             continue
-        rounded = value.half().float()
-        magnitude = rounded.abs()
-        if not magnitude.sum().isfinite():  # cheaper than to look at each
-            counts["overflow"] += int((magnitude.isinf() & value.isfinite()).sum())
-            counts["nan"] += int(rounded.isnan().sum())
-        counts["subnormal"] += int(((value != 0) & (magnitude < SMALLEST_NORMAL)).sum())
+        rounded, anomalies = halved(value)
+        counts += anomalies
+        counts["subnormal"] += int(((value != 0) & (rounded.abs() < SMALLEST_NORMAL)).sum())
         stored.append(rounded)
     return tuple(stored), counts
