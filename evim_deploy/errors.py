@@ -6,7 +6,7 @@ Every command ends with one of these codes, whatever the format or engine:
 code  meaning
 ====  =====================================================================
 0     done
-1     a fault in evim-deploy itself; ``--verbose`` shows where
+1     a fault in evim-deploy itself; ``--verbose`` shows where. Of ``compare``: the second is slower
 2     usage: an option or argument that does not exist or cannot be parsed
 3     bad input: a file, checkpoint, image or option that cannot be met
 4     something is not installed

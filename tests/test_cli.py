@@ -46,17 +46,20 @@ from evim_deploy.preprocessing import normalise, open_image, resize_and_crop
 from evim_deploy.untrained import untrained_model
 from evim_deploy.variants import parse_model
 
-COMMANDS = ("export", "verify", "predict", "models", "doctor")
+COMMANDS = ("export", "verify", "predict", "models", "doctor", "bench", "report", "compare")
 HEAVY = {
     "PIL",
     "ai_edge_litert",
     "coremltools",
     "huggingface_hub",
+    "jinja2",
     "matplotlib",
     "onnx",
     "onnxruntime",
     "pandas",
+    "openvino",
     "psutil",
+    "pydantic",
     "safetensors",
     "scipy",
     "sklearn",

@@ -12,17 +12,20 @@ import typer
 
 from evim_deploy import __version__
 from evim_deploy.artifact import SCHEMA_VERSION
+from evim_deploy.cli.bench import bench
+from evim_deploy.cli.compare import compare
 from evim_deploy.cli.console import SETTINGS, print_json
 from evim_deploy.cli.doctor import doctor
 from evim_deploy.cli.export import export
 from evim_deploy.cli.inspect import inspect
 from evim_deploy.cli.models import models
 from evim_deploy.cli.predict import predict
+from evim_deploy.cli.report import report
 from evim_deploy.cli.verify import verify
 from evim_deploy.errors import INTERRUPTED_EXIT_CODE, EvimError, UsageProblem
 
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 a fault in evim-deploy itself; 2 usage; 3 bad input; 4 something not installed; "
+    "Exit codes: 0 done; 1 a fault in evim-deploy itself, or `compare` found B slower; 2 usage; 3 bad input; 4 something not installed; "
     "5 parity failed; 6 this host cannot check it; 130 interrupted."
 )
 
@@ -42,6 +45,9 @@ app.command()(export)
 app.command()(verify)
 app.command()(predict)
 app.command()(inspect)
+app.command()(bench)
+app.command()(report)
+app.command()(compare)
 app.command()(models)
 app.command()(doctor)
 

@@ -26,6 +26,15 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_quiet, help="No 
 Verbose = Annotated[bool, typer.Option("--verbose", callback=_verbose, help="Tell more, and where a fault is.")]
 
 
+Lines = list[str] | None
+"""Of an option that is repeated, takes several values at once, or both."""
+
+
+def split_list(values: Lines) -> tuple[str, ...]:
+    """The values of an option that was given as ``a,b`` or more than once, each once."""
+    return tuple(dict.fromkeys(part.strip() for value in values or () for part in value.split(",") if part.strip()))
+
+
 def parse_size(text: str) -> tuple[int, int] | None:
     """``256`` or ``384x512`` (height x width) as (height, width); ``dynamic`` as None.
 

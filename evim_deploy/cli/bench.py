@@ -1,0 +1,220 @@
+"""``evim-deploy bench``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evim_deploy.cli import options
+from evim_deploy.cli.console import SETTINGS, reporting
+from evim_deploy.cli.options import Lines, parse_size, split_list
+from evim_deploy.cli.problems import end_with
+from evim_deploy.cli.report import show
+from evim_deploy.errors import INTERRUPTED_EXIT_CODE, BadInput, EvimError, NotRunHere, ParityFailed, UsageProblem
+from evim_deploy.publish import publish, refuse_overwrite, staging
+from evim_deploy.variants import VARIANTS, parse_model
+
+if TYPE_CHECKING:
+    from latency.plan import Plan, Request
+    from latency.results import Contender, Results
+
+_ALL = "all"
+_NATIVE = "native"
+_MINUTE = 60
+_LONGEST_NUMBER = 9
+
+
+def bench(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MODEL...]", help="As `evim-deploy models` lists them.", show_default="m1 to m4"),
+    ] = None,
+    settings: Annotated[
+        Lines,
+        typer.Option(
+            "--setting",
+            "-s",
+            metavar="cpu|gpu|iphone",
+            help="The paper's: batch 16, fp32, one thread; batch 256, autocast; batch 1, Core ML. Repeatable.",
+            show_default="cpu",
+        ),
+    ] = None,
+    engines: Annotated[
+        Lines,
+        typer.Option(
+            "--engine",
+            "-e",
+            metavar="NAME",
+            help="torch, torch-compile, torchscript, onnxruntime, openvino, litert or coreml. Repeatable.",
+            show_default="as the setting",
+        ),
+    ] = None,
+    artifacts: Annotated[
+        list[Path] | None, typer.Option("--artifact", "-a", metavar="PATH", help="A model file. Repeatable.")
+    ] = None,
+    peers: Annotated[
+        Lines,
+        typer.Option(
+            metavar="table-e|table-3|figure-3|NAME,...",
+            help="Networks of timm, those of the paper's tables or by name; figure-3 is the mixer alone.",
+        ),
+    ] = None,
+    resolution: Annotated[
+        Lines,
+        typer.Option("--resolution", "-r", metavar="LIST", help="224,384x512,native in pixels.", show_default="native"),
+    ] = None,
+    batch: Annotated[
+        Lines,
+        typer.Option(
+            "--batch", "-b", metavar="LIST", help="Halved while memory runs out.", show_default="as the setting"
+        ),
+    ] = None,
+    threads: Annotated[
+        Lines, typer.Option(metavar="LIST", help="Of the processor: 1,2,all.", show_default="as the setting")
+    ] = None,
+    precision: Annotated[
+        Lines,
+        typer.Option(
+            "--precision", "-p", metavar="LIST", help="fp32, fp16, bf16.", show_default="as setting and engine"
+        ),
+    ] = None,
+    layout: Annotated[
+        Lines,
+        typer.Option(metavar="LIST", help="channels-first, channels-last; for PyTorch.", show_default="as the setting"),
+    ] = None,
+    device: Annotated[str | None, typer.Option(metavar="cpu|cuda|coreml", show_default="as the setting")] = None,
+    protocol: Annotated[
+        str, typer.Option(metavar="robust|paper", help="Interleaved rounds with a control, or as published.")
+    ] = "robust",
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Least timing of each contender.", show_default="20; paper 60"),
+    ] = None,
+    warmup: Annotated[
+        float | None, typer.Option(help="Least warm-up of each, in seconds.", show_default="2; paper 10")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="That the timing is spread over.", show_default="20; paper 1")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(metavar="MINUTES", help="After which no further round is begun.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the order in each round.")] = 0,
+    breakdown: Annotated[
+        bool, typer.Option("--breakdown", help="Time by class of operation, from the engine's own profiler.")
+    ] = False,
+    memory: Annotated[bool, typer.Option("--memory", help="Peak memory while predicting.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="RESULTS.json", help="Where the samples go.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Time models, their peers and files as the paper does, and say how far the figures can be believed."""
+    from latency.installed import require_harness
+
+    require_harness()
+
+    from latency.plan import Request, plan
+    from latency.protocol import PROTOCOLS
+    from latency.report import build
+    from latency.results import to_json
+
+    if protocol not in PROTOCOLS:
+        raise UsageProblem(f"There is no protocol {protocol!r}.", f"Protocols are {', '.join(PROTOCOLS)}.")
+    usual = PROTOCOLS[protocol]
+    named = split_list(models) or (() if artifacts or peers else tuple(VARIANTS))
+    request = Request(
+        replace(
+            usual,
+            seconds=usual.seconds if seconds is None else seconds,
+            warmup_s=usual.warmup_s if warmup is None else warmup,
+            rounds=usual.rounds if rounds is None else rounds,
+        ),
+        tuple(parse_model(name) for name in named),
+        tuple(artifacts or ()),
+        split_list(peers),
+        split_list(settings),
+        split_list(engines),
+        tuple(None if text == _NATIVE else _size(text) for text in split_list(resolution)),
+        tuple(_number(text, "a batch", "--batch") for text in split_list(batch)),
+        tuple(
+            None if text == _ALL else _number(text, "a number of threads", "--threads") for text in split_list(threads)
+        ),
+        split_list(precision),
+        split_list(layout),
+        device,
+        None if budget is None else budget * _MINUTE,
+        breakdown,
+        memory,
+        seed,
+    )
+    planned = plan(request)
+    if output is not None:
+        if output.suffix != ".json":
+            raise UsageProblem(f"{output} does not end in .json.", "Results are JSON; `evim-deploy report` draws them.")
+        refuse_overwrite([output], overwrite)
+    results, interrupted = _measure(request, planned)
+    if output is not None:
+        with staging(output.parent) as folder:
+            staged = folder / output.name
+            staged.write_text(to_json(results), "utf-8")
+            publish([staged], output.parent, overwrite)
+    if json:
+        sys.stdout.write(to_json(results))
+    else:
+        show(build([results]))
+    if interrupted:
+        kept = f"in {output}" if output else "above"
+        sys.stderr.write(f"Interrupted. What was measured until then is {kept}, marked incomplete.\n")
+        SETTINGS.interrupted = False  # it has been told
+        raise typer.Exit(INTERRUPTED_EXIT_CODE)
+    _end(results)
+
+
+def _measure(request: Request, planned: Plan) -> tuple[Results, bool]:
+    from latency.session import Session
+
+    with reporting(SETTINGS) as reporter:
+        for note in planned.notes:
+            reporter.warn(note)
+        return Session(planned, request, ["evim-deploy", *sys.argv[1:]], reporter).measure()
+
+
+def _size(text: str) -> tuple[int, int]:
+    size = parse_size(text)
+    if size is None:
+        raise UsageProblem("A latency is one of a size.", "Give sides in pixels (224,384x512), or native.")
+    return size
+
+
+def _number(text: str, what: str, option: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > _LONGEST_NUMBER:
+        raise UsageProblem(f"{text!r} is no {what}.", f"Give {option} whole numbers, as 1,16.")
+    return int(text)
+
+
+def _end(results: Results) -> None:
+    """Tell of what could not be timed, and exit by the gravest of it."""
+    contenders = [contender for contender in results.contenders if contender.role == "contender"]
+    end_with([problem for contender in contenders if (problem := _problem(contender))])
+    if all(contender.outcome == "not run on this host" for contender in contenders):
+        raise NotRunHere(
+            f"Nothing was timed: not run on this host. {contenders[0].reason}.", "Time something else here."
+        )
+
+
+def _problem(contender: Contender) -> EvimError | None:
+    if contender.check is not None and contender.check.status == "different":
+        return ParityFailed(f"{contender.id}: {contender.reason}.", "It was not timed. Please report this.")
+    if contender.outcome == "failed":
+        return BadInput(f"{contender.id} failed: {contender.reason}.", "Leave it out, or mend what it says.")
+    if contender.outcome == "out of memory":
+        return BadInput(f"{contender.id}: {contender.reason}.", "Time it smaller, or on a machine with more memory.")
+    return None

@@ -1,0 +1,80 @@
+"""``evim-deploy compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evim_deploy.artifact import SCHEMA_VERSION
+from evim_deploy.cli import options
+from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
+
+if TYPE_CHECKING:
+    from latency.compare import Difference
+
+SLOWER_EXIT_CODE = 1
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A.json", help="Results of `evim-deploy bench -o`.")],
+    second: Annotated[Path, typer.Argument(metavar="B.json", help="Of the same command, later or changed.")],
+    json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Is B slower than A, and is that more than noise: exit code 1 if so."""
+    from latency.installed import require_harness
+
+    require_harness()
+
+    from latency.compare import compare as differences
+    from latency.judgement import SLOWER
+    from latency.results import read_results
+
+    with reporting(SETTINGS):
+        found = differences(read_results(first), read_results(second))
+    slower = [difference for difference in found if difference.verdict == SLOWER]
+    if json:
+        documents = [_document(difference) for difference in found]
+        print_json({"schema_version": SCHEMA_VERSION, "slower": bool(slower), "contenders": documents})
+    else:
+        _show(found)
+    if slower:
+        raise typer.Exit(SLOWER_EXIT_CODE)
+
+
+def _show(found: list[Difference]) -> None:
+    from rich.table import Table
+
+    console = out()
+    table = Table(box=None, pad_edge=False)
+    for heading in ("contender", "B / A", "95 % interval", "noise", "machine", "verdict"):
+        table.add_column(heading, justify="left" if heading in ("contender", "verdict") else "right", overflow="fold")
+    for each in found:
+        interval = each.interval
+        table.add_row(
+            each.second.id,
+            f"{interval.estimate:.3f}" if interval else "-",
+            f"{interval.low:.3f} to {interval.high:.3f}" if interval else "too few rounds",
+            f"{each.noise:.1%}",
+            f"{each.machine:.3f}" if each.machine else "-",
+            each.verdict,
+        )
+    console.print(table)
+    console.print(
+        "B / A: how many times A's time B takes, in units of the yardstick's, work that never changes.\n"
+        "machine: how many times the yardstick's time in A it took in B.",
+        style="dim",
+    )
+
+
+def _document(difference: Difference) -> dict[str, Any]:
+    interval = difference.interval
+    return {
+        "id": difference.second.id,
+        "ratio": interval and {"estimate": interval.estimate, "low": interval.low, "high": interval.high},
+        "noise": difference.noise,
+        "machine": difference.machine,
+        "verdict": difference.verdict,
+    }

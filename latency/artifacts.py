@@ -1,0 +1,144 @@
+"""Make a file ready to be timed: what it takes, and what the model that it was made from answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from evim_deploy import contents
+from evim_deploy.arrays import softmax
+from evim_deploy.contents import Contents, Value
+from evim_deploy.errors import BadInput, EvimError
+from evim_deploy.manifest import Manifest, embedded_manifest
+from evim_deploy.preprocessing import normalise
+from evim_deploy.reference import Reference
+from evim_deploy.weights import resolve
+from latency.engines import CHANNELS_FIRST, Array, Job
+from latency.memory import says_no_memory
+from latency.subjects import Prepared, Subject
+
+_FORM = "as it stands in the file"
+_AXES = {"tflite": (0, 3, 1, 2)}
+"""Where batch, channels, height and width stand in the input of a format that is not channels-first."""
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What a file takes: axes (B, C, H, W), an open one as a word."""
+
+    axes: tuple[int | str, ...]
+    manifest: Manifest | None
+    is_image: bool
+
+    @property
+    def pixels(self) -> bool:
+        """Whether 0 to 255."""
+        return self.is_image or (self.manifest is not None and self.manifest.target.preprocess)
+
+
+def prepare_artifact(subject: Subject, takes: str, height: int, width: int, folder: Path) -> Prepared:
+    """A file as it stands, and the answer of the model that its metadata names.
+
+    Args:
+        subject: Whose source is the file.
+        takes: Suffix of the files that the engine loads.
+        height: Of the images in pixels; 0 takes the file's own, or its model's where the file leaves it open.
+        width: Likewise.
+        folder: For the answer.
+
+    Raises:
+        BadInput: The file is damaged, of another kind, or does not take such images.
+        NotInstalled: What reads it is missing.
+    """
+    path = Path(subject.source)
+    if path.suffix.lower() != takes:
+        raise BadInput(f"{path} is no {takes} file, which this engine takes.", "Choose the engine that its kind needs.")
+    found = contents.read(path)
+    takes_in = _input(found, path)
+    shape = _shape(takes_in, height, width, path)
+    expected, against, weights = None, "", "unknown: the file does not say"
+    if takes_in.manifest is None:
+        against = "nothing: the file does not say which model it was made from"
+    else:
+        source = takes_in.manifest.weights
+        weights = f"{source.source}, {'trained' if source.trained else 'untrained'}"
+        image = Job("", "fp32", 1, shape, None, "cpu", CHANNELS_FIRST, takes_in.pixels).images()
+        try:
+            answer = _answer(takes_in.manifest, image)
+        except EvimError as error:
+            against = f"nothing: {error.cause}"
+        except (MemoryError, RuntimeError) as error:
+            if not (isinstance(error, MemoryError) or says_no_memory(str(error))):
+                raise
+            against = "nothing: the model as published needs more memory than there is"
+        else:
+            expected, against = str(folder / "expected.npy"), "PyTorch fp32, the model that it was made from"
+            np.save(expected, answer)
+    stored = "fp32" if takes_in.manifest is None else takes_in.manifest.target.precision
+    return Prepared(str(path), shape, expected, against, weights, _FORM, None, stored=stored, pixels=takes_in.pixels)
+
+
+def fixed_batch(path: Path) -> int | None:
+    """Images that a file takes in one prediction; None where it leaves them open.
+
+    Raises:
+        BadInput: The file is damaged, or does not take images.
+        NotInstalled: What reads it is missing.
+    """
+    batch = _input(contents.read(path), path).axes[0]
+    return batch if isinstance(batch, int) else None
+
+
+def _input(found: Contents, path: Path) -> _Input:
+    values = found.inputs
+    if len(values) != 1 or not _is_images(values[0]):
+        raise BadInput(f"{path} does not take images alone.", "Time a file whose one input is images.")
+    (value,) = values
+    assert value.shape is not None
+    axes = tuple(value.shape[axis] for axis in _AXES.get(found.format, (0, 1, 2, 3)))
+    try:
+        manifest = embedded_manifest(found.metadata, path)
+    except BadInput:
+        manifest = None
+    return _Input(axes, manifest, value.dtype == "image")
+
+
+def _is_images(value: Value) -> bool:
+    return value.dtype in ("float32", "image") and value.shape is not None and len(value.shape) == 4
+
+
+def _shape(takes: _Input, height: int, width: int, path: Path) -> tuple[int, int, int]:
+    """Of one image, where the file agrees with what is asked for."""
+    native = 0 if takes.manifest is None else takes.manifest.model.variant.resolution
+    channels = _settled(takes.axes[1], 3, "channels", path)
+    sides = zip(takes.axes[2:], (height, width), ("height", "width"), strict=True)
+    rows, columns = (
+        _settled(axis, asked or (native if isinstance(axis, str) else axis), what, path) for axis, asked, what in sides
+    )
+    return channels, rows, columns
+
+
+def _settled(axis: int | str, asked: int, what: str, path: Path) -> int:
+    """An axis of the file, or what is asked for where the file leaves it open."""
+    if isinstance(axis, int) and axis != asked:
+        raise BadInput(f"{path} has the {what} {axis}, not {asked}.", "Leave out what the file fixes.")
+    if asked < 1:
+        raise BadInput(f"{path} leaves its {what} open.", "Say the size with --resolution.")
+    return asked
+
+
+def _answer(manifest: Manifest, image: Array) -> Array:
+    """The first output of the model that a file was made from.
+
+    Raises:
+        BadInput: Its weights cannot be had, or are others now.
+    """
+    target = manifest.target
+    model, weights = resolve(manifest.model, manifest.weights.source, manifest.num_classes, lambda line: None)
+    if weights.sha256 != manifest.weights.sha256:
+        raise BadInput(f"{manifest.weights.source} is not what it was made from any more", "Export it again.")
+    outputs = Reference(model, weights).outputs(target.task, normalise(image) if target.preprocess else image)
+    first = next(iter(outputs.values()))
+    return softmax(first).astype(np.float32) if target.output == "probabilities" else first

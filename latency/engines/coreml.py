@@ -1,0 +1,59 @@
+"""Core ML, on macOS: it chooses for itself between processor, GPU and Neural Engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latency.engines import Array, Job, ProfiledOperation
+from runtimes.classes import probabilities
+
+
+def version() -> str:
+    """coremltools' and the system's, of which Core ML is a part."""
+    import platform
+
+    import coremltools
+
+    return f"coremltools {coremltools.__version__}, macOS {platform.mac_ver()[0]}"
+
+
+class CoremlRunner:
+    """A package and its images; precision and shapes are the package's own."""
+
+    def __init__(self, job: Job) -> None:
+        import coremltools
+
+        self._path = Path(job.source)
+        self._model = coremltools.models.MLModel(job.source, compute_units=coremltools.ComputeUnit.ALL)
+        self._description = self._model.get_spec().description
+        image = self._description.input[0]
+        is_image = image.type.WhichOneof("Type") == "imageType"
+        self._feed = {image.name: _picture(job.images()) if is_image else job.images()}
+        self._outputs: dict[str, Any] = {}
+
+    def predict(self) -> None:
+        self._outputs = self._model.predict(self._feed)
+
+    def outputs(self) -> Array:
+        """A classifier's probabilities in the order of its labels, or the first output of another model."""
+        of_classes = self._description.predictedProbabilitiesName
+        if of_classes:
+            return probabilities(self._outputs[of_classes], self._description.metadata.userDefined, self._path)
+        return np.asarray(self._outputs[self._description.output[0].name], dtype=np.float32)
+
+    def profile(self, count: int) -> list[ProfiledOperation]:
+        """Nothing: Core ML tells its times to Xcode's Instruments alone."""
+        return []
+
+
+open_runner = CoremlRunner
+
+
+def _picture(images: Array) -> Any:
+    """What an image input takes, from pixels (1, 3, H, W)."""
+    from PIL import Image
+
+    return Image.fromarray(images[0].transpose(1, 2, 0).astype(np.uint8))  # (H, W, 3)

@@ -1,0 +1,224 @@
+"""What may be said of a results file: how far each figure can be believed, and which of two is faster.
+
+A figure is ``valid``, ``suspect`` (it stands, and something may have bent it) or ``invalid`` (it tells
+nothing). A ratio decides something only if its whole interval lies beyond the noise: beyond 1 by more than
+the control, a second process of the same thing, strayed from it, and by more than 1 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from evim_deploy.errors import BadInput
+from latency.results import Contender, Reading, Results
+from latency.statistics import FEWEST_ROUNDS, Interval, Summary, log_ratios, summarise, typical_ratio
+
+VALID, SUSPECT, INVALID, NOT_MEASURED = "valid", "suspect", "invalid", "not measured"
+FASTER, SLOWER, UNDECIDED = "faster", "slower", "decides nothing"
+
+SMALLEST_EFFECT = 0.01
+"""A ratio nearer to 1 is called no difference."""
+
+_CONTROL_STRAYS = 0.03
+_STEAL = 0.05
+_OTHERS = 0.25
+_DRIFT = 1.25
+_OUTLIERS = 0.1
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How far a contender's figures can be believed.
+
+    Attributes:
+        status: ``valid``, ``suspect``, ``invalid`` or ``not measured``.
+        reasons: Why it is not valid, in words.
+        summary: Of the seconds that one prediction of its batch took; None without samples.
+    """
+
+    status: str
+    reasons: tuple[str, ...]
+    summary: Summary | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A contender beside the baseline of its group, by the time that one image takes.
+
+    Attributes:
+        interval: How many times the baseline's time it takes; None where there are too few rounds to say.
+        noise: How far from 1 a ratio must lie to decide something.
+        verdict: ``faster``, ``slower`` or ``decides nothing``.
+    """
+
+    baseline: Contender
+    interval: Interval | None
+    noise: float
+    verdict: str
+
+
+def verdict(interval: Interval | None, noise: float) -> str:
+    """``slower`` or ``faster`` where the whole interval lies beyond the noise, else ``decides nothing``."""
+    if interval is None:
+        return UNDECIDED
+    if interval.low > 1 + noise:
+        return SLOWER
+    return FASTER if interval.high < 1 / (1 + noise) else UNDECIDED
+
+
+def seconds_per_image(contender: Contender) -> list[list[float]]:
+    """Samples round by round, each divided by the batch."""
+    return [[sample / contender.batch for sample in each.samples_s] for each in contender.rounds]
+
+
+class Group:
+    """Contenders whose rounds were taken next to each other.
+
+    Args:
+        members: With the control and the yardstick.
+        readings: That were taken meanwhile.
+    """
+
+    def __init__(self, members: Iterable[Contender], readings: Iterable[Reading]) -> None:
+        everyone = list(members)
+        self.contenders = [member for member in everyone if member.role == "contender"]
+        self.readings = list(readings)
+        self._by_role = {member.role: member for member in everyone}
+
+    @property
+    def yardstick(self) -> Contender | None:
+        """The work that never changes."""
+        return self._by_role.get("yardstick")
+
+    @cached_property
+    def control(self) -> Interval | None:
+        """The first contender's second process over its first: 1 on a machine without noise."""
+        twin = self._by_role.get("control")
+        if twin is None or not self.contenders:
+            return None
+        return typical_ratio(log_ratios(seconds_per_image(twin), seconds_per_image(self.contenders[0])))
+
+    @property
+    def noise(self) -> float:
+        """How far from 1 a ratio must lie to decide something."""
+        return max(SMALLEST_EFFECT, abs(self.control.estimate - 1) if self.control else 0.0)
+
+    @cached_property
+    def conditions(self) -> tuple[str, ...]:
+        """What about the machine may have bent the figures."""
+        return tuple(_conditions(self))
+
+    def baseline(self, contender: Contender, name: str | None) -> Contender | None:
+        """What a contender is held against: the subject of a name, in the contender's own engine where it ran in
+        that; without a name the group's first."""
+        if name is None:
+            return self.contenders[0] if self.contenders else None
+        named = [other for other in self.contenders if other.subject.name == name]
+        alike = [
+            o
+            for o in named
+            if (o.engine, o.precision, o.mode) == (contender.engine, contender.precision, contender.mode)
+        ]
+        return next(iter(alike or named), None)
+
+
+def groups(results: Results) -> dict[str, Group]:
+    """The groups of a file by their names, in order."""
+    names = dict.fromkeys(contender.group for contender in results.contenders)
+    found = {}
+    for name in names:
+        members = [contender for contender in results.contenders if contender.group == name]
+        starts = [each.started_s for member in members for each in member.rounds]
+        begin, end = (min(starts), max(starts)) if starts else (0.0, 0.0)
+        found[name] = Group(members, [r for r in results.readings if begin <= r.at_s <= end or r.phase != "during"])
+    return found
+
+
+def judge(results: Results) -> dict[str, Judgement]:
+    """How far each contender's figures can be believed, by its id."""
+    found = {}
+    for group in groups(results).values():
+        for contender in group.contenders:
+            found[contender.id] = _judge(contender, group)
+    return found
+
+
+def compare_with_baseline(results: Results, baseline: str | None = None) -> dict[str, Comparison]:
+    """Each contender beside its baseline, by its id; what cannot be compared is left out.
+
+    Args:
+        baseline: Name of a subject; without one, the first contender of each group.
+
+    Raises:
+        BadInput: The file has no subject of that name.
+    """
+    names = list(dict.fromkeys(c.subject.name for c in results.contenders if c.role == "contender"))
+    if baseline is not None and baseline not in names:
+        raise BadInput(f"There is no {baseline!r} among the results.", f"Name one of {', '.join(names)}.")
+    found = {}
+    for group in groups(results).values():
+        for contender in group.contenders:
+            other = group.baseline(contender, baseline)
+            if other is None or other.id == contender.id or "failed" in (contender.outcome, other.outcome):
+                continue
+            if not (contender.rounds and other.rounds):
+                continue
+            interval = typical_ratio(log_ratios(seconds_per_image(contender), seconds_per_image(other)))
+            found[contender.id] = Comparison(other, interval, group.noise, verdict(interval, group.noise))
+    return found
+
+
+def _judge(contender: Contender, group: Group) -> Judgement:
+    if not contender.rounds:
+        return Judgement(NOT_MEASURED, (contender.reason or contender.outcome,), None)
+    summary = summarise(contender.samples)
+    if contender.outcome == "failed":
+        return Judgement(INVALID, (f"it failed on the way: {contender.reason}",), summary)
+    if contender.check is not None and contender.check.status == "different":
+        return Judgement(INVALID, (f"its answers differ: {contender.check.against}",), summary)
+    reasons = [*group.conditions]
+    if contender.check is None or contender.check.status == "not checked":
+        reasons.append(f"its answers were not checked: {contender.check.against if contender.check else 'no record'}")
+    if contender.reason:
+        reasons.append(contender.reason)
+    if len(summary.outliers) > _OUTLIERS * summary.count:
+        reasons.append(f"{len(summary.outliers)} of {summary.count} samples are outliers")
+    return Judgement(SUSPECT if reasons else VALID, tuple(reasons), summary)
+
+
+def _conditions(group: Group) -> Iterator[str]:
+    control = group.control
+    if control is not None and abs(control.estimate - 1) > _CONTROL_STRAYS:
+        yield f"a second process of the same thing took {control.estimate:.2f} times as long"
+    if group.yardstick is not None and len(group.yardstick.rounds) >= FEWEST_ROUNDS:
+        medians = sorted(summarise(each.samples_s).median for each in group.yardstick.rounds)
+        low, high = medians[len(medians) // 10], medians[-1 - len(medians) // 10]
+        if high > _DRIFT * low:
+            yield f"the machine's own speed varied by {high / low:.2f} meanwhile; ratios hold, times less"
+    during = [reading for reading in group.readings if reading.phase == "during"]
+    for value, limit, words in (
+        (_mean(reading.steal_share for reading in during), _STEAL, "of the processor's time was stolen by others"),
+        (_mean(reading.others_share for reading in during), _OTHERS, "of a core went to other processes"),
+    ):
+        if value is not None and value > limit:
+            yield f"{value:.0%} {words}"
+    counts = [reading.throttled for reading in group.readings if reading.throttled is not None]
+    if counts and counts[-1] > counts[0]:
+        yield "the processor was slowed down for heat"
+    if {reading.thermal_state for reading in group.readings} & {"serious", "critical"}:
+        yield "the device was hot"
+    if any(reading.low_power_mode for reading in group.readings):
+        yield "low power mode was on"
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def status_counts(judgements: Mapping[str, Judgement]) -> dict[str, int]:
+    """How many figures are of each status, in the order from good to bad."""
+    statuses = [judgement.status for judgement in judgements.values()]
+    return {status: statuses.count(status) for status in (VALID, SUSPECT, INVALID, NOT_MEASURED)}

@@ -1,0 +1,107 @@
+"""The HSM-SSD layer alone, single-head and multi-head: what the paper's Figure 3 compares.
+
+Single-head is the model's own (paper, Algorithm 1 and Equation 14): the importance A has a weight for each token
+and state, and no tensor is cut into heads. Multi-head is built for this comparison alone, as the paper describes
+the form that other SSD networks have: the input x and a are defined for each head, B and C are shared, so A has a
+weight for each token and head. With P channels a head, for head k:
+
+    h_k = (A_k x_k) B^T    (P, N)        y_k = h'_k C    (P, L)
+
+and h' is what the hidden-state mixer makes of all heads together, as in the single-head layer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from evim_deploy.model import HSMSSD, BareDepthwise, Projection
+
+if TYPE_CHECKING:
+    from evim_deploy.variants import Variant
+
+HEAD_CHANNELS = 32
+"""Channels of a head: Swin Transformer's, and a width at which a head is still a matrix product worth the name.
+
+M2's first stage has four heads with it. Fewer would flatter the multi-head form, more would burden it.
+"""
+
+
+class SingleHead(nn.Module):
+    """The model's layer, from a map u (B, D, H, W) to y of the same shape."""
+
+    def __init__(self, channels: int, states: int) -> None:
+        super().__init__()
+        self.mixer = HSMSSD(channels, states)
+
+    def forward(self, u: Tensor) -> Tensor:
+        y, _ = self.mixer(u)
+        return y
+
+
+class MultiHead(nn.Module):
+    """The same with heads, from a map u (B, D, H, W) to y of the same shape.
+
+    Heads are an axis of their own, and the products with what they share broadcast over it: no copy is written
+    here, and torch makes those that its matrix product needs.
+
+    Args:
+        channels: D, a multiple of ``head_channels``.
+        states: N.
+        head_channels: P.
+    """
+
+    def __init__(self, channels: int, states: int, head_channels: int = HEAD_CHANNELS) -> None:
+        super().__init__()
+        self.states = states
+        self.heads = channels // head_channels
+        self.BCdt_proj = Projection(channels, 2 * states + self.heads)
+        self.dw = BareDepthwise(2 * states + self.heads)
+        self.hz_proj = Projection(channels, 2 * channels)
+        self.out_proj = Projection(channels, channels)
+        self.A = nn.Parameter(torch.zeros(self.heads))
+        self.D = nn.Parameter(torch.ones(1))
+
+    def forward(self, u: Tensor) -> Tensor:
+        height, width = u.shape[2:]
+        tokens = u.flatten(2)  # (B, D, L)
+        bcdt = self.dw(self.BCdt_proj(tokens).unflatten(2, (height, width)))  # (B, 2N + heads, H, W)
+        b, c, dt = bcdt.flatten(2).split((self.states, self.states, self.heads), dim=1)  # each (B, N or heads, L)
+        importance = F.softmax(dt + self.A[:, None], dim=-1)  # (B, heads, L)
+        x = tokens.unflatten(1, (self.heads, -1)) * importance[:, :, None]  # (B, heads, P, L)
+        h_in = (x @ b.mT[:, None]).flatten(1, 2)  # (B, D, N)
+        gate_input, z = self.hz_proj(h_in).chunk(2, dim=1)  # each (B, D, N)
+        h = self.out_proj(gate_input * F.silu(z) + self.D * gate_input)
+        y = h.unflatten(1, (self.heads, -1)) @ c[:, None]  # (B, heads, P, L)
+        return y.flatten(1, 2).unflatten(2, (height, width))  # (B, D, H, W)
+
+
+_FORMS: dict[str, type[SingleHead] | type[MultiHead]] = {"single-head": SingleHead, "multi-head": MultiHead}
+
+
+def mixer(form: str, variant: Variant, seed: int = 0) -> nn.Module:
+    """The layer of a variant's first stage in evaluation mode, with seeded weights.
+
+    Args:
+        form: ``single-head`` or ``multi-head``.
+        variant: Whose first stage it is in.
+        seed: Of the weights.
+    """
+    model = _FORMS[form](variant.channels[0], variant.states[0]).eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim > 1:
+            reach = (3 / parameter[0].numel()) ** 0.5  # variance 1 / fan-in keeps a signal's size
+            parameter.uniform_(-reach, reach, generator=generator)
+        else:
+            low, high = (-1.0, 1.0) if name.endswith("A") else (0.5, 1.5)
+            parameter.uniform_(low, high, generator=generator)
+    return model
+
+
+def mixer_shape(variant: Variant, height: int, width: int) -> tuple[int, int, int]:
+    """What the layer takes, (D, H/16, W/16) rounded up, where the network takes images of H by W pixels."""
+    return variant.channels[0], -(-height // 16), -(-width // 16)

@@ -1,0 +1,109 @@
+"""What the machine tells of itself while something is timed: load, steal, clock, heat."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from latency.memory import available
+from latency.results import Reading
+
+_THROTTLE_COUNTS = "devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count"
+_WORKING = ("user", "nice", "system", "irq", "softirq", "steal")
+_GPU_QUERY = ["nvidia-smi", "--query-gpu=clocks.sm,temperature.gpu", "--format=csv,noheader,nounits"]
+
+
+class Monitor:
+    """Readings since it was made; shares are of the time since the last one.
+
+    Args:
+        gpu: Whether to ask the GPU, too.
+    """
+
+    def __init__(self, gpu: bool = False) -> None:
+        self._began = self._last = time.perf_counter()
+        self._gpu = gpu and shutil.which(_GPU_QUERY[0]) is not None
+        self._times = psutil.cpu_times()
+        self._own = _own_seconds([])
+        self.readings: list[Reading] = []
+
+    def elapsed(self) -> float:
+        """Seconds since it was made."""
+        return time.perf_counter() - self._began
+
+    def read(self, phase: Literal["before", "during", "after"], workers: Iterable[int] = ()) -> None:
+        """Take a reading.
+
+        Args:
+            phase: When in the run.
+            workers: Processes of the run besides this one; what they take is no disturbance.
+        """
+        now, times, own = time.perf_counter(), psutil.cpu_times(), _own_seconds(workers)
+        wall = max(now - self._last, 1e-3)
+        stolen = getattr(times, "steal", 0.0) - getattr(self._times, "steal", 0.0)
+        busy = sum(getattr(times, name, 0.0) - getattr(self._times, name, 0.0) for name in _WORKING)
+        others = busy - stolen - (own - self._own)
+        self._last, self._times, self._own = now, times, own
+        frequency = _frequency()
+        self.readings.append(
+            Reading(
+                at_s=self.elapsed(),
+                phase=phase,
+                load_1m=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+                steal_share=max(0.0, stolen / wall / (psutil.cpu_count() or 1)),
+                others_share=max(0.0, others / wall),
+                frequency_mhz=frequency,
+                throttled=_throttled(),
+                temperature_c=_temperature(),
+                memory_available_bytes=available(),
+                **(_gpu() if self._gpu else {}),
+            )
+        )
+
+
+def _own_seconds(workers: Iterable[int]) -> float:
+    """Processor seconds of this process, of its children that ended, and of workers that live."""
+    times = psutil.Process().cpu_times()
+    total = times.user + times.system + getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+    for pid in workers:
+        with suppress(psutil.Error):
+            worker = psutil.Process(pid).cpu_times()
+            total += worker.user + worker.system
+    return float(total)
+
+
+def _frequency() -> float | None:
+    try:
+        found = psutil.cpu_freq()
+    except (OSError, NotImplementedError, RuntimeError):
+        return None
+    return float(found.current) if found and found.current else None
+
+
+def _temperature() -> float | None:
+    """The hottest of the processor's sensors; macOS and most virtual machines show none."""
+    sensors = psutil.sensors_temperatures() if hasattr(psutil, "sensors_temperatures") else {}
+    degrees = [each.current for name in ("coretemp", "k10temp", "cpu_thermal") for each in sensors.get(name, ())]
+    return max(degrees, default=None)
+
+
+def _throttled() -> int | None:
+    counts = [int(path.read_text()) for path in Path("/sys").glob(_THROTTLE_COUNTS)]
+    return sum(counts) if counts else None
+
+
+def _gpu() -> dict[str, Any]:
+    answer = subprocess.run(_GPU_QUERY, capture_output=True, text=True, check=False).stdout.splitlines()
+    try:
+        clock, temperature = (float(field) for field in answer[0].split(","))
+    except (IndexError, ValueError):  # a driver that does not tell
+        return {}
+    return {"accelerator_mhz": clock, "accelerator_temperature_c": temperature}

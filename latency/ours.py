@@ -1,0 +1,52 @@
+"""A graph as a torch module: our rewritten network in the engines that run PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from evim_deploy.evaluate import HANDLERS
+
+if TYPE_CHECKING:
+    from evim_deploy.graph import Graph, Node
+
+
+class GraphModule(nn.Module):
+    """Computes a graph's first output of images (B, 3, H, W).
+
+    Its weights are float32 buffers. An operation is kept by its name and looked up when it is computed, so
+    that the module can be pickled. A value is let go when nothing takes it any more, as in any network.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self._input = graph.input_name
+        self._output = next(iter(graph.outputs.values()))
+        self._nodes: list[tuple[Node, tuple[tuple[str, str], ...], tuple[str, ...]]] = []
+        last_use = {name: node.name for node in graph.nodes for name in node.inputs if name != self._output}
+        for index, node in enumerate(graph.nodes):
+            names = tuple((weight, f"{weight}_{index}") for weight in node.weights)
+            for weight, name in names:
+                self.register_buffer(name, torch.from_numpy(node.weights[weight]).float())
+            # without the graph's own weights, which are float64
+            done = tuple(name for name, user in last_use.items() if user == node.name)
+            self._nodes.append((replace(node, weights={}), names, done))
+
+    def forward(self, images: Tensor) -> Tensor:
+        values = {self._input: images}
+        for node, names, done in self._nodes:
+            weights: Mapping[str, Tensor] = {weight: getattr(self, name) for weight, name in names}
+            results = HANDLERS[node.op](node, weights, *[values[name] for name in node.inputs])
+            values.update(zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True))
+            for name in done:
+                del values[name]
+        return values[self._output]
+
+
+def graph_module(graph: Graph) -> nn.Module:
+    """A graph as a module in evaluation mode, from images (B, 3, H, W) to its first output."""
+    return GraphModule(graph).eval()

@@ -1,0 +1,284 @@
+"""What a user asks to be timed, and the contenders that it comes to; decided before anything heavy is imported."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+
+from evim_deploy.errors import BadInput, UsageProblem
+from evim_deploy.variants import MAX_BATCH, MAX_RESOLUTION, MIN_RESOLUTION, ModelName
+from latency.engines import ENGINES, LAYOUTS, Engine, find_engine, require, why_not
+from latency.peers import find_peers
+from latency.protocol import Protocol
+from latency.settings import SETTINGS, Setting
+from latency.subjects import Subject, artifact_subject, mixer_subjects, model_subject, peer_subject
+from runtimes import engines_for
+
+ALL_THREADS = None
+NATIVE = None
+MOST_THREADS = 1024
+
+_MIXERS = "figure-3"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for; what is empty or None is left to the settings.
+
+    Attributes:
+        protocol: How samples are taken, with what the user changed in it.
+        models: EfficientViM, by size.
+        artifacts: Files.
+        peers: ``table-e``, ``table-3``, ``figure-3`` (the mixer alone, single-head and multi-head), names.
+        settings: Rows of :data:`latency.settings.SETTINGS`; empty for ``cpu``.
+        engines: Rows of :data:`latency.engines.ENGINES`.
+        sizes: (height, width) in pixels; None for each subject's own.
+        batches: Images in one prediction.
+        threads: Of the processor; None for as many as the engine takes.
+        precisions: As the engines' rows have them.
+        layouts: ``channels-first``, ``channels-last``.
+        device: ``cpu``, ``cuda`` or ``coreml``.
+        budget_s: Seconds after which no further round is begun.
+        breakdown: Whether to ask the engines for their own profile.
+        memory: Whether to take the peak memory.
+        seed: Of the order of contenders.
+    """
+
+    protocol: Protocol
+    models: tuple[ModelName, ...] = ()
+    artifacts: tuple[Path, ...] = ()
+    peers: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    engines: tuple[str, ...] = ()
+    sizes: tuple[tuple[int, int] | None, ...] = ()
+    batches: tuple[int, ...] = ()
+    threads: tuple[int | None, ...] = ()
+    precisions: tuple[str, ...] = ()
+    layouts: tuple[str, ...] = ()
+    device: str | None = None
+    budget_s: float | None = None
+    breakdown: bool = False
+    memory: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One contender to be.
+
+    Attributes:
+        setting: The paper's setting that it stands beside, if it is timed as there.
+        layout: In memory; empty where the engine chooses.
+        height, width: Of the images; an artifact's are 0 until it was read.
+        group: Of those whose rounds are taken together.
+        absent: Why it cannot be timed on this host; empty where it can.
+    """
+
+    subject: Subject
+    engine: Engine
+    device: str
+    precision: str
+    layout: str
+    batch: int
+    threads: int | None
+    height: int
+    width: int
+    group: str
+    setting: str | None = None
+    absent: str = ""
+
+    @property
+    def id(self) -> str:
+        """The same in two runs that time the same thing."""
+        size = f"{self.height}x{self.width}" if self.height else "own size"
+        parts = (
+            self.subject.name,
+            self.engine.name,
+            self.device,
+            self.precision,
+            self.layout,
+            thread_words(self.threads),
+            size,
+        )
+        return ", ".join(filter(None, (*parts, f"batch {self.batch}")))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The contenders of a run in order, and what was asked for and left out."""
+
+    entries: tuple[Entry, ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+def thread_words(threads: int | None) -> str:
+    """``1 thread``, ``8 threads``, ``all threads``."""
+    return "all threads" if threads is ALL_THREADS else f"{threads} thread{'s' * (threads > 1)}"
+
+
+def plan(request: Request) -> Plan:
+    """The contenders that a request asks for.
+
+    Raises:
+        UsageProblem: There is no setting, engine or peer of a name.
+        BadInput: A number or a file cannot be met, or nothing is left to time.
+        NotInstalled: An engine is asked for whose package is missing.
+    """
+    _check(request)
+    _check_layouts(request.layouts)
+    subjects = _subjects(request)
+    entries: list[Entry] = []
+    notes: list[str] = []
+    for name in request.settings or ("cpu",):
+        setting = _find_setting(name)
+        engines = [find_engine(each) for each in request.engines or _usual_engines(setting, subjects)]
+        for engine in engines:
+            device = request.device or ("coreml" if engine.name == "coreml" else setting.device)
+            absent = _absence(engine, device, setting)
+            if not absent:
+                require(engine)
+            if device not in engine.precisions:
+                notes.append(f"{engine.name} computes on the {', '.join(engine.precisions)} alone, not on {device}.")
+                continue
+            loaded = [s for s in subjects if s.kind != "artifact" or s.source.endswith(engine.takes)]
+            for subject, precision in product(loaded, _precisions(request, setting, engine, device, notes)):
+                why = _mismatch(subject, engine)
+                if why:
+                    notes.append(why)
+                    continue
+                entries += _variations(request, setting, subject, engine, device, precision, absent)
+    if not entries:
+        raise BadInput("Nothing is left to time: " + " ".join(dict.fromkeys(notes)), "Name other engines or devices.")
+    timed = {entry.subject for entry in entries}
+    notes += [f"None of the engines takes {subject.name}." for subject in subjects if subject not in timed]
+    unique = {entry.id: entry for entry in entries}.values()
+    places = {group: place for place, group in enumerate(dict.fromkeys(entry.group for entry in unique))}
+    return Plan(tuple(sorted(unique, key=lambda entry: places[entry.group])), tuple(dict.fromkeys(notes)))
+
+
+def _check(request: Request) -> None:
+    protocol = request.protocol
+    for value, least, most, what, option in (
+        (protocol.seconds, 0.001, 1e6, "seconds of timing", "--seconds"),
+        (protocol.warmup_s, 0, 1e6, "seconds of warm-up", "--warmup"),
+        (protocol.rounds, 1, 1_000_000, "rounds", "--rounds"),
+        *((batch, 1, MAX_BATCH, "images in a batch", "--batch") for batch in request.batches),
+        *((count, 1, MOST_THREADS, "threads", "--threads") for count in request.threads if count is not ALL_THREADS),
+        *(
+            (s, MIN_RESOLUTION, MAX_RESOLUTION, "pixels", "--resolution")
+            for size in request.sizes
+            if size
+            for s in size
+        ),
+        *(((request.budget_s, 1, 1e8, "seconds of budget", "--budget"),) if request.budget_s is not None else ()),
+    ):
+        if not least <= value <= most:
+            raise BadInput(f"{value:g} {what} are impossible.", f"Give {option} from {least:g} to {most:g}.")
+
+
+def _check_layouts(layouts: tuple[str, ...]) -> None:
+    for layout in layouts:
+        if layout not in LAYOUTS:
+            raise UsageProblem(f"There is no layout {layout!r}.", f"Layouts are {' and '.join(LAYOUTS)}.")
+
+
+def _find_setting(name: str) -> Setting:
+    if name not in SETTINGS:
+        raise UsageProblem(f"There is no setting {name!r}.", f"Settings are {', '.join(SETTINGS)}.")
+    return SETTINGS[name]
+
+
+def _subjects(request: Request) -> list[Subject]:
+    found = [model_subject(model) for model in request.models]
+    for text in request.peers:
+        if text == _MIXERS:
+            found += mixer_subjects()
+        else:
+            found += [peer_subject(peer) for peer in find_peers(text)]
+    for path in request.artifacts:
+        engines_for(path)  # raises where nothing here loads it
+        found.append(artifact_subject(path))
+    return list(dict.fromkeys(found))
+
+
+def _usual_engines(setting: Setting, subjects: list[Subject]) -> tuple[str, ...]:
+    """The setting's, and for files the ones that load them."""
+    loads = [e.name for s in subjects if s.kind == "artifact" for e in ENGINES.values() if s.source.endswith(e.takes)]
+    modules = any(subject.kind != "artifact" for subject in subjects)
+    return tuple(dict.fromkeys((*(setting.engines if modules else ()), *loads)))
+
+
+def _precisions(request: Request, setting: Setting, engine: Engine, device: str, notes: list[str]) -> Iterator[str]:
+    can = engine.precisions[device]
+    for precision in request.precisions or [p for p in setting.precisions if p in can] or can[:1]:
+        if precision in can:
+            yield precision
+        else:
+            notes.append(f"{engine.name} computes in {' and '.join(can)} on the {device}: {precision} is left out.")
+
+
+def _mismatch(subject: Subject, engine: Engine) -> str:
+    """Why a subject cannot be timed in an engine; empty where it can."""
+    if subject.kind != "model" and engine.why_no_peers:
+        return f"{subject.name} is not timed in {engine.name}: {engine.why_no_peers}."
+    return ""
+
+
+def _variations(
+    request: Request, setting: Setting, subject: Subject, engine: Engine, device: str, precision: str, absent: str
+) -> Iterator[Entry]:
+    """An entry for each size, batch, number of threads and layout."""
+    layouts = (request.layouts or setting.layouts) if engine.layouts else ("",)
+    sizes = (NATIVE,) if subject.kind == "artifact" else request.sizes or (NATIVE,)
+    threads = (ALL_THREADS,) if device != "cpu" else request.threads or (setting.threads,)
+    for size, batch, count, layout in product(sizes, _batches(request, setting, subject), threads, layouts):
+        height, width = size or (subject.resolution, subject.resolution)
+        label = "own size" if size is NATIVE else f"{height}x{width}"
+        entry = Entry(
+            subject,
+            engine,
+            device,
+            precision,
+            layout,
+            batch,
+            count,
+            height,
+            width,
+            f"{device}, {label}, batch {batch}, {thread_words(count)}",
+            absent=absent,
+        )
+        as_in_paper = (
+            size in (NATIVE, (subject.resolution, subject.resolution))
+            and (device, batch, count) == (setting.device, setting.batch, setting.threads)
+            and engine.name in setting.engines
+            and precision in setting.precisions
+        )
+        yield replace(entry, setting=setting.name) if as_in_paper else entry
+
+
+def _batches(request: Request, setting: Setting, subject: Subject) -> tuple[int, ...]:
+    """Images in one prediction; a file may fix them.
+
+    Raises:
+        BadInput: The file is damaged, or fixes others than are asked for.
+    """
+    fixed = None
+    if subject.kind == "artifact":
+        from latency.artifacts import fixed_batch
+
+        fixed = fixed_batch(Path(subject.source))
+    if fixed is None:
+        return request.batches or (setting.batch,)
+    if request.batches not in ((), (fixed,)):
+        raise BadInput(f"{subject.name} takes {fixed} images in a prediction.", f"Leave out --batch, or say {fixed}.")
+    return (fixed,)
+
+
+def _absence(engine: Engine, device: str, setting: Setting) -> str:
+    why = why_not(engine)
+    if not why and device == "cuda" and shutil.which("nvidia-smi") is None:
+        why = "there is no CUDA device"
+    return f"{why}; {setting.remedy}" if why else ""

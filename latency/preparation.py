@@ -1,0 +1,222 @@
+"""Make a subject ready for an engine: the file that the engine loads, and what the original model answers.
+
+It runs in a process of its own, so that neither the time nor the memory of a conversion is counted. The original
+is the network as it was published, in fp32, with nothing folded; the inference form has to give its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+import exporters
+from evim_deploy.artifact import Target, Weights
+from evim_deploy.errors import BadInput, ParityFailed
+from evim_deploy.reference import Reference
+from evim_deploy.untrained import untrained_model
+from evim_deploy.variants import parse_model
+from latency.artifacts import prepare_artifact
+from latency.engines import CHANNELS_FIRST, Array, Job
+from latency.memory import says_no_memory
+from latency.mixers import mixer, mixer_shape
+from latency.ours import graph_module
+from latency.subjects import MIXER_VARIANT, Prepared, Subject
+
+if TYPE_CHECKING:
+    from evim_deploy.graph import Graph
+
+TOLERANCE = 1e-4
+"""Largest difference between the original and the inference form, both fp32, as a share of the largest logit."""
+
+UNTRAINED = "untrained (seed 0)"
+AGAINST = "PyTorch fp32, the model as published"
+
+_OPSET = 18
+_IMAGENET_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class _Built:
+    """A subject as torch modules.
+
+    Attributes:
+        original: As published.
+        inference: As it is timed.
+        shape: Of one image (C, H, W).
+        form: What was done to it for inference.
+        graph: Ours, from which the exporters write; None for others.
+    """
+
+    original: nn.Module
+    inference: nn.Module
+    shape: tuple[int, int, int]
+    form: str
+    graph: Graph | None = None
+
+
+def prepare(
+    subject: Subject, engine_takes: str, precision: str, batch: int, height: int, width: int, folder: Path
+) -> Prepared:
+    """Write a subject for an engine.
+
+    A ``.pt`` file is the whole inference form, pickled: it is our own, in a folder of ours, so unpickling it is
+    safe. Nobody else's files are ever read so.
+
+    Args:
+        subject: What.
+        engine_takes: Suffix of the file that the engine loads.
+        precision: That the engine computes in; only a Core ML package is stored in it, other files are fp32.
+        batch: Images in one prediction; only ``.tflite`` and ``.mlpackage`` files are fixed to it.
+        height: Of the images in pixels; 0 takes an artifact's own.
+        width: Likewise.
+        folder: A private one, which exists.
+
+    Raises:
+        BadInput: The subject cannot be had at this size, or in this kind of file.
+        NotInstalled: What writes the file is missing.
+        ParityFailed: The inference form does not give the original's answer.
+    """
+    if subject.kind == "artifact":
+        return prepare_artifact(subject, engine_takes, height, width, folder)
+    built = _BUILDERS[subject.kind](subject, height, width)
+    image = first_image(built.shape)
+    expected, against = None, AGAINST
+    try:
+        answer = answer_of(built.original, image)
+        _compare(answer, answer_of(built.inference, image), subject)
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or says_no_memory(str(error))):
+            raise
+        against = "the model as published needs more memory than there is"
+    else:
+        expected = str(folder / "expected.npy")
+        np.save(expected, answer)
+    source = folder / f"{subject.source}{engine_takes}"
+    if engine_takes not in _WRITERS:
+        raise BadInput(f"Nothing here writes {engine_takes} files.", f"Use an engine that takes {', '.join(_WRITERS)}.")
+    _WRITERS[engine_takes](built, _target(engine_takes, precision, batch, height, width), source)
+    parameters = sum(each.numel() for each in (*built.inference.parameters(), *built.inference.buffers()))
+    libraries = ("timm",) if subject.kind == "peer" and engine_takes == ".pt" else ()
+    return Prepared(str(source), built.shape, expected, against, UNTRAINED, built.form, parameters, libraries)
+
+
+def first_image(shape: tuple[int, int, int], pixels: bool = False) -> Array:
+    """The first image of every job with images of this shape, (1, C, H, W)."""
+    return Job("", "fp32", 1, shape, None, "cpu", CHANNELS_FIRST, pixels).images()
+
+
+def answer_of(model: nn.Module, images: Array) -> Array:
+    """A model's answer in float32."""
+    with torch.no_grad():
+        answer: Array = model(torch.from_numpy(images)).float().numpy()
+    return answer
+
+
+def _compare(expected: Array, found: Array, subject: Subject) -> None:
+    error = float(np.abs(found - expected).max() / np.abs(expected).max())
+    if not error <= TOLERANCE:  # NaN is no answer either
+        raise ParityFailed(
+            f"The inference form of {subject.name} differs from the model by {error:.1e} of its largest output, "
+            f"and {TOLERANCE:.0e} is allowed.",
+            "Nothing of it is timed. Please report this with the versions of torch and timm.",
+        )
+
+
+def _ours(subject: Subject, height: int, width: int) -> _Built:
+    model = untrained_model(parse_model(subject.source), _IMAGENET_CLASSES, 0)
+    reference = Reference(model, Weights("random:0", False, ""))
+    graph, outcomes = reference.rewritten(_target(".onnx", "fp32", 1, height, width))
+    folded = sum(dict(outcome.removed).get("batch_norm", 0) for outcome in outcomes)
+    rewrites = sum(outcome.applied > 0 for outcome in outcomes)
+    form = f"{rewrites} exact rewrites, {folded} BatchNorms folded"
+    return _Built(model, graph_module(graph), (3, height, width), form, graph)
+
+
+def _peer(subject: Subject, height: int, width: int) -> _Built:
+    import timm
+
+    from latency.folding import fold
+    from latency.peer_weights import sample_images, seed_weights
+
+    config = timm.get_pretrained_cfg(subject.source)
+    side = subject.resolution
+    if config.fixed_input_size and (height, width) != (side, side):
+        raise BadInput(f"{subject.name} takes images of {side}x{side} alone.", f"Time it at --resolution {side}.")
+    model = timm.create_model(subject.source, pretrained=False)
+    seed_weights(model, side)
+    inference = deepcopy(model)
+    form = fold(inference, sample_images(side)[:1])
+    return _Built(model, inference, (3, height, width), ", ".join(form))
+
+
+def _mixer(subject: Subject, height: int, width: int) -> _Built:
+    layer = mixer(subject.source, MIXER_VARIANT)
+    return _Built(layer, layer, mixer_shape(MIXER_VARIANT, height, width), "as published: there is nothing to fold")
+
+
+_BUILDERS: dict[str, Callable[[Subject, int, int], _Built]] = {"model": _ours, "peer": _peer, "mixer": _mixer}
+
+
+def _target(takes: str, precision: str, batch: int, height: int, width: int) -> Target:
+    """What our exporters are asked for: logits of normalised images, and an open batch where the format has one."""
+    names = {row.suffix: row for row in exporters.FORMATS.values()}
+    row = names.get(takes, exporters.FORMATS["onnx"])
+    return Target(
+        row.name,
+        precision if takes == ".mlpackage" else "fp32",
+        height,
+        width,
+        None if row.dynamic else batch,
+        "classify",
+        "logits",
+        preprocess=False,
+        labels=(),
+    )
+
+
+def _write_torch(built: _Built, target: Target, path: Path) -> None:
+    torch.save(built.inference, path)
+
+
+def _write_onnx(built: _Built, target: Target, path: Path) -> None:
+    if built.graph is not None:
+        _write_ours(built, target, path)
+        return
+    exporters.require(exporters.FORMATS["onnx"])
+    torch.onnx.export(
+        built.inference,
+        (torch.zeros(2, *built.shape),),  # one image would be taken for a batch that is always one
+        path,
+        input_names=["image"],
+        output_names=["answer"],
+        opset_version=_OPSET,
+        dynamic_shapes=({0: "batch"},),
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+
+
+def _write_ours(built: _Built, target: Target, path: Path) -> None:
+    if built.graph is None:
+        raise BadInput(
+            f"Only EfficientViM is written as {path.suffix} here.", "Give a file of the other network with --artifact."
+        )
+    row = exporters.FORMATS[target.format]
+    exporters.require(row)
+    exporters.load(row).build(built.graph, target, path)
+
+
+_WRITERS: dict[str, Callable[[_Built, Target, Path], None]] = {
+    ".pt": _write_torch,
+    ".onnx": _write_onnx,
+    ".tflite": _write_ours,
+    ".mlpackage": _write_ours,
+}

@@ -1,0 +1,198 @@
+"""A run: what was planned becomes a results file.
+
+::
+
+    plan ── trial (each alone: made ready, loaded, checked) ── rounds (all of a group) ── results
+
+The order of the contenders is drawn anew for each round, from the seed. What stops a run, an interrupt or the
+end of its budget, keeps what was measured.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from evim_deploy import __version__
+from evim_deploy.progress import Progress
+from latency import memory, results
+from latency.engines import Job, yardstick
+from latency.host import host
+from latency.monitor import Monitor
+from latency.plan import Entry, Plan, Request
+from latency.process import WorkerFailed, WorkerProcess
+from latency.protocol import PROTOCOLS, deviations
+from latency.results import Results, Round
+from latency.subjects import Subject
+from latency.trial import Member, Trials, record
+
+_YARDSTICK = Subject("yardstick", "yardstick", "numpy", 0)
+
+
+class Session:
+    """One run of a plan.
+
+    Args:
+        plan: What is timed.
+        request: What the plan was made from.
+        command: The command line, for the file.
+        progress: Who is told.
+    """
+
+    def __init__(self, plan: Plan, request: Request, command: list[str], progress: Progress) -> None:
+        self._plan = plan
+        self._request = request
+        self._protocol = request.protocol
+        self._command = command
+        self._progress = progress
+        self._monitor = Monitor(gpu=any(entry.device == "cuda" for entry in plan.entries))
+        self._members: list[Member] = []
+        self._began = datetime.now(UTC)
+
+    def measure(self) -> tuple[Results, bool]:
+        """The results, and whether an interrupt ended the run before it was complete."""
+        stopped = ""
+        self._monitor.read("before")
+        with tempfile.TemporaryDirectory(prefix="evim-deploy-bench-") as folder:
+            trials = Trials(Path(folder), self._request.memory, self._request.breakdown, self._progress)
+            try:
+                groups = [list(group) for _, group in groupby(self._plan.entries, lambda entry: entry.group)]
+                for index, entries in enumerate(groups):
+                    self._measure_group(entries, trials, self._deadline(len(groups) - index))
+            except KeyboardInterrupt:
+                stopped = "it was interrupted"
+        self._monitor.read("after")
+        return self._results(stopped), bool(stopped)
+
+    def _deadline(self, groups_left: int) -> float:
+        """When the next group ends, in seconds since the run began: what is left of the budget is shared evenly."""
+        now, budget = self._monitor.elapsed(), self._request.budget_s
+        return math.inf if budget is None else now + (budget - now) / groups_left
+
+    def _measure_group(self, entries: list[Entry], trials: Trials, deadline: float) -> None:
+        members = []
+        for entry in entries:
+            if self._monitor.elapsed() > deadline:
+                return
+            members.append(trials.of(entry))
+            self._members.append(members[-1])
+        able = [member for member in members if member.job is not None]
+        if not able:
+            return
+        if not self._protocol.interleaved:
+            for member in able:
+                self._rounds([member], deadline)
+            return
+        beside = [_twin(able[0])]
+        if entries[0].device == "cpu":
+            beside.append(_yardstick(entries[0]))
+        self._members += beside
+        self._rounds([*able, *beside], deadline)
+
+    def _rounds(self, members: list[Member], deadline: float) -> None:
+        """Time members round by round, in processes that stay if memory holds all of them together."""
+        stays = sum(member.own_bytes for member in members) < memory.SHARE * memory.available()
+        order = np.random.default_rng(self._request.seed)
+        with ExitStack() as stack:
+            workers: dict[str, WorkerProcess] = {}
+            for index in range(self._protocol.rounds):
+                if index and self._monitor.elapsed() > deadline:
+                    return
+                self._progress.step(f"{members[0].entry.group}: round {index + 1} of {self._protocol.rounds}")
+                for place in order.permutation(len(members)):
+                    member = members[place]
+                    if member.record.outcome == "failed":
+                        continue
+                    try:
+                        worker = workers.get(member.record.id) or stack.enter_context(self._warm(member))
+                        workers[member.record.id] = worker
+                        self._time(member, worker, index)
+                    except WorkerFailed as error:
+                        member.fail(str(error))
+                    if not stays and member.record.id in workers:
+                        workers.pop(member.record.id).close()
+                self._monitor.read("during", [worker.pid for worker in workers.values()])
+
+    def _warm(self, member: Member) -> WorkerProcess:
+        """A worker that has the member open and warm; a long prediction has warmed it when it was opened."""
+        worker = WorkerProcess(member.entry.threads)
+        try:
+            opened = member.open(worker)
+            warm = [opened["first_prediction_s"]]
+            if not member.is_long:
+                warm += worker.ask("predict", seconds=self._protocol.warmup_s, count=1, lead=0)["samples_s"]
+        except BaseException:
+            worker.close()
+            raise
+        member.warmup_s = member.warmup_s or sum(warm)
+        return worker
+
+    def _time(self, member: Member, worker: WorkerProcess, index: int) -> None:
+        protocol, started = self._protocol, self._monitor.elapsed()
+        count, lead = (1, 0) if member.is_long else (protocol.least_samples, protocol.lead)
+        answer = worker.ask("predict", seconds=protocol.seconds / protocol.rounds, count=count, lead=lead)
+        member.rounds.append(Round(index=index, started_s=started, samples_s=answer["samples_s"]))
+
+    def _results(self, stopped: str) -> Results:
+        protocol = self._protocol
+        known = {member.record.id for member in self._members}
+        missing = [entry for entry in self._plan.entries if entry.id not in known]
+        contenders = [member.finished() for member in self._members]
+        contenders += [record(entry, outcome="not reached", reason=stopped or "the budget ended") for entry in missing]
+        short = any(c.outcome == "measured" and len(c.rounds) < protocol.rounds for c in contenders)
+        cause = stopped or ("its budget ended" if missing or short else None)
+        return Results(
+            schema_name=results.SCHEMA,
+            schema_version=results.SCHEMA_VERSION,
+            tool=f"evim-deploy {__version__}",
+            created=self._began,
+            command=shlex.join(self._command),
+            complete=cause is None,
+            incomplete_because=cause,
+            notes=list(self._plan.notes),
+            host=host({package for entry in self._plan.entries for package in entry.engine.requires}),
+            protocol=results.Protocol(
+                name=protocol.name,
+                seconds=protocol.seconds,
+                warmup_s=protocol.warmup_s,
+                rounds=protocol.rounds,
+                seed=self._request.seed,
+                budget_s=self._request.budget_s,
+                deviations=deviations(protocol, PROTOCOLS[protocol.name]),
+            ),
+            readings=self._monitor.readings,
+            contenders=contenders,
+        )
+
+
+def _twin(member: Member) -> Member:
+    """The A/A control: the same thing once more, in a process of its own."""
+    twin = member.record.model_copy(
+        update={"id": f"{member.record.id}, control", "role": "control", "breakdown": None, "attempts": []}
+    )
+    return replace(member, record=twin, rounds=[], warmup_s=0.0)
+
+
+def _yardstick(beside: Entry) -> Member:
+    """Work that never changes, with the threads of those beside it."""
+    entry = replace(
+        beside,
+        subject=_YARDSTICK,
+        engine=yardstick.ENGINE,
+        precision="fp32",
+        layout="",
+        batch=1,
+        height=1,
+        width=1,
+        setting=None,
+    )
+    job = Job("", "fp32", 1, (3, 1, 1), entry.threads, "cpu", "")
+    return Member(entry, record(entry, outcome="measured", id=f"yardstick, {entry.group}", role="yardstick"), job)

@@ -1,0 +1,193 @@
+"""``bench``, ``report`` and ``compare`` as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from command import assert_done, assert_refused, interrupt, left_in, run
+
+from latency.results import Results, read_results
+
+QUICK = ("--seconds", "0.5", "--warmup", "0.1", "--rounds", "5", "-r", "64", "-b", "2")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bench")
+
+
+@pytest.fixture(scope="module")
+def said(folder: Path) -> str:
+    """What a run printed; its file is ``results.json`` in the folder."""
+    line = ("bench", "m1", "--peers", "mobileone_s0", *QUICK, "--breakdown", "--memory", "-o", folder / "results.json")
+    result = run(*line)
+    assert_done(result)
+    assert "loading and checking" in result.stderr
+    assert "round 5 of 5" in result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def results(said: str, folder: Path) -> Results:
+    return read_results(folder / "results.json")
+
+
+def test_people_read_the_figures_and_how_far_they_can_be_believed(said: str) -> None:
+    assert "EfficientViM-M1 takes" in said
+    assert "ms an image" in said
+    assert re.search(r"\d \[\d.*, .*\d\]", said)  # a ratio and its interval
+    assert "Untrained weights: EfficientViM-M1, MobileOne-S0" in said
+    assert "Command: evim-deploy bench m1" in said
+
+
+def test_the_file_has_every_sample_and_what_was_checked(results: Results) -> None:
+    assert results.complete
+    assert [each.role for each in results.contenders] == ["contender", "contender", "control", "yardstick"]
+    for contender in results.contenders[:2]:
+        assert len(contender.rounds) == 5
+        assert len(contender.samples) >= 10
+        assert contender.check is not None
+        assert contender.check.status == "equal"
+        assert contender.check.error is not None
+        assert contender.check.error < 1e-4
+        assert contender.subject.weights == "untrained (seed 0)"
+        assert contender.memory is not None
+        assert contender.breakdown
+    assert "reparameterised" in results.contenders[1].subject.form
+
+
+def test_a_report_is_written_from_the_file(results: Results, folder: Path) -> None:
+    for suffix, words in ((".html", "<!doctype html>"), (".md", "EfficientViM-M1"), (".csv", "EfficientViM-M1")):
+        path = folder / f"report{suffix}"
+        assert_done(run("report", folder / "results.json", "-o", path))
+        assert words in path.read_text()
+        assert_refused(run("report", folder / "results.json", "-o", path), 3, "exists already")
+
+
+def test_a_file_is_not_slower_than_itself(results: Results, folder: Path) -> None:
+    result = run("compare", folder / "results.json", folder / "results.json")
+    assert_done(result)
+    assert result.stdout.count("decides nothing") == 2
+
+
+def test_a_slower_run_ends_in_1(results: Results, folder: Path) -> None:
+    slower = [
+        contender.model_copy(
+            update={
+                "rounds": [
+                    each.model_copy(update={"samples_s": [3 * sample for sample in each.samples_s]})
+                    for each in contender.rounds
+                ]
+            }
+        )
+        if contender.subject.name == "MobileOne-S0"
+        else contender
+        for contender in results.contenders
+    ]
+    path = folder / "slower.json"
+    path.write_text(results.model_copy(update={"contenders": slower}).model_dump_json(by_alias=True))
+    result = run("compare", folder / "results.json", path)
+    assert result.returncode == 1
+    assert "slower" in result.stdout
+    told = run("compare", folder / "results.json", path, "--json")
+    assert told.returncode == 1
+    document = json.loads(told.stdout)
+    assert document["slower"]
+    assert [each["verdict"] for each in document["contenders"]] == ["decides nothing", "slower"]
+
+
+def test_nothing_is_overwritten_unasked(results: Results, folder: Path) -> None:
+    assert_refused(run("bench", "m1", *QUICK, "-o", folder / "results.json"), 3, "exists already", "--overwrite")
+
+
+def test_json_is_the_document_and_all_that_stdout_holds() -> None:
+    result = run("bench", "m1", *QUICK, "-e", "onnxruntime", "--json", "--quiet")
+    assert_done(result)
+    assert result.stderr == ""
+    document = json.loads(result.stdout)
+    assert document["schema"] == "evim-deploy-latency"
+    assert document["contenders"][0]["engine"] == "onnxruntime"
+
+
+def test_an_artifact_is_timed_as_it_stands(tmp_path: Path) -> None:
+    made = run("export", "m1", "-f", "onnx", "-r", "64", "-w", "random", "-o", tmp_path, "--json")
+    assert_done(made)
+    path = json.loads(made.stdout)["artifacts"][0]["path"]
+    result = run("bench", "-a", path, "--seconds", "0.3", "--warmup", "0", "--rounds", "5", "--json")
+    assert_done(result)
+    (contender, *_) = json.loads(result.stdout)["contenders"]
+    assert (contender["batch"], contender["height"], contender["engine"]) == (1, 64, "onnxruntime")
+    assert contender["check"]["status"] == "equal"
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_what_was_measured_and_marks_it(tmp_path: Path, by: signal.Signals) -> None:
+    path = tmp_path / "results.json"
+    line = ("bench", "m1", "-r", "64", "-b", "2", "-e", "onnxruntime", "--seconds", "1000", "--warmup", "0")
+    result = interrupt(*line, "--rounds", "5000", "-o", path, at="round 3 of", by=by)
+    assert result.returncode == 130
+    assert f"What was measured until then is in {path}, marked incomplete." in result.stderr
+    assert "Traceback" not in result.stderr
+    found = read_results(path)
+    assert not found.complete
+    assert found.incomplete_because == "it was interrupted"
+    assert len(found.contenders[0].rounds) >= 2
+    assert left_in(tmp_path) == ["results.json"]
+
+
+def test_what_this_host_lacks_is_not_run_and_neither_pass_nor_fail(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    result = run("bench", "m1", "-s", "gpu", "-s", "iphone", "-o", path)
+    if result.returncode == 0:
+        pytest.skip("this host has what it should lack")
+    assert result.returncode == 6
+    assert "not run on this host" in result.stderr
+    assert {each.outcome for each in read_results(path).contenders} == {"not run on this host"}
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "fragments"),
+    [
+        (("bench", "m9"), 2, ("no model 'm9'",)),
+        (("bench", "m1", "-e", "tensorrt"), 2, ("no engine 'tensorrt'", "onnxruntime")),
+        (("bench", "--peers", "resnet-9000"), 2, ("no peer 'resnet-9000'",)),
+        (("bench", "--peers", "EdgeViT-XXS"), 2, ("timm does not have it",)),
+        (("bench", "m1", "-s", "watch"), 2, ("no setting 'watch'",)),
+        (("bench", "m1", "--protocol", "lax"), 2, ("no protocol 'lax'",)),
+        (("bench", "m1", "-b", "many"), 2, ("'many'", "--batch")),
+        (("bench", "m1", "-r", "dynamic"), 2, ("size",)),
+        (("bench", "m1", "-o", "results.txt"), 2, (".json",)),
+        (("bench", "m1", "--seconds", "0"), 3, ("0 seconds",)),
+        (("bench", "m1", "-b", "0"), 3, ("--batch",)),
+        (("bench", "-a", "nowhere.onnx"), 3, ("nowhere.onnx",)),
+        (("bench", "m1", "--device", "tpu"), 3, ("tpu",)),
+        (("report", "nowhere.json"), 3, ("nowhere.json",)),
+        (("compare", "nowhere.json", "nowhere.json"), 3, ("nowhere.json",)),
+    ],
+)
+def test_what_cannot_be_met_is_one_message(line: tuple[str, ...], code: int, fragments: tuple[str, ...]) -> None:
+    assert_refused(run(*line), code, *fragments)
+
+
+def test_truncated_foreign_and_newer_files_are_told_apart(results: Results, folder: Path, tmp_path: Path) -> None:
+    whole = (folder / "results.json").read_text()
+    for content, words in (
+        (whole[: len(whole) // 2], "only a part"),
+        ('{"schema": "coco"}', "no file of latency results"),
+        (whole.replace('"schema_version": 1', '"schema_version": 2', 1), "schema version 2"),
+    ):
+        path = tmp_path / "other.json"
+        path.write_text(content)
+        for line in (("report", path), ("compare", path, folder / "results.json"), ("report", path, "--json")):
+            assert_refused(run(*line), 3, words)
+
+
+def test_two_machines_are_not_compared(results: Results, folder: Path, tmp_path: Path) -> None:
+    other = results.model_copy(update={"host": results.host.model_copy(update={"processor": "another"})})
+    path = tmp_path / "other.json"
+    path.write_text(other.model_dump_json(by_alias=True))
+    assert_refused(run("compare", folder / "results.json", path), 3, "different machines")

@@ -1,0 +1,146 @@
+"""Two runs of one machine: a slowdown is found, a machine that is slower is not taken for one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evim_deploy.errors import BadInput
+from latency.compare import compare
+from latency.judgement import FASTER, SLOWER, UNDECIDED
+from latency.results import SCHEMA, SCHEMA_VERSION, Results, read_results, to_json
+
+ROUNDS = 20
+CPU = {"system": "Linux", "machine": "box", "processor": "one", "cores": 2}
+
+
+def run(
+    seed: int,
+    seconds: float = 0.1,
+    machine: float = 1.0,
+    yardstick: bool = True,
+    processor: str = "one",
+    batch: int = 4,
+) -> Results:
+    """A run of one contender, its control and a yardstick on a machine that is so many times as slow."""
+    random = np.random.default_rng(seed)
+    drift = np.exp(random.normal(0, 0.05, ROUNDS)) * machine
+
+    def member(role: str, seconds: float) -> dict[str, object]:
+        samples = seconds * drift[:, None] * random.lognormal(0, 0.01, (ROUNDS, 3))
+        return {
+            "id": f"model, batch {batch}" if role == "contender" else role,
+            "group": "cpu",
+            "role": role,
+            "subject": {"kind": "model", "name": role, "source": "m1", "weights": "untrained", "form": "folded"},
+            "engine": "torch",
+            "engine_version": "2",
+            "device": "cpu",
+            "precision": "fp32",
+            "height": 224,
+            "width": 224,
+            "batch": batch,
+            "batch_asked": batch,
+            "outcome": "measured",
+            "check": {"status": "equal", "against": "the model"},
+            "rounds": [
+                {"index": index, "started_s": float(index), "samples_s": each}
+                for index, each in enumerate(samples.tolist())
+            ],
+        }
+
+    members = [member("contender", seconds), member("control", seconds)]
+    return Results.model_validate(
+        {
+            "schema": SCHEMA,
+            "schema_version": SCHEMA_VERSION,
+            "tool": "evim-deploy",
+            "created": "2026-01-01T00:00:00Z",
+            "complete": True,
+            "host": {**CPU, "processor": processor},
+            "protocol": {"name": "robust", "seconds": 1, "warmup_s": 1, "rounds": ROUNDS, "seed": 0},
+            "contenders": [*members, member("yardstick", 0.05)] if yardstick else members,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "machine", "expected"),
+    [
+        (0.105, 1.0, SLOWER),
+        (0.2, 1.0, SLOWER),
+        (0.09, 1.0, FASTER),
+        (0.1, 1.0, UNDECIDED),
+        (0.1, 1.3, UNDECIDED),  # the machine is slower, not the model
+        (0.15, 1.3, SLOWER),
+    ],
+)
+def test_a_slower_model_is_told_from_a_slower_machine(seconds: float, machine: float, expected: str) -> None:
+    (difference,) = compare(run(1), run(2, seconds, machine))
+    assert difference.verdict == expected
+    assert difference.machine == pytest.approx(machine, rel=0.1)
+    assert difference.interval is not None
+    assert difference.interval.low < seconds / 0.1 < difference.interval.high
+
+
+def test_without_a_yardstick_times_are_compared_as_they_are() -> None:
+    (difference,) = compare(run(1, yardstick=False), run(2, 0.2, yardstick=False))
+    assert (difference.verdict, difference.machine) == (SLOWER, None)
+
+
+def test_a_machine_that_moved_widens_the_noise() -> None:
+    (still,), (moved,) = compare(run(1), run(2)), compare(run(1), run(2, machine=2.0))
+    assert moved.noise > 0.2 > still.noise
+
+
+def test_two_machines_are_not_compared() -> None:
+    with pytest.raises(BadInput, match=r"different machines .*processor: 'one' and 'two'"):
+        compare(run(1), run(2, processor="two"))
+
+
+def test_runs_of_different_things_are_not_compared() -> None:
+    with pytest.raises(BadInput, match="no contender in common"):
+        compare(run(1), run(2, batch=8))
+
+
+def test_a_results_file_comes_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(to_json(run(1)))
+    assert read_results(path) == run(1)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"schema": "evim-deploy-latency", "schema_ver', "only a part"),
+        ("", "only a part"),
+        ("[" * 100_000, "nested too deep"),
+        ("[]", "no file of latency results"),
+        ('{"schema": "coco"}', "no file of latency results"),
+        ('{"schema": "evim-deploy-latency", "schema_version": 99}', "schema version 99"),
+        ('{"schema": "evim-deploy-latency", "schema_version": "1"}', "schema_version"),
+        ('{"schema": "evim-deploy-latency", "schema_version": 1}', "breaks the schema"),
+        ("\x00\xff", "not JSON"),
+    ],
+)
+def test_a_damaged_or_foreign_file_is_told(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(BadInput) as error:
+        read_results(path)
+    assert words in error.value.cause
+    assert str(path) in error.value.cause
+
+
+def test_a_file_with_what_no_machine_measures_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(to_json(run(1)).replace('"batch": 4', '"batch": -4'))
+    with pytest.raises(BadInput, match="breaks the schema"):
+        read_results(path)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="cannot be read"):
+        read_results(tmp_path / "none.json")

@@ -1,0 +1,255 @@
+"""The engines that are timed give the model's answer, and what they tell of their time adds up to it."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from evim_deploy.export import export
+from evim_deploy.request import Request
+from evim_deploy.variants import parse_model
+from latency.breakdown import CLASSES, OTHER, classify_onnxruntime, classify_openvino, classify_torch
+from latency.engines import CHANNELS_FIRST, CHANNELS_LAST, ENGINES, Job, Runner, load
+from latency.preparation import prepare
+from latency.subjects import Prepared, artifact_subject, mixer_subjects, model_subject
+
+SIDE = 64
+BATCH = 2
+PROFILED = 10
+"""Predictions in a profile, whose time is mostly theirs."""
+
+# largest difference as a share of the largest logit; bf16 has 8 bits, and M1 here is some 60 layers of it deep
+TOLERANCE = {"fp32": 1e-5, "bf16": 0.06}
+
+SLOW = ("torch-compile", "litert")  # a compiler; a converter that comes with TensorFlow
+
+CONTENDERS = [
+    pytest.param(name, precision, id=f"{name}-{precision}", marks=[pytest.mark.slow] * (name in SLOW))
+    for name in ("torch", "torchscript", "torch-compile", "onnxruntime", "openvino", "litert")
+    for precision in ENGINES[name].precisions["cpu"]
+    if (name, precision) != ("torch-compile", "bf16")  # the same compiler a second time
+]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Prepared]:
+    """M1 at 64x64 as a file of a suffix, made once."""
+    made: dict[str, Prepared] = {}
+
+    def make(suffix: str) -> Prepared:
+        if suffix not in made:
+            folder = tmp_path_factory.mktemp("prepared")
+            made[suffix] = prepare(model_subject(parse_model("m1")), suffix, "fp32", BATCH, SIDE, SIDE, folder)
+        return made[suffix]
+
+    return make
+
+
+def job(found: Prepared, precision: str = "fp32", layout: str = CHANNELS_FIRST) -> Job:
+    return Job(found.source, precision, BATCH, found.shape, 1, "cpu", layout)
+
+
+def opened(engine: str, order: Job) -> Runner:
+    row = ENGINES[engine]
+    if any(importlib.util.find_spec(package.replace("-", "_")) is None for package in row.requires):
+        pytest.skip(f"{engine} is not installed")
+    return load(row.module).open_runner(order)
+
+
+def error(runner: Runner, found: Prepared) -> float:
+    """Of the first image of a prediction, as a share of the largest logit."""
+    runner.predict()
+    assert found.expected is not None
+    expected = np.load(found.expected)
+    answer = runner.outputs()
+    assert answer.shape == (BATCH, 1000)
+    assert answer.dtype == np.float32
+    return float(np.abs(answer[:1] - expected).max() / np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("engine", "precision"), CONTENDERS)
+def test_an_engine_gives_the_models_answer_and_its_profile_adds_up(
+    engine: str, precision: str, prepared: Callable[[str], Prepared]
+) -> None:
+    found = prepared(ENGINES[engine].takes)
+    runner = opened(engine, job(found, precision))
+    assert error(runner, found) < TOLERANCE[precision]
+    began = time.perf_counter()
+    operations = runner.profile(PROFILED)
+    profiling = time.perf_counter() - began
+    if engine == "litert":
+        assert operations == []
+        return
+    assert {each.operation_class for each in operations} <= set(CLASSES)
+    seconds: Counter[str] = Counter()
+    for each in operations:
+        seconds[each.operation_class] += each.seconds
+    # between bounds that hold on a busy machine, too: nothing is missing, and nothing is counted twice
+    assert 0.5 * _fastest(runner) < seconds.total() < profiling / PROFILED
+    assert seconds[OTHER] < 0.5 * seconds.total()
+    assert min(seconds["convolution 1x1"], seconds["convolution depthwise"], seconds["matrix product"]) > 0
+
+
+def _fastest(runner: Runner) -> float:
+    samples = []
+    for _ in range(10):
+        start = time.perf_counter()
+        runner.predict()
+        samples.append(time.perf_counter() - start)
+    return min(samples)
+
+
+@pytest.mark.parametrize("engine", [name for name, row in ENGINES.items() if row.precisions.get("cpu")])
+def test_an_engine_tells_its_version(engine: str) -> None:
+    row = ENGINES[engine]
+    if any(importlib.util.find_spec(package.replace("-", "_")) is None for package in row.requires):
+        pytest.skip(f"{engine} is not installed")
+    assert load(row.module).version()[0].isdigit()
+
+
+def test_channels_last_gives_the_same_answer(prepared: Callable[[str], Prepared]) -> None:
+    found = prepared(".pt")
+    assert error(opened("torch", job(found, layout=CHANNELS_LAST)), found) < TOLERANCE["fp32"]
+
+
+# --- negative controls
+
+
+def _perturbed_onnx(source: str, path: Path) -> None:
+    model = onnx.load(source)
+    tensor = next(each for each in model.graph.initializer if len(each.dims) == 4 and each.dims[-1] == 3)
+    tensor.CopyFrom(numpy_helper.from_array(1.05 * numpy_helper.to_array(tensor), tensor.name))
+    onnx.save(model, path)
+
+
+def _perturbed_torch(source: str, path: Path) -> None:
+    module = torch.load(source, weights_only=False)
+    module.get_buffer("kernel_0").mul_(1.05)
+    torch.save(module, path)
+
+
+@pytest.mark.parametrize(
+    ("engine", "perturb"),
+    [
+        ("torch", _perturbed_torch),
+        ("torchscript", _perturbed_torch),
+        ("onnxruntime", _perturbed_onnx),
+        ("openvino", _perturbed_onnx),
+    ],
+)
+def test_a_kernel_that_is_off_by_a_twentieth_is_seen(
+    engine: str, perturb: Callable[[str, Path], None], prepared: Callable[[str], Prepared], tmp_path: Path
+) -> None:
+    found = prepared(ENGINES[engine].takes)
+    path = tmp_path / f"perturbed{ENGINES[engine].takes}"
+    perturb(found.source, path)
+    assert error(opened(engine, job(replace(found, source=str(path)))), found) > 100 * TOLERANCE["fp32"]
+
+
+def test_bf16_is_computed_in_bf16(prepared: Callable[[str], Prepared]) -> None:
+    """Otherwise its time would be another precision's."""
+    for engine in ("torch", "torchscript", "openvino"):
+        found = prepared(ENGINES[engine].takes)
+        assert error(opened(engine, job(found, "bf16")), found) > 1e-4
+
+
+# --- other subjects
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
+def test_mixers_run_in_the_engines(engine: str, tmp_path: Path) -> None:
+    for index, subject in enumerate(mixer_subjects()):
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        found = prepare(subject, ENGINES[engine].takes, "fp32", BATCH, SIDE, SIDE, folder)
+        runner = opened(engine, job(found))
+        runner.predict()
+        assert runner.outputs().shape == (BATCH, 128, 4, 4)
+        assert found.expected is not None
+        np.testing.assert_allclose(runner.outputs()[:1], np.load(found.expected), atol=1e-5)
+
+
+def test_an_artifact_gives_its_models_answer_to_pixels(tmp_path: Path) -> None:
+    request = Request(
+        parse_model("m1"), ("onnx",), sizes=((SIDE, 96),), weights="random:3", output_dir=tmp_path, verify=False
+    )
+    (made,) = export(request)
+    found = prepare(artifact_subject(Path(made["path"])), ".onnx", "fp32", 1, 0, 0, tmp_path)
+    assert found.pixels
+    assert found.expected is not None
+    expected = np.load(found.expected)
+    for pixels, is_equal in ((True, True), (False, False)):
+        runner = opened("onnxruntime", Job(found.source, "fp32", 1, found.shape, 1, "cpu", CHANNELS_FIRST, pixels))
+        runner.predict()
+        gap = np.abs(runner.outputs() - expected).max() / np.abs(expected).max()
+        assert bool(gap < TOLERANCE["fp32"]) is is_equal
+
+
+# --- images
+
+
+def test_the_first_image_is_the_same_in_every_batch() -> None:
+    one, three = (Job("", "fp32", batch, (3, 8, 8), None, "cpu", CHANNELS_FIRST).images() for batch in (1, 3))
+    assert np.array_equal(one[0], three[0])
+    assert not np.array_equal(three[0], three[1])
+    assert one.dtype == np.float32
+
+
+def test_pixels_are_whole_numbers_of_a_byte() -> None:
+    images = Job("", "fp32", 2, (3, 32, 32), None, "cpu", CHANNELS_FIRST, pixels=True).images()
+    assert images.dtype == np.float32
+    assert np.array_equal(images, images.astype(np.uint8))
+    assert images.min() < 10 < 240 < images.max()
+
+
+# --- classes
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "class_"),
+    [
+        ("aten::mkldnn_convolution", [[1, 8, 4, 4], [16, 8, 1, 1]], "convolution 1x1"),
+        ("aten::mkldnn_convolution", [[1, 8, 4, 4], [8, 1, 3, 3]], "convolution depthwise"),
+        ("aten::cudnn_convolution", [[1, 8, 4, 4], [8, 8, 3, 3]], "convolution other"),
+        ("aten::_convolution", [], "convolution other"),
+        ("aten::bmm", [[1, 2, 3], [1, 3, 4]], "matrix product"),
+        ("aten::copy_", [], "copies, reshapes and layout"),
+        ("aten::relu", [[1]], "pointwise"),
+        ("aten::unheard_of", [[1]], "other"),
+        ("cpp_fused_add_mul_relu_3", [], "pointwise"),
+        ("graph_0_cpp_fused__softmax_add_12", [], "softmax and reduction"),
+        ("triton_red_fused_mean_mul_rsqrt_sub_2", [], "normalisation"),
+        ("triton_poi_fused_convolution_expand_1", [], "copies, reshapes and layout"),
+        ("triton_poi_fused_unheard_0", [], "other"),
+    ],
+)
+def test_classes_in_pytorch(name: str, shapes: list[list[int]], class_: str) -> None:
+    assert classify_torch(name, shapes) == class_
+
+
+def test_classes_in_the_other_engines() -> None:
+    assert classify_onnxruntime("Conv", [[1, 8, 4, 4], [8, 1, 3, 3]]) == "convolution depthwise"
+    assert classify_onnxruntime("ReorderInput", [[1, 8, 4, 4]]) == "copies, reshapes and layout"
+    assert classify_openvino("GroupConvolution", "brgconv_avx512_f32", [8, 1, 1, 3, 3]) == "convolution depthwise"
+    assert classify_openvino("Convolution", "brgconv_avx512_1x1_f32", []) == "convolution 1x1"
+    assert classify_openvino("Convolution", "jit_avx512_dw_f32", []) == "convolution depthwise"
+    assert classify_openvino("Convolution", "brgconv_avx512_f32", [8, 8, 3, 3]) == "convolution other"
+
+
+def test_no_type_of_operation_has_two_classes() -> None:
+    from latency import breakdown
+
+    for table in (breakdown._TORCH, breakdown._ONNXRUNTIME, breakdown._OPENVINO):
+        assert set(table.values()) <= {*CLASSES, breakdown._CONVOLUTION}
+    with pytest.raises(ValueError, match="relu"):
+        breakdown._by_type({"pointwise": "add relu", "other": "relu"})

@@ -1,0 +1,190 @@
+"""The inference form of a network gives its answer, and a BatchNorm is never replaced by nothing."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import pytest
+import timm
+import torch
+from networks import random_tiny
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from evim_deploy.errors import ParityFailed
+from evim_deploy.lowering import lower
+from evim_deploy.model import EfficientViM
+from evim_deploy.reparam import reparameterise
+from latency import preparation
+from latency.folding import fold
+from latency.ours import graph_module
+from latency.peer_weights import sample_images, seed_weights
+from latency.peers import find_peers
+from latency.preparation import answer_of, first_image
+from latency.subjects import peer_subject
+
+SIDE = 64
+
+# the smallest network of each family in the tables, its side in pixels, and what is done to its BatchNorms
+FAMILIES = [
+    ("shvit_s1", SIDE, ["74 BatchNorms reparameterised by timm"]),
+    ("fastvit_t8", SIDE, ["60 BatchNorms reparameterised by timm", "10 BatchNorms folded"]),
+    ("mobileone_s0", SIDE, ["226 BatchNorms reparameterised by timm"]),
+    ("mobilevitv2_050", SIDE, ["25 BatchNorms folded"]),
+    ("mobilenetv3_large_075", SIDE, ["46 BatchNorms folded"]),
+    ("efficientvit_m0", 224, ["113 BatchNorms reparameterised by timm"]),
+    ("efficientformerv2_s0", 224, ["74 BatchNorms folded", "1 BatchNorm left"]),
+    ("convnextv2_atto", SIDE, ["no BatchNorms"]),
+]
+
+
+def seeded(name: str, side: int) -> nn.Module:
+    model: nn.Module = timm.create_model(name, pretrained=False)
+    seed_weights(model, side)
+    return model
+
+
+def gap(model: nn.Module, original: nn.Module, side: int) -> float:
+    """Largest difference as a share of the largest output, over noise that the statistics are not from."""
+    image = first_image((3, side, side))
+    expected = answer_of(original, image)
+    return float(abs(answer_of(model, image) - expected).max() / abs(expected).max())
+
+
+@pytest.mark.parametrize(("name", "side", "report"), FAMILIES, ids=[name for name, *_ in FAMILIES])
+def test_the_inference_form_gives_the_originals_answer(name: str, side: int, report: list[str]) -> None:
+    original = seeded(name, side)
+    folded = deepcopy(original)
+    assert fold(folded, sample_images(side)[:1]) == report
+    assert gap(folded, original, side) < 1e-4
+    assert sum(isinstance(module, _BatchNorm) for module in folded.modules()) == ("left" in report[-1])
+
+
+def test_seeded_weights_make_the_answer_depend_on_the_image() -> None:
+    original = seeded("shvit_s1", SIDE)
+    with torch.no_grad():
+        answers = original(sample_images(SIDE))
+    assert (answers - answers.mean(0)).std() > 0.3 * answers.std()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
+def test_the_inference_form_is_traced_and_exported() -> None:
+    model = seeded("mobilevitv2_050", SIDE)
+    images = sample_images(SIDE)[:2]
+    fold(model, images)
+    with torch.no_grad():
+        expected = model(images)
+        traced = torch.jit.trace(model, images, check_trace=False)
+        exported = torch.export.export(model, (images,)).module()
+        torch.testing.assert_close(traced(images), expected)
+        torch.testing.assert_close(exported(images), expected)
+
+
+# --- what may not be folded
+
+
+class Branches(nn.Module):
+    """BatchNorms of which some alone take what a convolution gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third, self.fourth = (nn.Conv2d(3, 3, 3, padding=1) for _ in range(4))
+        self.plain, self.shared, self.late, self.twice, self.alone = (nn.BatchNorm2d(3) for _ in range(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.plain(self.first(x))
+        y = self.second(x)
+        x = self.shared(y) + y  # y goes two ways
+        x = self.late(F.relu(self.third(x)))  # not what the convolution gives
+        x = self.twice(self.fourth(self.twice(self.fourth(x))))
+        return self.alone(x).mean((2, 3))
+
+
+def test_a_batch_norm_stays_where_its_input_is_not_one_layers_alone() -> None:
+    original = Branches()
+    seed_weights(original, 32)
+    folded = deepcopy(original)
+    assert fold(folded, sample_images(32)[:2]) == ["1 BatchNorm folded", "4 BatchNorms left"]
+    assert isinstance(folded.plain, nn.Identity)
+    assert gap(folded, original, 32) < 1e-5
+
+
+class Tokens(nn.Module):
+    """A BatchNorm over what is the token axis of a linear layer's output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(32, 32)
+        self.norm = nn.BatchNorm1d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.linear(x.mean(2)))  # (B, 3, 32)
+
+
+def test_a_batch_norm_over_another_axis_stays() -> None:
+    model = Tokens()
+    seed_weights(model, 32)
+    assert fold(model, sample_images(32)[:1]) == ["1 BatchNorm left"]
+
+
+# --- negative controls
+
+
+def without_norms(model: nn.Module, images: Tensor) -> list[str]:
+    """What the published script does to a BatchNorm that has no fuse method."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, _BatchNorm):
+                setattr(module, name, nn.Identity())
+    return ["nothing"]
+
+
+def off_by_a_hundredth(model: nn.Module, images: Tensor) -> list[str]:
+    report = fold(model, images)
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    convolutions[len(convolutions) // 2].weight.mul_(1.01)
+    return report
+
+
+@pytest.mark.parametrize("wrong", [without_norms, off_by_a_hundredth])
+def test_a_wrong_inference_form_is_caught(
+    wrong: object, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latency.folding.fold", wrong)
+    subject = peer_subject(find_peers("mobilenetv3_large_075")[0])
+    with pytest.raises(ParityFailed, match=r"MobileNetV3-L 0.75 differs from the model"):
+        preparation.prepare(subject, ".pt", "fp32", 1, SIDE, SIDE, tmp_path_factory.mktemp("wrong"))
+
+
+# --- ours
+
+
+@pytest.fixture(scope="module")
+def ours() -> tuple[EfficientViM, nn.Module]:
+    """A tiny network of ours, and its rewritten graph as a module."""
+    model = random_tiny(5, distilled=True)
+    graph, _ = reparameterise(lower(model, "classify", "logits", False))
+    return model.float(), graph_module(graph)
+
+
+def test_our_graph_as_a_module_gives_the_models_answer(ours: tuple[EfficientViM, nn.Module]) -> None:
+    model, module = ours
+    assert gap(module, model, SIDE) < 1e-5
+    assert all(buffer.dtype == torch.float32 for buffer in module.buffers())
+
+
+def test_our_module_is_exported_with_an_open_batch(ours: tuple[EfficientViM, nn.Module]) -> None:
+    _, module = ours
+    images = sample_images(SIDE)
+    with torch.no_grad():
+        exported = torch.export.export(module, (images[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},)).module()
+        torch.testing.assert_close(exported(images[:5]), module(images[:5]))
+
+
+def test_our_module_computes_gradients_where_asked(ours: tuple[EfficientViM, nn.Module]) -> None:
+    """It sets no mode of its own, which a compiler would have to trace."""
+    _, module = ours
+    images = sample_images(SIDE)[:1].requires_grad_()
+    module(images).sum().backward()
+    assert images.grad is not None

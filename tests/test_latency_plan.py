@@ -1,0 +1,120 @@
+"""What a request for figures comes to, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evim_deploy.errors import BadInput, EvimError, NotInstalled, UsageProblem
+from evim_deploy.variants import parse_model
+from latency import engines
+from latency.plan import Plan, Request, plan
+from latency.protocol import PROTOCOLS
+
+ROBUST = PROTOCOLS["robust"]
+M1 = parse_model("m1")
+
+
+def planned(**asked: Any) -> Plan:
+    return plan(Request(**{"protocol": ROBUST, "models": (M1,), **asked}))
+
+
+def test_the_papers_cpu_setting_is_the_usual_one() -> None:
+    (entry,) = planned().entries
+    assert (entry.engine.name, entry.device, entry.batch, entry.threads, entry.precision) == (
+        "torch",
+        "cpu",
+        16,
+        1,
+        "fp32",
+    )
+    assert (entry.height, entry.width, entry.setting) == (224, 224, "cpu")
+
+
+@pytest.mark.parametrize(
+    "asked", [{"batches": (8,)}, {"threads": (2,)}, {"sizes": ((256, 256),)}, {"precisions": ("bf16",)}]
+)
+def test_what_departs_from_the_paper_does_not_stand_beside_it(asked: dict[str, Any]) -> None:
+    assert [entry.setting for entry in planned(**asked).entries] == [None]
+
+
+def test_the_gpu_setting_says_that_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    entries = planned(settings=("gpu",)).entries
+    assert {entry.batch for entry in entries} == {256}
+    assert {(entry.engine.name, entry.precision) for entry in entries} == {
+        (engine, precision) for engine in ("torch", "torchscript", "torch-compile") for precision in ("fp16", "bf16")
+    }
+    assert all("no CUDA device; run the same command on a machine with" in entry.absent for entry in entries)
+
+
+def test_the_iphone_setting_says_where_a_phones_file_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    (entry,) = planned(settings=("iphone",)).entries
+    assert (entry.engine.name, entry.device, entry.batch, entry.precision) == ("coreml", "coreml", 1, "fp16")
+    assert "macOS only" in entry.absent
+    assert "--import" in entry.absent
+
+
+def test_those_that_share_size_batch_and_threads_are_timed_together() -> None:
+    entries = planned(peers=("table-e",), sizes=((224, 224), (512, 512)), threads=(1, None)).entries
+    groups = {entry.group: [e for e in entries if e.group == entry.group] for entry in entries}
+    assert len(groups) == 4
+    for members in groups.values():
+        assert len(members) == 5
+        assert len({(e.height, e.batch, e.threads) for e in members}) == 1
+        assert members[0].subject.name == "EfficientViM-M1"
+    assert len({entry.id for entry in entries}) == len(entries)
+
+
+def test_what_an_engine_cannot_is_left_out_and_said() -> None:
+    found = planned(engines=("torch", "onnxruntime", "litert"), precisions=("fp32", "bf16"), peers=("shvit_s1",))
+    assert {(e.engine.name, e.precision) for e in found.entries} == {
+        ("torch", "fp32"),
+        ("torch", "bf16"),
+        ("onnxruntime", "fp32"),
+        ("litert", "fp32"),
+    }
+    assert any("bf16 is left out" in note for note in found.notes)
+    assert any("SHViT-S1 is not timed in litert" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "words"),
+    [
+        ({"engines": ("tensorrt",)}, UsageProblem, "no engine 'tensorrt'"),
+        ({"peers": ("resnet-9000",)}, UsageProblem, "no peer 'resnet-9000'"),
+        ({"settings": ("watch",)}, UsageProblem, "no setting 'watch'"),
+        ({"device": "tpu"}, BadInput, "not on tpu"),
+        ({"engines": ("onnxruntime",), "precisions": ("int4",)}, BadInput, "int4 is left out"),
+        ({"protocol": replace(ROBUST, seconds=0)}, BadInput, "0 seconds of timing"),
+        ({"protocol": replace(ROBUST, seconds=-1)}, BadInput, "--seconds"),
+        ({"protocol": replace(ROBUST, seconds=float("nan"))}, BadInput, "--seconds"),
+        ({"protocol": replace(ROBUST, rounds=0)}, BadInput, "--rounds"),
+        ({"protocol": replace(ROBUST, warmup_s=-1)}, BadInput, "--warmup"),
+        ({"batches": (0,)}, BadInput, "--batch"),
+        ({"threads": (0,)}, BadInput, "--threads"),
+        ({"sizes": ((8, 8),)}, BadInput, "--resolution"),
+        ({"sizes": ((8192, 8192),)}, BadInput, "--resolution"),
+        ({"budget_s": 0.0}, BadInput, "--budget"),
+        ({"layouts": ("sideways",)}, UsageProblem, "no layout 'sideways'"),
+        ({"artifacts": (Path("nowhere.onnx"),)}, BadInput, "nowhere.onnx"),
+    ],
+)
+def test_what_cannot_be_met_is_told(asked: dict[str, Any], kind: type[EvimError], words: str) -> None:
+    with pytest.raises(kind) as error:
+        planned(**asked)
+    assert words in str(error.value)
+    assert error.value.remedy
+
+
+def test_an_engine_that_is_not_installed_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        engines.ENGINES, "openvino", replace(engines.ENGINES["openvino"], requires=("openvino-from-nowhere",))
+    )
+    with pytest.raises(NotInstalled) as error:
+        planned(engines=("openvino",))
+    assert 'pip install "evim-deploy[bench]"' in error.value.remedy

@@ -1,0 +1,222 @@
+"""A run, with an engine whose every delay is known beforehand."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+from fake_engine import entry
+
+from evim_deploy.progress import Silent
+from latency.judgement import INVALID, SLOWER, UNDECIDED, compare_with_baseline, judge
+from latency.plan import Entry, Plan, Request
+from latency.process import OutOfMemory, WorkerFailed, WorkerProcess
+from latency.protocol import PROTOCOLS, Protocol
+from latency.results import SCHEMA_FILE, Contender, Results, json_schema, read_results, to_json
+from latency.session import Session
+
+QUICK = replace(PROTOCOLS["robust"], seconds=0.5, warmup_s=0.02, rounds=8)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _workers_find_the_engine() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join((str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""))))
+        yield
+
+
+def measure(*entries: Entry, protocol: Protocol = QUICK, budget_s: float | None = None) -> Results:
+    request = Request(protocol, budget_s=budget_s, memory=True, breakdown=True)
+    results, interrupted = Session(Plan(entries), request, ["evim-deploy", "bench"], Silent()).measure()
+    assert not interrupted
+    return results
+
+
+def find(results: Results, name: str, role: str = "contender") -> Contender:
+    return next(each for each in results.contenders if (each.subject.name, each.role) == (name, role))
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Results:
+    """Contenders of every fate, timed together."""
+    return measure(
+        entry("plain", delay_s=0.01),
+        entry("twice", delay_s=0.02),
+        entry("bumpy", delay_s=0.01, slow_every=11, slow_s=0.03),
+        entry("large", batch=16, fits=4, delay_s=0.01),
+        entry("breaks", breaks_after=20),
+        entry("dies", dies=1),
+        entry("never fits", fits=0),
+        replace(entry("elsewhere"), absent="there is none here; go there"),
+    )
+
+
+def test_known_delays_give_known_statistics(mixed: Results) -> None:
+    judged = judge(mixed)
+    for name, delay in (("plain", 0.01), ("twice", 0.02)):
+        contender = find(mixed, name)
+        summary = judged[contender.id].summary
+        assert summary is not None
+        assert delay <= summary.minimum
+        assert summary.median == pytest.approx(delay, rel=0.1)
+        assert summary.count >= QUICK.rounds * QUICK.least_samples
+        assert sum(contender.samples) >= QUICK.seconds
+    comparison = compare_with_baseline(mixed)[find(mixed, "twice").id]
+    assert comparison.interval is not None
+    assert comparison.interval.estimate == pytest.approx(2, rel=0.1)
+    assert comparison.verdict == SLOWER
+
+
+def test_the_control_and_the_yardstick_ran_beside_them(mixed: Results) -> None:
+    control = find(mixed, "plain", "control")
+    assert len(control.rounds) == QUICK.rounds
+    assert control.samples != find(mixed, "plain").samples
+    assert len(find(mixed, "yardstick", "yardstick").rounds) == QUICK.rounds
+
+
+def test_outliers_are_flagged_and_kept(mixed: Results) -> None:
+    contender = find(mixed, "bumpy")
+    summary = judge(mixed)[contender.id].summary
+    assert summary is not None
+    assert summary.outliers
+    assert all(contender.samples[place] > 0.03 for place in summary.outliers)
+    assert summary.count == len(contender.samples)
+
+
+def test_the_order_of_a_round_is_random_and_seeded() -> None:
+    entries = [entry(name) for name in "abcd"]
+    protocol = replace(QUICK, seconds=0.01)
+
+    def orders() -> list[list[str]]:
+        found = measure(*entries, protocol=protocol)
+        starts = [(each.started_s, member.id, each.index) for member in found.contenders for each in member.rounds]
+        return [[id_ for _, id_, index in sorted(starts) if index == number] for number in range(protocol.rounds)]
+
+    first = orders()
+    assert len({tuple(order) for order in first}) > 1
+    assert first == orders()
+
+
+def test_the_batch_halves_while_memory_runs_out(mixed: Results) -> None:
+    contender = find(mixed, "large")
+    assert (contender.batch_asked, contender.batch, contender.outcome) == (16, 4, "measured")
+    assert [(each.batch, each.outcome) for each in contender.attempts] == [
+        (16, "out of memory"),
+        (8, "out of memory"),
+        (4, "fits"),
+    ]
+    ratio = compare_with_baseline(mixed)[contender.id].interval
+    assert ratio is not None
+    assert ratio.estimate == pytest.approx(0.5, rel=0.1)  # as long for four images as the baseline for two
+
+
+def test_what_fits_at_no_batch_is_recorded_so(mixed: Results) -> None:
+    contender = find(mixed, "never fits")
+    assert contender.outcome == "out of memory"
+    assert [each.batch for each in contender.attempts] == [2, 1]
+    assert not contender.rounds
+
+
+def test_a_failed_prediction_is_never_a_fast_one(mixed: Results) -> None:
+    for name, cause in (("breaks", "it broke"), ("dies", "exit code 3")):
+        contender = find(mixed, name)
+        assert contender.outcome == "failed"
+        assert cause in (contender.reason or "")
+        assert judge(mixed)[contender.id].status in (INVALID, "not measured")
+        assert contender.id not in compare_with_baseline(mixed)
+
+
+def test_what_is_not_on_this_host_says_so(mixed: Results) -> None:
+    contender = find(mixed, "elsewhere")
+    assert (contender.outcome, contender.reason) == ("not run on this host", "there is none here; go there")
+
+
+def test_cold_start_memory_and_breakdown_are_apart(mixed: Results) -> None:
+    contender = find(mixed, "plain")
+    assert contender.cold_start is not None
+    assert contender.cold_start.first_prediction_s == pytest.approx(0.01, rel=0.5)
+    assert contender.memory is not None
+    assert contender.memory.peak_bytes >= contender.memory.before_bytes > 0
+    assert contender.breakdown is not None
+    assert contender.breakdown[0].seconds == 0.01
+
+
+def test_readings_before_during_and_after(mixed: Results) -> None:
+    phases = [reading.phase for reading in mixed.readings]
+    assert (phases[0], phases[-1]) == ("before", "after")
+    assert phases.count("during") == QUICK.rounds
+
+
+def test_equal_contenders_are_not_told_apart() -> None:
+    results = measure(entry("one", delay_s=0.01), entry("other", delay_s=0.01))
+    assert compare_with_baseline(results)[find(results, "other").id].verdict == UNDECIDED
+
+
+def test_the_paper_protocol_times_each_alone() -> None:
+    protocol = replace(PROTOCOLS["paper"], seconds=0.3, warmup_s=0.1)
+    results = measure(entry("one", delay_s=0.01), entry("other", delay_s=0.01), protocol=protocol)
+    assert [each.role for each in results.contenders] == ["contender", "contender"]
+    assert [len(each.rounds) for each in results.contenders] == [1, 1]
+    assert results.protocol.deviations == [
+        "0.3 seconds of timing instead of 60",
+        "0.1 seconds of warm-up instead of 10",
+    ]
+    assert min(each.warmup_s for each in results.contenders) >= 0.1
+
+
+def test_a_budget_ends_the_run_and_what_was_measured_is_kept() -> None:
+    protocol = replace(QUICK, seconds=20)
+    results = measure(entry("one", "first"), entry("two", "second"), protocol=protocol, budget_s=6)
+    assert not results.complete
+    assert results.incomplete_because == "the budget was used up"
+    assert 1 <= len(find(results, "one").rounds) < protocol.rounds
+
+
+def test_the_file_follows_its_schema(mixed: Results, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(to_json(mixed))
+    jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text())).validate(json.loads(path.read_text()))
+    assert read_results(path) == mixed
+
+
+def test_the_schema_in_the_repository_is_the_one_that_is_written() -> None:
+    assert json.loads(SCHEMA_FILE.read_text()) == json_schema()
+
+
+def test_a_worker_is_held_to_its_memory(tmp_path: Path) -> None:
+    """Memory runs out as an error of the process that asked for too much."""
+    program = tmp_path / "hungry.py"
+    program.write_text(
+        "import numpy as np\n"
+        "def version(): return '1'\n"
+        "def open_runner(job): return np.ones((1 << 28,), np.float64)\n"  # 2 GiB
+    )
+    job = {
+        "source": "",
+        "precision": "fp32",
+        "batch": 1,
+        "shape": (3, 1, 1),
+        "threads": 1,
+        "device": "cpu",
+        "layout": "",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        with WorkerProcess(limit_bytes=1 << 30) as worker, pytest.raises(OutOfMemory):
+            worker.ask("open", module="hungry", job=job, expected=None)
+
+
+def test_a_worker_that_was_killed_is_told_from_one_that_fell() -> None:
+    with WorkerProcess() as worker:
+        os.kill(worker.pid, 9)
+        with pytest.raises(OutOfMemory, match="want of memory"):
+            worker.ask("memory")
+    with WorkerProcess() as worker:
+        os.kill(worker.pid, 11)
+        with pytest.raises(WorkerFailed, match="SIGSEGV"):
+            worker.ask("memory")

@@ -1,0 +1,145 @@
+"""The statistics on samples whose truth is known: by hand, and over seeded simulations of a shared machine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from latency.judgement import FASTER, SLOWER, SMALLEST_EFFECT, UNDECIDED, verdict
+from latency.statistics import (
+    FEWEST_ROUNDS,
+    Interval,
+    growth,
+    log_ratios,
+    ratio_of_ratios,
+    summarise,
+    typical_ratio,
+)
+
+SIMULATIONS = 200
+ROUNDS, SAMPLES = 20, 4
+
+
+class SharedMachine:
+    """Times of work on a machine that others use, too: a drift over the rounds, bursts, and samples that scatter."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = np.random.default_rng(seed)
+        steps = self._random.normal(0, 0.06, ROUNDS)
+        steps[self._random.integers(ROUNDS)] += self._random.choice([-0.4, 0.4])  # a neighbour comes or goes
+        self._drift = np.exp(np.cumsum(steps))
+
+    def rounds(self, seconds: float) -> list[list[float]]:
+        """Samples of work that takes so long on the idle machine."""
+        scatter = self._random.lognormal(0, 0.03, (ROUNDS, SAMPLES))
+        bursts = np.where(
+            self._random.random((ROUNDS, SAMPLES)) < 0.1, self._random.exponential(0.5, (ROUNDS, SAMPLES)), 0
+        )
+        nearby = self._random.lognormal(0, 0.015, (ROUNDS, 1))  # what changes from one contender of a round to the next
+        return (seconds * self._drift[:, None] * nearby * (scatter + bursts)).tolist()
+
+
+def simulated_verdict(seed: int, slowdown: float) -> str:
+    machine = SharedMachine(seed)
+    baseline, contender, control = (machine.rounds(seconds) for seconds in (0.1, 0.1 * slowdown, 0.1))
+    strayed = typical_ratio(log_ratios(control, baseline))
+    assert strayed is not None
+    noise = max(SMALLEST_EFFECT, abs(strayed.estimate - 1))
+    return verdict(typical_ratio(log_ratios(contender, baseline)), noise)
+
+
+def test_a_slowdown_of_5_percent_is_found_and_one_of_0_is_not() -> None:
+    found = [simulated_verdict(seed, 1.05) for seed in range(SIMULATIONS)]
+    imagined = [simulated_verdict(seed, 1.0) for seed in range(SIMULATIONS)]
+    assert found.count(SLOWER) >= 0.95 * SIMULATIONS
+    assert FASTER not in found
+    assert imagined.count(UNDECIDED) == SIMULATIONS
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    """95 of 100: fewer than 91 of 100 in this many simulations has a chance of 1 in 100."""
+    held = 0
+    for seed in range(SIMULATIONS):
+        machine = SharedMachine(seed)
+        interval = typical_ratio(log_ratios(machine.rounds(0.11), machine.rounds(0.1)))
+        assert interval is not None
+        held += interval.low <= 1.1 <= interval.high
+    assert held >= 0.91 * SIMULATIONS
+
+
+def test_a_summary_flags_outliers_and_counts_them() -> None:
+    samples = [1.0, 1.01, 0.99, 1.02, 0.98, 5.0, 1.0, 1.01, 0.99, 1.0]
+    summary = summarise(samples)
+    assert summary.count == 10
+    assert summary.median == 1.0
+    assert summary.mean == pytest.approx(1.4)
+    assert summary.minimum == 0.98
+    assert summary.outliers == (5,)
+    assert summary.deviation == pytest.approx(np.std(samples, ddof=1))
+    assert summary.p90 == pytest.approx(np.percentile(samples, 90))
+
+
+def test_a_summary_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="no samples"):
+        summarise([])
+
+
+def test_samples_that_never_differ_have_no_outliers() -> None:
+    assert summarise([1.0] * 5).outliers == ()
+    assert summarise([1.0]).deviation == 0
+
+
+def test_ratios_are_taken_within_rounds() -> None:
+    """The machine is three times as slow in every second round, and the ratio the same in all."""
+    speeds = [1.0, 3.0] * 4
+    interval = typical_ratio(log_ratios([[1.2 * s] for s in speeds], [[1.0 * s] for s in speeds]))
+    assert interval is not None
+    assert (interval.low, interval.estimate, interval.high) == pytest.approx((1.2, 1.2, 1.2))
+
+
+def test_one_wild_round_does_not_move_the_ratio() -> None:
+    rounds = [[1.1]] * 9 + [[50.0]]
+    interval = typical_ratio(log_ratios(rounds, [[1.0]] * 10))
+    assert interval is not None
+    assert interval.estimate == pytest.approx(1.1)
+
+
+def test_too_few_rounds_say_nothing() -> None:
+    few = FEWEST_ROUNDS - 1
+    assert typical_ratio(log_ratios([[2.0]] * few, [[1.0]] * few)) is None
+    assert verdict(None, SMALLEST_EFFECT) == UNDECIDED
+
+
+def test_rounds_that_only_one_has_are_left_out() -> None:
+    assert len(log_ratios([[1.0]] * 7, [[1.0]] * 9)) == 7
+
+
+def test_ratios_of_two_runs() -> None:
+    first, second = np.log([2.0] * 8), np.log([3.0] * 6)
+    interval = ratio_of_ratios(second, first)
+    assert interval is not None
+    assert interval.estimate == pytest.approx(1.5)
+    assert ratio_of_ratios(second[:3], first) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "noise", "expected"),
+    [
+        (1.02, 1.08, 0.01, SLOWER),
+        (0.90, 0.95, 0.01, FASTER),
+        (0.98, 1.08, 0.01, UNDECIDED),
+        (1.02, 1.08, 0.03, UNDECIDED),
+        (0.95, 0.98, 0.03, UNDECIDED),
+    ],
+)
+def test_a_verdict_needs_the_whole_interval_beyond_the_noise(
+    low: float, high: float, noise: float, expected: str
+) -> None:
+    assert verdict(Interval((low + high) / 2, low, high), noise) == expected
+
+
+def test_the_growth_of_cost_is_fitted() -> None:
+    sides = (224, 512, 1024, 2048)
+    pixels = [side * side for side in sides]
+    assert growth(pixels, [2e-9 * p**1.25 for p in pixels]) == pytest.approx(1.25)
+    assert growth(pixels[:2], [1.0, 2.0]) is None

@@ -1,0 +1,240 @@
+"""What can be timed: the tables of peers, what a name means, and subjects made ready for an engine."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evim_deploy.errors import BadInput, NotInstalled, ParityFailed, UsageProblem
+from evim_deploy.export import export
+from evim_deploy.request import Request
+from evim_deploy.variants import parse_model
+from latency.peers import MISSING, TABLE_3, TABLE_E, Peer, find_peers
+from latency.subjects import artifact_subject, mixer_subjects, model_subject, peer_subject
+
+SIDE = 64
+
+
+# --- names
+
+
+def test_the_tables_name_networks_that_timm_has() -> None:
+    import timm
+
+    assert all(timm.is_model(peer.timm) for peer in TABLE_3)
+    assert len({peer.timm for peer in TABLE_3}) == len({peer.paper for peer in TABLE_3}) == len(TABLE_3)
+
+
+def test_table_e_is_the_papers() -> None:
+    found = {peer.timm: (peer.paper, peer.resolution) for peer in TABLE_E}
+    assert found == {
+        "shvit_s4": ("SHViT-S4", 256),
+        "fastvit_t12": ("FastViT-T12", 256),
+        "mobileone_s4": ("MobileOne-S4", 224),
+        "mobilevitv2_100": ("MobileViTV2 1.0", 256),
+    }
+
+
+@pytest.mark.parametrize("text", ["shvit_s4", "SHViT-S4", " shvit-s4 "])
+def test_a_peer_goes_by_timms_and_the_papers_name(text: str) -> None:
+    assert find_peers(text) == (Peer("shvit_s4", "SHViT-S4", 256),)
+
+
+def test_a_table_is_all_of_its_peers() -> None:
+    assert find_peers("Table-E") == TABLE_E
+    assert find_peers("table-3") == TABLE_3
+
+
+def test_a_network_of_timm_alone_is_a_peer_too() -> None:
+    assert find_peers("efficientnet_b1") == (Peer("efficientnet_b1", None, 240),)
+
+
+def test_an_unknown_peer_is_told_what_there_is() -> None:
+    with pytest.raises(UsageProblem) as caught:
+        find_peers("shvit_s9")
+    assert caught.value.cause == "There is no peer 'shvit_s9'."
+    assert "table-e" in caught.value.remedy
+    assert "timm.list_models()" in caught.value.remedy
+
+
+@pytest.mark.parametrize(("text", "family"), [("EMO-1M", "EMO"), ("mobileformer-96m", "MobileFormer")])
+def test_what_timm_lacks_is_told_why(text: str, family: str) -> None:
+    with pytest.raises(UsageProblem, match=MISSING[family]) as caught:
+        find_peers(text)
+    assert "--artifact" in caught.value.remedy
+
+
+def test_without_timm_the_message_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(NotInstalled) as caught:
+        find_peers("shvit_s4")
+    assert 'pip install "evim-deploy[bench]"' in caught.value.remedy
+
+
+def test_subjects_are_named_as_in_the_paper() -> None:
+    assert model_subject(parse_model("m4")).name == "EfficientViM-M4"
+    distilled = model_subject(parse_model("m1_dist"))
+    assert (distilled.name, distilled.source, distilled.resolution, distilled.paper) == (
+        "EfficientViM-M1-dist",
+        "m1_dist",
+        224,
+        "EfficientViM-M1",
+    )
+    assert peer_subject(TABLE_3[0]).name == "MobileViTV2 0.5"
+    assert peer_subject(Peer("efficientnet_b1", None, 240)).name == "efficientnet_b1"
+    assert [subject.source for subject in mixer_subjects()] == ["single-head", "multi-head"]
+    assert artifact_subject(Path("a/b.onnx")).name == "b.onnx"
+
+
+def test_naming_subjects_imports_nothing_heavy() -> None:
+    """A command line that only plans a run starts at once."""
+    code = (
+        "import sys, json, latency.subjects, latency.peers, latency.engines, latency.breakdown\n"
+        "print(json.dumps([name for name in ('torch', 'timm', 'onnx', 'onnxruntime') if name in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
+
+
+# --- made ready
+
+
+def test_a_model_is_prepared_with_the_answer_of_the_original(tmp_path: Path) -> None:
+    import torch
+
+    from evim_deploy.untrained import untrained_model
+    from latency.preparation import first_image, prepare
+
+    name = parse_model("m1")
+    prepared = prepare(model_subject(name), ".pt", "fp32", 4, SIDE, SIDE, tmp_path)
+    assert prepared.shape == (3, SIDE, SIDE)
+    assert prepared.weights == "untrained (seed 0)"
+    assert "38 BatchNorms folded" in prepared.form
+    assert prepared.expected is not None
+    with torch.no_grad():
+        answer = untrained_model(name, 1000, 0)(torch.from_numpy(first_image(prepared.shape)))
+    np.testing.assert_array_equal(np.load(prepared.expected), answer.numpy())
+    module = torch.load(prepared.source, weights_only=False)
+    assert sum(each.numel() for each in module.buffers()) == prepared.parameters
+
+
+def test_an_inference_form_that_answers_something_else_is_not_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A negative control: one weight of one kernel, off by a tenth."""
+    import torch
+
+    from latency import preparation
+
+    def perturbed(graph: object) -> torch.nn.Module:
+        module = build(graph)  # type: ignore[arg-type]
+        module.get_buffer("kernel_0")[0, 0, 0, 0] += 0.1
+        return module
+
+    build = preparation.graph_module
+    monkeypatch.setattr(preparation, "graph_module", perturbed)
+    with pytest.raises(ParityFailed, match="EfficientViM-M1 differs from the model"):
+        preparation.prepare(model_subject(parse_model("m1")), ".pt", "fp32", 1, SIDE, SIDE, tmp_path)
+
+
+def test_a_lack_of_memory_for_the_original_leaves_it_unchecked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from latency import preparation
+
+    def refuse(model: object, images: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(preparation, "answer_of", refuse)
+    prepared = preparation.prepare(mixer_subjects()[0], ".pt", "fp32", 1, SIDE, SIDE, tmp_path)
+    assert prepared.expected is None
+    assert "needs more memory" in prepared.against
+
+
+def test_a_network_of_one_size_is_not_prepared_at_another(tmp_path: Path) -> None:
+    from latency.preparation import prepare
+
+    (peer,) = find_peers("efficientvit_m3")
+    with pytest.raises(BadInput, match="images of 224x224 alone"):
+        prepare(peer_subject(peer), ".pt", "fp32", 1, SIDE, SIDE, tmp_path)
+
+
+def test_peers_are_not_converted_to_tflite(tmp_path: Path) -> None:
+    from latency.preparation import prepare
+
+    with pytest.raises(BadInput, match=r"Only EfficientViM is written as \.tflite"):
+        prepare(mixer_subjects()[0], ".tflite", "fp32", 1, SIDE, SIDE, tmp_path)
+
+
+# --- files
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """M1 with the preprocessing inside, at a fixed and at any size, as the export makes it."""
+    folder = tmp_path_factory.mktemp("artifacts")
+    common = {"weights": "random:3", "output_dir": folder, "verify": False, "num_classes": 10}
+    fixed, open_ = (
+        export(Request(parse_model("m1"), ("onnx",), **sizes, **common))[0]["path"]  # type: ignore[arg-type]
+        for sizes in ({"sizes": ((SIDE, 96),)}, {"sizes": (None,), "batch": None})
+    )
+    return {"fixed": Path(fixed), "open": Path(open_)}
+
+
+def test_an_artifact_says_its_shape_and_is_held_against_its_own_model(
+    artifacts: dict[str, Path], tmp_path: Path
+) -> None:
+    from latency.preparation import prepare
+
+    prepared = prepare(artifact_subject(artifacts["fixed"]), ".onnx", "fp32", 16, 0, 0, tmp_path)
+    assert (prepared.shape, prepared.pixels) == ((3, SIDE, 96), True)
+    assert prepared.weights == "random:3, untrained"
+    assert prepared.expected is not None
+    assert np.load(prepared.expected).shape == (1, 10)
+
+
+def test_an_open_size_is_the_models_unless_another_is_asked_for(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    from latency.preparation import prepare
+
+    subject = artifact_subject(artifacts["open"])
+    assert prepare(subject, ".onnx", "fp32", 2, SIDE, SIDE, tmp_path).shape == (3, SIDE, SIDE)
+    assert prepare(subject, ".onnx", "fp32", 2, 0, 0, tmp_path).shape == (3, 224, 224)
+
+
+def test_a_file_tells_the_batch_that_it_fixes(artifacts: dict[str, Path]) -> None:
+    from latency.artifacts import fixed_batch
+
+    assert {name: fixed_batch(path) for name, path in artifacts.items()} == {"fixed": 1, "open": None}
+
+
+def test_a_size_that_a_file_does_not_take_is_refused(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    from latency.preparation import prepare
+
+    with pytest.raises(BadInput, match="has the width 96, not 64"):
+        prepare(artifact_subject(artifacts["fixed"]), ".onnx", "fp32", 1, SIDE, SIDE, tmp_path)
+
+
+def test_a_foreign_file_is_timed_unchecked(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    import onnx
+
+    from latency.preparation import prepare
+
+    model = onnx.load(artifacts["fixed"])
+    del model.metadata_props[:]
+    foreign = tmp_path / "foreign.onnx"
+    onnx.save(model, foreign)
+    prepared = prepare(artifact_subject(foreign), ".onnx", "fp32", 1, 0, 0, tmp_path)
+    assert (prepared.expected, prepared.pixels) == (None, False)
+    assert "does not say which model" in prepared.against
+    assert "unknown" in prepared.weights
+
+
+def test_a_file_of_another_kind_is_refused(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    from latency.preparation import prepare
+
+    with pytest.raises(BadInput, match=r"is no \.tflite file"):
+        prepare(artifact_subject(artifacts["fixed"]), ".tflite", "fp32", 1, 0, 0, tmp_path)
