@@ -29,7 +29,7 @@ from latency.host import host
 from latency.monitor import Monitor
 from latency.plan import Entry, Plan, Request
 from latency.process import WorkerFailed, WorkerProcess
-from latency.protocol import PROTOCOLS, deviations
+from latency.protocol import LONG_S, PROTOCOLS, WARMS_ITSELF_S, deviations
 from latency.results import Results, Round
 from latency.subjects import Subject
 from latency.trial import Member, Trials, record
@@ -122,12 +122,12 @@ class Session:
                 self._monitor.read("during", [worker.pid for worker in workers.values()])
 
     def _warm(self, member: Member) -> WorkerProcess:
-        """A worker that has the member open and warm; a long prediction has warmed it when it was opened."""
+        """A worker that has the member open and warm."""
         worker = WorkerProcess(member.entry.threads)
         try:
             opened = member.open(worker)
             warm = [opened["first_prediction_s"]]
-            if not member.is_long:
+            if member.prediction_s < WARMS_ITSELF_S:
                 warm += worker.ask("predict", seconds=self._protocol.warmup_s, count=1, lead=0)["samples_s"]
         except BaseException:
             worker.close()
@@ -137,7 +137,7 @@ class Session:
 
     def _time(self, member: Member, worker: WorkerProcess, index: int) -> None:
         protocol, started = self._protocol, self._monitor.elapsed()
-        count, lead = (1, 0) if member.is_long else (protocol.least_samples, protocol.lead)
+        count, lead = (1, 0) if member.prediction_s > LONG_S else (protocol.least_samples, protocol.lead)
         answer = worker.ask("predict", seconds=protocol.seconds / protocol.rounds, count=count, lead=lead)
         member.rounds.append(Round(index=index, started_s=started, samples_s=answer["samples_s"]))
 

@@ -11,7 +11,7 @@ from latency import memory
 from latency.engines import Job
 from latency.plan import Entry
 from latency.process import Different, OutOfMemory, WorkerFailed, WorkerProcess
-from latency.protocol import LONG_S
+from latency.protocol import WARMS_ITSELF_S
 from latency.results import Attempt, Check, ColdStart, Contender, Memory, Round, Share, Subject
 from latency.subjects import Prepared
 from latency.tolerances import allowed
@@ -32,7 +32,7 @@ class Member:
         job: For its worker; None where it cannot be timed.
         libraries: That its file needs.
         own_bytes: What its process held at most and shares with no other.
-        is_long: Whether its predictions are long.
+        prediction_s: About how long a prediction takes.
     """
 
     entry: Entry
@@ -40,7 +40,7 @@ class Member:
     job: Job | None = None
     libraries: tuple[str, ...] = ()
     own_bytes: int = 0
-    is_long: bool = False
+    prediction_s: float = 0.0
     warmup_s: float = 0.0
     rounds: list[Round] = field(default_factory=list)
 
@@ -115,8 +115,9 @@ class Trials:
         member = Member(entry, record(entry, batch, outcome="measured"), job, prepared.libraries)
         with WorkerProcess(entry.threads, limit) as worker:
             opened = member.open(worker, prepared.expected)
-            member.is_long = opened["first_prediction_s"] > LONG_S
-            count = 1 if member.is_long else _PREDICTIONS
+            # the first may have compiled something
+            (member.prediction_s,) = worker.ask("predict", seconds=0, count=1, lead=0)["samples_s"]
+            count = 1 if member.prediction_s > WARMS_ITSELF_S else _PREDICTIONS
             held = Memory(**worker.ask("memory", count=count)) if self._wants_memory else None
             profile = worker.ask("profile", count=count)["operations"] if self._wants_breakdown else []
         member.own_bytes = opened["own_bytes"]

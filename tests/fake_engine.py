@@ -1,7 +1,8 @@
 """An engine whose every behaviour is known beforehand: the source of its job says what it does, as JSON.
 
 ``delay_s``  of a prediction; ``slow_every`` and ``slow_s``: each so many-th takes so much more;
-``fits``     the largest batch that it has memory for; ``breaks_after`` predictions it fails, ``dies`` it ends its process.
+``fits``     the largest batch that it has memory for; after ``breaks_after`` predictions it fails; where it
+``dies``     it ends its process.
 """
 
 from __future__ import annotations

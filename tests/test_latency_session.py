@@ -173,7 +173,7 @@ def test_a_budget_ends_the_run_and_what_was_measured_is_kept() -> None:
     protocol = replace(QUICK, seconds=20)
     results = measure(entry("one", "first"), entry("two", "second"), protocol=protocol, budget_s=6)
     assert not results.complete
-    assert results.incomplete_because == "the budget was used up"
+    assert results.incomplete_because == "its budget ended"
     assert 1 <= len(find(results, "one").rounds) < protocol.rounds
 
 

@@ -98,7 +98,7 @@ def bench(
         float | None, typer.Option(help="Least warm-up of each, in seconds.", show_default="2; paper 10")
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(help="That the timing is spread over.", show_default="20; paper 1")
+        int | None, typer.Option(help="That the timing is spread over.", show_default="60; paper 1")
     ] = None,
     budget: Annotated[
         float | None, typer.Option(metavar="MINUTES", help="After which no further round is begun.")

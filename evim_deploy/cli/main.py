@@ -25,8 +25,8 @@ from evim_deploy.cli.verify import verify
 from evim_deploy.errors import INTERRUPTED_EXIT_CODE, EvimError, UsageProblem
 
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 a fault in evim-deploy itself, or `compare` found B slower; 2 usage; 3 bad input; 4 something not installed; "
-    "5 parity failed; 6 this host cannot check it; 130 interrupted."
+    "Exit codes: 0 done; 1 a fault in evim-deploy itself, or `compare` found B slower; 2 usage; 3 bad input; "
+    "4 something not installed; 5 parity failed; 6 this host cannot check it; 130 interrupted."
 )
 
 # Typer brings a click of its own, in older releases the click that everyone has; both have this class there.

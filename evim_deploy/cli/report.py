@@ -1,0 +1,124 @@
+"""``evim-deploy report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evim_deploy.artifact import SCHEMA_VERSION
+from evim_deploy.cli import options
+from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
+from evim_deploy.errors import NotInstalled
+from evim_deploy.publish import refuse_overwrite
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from latency.report.view import Report, Table
+    from latency.results import Results
+
+_STYLES = {"good": "green", "bad": "red", "unsure": "yellow", "muted": "dim"}
+_LEFT_OUT = ("p90_ms", "images_per_s")
+"""Columns that a terminal has no room for."""
+
+_LEAST_WIDTH = 8
+
+
+def report(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="Written by `evim-deploy bench -o`.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="A .html, .md or .csv.", show_default="print the tables"),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What the others are held against.", show_default="the first of each group"),
+    ] = None,
+    import_: Annotated[
+        list[Path] | None, typer.Option("--import", metavar="FILE", help="Written by the demo app on a phone.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """What results files say: tables with ratios and intervals, the paper's figures beside them, plots, samples."""
+    try:
+        from latency.report import build, write_report
+        from latency.results import read_results
+    except ModuleNotFoundError as error:
+        raise NotInstalled(f"A report needs {error.name}.", 'pip install "evim-deploy[bench]"') from error
+
+    if output is not None:
+        refuse_overwrite([output], overwrite)
+    with reporting(SETTINGS) as reporter:
+        files: list[Results] = []
+        for path in (*results, *(import_ or ())):
+            reporter.step(f"Reading {path}")
+            files.append(read_results(path))
+        if output is not None:
+            reporter.step(f"Writing {output}")
+            write_report(files, output, baseline, overwrite)
+        view = build(files, baseline) if json or output is None else None
+    if json and view is not None:
+        written = {"path": str(output)} if output else {}
+        print_json({"schema_version": SCHEMA_VERSION, **written, **view.document()})
+    elif view is not None:
+        show(view)
+    elif output is not None:
+        out().print(str(output), style="bold", soft_wrap=True, markup=False)
+
+
+def show(view: Report) -> None:
+    """Print the tables of a report for people."""
+    console = out()
+
+    def line(text: str, style: str | None = None) -> None:
+        console.print(text, style=style, soft_wrap=True, markup=False)
+
+    for warning in view.warnings:
+        line(warning, "bold yellow")
+    for answer in view.answers:
+        line(answer.title, "bold")
+        for sentence in answer.sentences:
+            line(f"  {sentence}")
+    for section in view.sections:
+        console.print()
+        line(section.title, "bold")
+        for paragraph in section.words:
+            line(paragraph)
+        for table in section.tables:
+            if table.rows:
+                console.print()
+                _show_table(console, table)
+    console.print()
+    line("The samples are in the results files; `-o report.html` draws them.", "dim")
+
+
+def _show_table(console: Console, table: Table) -> None:
+    from rich.table import Table as Drawn
+    from rich.text import Text
+
+    from latency.report.view import letter
+
+    drawn = Drawn(box=None, pad_edge=False)
+    shown = [place for place, column in enumerate(table.columns) if column.key not in _LEFT_OUT]
+    for place in shown:
+        column = table.columns[place]
+        width = max(_LEAST_WIDTH, *(len(row.cells[place].text) for row in table.rows))
+        head = Text(
+            "\n".join(
+                line for part in (column.title, column.unit) for line in wrap(part, width, break_long_words=False)
+            )
+        )
+        drawn.add_column(head, justify="right" if column.numeric else "left", vertical="bottom", no_wrap=True)
+    for row in table.rows:
+        cells = [row.cells[place] for place in shown]
+        drawn.add_row(*(Text(" ".join([c.text, *map(letter, c.notes)]), _STYLES.get(c.sign, "")) for c in cells))
+    console.print(table.caption, style="italic", soft_wrap=True, markup=False)
+    console.print(drawn)
+    for place, note in enumerate(table.notes):
+        console.print(f"  {letter(place)}: {note}", style="dim", soft_wrap=True, markup=False)

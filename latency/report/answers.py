@@ -1,0 +1,109 @@
+"""What a table comes to, in sentences: the baseline's time, and who is faster than it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from latency.judgement import FASTER, INVALID, SLOWER, UNDECIDED
+from latency.paper import MACHINES
+from latency.report import words
+from latency.report.clusters import AXES, Cluster
+from latency.report.columns import quotient
+from latency.report.entries import Entry
+from latency.report.growth import exponents
+
+_BEGINNINGS = {FASTER: "Faster", SLOWER: "Slower", UNDECIDED: "Decides nothing"}
+_MOST_NAMED = 8
+_AT = {"resolution": "At {}", "batch": "With batches of {}", "threads": "With {}"}
+
+
+def answer(cluster: Cluster) -> tuple[str, ...]:
+    """The sentences, the one that matters most first."""
+    measured = [group for group in cluster.groups if any(entry.measured for entry in group)]
+    if not measured:
+        reasons = dict.fromkeys(entry.contender.reason or entry.contender.outcome for entry in cluster.entries)
+        outcomes = dict.fromkeys(entry.contender.outcome for entry in cluster.entries)
+        return (words.sentence(f"{words.listed(outcomes)}: {'; '.join(reasons)}"),)
+    found: list[str] = []
+    for group in [_telling(measured)] if cluster.axis else measured:
+        found += _of_group(cluster, group)
+    if cluster.axis == "resolution":
+        found += _growth(cluster)
+    return (*found, *_out_of_memory(cluster))
+
+
+def _telling(measured: list[list[Entry]]) -> list[Entry]:
+    """Of a sweep the last group in which there is something to compare."""
+    compared = [group for group in measured if any(entry.comparison for entry in group)]
+    return (compared or measured)[-1]
+
+
+def _of_group(cluster: Cluster, group: list[Entry]) -> Iterator[str]:
+    tried = [entry for entry in group if entry.measured]
+    sound = [entry for entry in tried if entry.judgement.status != INVALID]
+    if not sound:
+        yield words.sentence(f"{words.listed(cluster.label(e) for e in tried)}: invalid, the answers differ")
+        return
+    for first in [entry for entry in sound if entry.is_baseline] or sound[:1]:
+        yield _time(cluster, first)
+        yield from _beside(cluster, first, sound)
+    invalid = [cluster.label(entry) for entry in tried if entry.judgement.status == INVALID]
+    if invalid:
+        yield words.sentence(f"Invalid, for the answers differ: {words.listed(invalid)}")
+
+
+def _beside(cluster: Cluster, first: Entry, others: list[Entry]) -> Iterator[str]:
+    """Who is faster than a baseline and who slower, the fastest first."""
+    held = [e for e in others if e.comparison is not None and e.comparison.baseline.id == first.contender.id]
+    for verdict, beginning in _BEGINNINGS.items():
+        said = [_ratio(cluster, entry) for entry in sorted(held, key=_estimate) if _verdict(entry) == verdict]
+        if len(said) > _MOST_NAMED:
+            said[_MOST_NAMED:] = [f"and {len(said) - _MOST_NAMED} more"]
+        if said:
+            yield words.sentence(f"{beginning}: {', '.join(said)}")
+
+
+def _verdict(entry: Entry) -> str:
+    return entry.comparison.verdict if entry.comparison else ""
+
+
+def _estimate(entry: Entry) -> float:
+    return entry.comparison.interval.estimate if entry.comparison and entry.comparison.interval else 0.0
+
+
+def _ratio(cluster: Cluster, entry: Entry) -> str:
+    found = entry.comparison.interval if entry.comparison else None
+    return f"{cluster.label(entry)} {words.interval(found) if found else '(too few rounds)'}"
+
+
+def _time(cluster: Cluster, entry: Entry) -> str:
+    assert entry.milliseconds is not None
+    where = ""
+    if cluster.axis:
+        c = entry.contender
+        said = dict(
+            zip(AXES, (words.size(c.height, c.width), str(c.batch_asked), words.threads(c.threads)), strict=True)
+        )
+        where = _AT[cluster.axis].format(said[cluster.axis]) + " "
+    batch = f" in batches of {entry.contender.batch}" if entry.contender.batch != entry.contender.batch_asked else ""
+    told = (
+        f"{where}{cluster.label(entry)} takes {words.duration(entry.milliseconds)} an image{batch} on {entry.machine}"
+    )
+    times = quotient(entry)
+    if times is not None and entry.contender.setting:
+        paper = f"the paper's {entry.paper_milliseconds} ms on {MACHINES[entry.contender.setting]}"
+        told += f", {words.number(times)} times {paper}"
+    return f"{told}."  # a name keeps its case
+
+
+def _growth(cluster: Cluster) -> Iterator[str]:
+    said = [f"{words.number(found.exponent)} ({label})" for label, found in exponents(cluster).items()]
+    if said:
+        yield words.sentence(f"The time grows as the number of pixels to the power of {words.listed(said)}")
+
+
+def _out_of_memory(cluster: Cluster) -> Iterator[str]:
+    lost = [entry for entry in cluster.entries if entry.contender.outcome == "out of memory"]
+    if lost:
+        said = (f"{cluster.label(e)} at {words.size(e.contender.height, e.contender.width)}" for e in lost)
+        yield words.sentence(f"Out of memory: {words.listed(said)}")

@@ -1,0 +1,46 @@
+"""Ratios with their intervals, as pictures: one for each group that was timed together."""
+
+from __future__ import annotations
+
+from latency.judgement import INVALID
+from latency.report import words
+from latency.report.clusters import Cluster
+from latency.report.entries import Entry
+from latency.report.view import Forest
+
+_ENOUGH = 2
+"""Ratios that a picture is worth: one is a sentence."""
+
+
+def forests(cluster: Cluster) -> list[Forest]:
+    """The groups of a cluster that have two ratios or more; in a sweep all of them in one picture."""
+    groups = [[entry for group in cluster.groups for entry in group]] if cluster.axis else cluster.groups
+    return [found for group in groups if (found := _forest(cluster, group)) is not None]
+
+
+def _forest(cluster: Cluster, group: list[Entry]) -> Forest | None:
+    rows = []
+    for entry in group:
+        comparison = entry.comparison
+        if comparison is None or comparison.interval is None or entry.judgement.status == INVALID:
+            continue
+        found = comparison.interval
+        rows.append((_label(cluster, entry), found.low, found.estimate, found.high, comparison.verdict))
+    if len(rows) < _ENOUGH:
+        return None
+    compared = [entry.comparison for entry in group if entry.comparison]
+    names = words.listed(dict.fromkeys(comparison.baseline.subject.name for comparison in compared))
+    noise = max(comparison.noise for comparison in compared)
+    shaded = f"Shaded: no difference, ±{words.percent(noise)}."
+    caption = f"Times the time of {names}, with 95 % intervals; left of 1 is faster. {shaded}"
+    return Forest(caption, names, noise, tuple(rows))
+
+
+def _label(cluster: Cluster, entry: Entry) -> str:
+    c = entry.contender
+    at = {
+        "resolution": words.size(c.height, c.width),
+        "batch": f"batch {c.batch_asked}",
+        "threads": words.threads(c.threads),
+    }
+    return ", ".join(filter(None, (cluster.label(entry), at.get(cluster.axis, ""))))
