@@ -29,7 +29,7 @@ def staging(directory: Path) -> Iterator[Path]:
         directory.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=directory))
     except (FileExistsError, NotADirectoryError):
-        raise BadInput(f"{directory} is not a directory.", "Choose another --output-dir.") from None
+        raise BadInput(f"{directory} is not a directory.", "Choose another place with -o.") from None
     except OSError as error:
         raise _cannot_write(directory, error) from None
     try:
@@ -56,7 +56,7 @@ def refuse_overwrite(paths: list[Path], overwrite: bool) -> None:
     """
     taken = [path for path in paths if os.path.lexists(path)]
     if taken and not overwrite:
-        raise BadInput(f"{taken[0]} exists already.", "Say --overwrite, or choose another --output-dir.")
+        raise BadInput(f"{taken[0]} exists already.", "Say --overwrite, or choose another place with -o.")
 
 
 def publish(staged: list[Path], directory: Path, overwrite: bool) -> list[Path]:
@@ -120,4 +120,4 @@ def _cannot_write(directory: Path, error: OSError) -> BadInput:
         cause = f"The disk of {directory} is full"
     else:
         cause = f"{error.filename or directory} cannot be written: {error.strerror or error}"
-    return BadInput(f"{cause}.", "Free some space or mend the permissions, or choose another --output-dir.")
+    return BadInput(f"{cause}.", "Free some space or mend the permissions, or choose another place with -o.")

@@ -80,15 +80,16 @@ def prepare_artifact(subject: Subject, takes: str, height: int, width: int, fold
     return Prepared(str(path), shape, expected, against, weights, _FORM, None, stored=stored, pixels=takes_in.pixels)
 
 
-def fixed_batch(path: Path) -> int | None:
-    """Images that a file takes in one prediction; None where it leaves them open.
+def fixed_axes(path: Path) -> tuple[int | None, tuple[int, int] | None]:
+    """The batch and the (height, width) that a file takes; None for what it leaves open.
 
     Raises:
         BadInput: The file is damaged, or does not take images.
         NotInstalled: What reads it is missing.
     """
-    batch = _input(contents.read(path), path).axes[0]
-    return batch if isinstance(batch, int) else None
+    batch, _, height, width = _input(contents.read(path), path).axes
+    size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+    return batch if isinstance(batch, int) else None, size
 
 
 def _input(found: Contents, path: Path) -> _Input:

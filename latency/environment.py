@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,4 +35,11 @@ def _processor() -> str:
         for line in cpuinfo.read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
+    return sysctl("machdep.cpu.brand_string") or platform.processor() or "unknown"
+
+
+def sysctl(name: str) -> str:
+    """What macOS says of itself; empty elsewhere."""
+    if platform.system() != "Darwin":
+        return ""
+    return subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, check=False).stdout.strip()

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from evim_deploy.tools import tool_versions
-from latency.environment import describe_host
+from latency.environment import describe_host, sysctl
 from latency.results import Host
 
 _PRODUCT = Path("/sys/class/dmi/id/product_name")
@@ -33,11 +33,12 @@ def host(packages: Iterable[str]) -> Host:
 
 
 def _machine() -> str:
-    """The product's name where the firmware tells one, else the architecture."""
+    """The product's name where the system tells one, else the architecture."""
     try:
-        return _PRODUCT.read_text().strip() or platform.machine()
+        product = _PRODUCT.read_text().strip()
     except OSError:
-        return platform.machine()
+        product = sysctl("hw.model")
+    return product or platform.machine()
 
 
 def _accelerator() -> str | None:

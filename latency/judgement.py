@@ -7,13 +7,14 @@ the control, a second process of the same thing, strayed from it, and by more th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from evim_deploy.errors import BadInput
-from latency.results import Contender, Reading, Results
-from latency.statistics import FEWEST_ROUNDS, Interval, Summary, log_ratios, summarise, typical_ratio
+from latency.results import Contender, Protocol, Reading, Results
+from latency.statistics import FEWEST_ROUNDS, Interval, Logs, Summary, log_ratios, summarise, typical_ratio
 
 VALID, SUSPECT, INVALID, NOT_MEASURED = "valid", "suspect", "invalid", "not measured"
 FASTER, SLOWER, UNDECIDED = "faster", "slower", "decides nothing"
@@ -21,11 +22,15 @@ FASTER, SLOWER, UNDECIDED = "faster", "slower", "decides nothing"
 SMALLEST_EFFECT = 0.01
 """A ratio nearer to 1 is called no difference."""
 
+CONTROL = ", control"
+"""What the id of a control has after that of the contender that it times once more."""
+
 _CONTROL_STRAYS = 0.03
 _STEAL = 0.05
 _OTHERS = 0.25
 _DRIFT = 1.25
 _OUTLIERS = 0.1
+_FEWEST_SAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -94,11 +99,10 @@ class Group:
 
     @cached_property
     def control(self) -> Interval | None:
-        """The first contender's second process over its first: 1 on a machine without noise."""
+        """A contender's second process over its first: 1 on a machine without noise."""
         twin = self._by_role.get("control")
-        if twin is None or not self.contenders:
-            return None
-        return typical_ratio(log_ratios(seconds_per_image(twin), seconds_per_image(self.contenders[0])))
+        first = next((each for each in self.contenders if twin and f"{each.id}{CONTROL}" == twin.id), None)
+        return typical_ratio(paired(twin, first)) if twin and first else None
 
     @property
     def noise(self) -> float:
@@ -112,9 +116,9 @@ class Group:
 
     def baseline(self, contender: Contender, name: str | None) -> Contender | None:
         """What a contender is held against: the subject of a name, in the contender's own engine where it ran in
-        that; without a name the group's first."""
+        that; without a name the group's first that was timed."""
         if name is None:
-            return self.contenders[0] if self.contenders else None
+            return next((each for each in self.contenders if was_timed(each)), None)
         named = [other for other in self.contenders if other.subject.name == name]
         alike = [
             o
@@ -124,16 +128,39 @@ class Group:
         return next(iter(alike or named), None)
 
 
+def was_timed(contender: Contender) -> bool:
+    """Whether it has samples of a right answer, and did not fail on the way."""
+    is_wrong = contender.check is not None and contender.check.status == "different"
+    return bool(contender.rounds) and contender.outcome == "measured" and not is_wrong
+
+
+def paired(contender: Contender, baseline: Contender) -> Logs:
+    """The logarithm of how many times the baseline's time an image took, in each round that both have."""
+    ours, theirs = (
+        {each.index: samples for each, samples in zip(c.rounds, seconds_per_image(c), strict=True)}
+        for c in (contender, baseline)
+    )
+    both = [index for index in ours if index in theirs]
+    return log_ratios([ours[index] for index in both], [theirs[index] for index in both])
+
+
 def groups(results: Results) -> dict[str, Group]:
     """The groups of a file by their names, in order."""
-    names = dict.fromkeys(contender.group for contender in results.contenders)
-    found = {}
-    for name in names:
-        members = [contender for contender in results.contenders if contender.group == name]
-        starts = [each.started_s for member in members for each in member.rounds]
-        begin, end = (min(starts), max(starts)) if starts else (0.0, 0.0)
-        found[name] = Group(members, [r for r in results.readings if begin <= r.at_s <= end or r.phase != "during"])
-    return found
+    members: dict[str, list[Contender]] = {}
+    for contender in results.contenders:
+        members.setdefault(contender.group, []).append(contender)
+    begun = {
+        name: min((each.started_s for contender in group for each in contender.rounds), default=math.inf)
+        for name, group in members.items()
+    }
+    return {name: Group(group, _readings(results, begun[name], begun.values())) for name, group in members.items()}
+
+
+def _readings(results: Results, begun: float, others: Iterable[float]) -> list[Reading]:
+    """The last reading before a group's first round, and those from then on until the next group's."""
+    end = min((other for other in others if other > begun), default=math.inf)
+    before = [reading for reading in results.readings if reading.at_s < begun]
+    return [*before[-1:], *(reading for reading in results.readings if begun <= reading.at_s < end)]
 
 
 def judge(results: Results) -> dict[str, Judgement]:
@@ -141,7 +168,7 @@ def judge(results: Results) -> dict[str, Judgement]:
     found = {}
     for group in groups(results).values():
         for contender in group.contenders:
-            found[contender.id] = _judge(contender, group)
+            found[contender.id] = _judge(contender, group, results.protocol)
     return found
 
 
@@ -149,7 +176,7 @@ def compare_with_baseline(results: Results, baseline: str | None = None) -> dict
     """Each contender beside its baseline, by its id; what cannot be compared is left out.
 
     Args:
-        baseline: Name of a subject; without one, the first contender of each group.
+        baseline: Name of a subject; without one, the first contender of each group that was timed.
 
     Raises:
         BadInput: The file has no subject of that name.
@@ -161,28 +188,30 @@ def compare_with_baseline(results: Results, baseline: str | None = None) -> dict
     for group in groups(results).values():
         for contender in group.contenders:
             other = group.baseline(contender, baseline)
-            if other is None or other.id == contender.id or "failed" in (contender.outcome, other.outcome):
+            if other is None or other.id == contender.id or not (was_timed(contender) and was_timed(other)):
                 continue
-            if not (contender.rounds and other.rounds):
-                continue
-            interval = typical_ratio(log_ratios(seconds_per_image(contender), seconds_per_image(other)))
+            interval = typical_ratio(paired(contender, other))
             found[contender.id] = Comparison(other, interval, group.noise, verdict(interval, group.noise))
     return found
 
 
-def _judge(contender: Contender, group: Group) -> Judgement:
+def _judge(contender: Contender, group: Group, protocol: Protocol) -> Judgement:
     if not contender.rounds:
         return Judgement(NOT_MEASURED, (contender.reason or contender.outcome,), None)
     summary = summarise(contender.samples)
-    if contender.outcome == "failed":
-        return Judgement(INVALID, (f"it failed on the way: {contender.reason}",), summary)
     if contender.check is not None and contender.check.status == "different":
         return Judgement(INVALID, (f"its answers differ: {contender.check.against}",), summary)
+    if not was_timed(contender):
+        return Judgement(INVALID, (f"it failed on the way: {contender.reason}",), summary)
     reasons = [*group.conditions]
     if contender.check is None or contender.check.status == "not checked":
         reasons.append(f"its answers were not checked: {contender.check.against if contender.check else 'no record'}")
     if contender.reason:
         reasons.append(contender.reason)
+    if len(contender.rounds) < protocol.rounds:
+        reasons.append(f"{len(contender.rounds)} of {protocol.rounds} rounds were timed")
+    if summary.count < _FEWEST_SAMPLES:
+        reasons.append(f"it has {summary.count} samples")
     if len(summary.outliers) > _OUTLIERS * summary.count:
         reasons.append(f"{len(summary.outliers)} of {summary.count} samples are outliers")
     return Judgement(SUSPECT if reasons else VALID, tuple(reasons), summary)
@@ -216,9 +245,3 @@ def _conditions(group: Group) -> Iterator[str]:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
-
-
-def status_counts(judgements: Mapping[str, Judgement]) -> dict[str, int]:
-    """How many figures are of each status, in the order from good to bad."""
-    statuses = [judgement.status for judgement in judgements.values()]
-    return {status: statuses.count(status) for status in (VALID, SUSPECT, INVALID, NOT_MEASURED)}

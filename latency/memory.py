@@ -8,6 +8,8 @@ and not as the death of whatever the kernel picks.
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,7 +22,7 @@ _FORGET_PEAK = Path("/proc/self/clear_refs")  # proc(5): 5 resets VmHWM
 
 _REFUSALS = re.compile(
     r"out of memory|can(no|')t allocate memory|bad_alloc|failed to allocate|not enough memory|unable to allocate"
-    r"|could not create a memory|std::length_error",
+    r"|could not create a memory|std::length_error|ALLOC_FAILED|unable to find an engine to execute this computation",
     re.IGNORECASE,
 )
 
@@ -31,7 +33,24 @@ def available() -> int:
 
     machine = int(psutil.virtual_memory().available)
     limit, used = _number(_CGROUP / "memory.max"), _number(_CGROUP / "memory.current")
-    return machine if limit is None or used is None else min(machine, limit - used)
+    if limit is None or used is None:
+        return machine
+    statistics = (_CGROUP / "memory.stat").read_text()
+    found = re.search(r"^inactive_file (\d+)", statistics, re.MULTILINE)  # cached files, which the kernel gives back
+    return min(machine, limit - used + (int(found[1]) if found else 0))
+
+
+def gpu_bytes() -> tuple[int, int]:
+    """Memory of the GPU that is in use, by all processes, and that is free; zeros without a driver.
+
+    Source: ``nvidia-smi --help-query-gpu``, memory.used and memory.free, in MiB.
+    """
+    query = ["nvidia-smi", "--query-gpu=memory.used,memory.free", "--format=csv,noheader,nounits"]
+    if shutil.which(query[0]) is None:
+        return 0, 0
+    lines = subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
+    used, free = (int(field) << 20 for field in lines[0].split(",")) if lines else (0, 0)
+    return used, free
 
 
 def limit_process(limit_bytes: int) -> None:

@@ -70,14 +70,14 @@ class Monitor:
 
 
 def _own_seconds(workers: Iterable[int]) -> float:
-    """Processor seconds of this process, of its children that ended, and of workers that live."""
-    times = psutil.Process().cpu_times()
-    total = times.user + times.system + getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-    for pid in workers:
+    """Processor seconds of this process, of workers that live, and of children of theirs that ended."""
+    total = 0.0
+    for pid in (os.getpid(), *workers):
         with suppress(psutil.Error):
-            worker = psutil.Process(pid).cpu_times()
-            total += worker.user + worker.system
-    return float(total)
+            times = psutil.Process(pid).cpu_times()
+            total += times.user + times.system
+            total += getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+    return total
 
 
 def _frequency() -> float | None:

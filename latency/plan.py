@@ -137,7 +137,7 @@ def plan(request: Request) -> Plan:
         engines = [find_engine(each) for each in request.engines or _usual_engines(setting, subjects)]
         for engine in engines:
             device = request.device or ("coreml" if engine.name == "coreml" else setting.device)
-            absent = _absence(engine, device, setting)
+            absent = _absence(engine, device)
             if not absent:
                 require(engine)
             if device not in engine.precisions:
@@ -201,7 +201,9 @@ def _subjects(request: Request) -> list[Subject]:
     for path in request.artifacts:
         engines_for(path)  # raises where nothing here loads it
         found.append(artifact_subject(path))
-    return list(dict.fromkeys(found))
+    found = list(dict.fromkeys(found))
+    names = [subject.name for subject in found]
+    return [replace(each, name=each.source) if names.count(each.name) > 1 else each for each in found]
 
 
 def _usual_engines(setting: Setting, subjects: list[Subject]) -> tuple[str, ...]:
@@ -232,11 +234,11 @@ def _variations(
 ) -> Iterator[Entry]:
     """An entry for each size, batch, number of threads and layout."""
     layouts = (request.layouts or setting.layouts) if engine.layouts else ("",)
-    sizes = (NATIVE,) if subject.kind == "artifact" else request.sizes or (NATIVE,)
+    sizes, batches = _what_it_takes(request, setting, subject)
     threads = (ALL_THREADS,) if device != "cpu" else request.threads or (setting.threads,)
-    for size, batch, count, layout in product(sizes, _batches(request, setting, subject), threads, layouts):
+    for size, batch, count, layout in product(sizes, batches, threads, layouts):
         height, width = size or (subject.resolution, subject.resolution)
-        label = "own size" if size is NATIVE else f"{height}x{width}"
+        label = "own size" if size is NATIVE or not request.sizes else f"{height}x{width}"
         entry = Entry(
             subject,
             engine,
@@ -253,32 +255,39 @@ def _variations(
         as_in_paper = (
             size in (NATIVE, (subject.resolution, subject.resolution))
             and (device, batch, count) == (setting.device, setting.batch, setting.threads)
+            and layout in ("", *setting.layouts)
             and engine.name in setting.engines
             and precision in setting.precisions
         )
         yield replace(entry, setting=setting.name) if as_in_paper else entry
 
 
-def _batches(request: Request, setting: Setting, subject: Subject) -> tuple[int, ...]:
-    """Images in one prediction; a file may fix them.
+def _what_it_takes(
+    request: Request, setting: Setting, subject: Subject
+) -> tuple[tuple[tuple[int, int] | None, ...], tuple[int, ...]]:
+    """Sizes and batches to time a subject at; a file may fix them.
 
     Raises:
         BadInput: The file is damaged, or fixes others than are asked for.
     """
-    fixed = None
-    if subject.kind == "artifact":
-        from latency.artifacts import fixed_batch
+    sizes, batches = request.sizes or (NATIVE,), request.batches or (setting.batch,)
+    if subject.kind != "artifact":
+        return sizes, batches
 
-        fixed = fixed_batch(Path(subject.source))
-    if fixed is None:
-        return request.batches or (setting.batch,)
-    if request.batches not in ((), (fixed,)):
-        raise BadInput(f"{subject.name} takes {fixed} images in a prediction.", f"Leave out --batch, or say {fixed}.")
-    return (fixed,)
+    from latency.artifacts import fixed_axes
+
+    batch, size = fixed_axes(Path(subject.source))
+    if request.batches and batch not in (None, *request.batches):
+        raise BadInput(f"{subject.name} takes {batch} images in a prediction.", f"Leave out --batch, or say {batch}.")
+    if request.sizes and size is not None and size not in (s or size for s in request.sizes):
+        said = f"{size[0]}x{size[1]}"
+        raise BadInput(f"{subject.name} takes images of {said}.", f"Leave out --resolution, or say {said}.")
+    return (size,) if size else sizes, (batch,) if batch else batches
 
 
-def _absence(engine: Engine, device: str, setting: Setting) -> str:
+def _absence(engine: Engine, device: str) -> str:
     why = why_not(engine)
     if not why and device == "cuda" and shutil.which("nvidia-smi") is None:
         why = "there is no CUDA device"
-    return f"{why}; {setting.remedy}" if why else ""
+    remedy = next((setting.remedy for setting in SETTINGS.values() if setting.device == device), "")
+    return f"{why}; {remedy}" if why else ""

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from latency.memory import says_no_memory
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+_SCRATCH_VARIABLES = ("TMPDIR", "TORCHINDUCTOR_CACHE_DIR")
 _LAST_WORDS = 4000  # bytes of a dead worker's stderr that are looked at
 
 
@@ -30,7 +32,11 @@ class Different(WorkerFailed):
     """What the worker was asked to time does not compute what its model does."""
 
 
-_FAILURES = {"memory": OutOfMemory, "different": Different, "other": WorkerFailed}
+class Absent(WorkerFailed):
+    """This host has not what the worker needs."""
+
+
+_FAILURES = {"memory": OutOfMemory, "different": Different, "absent": Absent, "other": WorkerFailed}
 
 
 class WorkerProcess:
@@ -39,10 +45,12 @@ class WorkerProcess:
     Args:
         threads: Of whatever it computes with; None leaves them to the libraries.
         limit_bytes: Memory that it may use; None for no limit.
+        scratch: Folder for what libraries leave behind, compiled code among it; None for the usual ones.
     """
 
-    def __init__(self, threads: int | None = None, limit_bytes: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, limit_bytes: int | None = None, scratch: Path | None = None) -> None:
         variables = {name: str(threads) for name in _THREAD_VARIABLES} if threads else {}
+        variables |= {name: str(scratch) for name in _SCRATCH_VARIABLES} if scratch else {}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed with the worker
         self._process = subprocess.Popen(
             [sys.executable, "-m", "latency.worker"],
@@ -53,8 +61,12 @@ class WorkerProcess:
             env={**os.environ, **variables},
             start_new_session=True,  # a terminal's Ctrl-C is the parent's to deal with
         )
-        if limit_bytes is not None:
-            self.ask("limit", limit_bytes=limit_bytes)
+        try:
+            if limit_bytes is not None:
+                self.ask("limit", limit_bytes=limit_bytes)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def pid(self) -> int:
@@ -82,8 +94,9 @@ class WorkerProcess:
         return answer
 
     def close(self) -> None:
-        """End it, whatever it is doing."""
-        self._process.kill()
+        """End it and what it started, whatever they are doing."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         with suppress(BrokenPipeError):
             self._process.communicate()
         self._errors.close()

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError, field_validator
 
 from evim_deploy.documents import parse_json
 from evim_deploy.errors import BadInput
@@ -152,7 +152,7 @@ class Round(_Part):
     index: int
     started_s: Seconds
     """Seconds since the run began."""
-    samples_s: list[Seconds]
+    samples_s: Annotated[list[Annotated[float, Field(gt=0, allow_inf_nan=False)]], Field(min_length=1)]
     """Seconds that each prediction of a batch took, in order."""
 
 
@@ -177,7 +177,8 @@ class Contender(_Part):
     group: str
     """Those whose rounds were taken together, so that ratios between them are paired."""
     role: Literal["contender", "control", "yardstick"] = "contender"
-    """A control times the group's first contender once more; a yardstick is work that never changes."""
+    """A control times another contender of its group once more, and is called like it with ``, control`` after
+    the name; a yardstick is work that never changes."""
     subject: Subject
     engine: str
     engine_version: str
@@ -251,6 +252,15 @@ class Results(_Part):
     protocol: Protocol
     readings: list[Reading] = []
     contenders: list[Contender]
+
+    @field_validator("contenders")
+    @classmethod
+    def _ids_are_unique(cls, contenders: list[Contender]) -> list[Contender]:
+        ids = [contender.id for contender in contenders]
+        twice = next((id_ for id_ in ids if ids.count(id_) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two contenders have the id {twice!r}")
+        return contenders
 
 
 def json_schema() -> dict[str, Any]:

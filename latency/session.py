@@ -26,14 +26,17 @@ from evim_deploy.progress import Progress
 from latency import memory, results
 from latency.engines import Job, yardstick
 from latency.host import host
+from latency.judgement import CONTROL
 from latency.monitor import Monitor
 from latency.plan import Entry, Plan, Request
 from latency.process import WorkerFailed, WorkerProcess
 from latency.protocol import LONG_S, PROTOCOLS, WARMS_ITSELF_S, deviations
 from latency.results import Results, Round
-from latency.subjects import Subject
+from latency.subjects import Prepared, Subject
 from latency.trial import Member, Trials, record
 
+_INTERRUPTED = "it was interrupted"
+_OUT_OF_BUDGET = "its budget ended"
 _YARDSTICK = Subject("yardstick", "yardstick", "numpy", 0)
 
 
@@ -57,20 +60,23 @@ class Session:
         self._members: list[Member] = []
         self._began = datetime.now(UTC)
 
-    def measure(self) -> tuple[Results, bool]:
-        """The results, and whether an interrupt ended the run before it was complete."""
-        stopped = ""
+    def measure(self) -> tuple[Results, BaseException | None]:
+        """The results, and what ended the run before it was complete: an interrupt, or a fault."""
+        stop: BaseException | None = None
         self._monitor.read("before")
-        with tempfile.TemporaryDirectory(prefix="evim-deploy-bench-") as folder:
-            trials = Trials(Path(folder), self._request.memory, self._request.breakdown, self._progress)
+        with tempfile.TemporaryDirectory(prefix="evim-deploy-bench-", ignore_cleanup_errors=True) as folder:
+            self._folder = Path(folder)
+            trials = Trials(self._folder, self._request.memory, self._request.breakdown, self._progress)
             try:
                 groups = [list(group) for _, group in groupby(self._plan.entries, lambda entry: entry.group)]
                 for index, entries in enumerate(groups):
                     self._measure_group(entries, trials, self._deadline(len(groups) - index))
-            except KeyboardInterrupt:
-                stopped = "it was interrupted"
+            except KeyboardInterrupt as interrupt:
+                stop = interrupt
+            except Exception as fault:  # hours of samples are not lost to it; the caller raises it again
+                stop = fault
         self._monitor.read("after")
-        return self._results(stopped), bool(stopped)
+        return self._results(stop), stop
 
     def _deadline(self, groups_left: int) -> float:
         """When the next group ends, in seconds since the run began: what is left of the budget is shared evenly."""
@@ -99,7 +105,8 @@ class Session:
 
     def _rounds(self, members: list[Member], deadline: float) -> None:
         """Time members round by round, in processes that stay if memory holds all of them together."""
-        stays = sum(member.own_bytes for member in members) < memory.SHARE * memory.available()
+        room = memory.gpu_bytes()[1] if members[0].entry.device == "cuda" else memory.available()
+        stays = sum(member.own_bytes for member in members) < memory.SHARE * room
         order = np.random.default_rng(self._request.seed)
         with ExitStack() as stack:
             workers: dict[str, WorkerProcess] = {}
@@ -109,26 +116,27 @@ class Session:
                 self._progress.step(f"{members[0].entry.group}: round {index + 1} of {self._protocol.rounds}")
                 for place in order.permutation(len(members)):
                     member = members[place]
-                    if member.record.outcome == "failed":
+                    if member.record.outcome != "measured":
                         continue
                     try:
                         worker = workers.get(member.record.id) or stack.enter_context(self._warm(member))
                         workers[member.record.id] = worker
                         self._time(member, worker, index)
                     except WorkerFailed as error:
-                        member.fail(str(error))
+                        member.fail(error)
                     if not stays and member.record.id in workers:
                         workers.pop(member.record.id).close()
                 self._monitor.read("during", [worker.pid for worker in workers.values()])
 
     def _warm(self, member: Member) -> WorkerProcess:
         """A worker that has the member open and warm."""
-        worker = WorkerProcess(member.entry.threads)
+        worker = WorkerProcess(member.entry.threads, scratch=self._folder)
         try:
             opened = member.open(worker)
             warm = [opened["first_prediction_s"]]
-            if member.prediction_s < WARMS_ITSELF_S:
+            if member.prediction_s < WARMS_ITSELF_S or not self._protocol.interleaved:
                 warm += worker.ask("predict", seconds=self._protocol.warmup_s, count=1, lead=0)["samples_s"]
+            member.check(worker)
         except BaseException:
             worker.close()
             raise
@@ -139,16 +147,21 @@ class Session:
         protocol, started = self._protocol, self._monitor.elapsed()
         count, lead = (1, 0) if member.prediction_s > LONG_S else (protocol.least_samples, protocol.lead)
         answer = worker.ask("predict", seconds=protocol.seconds / protocol.rounds, count=count, lead=lead)
+        if index + 1 == protocol.rounds:
+            member.check(worker)
         member.rounds.append(Round(index=index, started_s=started, samples_s=answer["samples_s"]))
 
-    def _results(self, stopped: str) -> Results:
+    def _results(self, stop: BaseException | None) -> Results:
         protocol = self._protocol
+        stopped = "" if stop is None else _INTERRUPTED if isinstance(stop, KeyboardInterrupt) else f"it failed: {stop}"
         known = {member.record.id for member in self._members}
         missing = [entry for entry in self._plan.entries if entry.id not in known]
-        contenders = [member.finished() for member in self._members]
-        contenders += [record(entry, outcome="not reached", reason=stopped or "the budget ended") for entry in missing]
-        short = any(c.outcome == "measured" and len(c.rounds) < protocol.rounds for c in contenders)
-        cause = stopped or ("its budget ended" if missing or short else None)
+        why = stopped or _OUT_OF_BUDGET
+        contenders = [member.finished(why) for member in self._members]
+        contenders += [record(entry, outcome="not reached", reason=why) for entry in missing]
+        left = ("measured", "not reached")
+        is_short = any(c.outcome in left and len(c.rounds) < protocol.rounds for c in contenders)
+        cause = stopped or (_OUT_OF_BUDGET if is_short else None)
         return Results(
             schema_name=results.SCHEMA,
             schema_version=results.SCHEMA_VERSION,
@@ -176,9 +189,9 @@ class Session:
 def _twin(member: Member) -> Member:
     """The A/A control: the same thing once more, in a process of its own."""
     twin = member.record.model_copy(
-        update={"id": f"{member.record.id}, control", "role": "control", "breakdown": None, "attempts": []}
+        update={"id": f"{member.record.id}{CONTROL}", "role": "control", "breakdown": None, "attempts": []}
     )
-    return replace(member, record=twin, rounds=[], warmup_s=0.0)
+    return replace(member, record=twin, rounds=[])
 
 
 def _yardstick(beside: Entry) -> Member:
@@ -195,4 +208,6 @@ def _yardstick(beside: Entry) -> Member:
         setting=None,
     )
     job = Job("", "fp32", 1, (3, 1, 1), entry.threads, "cpu", "")
-    return Member(entry, record(entry, outcome="measured", id=f"yardstick, {entry.group}", role="yardstick"), job)
+    unmade = Prepared("", job.shape, None, "work of no model", "none", "as it is", None)
+    known = record(entry, outcome="measured", id=f"yardstick, {entry.group}", role="yardstick")
+    return Member(entry, known, job, unmade)

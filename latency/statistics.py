@@ -90,10 +90,9 @@ def summarise(samples: Sequence[float]) -> Summary:
 def log_ratios(rounds: Rounds, baseline: Rounds) -> Logs:
     """The natural logarithm of how many times the baseline's time each round took, (rounds,).
 
-    Round r of both was taken next to each other; what only one of them has is left out.
+    Round r of both was taken next to each other.
     """
-    count = min(len(rounds), len(baseline))
-    return _log_medians(rounds[:count]) - _log_medians(baseline[:count])
+    return _log_medians(rounds) - _log_medians(baseline)
 
 
 def typical_ratio(logs: Logs, seed: int = 0) -> Interval | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from evim_deploy.progress import Progress
 from latency import memory
 from latency.engines import Job
 from latency.plan import Entry
-from latency.process import Different, OutOfMemory, WorkerFailed, WorkerProcess
+from latency.process import Absent, Different, OutOfMemory, WorkerFailed, WorkerProcess
 from latency.protocol import WARMS_ITSELF_S
 from latency.results import Attempt, Check, ColdStart, Contender, Memory, Round, Share, Subject
 from latency.subjects import Prepared
@@ -30,33 +31,88 @@ class Member:
     Attributes:
         record: What the file will say of it, without its rounds.
         job: For its worker; None where it cannot be timed.
-        libraries: That its file needs.
-        own_bytes: What its process held at most and shares with no other.
+        prepared: What its worker loads, and what it must answer.
+        own_bytes: What it held at most and shares with no other process, of the GPU's memory where it computes there.
         prediction_s: About how long a prediction takes.
     """
 
     entry: Entry
     record: Contender
     job: Job | None = None
-    libraries: tuple[str, ...] = ()
+    prepared: Prepared | None = None
     own_bytes: int = 0
     prediction_s: float = 0.0
     warmup_s: float = 0.0
     rounds: list[Round] = field(default_factory=list)
 
-    def open(self, worker: WorkerProcess, expected: str | None = None) -> dict[str, Any]:
-        """Have a worker load it and predict once."""
+    def open(self, worker: WorkerProcess) -> dict[str, Any]:
+        """Have a worker load it and predict once.
+
+        Raises:
+            WorkerFailed: It cannot, or its answer is not the model's.
+        """
         assert self.job is not None
-        module = self.entry.engine.module
-        return worker.ask("open", module=module, job=asdict(self.job), libraries=self.libraries, expected=expected)
+        assert self.prepared is not None
+        opened = worker.ask(
+            "open",
+            module=self.entry.engine.module,
+            job=asdict(self.job),
+            libraries=self.prepared.libraries,
+            expected=self.prepared.expected,
+        )
+        self._judge(opened["error"])
+        return opened
 
-    def fail(self, reason: str) -> None:
-        """Record that it failed."""
-        self.record = self.record.model_copy(update={"outcome": "failed", "reason": reason})
+    def check(self, worker: WorkerProcess) -> None:
+        """Hold the last answer of a worker against the model's, too.
 
-    def finished(self) -> Contender:
-        """The record with its rounds."""
+        Raises:
+            Different: It is another.
+        """
+        assert self.prepared is not None
+        self._judge(worker.ask("check", expected=self.prepared.expected)["error"])
+
+    def fail(self, error: WorkerFailed) -> None:
+        """Record that it failed, and how."""
+        facts: dict[str, Any] = {"outcome": "failed", "reason": str(error)}
+        if isinstance(error, Different):
+            facts["check"] = Check(status="different", against=str(error))
+        elif isinstance(error, OutOfMemory):
+            facts["outcome"] = "out of memory"
+        elif isinstance(error, Absent):
+            facts["outcome"] = "not run on this host"
+        self.record = self.record.model_copy(update=facts)
+
+    def finished(self, stopped: str) -> Contender:
+        """The record with its rounds, or with what stopped the run before there was one."""
+        if self.record.outcome == "measured" and not self.rounds:
+            return self.record.model_copy(update={"outcome": "not reached", "reason": stopped})
         return self.record.model_copy(update={"rounds": self.rounds, "warmup_s": self.warmup_s})
+
+    def _judge(self, error: float | None) -> None:
+        """Note how far an answer is from the expected one.
+
+        Raises:
+            Different: It is too far.
+        """
+        assert self.prepared is not None
+        against = self.prepared.against
+        if error is None:
+            check = Check(status="not checked", against=against)
+        else:
+            most = allowed(self.entry.subject.kind, self.entry.precision, self.prepared.stored)
+            if not error <= most:  # NaN is no answer either
+                raise Different(f"it is {error:.1g} of the largest output off {against}, and {most:g} is allowed")
+            check = Check(status="equal", against=against, error=error, tolerance=most)
+        self.record = self.record.model_copy(update={"check": check})
+
+
+class NotPrepared(Exception):
+    """A contender could not be made ready, which a smaller batch would not help; says why."""
+
+    def __init__(self, cause: WorkerFailed) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 class Trials:
@@ -87,9 +143,8 @@ class Trials:
             limit = _limit(entry.device)
             try:
                 return self._open(entry, batch, limit, attempts)
-            except Different as error:
-                check = Check(status="different", against=str(error))
-                return Member(entry, record(entry, batch, outcome="failed", reason=str(error), check=check))
+            except NotPrepared as error:
+                return self._failed(entry, batch, error.cause, [])
             except OutOfMemory as error:
                 attempts.append(Attempt(batch=batch, outcome="out of memory", limit_bytes=limit))
                 self._progress.detail(f"{entry.id}: out of memory with a batch of {batch}: {error}")
@@ -98,7 +153,12 @@ class Trials:
                     return Member(entry, record(entry, outcome="out of memory", reason=reason, attempts=attempts))
                 batch //= 2
             except WorkerFailed as error:
-                return Member(entry, record(entry, batch, outcome="failed", reason=str(error), attempts=attempts))
+                return self._failed(entry, batch, error, attempts)
+
+    def _failed(self, entry: Entry, batch: int, error: WorkerFailed, attempts: list[Attempt]) -> Member:
+        member = Member(entry, record(entry, batch, outcome="measured", attempts=attempts))
+        member.fail(error)
+        return member
 
     def _open(self, entry: Entry, batch: int, limit: int | None, attempts: list[Attempt]) -> Member:
         prepared = self._prepare(entry, batch)
@@ -112,11 +172,12 @@ class Trials:
             entry.layout,
             prepared.pixels,
         )
-        member = Member(entry, record(entry, batch, outcome="measured"), job, prepared.libraries)
-        with WorkerProcess(entry.threads, limit) as worker:
-            opened = member.open(worker, prepared.expected)
-            # the first may have compiled something
-            (member.prediction_s,) = worker.ask("predict", seconds=0, count=1, lead=0)["samples_s"]
+        member = Member(entry, record(entry, batch, outcome="measured"), job, prepared)
+        with WorkerProcess(entry.threads, limit, self._folder) as worker:
+            opened = member.open(worker)
+            # the first has compiled what is compiled, and the second captured what is captured as a CUDA graph
+            lead = int(entry.device == "cuda")
+            (member.prediction_s,) = worker.ask("predict", seconds=0, count=1, lead=lead)["samples_s"]
             count = 1 if member.prediction_s > WARMS_ITSELF_S else _PREDICTIONS
             held = Memory(**worker.ask("memory", count=count)) if self._wants_memory else None
             profile = worker.ask("profile", count=count)["operations"] if self._wants_breakdown else []
@@ -127,7 +188,6 @@ class Trials:
             "width": prepared.shape[2],
             "subject": _subject(entry, prepared),
             "engine_version": opened["version"],
-            "check": _check(opened["error"], prepared, entry),
             "cold_start": ColdStart(load_s=opened["load_s"], first_prediction_s=opened["first_prediction_s"]),
             "memory": held,
             "attempts": [*attempts, fits],
@@ -138,7 +198,7 @@ class Trials:
 
     def _prepare(self, entry: Entry, batch: int) -> Prepared:
         """The file for the engine, made once for whoever takes the same."""
-        if not entry.engine.takes:
+        if not entry.engine.takes:  # work that is no model's
             return Prepared(entry.subject.source, (3, 1, 1), None, "work of no model", "none", "as it is", None)
         target = {
             "engine_takes": entry.engine.takes,
@@ -150,13 +210,12 @@ class Trials:
         purpose = (batch, entry.precision) if entry.engine.takes in _ONE_PURPOSE else ()
         key = (entry.subject, entry.engine.takes, entry.height, entry.width, *purpose)
         if key not in self._prepared:
-            place = self._folder / str(len(self._prepared))
-            place.mkdir()
-            with WorkerProcess(limit_bytes=_limit("cpu")) as worker:
+            place = tempfile.mkdtemp(dir=self._folder)
+            with WorkerProcess(limit_bytes=_limit("cpu"), scratch=self._folder) as worker:
                 try:
-                    answer = worker.ask("prepare", subject=asdict(entry.subject), folder=str(place), **target)
-                except OutOfMemory as error:  # at one image: a smaller batch would not help
-                    raise WorkerFailed(f"memory ran out before it was timed: {error}") from None
+                    answer = worker.ask("prepare", subject=asdict(entry.subject), folder=place, **target)
+                except WorkerFailed as error:
+                    raise NotPrepared(error) from None
             lists = {"shape": tuple(answer["shape"]), "libraries": tuple(answer["libraries"])}
             self._prepared[key] = Prepared(**{**answer, **lists})
         return self._prepared[key]
@@ -201,17 +260,3 @@ def _subject(entry: Entry, prepared: Prepared | None) -> Subject:
         parameters=prepared.parameters if prepared else None,
         paper=named.paper,
     )
-
-
-def _check(error: float | None, prepared: Prepared, entry: Entry) -> Check:
-    """What the answer's distance from the expected one means.
-
-    Raises:
-        Different: It is too far.
-    """
-    if error is None:
-        return Check(status="not checked", against=prepared.against)
-    most = allowed(entry.subject.kind, entry.precision, prepared.stored)
-    if error > most:
-        raise Different(f"it is {error:.1g} of the largest output off {prepared.against}, and {most:g} is allowed")
-    return Check(status="equal", against=prepared.against, error=error, tolerance=most)

@@ -8,11 +8,13 @@ with a line of JSON on what was its stdout:
 ``prepare``   make a subject ready (:mod:`latency.preparation`)
 ``open``      load and predict once: what it took, and how far the answer is from the expected one
 ``predict``   one prediction that does not count where asked, then samples
+``check``     how far the last answer is from the expected one
 ``memory``    the highest memory of some predictions
 ``profile``   the engine's own profile of some predictions
 ============  ======================================================================================
 
-A command that fails is answered by a ``failure`` (``memory``, ``different`` or ``other``) and a ``message``.
+A command that fails is answered by a ``failure`` (``memory``, ``different``, ``absent`` or ``other``) and a
+``message``.
 """
 
 from __future__ import annotations
@@ -68,22 +70,29 @@ class Worker:
             importlib.import_module(library)
         self._device = order.device
         self._before_bytes = memory.resident_bytes()
+        if order.device == "cuda":
+            _require_gpu()
         began = time.perf_counter()
         self._runner = engine.open_runner(order)
         loaded = time.perf_counter()
         self._runner.predict()
         predicted = time.perf_counter()
-        answer = self._runner.outputs()
-        if not np.isfinite(answer).all():
-            raise ParityFailed("Its answer is not finite.", "It was not timed.")
+        own_bytes = memory.peak_bytes() - memory.shared_bytes()
         return {
             "load_s": loaded - began,
             "first_prediction_s": predicted - loaded,
-            "error": None if expected is None else relative_error(answer[:1], np.load(expected)),
+            **self.check(expected),
             "peak_bytes": memory.peak_bytes(),
-            "own_bytes": memory.peak_bytes() - memory.shared_bytes(),
+            "own_bytes": memory.gpu_bytes()[0] if order.device == "cuda" else own_bytes,
             "version": version,
         }
+
+    def check(self, expected: str | None) -> dict[str, Any]:
+        """``error`` of the last answer to the first image; None without an expected one."""
+        answer = self.runner.outputs()
+        if not np.isfinite(answer).all():
+            raise ParityFailed("Its answer is not finite.", "It was not timed.")
+        return {"error": None if expected is None else relative_error(answer[:1], np.load(expected))}
 
     def predict(self, seconds: float, count: int, lead: int) -> dict[str, Any]:
         """Samples for at least so long and at least so many, after ``lead`` predictions that do not count."""
@@ -100,24 +109,35 @@ class Worker:
         return {"samples_s": samples}
 
     def memory(self, count: int) -> dict[str, Any]:
-        """The highest memory of some predictions, the GPU's where it computes there."""
+        """The highest memory of some predictions; on a GPU of loading, too, for CUDA graphs allocate once."""
         if self._device == "cuda":
-            return self._gpu_memory(count)
+            import torch
+
+            return {"peak_bytes": torch.cuda.max_memory_allocated(), "before_bytes": 0, "of": "accelerator"}
         memory.reset_peak()
         for _ in range(count):
             self.runner.predict()
         return {"peak_bytes": memory.peak_bytes(), "before_bytes": self._before_bytes, "of": "process"}
 
-    def _gpu_memory(self, count: int) -> dict[str, Any]:
-        import torch
-
-        torch.cuda.reset_peak_memory_stats()
-        for _ in range(count):
-            self.runner.predict()
-        return {"peak_bytes": torch.cuda.max_memory_allocated(), "before_bytes": 0, "of": "accelerator"}
-
     def profile(self, count: int) -> dict[str, Any]:
         return {"operations": [dataclasses.asdict(each) for each in self.runner.profile(count)]}
+
+
+class Absent(Exception):
+    """This host has not what the job needs."""
+
+
+def _require_gpu() -> None:
+    """Check that PyTorch has a GPU, and count its memory from now on.
+
+    Raises:
+        Absent: It has none.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        raise Absent("PyTorch finds no CUDA device: it is built without CUDA, or the driver does not fit")
+    torch.cuda.reset_peak_memory_stats()
 
 
 def relative_error(answer: Array, expected: Array) -> float:
@@ -126,6 +146,8 @@ def relative_error(answer: Array, expected: Array) -> float:
     Raises:
         ParityFailed: They do not have as many values.
     """
+    if not np.abs(expected).max() > 0:
+        raise ParityFailed("The model's own answer is zero or not finite.", "It was not timed.")
     if answer.size != expected.size:
         raise ParityFailed(f"It answers with {answer.size} values instead of {expected.size}.", "It was not timed.")
     return float(np.abs(answer.ravel() - expected.ravel()).max() / np.abs(expected).max())
@@ -148,14 +170,17 @@ def _answer(worker: Worker, verb: str, **arguments: Any) -> dict[str, Any]:
 
 
 def _kind(error: Exception) -> str:
-    if isinstance(error, ParityFailed):
-        return "different"
+    for kind, name in ((ParityFailed, "different"), (Absent, "absent")):
+        if isinstance(error, kind):
+            return name
     return "memory" if isinstance(error, MemoryError) or memory.says_no_memory(str(error)) else "other"
 
 
 def _words(error: Exception) -> str:
     if isinstance(error, EvimError):
-        return error.cause
+        return error.cause.rstrip(".")
+    if isinstance(error, Absent):
+        return str(error)
     first = next(iter(str(error).strip().splitlines()), "")
     return f"{type(error).__name__}: {first}"[:500]
 

@@ -2,7 +2,7 @@
 
 ``delay_s``  of a prediction; ``slow_every`` and ``slow_s``: each so many-th takes so much more;
 ``fits``     the largest batch that it has memory for; after ``breaks_after`` predictions it fails; where it
-``dies``     it ends its process.
+``dies``     it ends its process; after ``drifts_after`` predictions its answer is no number any more.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class FakeRunner:
         time.sleep(self.behaviour.get("delay_s", 0.001) + (self.behaviour["slow_s"] if slow else 0))
 
     def outputs(self) -> Array:
-        return np.zeros((1, 1), np.float32)
+        is_lost = self.predicted > self.behaviour.get("drifts_after", self.predicted)
+        return np.full((1, 1), np.nan if is_lost else 1, np.float32)
 
     def profile(self, count: int) -> list[ProfiledOperation]:
         return [ProfiledOperation("sleep", "other", self.behaviour.get("delay_s", 0.001), 1)]

@@ -321,13 +321,13 @@ class TestOutputDirectory:
     def test_that_is_a_file(self, tmp_path: Path, below: str) -> None:
         taken = tmp_path / "file"
         taken.write_text("mine")
-        assert_refused(run(*UNTRAINED_ONNX, "-o", f"{taken}{below}"), 3, "not a directory", "--output-dir")
+        assert_refused(run(*UNTRAINED_ONNX, "-o", f"{taken}{below}"), 3, "not a directory", "-o")
         assert taken.read_text() == "mine"
         assert left_in(tmp_path) == ["file"]
 
     @pytest.mark.skipif(platform.system() != "Linux", reason="there is no /proc")
     def test_that_cannot_be_made(self) -> None:
-        assert_refused(run(*UNTRAINED_ONNX, "-o", "/proc/nothing"), 3, "/proc/nothing", "--output-dir")
+        assert_refused(run(*UNTRAINED_ONNX, "-o", "/proc/nothing"), 3, "/proc/nothing", "-o")
 
     def test_that_is_read_only(self, locked: Path) -> None:
         assert_refused(run(*UNTRAINED_ONNX, "-o", locked), 3, str(locked), "permissions")

@@ -104,31 +104,24 @@ def test_nothing_is_overwritten_unasked(results: Results, folder: Path) -> None:
     assert_refused(run("bench", "m1", *QUICK, "-o", folder / "results.json"), 3, "exists already", "--overwrite")
 
 
-def test_json_is_the_document_and_all_that_stdout_holds() -> None:
-    result = run("bench", "m1", *QUICK, "-e", "onnxruntime", "--json", "--quiet")
+def test_an_artifact_is_timed_as_it_stands_and_json_is_all_that_stdout_holds(tmp_path: Path) -> None:
+    made = run("export", "m1", "-f", "onnx", "-r", "64", "-w", "random", "-o", tmp_path, "--json")
+    assert_done(made)
+    path = json.loads(made.stdout)["artifacts"][0]["path"]
+    result = run("bench", "-a", path, "--seconds", "0.3", "--warmup", "0", "--rounds", "5", "--json", "--quiet")
     assert_done(result)
     assert result.stderr == ""
     document = json.loads(result.stdout)
     assert document["schema"] == "evim-deploy-latency"
-    assert document["contenders"][0]["engine"] == "onnxruntime"
-
-
-def test_an_artifact_is_timed_as_it_stands(tmp_path: Path) -> None:
-    made = run("export", "m1", "-f", "onnx", "-r", "64", "-w", "random", "-o", tmp_path, "--json")
-    assert_done(made)
-    path = json.loads(made.stdout)["artifacts"][0]["path"]
-    result = run("bench", "-a", path, "--seconds", "0.3", "--warmup", "0", "--rounds", "5", "--json")
-    assert_done(result)
-    (contender, *_) = json.loads(result.stdout)["contenders"]
+    (contender, *_) = document["contenders"]
     assert (contender["batch"], contender["height"], contender["engine"]) == (1, 64, "onnxruntime")
     assert contender["check"]["status"] == "equal"
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_keeps_what_was_measured_and_marks_it(tmp_path: Path, by: signal.Signals) -> None:
+def test_an_interrupt_keeps_what_was_measured_and_marks_it(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     line = ("bench", "m1", "-r", "64", "-b", "2", "-e", "onnxruntime", "--seconds", "1000", "--warmup", "0")
-    result = interrupt(*line, "--rounds", "5000", "-o", path, at="round 3 of", by=by)
+    result = interrupt(*line, "--rounds", "5000", "-o", path, at="round 3 of", by=signal.SIGINT)
     assert result.returncode == 130
     assert f"What was measured until then is in {path}, marked incomplete." in result.stderr
     assert "Traceback" not in result.stderr
@@ -154,17 +147,11 @@ def test_what_this_host_lacks_is_not_run_and_neither_pass_nor_fail(tmp_path: Pat
     [
         (("bench", "m9"), 2, ("no model 'm9'",)),
         (("bench", "m1", "-e", "tensorrt"), 2, ("no engine 'tensorrt'", "onnxruntime")),
-        (("bench", "--peers", "resnet-9000"), 2, ("no peer 'resnet-9000'",)),
-        (("bench", "--peers", "EdgeViT-XXS"), 2, ("timm does not have it",)),
-        (("bench", "m1", "-s", "watch"), 2, ("no setting 'watch'",)),
         (("bench", "m1", "--protocol", "lax"), 2, ("no protocol 'lax'",)),
         (("bench", "m1", "-b", "many"), 2, ("'many'", "--batch")),
         (("bench", "m1", "-r", "dynamic"), 2, ("size",)),
         (("bench", "m1", "-o", "results.txt"), 2, (".json",)),
         (("bench", "m1", "--seconds", "0"), 3, ("0 seconds",)),
-        (("bench", "m1", "-b", "0"), 3, ("--batch",)),
-        (("bench", "-a", "nowhere.onnx"), 3, ("nowhere.onnx",)),
-        (("bench", "m1", "--device", "tpu"), 3, ("tpu",)),
         (("report", "nowhere.json"), 3, ("nowhere.json",)),
         (("compare", "nowhere.json", "nowhere.json"), 3, ("nowhere.json",)),
     ],
@@ -182,8 +169,8 @@ def test_truncated_foreign_and_newer_files_are_told_apart(results: Results, fold
     ):
         path = tmp_path / "other.json"
         path.write_text(content)
-        for line in (("report", path), ("compare", path, folder / "results.json"), ("report", path, "--json")):
-            assert_refused(run(*line), 3, words)
+        assert_refused(run("report", path, "--json"), 3, words)
+    assert_refused(run("compare", path, folder / "results.json"), 3, "schema version 2")
 
 
 def test_two_machines_are_not_compared(results: Results, folder: Path, tmp_path: Path) -> None:

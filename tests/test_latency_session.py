@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from fake_engine import entry
+from fake_engine import ENGINE, entry
 
 from evim_deploy.progress import Silent
 from latency.judgement import INVALID, SLOWER, UNDECIDED, compare_with_baseline, judge
@@ -32,8 +32,8 @@ def _workers_find_the_engine() -> Iterator[None]:
 
 def measure(*entries: Entry, protocol: Protocol = QUICK, budget_s: float | None = None) -> Results:
     request = Request(protocol, budget_s=budget_s, memory=True, breakdown=True)
-    results, interrupted = Session(Plan(entries), request, ["evim-deploy", "bench"], Silent()).measure()
-    assert not interrupted
+    results, stop = Session(Plan(entries), request, ["evim-deploy", "bench"], Silent()).measure()
+    assert stop is None
     return results
 
 
@@ -47,6 +47,7 @@ def mixed() -> Results:
     return measure(
         entry("plain", delay_s=0.01),
         entry("twice", delay_s=0.02),
+        entry("same", delay_s=0.01),
         entry("bumpy", delay_s=0.01, slow_every=11, slow_s=0.03),
         entry("large", batch=16, fits=4, delay_s=0.01),
         entry("breaks", breaks_after=20),
@@ -89,8 +90,8 @@ def test_outliers_are_flagged_and_kept(mixed: Results) -> None:
 
 
 def test_the_order_of_a_round_is_random_and_seeded() -> None:
-    entries = [entry(name) for name in "abcd"]
-    protocol = replace(QUICK, seconds=0.01)
+    entries = [entry(name) for name in "abc"]
+    protocol = replace(QUICK, seconds=0.01, warmup_s=0)
 
     def orders() -> list[list[str]]:
         found = measure(*entries, protocol=protocol)
@@ -152,9 +153,8 @@ def test_readings_before_during_and_after(mixed: Results) -> None:
     assert phases.count("during") == QUICK.rounds
 
 
-def test_equal_contenders_are_not_told_apart() -> None:
-    results = measure(entry("one", delay_s=0.01), entry("other", delay_s=0.01))
-    assert compare_with_baseline(results)[find(results, "other").id].verdict == UNDECIDED
+def test_equal_contenders_are_not_told_apart(mixed: Results) -> None:
+    assert compare_with_baseline(mixed)[find(mixed, "same").id].verdict == UNDECIDED
 
 
 def test_the_paper_protocol_times_each_alone() -> None:
@@ -171,10 +171,63 @@ def test_the_paper_protocol_times_each_alone() -> None:
 
 def test_a_budget_ends_the_run_and_what_was_measured_is_kept() -> None:
     protocol = replace(QUICK, seconds=20)
-    results = measure(entry("one", "first"), entry("two", "second"), protocol=protocol, budget_s=6)
+    results = measure(entry("one", "first"), entry("two", "second"), protocol=protocol, budget_s=3)
     assert not results.complete
     assert results.incomplete_because == "its budget ended"
     assert 1 <= len(find(results, "one").rounds) < protocol.rounds
+
+
+class Stopping(Silent):
+    """Raises at the step that says some words."""
+
+    def __init__(self, words: str, error: BaseException) -> None:
+        self.words = words
+        self.error = error
+
+    def step(self, text: str) -> None:
+        if self.words in text:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "cause", "rounds"),
+    [
+        ("two", KeyboardInterrupt(), "it was interrupted", 0),
+        ("round 3", KeyboardInterrupt(), "it was interrupted", 2),
+        ("round 3", RuntimeError("a fault"), "it failed: a fault", 2),
+    ],
+)
+def test_what_stops_a_run_keeps_what_was_measured(words: str, error: BaseException, cause: str, rounds: int) -> None:
+    request = Request(replace(QUICK, seconds=0.01, warmup_s=0))
+    plan = Plan((entry("one"), entry("two")))
+    results, stop = Session(plan, request, ["evim-deploy", "bench"], Stopping(words, error)).measure()
+    assert stop is error
+    assert (results.complete, results.incomplete_because) == (False, cause)
+    for name in ("one", "two"):
+        contender = find(results, name)
+        assert len(contender.rounds) == rounds
+        assert (contender.outcome, contender.reason) == (("measured", None) if rounds else ("not reached", cause))
+
+
+def test_what_cannot_be_made_ready_is_told_and_the_next_is_timed() -> None:
+    takes = replace(ENGINE, takes=".pt")
+    broken = [replace(entry(name), engine=takes) for name in ("first", "second")]
+    results = measure(*broken, entry("third"), protocol=replace(QUICK, seconds=0.01, warmup_s=0))
+    for name in ("first", "second"):
+        contender = find(results, name)
+        assert contender.outcome == "failed"
+        assert "is no .pt file" in (contender.reason or "")
+    assert find(results, "third").rounds
+    assert find(results, "third", "control").rounds
+
+
+def test_an_answer_that_drifts_is_caught_where_it_is_timed() -> None:
+    """The answer is right when the contender is tried alone, and wrong in the process that is timed."""
+    results = measure(entry("steady"), entry("drifts", drifts_after=4), protocol=replace(QUICK, seconds=0.01))
+    contender = find(results, "drifts")
+    assert contender.outcome == "failed"
+    assert judge(results)[contender.id].status in (INVALID, "not measured")
+    assert find(results, "steady").outcome == "measured"
 
 
 def test_the_file_follows_its_schema(mixed: Results, tmp_path: Path) -> None:
@@ -208,7 +261,7 @@ def test_a_worker_is_held_to_its_memory(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(tmp_path))
         with WorkerProcess(limit_bytes=1 << 30) as worker, pytest.raises(OutOfMemory):
-            worker.ask("open", module="hungry", job=job, expected=None)
+            worker.ask("open", module="hungry", job=job, libraries=[], expected=None)
 
 
 def test_a_worker_that_was_killed_is_told_from_one_that_fell() -> None:

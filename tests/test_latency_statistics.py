@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latency.judgement import FASTER, SLOWER, SMALLEST_EFFECT, UNDECIDED, verdict
+from latency_files import contender, make_results
+
+from latency.judgement import CONTROL, FASTER, SLOWER, SMALLEST_EFFECT, UNDECIDED, compare_with_baseline, paired, verdict
 from latency.protocol import PROTOCOLS
+from latency.results import Contender, Round
 from latency.statistics import (
     FEWEST_ROUNDS,
     Interval,
@@ -43,12 +46,25 @@ class SharedMachine:
 
 
 def simulated_verdict(seed: int, slowdown: float) -> str:
+    """What a report would say of a contender that takes so many times the baseline's time."""
     machine = SharedMachine(seed)
-    baseline, contender, control = (machine.rounds(seconds) for seconds in (0.1, 0.1 * slowdown, 0.1))
-    strayed = typical_ratio(log_ratios(control, baseline))
-    assert strayed is not None
-    noise = max(SMALLEST_EFFECT, abs(strayed.estimate - 1))
-    return verdict(typical_ratio(log_ratios(contender, baseline)), noise)
+    members = [
+        measured(id_, role, machine.rounds(seconds))
+        for id_, role, seconds in (
+            ("baseline", "contender", 0.1),
+            ("other", "contender", 0.1 * slowdown),
+            (f"baseline{CONTROL}", "control", 0.1),
+        )
+    ]
+    return compare_with_baseline(make_results(members))["other"].verdict
+
+
+def measured(id_: str, role: str, samples: list[list[float]]) -> Contender:
+    """A contender with these samples of one image."""
+    rounds = [Round(index=i, started_s=i, samples_s=each) for i, each in enumerate(samples)]
+    return contender(id_, None, id=id_, role=role, group="simulated", batch=1, outcome="measured").model_copy(
+        update={"rounds": rounds}
+    )
 
 
 def test_a_slowdown_of_5_percent_is_found_and_one_of_0_is_not() -> None:
@@ -113,8 +129,12 @@ def test_too_few_rounds_say_nothing() -> None:
     assert verdict(None, SMALLEST_EFFECT) == UNDECIDED
 
 
-def test_rounds_that_only_one_has_are_left_out() -> None:
-    assert len(log_ratios([[1.0]] * 7, [[1.0]] * 9)) == 7
+def test_rounds_are_paired_by_their_number_and_those_that_only_one_has_are_left_out() -> None:
+    """The machine is twice as slow in every round; one of the two misses the third."""
+    times = [[float(2**i)] for i in range(8)]
+    one, other = measured("one", "contender", times), measured("other", "contender", times)
+    gap = other.model_copy(update={"rounds": [each for each in other.rounds if each.index != 2]})
+    assert paired(one, gap).tolist() == [0.0] * 7
 
 
 def test_ratios_of_two_runs() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -160,17 +161,19 @@ def bench(
         if output.suffix != ".json":
             raise UsageProblem(f"{output} does not end in .json.", "Results are JSON; `evim-deploy report` draws them.")
         refuse_overwrite([output], overwrite)
-    results, interrupted = _measure(request, planned)
-    if output is not None:
-        with staging(output.parent) as folder:
+    with staging(output.parent) if output else nullcontext() as folder:  # a folder that takes no file is told at once
+        results, stop = _measure(request, planned)
+        if output and folder:
             staged = folder / output.name
             staged.write_text(to_json(results), "utf-8")
             publish([staged], output.parent, overwrite)
+    if stop is not None and not isinstance(stop, KeyboardInterrupt):
+        raise stop
     if json:
         sys.stdout.write(to_json(results))
     else:
         show(build([results]))
-    if interrupted:
+    if stop is not None:
         kept = f"in {output}" if output else "above"
         sys.stderr.write(f"Interrupted. What was measured until then is {kept}, marked incomplete.\n")
         SETTINGS.interrupted = False  # it has been told
@@ -178,7 +181,7 @@ def bench(
     _end(results)
 
 
-def _measure(request: Request, planned: Plan) -> tuple[Results, bool]:
+def _measure(request: Request, planned: Plan) -> tuple[Results, BaseException | None]:
     from latency.session import Session
 
     with reporting(SETTINGS) as reporter:
@@ -204,9 +207,11 @@ def _end(results: Results) -> None:
     """Tell of what could not be timed, and exit by the gravest of it."""
     contenders = [contender for contender in results.contenders if contender.role == "contender"]
     end_with([problem for contender in contenders if (problem := _problem(contender))])
+    if not any(contender.rounds for contender in contenders) and not results.complete:
+        raise BadInput(f"Nothing was timed: {results.incomplete_because}.", "Give a larger --budget, or time less.")
     if all(contender.outcome == "not run on this host" for contender in contenders):
         raise NotRunHere(
-            f"Nothing was timed: not run on this host. {contenders[0].reason}.", "Time something else here."
+            f"Nothing was timed; not run on this host: {contenders[0].reason}.", "Time something else here."
         )
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from latency.compare import Difference
 
 SLOWER_EXIT_CODE = 1
+_WORDS = ("contender", "A", "B", "verdict")
+_WORDS = ("contender", "A", "B", "verdict")
 
 
 def compare(
@@ -49,8 +51,8 @@ def _show(found: list[Difference]) -> None:
 
     console = out()
     table = Table(box=None, pad_edge=False)
-    for heading in ("contender", "B / A", "95 % interval", "noise", "machine", "verdict"):
-        table.add_column(heading, justify="left" if heading in ("contender", "verdict") else "right", overflow="fold")
+    for heading in ("contender", "B / A", "95 % interval", "noise", "machine", "A", "B", "verdict"):
+        table.add_column(heading, justify="left" if heading in _WORDS else "right", overflow="fold")
     for each in found:
         interval = each.interval
         table.add_row(
@@ -59,12 +61,13 @@ def _show(found: list[Difference]) -> None:
             f"{interval.low:.3f} to {interval.high:.3f}" if interval else "too few rounds",
             f"{each.noise:.1%}",
             f"{each.machine:.3f}" if each.machine else "-",
+            *each.statuses,
             each.verdict,
         )
     console.print(table)
     console.print(
         "B / A: how many times A's time B takes, in units of the yardstick's, work that never changes.\n"
-        "machine: how many times the yardstick's time in A it took in B.",
+        "machine: how many times the yardstick's time in A it took in B; A, B: how far either can be believed.",
         style="dim",
     )
 
@@ -76,5 +79,6 @@ def _document(difference: Difference) -> dict[str, Any]:
         "ratio": interval and {"estimate": interval.estimate, "low": interval.low, "high": interval.high},
         "noise": difference.noise,
         "machine": difference.machine,
+        "statuses": difference.statuses,
         "verdict": difference.verdict,
     }

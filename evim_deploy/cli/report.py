@@ -11,7 +11,7 @@ import typer
 from evim_deploy.artifact import SCHEMA_VERSION
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
-from evim_deploy.errors import NotInstalled
+from evim_deploy.errors import UsageProblem
 from evim_deploy.publish import refuse_overwrite
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ _LEAST_WIDTH = 8
 
 
 def report(
-    results: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="Written by `evim-deploy bench -o`.")],
+    results: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RESULTS...]", help="Written by `evim-deploy bench -o`.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="A .html, .md or .csv.", show_default="print the tables"),
@@ -46,17 +48,21 @@ def report(
     verbose: options.Verbose = False,
 ) -> None:
     """What results files say: tables with ratios and intervals, the paper's figures beside them, plots, samples."""
-    try:
-        from latency.report import build, write_report
-        from latency.results import read_results
-    except ModuleNotFoundError as error:
-        raise NotInstalled(f"A report needs {error.name}.", 'pip install "evim-deploy[bench]"') from error
+    from latency.installed import require_harness
 
+    require_harness()
+
+    from latency.report import build, write_report
+    from latency.results import read_results
+
+    paths = [*(results or ()), *(import_ or ())]
+    if not paths:
+        raise UsageProblem("There is nothing to report on.", "Name results files, or a phone's with --import.")
     if output is not None:
         refuse_overwrite([output], overwrite)
     with reporting(SETTINGS) as reporter:
         files: list[Results] = []
-        for path in (*results, *(import_ or ())):
+        for path in paths:
             reporter.step(f"Reading {path}")
             files.append(read_results(path))
         if output is not None:

@@ -66,7 +66,13 @@ class OpenvinoRunner:
             "PERFORMANCE_HINT": "LATENCY",
             "PERF_COUNT": profiled,
         }
-        return core.compile_model(model, "CPU", {**settings, **threads})
+        compiled = core.compile_model(model, "CPU", {**settings, **threads})
+        got = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        if got != _PRECISIONS[self._job.precision]:
+            raise RuntimeError(
+                f"this processor does not compute in {self._job.precision} in OpenVINO, which took {got}"
+            )
+        return compiled
 
 
 open_runner = OpenvinoRunner

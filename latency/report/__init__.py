@@ -30,10 +30,10 @@ WRITERS = {
 
 _SHOWN = (
     *("model", "machine", "engine", "mode", "precision", "resolution", "threads", "batch"),
-    *("median_ms", "ratio", "verdict", "status", "p90_ms", "images_per_s"),
+    *("time_ms", "ratio", "verdict", "status", "p90_ms", "images_per_s"),
     *("paper_ms", "times_paper", "paper_top1_percent"),
 )
-_FIRST_TIME = ("model", "machine", "engine", "precision", "resolution", "cold_load_ms", "cold_first_ms", "median_ms")
+_FIRST_TIME = ("model", "machine", "engine", "precision", "resolution", "cold_load_ms", "cold_first_ms", "time_ms")
 _MEMORY = (
     *("model", "machine", "engine", "precision", "resolution", "batch"),
     *("peak_bytes", "peak_above_before_bytes", "memory_of"),
@@ -42,8 +42,9 @@ _MEMORY = (
 
 _READING = (
     "A ratio is of rounds that were taken next to each other, in brackets the interval that holds it in 95 of 100 "
-    "runs. It decides something only if the whole interval lies beyond the noise of its group. Times are medians; a "
-    "time is of the machine that it names. Accuracy is the paper's, on ImageNet-1k, and is not measured here."
+    "runs. It decides something only if the whole interval lies beyond the noise of its group. A time is the median "
+    "of its samples, under the protocol paper their mean, and of the machine that it names. Accuracy is the paper's, "
+    "on ImageNet-1k, and is not measured here."
 )
 
 
@@ -165,7 +166,7 @@ def _resources(entries: Sequence[Entry]) -> list[Section]:
         words = (
             "From a fresh process with its libraries loaded to the first answer; none of it is in any other figure.",
         )
-        table = table_of(started, _FIRST_TIME, "Milliseconds; the median is of one image, once warm")
+        table = table_of(started, _FIRST_TIME, "Milliseconds; the last column is of one image, once warm")
         found.append(Section("cold-start", "Cold start", words, (table,)))
     held = [entry for entry in entries if entry.contender.memory]
     if held:

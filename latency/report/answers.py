@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from latency.judgement import FASTER, INVALID, SLOWER, UNDECIDED
+from latency.judgement import FASTER, SLOWER, UNDECIDED
 from latency.paper import MACHINES
 from latency.report import words
 from latency.report.clusters import AXES, Cluster
@@ -40,16 +40,19 @@ def _telling(measured: list[list[Entry]]) -> list[Entry]:
 
 def _of_group(cluster: Cluster, group: list[Entry]) -> Iterator[str]:
     tried = [entry for entry in group if entry.measured]
-    sound = [entry for entry in tried if entry.judgement.status != INVALID]
+    sound = [entry for entry in tried if entry.sound]
     if not sound:
-        yield words.sentence(f"{words.listed(cluster.label(e) for e in tried)}: invalid, the answers differ")
+        yield from _invalid(cluster, tried)
         return
     for first in [entry for entry in sound if entry.is_baseline] or sound[:1]:
         yield _time(cluster, first)
         yield from _beside(cluster, first, sound)
-    invalid = [cluster.label(entry) for entry in tried if entry.judgement.status == INVALID]
-    if invalid:
-        yield words.sentence(f"Invalid, for the answers differ: {words.listed(invalid)}")
+    yield from _invalid(cluster, [entry for entry in tried if not entry.sound])
+
+
+def _invalid(cluster: Cluster, entries: list[Entry]) -> Iterator[str]:
+    for entry in entries:
+        yield f"Invalid: {cluster.label(entry)}; {', '.join(entry.judgement.reasons)}."
 
 
 def _beside(cluster: Cluster, first: Entry, others: list[Entry]) -> Iterator[str]:

@@ -25,15 +25,15 @@ def _section_e(entries: Sequence[Entry]) -> Section | None:
     if not tables:
         return None
     explained = (
-        "The paper's figures are means on its machine; ours are medians on ours. The last column is ours divided by "
-        "the paper's: where it is the same for all models, the order of the paper holds here. Accuracy is as Table E "
-        "prints it, EfficientViM-M4's of 450 epochs.",
+        "The paper's figures are means on its machine; ours are medians on ours, under the protocol paper means. The "
+        "last column is ours divided by the paper's: where it is the same for all models, the order of the paper holds "
+        "here. Accuracy is as Table E prints it, EfficientViM-M4's of 450 epochs.",
     )
     return Section("table-e", "Beside the paper's Table E", explained, tuple(tables))
 
 
 def _table_e(entries: Sequence[Entry], setting: str) -> Table | None:
-    ours = [e for e in entries if e.contender.setting == setting and e.measured and e.paper_milliseconds is not None]
+    ours = [e for e in entries if e.contender.setting == setting and e.sound and e.paper_milliseconds is not None]
     if not any(of_table_e(entry.contender.subject.paper) for entry in ours):
         return None
     notes, rows = Notes(), []
@@ -94,7 +94,7 @@ def _comparable(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
     found: dict[str, list[Entry]] = {}
     for entry in entries:
         c = entry.contender
-        if entry.milliseconds and _row_3(entry):
+        if entry.sound and _row_3(entry):
             threads = words.threads(c.threads) if c.threads else ""
             facts = [entry.machine, c.engine, c.mode or "", c.precision, threads, f"batch {c.batch_asked}"]
             found.setdefault(", ".join(filter(None, facts)), []).append(entry)

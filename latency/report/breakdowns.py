@@ -50,7 +50,7 @@ def _mixers(entries: Sequence[Entry]) -> Section:
         (printed, lambda e, _: _share(MOVEMENT_SHARES.get(e.contender.subject.source))),
     )
     first = next((entry for entry in entries if entry.measured), entries[0])
-    keys = ("model", "resolution", "engine", "precision", "threads", "batch", "median_ms", "ratio", "verdict", "status")
+    keys = ("model", "resolution", "engine", "precision", "threads", "batch", "time_ms", "ratio", "verdict", "status")
     caption = f"The layer of EfficientViM-M2's first stage, on {first.machine}"
     table = table_of(entries, keys, caption, extra)
     tables = (table, _table(profiled)) if profiled else (table,)

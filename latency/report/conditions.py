@@ -38,7 +38,7 @@ def _in_words(results: Results, number: int, count: int) -> list[str]:
     ]
     which = f"File {number}: " if count > 1 else ""
     lines = [
-        words.sentence(f"{which}{', '.join(filter(None, parts))}"),
+        f"{which}{', '.join(filter(None, parts))}.",
         f"Timed on {results.created:%Y-%m-%d at %H:%M %Z} by {results.tool}.",
     ]
     if results.command:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evim_deploy.errors import BadInput
-from latency.judgement import Comparison, Judgement, compare_with_baseline, groups, judge
+from latency.judgement import INVALID, Comparison, Judgement, compare_with_baseline, groups, judge
 from latency.paper import milliseconds
 from latency.results import Contender, Host, Results
 from latency.settings import SETTINGS
@@ -14,6 +14,8 @@ from latency.settings import SETTINGS
 _PLACES = {setting.device: setting.name for setting in SETTINGS.values()}
 _WEIGHTS_THAT_MEAN_NOTHING = "untrained"
 _SINGLE_HEAD = "single-head"
+_MEANS = "paper"
+"""The protocol whose times are means."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Entry:
 
     Attributes:
         file: The file's place among those of the report.
+        by_mean: Whether its time is the mean of its samples, as the paper's is, and not their median.
         comparison: With its baseline; None for the baseline, and for what cannot be compared.
         is_baseline: Whether others are held against it.
         anchor: Where its samples are in the report.
@@ -31,6 +34,7 @@ class Entry:
     host: Host
     contender: Contender
     judgement: Judgement
+    by_mean: bool
     comparison: Comparison | None
     is_baseline: bool
     anchor: str
@@ -41,10 +45,17 @@ class Entry:
         return self.judgement.summary is not None
 
     @property
+    def sound(self) -> bool:
+        """Whether there are samples of it that mean something."""
+        return self.measured and self.judgement.status != INVALID
+
+    @property
     def milliseconds(self) -> float | None:
-        """The median time of an image."""
+        """The time of an image."""
         summary = self.judgement.summary
-        return None if summary is None else 1e3 * summary.median / self.contender.batch
+        if summary is None:
+            return None
+        return 1e3 * (summary.mean if self.by_mean else summary.median) / self.contender.batch
 
     @property
     def paper_milliseconds(self) -> float | None:
@@ -111,6 +122,7 @@ def collect(files: Sequence[Results], baseline: str | None) -> list[Entry]:
                         results.host,
                         contender,
                         judgements[contender.id],
+                        results.protocol.name == _MEANS,
                         comparisons.get(contender.id),
                         contender.id in held_against,
                         f"samples-{len(entries) + 1}",

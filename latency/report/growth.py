@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from latency.judgement import INVALID
 from latency.report import words
 from latency.report.clusters import Cluster
 from latency.report.columns import figure, rate
@@ -33,7 +32,7 @@ def series(cluster: Cluster) -> dict[str, list[Entry]]:
     found: dict[str, list[Entry]] = {}
     several = len({entry.file for entry in cluster.entries}) > 1
     for entry in cluster.entries:
-        if entry.milliseconds and entry.judgement.status != INVALID:
+        if entry.milliseconds and entry.sound:
             label = cluster.label(entry)
             found.setdefault(f"{label}, {entry.machine}" if several else label, []).append(entry)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from latency.judgement import INVALID
 from latency.report import words
 from latency.report.clusters import Cluster
 from latency.report.entries import Entry
@@ -22,7 +21,7 @@ def _forest(cluster: Cluster, group: list[Entry]) -> Forest | None:
     rows = []
     for entry in group:
         comparison = entry.comparison
-        if comparison is None or comparison.interval is None or entry.judgement.status == INVALID:
+        if comparison is None or comparison.interval is None or not entry.sound:
             continue
         found = comparison.interval
         rows.append((_label(cluster, entry), found.low, found.estimate, found.high, comparison.verdict))

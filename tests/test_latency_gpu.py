@@ -1,0 +1,94 @@
+"""What only a GPU would run, with stand-ins for it: a driver's tool that says known figures, a profiler's events.
+
+The predictions themselves are not run on this host; the same code runs on CPU tensors in test_latency_engines.py.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from fake_engine import ENGINE
+
+from latency import memory
+from latency.engines import Job
+from latency.engines.torch import _operations
+from latency.host import host
+from latency.monitor import Monitor
+from latency.worker import Worker, _answer
+
+JOB = Job("{}", "fp16", 1, (3, 8, 8), None, "cuda", "channels-last")
+_TOOL = """#!/bin/sh
+case "$1" in
+  *memory*) echo "1024, 2048" ;;
+  *clocks*) echo "1980, 61" ;;
+  *name*) echo "NVIDIA Test, 550.1" ;;
+esac
+"""
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool of the driver's name that is found first."""
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(_TOOL)
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_the_drivers_words_are_read(driver: None) -> None:
+    assert memory.gpu_bytes() == (1 << 30, 2 << 30)
+    assert host(["torch"]).accelerator == "NVIDIA Test, 550.1"
+    monitor = Monitor(gpu=True)
+    monitor.read("during")
+    assert (monitor.readings[0].accelerator_mhz, monitor.readings[0].accelerator_temperature_c) == (1980, 61)
+
+
+def test_without_a_driver_there_is_nothing_to_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert memory.gpu_bytes() == (0, 0)
+    assert host(["torch"]).accelerator is None
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this host has a GPU")
+def test_a_torch_without_a_gpu_is_not_run_here_and_no_failure() -> None:
+    answer = _answer(Worker(), "open", module=ENGINE.module, job=asdict(JOB), libraries=[], expected=None)
+    assert answer["failure"] == "absent"
+    assert "no CUDA device" in answer["message"]
+
+
+def test_the_gpus_memory_counts_from_loading_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CUDA graph allocates when it is captured, and nothing when it is replayed."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    forgotten: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: forgotten.append(True))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 123)
+    worker = Worker()
+    assert "failure" not in _answer(worker, "open", module=ENGINE.module, job=asdict(JOB), libraries=[], expected=None)
+    assert worker.memory(3) == {"peak_bytes": 123, "before_bytes": 0, "of": "accelerator"}
+    assert forgotten == [True]
+
+
+def test_a_profile_of_the_gpu_has_the_kernels_time_once() -> None:
+    """Under the operation that launched them; their own events are left out."""
+    cpu, cuda = torch.autograd.DeviceType.CPU, torch.autograd.DeviceType.CUDA
+
+    def event(key: str, device: object, microseconds: float) -> SimpleNamespace:
+        return SimpleNamespace(
+            key=key,
+            device_type=device,
+            self_device_time_total=microseconds,
+            self_cpu_time_total=7.0,
+            input_shapes=[[1, 8, 8, 8], [8, 8, 1, 1]],
+            count=4,
+        )
+
+    events = [event("aten::cudnn_convolution", cpu, 40), event("sm90_gemm", cuda, 40), event("aten::relu", cpu, 10)]
+    found = _operations(events, "cuda", 2)
+    assert [each.name for each in found] == ["aten::cudnn_convolution", "aten::relu"]
+    assert [each.seconds for each in found] == pytest.approx([20e-6, 5e-6])
+    assert [each.calls for each in found] == [2, 2]

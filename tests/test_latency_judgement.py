@@ -1,0 +1,126 @@
+"""What may be said of a results file: which figures are valid, suspect or invalid, and what is compared with what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from latency_files import contender, make_results
+
+from latency.judgement import (
+    CONTROL,
+    INVALID,
+    NOT_MEASURED,
+    SMALLEST_EFFECT,
+    SUSPECT,
+    VALID,
+    compare_with_baseline,
+    groups,
+    judge,
+)
+from latency.results import Check, Contender, Reading, Results
+
+WRONG = Check(status="different", against="PyTorch", error=0.4, tolerance=1e-4)
+UNCHECKED = Check(status="not checked", against="the file does not say what it was made from")
+
+
+def control_of(member: Contender, seconds: float) -> Contender:
+    """A second process of a contender, which takes so long an image."""
+    return contender(member.subject.name, seconds, id=f"{member.id}{CONTROL}", role="control", seed=7)
+
+
+def reading(at_s: float, phase: Any = "during", **told: Any) -> Reading:
+    return Reading(at_s=at_s, phase=phase, **told)
+
+
+def status(results: Results) -> tuple[str, str]:
+    """Status of the first contender, and why."""
+    judged = judge(results)[results.contenders[0].id]
+    return judged.status, "; ".join(judged.reasons)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "words"),
+    [
+        ({}, VALID, ""),
+        ({"check": WRONG}, INVALID, "its answers differ"),
+        ({"check": UNCHECKED}, SUSPECT, "not checked: the file does not say"),
+        ({"check": None}, SUSPECT, "not checked"),
+        ({"outcome": "failed", "reason": "it broke"}, INVALID, "it failed on the way: it broke"),
+        ({"outcome": "out of memory", "reason": "no more"}, INVALID, "no more"),
+        ({"rounds": 7}, SUSPECT, "7 of 20 rounds"),
+        ({"rounds": 2, "samples": 2}, SUSPECT, "it has 4 samples"),
+        ({"seconds": None, "outcome": "not reached", "reason": "its budget ended"}, NOT_MEASURED, "its budget ended"),
+    ],
+)
+def test_a_figure_is_as_good_as_what_is_known_of_it(changes: dict[str, Any], expected: str, words: str) -> None:
+    found, why = status(make_results([contender(**changes)]))
+    assert found == expected
+    assert words in why
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"steal_share": 0.2}, "20% of the processor's time was stolen"),
+        ({"others_share": 0.5}, "50% of a core went to other processes"),
+        ({"thermal_state": "serious"}, "the device was hot"),
+        ({"low_power_mode": True}, "low power mode"),
+    ],
+)
+def test_what_the_machine_tells_makes_a_figure_suspect(told: dict[str, Any], words: str) -> None:
+    """Readings are taken after each round, the last one too."""
+    rounds = contender().rounds
+    after_the_last = rounds[-1].started_s + 5
+    found, why = status(make_results([contender()], readings=[reading(after_the_last, **told)]))
+    assert (found, words in why) == (SUSPECT, True)
+
+
+def test_heat_is_told_from_the_counts_before_and_after() -> None:
+    counts = [reading(0.0, "before", throttled=3), reading(15.0, throttled=3), reading(500.0, "after", throttled=4)]
+    begun = contender(rounds=20)
+    shifted = [each.model_copy(update={"started_s": each.started_s + 1}) for each in begun.rounds]
+    results = make_results([begun.model_copy(update={"rounds": shifted})], readings=counts)
+    assert "slowed down for heat" in status(results)[1]
+    still = [each.model_copy(update={"throttled": 3}) for each in counts]
+    assert status(results.model_copy(update={"readings": still}))[0] == VALID
+
+
+def test_what_happened_beside_one_group_is_no_fault_of_another() -> None:
+    first = contender(group="first")
+    later = [each.model_copy(update={"started_s": each.started_s + 1000}) for each in first.rounds]
+    second = first.model_copy(update={"id": "second", "group": "second", "rounds": later})
+    results = make_results([first, second], readings=[reading(1100.0, steal_share=0.5)])
+    judged = judge(results)
+    assert (judged[first.id].status, judged["second"].status) == (VALID, SUSPECT)
+
+
+def test_the_control_is_held_against_its_own_twin() -> None:
+    """Which need not be the group's first: that one may have failed."""
+    lost = contender("SHViT-S4", None, outcome="failed", reason="it broke")
+    twin = contender()
+    (group,) = groups(make_results([lost, twin, control_of(twin, 0.0362 * 1.08)])).values()
+    assert group.control is not None
+    assert group.control.estimate == pytest.approx(1.08, abs=0.01)
+    assert group.noise == pytest.approx(0.08, abs=0.01)
+
+
+def test_without_a_control_the_noise_is_the_smallest_effect() -> None:
+    (group,) = groups(make_results([contender()])).values()
+    assert (group.control, group.noise) == (None, SMALLEST_EFFECT)
+
+
+def test_the_baseline_is_the_first_that_was_timed() -> None:
+    lost = contender("SHViT-S4", None, outcome="out of memory", reason="no more")
+    wrong = contender("MobileOne-S4", 0.01, check=WRONG)
+    first, second = contender(), contender("FastViT-T12", 0.0904)
+    found = compare_with_baseline(make_results([lost, wrong, first, second]))
+    assert list(found) == [second.id]
+    assert found[second.id].baseline.id == first.id
+
+
+def test_a_control_that_strays_makes_all_suspect() -> None:
+    twin = contender()
+    found, why = status(make_results([twin, control_of(twin, 0.0362 * 1.1)]))
+    assert found == SUSPECT
+    assert "a second process of the same thing" in why
