@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from latency.engines import Array, Job, ProfiledOperation
+from latency.environment import describe_host
 
 
 def version() -> str:
@@ -22,7 +23,8 @@ class LitertRunner:
     def __init__(self, job: Job) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter: Any = Interpreter(job.source, num_threads=job.threads)
+        threads = job.threads or describe_host().cores  # without a number it would take one
+        self._interpreter: Any = Interpreter(job.source, num_threads=threads)
         self._interpreter.allocate_tensors()
         (image,) = self._interpreter.get_input_details()
         self._interpreter.set_tensor(image["index"], np.ascontiguousarray(job.images().transpose(0, 2, 3, 1)))
