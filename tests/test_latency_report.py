@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from latency_files import absent, contender, make_results, phone, profiled, run, sweep, table_e
+from latency_files import SERVER, absent, contender, make_results, phone, profiled, run, sweep, table_e
 
 from evim_deploy.artifact import SCHEMA_VERSION
 from evim_deploy.cli.report import report
@@ -405,13 +405,13 @@ def test_engines_of_one_group_are_told_apart() -> None:
     assert rows[-1].get("paper_ms") is None
 
 
-def test_threads_that_the_engine_chose_are_on_no_axis() -> None:
+def test_all_threads_stand_at_the_number_of_cores() -> None:
     counts: list[int | None] = [1, 2, None]
     swept = [contender(setting=None, threads=count, seconds=0.03 / (count or 2)) for count in counts]
     section, *_ = build([make_results(swept)]).sections
     (plot,) = section.plots
     assert isinstance(plot, Lines)
-    assert plot.curves[0].xs == (1, 2)
+    assert plot.curves[0].xs == (1, 2, SERVER.cores)
     assert len(section.tables[0].rows) == 3
     assert "<svg" in render([make_results(swept)], ".html")
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from latency_files import contender, make_results
 
-from latency.judgement import CONTROL, FASTER, SLOWER, SMALLEST_EFFECT, UNDECIDED, compare_with_baseline, paired, verdict
+from latency.judgement import (
+    CONTROL,
+    FASTER,
+    SLOWER,
+    SMALLEST_EFFECT,
+    UNDECIDED,
+    compare_with_baseline,
+    paired,
+    verdict,
+)
 from latency.protocol import PROTOCOLS
 from latency.results import Contender, Round
 from latency.statistics import (

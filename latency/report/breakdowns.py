@@ -19,6 +19,9 @@ def sections(entries: Sequence[Entry]) -> list[Section]:
     return [*([_models(models)] if models else []), *([_mixers(mixers)] if mixers else [])]
 
 
+_SHOWN = ("engine", "precision", "resolution", "threads", "batch")
+
+
 def shares(entry: Entry) -> dict[str, float]:
     """The share of each class of operations in the profile."""
     seconds: dict[str, float] = {}
@@ -70,22 +73,21 @@ def _classes(entries: Sequence[Entry]) -> list[str]:
 
 def _label(entry: Entry) -> str:
     c = entry.contender
-    return f"{c.subject.name}, {c.engine}"
+    return f"{c.subject.name}, {c.engine} {c.precision}"
 
 
 def _table(entries: Sequence[Entry]) -> Table:
     classes = _classes(entries)
     columns = (
         Column("model", "model", numeric=False),
-        Column("engine", "engine", numeric=False),
-        *(TABLE[key][0] for key in ("resolution", "threads", "batch")),
+        *(TABLE[key][0] for key in _SHOWN),
         *(Column(f"share_{name.replace(' ', '_')}", name, "share") for name in classes),
     )
     rows, notes = [], Notes()
     for entry in entries:
         found = shares(entry)
-        facts = (TABLE[key][1](entry, notes) for key in ("resolution", "threads", "batch"))
-        cells = (text(entry.contender.subject.name), text(entry.contender.engine), *facts)
+        facts = (TABLE[key][1](entry, notes) for key in _SHOWN)
+        cells = (text(entry.contender.subject.name), *facts)
         rows.append(Row((*cells, *(_share(found.get(name)) for name in classes))))
     machines = words.listed(dict.fromkeys(entry.machine for entry in entries))
     return Table(

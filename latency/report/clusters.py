@@ -44,7 +44,7 @@ class Cluster:
             _TITLES.get(self.place, self.place),
             _OWN if len(facts["resolution"]) > 1 and self.axis != "resolution" else _span(facts["resolution"]),
             f"batch {_span(batch)}",
-            "" if threads == [None] else f"{_span(threads)} thread{'' if threads == [1] else 's'}",
+            f"{_span(threads)} thread{'' if threads == [1] else 's'}" if self.entries[0].threads else "",
         ]
         return ", ".join(filter(None, parts))
 
@@ -69,7 +69,9 @@ class Cluster:
     def label(self, entry: Entry) -> str:
         """A name that tells an entry from others of its group."""
         c = entry.contender
-        varying = self.varying()
+        varying = set(self.varying())
+        if len({other.contender.mode for other in self.entries} - {None}) < 2:
+            varying.discard("mode")  # the other engines have none
         facts = {"engine": c.engine, "mode": c.mode, "precision": c.precision}
         return " ".join(filter(None, (c.subject.name, *(facts[key] for key in facts if key in varying))))
 
@@ -86,7 +88,7 @@ class Cluster:
             "threads": words.threads(c.threads),
             "batch": f"batch {c.batch_asked}",
         }
-        if c.threads is None:
+        if first.threads is None:
             del facts["threads"]
         return ", ".join(text for key, text in facts.items() if text and key not in varying)
 

@@ -148,6 +148,12 @@ def _cold(name: str) -> Teller:
     return tell
 
 
+def _threads(entry: Entry, notes: Notes) -> Cell:
+    if entry.threads is None:
+        return Cell(words.UNKNOWN)
+    return Cell(str(entry.contender.threads or "all"), entry.threads)
+
+
 TABLE: dict[str, tuple[Column, Teller]] = {
     column.key: (column, tell)
     for column, tell in (
@@ -157,7 +163,7 @@ TABLE: dict[str, tuple[Column, Teller]] = {
         (Column("mode", "mode", numeric=False), lambda e, _: text(e.contender.mode)),
         (Column("precision", "precision", numeric=False), lambda e, _: text(e.contender.precision)),
         (Column("resolution", "pixels", numeric=False), lambda e, _: text(resolution(e))),
-        (Column("threads", "threads"), lambda e, _: _count(e.contender.threads)),
+        (Column("threads", "threads"), _threads),
         (Column("batch", "batch"), _batch),
         (Column("time_ms", "time", "ms an image"), lambda e, _: figure(e.milliseconds, e)),
         (Column("p90_ms", "90 % below", "ms an image"), _p90),
@@ -183,10 +189,6 @@ TABLE: dict[str, tuple[Column, Teller]] = {
 def resolution(entry: Entry) -> str:
     """Of its images."""
     return words.size(entry.contender.height, entry.contender.width)
-
-
-def _count(count: int | None) -> Cell:
-    return Cell(words.UNKNOWN) if count is None else Cell(str(count), count)
 
 
 def table_of(

@@ -75,6 +75,12 @@ class Entry:
         return c.setting or _PLACES.get(c.device, c.device)
 
     @property
+    def threads(self) -> int | None:
+        """That may be used: of a processor all that it has, unless a number was given; None for what is no processor."""
+        c = self.contender
+        return c.threads or (self.host.cores if self.place == SETTINGS["cpu"].name else None)
+
+    @property
     def untrained(self) -> bool:
         """Whether its weights mean nothing."""
         return _WEIGHTS_THAT_MEAN_NOTHING in self.contender.subject.weights.casefold()

@@ -98,7 +98,7 @@ def lines(cluster: Cluster) -> Lines | None:
 
 
 def _x(axis: str, entry: Entry) -> float:
-    """Where a logarithmic axis has it; 0, which is nowhere, for threads that the engine chose."""
+    """Where a logarithmic axis has it; 0 is nowhere."""
     c = entry.contender
-    known = {"resolution": math.sqrt(c.height * c.width), "batch": c.batch_asked, "threads": c.threads or 0}
+    known = {"resolution": math.sqrt(c.height * c.width), "batch": c.batch_asked, "threads": entry.threads or 0}
     return float(known[axis])

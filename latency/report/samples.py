@@ -46,7 +46,7 @@ def _samples(files: Sequence[Results], file: int, contender: Contender, anchor: 
     role = "" if contender.role == "contender" else f"{contender.role}: "
     size = words.size(contender.height, contender.width)
     setting = [contender.engine, contender.mode, contender.precision, size, f"batch {contender.batch}"]
-    if contender.threads:
+    if contender.threads:  # of a phone none are told
         setting.append(words.threads(contender.threads))
     lengths = [len(each.samples_s) for each in contender.rounds]
     return Samples(

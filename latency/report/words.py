@@ -41,8 +41,8 @@ def size(height: int, width: int) -> str:
 
 
 def threads(count: int | None) -> str:
-    """Of the processor; without a number the engine decides."""
-    return "threads as the engine decides" if count is None else f"{count} thread{'s' * (count != 1)}"
+    """Of the processor; without a number as many as it has."""
+    return "all threads" if count is None else f"{count} thread{'s' * (count != 1)}"
 
 
 def memory(count: int) -> str:
