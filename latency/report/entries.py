@@ -76,7 +76,7 @@ class Entry:
 
     @property
     def threads(self) -> int | None:
-        """That may be used: of a processor all that it has, unless a number was given; None for what is no processor."""
+        """Of a processor: all that it has unless a number was given; None for what is none."""
         c = self.contender
         return c.threads or (self.host.cores if self.place == SETTINGS["cpu"].name else None)
 
