@@ -25,7 +25,7 @@ _MIXERS = "figure-3"
 
 
 @dataclass(frozen=True)
-class Request:
+class BenchRequest:
     """What a user asks for; what is empty or None is left to the settings.
 
     Attributes:
@@ -119,7 +119,7 @@ def thread_words(threads: int | None) -> str:
     return "all threads" if threads is ALL_THREADS else f"{threads} thread{'s' * (threads > 1)}"
 
 
-def plan(request: Request) -> Plan:
+def plan(request: BenchRequest) -> Plan:
     """The contenders that a request asks for.
 
     Raises:
@@ -159,7 +159,7 @@ def plan(request: Request) -> Plan:
     return Plan(tuple(sorted(unique, key=lambda entry: places[entry.group])), tuple(dict.fromkeys(notes)))
 
 
-def _check(request: Request) -> None:
+def _check(request: BenchRequest) -> None:
     protocol = request.protocol
     for value, least, most, what, option in (
         (protocol.seconds, 0.001, 1e6, "seconds of timing", "--seconds"),
@@ -191,7 +191,7 @@ def _find_setting(name: str) -> Setting:
     return SETTINGS[name]
 
 
-def _subjects(request: Request) -> list[Subject]:
+def _subjects(request: BenchRequest) -> list[Subject]:
     found = [model_subject(model) for model in request.models]
     for text in request.peers:
         if text == _MIXERS:
@@ -213,7 +213,9 @@ def _usual_engines(setting: Setting, subjects: list[Subject]) -> tuple[str, ...]
     return tuple(dict.fromkeys((*(setting.engines if modules else ()), *loads)))
 
 
-def _precisions(request: Request, setting: Setting, engine: Engine, device: str, notes: list[str]) -> Iterator[str]:
+def _precisions(
+    request: BenchRequest, setting: Setting, engine: Engine, device: str, notes: list[str]
+) -> Iterator[str]:
     can = engine.precisions[device]
     for precision in request.precisions or [p for p in setting.precisions if p in can] or can[:1]:
         if precision in can:
@@ -230,7 +232,7 @@ def _mismatch(subject: Subject, engine: Engine) -> str:
 
 
 def _variations(
-    request: Request, setting: Setting, subject: Subject, engine: Engine, device: str, precision: str, absent: str
+    request: BenchRequest, setting: Setting, subject: Subject, engine: Engine, device: str, precision: str, absent: str
 ) -> Iterator[Entry]:
     """An entry for each size, batch, number of threads and layout."""
     layouts = (request.layouts or setting.layouts) if engine.layouts else ("",)
@@ -263,7 +265,7 @@ def _variations(
 
 
 def _what_it_takes(
-    request: Request, setting: Setting, subject: Subject
+    request: BenchRequest, setting: Setting, subject: Subject
 ) -> tuple[tuple[tuple[int, int] | None, ...], tuple[int, ...]]:
     """Sizes and batches to time a subject at; a file may fix them.
 

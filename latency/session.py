@@ -28,7 +28,7 @@ from latency.engines import Job, yardstick
 from latency.host import host
 from latency.judgement import CONTROL
 from latency.monitor import Monitor
-from latency.plan import Entry, Plan, Request
+from latency.plan import BenchRequest, Entry, Plan
 from latency.process import WorkerFailed, WorkerProcess
 from latency.protocol import LONG_S, PROTOCOLS, WARMS_ITSELF_S, deviations
 from latency.results import Results, Round
@@ -50,7 +50,7 @@ class Session:
         progress: Who is told.
     """
 
-    def __init__(self, plan: Plan, request: Request, command: list[str], progress: Progress) -> None:
+    def __init__(self, plan: Plan, request: BenchRequest, command: list[str], progress: Progress) -> None:
         self._plan = plan
         self._request = request
         self._protocol = request.protocol

@@ -11,7 +11,7 @@ import pytest
 from evim_deploy.errors import BadInput, EvimError, NotInstalled, UsageProblem
 from evim_deploy.variants import parse_model
 from latency import engines
-from latency.plan import Plan, Request, plan
+from latency.plan import BenchRequest, Plan, plan
 from latency.protocol import PROTOCOLS
 
 ROBUST = PROTOCOLS["robust"]
@@ -19,7 +19,7 @@ M1 = parse_model("m1")
 
 
 def planned(**asked: Any) -> Plan:
-    return plan(Request(**{"protocol": ROBUST, "models": (M1,), **asked}))
+    return plan(BenchRequest(**{"protocol": ROBUST, "models": (M1,), **asked}))
 
 
 def test_the_papers_cpu_setting_is_the_usual_one() -> None:

@@ -14,7 +14,7 @@ from fake_engine import ENGINE, entry
 
 from evim_deploy.progress import Silent
 from latency.judgement import INVALID, SLOWER, UNDECIDED, compare_with_baseline, judge
-from latency.plan import Entry, Plan, Request
+from latency.plan import BenchRequest, Entry, Plan
 from latency.process import OutOfMemory, WorkerFailed, WorkerProcess
 from latency.protocol import PROTOCOLS, Protocol
 from latency.results import SCHEMA_FILE, Contender, Results, json_schema, read_results, to_json
@@ -31,7 +31,7 @@ def _workers_find_the_engine() -> Iterator[None]:
 
 
 def measure(*entries: Entry, protocol: Protocol = QUICK, budget_s: float | None = None) -> Results:
-    request = Request(protocol, budget_s=budget_s, memory=True, breakdown=True)
+    request = BenchRequest(protocol, budget_s=budget_s, memory=True, breakdown=True)
     results, stop = Session(Plan(entries), request, ["evim-deploy", "bench"], Silent()).measure()
     assert stop is None
     return results
@@ -198,7 +198,7 @@ class Stopping(Silent):
     ],
 )
 def test_what_stops_a_run_keeps_what_was_measured(words: str, error: BaseException, cause: str, rounds: int) -> None:
-    request = Request(replace(QUICK, seconds=0.01, warmup_s=0))
+    request = BenchRequest(replace(QUICK, seconds=0.01, warmup_s=0))
     plan = Plan((entry("one"), entry("two")))
     results, stop = Session(plan, request, ["evim-deploy", "bench"], Stopping(words, error)).measure()
     assert stop is error

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from evim_deploy.export import export
 from evim_deploy.request import Request
 from evim_deploy.variants import parse_model
 from latency.peers import MISSING, TABLE_3, TABLE_E, Peer, find_peers
+from latency.plan import BenchRequest, plan
+from latency.protocol import PROTOCOLS
 from latency.subjects import artifact_subject, mixer_subjects, model_subject, peer_subject
 
 SIDE = 64
@@ -205,10 +208,31 @@ def test_an_open_size_is_the_models_unless_another_is_asked_for(artifacts: dict[
     assert prepare(subject, ".onnx", "fp32", 2, 0, 0, tmp_path).shape == (3, 224, 224)
 
 
-def test_a_file_tells_the_batch_that_it_fixes(artifacts: dict[str, Path]) -> None:
-    from latency.artifacts import fixed_batch
+def test_a_file_tells_what_it_fixes(artifacts: dict[str, Path]) -> None:
+    from latency.artifacts import fixed_axes
 
-    assert {name: fixed_batch(path) for name, path in artifacts.items()} == {"fixed": 1, "open": None}
+    found = {name: fixed_axes(path) for name, path in artifacts.items()}
+    assert found == {"fixed": (1, (64, 96)), "open": (None, None)}
+
+
+def test_a_plan_heeds_what_a_file_fixes(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    """And two files of one name are two contenders."""
+    copy = tmp_path / artifacts["fixed"].name
+    copy.write_bytes(artifacts["fixed"].read_bytes())
+
+    def planned(*paths: Path, **asked: Any) -> list[tuple[int, int, int]]:
+        entries = plan(BenchRequest(PROTOCOLS["robust"], artifacts=paths, **asked)).entries
+        assert len({entry.id for entry in entries}) == len(entries)
+        return [(entry.batch, entry.height, entry.width) for entry in entries]
+
+    assert planned(artifacts["fixed"], copy) == [(1, 64, 96)] * 4  # in ONNX Runtime and in OpenVINO
+    assert planned(artifacts["open"], engines=("onnxruntime",), sizes=((128, 128), (64, 64)), batches=(2,)) == [
+        (2, 128, 128),
+        (2, 64, 64),
+    ]
+    for asked in ({"sizes": ((128, 128),)}, {"batches": (2,)}):
+        with pytest.raises(BadInput, match="Leave out"):
+            planned(artifacts["fixed"], **asked)
 
 
 def test_a_size_that_a_file_does_not_take_is_refused(artifacts: dict[str, Path], tmp_path: Path) -> None:

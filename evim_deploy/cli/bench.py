@@ -20,7 +20,7 @@ from evim_deploy.publish import publish, refuse_overwrite, staging
 from evim_deploy.variants import VARIANTS, parse_model
 
 if TYPE_CHECKING:
-    from latency.plan import Plan, Request
+    from latency.plan import BenchRequest, Plan
     from latency.results import Contender, Results
 
 _ALL = "all"
@@ -122,7 +122,7 @@ def bench(
 
     require_harness()
 
-    from latency.plan import Request, plan
+    from latency.plan import BenchRequest, plan
     from latency.protocol import PROTOCOLS
     from latency.report import build
     from latency.results import to_json
@@ -131,7 +131,7 @@ def bench(
         raise UsageProblem(f"There is no protocol {protocol!r}.", f"Protocols are {', '.join(PROTOCOLS)}.")
     usual = PROTOCOLS[protocol]
     named = split_list(models) or (() if artifacts or peers else tuple(VARIANTS))
-    request = Request(
+    request = BenchRequest(
         replace(
             usual,
             seconds=usual.seconds if seconds is None else seconds,
@@ -181,7 +181,7 @@ def bench(
     _end(results)
 
 
-def _measure(request: Request, planned: Plan) -> tuple[Results, BaseException | None]:
+def _measure(request: BenchRequest, planned: Plan) -> tuple[Results, BaseException | None]:
     from latency.session import Session
 
     with reporting(SETTINGS) as reporter:
