@@ -4,42 +4,53 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
+from types import SimpleNamespace
 
 import pytest
 
 from latency import memory
-from latency.monitor import Monitor
+from latency.monitor import Monitor, _own_seconds
 
-BURN = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass"
-
-
-def burn(seconds: float) -> subprocess.Popen[bytes]:
-    """A process that takes so much of the processor."""
-    return subprocess.Popen([sys.executable, "-c", BURN.format(seconds)])
+BURN = "import time\nwhile time.process_time() < {}: pass\nprint(flush=True)\ntime.sleep({})"
+"""A process that takes so many seconds of the processor, says so, and stays for so long."""
 
 
-def test_what_others_take_is_told_from_what_the_run_takes() -> None:
-    """A worker's own work is no disturbance, whether it lives or has ended; the same work of a stranger is."""
-    shares = []
-    for ends, is_worker in ((True, True), (False, True), (False, False)):
-        monitor = Monitor()
-        process = burn(1.0 if ends else 60)
-        time.sleep(0.05)
-        if ends:
-            process.wait()
-        else:
-            time.sleep(1.0)
-        monitor.read("during", [process.pid] if is_worker else [])
-        shares.append(monitor.readings[0].others_share)
-        process.kill()
-        process.wait()
-    ended, living, stranger = shares
-    assert ended is not None
-    assert living is not None
-    assert stranger is not None
-    assert stranger > 0.5
-    assert max(ended, living) < stranger - 0.4
+def burn(seconds: float, stays: float) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen([sys.executable, "-c", BURN.format(seconds, stays)], stdout=subprocess.PIPE)
+    assert process.stdout
+    process.stdout.readline()
+    return process
+
+
+def test_a_workers_work_is_the_runs_own_whether_it_lives_or_has_ended() -> None:
+    began = _own_seconds([])
+    with burn(0.5, stays=60) as living:
+        with_it, without_it = _own_seconds([living.pid]), _own_seconds([])
+        living.kill()
+    assert with_it - began > 0.4  # the system counts in steps of 10 ms
+    assert without_it - began < 0.4  # a stranger's is not
+    with burn(0.5, stays=0) as ended:
+        ended.wait()
+    assert _own_seconds([]) - began > 0.9
+
+
+def test_shares_are_of_the_time_since_the_last_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cores for ten seconds: 12 s busy, of them 2 stolen and 7 our own."""
+    clock, busy, own = [100.0], [50.0], [3.0]
+    times = {"nice": 0.0, "system": 0.0, "irq": 0.0, "softirq": 0.0}
+    monkeypatch.setattr("latency.monitor.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("latency.monitor.psutil.cpu_count", lambda: 2)
+    monkeypatch.setattr("latency.monitor._own_seconds", lambda workers: own[0])
+    monkeypatch.setattr(
+        "latency.monitor.psutil.cpu_times", lambda: SimpleNamespace(user=busy[0], steal=busy[0] / 5, **times)
+    )
+    monitor = Monitor()
+    clock[0], busy[0], own[0] = 110.0, 60.0, 10.0
+    monitor.read("during")
+    (reading,) = monitor.readings
+    assert reading.at_s == 10.0
+    assert reading.steal_share == pytest.approx(0.1)
+    assert reading.others_share == pytest.approx(0.3)
 
 
 def test_a_reading_has_what_this_host_tells() -> None:
