@@ -53,7 +53,7 @@ class WorkerProcess:
         variables |= {name: str(scratch) for name in _SCRATCH_VARIABLES} if scratch else {}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed with the worker
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "latency.worker"],
+            [sys.executable, "-P", "-m", "latency.worker"],  # whatever is called so in the user's folder is not ours
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

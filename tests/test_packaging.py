@@ -59,6 +59,10 @@ def test_the_wheel_holds_all_packages_and_their_data(wheel: Path) -> None:
         "runtimes/litert.py",
         "runtimes/mil/operations/convolution.py",
         "latency/environment.py",
+        "latency/results.schema.json",
+        "latency/data/paper.json",
+        "latency/report/template.html",
+        "latency/report/style.css",
     ):
         assert needed in names
     assert not [name for name in names if name.startswith(("tests/", "ios-demo/"))]
@@ -72,6 +76,9 @@ def test_a_base_install_is_light_and_says_what_an_export_needs(wheel: Path, tmp_
     refused = _run(programs / "evim-deploy", "export", "m1", cwd=tmp_path)
     assert refused.returncode == 4
     assert 'pip install "evim-deploy[coreml]"' in refused.stderr
+    refused = _run(programs / "evim-deploy", "bench", "m1", cwd=tmp_path)
+    assert refused.returncode == 4
+    assert 'pip install "evim-deploy[bench]"' in refused.stderr
     listed = _run(programs / "python", "-m", "pip", "list", "--format", "json", cwd=tmp_path)
     installed = {package["name"].lower() for package in json.loads(listed.stdout)}
     assert not installed & {"torch", "tensorflow", "onnx", "coremltools"}
