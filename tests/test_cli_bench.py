@@ -134,11 +134,12 @@ def test_an_interrupt_keeps_what_was_measured_and_marks_it(tmp_path: Path) -> No
 
 def test_what_this_host_lacks_is_not_run_and_neither_pass_nor_fail(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    result = run("bench", "m1", "-s", "gpu", "-s", "iphone", "-o", path)
+    result = run("bench", "m1", "-s", "gpu", "-s", "iphone", "-o", path, "--json")
     if result.returncode == 0:
         pytest.skip("this host has what it should lack")
     assert result.returncode == 6
     assert "not run on this host" in result.stderr
+    assert json.loads(result.stdout)["schema"] == "evim-deploy-latency"
     assert {each.outcome for each in read_results(path).contenders} == {"not run on this host"}
 
 

@@ -206,13 +206,18 @@ def _number(text: str, what: str, option: str) -> int:
 def _end(results: Results) -> None:
     """Tell of what could not be timed, and exit by the gravest of it."""
     contenders = [contender for contender in results.contenders if contender.role == "contender"]
-    end_with([problem for contender in contenders if (problem := _problem(contender))])
-    if not any(contender.rounds for contender in contenders) and not results.complete:
-        raise BadInput(f"Nothing was timed: {results.incomplete_because}.", "Give a larger --budget, or time less.")
-    if all(contender.outcome == "not run on this host" for contender in contenders):
-        raise NotRunHere(
-            f"Nothing was timed; not run on this host: {contenders[0].reason}.", "Time something else here."
-        )
+    problems = [problem for contender in contenders if (problem := _problem(contender))]
+    if not problems and not any(contender.rounds for contender in contenders):
+        problems.append(_nothing(results))
+    end_with(problems)
+
+
+def _nothing(results: Results) -> EvimError:
+    """Why nothing was timed where nothing failed."""
+    if not results.complete:
+        return BadInput(f"Nothing was timed: {results.incomplete_because}.", "Give a larger --budget, or time less.")
+    reason = results.contenders[0].reason
+    return NotRunHere(f"Nothing was timed; not run on this host: {reason}.", "Time something else here.")
 
 
 def _problem(contender: Contender) -> EvimError | None:
