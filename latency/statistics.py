@@ -27,7 +27,7 @@ FEWEST_ROUNDS = 5
 """Below them nothing is said about a ratio."""
 
 _TRIMMED = 0.2
-_RESAMPLES = 4000
+_RESAMPLES = 2000
 _OUTLIER = 3.5
 """Robust deviations above the median: Iglewicz and Hoaglin's modified z-score."""
 

@@ -65,7 +65,7 @@ def test_a_report_is_written_from_the_file(results: Results, folder: Path) -> No
         path = folder / f"report{suffix}"
         assert_done(run("report", folder / "results.json", "-o", path))
         assert words in path.read_text()
-        assert_refused(run("report", folder / "results.json", "-o", path), 3, "exists already")
+    assert_refused(run("report", folder / "results.json", "-o", folder / "report.html"), 3, "exists already")
 
 
 def test_a_file_is_not_slower_than_itself(results: Results, folder: Path) -> None:
