@@ -85,8 +85,9 @@ def test_outliers_are_flagged_and_kept(mixed: Results) -> None:
     contender = find(mixed, "bumpy")
     summary = judge(mixed)[contender.id].summary
     assert summary is not None
-    assert summary.outliers
-    assert all(contender.samples[place] > 0.03 for place in summary.outliers)
+    slow = {place for place, sample in enumerate(contender.samples) if sample > 0.03}
+    assert slow
+    assert slow <= set(summary.outliers)
     assert summary.count == len(contender.samples)
 
 
@@ -170,7 +171,7 @@ def test_the_paper_protocol_times_each_alone() -> None:
 
 
 def test_a_budget_ends_the_run_and_what_was_measured_is_kept() -> None:
-    protocol = replace(QUICK, seconds=20)
+    protocol = replace(QUICK, seconds=6)
     results = measure(entry("one", "first"), entry("two", "second"), protocol=protocol, budget_s=3)
     assert not results.complete
     assert results.incomplete_because == "its budget ended"
