@@ -87,7 +87,7 @@ class Session:
         members = []
         for entry in entries:
             if self._monitor.elapsed() > deadline:
-                return
+                break  # those that were tried get their first round
             members.append(trials.of(entry))
             self._members.append(members[-1])
         able = [member for member in members if member.job is not None]
