@@ -59,7 +59,6 @@ HEAVY = {
     "pandas",
     "openvino",
     "psutil",
-    "pydantic",
     "safetensors",
     "scipy",
     "sklearn",
