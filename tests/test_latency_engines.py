@@ -31,13 +31,12 @@ PROFILED = 10
 # largest difference as a share of the largest logit; bf16 has 8 bits, and M1 here is some 60 layers of it deep
 TOLERANCE = {"fp32": 1e-5, "bf16": 0.06}
 
-SLOW = ("torch-compile", "litert")  # a compiler; a converter that comes with TensorFlow
+SLOW = ("litert",)  # its converter comes with TensorFlow
 
 CONTENDERS = [
     pytest.param(name, precision, id=f"{name}-{precision}", marks=[pytest.mark.slow] * (name in SLOW))
-    for name in ("torch", "torchscript", "torch-compile", "onnxruntime", "openvino", "litert")
+    for name in ("torch", "torchscript", "onnxruntime", "openvino", "litert")
     for precision in ENGINES[name].precisions["cpu"]
-    if (name, precision) != ("torch-compile", "bf16")  # the same compiler a second time
 ]
 
 
@@ -177,6 +176,20 @@ def test_mixers_run_in_the_engines(engine: str, tmp_path: Path) -> None:
         assert runner.outputs().shape == (BATCH, 128, 4, 4)
         assert found.expected is not None
         np.testing.assert_allclose(runner.outputs()[:1], np.load(found.expected), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_what_is_compiled_gives_the_answer_and_its_kernels_are_told_apart(tmp_path: Path) -> None:
+    """The mixer alone: a whole network takes a compiler minutes."""
+    found = prepare(mixer_subjects()[0], ".pt", "fp32", BATCH, SIDE, SIDE, tmp_path)
+    runner = opened("torch-compile", job(found))
+    runner.predict()
+    assert found.expected is not None
+    np.testing.assert_allclose(runner.outputs()[:1], np.load(found.expected), atol=1e-5)
+    operations = runner.profile(PROFILED)
+    assert {each.operation_class for each in operations} <= set(CLASSES)
+    assert any(each.operation_class == "convolution 1x1" for each in operations)
+    assert sum(each.seconds for each in operations) > 0.5 * _fastest(runner)
 
 
 def test_an_artifact_gives_its_models_answer_to_pixels(tmp_path: Path) -> None:
