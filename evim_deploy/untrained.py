@@ -11,9 +11,12 @@ machine orders its sums.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from evim_deploy import photographs
 from evim_deploy.model import EfficientViM
@@ -33,8 +36,8 @@ def untrained_model(name: ModelName, num_classes: int, seed: int) -> EfficientVi
         low, high = _bounds(path, parameter)
         values = low + (high - low) * generator.random_sample(tuple(parameter.shape))
         parameter.copy_(torch.from_numpy(values))
-    _settle_statistics(model)
-    return model
+    settle_statistics(model.double(), _images(), _rounded)
+    return model.float()
 
 
 def _bounds(path: str, parameter: Tensor) -> tuple[float, float]:
@@ -62,21 +65,25 @@ _BOUNDS = {
 }
 
 
-def _settle_statistics(model: EfficientViM) -> None:
-    """Give each BatchNorm the statistics of what reaches it, from the first to the last."""
+def settle_statistics(model: nn.Module, images: Tensor, rounded: Callable[[Tensor], Tensor] = lambda x: x) -> None:
+    """Give each BatchNorm the statistics of what reaches it from images, from the first to the last.
+
+    Args:
+        model: In evaluation mode.
+        images: In the model's dtype, (B, 3, H, W).
+        rounded: What is done to the statistics (C,).
+    """
 
     def settle(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0].transpose(0, 1).flatten(1)  # (C, B * H * W)
-        norm.get_buffer("running_mean").copy_(_rounded(x.mean(1)))
-        norm.get_buffer("running_var").copy_(_rounded(x.var(1, correction=0)))
+        norm.get_buffer("running_mean").copy_(rounded(x.mean(1)))
+        norm.get_buffer("running_var").copy_(rounded(x.var(1, correction=0)))
 
-    model.double()
-    hooks = [m.register_forward_pre_hook(settle) for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    hooks = [m.register_forward_pre_hook(settle) for m in model.modules() if isinstance(m, _BatchNorm)]
     with torch.no_grad():
-        model(_images())
+        model(images)
     for hook in hooks:
         hook.remove()
-    model.float()
 
 
 def _images() -> Tensor:

@@ -13,10 +13,9 @@ from evim_deploy.contents import Contents, Value
 from evim_deploy.errors import BadInput, EvimError
 from evim_deploy.manifest import Manifest, embedded_manifest
 from evim_deploy.preprocessing import normalise
-from evim_deploy.reference import Reference
-from evim_deploy.weights import resolve
-from latency.engines import CHANNELS_FIRST, Array, Job
-from latency.memory import says_no_memory
+from evim_deploy.verify import Verifier
+from latency.engines import Array, first_image
+from latency.memory import was_refused
 from latency.subjects import Prepared, Subject
 
 _FORM = "as it stands in the file"
@@ -64,13 +63,13 @@ def prepare_artifact(subject: Subject, takes: str, height: int, width: int, fold
     else:
         source = takes_in.manifest.weights
         weights = f"{source.source}, {'trained' if source.trained else 'untrained'}"
-        image = Job("", "fp32", 1, shape, None, "cpu", CHANNELS_FIRST, takes_in.pixels).images()
+        image = first_image(shape, takes_in.pixels)
         try:
-            answer = _answer(takes_in.manifest, image)
+            answer = _answer(takes_in.manifest, path, image)
         except EvimError as error:
             against = f"nothing: {error.cause}"
         except (MemoryError, RuntimeError) as error:
-            if not (isinstance(error, MemoryError) or says_no_memory(str(error))):
+            if not was_refused(error):
                 raise
             against = "nothing: the model as published needs more memory than there is"
         else:
@@ -130,16 +129,14 @@ def _settled(axis: int | str, asked: int, what: str, path: Path) -> int:
     return asked
 
 
-def _answer(manifest: Manifest, image: Array) -> Array:
+def _answer(manifest: Manifest, path: Path, image: Array) -> Array:
     """The first output of the model that a file was made from.
 
     Raises:
         BadInput: Its weights cannot be had, or are others now.
     """
     target = manifest.target
-    model, weights = resolve(manifest.model, manifest.weights.source, manifest.num_classes, lambda line: None)
-    if weights.sha256 != manifest.weights.sha256:
-        raise BadInput(f"{manifest.weights.source} is not what it was made from any more", "Export it again.")
-    outputs = Reference(model, weights).outputs(target.task, normalise(image) if target.preprocess else image)
+    reference = Verifier().prover(manifest, path).reference
+    outputs = reference.outputs(target.task, normalise(image) if target.preprocess else image)
     first = next(iter(outputs.values()))
     return softmax(first).astype(np.float32) if target.output == "probabilities" else first

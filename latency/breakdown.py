@@ -139,14 +139,12 @@ def classify_torch(name: str, shapes: Sequence[Sequence[int]]) -> str:
     fused = _FUSED_KERNEL.search(name)
     if fused:
         return next((class_ for class_, words in _FUSED if _names_one(fused[1], words)), OTHER)
-    class_ = _TORCH.get(name.rpartition("::")[2], OTHER)
-    return _of_kernel(shapes[1]) if class_ == _CONVOLUTION and len(shapes) > 1 else _settled(class_)
+    return _by_inputs(_TORCH.get(name.rpartition("::")[2], OTHER), shapes)
 
 
 def classify_onnxruntime(op: str, shapes: Sequence[Sequence[int]]) -> str:
     """The class of an operation in ONNX Runtime's profile, from its type and the shapes of its inputs."""
-    class_ = _ONNXRUNTIME.get(op, OTHER)
-    return _of_kernel(shapes[1]) if class_ == _CONVOLUTION and len(shapes) > 1 else _settled(class_)
+    return _by_inputs(_ONNXRUNTIME.get(op, OTHER), shapes)
 
 
 def classify_openvino(node_type: str, implementation: str, kernel: Sequence[int]) -> str:
@@ -178,5 +176,8 @@ def _of_kernel(kernel: Sequence[int]) -> str:
     return POINTWISE_CONVOLUTION if sides and set(sides) == {1} else OTHER_CONVOLUTION
 
 
-def _settled(class_: str) -> str:
-    return OTHER_CONVOLUTION if class_ == _CONVOLUTION else class_
+def _by_inputs(class_: str, shapes: Sequence[Sequence[int]]) -> str:
+    """The class of an operation, a convolution's from its kernel, which is the second input where it is told."""
+    if class_ != _CONVOLUTION:
+        return class_
+    return _of_kernel(shapes[1]) if len(shapes) > 1 else OTHER_CONVOLUTION

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import platform
-import shutil
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 
 from evim_deploy.tools import tool_versions
+from latency import gpu
 from latency.environment import describe_host, sysctl
 from latency.results import Host
 
 _PRODUCT = Path("/sys/class/dmi/id/product_name")
-_GPU_QUERY = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
 
 
 def host(packages: Iterable[str]) -> Host:
@@ -27,7 +25,7 @@ def host(packages: Iterable[str]) -> Host:
         processor=environment.processor,
         cores=environment.cores,
         memory_bytes=psutil.virtual_memory().total,
-        accelerator=_accelerator(),
+        accelerator=", ".join(gpu.query("name", "driver_version")) or None,
         packages=tool_versions("numpy", *sorted(packages)),
     )
 
@@ -39,10 +37,3 @@ def _machine() -> str:
     except OSError:
         product = sysctl("hw.model")
     return product or platform.machine()
-
-
-def _accelerator() -> str | None:
-    if shutil.which(_GPU_QUERY[0]) is None:
-        return None
-    answer = subprocess.run(_GPU_QUERY, capture_output=True, text=True, check=False)
-    return answer.stdout.strip().splitlines()[0] if answer.returncode == 0 and answer.stdout.strip() else None

@@ -8,10 +8,10 @@ and not as the death of whatever the kernel picks.
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
+
+from latency import gpu
 
 SHARE = 0.85
 """Of the memory that is available, what the workers of a run may use."""
@@ -41,15 +41,8 @@ def available() -> int:
 
 
 def gpu_bytes() -> tuple[int, int]:
-    """Memory of the GPU that is in use, by all processes, and that is free; zeros without a driver.
-
-    Source: ``nvidia-smi --help-query-gpu``, memory.used and memory.free, in MiB.
-    """
-    query = ["nvidia-smi", "--query-gpu=memory.used,memory.free", "--format=csv,noheader,nounits"]
-    if shutil.which(query[0]) is None:
-        return 0, 0
-    lines = subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
-    used, free = (int(field) << 20 for field in lines[0].split(",")) if lines else (0, 0)
+    """Memory of the GPU that is in use, by all processes, and that is free; zeros without a driver."""
+    used, free = (int(mebibytes) << 20 for mebibytes in gpu.query("memory.used", "memory.free") or (0, 0))
     return used, free
 
 
@@ -69,6 +62,11 @@ def can_limit() -> bool:
 def says_no_memory(text: str) -> bool:
     """Whether an engine's message says that it was refused memory."""
     return _REFUSALS.search(text) is not None
+
+
+def was_refused(error: BaseException) -> bool:
+    """Whether an error says that memory was refused."""
+    return isinstance(error, MemoryError) or says_no_memory(str(error))
 
 
 def reset_peak() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,12 +11,12 @@ from typing import Any, Literal
 
 import psutil
 
+from latency.gpu import has_driver, query
 from latency.memory import available
 from latency.results import Reading
 
 _THROTTLE_COUNTS = "devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count"
 _WORKING = ("user", "nice", "system", "irq", "softirq", "steal")
-_GPU_QUERY = ["nvidia-smi", "--query-gpu=clocks.sm,temperature.gpu", "--format=csv,noheader,nounits"]
 
 
 class Monitor:
@@ -30,7 +28,7 @@ class Monitor:
 
     def __init__(self, gpu: bool = False) -> None:
         self._began = self._last = time.perf_counter()
-        self._gpu = gpu and shutil.which(_GPU_QUERY[0]) is not None
+        self._gpu = gpu and has_driver()
         self._times = psutil.cpu_times()
         self._own = _own_seconds([])
         self.readings: list[Reading] = []
@@ -101,9 +99,8 @@ def _throttled() -> int | None:
 
 
 def _gpu() -> dict[str, Any]:
-    answer = subprocess.run(_GPU_QUERY, capture_output=True, text=True, check=False).stdout.splitlines()
     try:
-        clock, temperature = (float(field) for field in answer[0].split(","))
-    except (IndexError, ValueError):  # a driver that does not tell
+        clock, temperature = map(float, query("clocks.sm", "temperature.gpu"))
+    except ValueError:  # a driver that does not tell
         return {}
     return {"accelerator_mhz": clock, "accelerator_temperature_c": temperature}

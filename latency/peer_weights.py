@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from evim_deploy import photographs
 from evim_deploy.preprocessing import normalise
+from evim_deploy.untrained import settle_statistics
 
 _GAIN = (0.5, 1.5)
 _BIAS = (-0.25, 0.25)
@@ -37,7 +38,7 @@ def seed_weights(model: nn.Module, resolution: int, seed: int = 0) -> None:
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             parameter.uniform_(*_bounds(module, name, parameter), generator=generator)
-    _settle_statistics(model, sample_images(resolution))
+    settle_statistics(model, sample_images(resolution))
 
 
 def sample_images(resolution: int) -> Tensor:
@@ -56,18 +57,3 @@ def _bounds(module: nn.Module, name: str, parameter: Tensor) -> tuple[float, flo
         reach = (3 / parameter[0].numel()) ** 0.5  # variance 1 / fan-in keeps a signal's size
         return -reach, reach
     return _LAYER_SCALE
-
-
-def _settle_statistics(model: nn.Module, images: Tensor) -> None:
-    """Give each BatchNorm the statistics of what reaches it, from the first to the last."""
-
-    def settle(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0].transpose(0, 1).flatten(1)  # (C, B * H * W)
-        norm.get_buffer("running_mean").copy_(x.mean(1))
-        norm.get_buffer("running_var").copy_(x.var(1, correction=0))
-
-    hooks = [module.register_forward_pre_hook(settle) for module in model.modules() if isinstance(module, _BatchNorm)]
-    with torch.no_grad():
-        model(images)
-    for hook in hooks:
-        hook.remove()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -11,9 +10,10 @@ from pathlib import Path
 from evim_deploy.errors import BadInput, UsageProblem
 from evim_deploy.variants import MAX_BATCH, MAX_RESOLUTION, MIN_RESOLUTION, ModelName
 from latency.engines import ENGINES, LAYOUTS, Engine, find_engine, require, why_not
+from latency.gpu import has_driver
 from latency.peers import find_peers
 from latency.protocol import Protocol
-from latency.settings import SETTINGS, Setting
+from latency.settings import SETTINGS, Setting, thread_words
 from latency.subjects import Subject, artifact_subject, mixer_subjects, model_subject, peer_subject
 from runtimes import engines_for
 
@@ -112,11 +112,6 @@ class Plan:
 
     entries: tuple[Entry, ...]
     notes: tuple[str, ...] = field(default=())
-
-
-def thread_words(threads: int | None) -> str:
-    """``1 thread``, ``8 threads``, ``all threads``."""
-    return "all threads" if threads is ALL_THREADS else f"{threads} thread{'s' * (threads > 1)}"
 
 
 def plan(request: BenchRequest) -> Plan:
@@ -289,7 +284,7 @@ def _what_it_takes(
 
 def _absence(engine: Engine, device: str) -> str:
     why = why_not(engine)
-    if not why and device == "cuda" and shutil.which("nvidia-smi") is None:
+    if not why and device == "cuda" and not has_driver():
         why = "there is no CUDA device"
     remedy = next((setting.remedy for setting in SETTINGS.values() if setting.device == device), "")
     return f"{why}; {remedy}" if why else ""

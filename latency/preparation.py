@@ -23,8 +23,8 @@ from evim_deploy.reference import Reference
 from evim_deploy.untrained import untrained_model
 from evim_deploy.variants import parse_model
 from latency.artifacts import prepare_artifact
-from latency.engines import CHANNELS_FIRST, Array, Job
-from latency.memory import says_no_memory
+from latency.engines import Array, first_image
+from latency.memory import was_refused
 from latency.mixers import mixer, mixer_shape
 from latency.ours import graph_module
 from latency.subjects import MIXER_VARIANT, Prepared, Subject
@@ -92,7 +92,7 @@ def prepare(
         answer = answer_of(built.original, image)
         _compare(answer, answer_of(built.inference, image), subject)
     except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or says_no_memory(str(error))):
+        if not was_refused(error):
             raise
         against = "the model as published needs more memory than there is"
     else:
@@ -105,11 +105,6 @@ def prepare(
     parameters = sum(each.numel() for each in (*built.inference.parameters(), *built.inference.buffers()))
     libraries = ("timm",) if subject.kind == "peer" and engine_takes == ".pt" else ()
     return Prepared(str(source), built.shape, expected, against, UNTRAINED, built.form, parameters, libraries)
-
-
-def first_image(shape: tuple[int, int, int], pixels: bool = False) -> Array:
-    """The first image of every job with images of this shape, (1, C, H, W)."""
-    return Job("", "fp32", 1, shape, None, "cpu", CHANNELS_FIRST, pixels).images()
 
 
 def answer_of(model: nn.Module, images: Array) -> Array:

@@ -57,3 +57,8 @@ SETTINGS = {
         ),
     )
 }
+
+
+def thread_words(threads: int | None) -> str:
+    """Of the processor: ``1 thread``, ``8 threads``; without a number as many as it has."""
+    return "all threads" if threads is None else f"{threads} thread{'s' * (threads != 1)}"

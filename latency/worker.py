@@ -173,7 +173,7 @@ def _kind(error: Exception) -> str:
     for kind, name in ((ParityFailed, "different"), (Absent, "absent")):
         if isinstance(error, kind):
             return name
-    return "memory" if isinstance(error, MemoryError) or memory.says_no_memory(str(error)) else "other"
+    return "memory" if memory.was_refused(error) else "other"
 
 
 def _words(error: Exception) -> str:

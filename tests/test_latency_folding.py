@@ -17,11 +17,12 @@ from evim_deploy.lowering import lower
 from evim_deploy.model import EfficientViM
 from evim_deploy.reparam import reparameterise
 from latency import preparation
+from latency.engines import first_image
 from latency.folding import fold
 from latency.ours import graph_module
 from latency.peer_weights import sample_images, seed_weights
 from latency.peers import find_peers
-from latency.preparation import answer_of, first_image
+from latency.preparation import answer_of
 from latency.subjects import peer_subject
 
 SIDE = 64

@@ -112,7 +112,8 @@ def test_a_model_is_prepared_with_the_answer_of_the_original(tmp_path: Path) -> 
     import torch
 
     from evim_deploy.untrained import untrained_model
-    from latency.preparation import first_image, prepare
+    from latency.engines import first_image
+    from latency.preparation import prepare
 
     name = parse_model("m1")
     prepared = prepare(model_subject(name), ".pt", "fp32", 4, SIDE, SIDE, tmp_path)

@@ -112,7 +112,7 @@ def bench(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="RESULTS.json", help="Where the samples go.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
+    overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 SLOWER_EXIT_CODE = 1
 _WORDS = ("contender", "A", "B", "verdict")
-_WORDS = ("contender", "A", "B", "verdict")
 
 
 def compare(

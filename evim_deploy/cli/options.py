@@ -22,6 +22,7 @@ def _verbose(wanted: bool) -> bool:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_quiet, help="No progress; warnings are still shown.")]
 Verbose = Annotated[bool, typer.Option("--verbose", callback=_verbose, help="Tell more, and where a fault is.")]
 

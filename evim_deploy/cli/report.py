@@ -42,7 +42,7 @@ def report(
     import_: Annotated[
         list[Path] | None, typer.Option("--import", metavar="FILE", help="Written by the demo app on a phone.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
+    overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

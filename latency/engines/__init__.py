@@ -66,6 +66,11 @@ class Job:
         return (_GREY + _CONTRAST * images).round().clip(0, 255) if self.pixels else images
 
 
+def first_image(shape: tuple[int, int, int], pixels: bool = False) -> Array:
+    """The first image of every job with images of this shape, (1, C, H, W)."""
+    return Job("", "fp32", 1, shape, None, "cpu", CHANNELS_FIRST, pixels).images()
+
+
 @dataclass(frozen=True)
 class ProfiledOperation:
     """An operation in an engine's own profile.

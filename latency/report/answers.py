@@ -11,6 +11,7 @@ from latency.report.clusters import AXES, Cluster
 from latency.report.columns import quotient
 from latency.report.entries import Entry
 from latency.report.growth import exponents
+from latency.settings import thread_words
 
 _BEGINNINGS = {FASTER: "Faster", SLOWER: "Slower", UNDECIDED: "Decides nothing"}
 _MOST_NAMED = 8
@@ -85,7 +86,7 @@ def _time(cluster: Cluster, entry: Entry) -> str:
     if cluster.axis:
         c = entry.contender
         said = dict(
-            zip(AXES, (words.size(c.height, c.width), str(c.batch_asked), words.threads(c.threads)), strict=True)
+            zip(AXES, (words.size(c.height, c.width), str(c.batch_asked), thread_words(c.threads)), strict=True)
         )
         where = _AT[cluster.axis].format(said[cluster.axis]) + " "
     batch = f" in batches of {entry.contender.batch}" if entry.contender.batch != entry.contender.batch_asked else ""

@@ -9,6 +9,7 @@ from latency.report import words
 from latency.report.columns import NOTHING, TABLE, figure, printed, rate, text
 from latency.report.entries import Entry
 from latency.report.view import Cell, Column, Notes, Row, Scatter, Section, Table, without_empty
+from latency.settings import thread_words
 
 _FIELD = 3
 _SETTINGS = {"cpu": "CPU", "gpu": "GPU", "iphone": "iPhone"}
@@ -95,7 +96,7 @@ def _comparable(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
     for entry in entries:
         c = entry.contender
         if entry.sound and _row_3(entry):
-            threads = words.threads(c.threads) if c.threads else ""
+            threads = thread_words(c.threads) if c.threads else ""
             facts = [entry.machine, c.engine, c.mode or "", c.precision, threads, f"batch {c.batch_asked}"]
             found.setdefault(", ".join(filter(None, facts)), []).append(entry)
     return {place: members for place, members in found.items() if len(members) >= _FIELD}

@@ -13,6 +13,7 @@ from itertools import groupby
 
 from latency.report import words
 from latency.report.entries import Entry
+from latency.settings import thread_words
 
 AXES = ("resolution", "batch", "threads")
 _TITLES = {"cpu": "CPU", "gpu": "GPU", "iphone": "Core ML"}
@@ -85,7 +86,7 @@ class Cluster:
             "mode": c.mode or "",
             "precision": c.precision,
             "resolution": f"{words.size(c.height, c.width)} pixels",
-            "threads": words.threads(c.threads),
+            "threads": thread_words(c.threads),
             "batch": f"batch {c.batch_asked}",
         }
         if first.threads is None:

@@ -6,6 +6,7 @@ from latency.report import words
 from latency.report.clusters import Cluster
 from latency.report.entries import Entry
 from latency.report.view import Forest
+from latency.settings import thread_words
 
 _ENOUGH = 2
 """Ratios that a picture is worth: one is a sentence."""
@@ -40,6 +41,6 @@ def _label(cluster: Cluster, entry: Entry) -> str:
     at = {
         "resolution": words.size(c.height, c.width),
         "batch": f"batch {c.batch_asked}",
-        "threads": words.threads(c.threads),
+        "threads": thread_words(c.threads),
     }
     return ", ".join(filter(None, (cluster.label(entry), at.get(cluster.axis, ""))))

@@ -10,6 +10,7 @@ from latency.report import words
 from latency.report.entries import Entry, machine
 from latency.report.view import Samples
 from latency.results import Contender, Results
+from latency.settings import thread_words
 from latency.statistics import summarise
 
 MOST_LISTED = 2000
@@ -47,7 +48,7 @@ def _samples(files: Sequence[Results], file: int, contender: Contender, anchor: 
     size = words.size(contender.height, contender.width)
     setting = [contender.engine, contender.mode, contender.precision, size, f"batch {contender.batch}"]
     if contender.threads:  # of a phone none are told
-        setting.append(words.threads(contender.threads))
+        setting.append(thread_words(contender.threads))
     lengths = [len(each.samples_s) for each in contender.rounds]
     return Samples(
         anchor,
@@ -76,7 +77,7 @@ def _facts(contender: Contender, on: str, outliers: int, step: int) -> list[str]
     told = [f"{name} {words.number(1e3 * seconds)} ms" for name, seconds in figures.items()]
     facts = [
         f"On {on}; each sample is the time of one prediction of {contender.batch} "
-        f"image{'s' * (contender.batch != 1)}, {words.threads(contender.threads)}.",
+        f"image{'s' * (contender.batch != 1)}, {thread_words(contender.threads)}.",
         f"{summary.count} samples in {len(contender.rounds)} rounds: {', '.join(told)}.",
         f"{outliers} outlier{'s' * (outliers != 1)}, marked and kept in every figure." if outliers else "No outliers.",
         f"Weights: {contender.subject.weights}. For inference: {contender.subject.form}.",

@@ -40,11 +40,6 @@ def size(height: int, width: int) -> str:
     return f"{height}\N{MULTIPLICATION SIGN}{width}"
 
 
-def threads(count: int | None) -> str:
-    """Of the processor; without a number as many as it has."""
-    return "all threads" if count is None else f"{count} thread{'s' * (count != 1)}"
-
-
 def memory(count: int) -> str:
     """Bytes in binary units."""
     return f"{number(count / 2**30)} GiB" if count >= 2**30 else f"{number(count / 2**20)} MiB"
