@@ -25,6 +25,8 @@ from evim_deploy.artifact import (
     file_stem,
 )
 from evim_deploy.errors import ParityFailed
+from evim_deploy.golden import SUFFIX as GOLDEN_SUFFIX
+from evim_deploy.golden import write_golden
 from evim_deploy.labels import class_labels
 from evim_deploy.parity.result import FAIL, Parity
 from evim_deploy.progress import Progress, Silent
@@ -44,7 +46,8 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
     """Make, check and publish the artifacts of a request; without a progress, silently.
 
     Returns:
-        For each artifact what its manifest says, and its ``path`` and ``size_bytes``.
+        For each artifact what its manifest says, its ``path`` and ``size_bytes``, and ``golden``, the path of its
+        golden file, if one was asked for.
 
     Raises:
         BadInput: An option, the checkpoint, the labels or the output directory will not do.
@@ -73,17 +76,22 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
     prover = Prover(reference, request.model.variant.resolution)
     source = _Source(request.model, reference, prover, request.verify)
     names = [source.file_name(target) for target in targets]
-    manifests = [name + MANIFEST_SUFFIX for name in names]
-    refuse_overwrite([request.output_dir / name for name in (*names, *manifests)], request.overwrite)
+    suffixes = ("", MANIFEST_SUFFIX, GOLDEN_SUFFIX) if request.golden else ("", MANIFEST_SUFFIX)
+    refuse_overwrite([request.output_dir / f"{n}{suffix}" for n in names for suffix in suffixes], request.overwrite)
 
     made = []
     with staging(request.output_dir) as folder:
-        for target, name, manifest in zip(targets, names, manifests, strict=True):
-            staged = folder / name
-            facts = _make(source, target, staged, progress)
-            _write_manifest(facts, staged, folder / manifest)
-            final, _ = publish([staged, folder / manifest], request.output_dir, request.overwrite)
-            made.append({"path": str(final), "size_bytes": size_bytes(final), **facts.document()})
+        for target, name in zip(targets, names, strict=True):
+            staged = [folder / f"{name}{suffix}" for suffix in suffixes]
+            facts = _make(source, target, staged[0], progress)
+            digest = sha256(staged[0])
+            _write_manifest(facts, digest, staged[0], staged[1])
+            if request.golden:
+                progress.step(f"{target}: writing golden inputs and outputs")
+                write_golden(facts, prover, name, digest, staged[2])
+            final, *beside = publish(staged, request.output_dir, request.overwrite)
+            golden = {"golden": str(beside[-1])} if request.golden else {}
+            made.append({"path": str(final), "size_bytes": size_bytes(final), **golden, **facts.document()})
     return made
 
 
@@ -160,8 +168,8 @@ def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> 
     return parity
 
 
-def _write_manifest(facts: Facts, artifact: Path, manifest: Path) -> None:
-    document = {"artifact": artifact.name, "size_bytes": size_bytes(artifact), "sha256": sha256(artifact)}
+def _write_manifest(facts: Facts, digest: str, artifact: Path, manifest: Path) -> None:
+    document = {"artifact": artifact.name, "size_bytes": size_bytes(artifact), "sha256": digest}
     manifest.write_text(json.dumps({**document, **facts.document()}, indent=2) + "\n")
 
 

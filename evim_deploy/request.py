@@ -32,6 +32,7 @@ class Request:
         preprocess: Whether the artifact takes RGB pixels 0-255.
         output_dir: Where the artifacts go.
         overwrite: Whether files that stand there may be replaced.
+        golden: Whether to write inputs and the model's answers beside each artifact.
         verify: True to insist on a parity check, False to leave it out, None to check where this host can.
     """
 
@@ -48,6 +49,7 @@ class Request:
     preprocess: bool = True
     output_dir: Path = Path()
     overwrite: bool = False
+    golden: bool = False
     verify: bool | None = None
 
 
@@ -80,6 +82,8 @@ def plan(request: Request) -> list[Target]:
                     "Export one artifact for each size (-r 224 -r 384, -b 4), or use --format onnx.",
                 )
             height, width = size or (None, None)
+            if request.golden and size is None:
+                raise BadInput("Golden inputs have a fixed size.", "Give one with --resolution, or leave out --golden.")
             for precision in dict.fromkeys(request.precisions or (format_.default_precision,)):
                 output = "features" if request.task == "features" else request.output or format_.default_output
                 targets.append(

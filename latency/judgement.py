@@ -14,7 +14,7 @@ from functools import cached_property
 
 from evim_deploy.errors import BadInput
 from latency.results import Contender, Protocol, Reading, Results
-from latency.statistics import FEWEST_ROUNDS, Interval, Logs, Summary, log_ratios, summarise, typical_ratio
+from latency.statistics import FEWEST_ROUNDS, Interval, Logs, Summary, log_ratios, slowdown, summarise, typical_ratio
 
 VALID, SUSPECT, INVALID, NOT_MEASURED = "valid", "suspect", "invalid", "not measured"
 FASTER, SLOWER, UNDECIDED = "faster", "slower", "decides nothing"
@@ -30,6 +30,7 @@ _STEAL = 0.05
 _OTHERS = 0.25
 _DRIFT = 1.25
 _OUTLIERS = 0.1
+_SLOWDOWN = 1.1
 _FEWEST_SAMPLES = 5
 
 
@@ -214,6 +215,10 @@ def _judge(contender: Contender, group: Group, protocol: Protocol) -> Judgement:
         reasons.append(f"it has {summary.count} samples")
     if len(summary.outliers) > _OUTLIERS * summary.count:
         reasons.append(f"{len(summary.outliers)} of {summary.count} samples are outliers")
+    # Beside a yardstick the machine's speed is known; a phone tells of its heat late or never.
+    slower = slowdown(contender.samples) if group.yardstick is None else None
+    if slower is not None and slower > _SLOWDOWN:
+        reasons.append(f"it took {slower:.2f} times as long at the end as at the beginning")
     return Judgement(SUSPECT if reasons else VALID, tuple(reasons), summary)
 
 

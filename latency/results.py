@@ -218,7 +218,7 @@ class Protocol(_Part):
     """How samples were taken."""
 
     name: str
-    """``robust`` or ``paper``; a phone's is its own."""
+    """``robust`` or ``paper``; a phone's is ``paper``, ``modelbench`` or ``sustained``."""
     seconds: Seconds
     """Least time of timed predictions of each contender."""
     warmup_s: Seconds

@@ -28,6 +28,7 @@ FEWEST_ROUNDS = 5
 
 _TRIMMED = 0.2
 _RESAMPLES = 2000
+_PARTS = 5
 _OUTLIER = 3.5
 """Robust deviations above the median: Iglewicz and Hoaglin's modified z-score."""
 
@@ -87,6 +88,23 @@ def summarise(samples: Sequence[float]) -> Summary:
     )
 
 
+def slowdown(samples: Sequence[float]) -> float | None:
+    """How many times the first fifth of the samples the last fifth takes, by their medians; None below 25 samples."""
+    fifth = len(samples) // _PARTS
+    if fifth < _PARTS:
+        return None
+    return float(np.median(samples[-fifth:]) / np.median(samples[:fifth]))
+
+
+def trimmed_mean(rounds: Rounds, dropped: int) -> float:
+    """The mean over the rounds of their means without so many of their lowest and highest samples.
+
+    With 10 dropped of 50 it is what Apple's ModelBench reports. A round that has no more than twice as many
+    samples loses none.
+    """
+    return float(np.mean([np.mean(_without_extremes(samples, dropped)) for samples in rounds]))
+
+
 def log_ratios(rounds: Rounds, baseline: Rounds) -> Logs:
     """The natural logarithm of how many times the baseline's time each round took, (rounds,).
 
@@ -129,6 +147,10 @@ def growth(pixels: Sequence[float], seconds: Sequence[float]) -> float | None:
     if len(set(pixels)) < 3:
         return None
     return float(stats.linregress(np.log(pixels), np.log(seconds)).slope)
+
+
+def _without_extremes(samples: Sequence[float], dropped: int) -> Sequence[float]:
+    return sorted(samples)[dropped : len(samples) - dropped] if len(samples) > 2 * dropped else samples
 
 
 def _log_medians(rounds: Rounds) -> Logs:

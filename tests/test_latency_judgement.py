@@ -124,3 +124,20 @@ def test_a_control_that_strays_makes_all_suspect() -> None:
     found, why = status(make_results([twin, control_of(twin, 0.0362 * 1.1)]))
     assert found == SUSPECT
     assert "a second process of the same thing" in why
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1.05, VALID), (1.3, SUSPECT)])
+def test_a_phone_that_becomes_slower_is_told_of(factor: float, expected: str) -> None:
+    """Its thermal state may say nominal all the while; beside a yardstick the machine's own speed says more."""
+    steady = contender()
+    half = len(steady.rounds) // 2
+    rounds = [
+        each.model_copy(update={"samples_s": [s * (factor if each.index >= half else 1) for s in each.samples_s]})
+        for each in steady.rounds
+    ]
+    slower = steady.model_copy(update={"rounds": rounds})
+    found, words = status(make_results([slower]))
+    assert found == expected
+    assert ("at the end as at the beginning" in words) is (expected == SUSPECT)
+    yardstick = contender(id="yardstick", role="yardstick")
+    assert status(make_results([slower, yardstick]))[0] == VALID

@@ -98,6 +98,15 @@ def test_under_the_protocol_paper_a_time_is_the_mean(files: list[Results]) -> No
     assert found[first.id]["time_ms"] == pytest.approx(1e3 * sum(first.samples) / len(first.samples) / first.batch)
 
 
+def test_under_the_protocol_modelbench_extremes_do_not_count(files: list[Results]) -> None:
+    """As Apple's ModelBench: the mean of the rounds' means without their 10 lowest and highest."""
+    protocol = files[1].protocol.model_copy(update={"name": "modelbench"})
+    found = {row["id"]: row for row in rows_of(build([files[1].model_copy(update={"protocol": protocol})]).figures)}
+    first = files[1].contenders[0]
+    means = [sum(sorted(each.samples_s)[10:-10]) / (len(each.samples_s) - 20) for each in first.rounds]
+    assert found[first.id]["time_ms"] == pytest.approx(1e3 * sum(means) / len(means))
+
+
 def test_all_formats_say_the_same(files: list[Results], page: str) -> None:
     report = build(files)
     shown = " ".join(" ".join(Page(page).words).split())

@@ -24,7 +24,9 @@ from latency.statistics import (
     growth,
     log_ratios,
     ratio_of_ratios,
+    slowdown,
     summarise,
+    trimmed_mean,
     typical_ratio,
 )
 
@@ -174,3 +176,17 @@ def test_the_growth_of_cost_is_fitted() -> None:
     pixels = [side * side for side in sides]
     assert growth(pixels, [2e-9 * p**1.25 for p in pixels]) == pytest.approx(1.25)
     assert growth(pixels[:2], [1.0, 2.0]) is None
+
+
+def test_a_slowdown_is_of_the_last_fifth_over_the_first() -> None:
+    assert slowdown([1.0] * 5 + [9.0] * 15 + [3.0] * 5) == 3.0
+    assert slowdown([1.0] * 24) is None
+    assert slowdown([2.0, 1.0, 2.0, 2.0, 50.0] * 10) == 1.0  # bursts are no slowdown
+
+
+def test_the_trimmed_mean_is_that_of_modelbench() -> None:
+    """By hand: of 0 to 49 without ten at each end the mean is 24.5; two rounds count alike, however long."""
+    count = [float(each) for each in range(50)]
+    assert trimmed_mean([count], 10) == 24.5
+    assert trimmed_mean([[1000.0, *count[1:]]], 10) == 25.5  # one that was far up is cut off, and the next one counts
+    assert trimmed_mean([count, [4.5]], 10) == 14.5

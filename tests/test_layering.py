@@ -54,6 +54,7 @@ TABLE: tuple[tuple[str, str], ...] = (
         "evim_deploy.layers",
         "artifact documents evaluate graph lowering model parity.result preprocessing rounding shapes trace",
     ),
+    ("evim_deploy.golden", "artifact errors parity"),
     ("evim_deploy.plot", "errors layers"),
     # --- the formats, the engines, the clock: they know artifacts and graphs, never each other
     ("exporters", "errors artifact contents graph shapes variants"),

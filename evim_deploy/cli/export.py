@@ -72,6 +72,9 @@ def export(
         bool, typer.Option("--no-preprocess", help="Take a normalised tensor instead of RGB pixels 0-255.")
     ] = False,
     output_dir: Annotated[Path, typer.Option("--output-dir", "-o", help="Where the artifacts go.")] = Path(),
+    golden: Annotated[
+        bool, typer.Option("--golden", help="Write inputs and the model's answers beside each, for a device to check.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace artifacts of the same names.")] = False,
     verify: Annotated[
         bool | None,
@@ -101,6 +104,7 @@ def export(
         preprocess=not no_preprocess,
         output_dir=output_dir,
         overwrite=overwrite,
+        golden=golden,
         verify=verify,
     )
     with reporting(SETTINGS) as reporter:
@@ -127,6 +131,8 @@ def _show(artifacts: list[dict[str, Any]]) -> None:
         ]
         for line in lines:
             console.print(f"  {line}", soft_wrap=True, markup=False)
+        if "golden" in artifact:
+            console.print(f"  golden {artifact['golden']}", soft_wrap=True, markup=False)
         show_parity(console, artifact["parity"])
         if not artifact["weights"]["trained"]:
             console.print(f"  {UNTRAINED_NOTICE}", style="bold yellow", soft_wrap=True, markup=False)

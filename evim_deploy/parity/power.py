@@ -52,7 +52,7 @@ def movements(
     moved = {}
     for index, node in enumerate(graph.nodes):
         if node.weights:
-            changed = _after(graph, index, _disturbed(weights[node.name], generator), weights, values)
+            changed = _after(graph, index, disturbed(weights[node.name], DISTURBANCE, generator), weights, values)
             moved[node.name] = max(row.max_abs for row in rows(names, expected, outputs(changed), units))
     return moved
 
@@ -72,9 +72,10 @@ def power(moved: Mapping[str, float], comparison: Comparison, size: tuple[int, i
     )
 
 
-def _disturbed(weights: Weights, generator: torch.Generator) -> Weights:
+def disturbed(weights: Weights, share: float, generator: torch.Generator) -> Weights:
+    """A layer's weights with noise, its deviation a share of their root mean square."""
     return {
-        name: array + DISTURBANCE * array.square().mean().sqrt() * torch.randn(array.shape, generator=generator)
+        name: array + share * array.square().mean().sqrt() * torch.randn(array.shape, generator=generator)
         for name, array in weights.items()
     }
 

@@ -36,7 +36,7 @@ from evim_deploy.parity import inputs
 from evim_deploy.parity.difference import Outputs, Row, as_logits, measure, ranges, rows
 from evim_deploy.parity.inputs import Images
 from evim_deploy.parity.power import MIN_SHARE, movements, power
-from evim_deploy.parity.result import FAIL, PASS, WARNING, Comparison, Parity, Power
+from evim_deploy.parity.result import FAIL, PASS, WARNING, Comparison, Parity, Power, Tolerance
 from evim_deploy.parity.tolerances import TOLERANCES
 from evim_deploy.preprocessing import normalise
 from evim_deploy.reference import Reference
@@ -78,6 +78,25 @@ class Run:
     open: Callable[[], AbstractContextManager[Runs]]
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a model answers to the standard images, and how far an artifact's own answers may be from that.
+
+    Attributes:
+        names: Of the N images.
+        images: As the artifact takes them, (N, 3, H, W).
+        outputs: The PyTorch model's by name, (N, ...).
+        tolerance: Of the artifact as it computes.
+        least: Below it probabilities are all the same.
+    """
+
+    names: tuple[str, ...]
+    images: Array
+    outputs: Outputs
+    tolerance: Tolerance
+    least: float
+
+
 class Prover:
     """Proves the artifacts of one reference; what they have in common is computed once.
 
@@ -111,6 +130,17 @@ class Prover:
             return Parity(WARNING, reason, tuple(comparisons), strength)
         return Parity(PASS, "", tuple(comparisons), strength)
 
+    def answers(self, target: Target) -> Answers:
+        """What the model answers to all images, at the artifact's size."""
+        size = self._sizes(target)[0]
+        return Answers(
+            tuple(self._names(target, size)),
+            _fed(np.stack(list(self._images_at(size).values())), target),
+            self._model_outputs(target, size),
+            TOLERANCES[target.format, target.precision],
+            _least(target.precision),
+        )
+
     def images(self, target: Target, first: str) -> Array:
         """One batch as an artifact takes it, (B, 3, H, W): a named image, and what follows it in the set."""
         sizes = self._sizes(target)
@@ -132,13 +162,13 @@ class Prover:
     def _compare(self, target: Target, run: Run) -> Comparison:
         is_rounded = run.subject == PROGRAM and target.precision == "fp16"
         expected_of = self._rounded_outputs if is_rounded else self._model_outputs
-        least = _FP32_LEAST if "fp32" in (run.mode, target.precision) else _FP16_LEAST
+        least = _least("fp32" if run.mode == "fp32" else target.precision)
         lined_up: list[Row] = []
         anomalies: dict[str, dict[str, int]] = {}
         with run.open() as session:
             for size in self._sizes(target):
-                actual = _comparable(self._outputs(session, target, size, anomalies), target, least)
-                expected = _comparable(expected_of(target, size), target, least)
+                actual = comparable(self._outputs(session, target, size, anomalies), target, least)
+                expected = comparable(expected_of(target, size), target, least)
                 lined_up += rows(self._names(target, size), expected, actual)
         return Comparison(
             run.subject,
@@ -159,7 +189,7 @@ class Prover:
         if key not in self._moved:
             graph, _ = self.reference.rewritten(target)
             stack = np.stack(list(self._images_at(size).values())[:_POWER_IMAGES])
-            units = ranges(_comparable(self._model_outputs(target, size), target, _FP32_LEAST))
+            units = ranges(comparable(self._model_outputs(target, size), target, _FP32_LEAST))
             self._moved[key] = movements(graph, _fed(stack, target), target.output == "probabilities", units)
         return power(self._moved[key], comparison, size)
 
@@ -231,7 +261,12 @@ def _fed(pixels: Array, target: Target) -> Array:
     return pixels if target.preprocess else normalise(pixels)
 
 
-def _comparable(outputs: Outputs, target: Target, least: float) -> Outputs:
+def _least(precision: str) -> float:
+    """Of probabilities that a precision resolves."""
+    return _FP32_LEAST if precision == "fp32" else _FP16_LEAST
+
+
+def comparable(outputs: Outputs, target: Target, least: float) -> Outputs:
     """Outputs as they are compared: probabilities as logits."""
     if target.output != "probabilities" or "probabilities" not in outputs:
         return outputs

@@ -65,6 +65,10 @@ class Tolerance:
     reason: str
     distribution: str
 
+    def allows(self, found: Measures) -> bool:
+        """Whether outputs that differ by so much pass."""
+        return found.max_abs <= self.max_abs and found.mean_abs <= self.mean_abs
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -92,8 +96,7 @@ class Comparison:
 
     @property
     def status(self) -> str:
-        found, allowed = self.measures, self.tolerance
-        return PASS if found.max_abs <= allowed.max_abs and found.mean_abs <= allowed.mean_abs else FAIL
+        return PASS if self.tolerance.allows(self.measures) else FAIL
 
     def anomaly_totals(self) -> dict[str, dict[str, int | str]]:
         """Over all operations, by kind: how many operations and values, and which operation is the first."""

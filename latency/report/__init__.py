@@ -43,8 +43,8 @@ _MEMORY = (
 _READING = (
     "A ratio is of rounds that were taken next to each other, in brackets the interval that holds it in 95 of 100 "
     "runs. It decides something only if the whole interval lies beyond the noise of its group. A time is the median "
-    "of its samples, under the protocol paper their mean, and of the machine that it names. Accuracy is the paper's, "
-    "on ImageNet-1k, and is not measured here."
+    "of its samples, under the protocols paper and modelbench a mean, and of the machine that it names. Accuracy is "
+    "the paper's, on ImageNet-1k, and is not measured here."
 )
 
 

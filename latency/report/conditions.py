@@ -17,6 +17,10 @@ _PROTOCOLS = {
     "paper": "each contender by itself, as the published scripts of SHViT and EfficientViT time, without two faults "
     "of theirs: a BatchNorm that has no method to fuse it is folded instead of dropped, and so are those of networks "
     "that timm has no hook to reparameterise",
+    "modelbench": "as Apple's ModelBench, with compute units interleaved and a control: the model is loaded anew for "
+    "each round, whose first prediction and 10 lowest and highest samples do not count; the time is the mean of the "
+    "rounds' means",
+    "sustained": "each contender by itself, one prediction after another without a pause: what heat does",
 }
 _OTHER_PROTOCOL = "as the program that wrote the file times"
 
@@ -53,7 +57,7 @@ def protocol(how: Protocol) -> str:
     """How samples were taken, in a sentence or two."""
     way = _PROTOCOLS.get(how.name, _OTHER_PROTOCOL)
     told = (
-        f"Protocol {how.name}: {way}; at least {how.seconds:g} s of timed predictions each "
+        f"Protocol {how.name}: {way}; {f'at least {how.seconds:g} s of timed predictions each ' if how.seconds else ''}"
         f"in {how.rounds} round{'s' * (how.rounds != 1)} after {how.warmup_s:g} s of warm-up, seed {how.seed}."
     )
     budget = f" No round was begun after {how.budget_s:g} s." if how.budget_s else ""

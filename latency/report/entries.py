@@ -10,12 +10,12 @@ from latency.judgement import INVALID, Comparison, Judgement, compare_with_basel
 from latency.paper import milliseconds
 from latency.results import Contender, Host, Results
 from latency.settings import SETTINGS
+from latency.statistics import trimmed_mean
 
 _PLACES = {setting.device: setting.name for setting in SETTINGS.values()}
 _WEIGHTS_THAT_MEAN_NOTHING = "untrained"
 _SINGLE_HEAD = "single-head"
-_MEANS = "paper"
-"""The protocol whose times are means."""
+_MODELBENCH_DROPS = 10
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Entry:
 
     Attributes:
         file: The file's place among those of the report.
-        by_mean: Whether its time is the mean of its samples, as the paper's is, and not their median.
+        protocol: By which its samples were taken, and which its time is told by.
         comparison: With its baseline; None for the baseline, and for what cannot be compared.
         is_baseline: Whether others are held against it.
         anchor: Where its samples are in the report.
@@ -34,7 +34,7 @@ class Entry:
     host: Host
     contender: Contender
     judgement: Judgement
-    by_mean: bool
+    protocol: str
     comparison: Comparison | None
     is_baseline: bool
     anchor: str
@@ -51,11 +51,16 @@ class Entry:
 
     @property
     def milliseconds(self) -> float | None:
-        """The time of an image."""
+        """The time of an image: the median, or the mean that the protocol reports."""
         summary = self.judgement.summary
         if summary is None:
             return None
-        return 1e3 * (summary.mean if self.by_mean else summary.median) / self.contender.batch
+        seconds = summary.median
+        if self.protocol == "paper":
+            seconds = summary.mean
+        elif self.protocol == "modelbench":
+            seconds = trimmed_mean([each.samples_s for each in self.contender.rounds], _MODELBENCH_DROPS)
+        return 1e3 * seconds / self.contender.batch
 
     @property
     def paper_milliseconds(self) -> float | None:
@@ -128,7 +133,7 @@ def collect(files: Sequence[Results], baseline: str | None) -> list[Entry]:
                         results.host,
                         contender,
                         judgements[contender.id],
-                        results.protocol.name == _MEANS,
+                        results.protocol.name,
                         comparisons.get(contender.id),
                         contender.id in held_against,
                         f"samples-{len(entries) + 1}",

@@ -1,0 +1,48 @@
+"""A negative control: outputs that a comparison must refuse, of a network whose first layer is disturbed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from evim_deploy.artifact import Target
+from evim_deploy.evaluate import evaluate, tensors
+from evim_deploy.parity.difference import Outputs, measure, rows
+from evim_deploy.parity.power import disturbed
+from evim_deploy.parity.proof import Answers, comparable
+from evim_deploy.reference import Reference
+
+_SHARES = (0.1, 0.2, 0.4, 0.8)
+"""Of the layer's weights; the least that is refused is taken."""
+
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a disturbed network answers.
+
+    Attributes:
+        outputs: By name, (N, ...).
+        words: What was done to it.
+    """
+
+    outputs: Outputs
+    words: str
+
+
+def refused_control(reference: Reference, target: Target, answers: Answers) -> Control | None:
+    """Outputs that differ from the model's by more than an artifact may; None where no disturbance is seen."""
+    graph, _ = reference.rewritten(target)
+    layer = next(node.name for node in graph.nodes if node.weights)
+    expected = comparable(answers.outputs, target, answers.least)
+    for share in _SHARES:
+        weights = tensors(graph, torch.float32)
+        weights[layer] = disturbed(weights[layer], share, torch.Generator().manual_seed(_SEED))
+        each = [evaluate(graph, torch.from_numpy(image[None]), weights) for image in answers.images]
+        outputs = {name: torch.cat([found[name] for found in each]).numpy() for name in graph.outputs}
+        found = measure(rows(answers.names, expected, comparable(outputs, target, answers.least)), classes=False)
+        if not answers.tolerance.allows(found):
+            return Control(outputs, f"noise of {share:.0%} of their root mean square in the weights of {layer}")
+    return None
