@@ -33,7 +33,10 @@ _SHOWN = (
     *("time_ms", "ratio", "verdict", "status", "p90_ms", "images_per_s"),
     *("paper_ms", "times_paper", "paper_top1_percent"),
 )
-_FIRST_TIME = ("model", "machine", "engine", "precision", "resolution", "cold_load_ms", "cold_first_ms", "time_ms")
+_FIRST_TIME = (
+    *("model", "machine", "engine", "mode", "precision", "resolution"),
+    *("cold_load_ms", "cold_first_ms", "time_ms"),
+)
 _MEMORY = (
     *("model", "machine", "engine", "precision", "resolution", "batch"),
     *("peak_bytes", "peak_above_before_bytes", "memory_of"),
@@ -164,7 +167,8 @@ def _resources(entries: Sequence[Entry]) -> list[Section]:
     started = [entry for entry in entries if entry.contender.cold_start]
     if started:
         words = (
-            "From a fresh process with its libraries loaded to the first answer; none of it is in any other figure.",
+            "From a process with its libraries loaded, fresh but in an app, to the first answer; none of it is in any "
+            "other figure.",
         )
         table = table_of(started, _FIRST_TIME, "Milliseconds; the last column is of one image, once warm")
         found.append(Section("cold-start", "Cold start", words, (table,)))

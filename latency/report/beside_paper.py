@@ -12,6 +12,9 @@ from latency.report.view import Cell, Column, Notes, Row, Scatter, Section, Tabl
 from latency.settings import thread_words
 
 _FIELD = 3
+_OWN_FACTS = ("machine", "engine", "mode", "precision")
+"""Columns of Table E in which own figures may differ; where they do not, they are left out."""
+
 _SETTINGS = {"cpu": "CPU", "gpu": "GPU", "iphone": "iPhone"}
 
 
@@ -26,9 +29,9 @@ def _section_e(entries: Sequence[Entry]) -> Section | None:
     if not tables:
         return None
     explained = (
-        "The paper's figures are means on its machine; ours are medians on ours, under the protocol paper means. The "
-        "last column is ours divided by the paper's: where it is the same for all models, the order of the paper holds "
-        "here. Accuracy is as Table E prints it, EfficientViM-M4's of 450 epochs.",
+        "The paper's figures are means on its machine; ours are medians on ours, under the protocols paper and "
+        "modelbench means. The last column is ours divided by the paper's: where it is the same for all models, the "
+        "order of the paper holds here. Accuracy is as Table E prints it, EfficientViM-M4's of 450 epochs.",
     )
     return Section("table-e", "Beside the paper's Table E", explained, tuple(tables))
 
@@ -45,25 +48,27 @@ def _table_e(entries: Sequence[Entry], setting: str) -> Table | None:
         top1 = Cell(f"{row.top1:.1f}", row.top1)
         if not own:
             rows.append(
-                Row((text(row.method), *[NOTHING] * 4, paper, NOTHING, top1, text("not timed")), sign="missing")
+                Row(
+                    (text(row.method), *[NOTHING] * (len(_OWN_FACTS) + 1), paper, NOTHING, top1, text("not timed")),
+                    sign="missing",
+                )
             )
         for entry in own:
-            facts = (text(entry.machine), text(entry.contender.engine), text(entry.contender.precision))
+            facts = (TABLE[key][1](entry, notes) for key in _OWN_FACTS)
             took, times = figure(entry.milliseconds, entry), figure((entry.milliseconds or 0) / milliseconds, entry)
             status = TABLE["status"][1](entry, notes)
             rows.append(Row((text(row.method), *facts, took, paper, times, top1, status)))
     caption = f"{_SETTINGS[setting]}: ours on {words.listed(dict.fromkeys(e.machine for e in ours))}; the paper's on "
     columns = (
         Column("model", "model", numeric=False),
-        *(TABLE[key][0] for key in ("machine", "engine", "precision")),
+        *(TABLE[key][0] for key in _OWN_FACTS),
         Column("ours_ms", "ours", "ms an image"),
         Column("paper_ms", "paper's", "ms an image", paper=True),
         TABLE["times_paper"][0],
         Column("paper_top1_percent", "paper's accuracy", "top-1 %", paper=True),
         TABLE["status"][0],
     )
-    varying = {key for key in ("machine", "engine", "precision") if _varies(key, ours)}
-    kept = [i for i, c in enumerate(columns) if c.key not in ("machine", "engine", "precision") or c.key in varying]
+    kept = [i for i, column in enumerate(columns) if column.key not in _OWN_FACTS or _varies(column.key, ours)]
     table = Table(
         caption + MACHINES[setting],
         tuple(columns[i] for i in kept),
