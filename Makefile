@@ -2,18 +2,22 @@
 
 PYTHON ?= python3
 MODEL ?= m4
+IOS_MODELS ?= m4
 VENV := .venv
 BIN := $(VENV)/bin
 ARTIFACTS := artifacts
+BUNDLED := ios-demo/Models
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help export test check clean
+.PHONY: help export ios-demo test check swift clean
 
 help:
 	@echo "make export   install what Core ML needs and export $(MODEL) (MODEL=m1 for another)"
+	@echo "make ios-demo export what the demo app bundles ($(IOS_MODELS); IOS_MODELS=\"m1 m4\" for others)"
 	@echo "make test     install everything, then check and test all of it"
-	@echo "make check    lint, format and types alone"
+	@echo "make check    lint, format and types of the Python alone"
+	@echo "make swift    build, test and lint the iOS side, where Swift is installed"
 	@echo "make clean    remove $(VENV) and $(ARTIFACTS)"
 
 $(BIN)/python:
@@ -38,6 +42,19 @@ export: $(VENV)/.coreml
 	@echo "The package is in $(CURDIR)/$(ARTIFACTS). Next: drag the .mlpackage into your Xcode project."
 	@echo "Xcode shows its input and outputs and makes a Swift class of it; Vision takes it as it is."
 
+# Packages, manifests and golden files, side by side: Xcode copies the folder into the app as it is. The model that
+# ships with its weights, digits, comes along as soon as there is one.
+ios-demo: $(VENV)/.coreml
+	@digits=$$($(BIN)/evim-deploy models | grep -ow digits | head -n 1); \
+	for model in $(IOS_MODELS) $$digits; do \
+		$(BIN)/evim-deploy export --format coreml $$model --golden --output-dir $(BUNDLED) --overwrite || exit; done
+	@echo
+	@echo "The app's models are in $(CURDIR)/$(BUNDLED). Next: open ios-demo/EvimDemo.xcodeproj in Xcode 16 or later,"
+	@echo "choose your team under Signing & Capabilities, and run it on a phone."
+
+swift:
+	@ios-demo/check.sh
+
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,9 +62,9 @@ check: $(VENV)/.dev
 
 # The workers share the cores, so each computes on one. One that dies ends the run: pytest-xdist may hang instead.
 # They take files in the order that tests/conftest.py gives them, the slow ones first.
-test: check
+test: check swift
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 		--max-worker-restart 0
 
 clean:
-	rm -rf $(VENV) $(ARTIFACTS)
+	rm -rf $(VENV) $(ARTIFACTS) ios-demo/EvimKit/.build $(BUNDLED)/*.mlpackage*

@@ -1,0 +1,115 @@
+"""What runs the iOS side's checks: where it cannot, it says so; and what it and the Mac's workflow name exists."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+IOS = ROOT / "ios-demo"
+CHECK = IOS / "check.sh"
+WORKFLOW = ROOT / ".github" / "workflows" / "ios.yml"
+DOCUMENTS = (IOS / "README.md", IOS / "MEASURING.md")
+
+
+def check(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The checks where no program is found but those of a folder and the shell's own."""
+    return subprocess.run([CHECK], env={"PATH": f"{folder}:/usr/bin:/bin"}, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("swift", "words"),
+    [(None, "Swift is not installed"), ("Swift version 5.10.1 (swift-5.10.1-RELEASE)", "needs Swift 6 or later")],
+)
+def test_without_swift_it_says_that_it_was_not_run(tmp_path: Path, swift: str | None, words: str) -> None:
+    if any(Path(folder, "swift").exists() for folder in ("/usr/bin", "/bin")):
+        pytest.skip("the system's own folders have Swift: run it where Swift is elsewhere or not there")
+    if swift:
+        (tmp_path / "swift").write_text(f"#!/bin/sh\necho {shlex.quote(swift)}\n")
+        (tmp_path / "swift").chmod(0o755)
+    result = check(tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("ios-demo: not run on this host: ")
+    assert words in result.stdout
+
+
+def test_what_fails_fails(tmp_path: Path) -> None:
+    """A Swift that is new enough and can do nothing ends the checks."""
+    (tmp_path / "swift").write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Swift version 6.3" || exit 7\n')
+    (tmp_path / "swift").chmod(0o755)
+    assert check(tmp_path).returncode == 7
+
+
+@pytest.mark.skipif(not shutil.which("swiftc"), reason="not run on this host: Swift is not installed")
+@pytest.mark.skipif(sys.platform == "darwin", reason="Apple's own frameworks are here: Xcode checks the types")
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [
+        ("EvimKit/Sources/EvimCoreML/CoreMLLoader.swift", "units: units", "units: 3"),
+        ("EvimDemo/App/EvimDemoApp.swift", "WindowGroup", "WindowGrope"),
+    ],
+)
+def test_a_slip_in_what_only_apple_compiles_is_found(tmp_path: Path, file: str, before: str, after: str) -> None:
+    copy = tmp_path / "ios-demo"
+    shutil.copytree(IOS, copy, ignore=shutil.ignore_patterns("Models", ".build"))
+    source = copy / file
+    text = source.read_text("utf-8")
+    assert before in text
+    source.write_text(text.replace(before, after, 1), "utf-8")
+    result = subprocess.run([copy / "typecheck.sh"], capture_output=True, text=True)
+    assert result.returncode != 0
+    assert source.name in result.stdout + result.stderr
+
+
+def test_scripts_can_be_run() -> None:
+    for script in (CHECK, IOS / "typecheck.sh"):
+        assert os.access(script, os.X_OK), f"chmod +x {script}"
+        assert subprocess.run(["bash", "-n", script]).returncode == 0
+
+
+def test_the_workflow_names_what_exists() -> None:
+    workflow = yaml.safe_load(WORKFLOW.read_text("utf-8"))
+    (job,) = workflow["jobs"].values()
+    commands = "\n".join(step.get("run", "") for step in job["steps"])
+    for path in set(re.findall(r"ios-demo/[\w./-]+\w", commands)):
+        assert (ROOT / path).exists(), path
+    (scheme,) = set(re.findall(r"-scheme (\w+)", commands))
+    assert (IOS / f"{scheme}.xcodeproj" / "xcshareddata" / "xcschemes" / f"{scheme}.xcscheme").is_file()
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in re.findall(r"\bmake ([\w-]+)", commands):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_name_what_exists(document: Path) -> None:
+    text = document.read_text("utf-8")
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (document.parent / link).exists(), link
+    for path in set(re.findall(r"ios-demo/[\w./-]+\w", text)):
+        assert (ROOT / path).exists(), path
+
+
+def test_documents_say_what_was_never_run() -> None:
+    assert "has not been run" in WORKFLOW.read_text("utf-8")
+    assert "Never run where this was written" in DOCUMENTS[0].read_text("utf-8")
+
+
+def test_the_arguments_of_a_script_are_those_that_the_app_knows() -> None:
+    """Every option in the documents and the workflow is one of LaunchArguments, and each of those is documented."""
+    source = (IOS / "EvimKit" / "Sources" / "EvimCore" / "LaunchArguments.swift").read_text("utf-8")
+    (cases,) = re.findall(r"enum Option[^{]*\{\s*case ([\w, ]+)", source)
+    known = {f"--{name.strip()}" for name in cases.split(",")}
+    table = set(re.findall(r"`(--\w+)", DOCUMENTS[1].read_text("utf-8").split("## Modes")[0])) - {"--import"}
+    assert table == known
+    launched = re.findall(r"simctl launch[^|]*", WORKFLOW.read_text("utf-8"))
+    options = {option for line in launched for option in re.findall(r"--\w+", line)} - {"--console"}
+    assert options
+    assert options <= known
