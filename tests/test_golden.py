@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from command import run
 from ios_fixtures import facts, prover
 from safetensors import safe_open
 
@@ -114,6 +115,15 @@ def test_other_outputs(tmp_path: Path, changes: dict[str, Any], tensors: set[str
     if not changes.get("preprocess", True):
         assert found["input"].dtype == np.float32
         assert found["input"].shape[1:] == (3, SIDE, SIDE)
+
+
+def test_the_command_says_where_it_is(tmp_path: Path) -> None:
+    ask = ("export", "m1", "-f", "onnx", "-r", str(SIDE), "-w", "random", "--no-verify", "-o", tmp_path)
+    document = json.loads(run(*ask, "--golden", "--json").stdout)
+    (artifact,) = document["artifacts"]
+    assert Path(artifact["golden"]).is_file()
+    told = run(*ask, "--golden", "--overwrite").stdout
+    assert f"golden {artifact['golden']}" in told
 
 
 def test_without_the_option_nothing_is_written(tmp_path: Path) -> None:
