@@ -20,6 +20,21 @@ WORKFLOW = ROOT / ".github" / "workflows" / "ios.yml"
 DOCUMENTS = (IOS / "README.md", IOS / "MEASURING.md")
 
 
+TYPECHECKED = pytest.mark.skipif(
+    sys.platform == "darwin" or not shutil.which("swiftc"),
+    reason="not run on this host: it needs Swift, and on a Mac Xcode checks the types",
+)
+
+
+def copied(folder: Path) -> Path:
+    """A copy of the iOS side, without models."""
+    return Path(shutil.copytree(IOS, folder / "ios-demo", ignore=shutil.ignore_patterns("Models", ".build")))
+
+
+def typecheck(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([folder / "ios-demo" / "typecheck.sh"], capture_output=True, text=True)
+
+
 def check(folder: Path) -> subprocess.CompletedProcess[str]:
     """The checks where no program is found but those of a folder and the shell's own."""
     return subprocess.run([CHECK], env={"PATH": f"{folder}:/usr/bin:/bin"}, capture_output=True, text=True)
@@ -48,8 +63,7 @@ def test_what_fails_fails(tmp_path: Path) -> None:
     assert check(tmp_path).returncode == 7
 
 
-@pytest.mark.skipif(not shutil.which("swiftc"), reason="not run on this host: Swift is not installed")
-@pytest.mark.skipif(sys.platform == "darwin", reason="Apple's own frameworks are here: Xcode checks the types")
+@TYPECHECKED
 @pytest.mark.parametrize(
     ("file", "before", "after"),
     [
@@ -58,15 +72,24 @@ def test_what_fails_fails(tmp_path: Path) -> None:
     ],
 )
 def test_a_slip_in_what_only_apple_compiles_is_found(tmp_path: Path, file: str, before: str, after: str) -> None:
-    copy = tmp_path / "ios-demo"
-    shutil.copytree(IOS, copy, ignore=shutil.ignore_patterns("Models", ".build"))
-    source = copy / file
+    source = copied(tmp_path) / file
     text = source.read_text("utf-8")
     assert before in text
     source.write_text(text.replace(before, after, 1), "utf-8")
-    result = subprocess.run([copy / "typecheck.sh"], capture_output=True, text=True)
+    result = typecheck(tmp_path)
     assert result.returncode != 0
     assert source.name in result.stdout + result.stderr
+
+
+@TYPECHECKED
+def test_what_the_page_for_the_engineer_shows_compiles(tmp_path: Path) -> None:
+    """The sample as a file of the app, with the rest of the app."""
+    (sample,) = re.findall(r"```swift\n(.*?)```", DOCUMENTS[0].read_text("utf-8"), re.DOTALL)
+    (copied(tmp_path) / "EvimDemo" / "Sample.swift").write_text(sample, "utf-8")
+    result = typecheck(tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "not Apple's SDK" in result.stdout
+    assert len([line for line in sample.splitlines() if line]) <= 10
 
 
 def test_scripts_can_be_run() -> None:
