@@ -17,4 +17,5 @@ swift format lint --strict --recursive --configuration .swift-format \
 find EvimDemo EvimDemoTests -name '*.swift' -exec swiftc -frontend -parse {} +
 swift build --package-path EvimKit -Xswiftc -warnings-as-errors
 swift test --package-path EvimKit -Xswiftc -warnings-as-errors
-./typecheck.sh
+# On a Mac the declarations would stand in the way of Apple's own frameworks, and Xcode checks the types.
+[ "$(uname)" = Darwin ] || ./typecheck.sh

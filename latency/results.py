@@ -111,7 +111,7 @@ class Check(_Part):
     against: str
     """What it was compared with, or why it was not."""
     error: NonNegativeFloat | None = None
-    """Largest difference of an output, as a share of the largest output."""
+    """Largest difference of an output, as a share of the largest output; a phone's, of the output's range."""
     tolerance: NonNegativeFloat | None = None
     """What the error may come to."""
 

@@ -285,6 +285,9 @@ def judgements() -> list[dict[str, Any]]:
         Reading(at_s=0, phase="before", thermal_state="fair", low_power_mode=False, battery_share=0.5),
         Reading(at_s=40, phase="during", thermal_state="serious", low_power_mode=True),
     ]
+    cool = [Reading(at_s=s, phase="during", thermal_state="nominal", low_power_mode=False) for s in (50.0, 70.0)]
+    later = [r.model_copy(update={"started_s": 60 + r.started_s}) for r in quiet.rounds]
+    yardstick = quiet.model_copy(update={"id": "yardstick", "role": "yardstick"})
     cases: list[tuple[str, Results]] = [
         ("valid", _phone_results([_on_the_phone(mode) for mode in _PHONE_MODES])),
         ("with a control", _phone_results([quiet, control])),
@@ -297,6 +300,8 @@ def judgements() -> list[dict[str, Any]]:
         ("interrupted", _phone_results([_on_the_phone("all", rounds=3, reason="interrupted")])),
         ("few samples", _phone_results([_on_the_phone("all", rounds=1, samples=3)])),
         ("many outliers", _phone_results([_many_outliers()])),
+        ("slower beside a yardstick", _phone_results([_slower(_on_the_phone("cpuOnly"), 1.3), yardstick])),
+        ("hot long before", _phone_results([quiet.model_copy(update={"rounds": later})], [*hot, *cool])),
         ("failed on the way", _phone_results([_on_the_phone("all", outcome="failed", reason="it gave NaN")])),
         (
             "not reached",

@@ -167,8 +167,8 @@ def _resources(entries: Sequence[Entry]) -> list[Section]:
     started = [entry for entry in entries if entry.contender.cold_start]
     if started:
         words = (
-            "From a process with its libraries loaded, fresh but in an app, to the first answer; none of it is in any "
-            "other figure.",
+            "From libraries loaded to the first answer, in a fresh process; an app loads in the one that runs. None of "
+            "it is in any other figure.",
         )
         table = table_of(started, _FIRST_TIME, "Milliseconds; the last column is of one image, once warm")
         found.append(Section("cold-start", "Cold start", words, (table,)))

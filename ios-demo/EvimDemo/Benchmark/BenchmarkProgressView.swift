@@ -1,7 +1,7 @@
 import EvimCore
 import SwiftUI
 
-/// How far a benchmark is. Nothing here moves between rounds, so that drawing does not disturb what is measured.
+/// How far a benchmark is, drawn anew once a second at most and without samples, so as to disturb little.
 struct BenchmarkProgressView: View {
     let progress: BenchmarkProgress?
     let stop: @MainActor () -> Void

@@ -16,7 +16,7 @@ struct BenchmarkContender: Sendable {
     private(set) var check: Results.Check?
     private(set) var coldStart: Results.ColdStart?
     private(set) var rounds: [Results.Round] = []
-    /// Whether all that was asked for was timed, and the answers were right at the end, too.
+    /// Whether all that was asked for was timed, and the answers were checked at the end, too.
     private(set) var isDone = false
     /// Time predicted before the first sample, seconds.
     var warmupSeconds = 0.0
@@ -46,7 +46,10 @@ struct BenchmarkContender: Sendable {
         return twin
     }
 
-    /// Notes that it was loaded, and gives the right answers.
+    /// Notes that it was loaded, and what a first check said.
+    ///
+    /// Wrong answers are timed, too, and judged invalid: a Neural Engine may overflow on some images, and how long it
+    /// takes is known all the same.
     mutating func noteReady(check: Results.Check, coldStart: Results.ColdStart) {
         outcome = .measured
         self.check = check
@@ -59,9 +62,9 @@ struct BenchmarkContender: Sendable {
         if !round.samples.isEmpty { rounds.append(round) }
     }
 
-    /// Notes that its last round was timed, and what a last check said.
+    /// Notes that its last round was timed, and what a last check said; one that was refused stays so.
     mutating func finish(check: Results.Check) {
-        self.check = check
+        if self.check?.status != .different { self.check = check }
         isDone = true
     }
 
@@ -69,7 +72,6 @@ struct BenchmarkContender: Sendable {
     mutating func fail(_ error: any Error) {
         outcome = .failed
         reason = error.localizedDescription
-        if let wrong = error as? WrongAnswers { check = wrong.check }
     }
 
     /// What the file says of it; `interruption` is what ended the run before it was complete.

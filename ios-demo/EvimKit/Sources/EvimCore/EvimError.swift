@@ -13,6 +13,8 @@ public enum EvimError: Error, Equatable, Sendable {
     case labelCount(found: Int, expected: Int)
     /// A model package does not have the function that was asked for.
     case missingFunction(name: String, available: [String])
+    /// The system is too old to choose a function.
+    case functionsNotSupported(name: String)
     /// A model takes something else than an image.
     case inputIsNotAnImage(name: String, takes: String)
     /// A model gives no probabilities of classes.
@@ -46,7 +48,8 @@ extension EvimError: LocalizedError {
             "\(what) is of schema version \(version); this EvimKit reads up to \(readable)."
         case .labelCount(let found, let expected): "The model has \(expected) classes and \(found) labels."
         case .missingFunction(let name, let available):
-            "The model has no function \(name); it has \(available.isEmpty ? "none" : available.joined(separator: ", "))."
+            "The model has no function \(name); it has \(available.isEmpty ? "only one" : available.joined(separator: ", "))."
+        case .functionsNotSupported(let name): "The function \(name) cannot be chosen on this system."
         case .inputIsNotAnImage(let name, let takes): "The model's input \(name) takes \(takes), not an image."
         case .notAClassifier(let output): "The model gives \(output), not probabilities of classes."
         case .emptyImage(let width, let height): "An image of \(width)x\(height) has no pixels."
@@ -71,6 +74,7 @@ extension EvimError: LocalizedError {
         case .labelCount, .outputShape: "Export the model again: evim-deploy export -f coreml --golden."
         case .newerSchema: "Use the EvimKit that came with the evim-deploy which wrote it."
         case .missingFunction: "Name one of the model's functions, or none for its default."
+        case .functionsNotSupported: "Name none, for the default one, or use iOS 18, macOS 15 or later."
         case .inputIsNotAnImage: "Export it with batch 1 and without --no-preprocess."
         case .notAClassifier: "Export it with --task classify and --output probabilities."
         case .emptyImage: "Choose another image."

@@ -29,6 +29,11 @@
             }
         }
 
+        /// Removes what was compiled here, so that the next time it is compiled anew: what is kept may be damaged.
+        func forget() {
+            if sha256 != nil { try? FileManager.default.removeItem(at: url) }
+        }
+
         /// The compiled form of a package, kept under Caches by the package's content.
         private static func compiled(_ package: URL, digest: String) async throws -> URL {
             let files = FileManager.default

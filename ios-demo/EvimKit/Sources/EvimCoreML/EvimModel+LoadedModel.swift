@@ -17,7 +17,6 @@
             var answers: [[String: [Float]]] = []
             for start in stride(from: 0, to: golden.cases.count, by: input.batch) {
                 let features = try input.features(of: golden, from: start)
-                timedInput = timedInput ?? features
                 let values = try outputs.values(of: model.prediction(from: features))
                 let real = min(input.batch, golden.cases.count - start)
                 answers += try outputs.split(values, into: input.batch).prefix(real)
@@ -25,14 +24,14 @@
             return answers
         }
 
-        /// Times predictions on one input: the first of the golden file if ``outputs(of:)`` was asked for, else grey.
+        /// Times predictions on one input, noise that is always the same.
         ///
         /// Each prediction drains its own autorelease pool, so that a long burst does not fill the memory; that is
         /// timed with it.
         ///
         /// - Throws: What ``EvimCore/Burst/time(by:_:)`` throws, and Core ML's own errors.
         public func time(_ burst: Burst, by clock: any MonotonicClock) throws -> [Double] {
-            let features = try timedInput ?? input.grey()
+            let features = try timedInput ?? input.noise()
             timedInput = features
             return try burst.time(by: clock) {
                 try autoreleasepool { _ = try model.prediction(from: features) }

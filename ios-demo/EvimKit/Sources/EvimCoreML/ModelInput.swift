@@ -15,7 +15,8 @@
         private let takesPixels: Bool
 
         private static let channels = 3
-        private static let grey: UInt8 = 128
+        /// Of bytes, as a normalised tensor takes them: about its mean, and a little more than its deviation.
+        private static let (middle, spread): (Float, Float) = (128, 64)
 
         /// The input that a manifest describes.
         ///
@@ -69,14 +70,17 @@
             }
         }
 
-        /// What Core ML is given where only time is asked for: grey images, or zeros for a normalised tensor.
-        func grey() throws -> any MLFeatureProvider {
-            let count = batch * Self.channels * height * width
-            guard takesImage else {
-                return try features(of: [Float](repeating: takesPixels ? Float(Self.grey) : 0, count: count))
+        /// What Core ML is given where only time is asked for: noise, always the same, as `evim-deploy bench` takes it.
+        ///
+        /// On a flat image values overflow or vanish in half precision, as on no photograph.
+        func noise() throws -> any MLFeatureProvider {
+            var generator = SeededGenerator(seed: 0)
+            let bytes = (0..<batch * Self.channels * height * width).map { _ in
+                UInt8(truncatingIfNeeded: generator.next())
             }
-            let rgb = [UInt8](repeating: Self.grey, count: count)
-            return try features(of: PreparedImage(rgb: rgb, width: width, height: height))
+            if takesImage { return try features(of: PreparedImage(rgb: bytes, width: width, height: height)) }
+            return try features(
+                of: bytes.map { takesPixels ? Float($0) : (Float($0) - Self.middle) / Self.spread })
         }
 
         /// A case as numbers in planes, (3, H, W).

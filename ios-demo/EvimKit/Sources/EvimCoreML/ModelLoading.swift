@@ -17,6 +17,7 @@
             } catch let error as EvimError {
                 throw error
             } catch {
+                forget()
                 throw EvimError.modelRefused(name: name, why: error.localizedDescription)
             }
         }
@@ -24,13 +25,10 @@
         /// Chooses one of the functions of a package by its name.
         private func select(_ function: String, in configuration: MLModelConfiguration) async throws {
             guard #available(iOS 18, macOS 15, *) else {
-                throw EvimError.missingFunction(name: function, available: [])
+                throw EvimError.functionsNotSupported(name: function)
             }
             let available = try await MLModelAsset(url: url).functionNames
-            guard available.contains(function) else {
-                throw EvimError.missingFunction(name: function, available: available)
-            }
-            configuration.functionName = function
+            configuration.functionName = try FunctionName.require(function, among: available)
         }
     }
 

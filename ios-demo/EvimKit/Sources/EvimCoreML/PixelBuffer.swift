@@ -2,6 +2,7 @@
     import CoreGraphics
     import CoreVideo
     import EvimCore
+    import Foundation
     import VideoToolbox
 
     extension PreparedImage {

@@ -32,19 +32,27 @@ import Testing
     }
 
     @Test(arguments: [Float.nan, .infinity, 100])
-    func wrongAnswersAreNotTimed(error: Float) async throws {
+    func wrongAnswersAreTimedAndInvalid(error: Float) async throws {
         let (results, bad) = try await Self.run(FakeBehavior(error: (error, 0)), .paper, seconds: 2)
-        #expect(bad.outcome == .failed)
+        #expect(bad.outcome == .measured)
         #expect(bad.check?.status == .different)
-        #expect(bad.reason == bad.check?.against)
-        #expect(bad.rounds.isEmpty)
+        #expect(bad.samples.count > 1000)
         #expect(results.complete)
+        let judgement = Validity.judge(results)[bad.id]
+        #expect(judgement?.status == .invalid)
+        #expect(judgement?.reasons == ["its answers differ: \(bad.check?.against ?? "")"])
+    }
+
+    @Test func answersThatWereWrongOnceStayInvalid() async throws {
+        let (results, bad) = try await Self.run(FakeBehavior(error: (.nan, 0), rights: 100), .paper, seconds: 2)
+        #expect(bad.check?.status == .different)
+        #expect(Validity.judge(results)[bad.id]?.status == .invalid)
     }
 
     @Test(arguments: [BenchmarkMode.paper, .modelbench])
     func answersThatGoWrongAreFoundAtTheEnd(mode: BenchmarkMode) async throws {
         let (results, bad) = try await Self.run(FakeBehavior(error: (.nan, 500)), mode, seconds: 2)
-        #expect(bad.outcome == .failed)
+        #expect(bad.outcome == .measured)
         #expect(bad.check?.status == .different)
         #expect(bad.rounds.count == results.timingProtocol.rounds)
         let judgement = Validity.judge(results)[bad.id]

@@ -54,6 +54,8 @@ import Testing
         #expect(results.contenders.allSatisfy { (load - 2...load - 1).contains($0.rounds.count) })
         #expect(results.contenders.allSatisfy { $0.reason == "interrupted" })
         #expect(results.contenders.flatMap(\.rounds).allSatisfy { $0.samples.count == 50 })
+        // a control's answers are those of the contender that it repeats
+        #expect(results.contender(on: .all, role: .control)?.check?.status == .equal)
     }
 
     @Test func withoutTheLastCheckTheRunIsNotComplete() async throws {

@@ -10,6 +10,8 @@ struct FakeBehavior: Sendable {
     var refusal: EvimError?
     /// How far each logit is off, from which prediction on.
     var error = (by: Float(0.015625), from: 0)
+    /// From which prediction on the answers are right, whatever the error.
+    var rights = Int.max
     /// Durations instead of drawn ones, by the prediction's number: 0 for a clock that stands still, or less.
     var durations: [Int: Double] = [:]
     /// The prediction that throws.
@@ -70,7 +72,7 @@ struct FakeModel: LoadedModel {
 
     func outputs(of golden: Golden) async throws -> [[String: [Float]]] {
         let done = loader.counts { $0.predictions[units, default: 0] }
-        let error = done < behavior.error.from ? 0 : behavior.error.by
+        let error = done < behavior.error.from || done >= behavior.rights ? 0 : behavior.error.by
         return Self.expected.map { logits in ["logits": logits.map { $0 + error }] }
     }
 
