@@ -41,6 +41,7 @@ export: $(VENV)/.coreml
 	@echo
 	@echo "The package is in $(CURDIR)/$(ARTIFACTS). Next: drag the .mlpackage into your Xcode project."
 	@echo "Xcode shows its input and outputs and makes a Swift class of it; Vision takes it as it is."
+	@echo "To the first prediction in ten lines of Swift: ios-demo/README.md."
 
 # Packages, manifests and golden files, side by side: Xcode copies the folder into the app as it is. The model that
 # ships with its weights, digits, comes along as soon as there is one.

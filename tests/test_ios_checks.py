@@ -127,7 +127,7 @@ def test_documents_say_what_was_never_run() -> None:
 
 def test_the_arguments_of_a_script_are_those_that_the_app_knows() -> None:
     """Every option in the documents and the workflow is one of LaunchArguments, and each of those is documented."""
-    source = (IOS / "EvimKit" / "Sources" / "EvimCore" / "LaunchArguments.swift").read_text("utf-8")
+    source = (IOS / "EvimKit" / "Sources" / "EvimCore" / "Benchmark" / "LaunchArguments.swift").read_text("utf-8")
     (cases,) = re.findall(r"enum Option[^{]*\{\s*case ([\w, ]+)", source)
     known = {f"--{name.strip()}" for name in cases.split(",")}
     table = set(re.findall(r"`(--\w+)", DOCUMENTS[1].read_text("utf-8").split("## Modes")[0])) - {"--import"}

@@ -71,7 +71,7 @@ def test_the_golden_fixture_is_what_is_written_today(tmp_path: Path) -> None:
 def test_swift_reads_the_versions_that_python_writes() -> None:
     """A new version here needs a Swift reader that knows it."""
     sources = FOLDER.parents[2] / "Sources" / "EvimCore"
-    assert f"1...{SCHEMA_VERSION}" in (sources / "Manifest.swift").read_text("utf-8")
+    assert f"1...{SCHEMA_VERSION}" in (sources / "Model" / "Manifest.swift").read_text("utf-8")
     assert GOLDEN_VERSION == 1
 
 
