@@ -82,16 +82,16 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
     made = []
     with staging(request.output_dir) as folder:
         for target, name in zip(targets, names, strict=True):
-            staged = [folder / f"{name}{suffix}" for suffix in suffixes]
-            facts = _make(source, target, staged[0], progress)
-            digest = sha256(staged[0])
-            _write_manifest(facts, digest, staged[0], staged[1])
-            if request.golden:
+            artifact, manifest, *golden = staged = [folder / f"{name}{suffix}" for suffix in suffixes]
+            facts = _make(source, target, artifact, progress)
+            digest = sha256(artifact)
+            _write_manifest(facts, digest, artifact, manifest)
+            if golden:
                 progress.step(f"{target}: writing golden inputs and outputs")
-                write_golden(facts, prover, name, digest, staged[2])
-            final, *beside = publish(staged, request.output_dir, request.overwrite)
-            golden = {"golden": str(beside[-1])} if request.golden else {}
-            made.append({"path": str(final), "size_bytes": size_bytes(final), **golden, **facts.document()})
+                write_golden(facts, prover, name, digest, golden[0])
+            final, _, *golden = publish(staged, request.output_dir, request.overwrite)
+            told = {"golden": str(golden[0])} if golden else {}
+            made.append({"path": str(final), "size_bytes": size_bytes(final), **told, **facts.document()})
     return made
 
 

@@ -44,12 +44,8 @@ kit=$here/EvimKit
 emit EvimCore "$kit/Sources/EvimCore" $strict
 emit EvimCoreML "$kit/Sources/EvimCoreML" $strict -enable-testing
 emit EvimCoreMLTests "$kit/Tests/EvimCoreMLTests" $strict
-checked="EvimCoreML, its tests"
-if [ -d "$here/EvimDemo" ]; then
-    emit EvimDemo "$here/EvimDemo" $strict -enable-testing
-    emit EvimDemoTests "$here/EvimDemoTests" $strict
-    checked="$checked, EvimDemo, its tests"
-fi
+emit EvimDemo "$here/EvimDemo" $strict -enable-testing
+emit EvimDemoTests "$here/EvimDemoTests" $strict
 
-echo "Type-checked: $checked."
+echo "Type-checked: EvimCoreML, its tests, EvimDemo, its tests."
 echo "Against our own declarations in Declarations/, not Apple's SDK: only Xcode can tell that it builds."

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 
 from evim_deploy.artifact import Target
-from evim_deploy.evaluate import evaluate, tensors
+from evim_deploy.evaluate import tensors
 from evim_deploy.parity.difference import Outputs, measure, rows
 from evim_deploy.parity.power import disturbed
-from evim_deploy.parity.proof import Answers, comparable
+from evim_deploy.parity.proof import Answers, Network, comparable
 from evim_deploy.reference import Reference
 
 _SHARES = (0.1, 0.2, 0.4, 0.8)
@@ -37,11 +37,10 @@ def refused_control(reference: Reference, target: Target, answers: Answers) -> C
     graph, _ = reference.rewritten(target)
     layer = next(node.name for node in graph.nodes if node.weights)
     expected = comparable(answers.outputs, target, answers.least)
+    weights = tensors(graph, torch.float32)
     for share in _SHARES:
-        weights = tensors(graph, torch.float32)
-        weights[layer] = disturbed(weights[layer], share, torch.Generator().manual_seed(_SEED))
-        each = [evaluate(graph, torch.from_numpy(image[None]), weights) for image in answers.images]
-        outputs = {name: torch.cat([found[name] for found in each]).numpy() for name in graph.outputs}
+        changed = disturbed(weights[layer], share, torch.Generator().manual_seed(_SEED))
+        outputs = Network(graph, {**weights, layer: changed}).run(answers.images)
         found = measure(rows(answers.names, expected, comparable(outputs, target, answers.least)), classes=False)
         if not answers.tolerance.allows(found):
             return Control(outputs, f"noise of {share:.0%} of their root mean square in the weights of {layer}")

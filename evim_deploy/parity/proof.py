@@ -30,7 +30,7 @@ import torch
 
 from evim_deploy.arrays import batches, softmax
 from evim_deploy.artifact import Target
-from evim_deploy.evaluate import evaluate, tensors
+from evim_deploy.evaluate import Weights, evaluate, tensors
 from evim_deploy.graph import Graph
 from evim_deploy.parity import inputs
 from evim_deploy.parity.difference import Outputs, Row, as_logits, measure, ranges, rows
@@ -154,7 +154,7 @@ class Prover:
         """The same for all formats, so it is made once."""
         key = target.output, target.preprocess, target.height, target.width
         if key not in self._rewrites:
-            network = _Network(self.reference.rewritten(target)[0])
+            network = Network(self.reference.rewritten(target)[0])
             run = Run(REWRITES, "pytorch", "fp32", lambda: nullcontext(network))
             self._rewrites[key] = self._compare(target, run)
         return self._rewrites[key]
@@ -222,7 +222,7 @@ class Prover:
         """The rewritten network's, its weights rounded as they are stored: the same for all formats."""
         key = target.output, target.preprocess, target.precision, size
         if key not in self._rounded:
-            network = _Network(self.reference.stored(target))
+            network = Network(self.reference.stored(target))
             self._rounded[key] = network.run(_fed(np.stack(list(self._images_at(size).values())), target))
         return self._rounded[key]
 
@@ -237,14 +237,14 @@ class Prover:
         return {"probabilities": softmax(self._pytorch[key]["logits"])}
 
 
-class _Network:
-    """A graph in PyTorch, float32."""
+class Network:
+    """A graph in PyTorch, float32; ``weights`` are its own, in that type, unless they are given."""
 
     anomalies: Mapping[str, Mapping[str, int]] = {}
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, weights: Mapping[str, Weights] | None = None) -> None:
         self._graph = graph
-        self._weights = tensors(graph, torch.float32)
+        self._weights = weights or tensors(graph, torch.float32)
 
     def run(self, image: Array) -> dict[str, Array]:
         each = [evaluate(self._graph, torch.from_numpy(image[i : i + 1]), self._weights) for i in range(len(image))]

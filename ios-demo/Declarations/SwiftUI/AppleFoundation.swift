@@ -48,12 +48,8 @@ public struct LocalizedStringKey: Equatable, ExpressibleByStringInterpolation {
     public init(_ value: String) { fatalError("a declaration") }
     public init(stringLiteral value: String) { fatalError("a declaration") }
     public init(stringInterpolation: StringInterpolation) { fatalError("a declaration") }
-    /// Its pieces; see `String.LocalizationValue.StringInterpolation`.
-    public struct StringInterpolation: StringInterpolationProtocol {
-        public init(literalCapacity: Int, interpolationCount: Int) { fatalError("a declaration") }
-        public mutating func appendLiteral(_ literal: String) { fatalError("a declaration") }
-        public mutating func appendInterpolation(_ string: String) { fatalError("a declaration") }
-    }
+    /// Its pieces.
+    public typealias StringInterpolation = String.LocalizationValue.StringInterpolation
 }
 
 extension URL {

@@ -21,6 +21,17 @@ extension DecodingError {
     }
 }
 
+extension KeyedDecodingContainer {
+    /// Refuses a value.
+    ///
+    /// - Throws: `DecodingError` with the reason, unless the condition holds.
+    func require(_ condition: Bool, forKey key: Key, _ reason: @autoclosure () -> String) throws {
+        guard condition else {
+            throw DecodingError.dataCorruptedError(forKey: key, in: self, debugDescription: reason())
+        }
+    }
+}
+
 /// Decodes JSON that anybody may have made.
 ///
 /// - Throws: `EvimError.damaged` with `what`, where it is no JSON, or not of that type.

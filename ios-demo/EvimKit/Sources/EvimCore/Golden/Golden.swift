@@ -6,11 +6,16 @@ import Foundation
 /// control: answers of the same model with disturbed weights, which a comparison must refuse if it is worth anything.
 public struct Golden: Sendable {
     /// How far outputs may be from the expected ones, of the output's range.
-    public struct Tolerance: Equatable, Sendable {
+    public struct Tolerance: Decodable, Equatable, Sendable {
         /// The largest error that passes.
         public let maxAbs: Double
         /// The largest mean error that passes.
         public let meanAbs: Double
+
+        enum CodingKeys: String, CodingKey {
+            case maxAbs = "max_abs"
+            case meanAbs = "mean_abs"
+        }
 
         /// Allows errors up to these.
         public init(maxAbs: Double, meanAbs: Double) {
@@ -74,7 +79,7 @@ public struct Golden: Sendable {
         model = document.model
         output = document.output
         weights = document.weights
-        tolerance = Tolerance(maxAbs: document.tolerance.maxAbs, meanAbs: document.tolerance.meanAbs)
+        tolerance = document.tolerance
         control = document.control
         let images = try GoldenImages(file: file, document: document)
         (cases, height, width) = (images.cases, images.height, images.width)

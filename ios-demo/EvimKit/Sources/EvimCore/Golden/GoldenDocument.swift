@@ -6,16 +6,6 @@ struct GoldenDocument: Decodable {
     static let readableVersions = 1...1
     static let what = "The golden file"
 
-    struct Tolerance: Decodable {
-        let maxAbs: Double
-        let meanAbs: Double
-
-        enum CodingKeys: String, CodingKey {
-            case maxAbs = "max_abs"
-            case meanAbs = "mean_abs"
-        }
-    }
-
     let artifact: String
     let artifactSHA256: String
     let model: String
@@ -23,7 +13,7 @@ struct GoldenDocument: Decodable {
     let output: String
     let preprocess: Bool
     let weights: Manifest.Weights
-    let tolerance: Tolerance
+    let tolerance: Golden.Tolerance
     let leastProbability: Double?
     let cases: [String]
     let control: String
@@ -49,24 +39,15 @@ struct GoldenDocument: Decodable {
         output = try values.decode(String.self, forKey: .output, among: Manifest.outputsOfTasks[task] ?? [])
         preprocess = try values.decode(Bool.self, forKey: .preprocess)
         weights = try values.decode(Manifest.Weights.self, forKey: .weights)
-        tolerance = try values.decode(Tolerance.self, forKey: .tolerance)
+        tolerance = try values.decode(Golden.Tolerance.self, forKey: .tolerance)
         leastProbability = try values.decodeIfPresent(Double.self, forKey: .leastProbability)
         cases = try values.decode([String].self, forKey: .cases)
         control = try values.decode(String.self, forKey: .control)
-        guard [tolerance.maxAbs, tolerance.meanAbs].allSatisfy({ $0.isFinite && $0 >= 0 }) else {
-            throw Self.corrupted(.tolerance, in: values, "these are no tolerances")
-        }
-        guard leastProbability.map({ $0 > 0 && $0 < 1 }) ?? true else {
-            throw Self.corrupted(.leastProbability, in: values, "this is no probability")
-        }
-        guard !cases.isEmpty, Set(cases).count == cases.count else {
-            throw Self.corrupted(.cases, in: values, "there are none, or a name is there twice")
-        }
-    }
-
-    private static func corrupted(
-        _ key: CodingKeys, in values: KeyedDecodingContainer<CodingKeys>, _ why: String
-    ) -> DecodingError {
-        .dataCorruptedError(forKey: key, in: values, debugDescription: why)
+        let areTolerances = [tolerance.maxAbs, tolerance.meanAbs].allSatisfy { $0.isFinite && $0 >= 0 }
+        try values.require(areTolerances, forKey: .tolerance, "these are no tolerances")
+        let isProbability = leastProbability.map { $0 > 0 && $0 < 1 } ?? true
+        try values.require(isProbability, forKey: .leastProbability, "this is no probability")
+        let areNames = !cases.isEmpty && Set(cases).count == cases.count
+        try values.require(areNames, forKey: .cases, "there are none, or a name is there twice")
     }
 }

@@ -107,27 +107,21 @@ extension KeyedDecodingContainer {
     /// A word that must be one of a few.
     func decode(_ type: String.Type, forKey key: Key, among choices: [String]) throws -> String {
         let word = try decode(type, forKey: key)
-        guard choices.contains(word) else {
-            let why = "\"\(word)\" is none of \(choices.joined(separator: ", "))"
-            throw DecodingError.dataCorruptedError(forKey: key, in: self, debugDescription: why)
-        }
+        try require(
+            choices.contains(word), forKey: key, "\"\(word)\" is none of \(choices.joined(separator: ", "))")
         return word
     }
 
     /// A whole number of at least 1.
     fileprivate func decodeLength(forKey key: Key) throws -> Int {
         let length = try decode(Int.self, forKey: key)
-        guard length >= 1 else {
-            throw DecodingError.dataCorruptedError(forKey: key, in: self, debugDescription: "\(length) is no length")
-        }
+        try require(length >= 1, forKey: key, "\(length) is no length")
         return length
     }
 
     fileprivate func decodePorts(forKey key: Key) throws -> [Manifest.Port] {
         let ports = try decode([Manifest.Port].self, forKey: key)
-        guard !ports.isEmpty else {
-            throw DecodingError.dataCorruptedError(forKey: key, in: self, debugDescription: "there are none")
-        }
+        try require(!ports.isEmpty, forKey: key, "there are none")
         return ports
     }
 }

@@ -30,15 +30,6 @@ extension KeyedDecodingContainer {
         try require(number >= least, forKey: key, "\(number) is less than \(least)")
         return number
     }
-
-    /// Refuses a value.
-    ///
-    /// - Throws: `DecodingError` with the reason, unless the condition holds.
-    func require(_ condition: Bool, forKey key: Key, _ reason: @autoclosure () -> String) throws {
-        guard condition else {
-            throw DecodingError.dataCorruptedError(forKey: key, in: self, debugDescription: reason())
-        }
-    }
 }
 
 /// Any key of a document.
