@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from evim_deploy.parity.result import Parity
@@ -40,6 +40,12 @@ class Target:
         output: ``logits``, ``probabilities`` or, for dense features, ``features``.
         preprocess: Whether the input is RGB pixels 0-255 rather than a normalised tensor.
         labels: A name for each class; empty where the output is no classification.
+        opset: ONNX's operator set; None for the format's usual one, and in other formats.
+        half_io: Whether an fp16 ONNX file takes and gives float16, too, instead of float32.
+        deployment_target: The oldest system that a Core ML package is for, ``iOS16`` to ``iOS18``; None for the
+            format's usual one, and in other formats.
+        functions: Height and width of each function of an artifact that has several, the default one, which is the
+            target's own, first; empty where it has one function.
     """
 
     format: str
@@ -51,10 +57,22 @@ class Target:
     output: str
     preprocess: bool
     labels: tuple[str, ...]
+    opset: int | None = None
+    half_io: bool = False
+    deployment_target: str | None = None
+    functions: tuple[tuple[int, int], ...] = ()
 
     def __str__(self) -> str:
         size = "dynamic" if self.height is None else f"{self.height}x{self.width}"
+        size = ", ".join(f"{height}x{width}" for height, width in self.functions) or size
         return f"{self.format} {self.precision} {size}"
+
+    def of_functions(self) -> dict[str, Target]:
+        """What each function of an artifact is, by its name in the file; the default one first."""
+        return {
+            f"size_{height}x{width}": replace(self, height=height, width=width, functions=())
+            for height, width in self.functions
+        }
 
     @property
     def input_range(self) -> tuple[float, float] | None:
@@ -152,6 +170,9 @@ class Facts:
             "resolution": target.resolution,
             "batch": "dynamic" if target.batch is None else target.batch,
             "preprocess": target.preprocess,
+            "opset": target.opset,
+            "half_io": target.half_io,
+            "deployment_target": target.deployment_target,
             "num_classes": len(target.labels) or None,
             "labels_sha256": labels_sha256(target.labels),
             "weights": asdict(self.weights),
@@ -172,14 +193,18 @@ def labels_sha256(labels: Sequence[str]) -> str | None:
 def file_stem(model: ModelName, target: Target, weights: Weights, usual_output: str) -> str:
     """Name of an artifact without its suffix: what is unusual about it, and whether its weights are untrained."""
     batch = "dynamic" if target.batch is None else target.batch
+    sizes = target.functions or [(target.height, target.width)]
     parts = [
         model.name,
         *([] if weights.trained else ["UNTRAINED", weights.source.replace(":", "")]),
-        "dynamic" if target.height is None else f"{target.height}x{target.width}",
+        "dynamic" if target.height is None else "_".join(f"{h}x{w}" for h, w in sizes),
         target.precision,
         *([] if batch == 1 else [f"batch-{batch}"]),
         *([] if target.output == usual_output else [target.output]),
         *([] if target.preprocess else ["normalised-input"]),
+        *([] if target.opset is None else [f"opset-{target.opset}"]),
+        *(["half-io"] if target.half_io else []),
+        *([] if target.deployment_target is None else [target.deployment_target]),
     ]
     return "_".join(parts)
 

@@ -153,6 +153,9 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
         _one_of(document["output"], _OUTPUTS[task]),
         _typed(document["preprocess"], bool),
         tuple(_typed(label, str) for label in _typed(labels, list)),
+        _optional(document.get("opset"), int),
+        _typed(document.get("half_io", False), bool),
+        _optional(document.get("deployment_target"), str),
     )
     if (_length(classes) if task == "classify" else 0) != len(target.labels):
         raise ValueError(f"{len(target.labels)} labels")
@@ -181,6 +184,10 @@ def _typed(value: Any, kind: type) -> Any:
     if not isinstance(value, kind):
         raise ValueError(f"{value!r} is no {kind.__name__}")
     return value
+
+
+def _optional(value: Any, kind: type) -> Any:
+    return None if value is None else _typed(value, kind)
 
 
 def _length(value: Any) -> int:

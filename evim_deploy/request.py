@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evim_deploy.artifact import Target
 from evim_deploy.errors import BadInput
 from evim_deploy.variants import MAX_BATCH, MAX_RESOLUTION, MIN_CLASSES, MIN_RESOLUTION, ModelName
-from exporters import FORMATS
+from exporters import FORMATS, Format
 
 Size = tuple[int, int] | None
 """Height and width in pixels, or None for dynamic."""
@@ -30,6 +31,10 @@ class Request:
         task: ``classify`` or ``features``.
         output: ``logits`` or ``probabilities``.
         preprocess: Whether the artifact takes RGB pixels 0-255.
+        opset: ONNX's operator set.
+        half_io: Whether fp16 ONNX files take and give float16, too.
+        deployment_target: The oldest system that Core ML packages are for.
+        multifunction: Whether all sizes go into one artifact, a function each.
         output_dir: Where the artifacts go.
         overwrite: Whether files that stand there may be replaced.
         golden: Whether to write inputs and the model's answers beside each artifact.
@@ -47,6 +52,10 @@ class Request:
     task: str = "classify"
     output: str | None = None
     preprocess: bool = True
+    opset: int | None = None
+    half_io: bool = False
+    deployment_target: str | None = None
+    multifunction: bool = False
     output_dir: Path = Path()
     overwrite: bool = False
     golden: bool = False
@@ -71,21 +80,21 @@ def plan(request: Request) -> list[Target]:
     if request.batch is not None and not 1 <= request.batch <= MAX_BATCH:
         raise BadInput(f"A batch of {request.batch} is impossible.", f"Give --batch 1 to {MAX_BATCH}.")
     native = request.model.variant.resolution
+    sizes = tuple(dict.fromkeys(request.sizes or ((native, native),)))
+    for size in sizes:
+        _check_size(size)
+        if request.golden and size is None:
+            raise BadInput("Golden inputs have a fixed size.", "Give one with --resolution, or leave out --golden.")
     targets = []
     for name in dict.fromkeys(request.formats):
         format_ = FORMATS[name]
-        for size in dict.fromkeys(request.sizes or ((native, native),)):
-            _check_size(size)
-            if not format_.dynamic and (size is None or request.batch is None):
-                raise BadInput(
-                    f"{format_.name} has no dynamic batch or resolution here.",
-                    "Export one artifact for each size (-r 224 -r 384, -b 4), or use --format onnx.",
-                )
+        _check_format(request, format_, sizes)
+        precisions = tuple(dict.fromkeys(request.precisions or (format_.default_precision,)))
+        if request.half_io and precisions != ("fp16",):
+            raise BadInput("--half-io makes fp16 files take and give float16.", "Add --precision fp16, and that alone.")
+        for size in sizes[:1] if request.multifunction else sizes:
             height, width = size or (None, None)
-            if request.golden and size is None:
-                raise BadInput("Golden inputs have a fixed size.", "Give one with --resolution, or leave out --golden.")
-            for precision in dict.fromkeys(request.precisions or (format_.default_precision,)):
-                output = "features" if request.task == "features" else request.output or format_.default_output
+            for precision in precisions:
                 targets.append(
                     Target(
                         name,
@@ -94,12 +103,64 @@ def plan(request: Request) -> list[Target]:
                         width,
                         request.batch,
                         request.task,
-                        output,
+                        "features" if request.task == "features" else request.output or format_.default_output,
                         request.preprocess,
                         labels=(),
+                        opset=_unusual(request.opset, format_.opsets),
+                        half_io=request.half_io,
+                        deployment_target=_unusual(request.deployment_target, format_.deployment_targets),
+                        functions=tuple(each for each in sizes if each) if request.multifunction else (),
                     )
                 )
     return targets
+
+
+def _check_format(request: Request, format_: Format, sizes: tuple[Size, ...]) -> None:
+    """Refuse what a format does not have."""
+    if not format_.dynamic and (None in sizes or request.batch is None):
+        raise BadInput(
+            f"{format_.name} has no dynamic batch or resolution here.",
+            "Export one artifact for each size (-r 224 -r 384, -b 4), or use --format onnx.",
+        )
+    if request.half_io and not format_.opsets:
+        raise BadInput(f"{format_.name} has no --half-io.", "Use --format onnx, or leave it out.")
+    if request.opset is not None and request.opset not in format_.opsets:
+        if not format_.opsets:
+            raise BadInput(f"{format_.name} has no operator sets.", "Leave out --opset, or use --format onnx.")
+        least, most = min(format_.opsets), max(format_.opsets)
+        raise BadInput(f"Operator set {request.opset} cannot be written.", f"Give --opset {least} to {most}.")
+    target, known = request.deployment_target, format_.deployment_targets
+    if target is not None and target not in known:
+        if not known:
+            cause = f"{format_.name} has no deployment target."
+            raise BadInput(cause, "Leave out --deployment-target, or use --format coreml.")
+        raise BadInput(f"{format_.name} has no deployment target {target}.", f"Give one of {', '.join(known)}.")
+    if request.multifunction:
+        _check_multifunction(request, format_, sizes)
+
+
+def _check_multifunction(request: Request, format_: Format, sizes: tuple[Size, ...]) -> None:
+    if format_.multifunction_from is None:
+        raise BadInput(
+            f"{format_.name} has no files of several functions.", "Leave out --multifunction, or use --format coreml."
+        )
+    if len(sizes) < 2:
+        raise BadInput(
+            "One size needs one function.",
+            "Give several (-r 224 -r 384 --multifunction), or leave out --multifunction.",
+        )
+    least, targets = format_.multifunction_from, format_.deployment_targets
+    if targets.index(request.deployment_target or targets[0]) < targets.index(least):
+        raise BadInput(
+            f"A package of several functions needs {least}, and this one is for "
+            f"{request.deployment_target or targets[0]}.",
+            f"Add --deployment-target {least}, or export one package for each size.",
+        )
+
+
+def _unusual(chosen: int | str | None, choices: tuple[Any, ...]) -> Any:
+    """A choice that is not the format's usual one, else None."""
+    return chosen if chosen in choices[1:] else None
 
 
 def _check_size(size: Size) -> None:

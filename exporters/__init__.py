@@ -37,6 +37,10 @@ class Format:
         default_precision: What is written unless asked otherwise.
         default_output: What a classifier gives unless asked otherwise.
         dynamic: Whether batch, height and width may be left open.
+        multifunction_from: The deployment target from which on one artifact may have a function for each of several
+            sizes; None where it never has.
+        opsets: Operator sets that it may be written in, the usual one first; empty where it has none.
+        deployment_targets: The oldest systems that it may be written for, likewise.
         extra: The extra that installs what this format needs.
         requires: Packages that it needs, by the names they are imported under.
     """
@@ -49,6 +53,9 @@ class Format:
     dynamic: bool
     extra: str
     requires: tuple[str, ...]
+    multifunction_from: str | None = None
+    opsets: tuple[int, ...] = ()
+    deployment_targets: tuple[str, ...] = ()
 
 
 PRECISIONS = ("fp32", "fp16")
@@ -65,8 +72,10 @@ FORMATS = {
             False,
             "coreml",
             ("coremltools",),
+            multifunction_from="iOS18",
+            deployment_targets=("iOS16", "iOS17", "iOS18"),
         ),
-        Format("onnx", (), ".onnx", "fp32", "logits", True, "onnx", ("onnx",)),
+        Format("onnx", (), ".onnx", "fp32", "logits", True, "onnx", ("onnx",), opsets=(18, 17, *range(19, 24))),
         Format("tflite", ("litert",), ".tflite", "fp32", "probabilities", False, "tflite", ("tensorflow",)),
     )
 }

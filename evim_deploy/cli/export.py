@@ -24,6 +24,12 @@ class Task(StrEnum):
     features = "features"
 
 
+class DeploymentTarget(StrEnum):
+    ios16 = "iOS16"
+    ios17 = "iOS17"
+    ios18 = "iOS18"
+
+
 class Output(StrEnum):
     logits = "logits"
     probabilities = "probabilities"
@@ -71,6 +77,20 @@ def export(
     no_preprocess: Annotated[
         bool, typer.Option("--no-preprocess", help="Take a normalised tensor instead of RGB pixels 0-255.")
     ] = False,
+    opset: Annotated[int | None, typer.Option(help="ONNX's operator set.", show_default="18")] = None,
+    half_io: Annotated[
+        bool, typer.Option("--half-io", help="Let an fp16 ONNX file take and give float16, too.")
+    ] = False,
+    deployment_target: Annotated[
+        DeploymentTarget | None,
+        typer.Option(
+            case_sensitive=False, help="The oldest system that a Core ML package is for.", show_default="iOS16"
+        ),
+    ] = None,
+    multifunction: Annotated[
+        bool,
+        typer.Option("--multifunction", help="All resolutions in one Core ML package, which shares its weights."),
+    ] = False,
     output_dir: Annotated[Path, typer.Option("--output-dir", "-o", help="Where the artifacts go.")] = Path(),
     golden: Annotated[
         bool, typer.Option("--golden", help="Write inputs and the model's answers beside each, for a device to check.")
@@ -102,6 +122,10 @@ def export(
         task=task.value,
         output=output.value if output else None,
         preprocess=not no_preprocess,
+        opset=opset,
+        half_io=half_io,
+        deployment_target=deployment_target.value if deployment_target else None,
+        multifunction=multifunction,
         output_dir=output_dir,
         overwrite=overwrite,
         golden=golden,
