@@ -49,6 +49,9 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Attribute = int | float | bool | tuple[int, ...]
 
+RESCALED = ".rescaled"
+"""Ends the name of a value that a rewrite left in other units than the model's, a factor for each channel."""
+
 OPERATIONS = frozenset(
     [
         "conv",

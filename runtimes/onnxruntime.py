@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,14 +30,16 @@ class OrtSession:
     def __init__(self, path: Path, session: Any) -> None:
         self._path = path
         self._session = session
-        self._input = session.get_inputs()[0].name
+        first = session.get_inputs()[0]
+        self._input = first.name
+        self._dtype = np.float16 if first.type == "tensor(float16)" else np.float32
         self._outputs = [output.name for output in session.get_outputs()]
         self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
 
     def run(self, image: Array) -> dict[str, Array]:
         with _telling(self._path):
-            values = self._session.run(self._outputs, {self._input: image})
-        return dict(zip(self._outputs, values, strict=True))
+            values = self._session.run(self._outputs, {self._input: image.astype(self._dtype)})
+        return {name: value.astype(np.float32) for name, value in zip(self._outputs, values, strict=True)}
 
 
 @contextmanager
@@ -46,7 +49,19 @@ def open_session(path: Path, mode: str) -> Iterator[OrtSession]:
     Raises:
         BadInput: ONNX Runtime cannot read it.
     """
-    yield _load(path, _widened(path).SerializeToString() if mode == "fp32" else path, optimise=True)
+    yield _load_model(path, _widened(path), optimise=True) if mode == "fp32" else _load(path, path, optimise=True)
+
+
+def _load_model(path: Path, model: Any, optimise: bool) -> OrtSession:
+    """A model that was read from a file, from memory where it fits a message of protobuf."""
+    from evim_deploy.contents import onnx_file
+
+    if not onnx_file.is_large(model):
+        return _load(path, model.SerializeToString(), optimise)
+    with tempfile.TemporaryDirectory() as folder:
+        changed = Path(folder) / path.name
+        onnx_file.write(model, changed)
+        return _load(path, changed, optimise)
 
 
 def _load(path: Path, content: bytes | Path, optimise: bool) -> OrtSession:
@@ -148,7 +163,7 @@ def trace(path: Path, image: Array, mode: str) -> Trace:
             names = {index: list(program.graph.node[index].output) for index in batch}
             del program.graph.output[:]
             program.graph.output.extend(onnx.ValueInfoProto(name=name) for each in names.values() for name in each)
-            session = _load(path, program.SerializeToString(), optimise=False)
+            session = _load_model(path, program, optimise=False)
             values = session.run(image)
             for index, each in names.items():
                 yield index, tuple(values[name].astype(np.float32) for name in each)
