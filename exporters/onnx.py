@@ -217,7 +217,8 @@ def _layer_norm(e: _Emitter, node: Node, inputs: list[str], output: str) -> None
     x = e.cast(inputs[0], TensorProto.FLOAT, "fp32") if e.half else inputs[0]
     is_map = len(shape) == 4
     tokens = e.to_tokens(x, f"{output}/tokens") if is_map else x
-    row = e.constant(f"mean_of.{shape[1]}", np.full((1, shape[1]), 1 / cast("int", shape[1]), np.float32))
+    channels = cast("int", shape[1])
+    row = e.constant(f"mean_of.{channels}", np.full((1, channels), 1 / channels, np.float32))
     mean = e.emit("MatMul", [row, tokens], f"{output}/mean")  # (B, 1, L)
     centred = e.emit("Sub", [tokens, mean], f"{output}/centred")
     square = e.emit("Mul", [centred, centred], f"{output}/square")
@@ -277,7 +278,7 @@ _HANDLERS: dict[str, Callable[[_Emitter, Node, list[str], str], object]] = {
     "softmax_tokens": lambda e, node, inputs, output: e.emit("Softmax", inputs, output, axis=2),
     "softmax_channels": lambda e, node, inputs, output: e.emit("Softmax", inputs, output, axis=1),
     "split": _split,
-    "flatten": lambda e, node, inputs, output: e.to_tokens(*inputs, output),
+    "flatten": lambda e, node, inputs, output: e.to_tokens(inputs[0], output),
     "unflatten": _unflatten,
     "write": lambda e, node, inputs, output: e.emit("Einsum", inputs, output, equation="bdl,bnl->bdn"),
     "read": lambda e, node, inputs, output: e.emit("MatMul", inputs, output),
