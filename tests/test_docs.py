@@ -92,7 +92,18 @@ def kotlin_compiler() -> list[str] | None:
     (library,) = [jar for jar in jars if jar.name.startswith("kotlin-stdlib")]
     main = "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"
     classes = ":".join(map(str, jars))
-    return ["java", "-cp", classes, main, "-no-stdlib", "-no-reflect", "-Werror", "-cp", str(library)]
+    return [
+        "java",
+        "-XX:TieredStopAtLevel=1",
+        "-cp",
+        classes,
+        main,
+        "-no-stdlib",
+        "-no-reflect",
+        "-Werror",
+        "-cp",
+        str(library),
+    ]
 
 
 KOTLIN = pytest.mark.skipif(
