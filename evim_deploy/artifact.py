@@ -7,10 +7,10 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from evim_deploy.parity.result import Parity
-from evim_deploy.variants import ModelName
+from evim_deploy.preprocessing import Preprocessing
 
 SCHEMA_VERSION = 2
 """Version of the manifest and of every ``--json`` document; it grows when a field changes its meaning."""
@@ -24,6 +24,22 @@ LABELS_KEY = "evim_deploy.labels"
 UNTRAINED_NOTICE = "UNTRAINED weights: good for latency and parity, its predictions mean nothing"
 
 MANIFEST_SUFFIX = ".json"
+
+
+class Model(Protocol):
+    """What a user names to export."""
+
+    @property
+    def name(self) -> str:
+        """As manifests have it."""
+
+    @property
+    def stem(self) -> str:
+        """How its files' names begin."""
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images that it is made for, pixels."""
 
 
 @dataclass(frozen=True)
@@ -148,9 +164,10 @@ class Structure:
 class Facts:
     """Everything that is known of an artifact before its file has a size and a hash."""
 
-    model: ModelName
+    model: Model
     target: Target
     weights: Weights
+    preprocessing: Preprocessing
     contract: Contract
     structure: Structure
     parity: Parity
@@ -175,6 +192,7 @@ class Facts:
             "deployment_target": target.deployment_target,
             "num_classes": len(target.labels) or None,
             "labels_sha256": labels_sha256(target.labels),
+            "preprocessing": asdict(self.preprocessing),
             "weights": asdict(self.weights),
             "inputs": [asdict(spec) for spec in self.contract.inputs],
             "outputs": [asdict(spec) for spec in self.contract.outputs],
@@ -190,12 +208,12 @@ def labels_sha256(labels: Sequence[str]) -> str | None:
     return hashlib.sha256(json.dumps(list(labels)).encode()).hexdigest() if labels else None
 
 
-def file_stem(model: ModelName, target: Target, weights: Weights, usual_output: str) -> str:
+def file_stem(model: Model, target: Target, weights: Weights, usual_output: str) -> str:
     """Name of an artifact without its suffix: what is unusual about it, and whether its weights are untrained."""
     batch = "dynamic" if target.batch is None else target.batch
     sizes = target.functions or [(target.height, target.width)]
     parts = [
-        model.name,
+        model.stem,
         *([] if weights.trained else ["UNTRAINED", weights.source.replace(":", "")]),
         "dynamic" if target.height is None else "_".join(f"{h}x{w}" for h, w in sizes),
         target.precision,
@@ -209,7 +227,7 @@ def file_stem(model: ModelName, target: Target, weights: Weights, usual_output: 
     return "_".join(parts)
 
 
-def describe(model: ModelName, target: Target, weights: Weights) -> str:
+def describe(model: Model, target: Target, weights: Weights) -> str:
     """One sentence on an artifact, for its metadata."""
     outputs = "dense features at strides 16, 32 and 64" if target.task == "features" else target.output
     notice = "" if weights.trained else f" {UNTRAINED_NOTICE} ({weights.source})."

@@ -19,6 +19,7 @@ from evim_deploy.artifact import (
     MANIFEST_SUFFIX,
     METADATA_KEY,
     Facts,
+    Model,
     Structure,
     Target,
     describe,
@@ -32,8 +33,8 @@ from evim_deploy.parity.result import FAIL, Parity
 from evim_deploy.progress import Progress, Silent
 from evim_deploy.publish import publish, refuse_overwrite, sha256, size_bytes, staging
 from evim_deploy.request import Request, plan
+from evim_deploy.sources import open_reference
 from evim_deploy.tools import tool_versions
-from evim_deploy.variants import ModelName
 from evim_deploy.verify import prove
 
 if TYPE_CHECKING:
@@ -59,21 +60,18 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
     targets = plan(request)
     _check_host(request, targets)
 
-    from evim_deploy.weights import resolve
-
     progress.step("Loading weights")
-    model, weights = resolve(request.model, request.weights, request.num_classes, progress.step)
+    reference = open_reference(request.model, request.weights, request.num_classes, progress.step)
+    weights = reference.weights
 
     from evim_deploy.parity.proof import Prover  # after what tells that torch is missing
-    from evim_deploy.reference import Reference
 
     if not weights.trained:
         progress.warn(" ".join(filter(None, (f"UNTRAINED weights ({weights.source}).", weights.note))))
     if request.task == "classify":
-        labels = class_labels(model.num_classes, request.labels)
+        labels = class_labels(reference.num_classes, request.labels)
         targets = [replace(target, labels=labels) for target in targets]
-    reference = Reference(model, weights)
-    prover = Prover(reference, request.model.variant.resolution)
+    prover = Prover(reference, request.model.resolution)
     source = _Source(request.model, reference, prover, request.verify)
     names = [source.file_name(target) for target in targets]
     suffixes = ("", MANIFEST_SUFFIX, GOLDEN_SUFFIX) if request.golden else ("", MANIFEST_SUFFIX)
@@ -99,7 +97,7 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
 class _Source:
     """What all artifacts of a request are made from, and who compares them with it."""
 
-    name: ModelName
+    name: Model
     reference: Reference
     prover: Prover
     verify: bool | None
@@ -124,16 +122,17 @@ def _engine(target: Target) -> runtimes.Engine:
 def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Facts:
     """Write, check and annotate one artifact."""
     row = exporters.FORMATS[target.format]
-    _, outcomes = source.reference.rewritten(target)
+    outcomes = source.reference.outcomes(target)
     for outcome in outcomes:
         progress.detail(summary(outcome))
     progress.step(f"{target}: writing")
-    exporter = exporters.load(row)
+    exporter = exporters.load(row, source.reference.form)
     contract = exporter.build(source.reference.stored(target), target, path)
     facts = Facts(
         source.name,
         target,
         source.reference.weights,
+        source.reference.preprocessing,
         contract,
         Structure.of(contents.read(path).operations),
         Parity.not_run("not checked yet"),

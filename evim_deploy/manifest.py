@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from evim_deploy.artifact import (
     MANIFEST_SUFFIX,
     METADATA_KEY,
     SCHEMA_VERSION,
+    Model,
     Target,
     Weights,
     labels_sha256,
@@ -20,7 +22,8 @@ from evim_deploy.artifact import (
 from evim_deploy.contents import Contents
 from evim_deploy.documents import parse_json
 from evim_deploy.errors import BadInput
-from evim_deploy.variants import MODELS, ModelName
+from evim_deploy.preprocessing import INTERPOLATIONS, PAPER, Preprocessing
+from evim_deploy.variants import MODELS
 
 _READABLE = range(1, SCHEMA_VERSION + 1)
 """Schema versions in which everything that is read here means the same."""
@@ -46,6 +49,7 @@ class Manifest:
         model: Which model it is.
         target: What was asked for.
         weights: What it was made from.
+        preprocessing: How its network is evaluated.
         num_classes: Of its heads; None for dense features.
         inputs: Each by its name, element type and shape, which is None for a dictionary.
         outputs: Likewise.
@@ -53,9 +57,10 @@ class Manifest:
         document: All of it.
     """
 
-    model: ModelName
+    model: Model
     target: Target
     weights: Weights
+    preprocessing: Preprocessing
     num_classes: int | None
     inputs: frozenset[Port]
     outputs: frozenset[Port]
@@ -166,12 +171,29 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
         model,
         target,
         weights,
+        _preprocessing(document["preprocessing"]) if "preprocessing" in document else PAPER,
         len(target.labels) or None,
         _ports(document["inputs"]),
         _ports(document["outputs"]),
         Counter(_typed(document["structure"]["operations"], dict)),
         document,
     )
+
+
+def _preprocessing(document: Mapping[str, Any]) -> Preprocessing:
+    mean, std = (tuple(_number(value) for value in _typed(document[key], list)) for key in ("mean", "std"))
+    if len(mean) != 3 or len(std) != 3 or not all(std):
+        raise ValueError("its preprocessing is not that of RGB")
+    crop = _number(document["crop_fraction"])
+    if not 0 < crop <= 1:
+        raise ValueError(f"{crop} is no share of an image")
+    return Preprocessing(mean, std, crop, _one_of(document["interpolation"], INTERPOLATIONS))
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not isfinite(value):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
 
 
 def _one_of(value: Any, choices: tuple[str, ...]) -> str:

@@ -66,12 +66,15 @@ def predict(artifact: Path, images: list[Path], top: int) -> Report:
         if target.task != "classify":
             raise BadInput(f"{artifact} gives dense features, no classes.", "Export with --task classify to predict.")
         height, width = _sides(manifest)
-        pixels = np.stack([resize_and_crop(open_image(path), height, width) for path in images])  # (images, H, W, 3)
+        how = manifest.preprocessing
+        pixels = np.stack(
+            [resize_and_crop(open_image(path), height, width, how) for path in images]
+        )  # (images, H, W, 3)
         batch = target.batch or min(len(images), _LARGEST_BATCH)
         rows = []
         for indices in batches(len(images), batch):
             image = pixels[indices].transpose(0, 3, 1, 2).astype(np.float32)  # (B, 3, H, W)
-            values = session.run(image if target.preprocess else normalise(image))[target.output]
+            values = session.run(image if target.preprocess else normalise(image, how))[target.output]
             rows.append(values if target.output == "probabilities" else softmax(values))
     probabilities = np.concatenate(rows)[: len(images)]
     return Report(
@@ -88,5 +91,5 @@ def predict(artifact: Path, images: list[Path], top: int) -> Report:
 
 
 def _sides(manifest: Manifest) -> tuple[int, int]:
-    native = manifest.model.variant.resolution
+    native = manifest.model.resolution
     return manifest.target.height or native, manifest.target.width or native

@@ -1,12 +1,13 @@
-"""From a photograph to the pixels that an artifact takes, as the paper evaluates.
+"""From a photograph to the pixels that an artifact takes, as its network is evaluated.
 
-Resize the short side to input / 0.875, bicubic, centre crop, RGB. The normalisation with ImageNet's
-mean and standard deviation is inside the artifacts, so what this module gives is pixels 0-255.
+Resize the short side to input / crop fraction, centre crop, RGB. The normalisation is inside the artifacts, so what
+an app has to give is pixels 0-255.
 """
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -21,7 +22,29 @@ if TYPE_CHECKING:
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-CROP_FRACTION = 0.875
+
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a network is evaluated.
+
+    Attributes:
+        mean: Of RGB in units of 255, which is subtracted.
+        std: By which that is divided.
+        crop_fraction: Of the resized image's sides, the share that is cut out.
+        interpolation: Of the resizing, one of :data:`INTERPOLATIONS`.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    crop_fraction: float
+    interpolation: str
+
+
+PAPER = Preprocessing(MEAN, STD, 0.875, "bicubic")
+"""EfficientViM's, as the paper evaluates it."""
 
 _SIXTEEN_TO_EIGHT_BITS = 257  # 65535 / 255
 _MAX_RESIZED_PIXELS = 200_000_000  # at 4096 x 4096 a picture may be nine times as long as it is wide
@@ -57,10 +80,10 @@ def open_image(path: Path) -> Image.Image:
         raise BadInput(f"{path} is damaged: {error}.", "Replace it by an intact copy.") from None
 
 
-def resize_and_crop(image: Image.Image, height: int, width: int) -> Pixels:
+def resize_and_crop(image: Image.Image, height: int, width: int, preprocessing: Preprocessing = PAPER) -> Pixels:
     """The centre of an image as the network sees it, (height, width, 3) uint8.
 
-    The image is scaled so that it covers (height, width) / 0.875, then the centre is cut out.
+    The image is scaled so that it covers (height, width) / crop fraction, then the centre is cut out.
 
     Raises:
         BadInput: The image is so narrow a strip that scaling it would fill the memory.
@@ -68,12 +91,13 @@ def resize_and_crop(image: Image.Image, height: int, width: int) -> Pixels:
     from PIL import Image
 
     # rounded down, as timm evaluates: 292 for 256
-    scale = max(floor(height / CROP_FRACTION) / image.height, floor(width / CROP_FRACTION) / image.width)
+    whole = [floor(side / preprocessing.crop_fraction) for side in (height, width)]
+    scale = max(whole[0] / image.height, whole[1] / image.width)
     resized_width = max(width, round(image.width * scale))
     resized_height = max(height, round(image.height * scale))
     if resized_width * resized_height > _MAX_RESIZED_PIXELS:
         raise BadInput(f"An image of {image.width}x{image.height} is too narrow a strip.", "Crop it first.")
-    resized = image.resize((resized_width, resized_height), Image.Resampling.BICUBIC)
+    resized = image.resize((resized_width, resized_height), Image.Resampling[preprocessing.interpolation.upper()])
     left, top = round((resized_width - width) / 2), round((resized_height - height) / 2)
     return np.asarray(resized.crop((left, top, left + width, top + height)), dtype=np.uint8)
 
@@ -81,7 +105,9 @@ def resize_and_crop(image: Image.Image, height: int, width: int) -> Pixels:
 Floats = TypeVar("Floats", np.float32, np.float64)
 
 
-def normalise(pixels: npt.NDArray[Floats]) -> npt.NDArray[Floats]:
+def normalise(pixels: npt.NDArray[Floats], preprocessing: Preprocessing = PAPER) -> npt.NDArray[Floats]:
     """What the network itself takes, (x / 255 - mean) / std, from RGB pixels 0-255 (B, 3, H, W), in their dtype."""
-    mean, std = (np.array(values, dtype=pixels.dtype).reshape(1, 3, 1, 1) for values in (MEAN, STD))
+    mean, std = (
+        np.array(values, dtype=pixels.dtype).reshape(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+    )
     return (pixels / 255 - mean) / std

@@ -1,38 +1,97 @@
-"""What an artifact is made from and compared with: a model, its weights and its rewritten graphs."""
+"""What an artifact is made from and compared with: a network as published, and its inference form."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from evim_deploy.artifact import Target, Weights
+from evim_deploy.layers.weights import compare_weights
 from evim_deploy.lowering import FEATURE_OUTPUTS, lower
+from evim_deploy.network import Array, GraphNetwork, Network
+from evim_deploy.preprocessing import PAPER, Preprocessing
 from evim_deploy.reparam import Outcome, reparameterise
 from evim_deploy.rounding import rounded
 
 if TYPE_CHECKING:
     from evim_deploy.graph import Graph
+    from evim_deploy.layers import LayerReport
     from evim_deploy.model import EfficientViM
+    from evim_deploy.parity.result import StoredWeights
+    from evim_deploy.trace import Trace, TracedOperation
 
 Rewritten = tuple["Graph", list[Outcome]]
 
 
-@dataclass
-class Reference:
-    """A model in evaluation mode.
+class Reference(Protocol):
+    """A network in evaluation mode, of which a proof knows this much alone.
 
     Attributes:
-        model: The network as the paper defines it.
+        form: What :meth:`stored` gives, ``graph`` or ``module``: the exporters have a table for each.
+    """
+
+    form: ClassVar[str]
+
+    @property
+    def weights(self) -> Weights:
+        """Where they come from."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How the network is evaluated."""
+
+    @property
+    def num_classes(self) -> int:
+        """Of its heads."""
+
+    def outcomes(self, target: Target) -> list[Outcome]:
+        """What each rewrite did on the way to the inference form."""
+
+    def stored(self, target: Target) -> Any:
+        """The inference form that ends in the target's output, its weights as the target's precision stores them."""
+
+    def network(self, target: Target) -> Network:
+        """The inference form in float32."""
+
+    def stored_network(self, target: Target) -> Network:
+        """The inference form in float32, its weights rounded as they are stored."""
+
+    def outputs(self, task: str, images: Array) -> dict[str, Array]:
+        """What the network as published gives for normalised images (B, 3, H, W): ``logits``, or the maps by name."""
+
+    def compare_stored(self, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:
+        """The weights in an artifact's file beside those that belong there."""
+
+    def line_up(self, target: Target, trace: Trace, image: Array) -> LayerReport:
+        """An artifact's operations beside the network's, on images as the artifact takes them (B, 3, H, W).
+
+        Raises:
+            NotRunHere: Nothing says which operation is which.
+        """
+
+
+@dataclass
+class GraphReference:
+    """EfficientViM, whose inference form is our graph.
+
+    Attributes:
+        model: The network as the paper defines it, in evaluation mode.
         weights: Where they come from.
     """
+
+    form: ClassVar[str] = "graph"
+    preprocessing: ClassVar[Preprocessing] = PAPER
 
     model: EfficientViM
     weights: Weights
     _rewritten: dict[tuple[str, str, bool], Rewritten] = field(default_factory=dict)
+
+    @property
+    def num_classes(self) -> int:
+        return self.model.num_classes
 
     def rewritten(self, target: Target) -> Rewritten:
         """The network that ends in the target's output, and what the rewrites did to it.
@@ -44,18 +103,31 @@ class Reference:
             self._rewritten[key] = reparameterise(lower(self.model, *key))
         return self._rewritten[key]
 
+    def outcomes(self, target: Target) -> list[Outcome]:
+        return self.rewritten(target)[1]
+
     def stored(self, target: Target) -> Graph:
-        """The rewritten network with its weights as the target's precision stores them."""
         graph, _ = self.rewritten(target)
         return rounded(graph) if target.precision == "fp16" else graph
 
-    def outputs(self, task: str, images: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
-        """What the model gives for normalised images (B, 3, H, W): ``logits``, or the maps by name.
+    def network(self, target: Target) -> GraphNetwork:
+        return GraphNetwork(self.rewritten(target)[0])
 
-        One image at a time, which bounds the memory.
-        """
+    def stored_network(self, target: Target) -> GraphNetwork:
+        return GraphNetwork(self.stored(target))
+
+    def outputs(self, task: str, images: Array) -> dict[str, Array]:
+        """One image at a time, which bounds the memory."""
         names = FEATURE_OUTPUTS if task == "features" else ("logits",)
         with torch.no_grad():
             each = [torch.from_numpy(images[i : i + 1]) for i in range(len(images))]
             found = [self.model.features(image) if task == "features" else [self.model(image)] for image in each]
         return {n: torch.cat(column).numpy() for n, column in zip(names, zip(*found, strict=True), strict=True)}
+
+    def compare_stored(self, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:
+        return compare_weights(self.stored(target), operations)
+
+    def line_up(self, target: Target, trace: Trace, image: Array) -> LayerReport:
+        from evim_deploy import layers
+
+        return layers.compare(self.model, self.rewritten(target)[0], target, trace, image)

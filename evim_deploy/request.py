@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evim_deploy.artifact import Target
+from evim_deploy.artifact import Model, Target
 from evim_deploy.errors import BadInput
-from evim_deploy.variants import MAX_BATCH, MAX_RESOLUTION, MIN_CLASSES, MIN_RESOLUTION, ModelName
+from evim_deploy.variants import MAX_BATCH, MAX_RESOLUTION, MIN_CLASSES, MIN_RESOLUTION
 from exporters import FORMATS, Format
 
 Size = tuple[int, int] | None
@@ -41,7 +41,7 @@ class Request:
         verify: True to insist on a parity check, False to leave it out, None to check where this host can.
     """
 
-    model: ModelName
+    model: Model
     formats: tuple[str, ...]
     precisions: tuple[str, ...] = ()
     sizes: tuple[Size, ...] = ()
@@ -79,7 +79,7 @@ def plan(request: Request) -> list[Target]:
         )
     if request.batch is not None and not 1 <= request.batch <= MAX_BATCH:
         raise BadInput(f"A batch of {request.batch} is impossible.", f"Give --batch 1 to {MAX_BATCH}.")
-    native = request.model.variant.resolution
+    native = request.model.resolution
     sizes = tuple(dict.fromkeys(request.sizes or ((native, native),)))
     for size in sizes:
         _check_size(size)

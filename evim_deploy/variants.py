@@ -76,6 +76,16 @@ class ModelName:
         return f"efficientvim_{self.short}"
 
     @property
+    def stem(self) -> str:
+        """How its files' names begin."""
+        return self.name
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images that it is trained on, pixels."""
+        return self.variant.resolution
+
+    @property
     def short(self) -> str:
         """Name on the command line: ``m4`` or ``m4_dist``."""
         return f"{self.variant.name}_dist" if self.distilled else self.variant.name

@@ -20,6 +20,7 @@ from evim_deploy.manifest import Manifest, changes, check_beside, embedded_manif
 from evim_deploy.parity.result import FAIL, NOT_RUN, Parity
 from evim_deploy.progress import Progress, Silent
 from evim_deploy.publish import publish, refuse_overwrite, sha256, staging
+from evim_deploy.sources import open_reference
 
 if TYPE_CHECKING:
     from evim_deploy.layers import LayerReport
@@ -169,15 +170,13 @@ class Verifier:
             BadInput: The artifact is damaged, or its values take too much memory.
             NotRunHere: No engine of this host tells what is computed inside.
         """
-        from evim_deploy import layers
-
         artifact, target = verdict.artifact, verdict.manifest.target
         self.progress.step(f"{artifact.name}: lining up its operations with the model's")
         prover = self.prover(verdict.manifest, artifact)
         worst = verdict.parity.comparisons[-1].measures.worst.input if verdict.parity.comparisons else ""
         image = prover.images(target, worst)
         found = runtimes.trace(artifact, image, mode=self.mode)
-        return layers.compare(prover.reference.model, prover.reference.rewritten(target)[0], target, found, image)
+        return prover.reference.line_up(target, found, image)
 
     def prover(self, manifest: Manifest, artifact: Path) -> Prover:
         """Who compares with the reference that an artifact was made from.
@@ -185,19 +184,18 @@ class Verifier:
         Raises:
             BadInput: Its weights cannot be had, or are not those that it was made from.
         """
-        from evim_deploy.weights import resolve
-
         key = manifest.model.name, manifest.weights.sha256, manifest.num_classes
         if key not in self._provers:
             spec = self.weights or manifest.weights.source
             self.progress.step(f"{artifact.name}: loading the weights {spec}")
             try:
-                model, found = resolve(manifest.model, spec, manifest.num_classes, self.progress.step)
+                reference = open_reference(manifest.model, spec, manifest.num_classes, self.progress.step)
             except BadInput as error:
                 raise BadInput(
                     f"The weights that {artifact} was made from cannot be had. {error.cause}",
                     "Name them with --weights.",
                 ) from None
+            found = reference.weights
             if found.sha256 != manifest.weights.sha256:
                 raise BadInput(
                     f"{spec} is not what {artifact} was made from: its sha256 is {found.sha256[:12]}..., "
@@ -211,10 +209,8 @@ class Verifier:
                 )
 
             from evim_deploy.parity.proof import Prover  # after what tells that torch is missing
-            from evim_deploy.reference import Reference
 
-            resolution = manifest.model.variant.resolution
-            self._provers[key] = Prover(Reference(model, found), resolution, self.inputs)
+            self._provers[key] = Prover(reference, manifest.model.resolution, self.inputs)
         return self._provers[key]
 
 
@@ -256,14 +252,12 @@ def prove(
     Raises:
         BadInput: The artifact is damaged.
     """
-    from evim_deploy.layers.weights import compare_weights
-
     try:
         runs = _runs(artifact, target, mode, compute_units)
         engines = ", ".join(dict.fromkeys(f"{run.engine} {run.mode}" for run in runs))
         progress.step(f"{target}: comparing with PyTorch ({engines})")
         parity = prover.prove(target, runs)
-        stored = compare_weights(prover.reference.stored(target), runtimes.read_operations(artifact))
+        stored = prover.reference.compare_stored(target, runtimes.read_operations(artifact))
     except NotRunHere as error:
         return Parity.not_run(f"not run on this host: {error.cause}")
     except ParityFailed as error:

@@ -1,7 +1,9 @@
 """The formats that a graph can be written in: one module a format, the same verbs in each.
 
-``build(graph, target, path) -> Contract``   write the artifact
-``annotate(path, metadata, description)``    put the facts into the artifact's own metadata
+``build(network, target, path) -> Contract``   write the artifact
+``annotate(path, metadata, description)``      put the facts into the artifact's own metadata
+
+What is written is our graph, or a torch module: each has modules of its own, named in one table.
 """
 
 from __future__ import annotations
@@ -11,17 +13,16 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from evim_deploy.artifact import Contract, Target
 from evim_deploy.errors import NotInstalled, UsageProblem
-from evim_deploy.graph import Graph
 
 
 class Exporter(Protocol):
     """What every module of a format offers."""
 
-    def build(self, graph: Graph, target: Target, path: Path) -> Contract: ...
+    def build(self, network: Any, target: Target, path: Path) -> Contract: ...
 
     def annotate(self, path: Path, metadata: Mapping[str, str], description: str) -> None: ...
 
@@ -59,6 +60,9 @@ class Format:
 
 
 PRECISIONS = ("fp32", "fp16")
+
+FORMS = {"graph": "exporters"}
+"""Where the modules are that write a network of a form (:attr:`evim_deploy.reference.Reference.form`)."""
 
 FORMATS = {
     row.name: row
@@ -110,10 +114,10 @@ def require(format_: Format) -> None:
             )
 
 
-def load(format_: Format) -> Exporter:
-    """The module of a format, importing what it needs, which takes seconds."""
+def load(format_: Format, form: str = "graph") -> Exporter:
+    """The module of a format for networks of a form, importing what it needs, which takes seconds."""
     _load_triton_before_tensorflow()
-    return cast("Exporter", importlib.import_module(f"exporters.{format_.name}"))
+    return cast("Exporter", importlib.import_module(f"{FORMS[form]}.{format_.name}"))
 
 
 def _load_triton_before_tensorflow() -> None:

@@ -111,7 +111,7 @@ def _is_images(value: Value) -> bool:
 
 def _shape(takes: _Input, height: int, width: int, path: Path) -> tuple[int, int, int]:
     """Of one image, where the file agrees with what is asked for."""
-    native = 0 if takes.manifest is None else takes.manifest.model.variant.resolution
+    native = 0 if takes.manifest is None else takes.manifest.model.resolution
     channels = _settled(takes.axes[1], 3, "channels", path)
     sides = zip(takes.axes[2:], (height, width), ("height", "width"), strict=True)
     rows, columns = (
@@ -137,6 +137,6 @@ def _answer(manifest: Manifest, path: Path, image: Array) -> Array:
     """
     target = manifest.target
     reference = Verifier().prover(manifest, path).reference
-    outputs = reference.outputs(target.task, normalise(image) if target.preprocess else image)
+    outputs = reference.outputs(target.task, normalise(image, reference.preprocessing) if target.preprocess else image)
     first = next(iter(outputs.values()))
     return softmax(first).astype(np.float32) if target.output == "probabilities" else first

@@ -19,7 +19,7 @@ from torch import nn
 import exporters
 from evim_deploy.artifact import Target, Weights
 from evim_deploy.errors import BadInput, ParityFailed
-from evim_deploy.reference import Reference
+from evim_deploy.reference import GraphReference
 from evim_deploy.untrained import untrained_model
 from evim_deploy.variants import parse_model
 from latency.artifacts import prepare_artifact
@@ -126,7 +126,7 @@ def _compare(expected: Array, found: Array, subject: Subject) -> None:
 
 def _ours(subject: Subject, height: int, width: int) -> _Built:
     model = untrained_model(parse_model(subject.source), _IMAGENET_CLASSES, 0)
-    reference = Reference(model, Weights("random:0", False, ""))
+    reference = GraphReference(model, Weights("random:0", False, ""))
     graph, outcomes = reference.rewritten(_target(".onnx", "fp32", 1, height, width))
     folded = sum(dict(outcome.removed).get("batch_norm", 0) for outcome in outcomes)
     rewrites = sum(outcome.applied > 0 for outcome in outcomes)

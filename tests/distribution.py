@@ -21,7 +21,7 @@ from evim_deploy.artifact import Target
 from evim_deploy.parity.proof import Prover
 from evim_deploy.parity.result import Comparison
 from evim_deploy.progress import Silent
-from evim_deploy.reference import Reference
+from evim_deploy.reference import GraphReference
 from evim_deploy.variants import MODELS
 from evim_deploy.verify import prove
 
@@ -42,7 +42,7 @@ def main() -> None:
         )
 
 
-def random_variants() -> Iterator[tuple[Reference, int, Target]]:
+def random_variants() -> Iterator[tuple[GraphReference, int, Target]]:
     for seed in range(VARIANTS):
         asked = drawn(seed)
         reference = reference_of(asked.variant, seed, asked.classes, asked.distilled)
@@ -50,7 +50,7 @@ def random_variants() -> Iterator[tuple[Reference, int, Target]]:
             yield reference, NATIVE, target
 
 
-def native_models() -> Iterator[tuple[Reference, int, Target]]:
+def native_models() -> Iterator[tuple[GraphReference, int, Target]]:
     for seed, name in enumerate(MODELS.values()):
         side = name.variant.resolution
         reference = reference_of(name.variant, seed, 1000, name.distilled)
@@ -59,7 +59,7 @@ def native_models() -> Iterator[tuple[Reference, int, Target]]:
                 yield reference, side, target_of(row.name, precision, row.default_output, (side, side), classes=1000)
 
 
-def comparisons(prover: Prover, reference: Reference, target: Target) -> Iterator[Comparison]:
+def comparisons(prover: Prover, reference: GraphReference, target: Target) -> Iterator[Comparison]:
     row = exporters.FORMATS[target.format]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"artifact{row.suffix}"

@@ -22,8 +22,8 @@ from evim_deploy.golden import METADATA_KEY, write_golden
 from evim_deploy.parity.difference import measure, rows
 from evim_deploy.parity.proof import Prover, comparable
 from evim_deploy.parity.result import Parity, Tolerance
-from evim_deploy.preprocessing import resize_and_crop
-from evim_deploy.reference import Reference
+from evim_deploy.preprocessing import PAPER, resize_and_crop
+from evim_deploy.reference import GraphReference
 from evim_deploy.variants import MODELS
 from latency.judgement import judge
 from latency.protocol import PROTOCOLS
@@ -133,6 +133,7 @@ def facts() -> Facts:
         MODELS["efficientvim_m1"],
         _TARGET,
         Weights("random:1", False, "9a" * 32, "The hub cannot be reached."),
+        PAPER,
         Contract(inputs, outputs),
         Structure.of(Counter(conv=3, relu=2)),
         Parity.not_run("a fixture"),
@@ -151,7 +152,7 @@ def manifest() -> dict[str, Any]:
 def prover() -> Prover:
     """Of the small random network."""
     told = facts()
-    return Prover(Reference(random_tiny(1, _CLASSES, resolution=_SIDE).float().eval(), told.weights), _SIDE)
+    return Prover(GraphReference(random_tiny(1, _CLASSES, resolution=_SIDE).float().eval(), told.weights), _SIDE)
 
 
 def write_golden_file(path: Path) -> None:

@@ -27,6 +27,7 @@ from evim_deploy.artifact import (
 )
 from evim_deploy.errors import BadInput, ParityFailed
 from evim_deploy.parity.result import Parity
+from evim_deploy.preprocessing import PAPER
 from evim_deploy.publish import publish, refuse_overwrite, sha256, size_bytes, staging
 from evim_deploy.variants import MODELS
 
@@ -127,6 +128,7 @@ def facts(**changes: Any) -> Facts:
             "model": M4,
             "target": USUAL,
             "weights": UNTRAINED,
+            "preprocessing": PAPER,
             "contract": Contract(
                 (TensorSpec("image", (1, 3, 256, 256), "image", "RGB", (0.0, 255.0)),),
                 (TensorSpec("classLabel", (), "string", "scalar", None),),

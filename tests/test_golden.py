@@ -19,8 +19,9 @@ from evim_deploy.artifact import Target
 from evim_deploy.errors import BadInput, ParityFailed
 from evim_deploy.export import export
 from evim_deploy.golden import METADATA_KEY, write_golden
+from evim_deploy.network import Outputs
 from evim_deploy.parity import inputs
-from evim_deploy.parity.difference import Outputs, measure, rows
+from evim_deploy.parity.difference import measure, rows
 from evim_deploy.parity.proof import comparable
 from evim_deploy.parity.result import Tolerance
 from evim_deploy.publish import sha256

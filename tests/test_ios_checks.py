@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pages import GUIDES, blocks
 
 ROOT = Path(__file__).parents[1]
 IOS = ROOT / "ios-demo"
@@ -78,14 +79,19 @@ def test_a_slip_in_what_only_apple_compiles_is_found(tmp_path: Path) -> None:
 
 
 @TYPECHECKED
-def test_what_the_page_for_the_engineer_shows_compiles(tmp_path: Path) -> None:
-    """The sample as a file of the app, with the rest of the app."""
-    (sample,) = re.findall(r"```swift\n(.*?)```", DOCUMENTS[0].read_text("utf-8"), re.DOTALL)
-    (copied(tmp_path) / "EvimDemo" / "Sample.swift").write_text(sample, "utf-8")
+def test_what_the_pages_show_compiles(tmp_path: Path) -> None:
+    """Each sample as a file of the app, with the rest of the app; what it needs of others is declared in docs/."""
+    ios = copied(tmp_path)
+    for declared in (ROOT / "docs" / "declarations" / "swift").iterdir():
+        shutil.copytree(declared, ios / "Declarations" / declared.name)
+    samples = [block.text for page in (DOCUMENTS[0], *GUIDES) for block in blocks(page, "swift")]
+    assert len(samples) == 4
+    for number, sample in enumerate(samples):
+        (ios / "EvimDemo" / f"Sample{number}.swift").write_text(sample, "utf-8")
     result = typecheck(tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "not Apple's SDK" in result.stdout
-    assert len([line for line in sample.splitlines() if line]) <= 10
+    assert len([line for line in samples[0].splitlines() if line]) <= 10
 
 
 def test_scripts_can_be_run() -> None:

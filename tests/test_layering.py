@@ -26,8 +26,8 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.parity.result", "documents"),
     ("evim_deploy.__main__", "cli"),
     ("evim_deploy.variants", "errors"),
-    ("evim_deploy.artifact", "errors parity.result variants"),
-    ("evim_deploy.manifest", "artifact contents documents errors variants"),
+    ("evim_deploy.artifact", "errors parity.result preprocessing variants"),
+    ("evim_deploy.manifest", "artifact contents documents errors preprocessing variants"),
     ("evim_deploy.shapes", "graph"),
     ("evim_deploy.rounding", "graph"),
     ("evim_deploy.preprocessing", "errors"),
@@ -49,8 +49,12 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.hub", "background errors variants"),
     ("evim_deploy.weights", "artifact checkpoint errors hub model untrained variants"),
     # --- the comparison knows what it compares, and no format or engine
-    ("evim_deploy.reference", "artifact graph lowering model reparam rounding"),
-    ("evim_deploy.parity", "arrays artifact errors evaluate graph photographs preprocessing reference"),
+    ("evim_deploy.network", "evaluate graph"),
+    (
+        "evim_deploy.reference",
+        "artifact graph layers lowering model network parity.result preprocessing reparam rounding trace",
+    ),
+    ("evim_deploy.parity", "arrays artifact errors network photographs preprocessing reference"),
     (
         "evim_deploy.layers",
         "artifact documents evaluate graph lowering model parity.result preprocessing rounding shapes trace",
@@ -63,6 +67,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("latency.environment", ""),
     # --- what a user asks for: here everything meets
     ("evim_deploy.request", "artifact errors variants exporters"),
+    ("evim_deploy.sources", "artifact reference variants weights"),
     ("evim_deploy.verify", "* exporters runtimes"),
     ("evim_deploy.export", "* exporters runtimes"),
     ("evim_deploy.predict", "* exporters runtimes"),

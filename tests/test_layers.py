@@ -29,7 +29,7 @@ from evim_deploy.graph import Graph
 from evim_deploy.layers import Layer, LayerReport, compare
 from evim_deploy.layers.judgement import MARGIN
 from evim_deploy.layers.weights import stale_weights
-from evim_deploy.reference import Reference
+from evim_deploy.reference import GraphReference
 from evim_deploy.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
 from evim_deploy.untrained import untrained_model
 from evim_deploy.variants import VARIANTS, ModelName
@@ -52,18 +52,20 @@ def image_of(target: Target, seed: int = 0) -> Image:
     return (found if target.preprocess else found / 128 - 1).float().numpy()
 
 
-def build(reference: Reference, target: Target, folder: Path) -> Path:
+def build(reference: GraphReference, target: Target, folder: Path) -> Path:
     row = exporters.FORMATS[target.format]
     path = folder / f"{target.precision}{row.suffix}"
     exporters.load(row).build(reference.stored(target), target, path)
     return path
 
 
-def layers(reference: Reference, target: Target, trace: Trace, image: Image) -> LayerReport:
+def layers(reference: GraphReference, target: Target, trace: Trace, image: Image) -> LayerReport:
     return compare(reference.model, reference.rewritten(target)[0], target, trace, image)
 
 
-def report(reference: Reference, target: Target, path: Path, mode: str | None = None, seed: int = 0) -> LayerReport:
+def report(
+    reference: GraphReference, target: Target, path: Path, mode: str | None = None, seed: int = 0
+) -> LayerReport:
     image = image_of(target, seed)
     return layers(reference, target, runtimes.trace(path, image, mode=mode), image)
 
@@ -126,12 +128,12 @@ def test_stages_are_those_of_the_model(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def reference() -> Reference:
+def reference() -> GraphReference:
     return reference_of(tiny(3, **SMALL), classes=CLASSES)
 
 
 @pytest.fixture(scope="module")
-def sound(reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+def sound(reference: GraphReference, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
     folders = {each: tmp_path_factory.mktemp("-".join(each)) for each in COMBINATIONS}
     return {each: build(reference, small(*each), folder) for each, folder in folders.items()}
 
@@ -150,7 +152,7 @@ def changed(artifact: Path, folder: Path, *where: Place) -> Path:
 
 
 def changes(
-    reference: Reference, target: Target, artifact: Path, folder: Path, every: int = 1
+    reference: GraphReference, target: Target, artifact: Path, folder: Path, every: int = 1
 ) -> Iterator[tuple[str, str, Path]]:
     """One operation that has weights in so many, with one value of each array changed: name, weight, artifact."""
     graph = reference.stored(target)
@@ -170,7 +172,12 @@ EVERY_LAYER = [
 
 @pytest.mark.parametrize(("format_", "precision", "every"), EVERY_LAYER)
 def test_a_changed_weight_is_named(
-    reference: Reference, sound: dict[tuple[str, str], Path], tmp_path: Path, format_: str, precision: str, every: int
+    reference: GraphReference,
+    sound: dict[tuple[str, str], Path],
+    tmp_path: Path,
+    format_: str,
+    precision: str,
+    every: int,
 ) -> None:
     """Each array of each layer in turn, or every so many."""
     target, artifact = small(format_, precision), sound[format_, precision]
@@ -191,7 +198,7 @@ def test_a_changed_weight_is_named(
 
 @pytest.mark.parametrize(("format_", "precision"), COMBINATIONS)
 def test_a_changed_weight_is_named_by_its_effect_alone(
-    reference: Reference, sound: dict[tuple[str, str], Path], tmp_path: Path, format_: str, precision: str
+    reference: GraphReference, sound: dict[tuple[str, str], Path], tmp_path: Path, format_: str, precision: str
 ) -> None:
     """Without a look at what the file stores: where it has an effect at all, and nowhere else."""
     target, image = small(format_, precision), image_of(small(format_, precision))
@@ -211,7 +218,7 @@ def test_a_changed_weight_is_named_by_its_effect_alone(
 
 
 def test_of_two_changed_weights_the_first_is_named(
-    reference: Reference, sound: dict[tuple[str, str], Path], tmp_path: Path
+    reference: GraphReference, sound: dict[tuple[str, str], Path], tmp_path: Path
 ) -> None:
     target = small("tflite", "fp16")
     artifact = sound["tflite", "fp16"]
@@ -225,7 +232,7 @@ def test_of_two_changed_weights_the_first_is_named(
 
 
 def test_a_weight_that_is_not_finite_is_stale_and_no_overflow(
-    reference: Reference, sound: dict[tuple[str, str], Path], tmp_path: Path
+    reference: GraphReference, sound: dict[tuple[str, str], Path], tmp_path: Path
 ) -> None:
     target = small("onnx", "fp16")
     place = places(sound["onnx", "fp16"], reference.stored(target), "fp16")["stages.0.blocks.0.dwconv2.conv", "kernel"]
@@ -240,7 +247,7 @@ def test_a_weight_that_is_not_finite_is_stale_and_no_overflow(
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_an_artifact_of_other_weights_is_wrong_from_its_first_convolution(
-    reference: Reference, tmp_path: Path, format_: str
+    reference: GraphReference, tmp_path: Path, format_: str
 ) -> None:
     other, target = reference_of(tiny(3, **SMALL), seed=1, classes=CLASSES), small(format_, "fp16")
     found = report(reference, target, build(other, target, tmp_path))
@@ -311,7 +318,7 @@ def target() -> Target:
 
 
 @pytest.fixture(scope="module")
-def graph(reference: Reference, target: Target) -> Graph:
+def graph(reference: GraphReference, target: Target) -> Graph:
     return reference.rewritten(target)[0]
 
 
@@ -341,7 +348,7 @@ CAUSES = [
 
 @pytest.mark.parametrize(("name", "change", "cause"), CAUSES)
 def test_the_likely_cause(
-    reference: Reference, target: Target, graph: Graph, image: Image, name: str, change: Change, cause: str
+    reference: GraphReference, target: Target, graph: Graph, image: Image, name: str, change: Change, cause: str
 ) -> None:
     found = layers(reference, target, told(graph, image, {name: change}), image)
     assert [layer.name for layer in found.layers if layer.diverges] == [name]
@@ -351,7 +358,7 @@ def test_the_likely_cause(
 
 
 def test_what_is_not_finite_in_half_precision_is_an_overflow(
-    reference: Reference, target: Target, graph: Graph, image: Image
+    reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
     trace = told(graph, image, {"stages.1.blocks.0.dwconv2.conv": with_infinities}, HALF)
     found = layers(reference, target, trace, image)
@@ -368,7 +375,7 @@ def test_what_is_not_finite_in_half_precision_is_an_overflow(
     ("name", "axis", "exchanged"), [(f"{MIXER}.importance", 1, "1 and 2"), ("stages.0.blocks.0.norm", 3, "1 and 3")]
 )
 def test_an_operation_over_another_axis(
-    reference: Reference, target: Target, graph: Graph, image: Image, name: str, axis: int, exchanged: str
+    reference: GraphReference, target: Target, graph: Graph, image: Image, name: str, axis: int, exchanged: str
 ) -> None:
     """A softmax over the states instead of the tokens; a LayerNorm over a row of pixels."""
     (node,) = [node for node in graph.nodes if node.name == name]
@@ -393,7 +400,7 @@ def test_an_operation_over_another_axis(
     assert found.first.cause == f"wrong axis: it fits with axes {exchanged} exchanged"
 
 
-def test_a_transposed_kernel(reference: Reference, target: Target, graph: Graph, image: Image) -> None:
+def test_a_transposed_kernel(reference: GraphReference, target: Target, graph: Graph, image: Image) -> None:
     """Its values are the checkpoint's, so no weight is stale."""
     name = f"{MIXER}.out_proj"
     (node,) = [node for node in graph.nodes if node.name == name]
@@ -405,7 +412,7 @@ def test_a_transposed_kernel(reference: Reference, target: Target, graph: Graph,
     ]
 
 
-def test_a_value_of_another_size(reference: Reference, target: Target, graph: Graph, image: Image) -> None:
+def test_a_value_of_another_size(reference: GraphReference, target: Target, graph: Graph, image: Image) -> None:
     """It diverges, and what follows is judged on what should have come out."""
 
     def widened(trace: Trace) -> Trace:
@@ -423,7 +430,7 @@ def test_a_value_of_another_size(reference: Reference, target: Target, graph: Gr
 
 
 def test_a_wrong_rewriting_is_told_from_a_wrong_artifact(
-    reference: Reference, target: Target, graph: Graph, image: Image
+    reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
     """The artifact computes its graph, and its graph is not the model."""
     wrong = with_noise(graph, "stages.1.blocks.0.ffn.fc1.conv", 1e-3)
@@ -436,14 +443,14 @@ def test_a_wrong_rewriting_is_told_from_a_wrong_artifact(
 
 
 def test_names_in_which_a_format_allows_no_dots(
-    reference: Reference, target: Target, graph: Graph, image: Image
+    reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
     found = layers(reference, target, told(graph, image, rename=lambda name: name.replace(".", "_")), image)
     assert (found.status, len(found.layers)) == ("pass", len(graph.nodes))
 
 
 def test_an_operation_that_the_file_does_not_name_is_told(
-    reference: Reference, target: Target, graph: Graph, image: Image
+    reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
     """Its numbers are seen in what follows, but it is not passed in silence."""
     name = "stages.2.blocks.0.ffn.fc1.conv"
@@ -459,7 +466,7 @@ def test_an_operation_that_the_file_does_not_name_is_told(
 
 
 def test_of_a_file_without_a_name_of_ours_nothing_is_claimed(
-    reference: Reference, target: Target, graph: Graph, image: Image
+    reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
     trace = told(graph, image, rename=lambda name: f"/model/{abs(hash(name))}")
     found = layers(reference, target, trace, image)
@@ -479,7 +486,9 @@ def test_an_operation_on_values_that_are_not_finite_was_not_judged() -> None:
 # --- what rounding explains ------------------------------------------------------------------------------
 
 
-def test_the_explained_error_of_a_sum_is_that_of_its_terms(reference: Reference, target: Target, graph: Graph) -> None:
+def test_the_explained_error_of_a_sum_is_that_of_its_terms(
+    reference: GraphReference, target: Target, graph: Graph
+) -> None:
     """For a 1x1 convolution: the margin times (the root of n) roundoffs of the sum of |w| |x| and one of |y|."""
     name = "stages.0.blocks.0.ffn.fc2.conv"
     image = image_of(target)
@@ -495,7 +504,7 @@ def test_the_explained_error_of_a_sum_is_that_of_its_terms(reference: Reference,
     assert np.isclose(explained, layer.bound, rtol=1e-9).any()
 
 
-def test_a_long_sum_of_like_terms_in_order_is_explained(reference: Reference) -> None:
+def test_a_long_sum_of_like_terms_in_order_is_explained(reference: GraphReference) -> None:
     """The worst that an engine may do with a plain image: every addition rounds the same way."""
     target = target_of("onnx", "fp32", "features", (256, 256))
     graph = reference.rewritten(target)[0]
@@ -555,7 +564,7 @@ def shown(found: LayerReport) -> str:
 
 
 def test_a_sound_artifact_is_shown_by_its_stages_and_worst_operations(
-    reference: Reference, target: Target, graph: Graph, image: Image
+    reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
     text = shown(layers(reference, target, told(graph, image), image))
     assert "stages.2.blocks.0 " in text
@@ -564,7 +573,7 @@ def test_a_sound_artifact_is_shown_by_its_stages_and_worst_operations(
 
 
 def test_a_divergence_is_shown_with_what_stands_around_it(
-    reference: Reference, target: Target, graph: Graph, image: Image
+    reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
     name = "stages.0.blocks.0.residual1.rescaled"
     text = shown(layers(reference, target, told(graph, image, {name: doubled_in_one_place}), image))
@@ -576,7 +585,7 @@ def test_a_divergence_is_shown_with_what_stands_around_it(
 
 
 def test_what_could_not_be_compared_is_shown_as_such(
-    reference: Reference, target: Target, graph: Graph, image: Image
+    reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
     trace = told(graph, image, rename=lambda name: "x")
     assert shown(layers(reference, target, trace, image)).startswith("  None of the file's ")

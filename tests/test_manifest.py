@@ -14,6 +14,7 @@ from evim_deploy.artifact import LABELS_KEY, METADATA_KEY, Contract, Facts, Stru
 from evim_deploy.errors import BadInput
 from evim_deploy.manifest import Manifest, check_beside, embedded_manifest
 from evim_deploy.parity.result import Parity
+from evim_deploy.preprocessing import PAPER
 from evim_deploy.variants import MODELS
 
 M1 = MODELS["efficientvim_m1"]
@@ -26,7 +27,7 @@ ARTIFACT = Path("some/artifact.onnx")
 def document_of(target: Target = TARGET) -> dict[str, Any]:
     contract = Contract((TensorSpec("image", (2, 3, 64, 96), "float32", "NCHW", (0.0, 255.0)),), ())
     structure = Structure.of(Counter({"Conv": 3}))
-    document = Facts(M1, target, WEIGHTS, contract, structure, Parity.not_run("no reason"), (), {}).document()
+    document = Facts(M1, target, WEIGHTS, PAPER, contract, structure, Parity.not_run("no reason"), (), {}).document()
     return dict(json.loads(json.dumps(document)))
 
 

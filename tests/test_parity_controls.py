@@ -16,7 +16,7 @@ from evim_deploy.artifact import Target
 from evim_deploy.parity.proof import Prover
 from evim_deploy.parity.result import Parity, StoredWeights
 from evim_deploy.progress import Silent
-from evim_deploy.reference import Reference
+from evim_deploy.reference import GraphReference
 from evim_deploy.verify import prove
 
 COMBINATIONS = [(format_, precision) for format_ in ("onnx", "tflite", "coreml") for precision in ("fp32", "fp16")]
@@ -32,17 +32,17 @@ IN_THE_SPEC = [
 
 
 @pytest.fixture(scope="module")
-def reference() -> Reference:
+def reference() -> GraphReference:
     return reference_of(tiny(3, depths=(1, 1, 1)), classes=CLASSES)
 
 
 @pytest.fixture(scope="module")
-def prover(reference: Reference) -> Prover:
+def prover(reference: GraphReference) -> Prover:
     return Prover(reference, 64)
 
 
 @pytest.fixture(scope="module")
-def artifacts(reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+def artifacts(reference: GraphReference, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
     folder = tmp_path_factory.mktemp("sound")
     paths = {}
     for format_, precision in COMBINATIONS:
@@ -81,7 +81,7 @@ def assert_fails_in_its_program(result: Parity) -> None:
 
 
 def test_one_changed_weight_fails(
-    reference: Reference, prover: Prover, sound: tuple[Target, Path], tmp_path: Path
+    reference: GraphReference, prover: Prover, sound: tuple[Target, Path], tmp_path: Path
 ) -> None:
     target, artifact = sound
     unchanged = prove(artifact, target, prover, Silent())
@@ -102,7 +102,7 @@ def test_one_changed_weight_fails(
 
 
 def test_a_weight_that_no_output_shows_fails_too(
-    reference: Reference, prover: Prover, sound: tuple[Target, Path], tmp_path: Path
+    reference: GraphReference, prover: Prover, sound: tuple[Target, Path], tmp_path: Path
 ) -> None:
     """As one behind a unit that none of the inputs wakes, which others may."""
     target, artifact = sound
@@ -117,7 +117,7 @@ def test_a_weight_that_no_output_shows_fails_too(
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_one_changed_weight_in_a_packages_spec_fails(
-    reference: Reference, prover: Prover, artifacts: dict[tuple[str, str], Path], tmp_path: Path, precision: str
+    reference: GraphReference, prover: Prover, artifacts: dict[tuple[str, str], Path], tmp_path: Path, precision: str
 ) -> None:
     """Small arrays stand there, not in the file of weights."""
     target, artifact = target_for("coreml", precision), artifacts["coreml", precision]

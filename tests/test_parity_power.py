@@ -14,15 +14,17 @@ from networks import tiny
 from told import Network, reference_of, run_of, target_of
 from torch import Tensor
 
+from evim_deploy import network as network_module
 from evim_deploy import photographs
-from evim_deploy.evaluate import evaluate
+from evim_deploy.evaluate import evaluate, tensors
 from evim_deploy.graph import Graph
+from evim_deploy.network import GraphNetwork
 from evim_deploy.parity import power as power_module
 from evim_deploy.parity.inputs import standard_images
 from evim_deploy.parity.power import DISTURBANCE, MIN_SHARE, movements, power
 from evim_deploy.parity.proof import Prover
 from evim_deploy.parity.result import Comparison, Measures, Power, Tolerance, Worst
-from evim_deploy.reference import Reference
+from evim_deploy.reference import GraphReference
 
 Array = npt.NDArray[np.float32]
 
@@ -30,11 +32,11 @@ SIZE = (64, 64)
 
 
 @pytest.fixture(scope="module")
-def reference() -> Reference:
+def reference() -> GraphReference:
     return reference_of(tiny(3, depths=(1, 1, 1)))
 
 
-def graph_of(reference: Reference, output: str = "logits") -> Graph:
+def graph_of(reference: GraphReference, output: str = "logits") -> Graph:
     return reference.rewritten(target_of(output=output))[0]
 
 
@@ -81,10 +83,10 @@ def log_probabilities(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64
     [("logits", lambda values: values), ("features", lambda values: values), ("probabilities", log_probabilities)],
 )
 def test_movements_are_those_of_the_whole_network_computed_again(
-    reference: Reference, output: str, as_compared: Any
+    reference: GraphReference, output: str, as_compared: Any
 ) -> None:
     graph, images = graph_of(reference, output), pictures()
-    found = movements(graph, images, output == "probabilities")
+    found = movements(GraphNetwork(graph), images, output == "probabilities")
     expected = plain_movements(graph, images, as_compared)
     assert list(found) == [node.name for node in graph.nodes if node.weights]
     assert len(found) > 20
@@ -95,19 +97,19 @@ def test_movements_are_those_of_the_whole_network_computed_again(
 
 
 def test_each_layer_gets_noise_of_a_hundredth_of_its_weights_size_once(
-    reference: Reference, monkeypatch: pytest.MonkeyPatch
+    reference: GraphReference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = graph_of(reference)
     disturbed: list[tuple[Any, Mapping[str, Tensor]]] = []
-    step = power_module.step
+    step = network_module.step
 
     def spy(node: Any, weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if any(not np.array_equal(weights[key], array.astype(np.float32)) for key, array in node.weights.items()):
             disturbed.append((node, weights))
         return step(node, weights, values)
 
-    monkeypatch.setattr(power_module, "step", spy)
-    movements(graph, pictures(), False)
+    monkeypatch.setattr(network_module, "step", spy)
+    movements(GraphNetwork(graph), pictures(), False)
     assert [node.name for node, _ in disturbed] == [node.name for node in graph.nodes if node.weights]
     for node, weights in disturbed:
         for key, array in node.weights.items():
@@ -119,29 +121,29 @@ def test_each_layer_gets_noise_of_a_hundredth_of_its_weights_size_once(
                 assert abs(noise.mean()) < 4 * size / math.sqrt(noise.size)
 
 
-def test_movements_are_in_the_units_of_the_comparison(reference: Reference) -> None:
+def test_movements_are_in_the_units_of_the_comparison(reference: GraphReference) -> None:
     graph, images = graph_of(reference), pictures()
-    alone = movements(graph, images, False)
-    wide = movements(graph, images, False, {"logits": 1000.0})
+    alone = movements(GraphNetwork(graph), images, False)
+    wide = movements(GraphNetwork(graph), images, False, {"logits": 1000.0})
     largest = np.ptp(Network(graph).run(images)["logits"], axis=1).max()
     for name, movement in wide.items():
         assert alone[name] * largest == pytest.approx(1000 * movement, rel=1e-3)
 
 
-def test_movements_are_seeded(reference: Reference) -> None:
+def test_movements_are_seeded(reference: GraphReference) -> None:
     graph, images = graph_of(reference), pictures()
-    assert movements(graph, images, False) == movements(graph, images, False)
+    assert movements(GraphNetwork(graph), images, False) == movements(GraphNetwork(graph), images, False)
 
 
-def test_more_images_see_no_less(reference: Reference) -> None:
+def test_more_images_see_no_less(reference: GraphReference) -> None:
     graph, images = graph_of(reference), pictures(3)
-    few, all_ = movements(graph, images[:1], False), movements(graph, images, False)
+    few, all_ = movements(GraphNetwork(graph), images[:1], False), movements(GraphNetwork(graph), images, False)
     assert all(all_[name] > 0.99 * few[name] for name in few)
     assert any(all_[name] > 1.1 * few[name] for name in few)
 
 
 def test_movement_is_in_proportion_to_a_small_disturbance(
-    reference: Reference, monkeypatch: pytest.MonkeyPatch
+    reference: GraphReference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the least visible disturbance is reckoned by: exact in the limit.
 
@@ -149,12 +151,13 @@ def test_movement_is_in_proportion_to_a_small_disturbance(
     layers 98 in 100 moved by 0.80 to 1.26 of the limit, the others by 0.44 to 2.1). In float64, without rounding.
     """
     graph = graph_of(reference)
+    double = GraphNetwork(graph, tensors(graph, torch.float64))
     images = np.stack([standard_images(*SIZE)[name] for name in photographs.NAMES[:2]]).astype(np.float64)
 
     def at(disturbance: float) -> npt.NDArray[np.float64]:
         with monkeypatch.context() as patch:
             patch.setattr(power_module, "DISTURBANCE", disturbance)
-            return np.array(list(movements(graph, images, False).values())) / disturbance
+            return np.array(list(movements(double, images, False).values())) / disturbance
 
     limit = at(1e-6)
     assert np.abs(at(1e-5) / limit - 1).max() < 0.01
@@ -178,7 +181,7 @@ def with_an_idle_branch() -> Graph:
 
 
 def test_a_layer_without_effect_is_missed_and_named() -> None:
-    moved = movements(with_an_idle_branch(), pictures(), False)
+    moved = movements(GraphNetwork(with_an_idle_branch()), pictures(), False)
     assert moved["seen"] > 1e-3
     assert (moved["idle"], moved["gate"]) == (0, 0)
     found = power(moved, compared(1e-4, 0), SIZE)
@@ -230,7 +233,7 @@ def test_what_cannot_be_said_is_missed() -> None:
 
 
 @pytest.mark.parametrize("output", ["logits", "probabilities", "features"])
-def test_what_it_says_that_it_would_catch_it_catches(reference: Reference, output: str) -> None:
+def test_what_it_says_that_it_would_catch_it_catches(reference: GraphReference, output: str) -> None:
     """Each layer disturbed a little more than the least that is said to be seen, by another seed's noise twice."""
     target = target_of(output=output)
     graph, prover = graph_of(reference, output), Prover(reference, 64)
@@ -260,7 +263,7 @@ def disturbed_as_told(graph: Graph, name: str) -> Graph:
 
 
 def test_the_least_that_is_seen_everywhere_is_seen_everywhere(
-    reference: Reference, monkeypatch: pytest.MonkeyPatch
+    reference: GraphReference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = target_of()
     run = run_of(Network(graph_of(reference)))
@@ -278,7 +281,7 @@ def test_the_least_that_is_seen_everywhere_is_seen_everywhere(
 # --- a comparison that sees too little -------------------------------------------------------------------
 
 
-def with_deaf_heads(gain: float) -> Reference:
+def with_deaf_heads(gain: float) -> GraphReference:
     """A network whose answer is all but its heads' biases."""
     found = reference_of(tiny(3, depths=(1, 1, 1)))
     for path, parameter in found.model.named_parameters():
@@ -287,13 +290,13 @@ def with_deaf_heads(gain: float) -> Reference:
     return found
 
 
-def proven(reference: Reference) -> tuple[str, str, Power]:
+def proven(reference: GraphReference) -> tuple[str, str, Power]:
     result = Prover(reference, 64).prove(target_of(), [run_of(Network(graph_of(reference)))])
     assert result.power is not None
     return result.status, result.reason, result.power
 
 
-def test_below_the_share_that_is_demanded_a_proof_ends_in_a_warning(reference: Reference) -> None:
+def test_below_the_share_that_is_demanded_a_proof_ends_in_a_warning(reference: GraphReference) -> None:
     status, reason, strength = proven(with_deaf_heads(1e-3))
     assert strength.caught < MIN_SHARE * strength.layers
     assert status == "warning"
@@ -309,7 +312,7 @@ def test_a_failure_is_no_warning() -> None:
     assert result.status == "fail"
 
 
-def test_power_at_a_large_size_is_analysed_at_the_native_one(reference: Reference) -> None:
+def test_power_at_a_large_size_is_analysed_at_the_native_one(reference: GraphReference) -> None:
     found = Prover(reference, 64).prove(target_of(size=(96, 128)), [run_of(Network(graph_of(reference)))])
     assert found.power is not None
     assert found.power.size == (64, 64)

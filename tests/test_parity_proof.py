@@ -21,7 +21,7 @@ from evim_deploy.parity.inputs import standard_images
 from evim_deploy.parity.proof import Prover, Run
 from evim_deploy.parity.result import Parity
 from evim_deploy.parity.tolerances import TOLERANCES
-from evim_deploy.reference import Reference
+from evim_deploy.reference import GraphReference
 from evim_deploy.untrained import untrained_model
 from evim_deploy.variants import ModelName
 
@@ -33,16 +33,16 @@ VARIANT = tiny(3, depths=(1, 1, 1))
 
 
 @pytest.fixture(scope="module")
-def reference() -> Reference:
+def reference() -> GraphReference:
     return reference_of(VARIANT)
 
 
 @pytest.fixture(scope="module")
-def prover(reference: Reference) -> Prover:
+def prover(reference: GraphReference) -> Prover:
     return Prover(reference, NATIVE)
 
 
-def exact_runs(reference: Reference, target: Target) -> list[Run]:
+def exact_runs(reference: GraphReference, target: Target) -> list[Run]:
     """All runs of an artifact that is as good as can be."""
     if target.precision == "fp32":
         return [run_of(Exact(reference.model, target))]
@@ -58,7 +58,7 @@ def exact_runs(reference: Reference, target: Target) -> list[Run]:
 @pytest.mark.parametrize("output", ["logits", "probabilities", "features"])
 @pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
 def test_an_exact_fp32_artifact_passes_in_one_comparison(
-    reference: Reference, prover: Prover, format_: str, output: str
+    reference: GraphReference, prover: Prover, format_: str, output: str
 ) -> None:
     target = target_of(format_, output=output)
     result = prover.prove(target, exact_runs(reference, target))
@@ -79,7 +79,7 @@ def test_an_exact_fp32_artifact_passes_in_one_comparison(
 @pytest.mark.parametrize("output", ["logits", "probabilities", "features"])
 @pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
 def test_an_fp16_artifact_is_proven_in_three_comparisons(
-    reference: Reference, prover: Prover, format_: str, output: str
+    reference: GraphReference, prover: Prover, format_: str, output: str
 ) -> None:
     target = target_of(format_, "fp16", output)
     result = prover.prove(target, exact_runs(reference, target))
@@ -96,7 +96,7 @@ def test_an_fp16_artifact_is_proven_in_three_comparisons(
     assert result.power.subject == "program"
 
 
-def test_fp16s_program_is_held_against_rounded_weights(reference: Reference, prover: Prover) -> None:
+def test_fp16s_program_is_held_against_rounded_weights(reference: GraphReference, prover: Prover) -> None:
     """The unrounded network would not pass for the artifact's program, nor the rounded one for PyTorch's."""
     half, single = target_of(precision="fp16"), target_of()
     unrounded = Network(reference.rewritten(half)[0])
@@ -126,13 +126,13 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def wide() -> Reference:
+def wide() -> GraphReference:
     """Of so many classes that one of them moves the mean little."""
     return reference_of(VARIANT, classes=40)
 
 
 @pytest.fixture(scope="module")
-def wide_prover(wide: Reference) -> Prover:
+def wide_prover(wide: GraphReference) -> Prover:
     return Prover(wide, NATIVE)
 
 
@@ -165,7 +165,7 @@ def to_and_fro(count: int) -> Array:
 @pytest.mark.parametrize(("times", "status"), [(0.9, "pass"), (1.1, "fail")])
 @pytest.mark.parametrize(("format_", "precision", "subject", "mode", "arithmetic"), ROWS)
 def test_the_tolerance_is_where_the_table_says(
-    wide: Reference,
+    wide: GraphReference,
     wide_prover: Prover,
     format_: str,
     precision: str,
@@ -197,7 +197,7 @@ def test_the_tolerance_is_where_the_table_says(
     assert {each.status for each in result.comparisons if each is not tested} <= {"pass"}
 
 
-def with_shifted_logits(reference: Reference, offset: Array) -> Reference:
+def with_shifted_logits(reference: GraphReference, offset: Array) -> GraphReference:
     """The same model with another network for its rewritten one; an artifact of it would hold the same mistake."""
     shifted = reference_to(reference.model)
     graph = shifted.rewritten(target_of())[0]
@@ -208,7 +208,7 @@ def with_shifted_logits(reference: Reference, offset: Array) -> Reference:
 
 @pytest.mark.parametrize(("times", "status"), [(0.9, "pass"), (1.1, "fail")])
 @pytest.mark.parametrize("measure", ["max_abs", "mean_abs"])
-def test_the_tolerance_of_the_rewrites(wide: Reference, measure: str, times: float, status: str) -> None:
+def test_the_tolerance_of_the_rewrites(wide: GraphReference, measure: str, times: float, status: str) -> None:
     target, allowed = target_of(precision="fp16", classes=40), TOLERANCES["pytorch", "fp32"]
     images = np.stack(list(standard_images(64, 64).values()))
     spans = units(Exact(wide.model, target).run(images)["logits"])
@@ -238,7 +238,7 @@ SUBTLE = {
 
 @pytest.mark.parametrize("layer", SUBTLE)
 def test_a_wrong_rewrite_is_caught_though_the_artifact_is_what_it_was_made_from(
-    reference: Reference, layer: str
+    reference: GraphReference, layer: str
 ) -> None:
     for precision in ("fp16", "fp32"):
         target, wrong = target_of(precision=precision), reference_to(reference.model)
@@ -256,7 +256,7 @@ def test_a_wrong_rewrite_is_caught_though_the_artifact_is_what_it_was_made_from(
 
 @pytest.mark.parametrize("layer", SUBTLE)
 def test_an_error_of_one_layer_hides_in_fp16s_rounding_and_not_in_the_program(
-    reference: Reference, prover: Prover, layer: str
+    reference: GraphReference, prover: Prover, layer: str
 ) -> None:
     target = target_of(precision="fp16")
     noisy = with_noise(reference.stored(target), layer, SUBTLE[layer])
@@ -269,7 +269,7 @@ def test_an_error_of_one_layer_hides_in_fp16s_rounding_and_not_in_the_program(
     assert result.status == "fail"
 
 
-def test_what_only_the_engine_does_wrong_is_caught_by_the_precision(reference: Reference, prover: Prover) -> None:
+def test_what_only_the_engine_does_wrong_is_caught_by_the_precision(reference: GraphReference, prover: Prover) -> None:
     target = target_of(precision="fp16")
     wrong = Exact(reference.model, target, one_moved(0.1))
     result = prover.prove(target, [run_of(Network(reference.stored(target))), run_of(wrong, "precision", mode="all")])
@@ -280,7 +280,7 @@ def test_what_only_the_engine_does_wrong_is_caught_by_the_precision(reference: R
 # --- what it says ----------------------------------------------------------------------------------------
 
 
-def test_the_reason_says_what_failed_where_and_by_how_much(reference: Reference, prover: Prover) -> None:
+def test_the_reason_says_what_failed_where_and_by_how_much(reference: GraphReference, prover: Prover) -> None:
     target = target_of(batch=12)
     noise = list(standard_images(64, 64)).index("noise 0")
 
@@ -297,14 +297,14 @@ def test_the_reason_says_what_failed_where_and_by_how_much(reference: Reference,
     assert (program.measures.worst.input, program.measures.worst.index) == ("noise 0", (3,))
 
 
-def test_all_that_failed_is_in_the_reason(reference: Reference, prover: Prover) -> None:
+def test_all_that_failed_is_in_the_reason(reference: GraphReference, prover: Prover) -> None:
     target = target_of(precision="fp16")
     wrong = Network(reference.stored(target), one_moved(0.2))
     result = prover.prove(target, [run_of(wrong), run_of(wrong, "precision", mode="fp16")])
     assert [part.split()[0] for part in result.reason.split("; ")] == ["program", "precision"]
 
 
-def test_a_document_is_plain_json(reference: Reference, prover: Prover) -> None:
+def test_a_document_is_plain_json(reference: GraphReference, prover: Prover) -> None:
     target = target_of(precision="fp16")
     document = prover.prove(target, exact_runs(reference, target)).document()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
@@ -334,7 +334,7 @@ def test_a_document_is_plain_json(reference: Reference, prover: Prover) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_fails_and_is_null_in_the_document(
-    reference: Reference, prover: Prover, value: float
+    reference: GraphReference, prover: Prover, value: float
 ) -> None:
     def change(values: Array) -> Array:
         values[0, 4] = value
@@ -374,7 +374,7 @@ def test_what_was_not_run_says_why() -> None:
     }
 
 
-def test_anomalies_are_added_up_by_operation_and_kind(reference: Reference, prover: Prover) -> None:
+def test_anomalies_are_added_up_by_operation_and_kind(reference: GraphReference, prover: Prover) -> None:
     target = target_of("coreml", "fp16")
     session = Exact(reference.model, target, anomalies={"exp": {"overflow": 2, "nan": 1}, "norm": {"subnormal": 5}})
     runs = [run_of(Network(reference.stored(target))), run_of(session, "precision", mode="fp16")]
@@ -387,7 +387,7 @@ def test_anomalies_are_added_up_by_operation_and_kind(reference: Reference, prov
 
 
 @pytest.mark.parametrize("index", range(IMAGES))
-def test_one_wrong_image_fails(reference: Reference, prover: Prover, index: int) -> None:
+def test_one_wrong_image_fails(reference: GraphReference, prover: Prover, index: int) -> None:
     target = target_of()
     session = Exact(reference.model, target)
     session.change = lambda values: one_moved(0.001)(values) if len(session.seen) == index + 1 else values
@@ -397,7 +397,7 @@ def test_one_wrong_image_fails(reference: Reference, prover: Prover, index: int)
 
 
 @pytest.mark.parametrize("stride", ["stride16", "stride32", "stride64"])
-def test_one_wrong_map_fails(reference: Reference, prover: Prover, stride: str) -> None:
+def test_one_wrong_map_fails(reference: GraphReference, prover: Prover, stride: str) -> None:
     class OneWrong(Exact):
         def run(self, image: Array) -> dict[str, Array]:
             maps = super().run(image)
@@ -411,7 +411,7 @@ def test_one_wrong_map_fails(reference: Reference, prover: Prover, stride: str) 
     assert (worst.output, worst.index) == (stride, (2, 0, 0))
 
 
-def test_another_image_than_the_one_that_was_given_fails(reference: Reference, prover: Prover) -> None:
+def test_another_image_than_the_one_that_was_given_fails(reference: GraphReference, prover: Prover) -> None:
     """As an artifact would that mixes up its colours, or its rows and columns."""
 
     class Transposed(Exact):
@@ -427,7 +427,7 @@ def test_another_image_than_the_one_that_was_given_fails(reference: Reference, p
         assert prover.prove(target, [run_of(kind(reference.model, target))]).status == "fail"
 
 
-def test_an_output_of_another_shape_or_name_does_not_pass(reference: Reference, prover: Prover) -> None:
+def test_an_output_of_another_shape_or_name_does_not_pass(reference: GraphReference, prover: Prover) -> None:
     target = target_of()
     with pytest.raises(ParityFailed, match=r"\(10,\), and it is \(9,\)"):
         prover.prove(target, [run_of(Exact(reference.model, target, lambda values: values[:, :-1]))])
@@ -439,7 +439,7 @@ def test_an_output_of_another_shape_or_name_does_not_pass(reference: Reference, 
 # --- probabilities ---------------------------------------------------------------------------------------
 
 
-def with_logits_times(gain: float) -> Reference:
+def with_logits_times(gain: float) -> GraphReference:
     """A network whose probabilities are all but 0 and 1."""
     model = untrained_model(ModelName(VARIANT), 10, 0)
     for path, parameter in model.named_parameters():
@@ -448,11 +448,11 @@ def with_logits_times(gain: float) -> Reference:
     return reference_to(model)
 
 
-def proven(reference: Reference, target: Target, change: Change = lambda values: values) -> Parity:
+def proven(reference: GraphReference, target: Target, change: Change = lambda values: values) -> Parity:
     return Prover(reference, NATIVE).prove(target, [run_of(Exact(reference.model, target, change))])
 
 
-def test_probabilities_pass_as_the_logits_that_they_stand_for(reference: Reference) -> None:
+def test_probabilities_pass_as_the_logits_that_they_stand_for(reference: GraphReference) -> None:
     """An error of 1e-4 of the logits' range fails, whatever it is of the probabilities."""
     target = target_of(output="probabilities")
     assert proven(reference, target).status == "pass"
@@ -461,7 +461,7 @@ def test_probabilities_pass_as_the_logits_that_they_stand_for(reference: Referen
     assert result.comparisons[0].measures.max_abs == pytest.approx(0.9e-4, rel=0.1)  # of ten, less its own mean
 
 
-def test_a_shift_of_all_logits_is_none_to_a_softmax(reference: Reference) -> None:
+def test_a_shift_of_all_logits_is_none_to_a_softmax(reference: GraphReference) -> None:
     assert proven(reference, target_of(output="probabilities"), lambda values: values + 3).status == "pass"
     assert proven(reference, target_of(), lambda values: values + 3).status == "fail"
 
@@ -513,7 +513,9 @@ def test_probabilities_below_what_fp16_resolves_are_no_failure_of_an_fp16_artifa
     assert prover.prove(single, [run_of(session)]).status == "fail"
 
 
-def test_a_wrong_probability_that_fp16_resolves_fails_an_fp16_artifact(reference: Reference, prover: Prover) -> None:
+def test_a_wrong_probability_that_fp16_resolves_fails_an_fp16_artifact(
+    reference: GraphReference, prover: Prover
+) -> None:
     target = target_of("coreml", "fp16", "probabilities")
     wrong = HalfProbabilities(reference.model, target, one_moved(0.1))
     runs = [run_of(Network(reference.stored(target))), run_of(wrong, "precision", mode="fp16")]
@@ -528,7 +530,7 @@ def test_a_wrong_probability_that_fp16_resolves_fails_an_fp16_artifact(reference
     [(1, [1] * 12), (2, [2] * 6), (5, [5] * 3), (12, [12]), (16, [16]), (None, [1, 11])],
 )
 def test_images_come_in_the_batches_that_an_artifact_takes(
-    reference: Reference, prover: Prover, batch: int | None, expected: list[int]
+    reference: GraphReference, prover: Prover, batch: int | None, expected: list[int]
 ) -> None:
     target = target_of(batch=batch)
     session = Exact(reference.model, target)
@@ -539,7 +541,7 @@ def test_images_come_in_the_batches_that_an_artifact_takes(
 
 
 @pytest.mark.parametrize("batch", [1, 5, None])
-def test_a_wrong_last_place_of_any_batch_fails(reference: Reference, prover: Prover, batch: int | None) -> None:
+def test_a_wrong_last_place_of_any_batch_fails(reference: GraphReference, prover: Prover, batch: int | None) -> None:
     def change(values: Array) -> Array:
         values[-1] = one_moved(0.1)(values[-1:])
         return values
@@ -548,12 +550,12 @@ def test_a_wrong_last_place_of_any_batch_fails(reference: Reference, prover: Pro
     assert prover.prove(target, [run_of(Exact(reference.model, target, change))]).status == "fail"
 
 
-def test_a_batch_whose_images_are_exchanged_fails(reference: Reference, prover: Prover) -> None:
+def test_a_batch_whose_images_are_exchanged_fails(reference: GraphReference, prover: Prover) -> None:
     target = target_of(batch=2)
     assert prover.prove(target, [run_of(Exact(reference.model, target, lambda values: values[::-1]))]).status == "fail"
 
 
-def test_a_dynamic_artifact_is_compared_at_two_sizes_one_not_square(reference: Reference) -> None:
+def test_a_dynamic_artifact_is_compared_at_two_sizes_one_not_square(reference: GraphReference) -> None:
     target, prover = target_of(size=(None, None)), Prover(reference, 96)
     session = Exact(reference.model, target)
     result = prover.prove(target, [run_of(session)])
@@ -565,7 +567,7 @@ def test_a_dynamic_artifact_is_compared_at_two_sizes_one_not_square(reference: R
     assert result.power.size == (96, 96)
 
 
-def test_an_artifact_wrong_at_the_other_size_fails(reference: Reference) -> None:
+def test_an_artifact_wrong_at_the_other_size_fails(reference: GraphReference) -> None:
     target = target_of(size=(None, None))
     session = Exact(reference.model, target)
     session.change = lambda values: values if session.seen[-1].shape[2:] == (96, 96) else one_moved(0.1)(values)
@@ -574,7 +576,7 @@ def test_an_artifact_wrong_at_the_other_size_fails(reference: Reference) -> None
     assert "160x224" in result.comparisons[0].measures.worst.input
 
 
-def test_the_worst_input_of_a_dynamic_artifact_is_found_again(reference: Reference) -> None:
+def test_the_worst_input_of_a_dynamic_artifact_is_found_again(reference: GraphReference) -> None:
     target, prover = target_of(size=(None, None)), Prover(reference, 96)
     (image,) = prover.images(target, "black at 160x224")
     assert image.shape == (3, 160, 224)
@@ -589,7 +591,7 @@ def test_large_images_are_three() -> None:
     assert [image.shape for image in session.seen] == [(1, 3, 1024, 1024)] * 3
 
 
-def test_a_normalised_input_is_fed_normalised(reference: Reference, prover: Prover) -> None:
+def test_a_normalised_input_is_fed_normalised(reference: GraphReference, prover: Prover) -> None:
     target = target_of(preprocess=False)
     session = Exact(reference.model, target)
     assert prover.prove(target, [run_of(session)]).status == "pass"
@@ -598,7 +600,7 @@ def test_a_normalised_input_is_fed_normalised(reference: Reference, prover: Prov
     assert prover.prove(target, [run_of(Exact(reference.model, unaware))]).status == "fail"
 
 
-def test_pictures_of_ones_own_are_compared_besides_the_stated_ones(reference: Reference, tmp_path: Path) -> None:
+def test_pictures_of_ones_own_are_compared_besides_the_stated_ones(reference: GraphReference, tmp_path: Path) -> None:
     Image.new("RGB", (90, 60), (10, 200, 30)).save(tmp_path / "grass.png")
     target, prover = target_of(), Prover(reference, NATIVE, tmp_path)
     session = Exact(reference.model, target)
@@ -612,7 +614,7 @@ def test_pictures_of_ones_own_are_compared_besides_the_stated_ones(reference: Re
 # --- what is computed once -------------------------------------------------------------------------------
 
 
-def test_a_prover_keeps_targets_apart(reference: Reference) -> None:
+def test_a_prover_keeps_targets_apart(reference: GraphReference) -> None:
     """One prover, unlike artifacts one after the other: what is remembered of one is not used for another."""
     usual = target_of(batch=None)
     targets = [

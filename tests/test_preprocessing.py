@@ -15,7 +15,7 @@ from PIL import Image
 
 from evim_deploy import photographs
 from evim_deploy.errors import BadInput
-from evim_deploy.preprocessing import CROP_FRACTION, MEAN, STD, Pixels, normalise, open_image, resize_and_crop
+from evim_deploy.preprocessing import MEAN, PAPER, STD, Pixels, normalise, open_image, resize_and_crop
 
 # --- geometry ----------------------------------------------------------------------------------------------
 
@@ -68,7 +68,7 @@ def test_where_the_centre_is_cut(
 
 
 def test_the_crop_fraction_is_the_papers() -> None:
-    assert CROP_FRACTION == 0.875
+    assert PAPER.crop_fraction == 0.875
 
 
 @pytest.mark.parametrize("size", [(224, 224), (192, 320), (32, 4096), (33, 47)])

@@ -19,7 +19,7 @@ import runtimes
 from evim_deploy.artifact import Target
 from evim_deploy.errors import BadInput, NotRunHere
 from evim_deploy.evaluate import run
-from evim_deploy.reference import Reference
+from evim_deploy.reference import GraphReference
 from evim_deploy.trace import HALF, SINGLE, Trace
 from runtimes import litert, onnxruntime
 
@@ -48,7 +48,7 @@ VALUES = {
 
 
 @pytest.fixture(scope="module")
-def reference() -> Reference:
+def reference() -> GraphReference:
     return reference_of(tiny(3, depths=(1, 1, 1)))
 
 
@@ -58,7 +58,7 @@ def image() -> Image:
 
 
 @pytest.fixture(scope="module")
-def artifacts(reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+def artifacts(reference: GraphReference, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
     folder = tmp_path_factory.mktemp("artifacts")
     paths = {}
     for format_, precision in COMBINATIONS:
@@ -86,7 +86,7 @@ def values_of(trace: Trace) -> dict[int, tuple[npt.NDArray[np.float32], ...]]:
 
 @pytest.mark.parametrize(("format_", "precision"), COMBINATIONS)
 def test_values_are_those_of_the_graph(
-    reference: Reference, artifacts: dict[tuple[str, str], Path], image: Image, format_: str, precision: str
+    reference: GraphReference, artifacts: dict[tuple[str, str], Path], image: Image, format_: str, precision: str
 ) -> None:
     """By the graph's names, channels first, whatever the layout in the file; an output by its own name."""
     graph = reference.stored(wanted(format_, precision))
@@ -112,7 +112,7 @@ def _outputs(outputs: Mapping[str, str], value: str) -> list[str]:
 
 @pytest.mark.parametrize(("format_", "precision"), COMBINATIONS)
 def test_weights_are_those_of_the_file_as_it_stores_them(
-    reference: Reference, artifacts: dict[tuple[str, str], Path], image: Image, format_: str, precision: str
+    reference: GraphReference, artifacts: dict[tuple[str, str], Path], image: Image, format_: str, precision: str
 ) -> None:
     dtype = {"fp32": np.float32, "fp16": np.float16}[precision]
     graph = reference.stored(wanted(format_, precision))

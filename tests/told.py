@@ -17,7 +17,7 @@ from evim_deploy.lowering import FEATURE_OUTPUTS
 from evim_deploy.model import EfficientViM
 from evim_deploy.parity.proof import Run
 from evim_deploy.preprocessing import normalise
-from evim_deploy.reference import Reference
+from evim_deploy.reference import GraphReference
 from evim_deploy.untrained import untrained_model
 from evim_deploy.variants import ModelName, Variant
 
@@ -27,13 +27,13 @@ Change = Callable[[Array], Array]
 CLASSES = 10
 
 
-def reference_of(variant: Variant, seed: int = 0, classes: int = CLASSES, distilled: bool = False) -> Reference:
+def reference_of(variant: Variant, seed: int = 0, classes: int = CLASSES, distilled: bool = False) -> GraphReference:
     """Seeded weights that make the answer depend on the image."""
     return reference_to(untrained_model(ModelName(variant, distilled), classes, seed))
 
 
-def reference_to(model: EfficientViM) -> Reference:
-    return Reference(model, Weights("random:0", False, ""))
+def reference_to(model: EfficientViM) -> GraphReference:
+    return GraphReference(model, Weights("random:0", False, ""))
 
 
 def target_of(

@@ -107,11 +107,11 @@ def export(
     """Make artifacts of a model, rewritten for inference and compared with PyTorch."""
     from evim_deploy.export import export as make
     from evim_deploy.request import Request
-    from evim_deploy.variants import parse_model
+    from evim_deploy.sources import parse_source
     from exporters import parse_format
 
     request = Request(
-        model=parse_model(model),
+        model=parse_source(model),
         formats=tuple(parse_format(name).name for name in format_),
         precisions=tuple(choice.value for choice in precision or ()),
         sizes=tuple(options.parse_size(text) for text in resolution or ()),

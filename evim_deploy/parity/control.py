@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from evim_deploy.artifact import Target
-from evim_deploy.evaluate import tensors
-from evim_deploy.parity.difference import Outputs, measure, rows
-from evim_deploy.parity.power import disturbed
-from evim_deploy.parity.proof import Answers, Network, comparable
+from evim_deploy.network import Outputs
+from evim_deploy.parity.difference import measure, rows
+from evim_deploy.parity.proof import Answers, comparable
 from evim_deploy.reference import Reference
 
 _SHARES = (0.1, 0.2, 0.4, 0.8)
@@ -34,13 +33,11 @@ class Control:
 
 def refused_control(reference: Reference, target: Target, answers: Answers) -> Control | None:
     """Outputs that differ from the model's by more than an artifact may; None where no disturbance is seen."""
-    graph, _ = reference.rewritten(target)
-    layer = next(node.name for node in graph.nodes if node.weights)
+    network = reference.network(target)
+    layer = network.layers[0]
     expected = comparable(answers.outputs, target, answers.least)
-    weights = tensors(graph, torch.float32)
     for share in _SHARES:
-        changed = disturbed(weights[layer], share, torch.Generator().manual_seed(_SEED))
-        outputs = Network(graph, {**weights, layer: changed}).run(answers.images)
+        outputs = network.disturbed(layer, share, torch.Generator().manual_seed(_SEED)).run(answers.images)
         found = measure(rows(answers.names, expected, comparable(outputs, target, answers.least)), classes=False)
         if not answers.tolerance.allows(found):
             return Control(outputs, f"noise of {share:.0%} of their root mean square in the weights of {layer}")

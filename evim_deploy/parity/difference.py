@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from evim_deploy.arrays import softmax
 from evim_deploy.errors import ParityFailed
+from evim_deploy.network import Array, Outputs
 from evim_deploy.parity.result import Measures, Worst
 
-Array = npt.NDArray[Any]
 Doubles = npt.NDArray[np.float64]
-Outputs = Mapping[str, Array]
 
 _TOP = 5
 

@@ -26,19 +26,17 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from evim_deploy.arrays import batches, softmax
 from evim_deploy.artifact import Target
-from evim_deploy.evaluate import Weights, evaluate, tensors
-from evim_deploy.graph import Graph
+from evim_deploy.network import Outputs
 from evim_deploy.parity import inputs
-from evim_deploy.parity.difference import Outputs, Row, as_logits, measure, ranges, rows
+from evim_deploy.parity.difference import Row, as_logits, measure, ranges, rows
 from evim_deploy.parity.inputs import Images
 from evim_deploy.parity.power import MIN_SHARE, movements, power
 from evim_deploy.parity.result import FAIL, PASS, WARNING, Comparison, Parity, Power, Tolerance
 from evim_deploy.parity.tolerances import TOLERANCES
-from evim_deploy.preprocessing import normalise
+from evim_deploy.preprocessing import Preprocessing, normalise
 from evim_deploy.reference import Reference
 
 Array = npt.NDArray[np.float32]
@@ -135,7 +133,7 @@ class Prover:
         size = self._sizes(target)[0]
         return Answers(
             tuple(self._names(target, size)),
-            _fed(np.stack(list(self._images_at(size).values())), target),
+            self._fed_at(size, target),
             self._model_outputs(target, size),
             TOLERANCES[target.format, target.precision],
             _least(target.precision),
@@ -148,13 +146,13 @@ class Prover:
         names, images = self._names(target, size), list(self._images_at(size).values())
         start = names.index(first) if first in names else 0
         order = [(start + offset) % len(names) for offset in range(target.batch or 1)]
-        return _fed(np.stack([images[index] for index in order]), target)
+        return _fed(np.stack([images[index] for index in order]), target, self.reference.preprocessing)
 
     def _compare_rewrites(self, target: Target) -> Comparison:
         """The same for all formats, so it is made once."""
         key = target.output, target.preprocess, target.height, target.width
         if key not in self._rewrites:
-            network = Network(self.reference.rewritten(target)[0])
+            network = self.reference.network(target)
             run = Run(REWRITES, "pytorch", "fp32", lambda: nullcontext(network))
             self._rewrites[key] = self._compare(target, run)
         return self._rewrites[key]
@@ -187,10 +185,10 @@ class Prover:
         size = min((height, width), (self._native, self._native), key=lambda sides: sides[0] * sides[1])
         key = target.output, target.preprocess, size
         if key not in self._moved:
-            graph, _ = self.reference.rewritten(target)
-            stack = np.stack(list(self._images_at(size).values())[:_POWER_IMAGES])
+            images = self._fed_at(size, target)[:_POWER_IMAGES]
             units = ranges(comparable(self._model_outputs(target, size), target, _FP32_LEAST))
-            self._moved[key] = movements(graph, _fed(stack, target), target.output == "probabilities", units)
+            network = self.reference.network(target)
+            self._moved[key] = movements(network, images, target.output == "probabilities", units)
         return power(self._moved[key], comparison, size)
 
     def _sizes(self, target: Target) -> list[Size]:
@@ -207,9 +205,13 @@ class Prover:
             self._images[size] = {**inputs.standard_images(*size), **own}
         return self._images[size]
 
+    def _fed_at(self, size: Size, target: Target) -> Array:
+        """All images at a size, as an artifact takes them."""
+        return _fed(np.stack(list(self._images_at(size).values())), target, self.reference.preprocessing)
+
     def _outputs(self, session: Runs, target: Target, size: Size, anomalies: dict[str, dict[str, int]]) -> Outputs:
         """Outputs of all images, in the batches that an artifact takes; adds up what its floats could not hold."""
-        stack = _fed(np.stack(list(self._images_at(size).values())), target)
+        stack = self._fed_at(size, target)
         found: dict[str, list[Array]] = {}
         for indices in _in_batches(len(stack), target.batch):
             for name, values in session.run(stack[indices]).items():
@@ -222,33 +224,18 @@ class Prover:
         """The rewritten network's, its weights rounded as they are stored: the same for all formats."""
         key = target.output, target.preprocess, target.precision, size
         if key not in self._rounded:
-            network = Network(self.reference.stored(target))
-            self._rounded[key] = network.run(_fed(np.stack(list(self._images_at(size).values())), target))
+            self._rounded[key] = self.reference.stored_network(target).run(self._fed_at(size, target))
         return self._rounded[key]
 
     def _model_outputs(self, target: Target, size: Size) -> Outputs:
         """The PyTorch model's, one image at a time, which bounds the memory."""
         key = target.task, size
         if key not in self._pytorch:
-            stack = normalise(np.stack(list(self._images_at(size).values())))
+            stack = normalise(np.stack(list(self._images_at(size).values())), self.reference.preprocessing)
             self._pytorch[key] = self.reference.outputs(target.task, stack)
         if target.output != "probabilities":
             return self._pytorch[key]
         return {"probabilities": softmax(self._pytorch[key]["logits"])}
-
-
-class Network:
-    """A graph in PyTorch, float32; ``weights`` are its own, in that type, unless they are given."""
-
-    anomalies: Mapping[str, Mapping[str, int]] = {}
-
-    def __init__(self, graph: Graph, weights: Mapping[str, Weights] | None = None) -> None:
-        self._graph = graph
-        self._weights = weights or tensors(graph, torch.float32)
-
-    def run(self, image: Array) -> dict[str, Array]:
-        each = [evaluate(self._graph, torch.from_numpy(image[i : i + 1]), self._weights) for i in range(len(image))]
-        return {name: np.concatenate([outputs[name].numpy() for outputs in each]) for name in self._graph.outputs}
 
 
 def _in_batches(count: int, size: int | None) -> list[npt.NDArray[np.int64]]:
@@ -256,9 +243,9 @@ def _in_batches(count: int, size: int | None) -> list[npt.NDArray[np.int64]]:
     return batches(count, size) if size else [np.arange(1), np.arange(1, count)]
 
 
-def _fed(pixels: Array, target: Target) -> Array:
+def _fed(pixels: Array, target: Target, preprocessing: Preprocessing) -> Array:
     """What an artifact takes, from RGB pixels 0-255 (B, 3, H, W)."""
-    return pixels if target.preprocess else normalise(pixels)
+    return pixels if target.preprocess else normalise(pixels, preprocessing)
 
 
 def _least(precision: str) -> float:

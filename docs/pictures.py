@@ -1,0 +1,294 @@
+"""Draws docs/pictures/*.svg: what each rewrite does to EfficientViM-M4, on its real graphs.
+
+A picture has the neighbourhood of one place before and after one rewrite, which is applied there by the code that
+exports use. It is written in Graphviz's language by what is here, and drawn by Graphviz's ``dot`` (Debian's package
+graphviz). Each file names the sha256 of its text, by which a test knows that it is today's: that needs no Graphviz.
+
+Usage: python docs/pictures.py    (draws all of them, and prints the tables of rewrites.md)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from pathlib import Path
+
+import torch
+
+from evim_deploy.graph import Graph, Node
+from evim_deploy.lowering import lower
+from evim_deploy.model import EfficientViM
+from evim_deploy.reparam import REWRITES, Outcome, Rewrite, reparameterise
+from evim_deploy.reparam.batch_norm import FOLD_BATCH_NORM
+from evim_deploy.reparam.depthwise_residual import FOLD_DEPTHWISE_RESIDUAL
+from evim_deploy.reparam.gate import FACTOR_GATE
+from evim_deploy.reparam.heads import FUSE_HEADS
+from evim_deploy.reparam.input_scale import FOLD_INPUT_SCALE
+from evim_deploy.reparam.layer_norm import FOLD_LAYER_NORM
+from evim_deploy.reparam.layer_scale import FOLD_LAYER_SCALE
+from evim_deploy.reparam.mixer_scale import FOLD_MIXER_SCALE
+from evim_deploy.reparam.rewrite import run
+from evim_deploy.reparam.state_bias import DROP_STATE_BIAS
+from evim_deploy.shapes import infer_shapes
+from evim_deploy.variants import IMAGENET_CLASSES, VARIANTS
+
+FOLDER = Path(__file__).with_name("pictures")
+VARIANT = VARIANTS["m4"]
+BLOCK = "stages.0.blocks.0."
+LAST_BLOCK = "stages.2.blocks.1."  # of its stage: the head takes its state
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure: a rewrite at one place.
+
+    Attributes:
+        name: Of the file.
+        rewrite: What is applied, to the graph that the rewrites before it have left.
+        at: Name of the operation at which it is tried.
+        beside: Neighbours that it leaves as they are, by name.
+    """
+
+    name: str
+    rewrite: Rewrite
+    at: str
+    beside: tuple[str, ...] = ()
+
+
+PICTURES = (
+    Picture("batch-norm", FOLD_BATCH_NORM, "patch_embed.conv.0.norm", ("patch_embed.conv.0.relu",)),
+    Picture("depthwise-residual", FOLD_DEPTHWISE_RESIDUAL, f"{BLOCK}residual0", (f"{BLOCK}norm",)),
+    Picture("layer-scale", FOLD_LAYER_SCALE, f"{BLOCK}residual3.gate", (f"{BLOCK}residual3.keep", f"{BLOCK}residual3")),
+    Picture("state-bias", DROP_STATE_BIAS, f"{BLOCK}mixer.A", (f"{BLOCK}mixer.B", f"{BLOCK}mixer.importance")),
+    Picture(
+        "mixer-scale",
+        FOLD_MIXER_SCALE,
+        f"{BLOCK}residual1.gate",
+        tuple(f"{BLOCK}{name}" for name in ("mixer.y", "mixer.y.map", "residual1.keep", "residual1")),
+    ),
+    Picture(
+        "mixer-scale-last-block",
+        FOLD_MIXER_SCALE,
+        f"{LAST_BLOCK}residual1.gate",
+        (
+            "norm.2",
+            *(
+                f"{LAST_BLOCK}{name}"
+                for name in ("mixer.out_proj", "mixer.y", "mixer.y.map", "residual1.keep", "residual1")
+            ),
+        ),
+    ),
+    Picture("gate", FACTOR_GATE, f"{BLOCK}mixer.mixed", tuple(f"{BLOCK}mixer.{n}" for n in ("g", "silu", "out_proj"))),
+    Picture(
+        "heads", FUSE_HEADS, "heads.1.sum", tuple(f"norm.{i}{suffix}" for i in range(4) for suffix in ("", ".mean"))
+    ),
+    Picture(
+        "layer-norm",
+        FOLD_LAYER_NORM,
+        f"{BLOCK}norm",
+        tuple(f"{BLOCK}{name}" for name in ("norm", "mixer.u", "mixer.AB", "mixer.h_in", "mixer.g")),
+    ),
+    Picture("input-scale", FOLD_INPUT_SCALE, "preprocess.std", ("preprocess.mean", "patch_embed.conv.0.relu")),
+)
+
+CONVOLUTION, NORM, POINTWISE, ACTIVATION, MIXING, MOVING = KINDS = (
+    ("convolution or matrix product with weights", "#cfe2f6", "#2f6ea8"),
+    ("normalisation", "#fbe0c4", "#c06a14"),
+    ("element by element", "#fdf3c0", "#a88a14"),
+    ("activation", "#d9efd3", "#4a8f3c"),
+    ("over the tokens", "#e6daf3", "#7a4fa8"),
+    ("view, split, concatenation", "#e9ecef", "#7b838a"),
+)
+"""Words, fill and edge of each kind of operation."""
+
+LOOK = {
+    **dict.fromkeys(("conv", "project", "linear"), CONVOLUTION),
+    **dict.fromkeys(("batch_norm", "layer_norm"), NORM),
+    **dict.fromkeys(("scale", "shift", "add", "multiply"), POINTWISE),
+    **dict.fromkeys(("relu", "sigmoid", "silu", "softmax_channels"), ACTIVATION),
+    **dict.fromkeys(("softmax_tokens", "write", "read", "sum_tokens", "mean"), MIXING),
+    **dict.fromkeys(("split", "flatten", "unflatten", "concat"), MOVING),
+}
+
+GONE = 'style="rounded,filled,dashed", penwidth=1.6, color="#c0182b"'
+NEW = "penwidth=2.8"
+PLAIN = "penwidth=1"
+GRAPH = (
+    'bgcolor="white", pad=0.25, nodesep=0.28, ranksep=0.26, splines=spline, compound=true, '
+    'fontname="Helvetica", fontsize=15, labeljust="c"'
+)
+NODE = 'shape=box, style="rounded,filled", fontname="Helvetica", fontsize=12, margin="0.14,0.06", height=0.35'
+EDGE = 'color="#5a6169", arrowsize=0.6, penwidth=1.1'
+
+
+@cache
+def original() -> Graph:
+    """EfficientViM-M4 as the paper defines it. The weights play no part; no two of them are the same array."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = EfficientViM(VARIANT, IMAGENET_CLASSES, distilled=False).eval()
+    return lower(model, "classify", "logits", preprocess=True)
+
+
+def before_and_after(picture: Picture) -> tuple[Graph, Graph]:
+    """The whole graph without and with one application of a rewrite."""
+    before = original().copy()
+    for rewrite in REWRITES[: REWRITES.index(picture.rewrite)]:
+        run(rewrite, before)
+    after = before.copy()
+    anchor = after.producer(picture.at)
+    if anchor is None or not picture.rewrite.apply(after, anchor):
+        raise ValueError(f"{picture.rewrite.name} does nothing at {picture.at}")
+    after.prune()
+    after.validate()
+    return before, after
+
+
+def side(graph: Graph, title: str, shown: Iterable[str], marks: Mapping[str, str]) -> Iterator[str]:
+    """One half of a figure: operations by name, what comes in and where it goes."""
+    shapes = infer_shapes(graph, (1, 3, VARIANT.resolution, VARIANT.resolution))
+    nodes = [node for node in graph.nodes if node.name in set(shown)]
+    inside = {value for node in nodes for value in node.outputs}
+    yield f'subgraph "cluster_{title}" {{ label=<<B>{title}</B>>; color="#d5d9dd"; style=rounded; margin=14'
+    for node in nodes:
+        words, fill, edge = LOOK[node.op]
+        detail = f"{_short(node.name)}  {'x'.join(map(str, shapes[node.name][1:]))}"
+        label = f'<<B>{_title(node)}</B><BR/><FONT POINT-SIZE="9.5" COLOR="#4a5056">{escape(detail)}</FONT>>'
+        mark = marks.get(node.name, PLAIN)
+        colour = "" if mark == GONE else f', color="{edge}"'
+        yield f'"{title}.{node.name}" [label={label}, fillcolor="{fill}"{colour}, {mark}, tooltip="{words}"]'
+    for value in dict.fromkeys(value for node in nodes for value in node.inputs if value not in inside):
+        yield f'"{title}.{value}" [label="{_short(value)}", shape=plain, style="", fontsize=10, fontcolor="#7b838a"]'
+    for node in nodes:
+        for value in node.inputs:
+            source = next((each for each in nodes if value in each.outputs), None)
+            yield f'"{title}.{source.name if source else value}" -> "{title}.{node.name}"{_edge_label(source, value)}'
+    for node in nodes:
+        leaving = [v for v in node.outputs if graph.is_output(v) or any(u not in nodes for u in graph.users(v))]
+        for value in leaving:
+            yield f'"{title}.{value}.out" [label="", shape=point, width=0.05, color="#7b838a"]'
+            yield f'"{title}.{node.name}" -> "{title}.{value}.out"{_edge_label(node, value)}'
+    yield "}"
+
+
+def _edge_label(source: Node | None, value: str) -> str:
+    """Which of an operation's outputs it is, where there are several."""
+    if source is None or len(source.outputs) == 1:
+        return ""
+    return f' [label=" {value.rpartition(".")[2]}", fontname="Helvetica", fontsize=10, fontcolor="#4a5056"]'
+
+
+def _title(node: Node) -> str:
+    if node.op != "conv":
+        return node.op.replace("_", " ")
+    side = node.weights["kernel"].shape[-1]
+    stride = f", stride {node.integer('stride')}" if node.integer("stride") > 1 else ""
+    return f"{'depthwise' if node.is_depthwise else 'conv'} {side}x{side}{stride}"
+
+
+def _short(name: str) -> str:
+    """A name without the path of its block."""
+    return name.removeprefix(BLOCK).removeprefix(LAST_BLOCK)
+
+
+def figure(halves: Iterable[str]) -> str:
+    return "\n".join(["digraph {", f"graph [{GRAPH}]", f"node [{NODE}]", f"edge [{EDGE}]", *halves, "}"]) + "\n"
+
+
+def describe(picture: Picture) -> str:
+    """A figure in Graphviz's language."""
+    before, after = before_and_after(picture)
+    old, new = ({node.name: node for node in graph.nodes} for graph in (before, after))
+    touched = {name for name in old.keys() | new.keys() if not _same(old.get(name), new.get(name))}
+    return beside(before, after, touched | set(picture.beside))
+
+
+def describe_block() -> str:
+    """All of one block, before and after all rewrites."""
+    before = original()
+    after, _ = reparameterise(before)
+    return beside(before, after, {n.name for n in (*before.nodes, *after.nodes) if n.name.startswith(BLOCK)})
+
+
+def beside(before: Graph, after: Graph, shown: set[str]) -> str:
+    """The operations of some names before and after, with a mark at what went, came or has new weights."""
+    old, new = ({node.name: node for node in graph.nodes} for graph in (before, after))
+    went = {name: GONE for name, node in old.items() if name not in new or new[name].op != node.op}
+    came = {name: NEW for name, node in new.items() if not _same(old.get(name), node)}
+    return figure([*side(before, "before", shown, went), *side(after, "after", shown, came)])
+
+
+def _same(old: Node | None, new: Node | None) -> bool:
+    """Whether an operation computes what it did, of whatever inputs."""
+    if old is None or new is None or (old.op, old.attributes) != (new.op, new.attributes):
+        return False
+    return old.weights.keys() == new.weights.keys() and all(old.weights[key] is new.weights[key] for key in old.weights)
+
+
+def describe_legend() -> str:
+    """What colours and edges mean, in two rows."""
+    boxes = [(words, f'fillcolor="{fill}", color="{edge}", {PLAIN}') for words, fill, edge in KINDS]
+    boxes += [
+        ("is removed", f'fillcolor="white", {GONE}'),
+        ("is new, or has new weights", f'fillcolor="white", color="#2b3036", {NEW}'),
+    ]
+    half = len(boxes) // 2
+    above = [
+        f'"{upper}" -> "{lower}" [style=invis]' for (upper, _), (lower, _) in zip(boxes, boxes[half:], strict=False)
+    ]
+    return figure([f'"{words}" [{look}]' for words, look in boxes] + above)
+
+
+def describe_all() -> dict[str, str]:
+    """Every figure in Graphviz's language, by the name of its file."""
+    figures = {picture.name: describe(picture) for picture in PICTURES}
+    return {"legend": describe_legend(), "block": describe_block(), **figures}
+
+
+def digest(description: str) -> str:
+    return hashlib.sha256(description.encode()).hexdigest()
+
+
+def stamp(description: str) -> str:
+    """The line of an SVG file that says what it was drawn from."""
+    return f"<!-- drawn by docs/pictures.py from {digest(description)} -->\n"
+
+
+def tables() -> dict[str, str]:
+    """The tables of rewrites.md, in Markdown: what each rewrite does to M4, and its operations before and after."""
+    before = original()
+    after, outcomes = reparameterise(before)
+    rows = [f"| {_rewrite_row(outcome)} |" for outcome in outcomes]
+    rewrites = ["| rewrite | places | operations removed | added |", "|---|---|---|---|", *rows]
+    counts = before.counts(), after.counts()
+    names = sorted(counts[0].keys() | counts[1].keys(), key=lambda name: (-counts[0][name], name))
+    operations = ["| operation | before | after |", "|---|---|---|"]
+    operations += [f"| {name.replace('_', ' ')} | {counts[0][name]} | {counts[1][name]} |" for name in names]
+    operations += [f"| **all** | **{counts[0].total()}** | **{counts[1].total()}** |"]
+    return {"rewrites": "\n".join(rewrites), "operations": "\n".join(operations)}
+
+
+def _rewrite_row(outcome: Outcome) -> str:
+    def listed(counts: Mapping[str, int]) -> str:
+        return ", ".join(f"{n} {op.replace('_', ' ')}" for op, n in sorted(counts.items())) or "none"
+
+    return " | ".join((outcome.rewrite, str(outcome.applied), listed(outcome.removed), listed(outcome.added)))
+
+
+def main() -> None:
+    if shutil.which("dot") is None:
+        sys.exit("Graphviz's dot is not installed (Debian: apt-get install graphviz).")
+    for name, description in describe_all().items():
+        drawn = subprocess.run(["dot", "-Tsvg"], input=description, capture_output=True, text=True, check=True).stdout
+        (FOLDER / f"{name}.svg").write_text(stamp(description) + drawn[drawn.index("<svg") :], "utf-8")
+    sys.stdout.write("\n\n".join(tables().values()) + "\n")
+
+
+if __name__ == "__main__":
+    main()

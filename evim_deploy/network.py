@@ -1,0 +1,95 @@
+"""A network in its inference form, as a proof runs it: what it computes, and what it would with a fault in a layer.
+
+A proof knows no more of a network than this, so that what is lowered to our graph and what stays a torch module are
+proven alike.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from evim_deploy.evaluate import Weights, evaluate, run, step, tensors
+from evim_deploy.graph import Graph
+
+Array = npt.NDArray[Any]
+Outputs = Mapping[str, Array]
+Faults = Iterator[tuple[str, Outputs]]
+
+
+class Network(Protocol):
+    """A network that computes in float32 on images as an artifact takes them."""
+
+    @property
+    def anomalies(self) -> Mapping[str, Mapping[str, int]]:
+        """As an engine's session has them: none, since float32 holds what is computed."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the operations that have weights, in the order of their computation."""
+
+    def run(self, image: Array) -> dict[str, Array]:
+        """Outputs by name, (B, ...), of images (B, 3, H, W); one at a time, which bounds the memory."""
+
+    def disturbed(self, layer: str, share: float, generator: torch.Generator) -> Network:
+        """The same network with noise in one layer's weights, its deviation a share of their root mean square."""
+
+    def faults(self, image: Array, share: float, generator: torch.Generator) -> tuple[Outputs, Faults]:
+        """Outputs, and those after each layer in turn was disturbed so, with the layer's name."""
+
+
+class GraphNetwork:
+    """A graph in PyTorch; ``weights`` are its own, in float32, unless they are given."""
+
+    anomalies: Mapping[str, Mapping[str, int]] = {}
+
+    def __init__(self, graph: Graph, weights: Mapping[str, Weights] | None = None) -> None:
+        self._graph = graph
+        self._weights = weights or tensors(graph, torch.float32)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return tuple(node.name for node in self._graph.nodes if node.weights)
+
+    def run(self, image: Array) -> dict[str, Array]:
+        each = [evaluate(self._graph, torch.from_numpy(image[i : i + 1]), self._weights) for i in range(len(image))]
+        return {name: np.concatenate([outputs[name].numpy() for outputs in each]) for name in self._graph.outputs}
+
+    def disturbed(self, layer: str, share: float, generator: torch.Generator) -> GraphNetwork:
+        return GraphNetwork(self._graph, {**self._weights, layer: noisy(self._weights[layer], share, generator)})
+
+    def faults(self, image: Array, share: float, generator: torch.Generator) -> tuple[Outputs, Faults]:
+        """Only what follows a layer is computed anew."""
+        values = run(self._graph, torch.from_numpy(image), self._weights)
+
+        def outputs(changed: Mapping[str, Tensor]) -> Outputs:
+            return {name: changed.get(value, values[value]).numpy() for name, value in self._graph.outputs.items()}
+
+        layers = ((index, node) for index, node in enumerate(self._graph.nodes) if node.weights)
+        return outputs({}), (
+            (node.name, outputs(self._after(index, noisy(self._weights[node.name], share, generator), values)))
+            for index, node in layers
+        )
+
+    def _after(self, index: int, weights: Weights, values: dict[str, Tensor]) -> Mapping[str, Tensor]:
+        """The values that change when one operation has other weights."""
+        first, *later = self._graph.nodes[index:]
+        changed: dict[str, Tensor] = step(first, weights, values)
+        for node in later:
+            if not changed.keys().isdisjoint(node.inputs):
+                changed.update(step(node, self._weights[node.name], ChainMap(changed, values)))
+        return changed
+
+
+def noisy(weights: Weights, share: float, generator: torch.Generator) -> Weights:
+    """A layer's weights with noise, its deviation a share of their root mean square."""
+    return {
+        name: array + share * array.square().mean().sqrt() * torch.randn(array.shape, generator=generator)
+        for name, array in weights.items()
+    }

@@ -1,0 +1,47 @@
+"""What a user can name to export, and the network that a name and its weights come to: one row a kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evim_deploy.variants import ModelName, parse_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evim_deploy.artifact import Model
+    from evim_deploy.reference import Reference
+
+
+def parse_source(text: str) -> Model:
+    """The model that a user names.
+
+    Raises:
+        UsageProblem: No such model.
+    """
+    return parse_model(text)
+
+
+def open_reference(
+    model: Model, weights: str | None, num_classes: int | None, notify: Callable[[str], None]
+) -> Reference:
+    """A model with the weights that a user asks for.
+
+    Args:
+        model: As :func:`parse_source` gives it.
+        weights: As ``--weights`` takes it; None for the published ones.
+        num_classes: Classes of the heads; None takes what the weights have.
+        notify: Told in one line of what takes time.
+
+    Raises:
+        BadInput: The weights cannot be had, or do not fit the model.
+        NotInstalled: A package that they need is missing.
+    """
+    from evim_deploy.weights import resolve
+
+    assert isinstance(model, ModelName)
+    network, found = resolve(model, weights, num_classes, notify)
+
+    from evim_deploy.reference import GraphReference  # after what tells that torch is missing
+
+    return GraphReference(network, found)
