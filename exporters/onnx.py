@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from evim_deploy import __version__
 from evim_deploy.artifact import Contract, Target, TensorSpec
@@ -74,8 +74,8 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
     )
     shapes = infer_shapes(graph, image)
     contract = _contract(graph, target, shapes)
-    model = _Emitter(graph, target, shapes).model(contract)
-    onnx_file.write(model, path)
+    emitter = _Emitter(graph, target, shapes)
+    onnx_file.save(emitter.model(contract), emitter.weights, path)
     onnx.checker.check_model(path, full_check=True)
     return contract
 
@@ -109,14 +109,14 @@ class _Emitter:
         self.opset = OPSETS[self.opset_version]
         self.shapes = shapes
         self.nodes: list[Any] = []
-        self.initializers: dict[str, Any] = {}
+        self.weights: dict[str, Any] = {}
 
     @property
     def half(self) -> bool:
         return bool(self.float_type == TensorProto.FLOAT16)
 
     def model(self, contract: Contract) -> Any:
-        """The whole file; an output's value goes by the output's name, or a cast gives it."""
+        """The whole file but the weights; an output's value goes by the output's name, or a cast gives it."""
         io_type = helper.np_dtype_to_tensor_dtype(np.dtype(contract.inputs[0].dtype))
         is_cast = io_type != self.float_type
         names = {value: f"{value}/half" if is_cast else name for name, value in self.graph.outputs.items()}
@@ -133,7 +133,6 @@ class _Emitter:
             "efficientvim",
             [helper.make_tensor_value_info(spec.name, io_type, spec.shape) for spec in contract.inputs],
             [helper.make_tensor_value_info(spec.name, io_type, spec.shape) for spec in contract.outputs],
-            list(self.initializers.values()),
         )
         return helper.make_model(
             body,
@@ -184,7 +183,7 @@ class _Emitter:
         return self.constant("integers." + "_".join(map(str, values)), np.array(values, dtype=np.int64))
 
     def constant(self, name: str, array: Any) -> str:
-        self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+        self.weights[name] = np.ascontiguousarray(array).reshape(array.shape)
         return name
 
 

@@ -29,7 +29,7 @@ from evim_deploy.predict import predict
 from evim_deploy.progress import Silent
 from evim_deploy.publish import COMPANION_SUFFIX
 from evim_deploy.reference import Reference
-from evim_deploy.request import Request
+from evim_deploy.request import Request, plan
 from evim_deploy.variants import parse_model
 from evim_deploy.verify import Verifier, prove
 from exporters import FORMATS
@@ -121,6 +121,36 @@ def test_an_operator_of_a_later_set_does_not_pass_for_an_earlier_one(usual: Path
     model.opset_import[0].version = 17  # whose ReduceMean takes no axes as an input
     with pytest.raises(onnx.checker.ValidationError):
         onnx.checker.check_model(model, full_check=True)
+
+
+@pytest.mark.parametrize(("asked", "opset"), [(None, None), (18, None), (13, 13), (23, 23)])
+def test_only_an_unusual_operator_set_is_told(asked: int | None, opset: int | None) -> None:
+    (target,) = plan(Request(parse_model("m1"), ("onnx",), opset=asked))
+    assert target.opset == opset
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"opset": 12}, "Operator set 12 cannot be written. Give --opset 13 to 23."),
+        ({"opset": 24}, "Operator set 24 cannot be written. Give --opset 13 to 23."),
+        ({"opset": -1}, "Operator set -1 cannot be written. Give --opset 13 to 23."),
+        (
+            {"formats": ("coreml",), "opset": 18},
+            "coreml has no operator sets. Leave out --opset, or",
+        ),
+        ({"formats": ("onnx", "tflite"), "opset": 18}, "tflite has no operator sets. "),
+        ({"half_io": True}, "--half-io makes fp16 files take and give float16. Add --precision fp16, and that alone."),
+        ({"half_io": True, "precisions": ("fp32",)}, "--half-io makes fp16 files take and give float16. "),
+        ({"half_io": True, "precisions": ("fp16", "fp32")}, "--half-io makes fp16 files take and give float16. "),
+        ({"half_io": True, "formats": ("tflite",)}, "tflite has no --half-io. Use --format onnx, or leave it out."),
+        ({"half_io": True, "formats": ("coreml",), "precisions": ("fp16",)}, "coreml has no --half-io. "),
+    ],
+)
+def test_what_the_file_cannot_be_is_refused(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        plan(Request(**{"model": parse_model("m1"), "formats": ("onnx",), **asked}))
+    assert f"{caught.value.cause} {caught.value.remedy}".startswith(message)
 
 
 # --- dynamic sizes -----------------------------------------------------------------------------------------
