@@ -155,6 +155,15 @@ class Graph:
         """The operations that take a value."""
         return [node for node in self.nodes if value in node.inputs]
 
+    def last_uses(self) -> dict[str, list[str]]:
+        """The values that nothing needs after an operation, by its name; outputs are needed to the end."""
+        last = {value: node.name for node in self.nodes for value in (*node.outputs, *node.inputs)}
+        expiring: dict[str, list[str]] = {}
+        for value, name in last.items():
+            if not self.is_output(value):
+                expiring.setdefault(name, []).append(value)
+        return expiring
+
     def is_output(self, value: str) -> bool:
         return value in self.outputs.values()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from evim_deploy.photographs import NAMES
 from evim_deploy.predict import predict
 from evim_deploy.progress import Silent
 from evim_deploy.publish import COMPANION_SUFFIX
-from evim_deploy.reference import Reference
+from evim_deploy.reference import GraphReference
 from evim_deploy.request import Request, plan
 from evim_deploy.variants import parse_model
 from evim_deploy.verify import Verifier, prove
@@ -42,16 +44,16 @@ Array = npt.NDArray[np.float32]
 
 
 @pytest.fixture(scope="module")
-def reference() -> Reference:
+def reference() -> GraphReference:
     return reference_of(tiny(0))
 
 
 @pytest.fixture(scope="module")
-def prover(reference: Reference) -> Prover:
+def prover(reference: GraphReference) -> Prover:
     return Prover(reference, NATIVE)
 
 
-def build(reference: Reference, target: Target, path: Path) -> Path:
+def build(reference: GraphReference, target: Target, path: Path) -> Path:
     exporter.build(reference.rewritten(target)[0], target, path)
     return path
 
@@ -79,7 +81,7 @@ def by_openvino(path: Path, image: Array) -> Array:
 
 
 @pytest.fixture(scope="module")
-def usual(reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def usual(reference: GraphReference, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(reference, target_of(size=OPEN, batch=None), tmp_path_factory.mktemp("usual") / "m.onnx")
 
 
@@ -97,7 +99,7 @@ def test_an_operator_set_has_the_ir_version_that_it_came_with(version: int) -> N
 @pytest.mark.parametrize("size", [OPEN, SIDES], ids=["dynamic", "fixed"])
 @pytest.mark.parametrize("version", exporter.OPSETS)
 def test_every_operator_set_in_both_engines(
-    reference: Reference, usual: Path, tmp_path: Path, version: int, size: Any
+    reference: GraphReference, usual: Path, tmp_path: Path, version: int, size: Any
 ) -> None:
     target = replace(target_of(size=size, batch=2), opset=version)
     path = build(reference, target, tmp_path / "m.onnx")  # which runs the full checker
@@ -111,7 +113,7 @@ def test_every_operator_set_in_both_engines(
 
 
 @pytest.mark.parametrize("version", exporter.OPSETS)
-def test_every_operator_set_is_proven(reference: Reference, prover: Prover, tmp_path: Path, version: int) -> None:
+def test_every_operator_set_is_proven(reference: GraphReference, prover: Prover, tmp_path: Path, version: int) -> None:
     target = replace(target_of(size=OPEN, batch=None), opset=version)
     assert proven(build(reference, target, tmp_path / "m.onnx"), target, prover).status == PASS
 
@@ -153,11 +155,35 @@ def test_what_the_file_cannot_be_is_refused(asked: dict[str, Any], message: str)
     assert f"{caught.value.cause} {caught.value.remedy}".startswith(message)
 
 
+# --- what it costs ----------------------------------------------------------------------------------------
+
+
+def test_passes_over_a_blocks_map(reference: GraphReference, tmp_path: Path) -> None:
+    """Besides convolutions and views: each reads and writes all of it, which on large images is what takes the time."""
+    target = target_of(size=(512, 512))  # where maps have more pixels than channels, in the last stage, too
+    model = onnx.load(build(reference, target, tmp_path / "m.onnx"))
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    shapes = {each.name: [axis.dim_value for axis in each.type.tensor_type.shape.dim] for each in inferred.value_info}
+    passes: dict[str, Counter[str]] = {}
+    for node in model.graph.node:
+        block = re.match(r"stages\.\d\.blocks\.\d", node.name)
+        shape = shapes.get(node.output[0], [])
+        is_map = len(shape) == 4 or (len(shape) == 3 and shape[2] > shape[1] > 1)
+        is_narrow = re.search(r"mixer\.(B|dt|importance|AB)", node.name)  # N maps, not D
+        if block and is_map and not is_narrow and node.op_type not in ("Conv", "Reshape"):
+            passes.setdefault(block.group(), Counter())[node.op_type] += 1
+    *others, last = passes.values()
+    # a norm's three, the mixer's y, the sums after it and after the FFN, and the FFN's own
+    usual = Counter(Sub=1, Mul=1, Div=1, MatMul=1, Add=2, Relu=1)
+    assert last == usual + Counter(Mul=1)  # the head takes the last map, so that (1 - a) x stays
+    assert others == [usual] * len(others)
+
+
 # --- dynamic sizes -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("output", ["logits", "features"])
-def test_one_file_takes_every_size(reference: Reference, prover: Prover, tmp_path: Path, output: str) -> None:
+def test_one_file_takes_every_size(reference: GraphReference, prover: Prover, tmp_path: Path, output: str) -> None:
     target = target_of(size=OPEN, batch=None, output=output)
     parity = proven(build(reference, target, tmp_path / "m.onnx"), target, prover)
     assert parity.status == PASS
@@ -176,7 +202,7 @@ def baked(path: Path) -> Path:
     return path
 
 
-def test_a_shape_that_is_baked_in_is_refused(reference: Reference, prover: Prover, tmp_path: Path) -> None:
+def test_a_shape_that_is_baked_in_is_refused(reference: GraphReference, prover: Prover, tmp_path: Path) -> None:
     fixed = target_of(size=(NATIVE, NATIVE), batch=1)
     path = baked(build(reference, fixed, tmp_path / "m.onnx"))
     image = photographs(1, NATIVE, NATIVE)
@@ -190,7 +216,7 @@ def test_a_shape_that_is_baked_in_is_refused(reference: Reference, prover: Prove
 
 @pytest.mark.parametrize("preprocess", [True, False], ids=["pixels", "tensor"])
 @pytest.mark.parametrize("output", ["logits", "probabilities", "features"])
-def test_half_io(reference: Reference, prover: Prover, tmp_path: Path, output: str, preprocess: bool) -> None:
+def test_half_io(reference: GraphReference, prover: Prover, tmp_path: Path, output: str, preprocess: bool) -> None:
     target = replace(target_of("onnx", "fp16", output, preprocess=preprocess), half_io=True)
     path = build(reference, target, tmp_path / "m.onnx")
     found = contents.read(path)
@@ -206,7 +232,7 @@ def test_half_io(reference: Reference, prover: Prover, tmp_path: Path, output: s
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_weights_beside_the_model_are_proven(
-    reference: Reference, prover: Prover, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+    reference: GraphReference, prover: Prover, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
     target = target_of("onnx", precision)
     whole = build(reference, target, tmp_path / "whole.onnx")
