@@ -1,10 +1,10 @@
 """TFLite: the graph in TensorFlow operations, channels-last from end to end.
 
-Every value is rank 4 up to the head: maps (B, H, W, C), tokens (B, 1, L, C), states (B, 1, N, D).
-So a view stays a view, the channel LayerNorm and every projection run over the last axis, and no
-operation needs a transpose. TFLite's softmax knows the last axis alone; over tokens it is written
-out. TensorFlow pads a strided convolution on one side, PyTorch on both: there the padding is its
-own operation.
+Every value is rank 4 up to the head: maps (B, H, W, C), tokens (B, P, L / P, C) in P parts, which are
+one or a row each, states (B, 1, N, D). So a view stays a view, the channel LayerNorm and every
+projection run over the last axis, and no operation needs a transpose. TFLite's softmax knows the
+last axis alone; over tokens it is written out. TensorFlow pads a strided convolution on one side,
+PyTorch on both: there the padding is its own operation.
 
 Operations: https://www.tensorflow.org/mlir/tfl_ops
 """
@@ -21,6 +21,13 @@ import tensorflow as tf
 from evim_deploy.artifact import Contract, Target, TensorSpec
 from evim_deploy.graph import Graph, Node
 from exporters import tflite_file, tflite_metadata
+
+_MOST_TERMS = 1024
+"""Of a sum over an image that is made in one go; a longer one is made of the sums of its rows.
+
+XNNPACK adds term after term in float32. Of a flat picture, whose terms are all alike, the 16384 tokens of 2048x2048
+come out wrong by 2e-4 of their sum, which is too much for a proof. In two steps it takes the same time.
+"""
 
 Weights = Mapping[str, Any]
 
@@ -132,8 +139,12 @@ def _layer_norm(node: Node, w: Weights, x: Any) -> Any:
 
 
 def _softmax_tokens(node: Node, w: Weights, x: Any) -> Any:
-    exponentials = tf.exp(x - tf.reduce_max(x, axis=2, keepdims=True))
-    return exponentials / tf.reduce_sum(exponentials, axis=2, keepdims=True)
+    exponentials = tf.exp(x - tf.reduce_max(x, axis=[1, 2], keepdims=True))
+    return exponentials / _sum_parts(tf.reduce_sum(exponentials, axis=2, keepdims=True))
+
+
+def _sum_parts(x: Any) -> Any:
+    return x if x.shape[1] == 1 else tf.reduce_sum(x, axis=1, keepdims=True)  # (B, 1, _, C)
 
 
 def _split(node: Node, w: Weights, x: Any) -> Any:
@@ -144,12 +155,31 @@ def _split(node: Node, w: Weights, x: Any) -> Any:
 
 def _flatten(node: Node, w: Weights, x: Any) -> Any:
     batch, height, width, channels = x.shape
-    return tf.reshape(x, [batch, 1, height * width, channels])
+    parts = height if height * width > _MOST_TERMS else 1
+    return tf.reshape(x, [batch, parts, height * width // parts, channels])
+
+
+def _write(node: Node, w: Weights, u: Any, v: Any) -> Any:
+    return _sum_parts(tf.matmul(v, u, transpose_a=True))  # (B, P, L/P, N)^T (B, P, L/P, D) -> (B, 1, N, D)
+
+
+def _read_states(node: Node, w: Weights, h: Any, c: Any) -> Any:
+    batch, parts, length, states = c.shape
+    tokens = tf.reshape(c, [batch, 1, parts * length, states])
+    return tf.matmul(tokens, h)  # (B, 1, L, N) (B, 1, N, D) -> (B, 1, L, D)
 
 
 def _sum_tokens(node: Node, w: Weights, x: Any) -> Any:
-    batch, _, _, states = x.shape
-    return tf.reshape(tf.reduce_sum(x, axis=2), [batch, 1, states, 1])
+    total = _sum_parts(tf.reduce_sum(x, axis=2, keepdims=True))  # (B, 1, 1, N)
+    return tf.reshape(total, [x.shape[0], 1, x.shape[3], 1])
+
+
+def _mean(node: Node, w: Weights, x: Any) -> Any:
+    keeps = bool(node.attributes["keep"])
+    _, height, width, _ = x.shape
+    if height * width <= _MOST_TERMS:
+        return tf.reduce_mean(x, axis=[1, 2], keepdims=keeps)
+    return tf.reduce_mean(tf.reduce_mean(x, axis=2, keepdims=True), axis=[1, 2], keepdims=keeps)
 
 
 _HANDLERS: dict[str, Callable[..., Any]] = {
@@ -169,9 +199,9 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "split": _split,
     "flatten": _flatten,
     "unflatten": lambda node, w, x, like: tf.reshape(x, like.shape),
-    "write": lambda node, w, u, v: tf.matmul(v, u, transpose_a=True),  # (B, 1, L, N)^T (B, 1, L, D) -> (B, 1, N, D)
-    "read": lambda node, w, h, c: tf.matmul(c, h),  # (B, 1, L, N) (B, 1, N, D) -> (B, 1, L, D)
+    "write": _write,
+    "read": _read_states,
     "sum_tokens": _sum_tokens,
-    "mean": lambda node, w, x: tf.reduce_mean(x, axis=[1, 2], keepdims=bool(node.attributes["keep"])),
+    "mean": _mean,
     "concat": lambda node, w, *xs: tf.concat(xs, axis=-1),
 }
