@@ -35,6 +35,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.publish", "errors"),
     ("evim_deploy.photographs", "preprocessing"),
     # --- what is in a file of a format, whoever made it
+    ("evim_deploy.contents.onnx_file", "publish"),
     ("evim_deploy.contents", "documents errors"),
     ("evim_deploy.inspection", "artifact contents documents errors"),
     # --- the reference and its rewrites
