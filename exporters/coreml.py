@@ -1,4 +1,4 @@
-"""Core ML: an ML Program for iOS 16, built in MIL operation by operation, channels-first.
+"""Core ML: an ML Program for iOS 16 or later, built in MIL operation by operation, channels-first.
 
 Maps and states are rank 4, (B, D, H, W) and (B, D, 1, N), which is what the Neural Engine lays out
 well; tokens are a rank-3 view for the two matrix products. The channel LayerNorm is one layer_norm
@@ -27,7 +27,7 @@ from evim_deploy.artifact import Contract, Target, TensorSpec
 from evim_deploy.contents.coreml import model_path, read_spec
 from evim_deploy.graph import Graph, Node
 
-TARGET_OS = ct.target.iOS16
+DEPLOYMENT_TARGETS = {"iOS16": ct.target.iOS16, "iOS17": ct.target.iOS17, "iOS18": ct.target.iOS18}
 CLASS_LABEL = "classLabel"
 CLASS_PROBABILITIES = "classLabel_probs"
 
@@ -64,7 +64,8 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
     is_classifier = target.output == "probabilities" and target.batch == 1
     precision, dtype = _PRECISIONS[target.precision]
 
-    program = _program(graph, shape)
+    system = DEPLOYMENT_TARGETS[target.deployment_target or "iOS16"]
+    program = _program(graph, shape, system)
     classifier = None
     if is_classifier:
         classifier = ct.ClassifierConfig(list(target.labels), predicted_feature_name=CLASS_LABEL)
@@ -80,7 +81,7 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
         convert_to="mlprogram",
         inputs=[image],
         classifier_config=classifier,
-        minimum_deployment_target=TARGET_OS,
+        minimum_deployment_target=system,
         compute_precision=precision,
         pass_pipeline=ct.PassPipeline(list(_PASSES), "evim_deploy"),
         skip_model_load=True,
@@ -125,7 +126,7 @@ def _contract(path: Path, target: Target, shape: tuple[int, ...]) -> Contract:
     return Contract(inputs, tuple(outputs))
 
 
-def _program(graph: Graph, shape: tuple[int, ...]) -> Any:
+def _program(graph: Graph, shape: tuple[int, ...], system: ct.target) -> Any:
     """The graph as a MIL program in float32; the conversion rounds it."""
 
     def compute(image: Any) -> Any:
@@ -138,7 +139,7 @@ def _program(graph: Graph, shape: tuple[int, ...]) -> Any:
         return tuple(values[value] for value in graph.outputs.values())
 
     spec = mb.TensorSpec(shape=shape, dtype=types.fp32)
-    return mb.program(input_specs=[spec], opset_version=TARGET_OS)(compute)
+    return mb.program(input_specs=[spec], opset_version=system)(compute)
 
 
 def _float32(array: Any) -> Any:
