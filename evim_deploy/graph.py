@@ -23,14 +23,14 @@ multiply          likewise
 relu              max(x, 0)
 sigmoid           1 / (1 + exp(-x))
 silu              x * sigmoid(x)
-softmax_tokens    of tokens, over L
+softmax_tokens    of tokens, over L; times ``times``, where that is given
 softmax_channels  of a vector, over C
 split             of channels into ``sections``, several outputs
 flatten           map to tokens, a view
 unflatten         tokens to a map with the H and W of the second input, a view
-write             (tokens u (B, D, L), tokens w (B, N, L)) -> u w^T, states (B, D, N)
+write             (tokens u (B, D, L), tokens w (B, N, L)) -> u w^T, states (B, D, N); ``times`` likewise
 read              (states h (B, D, N), tokens c (B, N, L)) -> h c, tokens (B, D, L)
-sum_tokens        tokens (B, N, L) -> their sum as one channel of states (B, 1, N)
+sum_tokens        tokens (B, N, L) -> their sum as one channel of states (B, 1, N); ``times`` likewise
 mean              over all axes after channels: to a vector, or to (B, C, 1, 1) with ``keep``
 concat            of vectors, along channels
 ================  ====================================================================================
@@ -102,6 +102,10 @@ class Node:
     def eps(self) -> float:
         """What a norm adds to the variance."""
         return cast(float, self.attributes["eps"])
+
+    def times(self) -> float:
+        """What the result of a sum over tokens is multiplied by."""
+        return cast(float, self.attributes.get("times", 1.0))
 
     def with_weights(self, **weights: Array) -> Node:
         """The same operation with some weights replaced or added."""

@@ -1,7 +1,8 @@
 """Core ML: an ML Program for iOS 16 or later, built in MIL operation by operation, channels-first.
 
 Maps and states are rank 4, (B, D, H, W) and (B, D, 1, N), which is what the Neural Engine lays out
-well; tokens are a rank-3 view for the two matrix products. The channel LayerNorm is one layer_norm
+well; tokens are a rank-3 view for the two matrix products. More of them than an axis of the Neural
+Engine may have stay a map, and the products are made of some of its rows at a time. The channel LayerNorm is one layer_norm
 over axis 1. A classifier takes an image and gives a label and a dictionary, so that Vision and
 Xcode's preview take it; every other output is a float16 array in an fp16 package. What is not fp16
 there is the cast of the input and, in a classifier, that of the probabilities: ``classify`` is
@@ -12,6 +13,7 @@ Operations: https://apple.github.io/coremltools/source/coremltools.converters.mi
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +30,7 @@ from evim_deploy.contents.coreml import model_path, read_spec
 from evim_deploy.graph import Graph, Node
 
 DEPLOYMENT_TARGETS = {"iOS16": ct.target.iOS16, "iOS17": ct.target.iOS17, "iOS18": ct.target.iOS18}
+LONGEST_AXIS = 16384  # that the Neural Engine takes: evim_deploy.inspection.neural_engine
 CLASS_LABEL = "classLabel"
 CLASS_PROBABILITIES = "classLabel_probs"
 
@@ -174,19 +177,66 @@ def _split(node: Node, name: str, x: Any) -> Any:
 
 def _flatten(node: Node, name: str, x: Any) -> Any:
     batch, channels, height, width = x.shape
+    if height * width > LONGEST_AXIS:
+        return x  # tokens by rows: (B, C, H, W)
     return mb.reshape(x=x, shape=[batch, channels, height * width], name=name)  # (B, C, L)
 
 
+def _unflatten(node: Node, name: str, x: Any, like: Any) -> Any:
+    return x if x.rank == 4 else mb.reshape(x=x, shape=like.shape, name=name)  # (B, C, H, W)
+
+
+def _softmax_tokens(node: Node, name: str, x: Any) -> Any:
+    """Written out where the weights are multiplied: the mean of exponentials has float16's range, their sum has not."""
+    if x.rank == 3 and node.times() == 1:
+        return mb.softmax(x=x, axis=2, name=name)
+    largest = mb.reduce_max(x=x, axes=list(range(2, x.rank)), keep_dims=True)
+    exponentials = mb.exp(x=mb.sub(x=x, y=largest))
+    total = mb.reduce_mean(x=exponentials, axes=[x.rank - 1], keep_dims=True)
+    if x.rank == 4:
+        total = mb.reduce_sum(x=total, axes=[2], keep_dims=True)
+    # of all tokens it is the sum over a row's length
+    share = mb.real_div(x=np.float32(node.times() / x.shape[-1]), y=total)
+    return mb.mul(x=exponentials, y=share, name=name)
+
+
+def _by_rows(x: Any) -> list[Any]:
+    """Tokens in parts that an axis may have, (B, C, L) each."""
+    if x.rank == 3:
+        return [x]
+    height, width = x.shape[2:]
+    rows = LONGEST_AXIS // width
+    sizes = [min(rows, height - start) for start in range(0, height, rows)]
+    return [_flatten_rows(part) for part in mb.split(x=x, split_sizes=sizes, axis=2)]
+
+
+def _flatten_rows(x: Any) -> Any:
+    return mb.reshape(x=x, shape=[*x.shape[:2], x.shape[2] * x.shape[3]])  # (B, C, L)
+
+
 def _write(node: Node, name: str, u: Any, w: Any) -> Any:
-    return mb.expand_dims(x=mb.matmul(x=u, y=w, transpose_y=True), axes=[2], name=name)  # (B, D, 1, N)
+    products = (mb.matmul(x=a, y=b, transpose_y=True) for a, b in zip(_by_rows(u), _by_rows(w), strict=True))
+    states = functools.reduce(lambda x, y: mb.add(x=x, y=y), products)
+    return mb.expand_dims(x=_times(node, states), axes=[2], name=name)  # (B, D, 1, N)
 
 
 def _read(node: Node, name: str, h: Any, c: Any) -> Any:
-    return mb.matmul(x=mb.squeeze(x=h, axes=[2]), y=c, name=name)  # (B, D, N) (B, N, L) -> (B, D, L)
+    states = mb.squeeze(x=h, axes=[2])  # (B, D, N)
+    if c.rank == 3:
+        return mb.matmul(x=states, y=c, name=name)  # (B, D, L)
+    parts = [mb.matmul(x=states, y=part) for part in _by_rows(c)]
+    shapes = [[*part.shape[:2], part.shape[2] // c.shape[3], c.shape[3]] for part in parts]
+    rows = [mb.reshape(x=part, shape=shape) for part, shape in zip(parts, shapes, strict=True)]
+    return mb.concat(values=rows, axis=2, name=name)  # (B, D, H, W)
 
 
 def _sum_tokens(node: Node, name: str, x: Any) -> Any:
-    return mb.expand_dims(x=mb.reduce_sum(x=x, axes=[2], keep_dims=False), axes=[1, 2], name=name)  # (B, 1, 1, N)
+    total = mb.reduce_sum(x=x, axes=list(range(2, x.rank)), keep_dims=False)
+    return mb.expand_dims(x=_times(node, total), axes=[1, 2], name=name)  # (B, 1, 1, N)
+
+
+def _times(node: Node, x: Any) -> Any:
+    return x if node.times() == 1 else mb.mul(x=x, y=np.float32(node.times()))
 
 
 _HANDLERS: dict[str, Callable[..., Any]] = {
@@ -201,11 +251,11 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "relu": lambda node, name, x: mb.relu(x=x, name=name),
     "sigmoid": lambda node, name, x: mb.sigmoid(x=x, name=name),
     "silu": lambda node, name, x: mb.silu(x=x, name=name),
-    "softmax_tokens": lambda node, name, x: mb.softmax(x=x, axis=2, name=name),
+    "softmax_tokens": _softmax_tokens,
     "softmax_channels": lambda node, name, x: mb.softmax(x=x, axis=1, name=name),
     "split": _split,
     "flatten": _flatten,
-    "unflatten": lambda node, name, x, like: mb.reshape(x=x, shape=like.shape, name=name),  # (B, C, H, W)
+    "unflatten": _unflatten,
     "write": _write,
     "read": _read,
     "sum_tokens": _sum_tokens,
