@@ -11,7 +11,7 @@ import torch
 
 from evim_deploy.artifact import Target, Weights
 from evim_deploy.lowering import FEATURE_OUTPUTS, lower
-from evim_deploy.reparam import Outcome, reparameterise, run, spread_token_weights
+from evim_deploy.reparam import SPREAD_TOKEN_WEIGHTS, Outcome, reparameterise, run
 from evim_deploy.rounding import rounded
 
 if TYPE_CHECKING:
@@ -37,17 +37,16 @@ class Reference:
     def rewritten(self, target: Target) -> Rewritten:
         """The network that ends in the target's output, and what the rewrites did to it.
 
-        One for all formats, precisions and sizes, but that Core ML has its own for images of very many tokens.
+        One for all formats, precisions and sizes, but that Core ML's has one rewrite more: it adds in float16.
         """
         key = target.task, target.output, target.preprocess
         if key not in self._rewritten:
             self._rewritten[key] = reparameterise(lower(self.model, *key))
         graph, outcomes = self._rewritten[key]
-        if target.format == "coreml" and target.height and target.width:
-            graph = graph.copy()
-            outcome = run(spread_token_weights(target.height, target.width), graph)
-            return graph, [*outcomes, *([outcome] if outcome.applied else [])]
-        return graph, outcomes
+        if target.format != "coreml":
+            return graph, outcomes
+        graph = graph.copy()
+        return graph, [*outcomes, run(SPREAD_TOKEN_WEIGHTS, graph)]
 
     def stored(self, target: Target) -> Graph:
         """The rewritten network with its weights as the target's precision stores them."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 import shutil
 from collections.abc import Callable, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -187,8 +188,9 @@ def _unflatten(node: Node, name: str, x: Any, like: Any) -> Any:
 
 
 def _softmax_tokens(node: Node, name: str, x: Any) -> Any:
-    """Written out where the weights are multiplied: the mean of exponentials has float16's range, their sum has not."""
-    if x.rank == 3 and node.times() == 1:
+    """Written out where it is spread: a row's mean of exponentials is in float16's range, the sum of all may not be."""
+    times = node.spread(_tokens(x))
+    if x.rank == 3 and times == 1:
         return mb.softmax(x=x, axis=2, name=name)
     largest = mb.reduce_max(x=x, axes=list(range(2, x.rank)), keep_dims=True)
     exponentials = mb.exp(x=mb.sub(x=x, y=largest))
@@ -196,7 +198,7 @@ def _softmax_tokens(node: Node, name: str, x: Any) -> Any:
     if x.rank == 4:
         total = mb.reduce_sum(x=total, axes=[2], keep_dims=True)
     # of all tokens it is the sum over a row's length
-    share = mb.real_div(x=np.float32(node.times() / x.shape[-1]), y=total)
+    share = mb.real_div(x=np.float32(times / x.shape[-1]), y=total)
     return mb.mul(x=exponentials, y=share, name=name)
 
 
@@ -217,7 +219,7 @@ def _flatten_rows(x: Any) -> Any:
 def _write(node: Node, name: str, u: Any, w: Any) -> Any:
     products = (mb.matmul(x=a, y=b, transpose_y=True) for a, b in zip(_by_rows(u), _by_rows(w), strict=True))
     states = functools.reduce(lambda x, y: mb.add(x=x, y=y), products)
-    return mb.expand_dims(x=_times(node, states), axes=[2], name=name)  # (B, D, 1, N)
+    return mb.expand_dims(x=_gathered(node, states, u), axes=[2], name=name)  # (B, D, 1, N)
 
 
 def _read(node: Node, name: str, h: Any, c: Any) -> Any:
@@ -232,11 +234,17 @@ def _read(node: Node, name: str, h: Any, c: Any) -> Any:
 
 def _sum_tokens(node: Node, name: str, x: Any) -> Any:
     total = mb.reduce_sum(x=x, axes=list(range(2, x.rank)), keep_dims=False)
-    return mb.expand_dims(x=_times(node, total), axes=[1, 2], name=name)  # (B, 1, 1, N)
+    return mb.expand_dims(x=_gathered(node, total, x), axes=[1, 2], name=name)  # (B, 1, 1, N)
 
 
-def _times(node: Node, x: Any) -> Any:
-    return x if node.times() == 1 else mb.mul(x=x, y=np.float32(node.times()))
+def _gathered(node: Node, total: Any, x: Any) -> Any:
+    """A sum over the tokens x whose weights were spread."""
+    times = node.spread(_tokens(x))
+    return total if times == 1 else mb.mul(x=total, y=np.float32(1 / times))
+
+
+def _tokens(x: Any) -> int:
+    return prod(x.shape[2:])
 
 
 _HANDLERS: dict[str, Callable[..., Any]] = {

@@ -17,9 +17,9 @@ from evim_deploy.reparam.layer_scale import FOLD_LAYER_SCALE
 from evim_deploy.reparam.mixer_scale import FOLD_MIXER_SCALE
 from evim_deploy.reparam.rewrite import Outcome, Rewrite, run
 from evim_deploy.reparam.state_bias import DROP_STATE_BIAS
-from evim_deploy.reparam.token_weights import spread_token_weights
+from evim_deploy.reparam.token_weights import SPREAD_TOKEN_WEIGHTS
 
-__all__ = ["REWRITES", "Outcome", "Rewrite", "reparameterise", "run", "spread_token_weights"]
+__all__ = ["REWRITES", "SPREAD_TOKEN_WEIGHTS", "Outcome", "Rewrite", "reparameterise", "run"]
 
 REWRITES: tuple[Rewrite, ...] = (
     FOLD_BATCH_NORM,  # first: the next two look for a convolution, not for one under a BatchNorm
