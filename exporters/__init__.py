@@ -1,7 +1,7 @@
 """The formats that a graph can be written in: one module a format, the same verbs in each.
 
 ``build(graph, target, path) -> Contract``   write the artifact
-``annotate(path, metadata, description)``    put the facts into the artifact's own metadata
+``annotate(path, metadata, about)``          put the facts into the artifact's own metadata
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
+from evim_deploy.about import About
 from evim_deploy.artifact import Contract, Target
 from evim_deploy.errors import NotInstalled, UsageProblem
 from evim_deploy.graph import Graph
@@ -23,7 +24,7 @@ class Exporter(Protocol):
 
     def build(self, graph: Graph, target: Target, path: Path) -> Contract: ...
 
-    def annotate(self, path: Path, metadata: Mapping[str, str], description: str) -> None: ...
+    def annotate(self, path: Path, metadata: Mapping[str, str], about: About) -> None: ...
 
 
 @dataclass(frozen=True)

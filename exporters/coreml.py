@@ -2,11 +2,11 @@
 
 Maps and states are rank 4, (B, D, H, W) and (B, D, 1, N), which is what the Neural Engine lays out
 well; tokens are a rank-3 view for the two matrix products. More of them than an axis of the Neural
-Engine may have stay a map, and the products are made of some of its rows at a time. The channel LayerNorm is one layer_norm
-over axis 1. A classifier takes an image and gives a label and a dictionary, so that Vision and
-Xcode's preview take it; every other output is a float16 array in an fp16 package. What is not fp16
-there is the cast of the input and, in a classifier, that of the probabilities: ``classify`` is
-defined on fp32 alone.
+Engine may have stay a map, and the products are made of some of its rows at a time. The channel
+LayerNorm is one layer_norm over axis 1. A classifier takes an image and gives a label and a
+dictionary, so that Vision and Xcode's preview take it; every other output is a float16 array in an
+fp16 package. What is not fp16 there is the cast of the input and, in a classifier, that of the
+probabilities: ``classify`` is defined on fp32 alone.
 
 Operations: https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html
 """
@@ -16,8 +16,10 @@ from __future__ import annotations
 import functools
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import prod
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import coremltools as ct
@@ -25,9 +27,9 @@ import numpy as np
 from coremltools.converters.mil import Builder as mb  # noqa: N813, the name in coremltools' own documentation
 from coremltools.converters.mil.mil import types
 
-from evim_deploy import __version__
+from evim_deploy.about import About
 from evim_deploy.artifact import Contract, Target, TensorSpec
-from evim_deploy.contents.coreml import model_path, read_spec
+from evim_deploy.contents.coreml import MAIN, model_path, read_spec
 from evim_deploy.graph import Graph, Node
 
 DEPLOYMENT_TARGETS = {"iOS16": ct.target.iOS16, "iOS17": ct.target.iOS17, "iOS18": ct.target.iOS18}
@@ -53,7 +55,7 @@ _PREVIEW_KEY = "com.apple.coreml.model.preview.type"  # what Xcode's preview goe
 
 
 def build(graph: Graph, target: Target, path: Path) -> Contract:
-    """Write a graph as an .mlpackage.
+    """Write a graph as an .mlpackage; one of several functions holds the weights that they share once.
 
     One RGB image of pixels 0-255 is an image input; a batch of them, or a normalised tensor, is a
     float32 array. One image's probabilities make a classifier; anything else gives arrays.
@@ -61,6 +63,26 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
     Raises:
         ValueError: The target's batch, height or width is dynamic.
     """
+    contract = _build_functions(graph, target, path) if target.functions else _build_function(graph, target, path)
+    for member in path.rglob("*"):  # coremltools leaves its temporary files' modes, for their owner alone
+        shutil.copymode(path if member.is_dir() else path / "Manifest.json", member)
+    return contract
+
+
+def _build_functions(graph: Graph, target: Target, path: Path) -> Contract:
+    contracts = {}
+    functions = ct.utils.MultiFunctionDescriptor()
+    with TemporaryDirectory(dir=path.parent) as folder:
+        for name, function in target.of_functions().items():
+            package = Path(folder, name).with_suffix(path.suffix)
+            contracts[name] = _build_function(graph, function, package)
+            functions.add_function(str(package), MAIN, name)
+        default = functions.default_function_name = next(iter(contracts))
+        ct.utils.save_multifunction(functions, str(path))
+    return replace(contracts[default], functions=contracts)
+
+
+def _build_function(graph: Graph, target: Target, path: Path) -> Contract:
     if target.batch is None or target.height is None or target.width is None:
         raise ValueError("a Core ML package has fixed shapes")
     shape = (target.batch, 3, target.height, target.width)
@@ -91,19 +113,21 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
         skip_model_load=True,
     )
     model.save(str(path))
-    for member in path.rglob("*"):  # coremltools leaves its temporary files' modes, for their owner alone
-        shutil.copymode(path if member.is_dir() else path / "Manifest.json", member)
     return _contract(path, target, shape)
 
 
-def annotate(path: Path, metadata: Mapping[str, str], description: str) -> None:
-    """Put metadata and the description where Xcode shows them."""
+def annotate(path: Path, metadata: Mapping[str, str], about: About) -> None:
+    """Put metadata and the texts for people where Xcode shows them."""
     spec = read_spec(path)
-    spec.description.metadata.shortDescription = description
-    spec.description.metadata.author = f"evim-deploy {__version__}"
-    spec.description.metadata.userDefined.update(metadata)
-    if spec.description.predictedFeatureName:
-        spec.description.metadata.userDefined[_PREVIEW_KEY] = "imageClassifier"
+    shown = spec.description.metadata
+    shown.shortDescription = about.description
+    shown.author, shown.license, shown.versionString = about.author, about.licence, about.version
+    shown.userDefined.update(metadata)
+    for function in (spec.description, *spec.description.functions):
+        for feature in (*function.input, *function.output):
+            feature.shortDescription = about.ports.get(feature.name, "")
+        if function.predictedFeatureName:
+            shown.userDefined[_PREVIEW_KEY] = "imageClassifier"
     model_path(path).write_bytes(spec.SerializeToString())
 
 

@@ -18,6 +18,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from evim_deploy import __version__
+from evim_deploy.about import About
 from evim_deploy.artifact import Contract, Target, TensorSpec
 from evim_deploy.graph import Graph, Node
 from evim_deploy.shapes import Shape, infer_shapes
@@ -44,11 +45,11 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
     return contract
 
 
-def annotate(path: Path, metadata: Mapping[str, str], description: str) -> None:
+def annotate(path: Path, metadata: Mapping[str, str], about: About) -> None:
     """Put metadata into ``metadata_props`` and the description into ``doc_string``."""
     model = onnx.load(path)
     helper.set_model_props(model, dict(metadata))
-    model.doc_string = description
+    model.doc_string = about.description
     onnx.save(model, path)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
+from evim_deploy.about import About
 from evim_deploy.artifact import Contract, Target, TensorSpec
 from evim_deploy.graph import Graph, Node
 
@@ -65,10 +66,10 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
     return _contract(path, target)
 
 
-def annotate(path: Path, metadata: Mapping[str, str], description: str) -> None:
+def annotate(path: Path, metadata: Mapping[str, str], about: About) -> None:
     """Put metadata into named buffers of the flatbuffer, and the description into its own field."""
     model = _read(path)
-    model.description = description
+    model.description = about.description
     model.metadata = model.metadata or []
     entries = {entry.name.decode(): entry for entry in model.metadata}
     for name, text in metadata.items():
