@@ -14,8 +14,15 @@ Weights = Mapping[str, Tensor]
 
 
 def evaluate(graph: Graph, image: Tensor, weights: Mapping[str, Weights] | None = None) -> dict[str, Tensor]:
-    """The graph's outputs by name, computed in the dtype of the image (B, 3, H, W)."""
-    values = run(graph, image, weights)
+    """The graph's outputs by name, computed in the dtype of the image (B, 3, H, W); a value goes after its last use."""
+    values = {graph.input_name: image}
+    weights = weights or tensors(graph, image.dtype)
+    last_users = {value: node.name for node in graph.nodes for value in node.inputs}
+    for node in graph.nodes:
+        values.update(step(node, weights[node.name], values))
+        for value in {*node.inputs}:
+            if last_users[value] == node.name and not graph.is_output(value):
+                del values[value]
     return {name: values[value] for name, value in graph.outputs.items()}
 
 
@@ -65,6 +72,11 @@ def _mean(node: Node, w: Weights, x: Tensor) -> Tensor:
     return x.mean(tuple(range(2, x.ndim)), keepdim=bool(node.attributes["keep"]))
 
 
+def _softmax_tokens(node: Node, w: Weights, x: Tensor) -> Tensor:
+    """In float64: torch adds the exponentials of float32 a lane at a time, and of 65536 equal tokens loses 6e-5."""
+    return torch.softmax(x, 2, dtype=torch.float64).to(x.dtype) * node.spread(x.shape[2])
+
+
 HANDLERS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "conv": _conv,
     "project": lambda node, w, x: w["kernel"] @ x,
@@ -78,7 +90,7 @@ HANDLERS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "relu": lambda node, w, x: F.relu(x),
     "sigmoid": lambda node, w, x: torch.sigmoid(x),
     "silu": lambda node, w, x: F.silu(x),
-    "softmax_tokens": lambda node, w, x: torch.softmax(x, 2) * node.spread(x.shape[2]),
+    "softmax_tokens": _softmax_tokens,
     "softmax_channels": lambda node, w, x: torch.softmax(x, 1),
     "split": lambda node, w, x: x.split(node.sections(), dim=1),
     "flatten": lambda node, w, x: x.flatten(2),

@@ -119,9 +119,8 @@ def changes(manifest: Manifest, found: Contents) -> Iterator[str]:
         others = (manifest.operations - found.operations) + (found.operations - manifest.operations)
         yield f"other operations than were exported ({', '.join(sorted(others))})"
     functions = {each.name: frozenset((value.name, value.shape) for value in each.inputs) for each in found.functions}
-    if manifest.functions and (
-        manifest.functions != functions or next(iter(functions)) != next(iter(manifest.functions))
-    ):
+    several = manifest.functions or len(functions) > 1
+    if several and (manifest.functions != functions or next(iter(functions)) != next(iter(manifest.functions))):
         yield "other functions than were exported"
     for what in ("inputs", "outputs"):
         values = getattr(found, what)

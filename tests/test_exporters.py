@@ -8,7 +8,7 @@ import shutil
 import stat
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 import torch
 from ai_edge_litert import schema_py_generated as litert_schema
 from networks import normalise, pixels, random_network, random_tiny
+from told import ABOUT
 from torch import Tensor
 
 import exporters
@@ -886,8 +887,8 @@ def annotated(tmp_path: Path, workshop: Workshop, request: pytest.FixtureRequest
     )
     exporter = exporters.load(exporters.FORMATS[format_])
     before = structure(built)
-    exporter.annotate(built.path, {**METADATA, METADATA_KEY: "an older one"}, "an older one")
-    exporter.annotate(built.path, METADATA, DESCRIPTION)
+    exporter.annotate(built.path, {**METADATA, METADATA_KEY: "an older one"}, ABOUT)
+    exporter.annotate(built.path, METADATA, replace(ABOUT, description=DESCRIPTION))
     assert structure(built) == before
     return format_, built
 
@@ -918,8 +919,10 @@ def test_metadata_of_a_package_is_read_back(annotated: tuple[str, Built]) -> Non
     from runtimes.coreml import CoremlSession
 
     spec = spec_of(annotated[1].path)
-    assert METADATA.items() <= dict(spec.description.metadata.userDefined).items()
-    assert spec.description.metadata.author.startswith("evim-deploy ")
+    shown = spec.description.metadata
+    assert METADATA.items() <= dict(shown.userDefined).items()
+    assert (shown.author, shown.license, shown.versionString) == (ABOUT.author, ABOUT.licence, ABOUT.version)
+    assert spec.description.input[0].shortDescription == ABOUT.ports["image"]
     session = CoremlSession(annotated[1].path, SimpleNamespace(get_spec=lambda: spec))
     assert METADATA.items() <= session.metadata.items()
 

@@ -13,6 +13,7 @@ import onnx
 import pytest
 from networks import random_tiny
 from onnx import TensorProto, helper, numpy_helper
+from told import ABOUT
 
 import exporters
 from evim_deploy import contents
@@ -236,7 +237,9 @@ def test_our_own_onnx_file_is_told_whole(graph: Graph, tmp_path: Path, precision
     target = Target("onnx", precision, 64, 64, 1, "classify", "logits", True, tuple("abcde"))
     exporter = exporters.load(exporters.FORMATS["onnx"])
     exporter.build(graph, target, path)
-    exporter.annotate(path, {METADATA_KEY: json.dumps({"weights": {"trained": False}})}, "a network")
+    exporter.annotate(
+        path, {METADATA_KEY: json.dumps({"weights": {"trained": False}})}, replace(ABOUT, description="a network")
+    )
     inspection = inspect(path)
     (found,) = inspection.functions
     model = onnx.load(path)

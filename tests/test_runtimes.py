@@ -17,6 +17,7 @@ from ai_edge_litert.schema_py_generated import BuiltinOperator
 from model_files import pack, unpack
 from networks import pixels, random_tiny
 from PIL import Image
+from told import ABOUT
 
 import exporters
 import runtimes
@@ -60,7 +61,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str],
         for output in ("logits", "features"):
             path = paths[format_, output] = folder / f"{output}{row.suffix}"
             exporter.build(graph(output), target_of(format_, output), path)
-            exporter.annotate(path, METADATA, "a description")
+            exporter.annotate(path, METADATA, ABOUT)
     return paths
 
 

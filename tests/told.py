@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from evim_deploy.about import About
 from evim_deploy.artifact import Target, Weights
 from evim_deploy.evaluate import evaluate, tensors
 from evim_deploy.graph import Graph
@@ -25,6 +26,8 @@ Array = npt.NDArray[np.float32]
 Change = Callable[[Array], Array]
 
 CLASSES = 10
+
+ABOUT = About("a description", "a tool", "a licence", "1", {"image": "an image"})
 
 
 def reference_of(variant: Variant, seed: int = 0, classes: int = CLASSES, distilled: bool = False) -> Reference:

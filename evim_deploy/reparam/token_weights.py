@@ -26,6 +26,8 @@ from evim_deploy.reparam.rewrite import Refused, Rewrite
 
 
 def _apply(graph: Graph, softmax: Node) -> bool:
+    if "spread" in softmax.attributes:
+        return False
     weighted = graph.only_user(softmax.name)
     if weighted is None or weighted.op != "multiply":
         raise Refused("its weights are not multiplied, or used elsewhere, too")
