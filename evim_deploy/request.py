@@ -92,6 +92,7 @@ def plan(request: Request) -> list[Target]:
         precisions = tuple(dict.fromkeys(request.precisions or (format_.default_precision,)))
         if request.half_io and precisions != ("fp16",):
             raise BadInput("--half-io makes fp16 files take and give float16.", "Add --precision fp16, and that alone.")
+        deployment_target = request.deployment_target or (format_.multifunction_from if request.multifunction else None)
         for size in sizes[:1] if request.multifunction else sizes:
             height, width = size or (None, None)
             for precision in precisions:
@@ -108,7 +109,7 @@ def plan(request: Request) -> list[Target]:
                         labels=(),
                         opset=_unusual(request.opset, format_.opsets),
                         half_io=request.half_io,
-                        deployment_target=_unusual(request.deployment_target, format_.deployment_targets),
+                        deployment_target=_unusual(deployment_target, format_.deployment_targets),
                         functions=tuple(each for each in sizes if each) if request.multifunction else (),
                     )
                 )
@@ -150,11 +151,10 @@ def _check_multifunction(request: Request, format_: Format, sizes: tuple[Size, .
             "Give several (-r 224 -r 384 --multifunction), or leave out --multifunction.",
         )
     least, targets = format_.multifunction_from, format_.deployment_targets
-    if targets.index(request.deployment_target or targets[0]) < targets.index(least):
+    if targets.index(request.deployment_target or least) < targets.index(least):
         raise BadInput(
-            f"A package of several functions needs {least}, and this one is for "
-            f"{request.deployment_target or targets[0]}.",
-            f"Add --deployment-target {least}, or export one package for each size.",
+            f"A package of several functions needs {least}, and this one is for {request.deployment_target}.",
+            f"Say --deployment-target {least}, or export one package for each size.",
         )
 
 

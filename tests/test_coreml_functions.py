@@ -298,7 +298,7 @@ def test_a_function_that_fails_keeps_the_whole_package(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("format_", "sizes", "target", "cause"),
     [
-        ("coreml", SIZES, None, "needs iOS18, and this one is for iOS16"),
+        ("coreml", SIZES, "iOS16", "needs iOS18, and this one is for iOS16"),
         ("coreml", SIZES, "iOS17", "needs iOS18, and this one is for iOS17"),
         ("coreml", SIZES[:1], "iOS18", "One size needs one function"),
         ("coreml", (SIZES[0], SIZES[0]), "iOS18", "One size needs one function"),
@@ -313,6 +313,11 @@ def test_what_cannot_be_several_functions(format_: str, sizes: Any, target: str 
         plan(Request(SMALL, (format_,), sizes=sizes, deployment_target=target, multifunction=True))
     assert cause in caught.value.cause
     assert caught.value.exit_code == 3
+
+
+def test_several_functions_alone_say_for_which_system() -> None:
+    (target,) = plan(Request(SMALL, ("coreml",), sizes=SIZES, multifunction=True))
+    assert target.deployment_target == "iOS18"
 
 
 # --- deployment targets ------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import typer
 from command import photographs
+from media_pipe import import_mediapipe
 from pages import GUIDES, PAGES, ROOT, Block, blocks, code_spans
 
 import evim_deploy.export
@@ -56,12 +57,16 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+RUNS = {"macos": lambda: sys.platform == "darwin", "mediapipe": lambda: import_mediapipe() is not None}
+"""Where a block with such a word beside its language runs; without MediaPipe its page's test says: not run."""
+
+
 def run_blocks(page: list[Block]) -> None:
     """A page's blocks one after the other, in one namespace."""
     namespace: dict[str, Any] = {"__name__": "__page__"}
     for block in page:
         code = compile("\n" * block.line + block.text, block.page, "exec")
-        if "macos" not in block.words or sys.platform == "darwin":
+        if all(RUNS[word]() for word in block.words):
             exec(code, namespace)
 
 

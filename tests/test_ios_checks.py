@@ -85,7 +85,7 @@ def test_what_the_pages_show_compiles(tmp_path: Path) -> None:
     for declared in (ROOT / "docs" / "declarations" / "swift").iterdir():
         shutil.copytree(declared, ios / "Declarations" / declared.name)
     samples = [block.text for page in (DOCUMENTS[0], *GUIDES) for block in blocks(page, "swift")]
-    assert len(samples) == 4
+    assert len(samples) == 5
     for number, sample in enumerate(samples):
         (ios / "EvimDemo" / f"Sample{number}.swift").write_text(sample, "utf-8")
     result = typecheck(tmp_path)

@@ -84,7 +84,9 @@ def export(
     deployment_target: Annotated[
         DeploymentTarget | None,
         typer.Option(
-            case_sensitive=False, help="The oldest system that a Core ML package is for.", show_default="iOS16"
+            case_sensitive=False,
+            help="The oldest system that a Core ML package is for.",
+            show_default="iOS16, with --multifunction iOS18",
         ),
     ] = None,
     multifunction: Annotated[
