@@ -167,13 +167,6 @@ def test_a_network_of_one_size_is_not_prepared_at_another(tmp_path: Path) -> Non
         prepare(peer_subject(peer), ".pt", "fp32", 1, SIDE, SIDE, tmp_path)
 
 
-def test_peers_are_not_converted_to_tflite(tmp_path: Path) -> None:
-    from latency.preparation import prepare
-
-    with pytest.raises(BadInput, match=r"Only EfficientViM is written as \.tflite"):
-        prepare(mixer_subjects()[0], ".tflite", "fp32", 1, SIDE, SIDE, tmp_path)
-
-
 # --- files
 
 
