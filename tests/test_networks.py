@@ -146,7 +146,7 @@ def test_options_of_an_onnx_file(tmp_path: Path) -> None:
     (artifact,) = half.values()
     assert artifact["parity"]["status"] == PASS
     assert artifact["inputs"][0]["dtype"] == artifact["outputs"][0]["dtype"] == "float16"
-    assert artifact["inputs"][0]["shape"] == ["batch", 3, SIDE, SIDE]
+    assert list(artifact["inputs"][0]["shape"]) == ["batch", 3, SIDE, SIDE]
     assert artifact["structure"]["operations"]["Gelu"] == 1  # which operator set 20 brought
     assert {each.version for each in onnx.load(artifact["path"]).opset_import} == {20}
 
@@ -155,7 +155,7 @@ def test_another_size_a_batch_and_normalised_input(tmp_path: Path) -> None:
     options = {"sizes": ((40, 48),), "batch": 2, "preprocess": False, "output": "logits"}
     for artifact in made(tmp_path, **options).values():
         assert artifact["parity"]["status"] == PASS
-        assert artifact["inputs"][0]["shape"] == [2, 3, 40, 48]
+        assert list(artifact["inputs"][0]["shape"]) == [2, 3, 40, 48]
         assert artifact["inputs"][0]["dtype"] == "float32"
 
 
