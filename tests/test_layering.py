@@ -36,6 +36,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.publish", "errors"),
     ("evim_deploy.photographs", "preprocessing"),
     # --- what is in a file of a format, whoever made it
+    ("evim_deploy.contents.onnx_file", "publish"),
     ("evim_deploy.contents", "documents errors"),
     ("evim_deploy.inspection", "artifact contents documents errors"),
     # --- the reference and its rewrites
@@ -67,7 +68,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.golden", "artifact errors parity"),
     ("evim_deploy.plot", "errors layers"),
     # --- the formats, the engines, the clock: they know artifacts and graphs, never each other
-    ("exporters", "errors artifact contents graph shapes variants"),
+    ("exporters", "errors artifact contents graph preprocessing shapes variants"),
     ("runtimes", "errors artifact contents documents trace"),
     ("latency.environment", ""),
     # --- what a user asks for: here everything meets
