@@ -41,6 +41,14 @@ class Model(Protocol):
     def resolution(self) -> int:
         """Side of the images that it is made for, pixels."""
 
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """Height and width of the only images that it takes, pixels; None where it takes others."""
+
+    @property
+    def form(self) -> str:
+        """What its inference form is (:attr:`evim_deploy.reference.Reference.form`)."""
+
 
 @dataclass(frozen=True)
 class Target:

@@ -1,0 +1,103 @@
+"""ONNX: a torch module through PyTorch's own exporter, which writes standard operations alone.
+
+An fp16 file computes in float16 where the module does; it takes and gives float32 unless asked.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from evim_deploy.artifact import Contract, Target, TensorSpec
+from evim_deploy.errors import BadInput
+from exporters.onnx import annotate
+
+__all__ = ["annotate", "build", "export", "write_onnx"]
+
+_INPUT = "image"
+_OPSET = 18
+
+
+def build(module: nn.Module, target: Target, path: Path) -> Contract:
+    """Write a servable module as an ONNX file that passes the checker; its batch may be dynamic.
+
+    Raises:
+        BadInput: PyTorch's exporter cannot write the target's operator set.
+    """
+    written = _Half(module, target.half_io) if target.precision == "fp16" else module
+    write_onnx(written, target, path, target.opset or _OPSET)
+    batch = "batch" if target.batch is None else target.batch
+    assert target.height
+    assert target.width
+    dtype = "float16" if target.half_io else "float32"
+    return Contract(
+        (TensorSpec(_INPUT, (batch, 3, target.height, target.width), dtype, "NCHW", target.input_range),),
+        (TensorSpec(target.output, (batch, len(target.labels)), dtype, "NC", target.output_range),),
+    )
+
+
+def write_onnx(module: nn.Module, target: Target, path: Path, opset: int) -> None:
+    """A module of a target's images as an ONNX file, its input ``image`` and its output the target's.
+
+    Raises:
+        BadInput: PyTorch's exporter cannot write this operator set.
+    """
+    assert target.height
+    assert target.width
+    dtype = torch.float16 if target.half_io else torch.float32
+    # of a dynamic batch two: one image would be taken for a batch that is always one
+    image = torch.zeros(target.batch or 2, 3, target.height, target.width, dtype=dtype)
+    export(module, image, target.output, path, opset, target.batch is None)
+
+
+def export(module: nn.Module, image: Tensor, output: str, path: Path, opset: int, dynamic_batch: bool) -> None:
+    """A module of one input as an ONNX file.
+
+    Args:
+        module: In evaluation mode and without gradients.
+        image: What it takes, (B, ...), its input in the file.
+        output: The name of what it gives.
+        path: Of the file.
+        opset: The operator set.
+        dynamic_batch: Whether the file takes any number of images.
+
+    Raises:
+        BadInput: PyTorch's exporter cannot write this operator set.
+    """
+    torch.onnx.export(
+        module,
+        (image,),
+        path,
+        input_names=[_INPUT],
+        output_names=[output],
+        opset_version=opset,
+        dynamic_shapes=({0: "batch"},) if dynamic_batch else None,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    model = onnx.load(path)
+    written = next(each.version for each in model.opset_import if not each.domain)
+    if written != opset:
+        raise BadInput(
+            f"PyTorch's exporter writes operator set {written} of this network, and cannot convert it to {opset}.",
+            f"Give --opset {written}.",
+        )
+    onnx.checker.check_model(model, full_check=True)
+
+
+class _Half(nn.Module):
+    """A module in float16, with casts where its ports are float32."""
+
+    def __init__(self, module: nn.Module, half_io: bool) -> None:
+        super().__init__()
+        self.module = deepcopy(module).half()
+        self.half_io = half_io
+
+    def forward(self, image: Tensor) -> Tensor:
+        answer: Tensor = self.module(image.half())
+        return answer if self.half_io else answer.float()
