@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from importlib.resources import files
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 from evim_deploy.documents import parse_json
 from evim_deploy.errors import BadInput
 from evim_deploy.variants import IMAGENET_CLASSES
+
+_IN_NO_LINE = frozenset(["Cc", "Cs", "Zl", "Zp"])
+"""Unicode categories of what cannot stand in a line of UTF-8: control characters, surrogates, separators of lines."""
 
 
 def imagenet_labels() -> tuple[str, ...]:
@@ -25,7 +29,7 @@ def class_labels(num_classes: int, path: Path | None) -> tuple[str, ...]:
             index; None for ImageNet's names, or ``class 0``, ``class 1``, ... where the classes are not ImageNet's.
 
     Raises:
-        BadInput: The file cannot be read, or does not name each class once.
+        BadInput: The file cannot be read, or does not name each class once, by one line of text.
     """
     if path is None:
         if num_classes == IMAGENET_CLASSES:
@@ -37,6 +41,12 @@ def class_labels(num_classes: int, path: Path | None) -> tuple[str, ...]:
             f"{path} names {len(labels)} classes, the model has {num_classes}.",
             "Give one label for each class, in the order of the logits.",
         )
+    broken = [label for label in labels if not _is_line(label)]
+    if broken:
+        raise BadInput(
+            f"{path} names {broken[0]!r}, which is not one line of text.",
+            "Take line breaks and control characters out of the labels: a TFLite file has one label a line.",
+        )
     repeated = sorted(label for label, times in Counter(labels).items() if times > 1)
     if repeated:
         raise BadInput(
@@ -44,6 +54,10 @@ def class_labels(num_classes: int, path: Path | None) -> tuple[str, ...]:
             "Make the labels unique: a Core ML classifier looks probabilities up by name.",
         )
     return labels
+
+
+def _is_line(label: str) -> bool:
+    return not any(unicodedata.category(each) in _IN_NO_LINE for each in label.replace("\t", " "))
 
 
 def _read(path: Path) -> tuple[str, ...]:

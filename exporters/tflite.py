@@ -1,36 +1,39 @@
 """TFLite: the graph in TensorFlow operations, channels-last from end to end.
 
-Every value is rank 4 up to the head: maps (B, H, W, C), tokens (B, 1, L, C), states (B, 1, N, D).
-So a view stays a view, the channel LayerNorm and every projection run over the last axis, and no
-operation needs a transpose. TFLite's softmax knows the last axis alone; over tokens it is written
-out. TensorFlow pads a strided convolution on one side, PyTorch on both: there the padding is its
-own operation.
+Every value is rank 4 up to the head: maps (B, H, W, C), tokens (B, P, L / P, C) in P parts, which are
+one or a row each, states (B, 1, N, D). So a view stays a view, the channel LayerNorm and every
+projection run over the last axis, and no operation needs a transpose. TFLite's softmax knows the
+last axis alone; over tokens it is written out. TensorFlow pads a strided convolution on one side,
+PyTorch on both: there the padding is its own operation.
 
 Operations: https://www.tensorflow.org/mlir/tfl_ops
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.python import schema_py_generated as schema
 
 from evim_deploy.artifact import Contract, Target, TensorSpec
 from evim_deploy.graph import Graph, Node
+from exporters import tflite_file, tflite_metadata
 
-_FILE_IDENTIFIER = b"TFL3"
-_BUFFER_ALIGNMENT = 16  # bytes: force_align of Buffer.data in TFLite's schema
+_MOST_TERMS = 1024
+"""Of a sum over an image that is made in one go; a longer one is made of the sums of its rows.
+
+XNNPACK adds term after term in float32. Of a flat picture, whose terms are all alike, the 16384 tokens of 2048x2048
+come out wrong by 2e-4 of their sum, which is too much for a proof. In two steps it takes the same time.
+"""
 
 Weights = Mapping[str, Any]
 
 
 def build(graph: Graph, target: Target, path: Path) -> Contract:
-    """Write a graph as a .tflite file with one named signature.
+    """Write a graph as a .tflite file with one named signature, its labels and what MediaPipe asks of a file.
 
     fp16 stores the weights in half precision; what computes with them (a GPU in fp16, XNNPACK in
     fp32) is the engine's choice.
@@ -46,68 +49,61 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
     module = tf.Module()
     module.weights = [{name: tf.Variable(array) for name, array in _weights(node).items()} for node in graph.nodes]
 
-    def serve(image: Any) -> dict[str, Any]:
+    def serve(image: Any) -> list[Any]:
         values = {graph.input_name: image}
         for node, weights in zip(graph.nodes, module.weights, strict=True):
             with tf.name_scope(node.name):  # the converter keeps it in the names of the tensors
                 results = _HANDLERS[node.op](node, weights, *(values[value] for value in node.inputs))
             values.update(zip(node.outputs, results if isinstance(results, list) else [results], strict=True))
-        return {name: tf.identity(values[value], name=name) for name, value in graph.outputs.items()}
+        return [values[value] for value in graph.outputs.values()]
 
     signature = [tf.TensorSpec(shape, tf.float32, name=graph.input_name)]
-    module.serve = tf.function(serve, input_signature=signature, autograph=False)
-    function = module.serve.get_concrete_function()
+    function = tf.function(serve, input_signature=signature, autograph=False).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    converter.experimental_lower_to_saved_model = False  # it would take half of the time, and give a signature alone
     if target.precision == "fp16":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
-    path.write_bytes(converter.convert())
-    return _contract(path, target)
+    return complete(converter.convert(), [graph.input_name], list(graph.outputs), target, path)
+
+
+def complete(content: bytes, inputs: Sequence[str], outputs: Sequence[str], target: Target, path: Path) -> Contract:
+    """Give what a converter wrote its signature, its metadata and its labels, and write it.
+
+    Args:
+        content: A flatbuffer of one subgraph.
+        inputs: Names of what the subgraph takes, in its own order.
+        outputs: Names of what it gives, likewise.
+        target: What it was made to be.
+        path: Where it goes; its stem is the model's name in the metadata.
+    """
+    model = tflite_file.parse(content)
+    graph = model.subgraphs[0]
+    tflite_file.sign(
+        model, dict(zip(inputs, graph.inputs, strict=True)), dict(zip(outputs, graph.outputs, strict=True))
+    )
+
+    def spec(name: str, index: int, value_range: tuple[float, float] | None) -> TensorSpec:
+        shape = tuple(int(axis) for axis in graph.tensors[index].shape)
+        return TensorSpec(name, shape, "float32", "NHWC" if len(shape) == 4 else "NC", value_range)
+
+    contract = Contract(
+        tuple(spec(name, index, target.input_range) for name, index in zip(inputs, graph.inputs, strict=True)),
+        tuple(spec(name, index, target.output_range) for name, index in zip(outputs, graph.outputs, strict=True)),
+    )
+    metadata = tflite_metadata.pack(path.stem, target, contract.inputs, contract.outputs)
+    tflite_file.put_metadata(model, tflite_metadata.METADATA_NAME, metadata)
+    tflite_file.write(path, model, tflite_metadata.associated_files(target))
+    return contract
 
 
 def annotate(path: Path, metadata: Mapping[str, str], description: str) -> None:
     """Put metadata into named buffers of the flatbuffer, and the description into its own field."""
-    model = _read(path)
+    model = tflite_file.parse(path.read_bytes())
     model.description = description
-    model.metadata = model.metadata or []
-    entries = {entry.name.decode(): entry for entry in model.metadata}
     for name, text in metadata.items():
-        if name not in entries:
-            entry = entries[name] = schema.MetadataT()
-            entry.name, entry.buffer = name.encode(), len(model.buffers)
-            model.metadata.append(entry)
-            model.buffers.append(schema.BufferT())
-        model.buffers[entries[name].buffer].data = np.frombuffer(text.encode(), dtype=np.uint8)
-    builder = _AlignedBuilder(path.stat().st_size)
-    builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
-    path.write_bytes(builder.Output())
-
-
-class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
-    """Puts each buffer on 16 bytes, as the schema demands and the object API forgets."""
-
-    def CreateNumpyVector(self, x: Any) -> Any:  # noqa: N802, the base class's name
-        self.Prep(_BUFFER_ALIGNMENT, x.nbytes)
-        return super().CreateNumpyVector(x)
-
-
-def _read(path: Path) -> Any:
-    return schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
-
-
-def _contract(path: Path, target: Target) -> Contract:
-    model = _read(path)
-    (signature,) = model.signatureDefs
-    tensors = model.subgraphs[0].tensors
-
-    def spec(entry: Any, value_range: tuple[float, float] | None) -> TensorSpec:
-        shape = tuple(int(axis) for axis in tensors[entry.tensorIndex].shape)
-        return TensorSpec(entry.name.decode(), shape, "float32", "NHWC" if len(shape) == 4 else "NC", value_range)
-
-    return Contract(
-        tuple(spec(entry, target.input_range) for entry in signature.inputs),
-        tuple(spec(entry, target.output_range) for entry in signature.outputs),
-    )
+        tflite_file.put_metadata(model, name, text.encode())
+    tflite_file.write(path, model, tflite_file.read_files(path))
 
 
 def _weights(node: Node) -> dict[str, Any]:
@@ -143,8 +139,12 @@ def _layer_norm(node: Node, w: Weights, x: Any) -> Any:
 
 
 def _softmax_tokens(node: Node, w: Weights, x: Any) -> Any:
-    exponentials = tf.exp(x - tf.reduce_max(x, axis=2, keepdims=True))
-    return exponentials / tf.reduce_sum(exponentials, axis=2, keepdims=True)
+    exponentials = tf.exp(x - tf.reduce_max(x, axis=[1, 2], keepdims=True))
+    return exponentials / _sum_parts(tf.reduce_sum(exponentials, axis=2, keepdims=True))
+
+
+def _sum_parts(x: Any) -> Any:
+    return x if x.shape[1] == 1 else tf.reduce_sum(x, axis=1, keepdims=True)  # (B, 1, _, C)
 
 
 def _split(node: Node, w: Weights, x: Any) -> Any:
@@ -155,12 +155,31 @@ def _split(node: Node, w: Weights, x: Any) -> Any:
 
 def _flatten(node: Node, w: Weights, x: Any) -> Any:
     batch, height, width, channels = x.shape
-    return tf.reshape(x, [batch, 1, height * width, channels])
+    parts = height if height * width > _MOST_TERMS else 1
+    return tf.reshape(x, [batch, parts, height * width // parts, channels])
+
+
+def _write(node: Node, w: Weights, u: Any, v: Any) -> Any:
+    return _sum_parts(tf.matmul(v, u, transpose_a=True))  # (B, P, L/P, N)^T (B, P, L/P, D) -> (B, 1, N, D)
+
+
+def _read_states(node: Node, w: Weights, h: Any, c: Any) -> Any:
+    batch, parts, length, states = c.shape
+    tokens = tf.reshape(c, [batch, 1, parts * length, states])
+    return tf.matmul(tokens, h)  # (B, 1, L, N) (B, 1, N, D) -> (B, 1, L, D)
 
 
 def _sum_tokens(node: Node, w: Weights, x: Any) -> Any:
-    batch, _, _, states = x.shape
-    return tf.reshape(tf.reduce_sum(x, axis=2), [batch, 1, states, 1])
+    total = _sum_parts(tf.reduce_sum(x, axis=2, keepdims=True))  # (B, 1, 1, N)
+    return tf.reshape(total, [x.shape[0], 1, x.shape[3], 1])
+
+
+def _mean(node: Node, w: Weights, x: Any) -> Any:
+    keeps = bool(node.attributes["keep"])
+    _, height, width, _ = x.shape
+    if height * width <= _MOST_TERMS:
+        return tf.reduce_mean(x, axis=[1, 2], keepdims=keeps)
+    return tf.reduce_mean(tf.reduce_mean(x, axis=2, keepdims=True), axis=[1, 2], keepdims=keeps)
 
 
 _HANDLERS: dict[str, Callable[..., Any]] = {
@@ -180,9 +199,9 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "split": _split,
     "flatten": _flatten,
     "unflatten": lambda node, w, x, like: tf.reshape(x, like.shape),
-    "write": lambda node, w, u, v: tf.matmul(v, u, transpose_a=True),  # (B, 1, L, N)^T (B, 1, L, D) -> (B, 1, N, D)
-    "read": lambda node, w, h, c: tf.matmul(c, h),  # (B, 1, L, N) (B, 1, N, D) -> (B, 1, L, D)
+    "write": _write,
+    "read": _read_states,
     "sum_tokens": _sum_tokens,
-    "mean": lambda node, w, x: tf.reduce_mean(x, axis=[1, 2], keepdims=bool(node.attributes["keep"])),
+    "mean": _mean,
     "concat": lambda node, w, *xs: tf.concat(xs, axis=-1),
 }

@@ -6,6 +6,7 @@ layout in the file; it knows nothing of the other engines nor of what its output
 ``open_session(path, mode) -> Session``   a context manager; the mode is one of the engine's
 ``why_not() -> str``                      why this host cannot run the engine; empty where it can
 ``trace(path, image, mode) -> Trace``     every operation and what it computes; not of Core ML, which does not tell
+``read_delegation(path) -> Delegation``   what its delegate takes; where the table names one
 
 Modes say how numbers are computed. ``fp16``: every value in the type that the file gives it; ``fp32``:
 every float in float32, on the weights that the file holds; ``ane``: see :mod:`runtimes.mil.arithmetic`.
@@ -27,6 +28,7 @@ import numpy.typing as npt
 
 from evim_deploy.errors import BadInput, NotInstalled, NotRunHere
 from evim_deploy.trace import Trace, TracedOperation
+from runtimes.delegation import Delegation
 
 Array = npt.NDArray[np.float32]
 
@@ -55,6 +57,8 @@ class _Module(Protocol):
 
     def trace(self, path: Path, image: Array, mode: str) -> Trace: ...
 
+    def read_delegation(self, path: Path) -> Delegation: ...
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -66,6 +70,7 @@ class Engine:
         extra: The extra that installs it.
         requires: What must be installed, by its names on the package index.
         modes: How it can compute, the usual one first.
+        delegate: What it hands operations to, and tells which; empty where it has none that tells.
     """
 
     name: str
@@ -73,13 +78,14 @@ class Engine:
     extra: str
     requires: tuple[str, ...]
     modes: tuple[str, ...]
+    delegate: str = ""
 
 
 ENGINES = {
     engine.name: engine
     for engine in (
         Engine("onnxruntime", ".onnx", "onnx", ("onnxruntime",), ("fp16", "fp32")),
-        Engine("litert", ".tflite", "tflite", ("ai-edge-litert",), ("fp32",)),
+        Engine("litert", ".tflite", "tflite", ("ai-edge-litert",), ("fp32",), "XNNPACK"),
         Engine(
             "coreml",
             ".mlpackage",
@@ -197,6 +203,21 @@ def read_operations(path: Path) -> tuple[TracedOperation, ...]:
     engine = engines_for(path)[-1]
     require(engine, path.name)
     return _load(engine).read_operations(path, engine.modes[0])
+
+
+def read_delegation(path: Path) -> Delegation | None:
+    """What its engine's delegate takes of a file, whoever made it; None where no engine of its kind has one.
+
+    Raises:
+        BadInput: The file cannot be read.
+        NotInstalled: The engine's package is missing.
+        NotRunHere: The engine does not load the file.
+    """
+    engine = next((engine for engine in engines_of(path.suffix) if engine.delegate), None)
+    if engine is None:
+        return None
+    require(engine, path.name)
+    return _load(engine).read_delegation(path)
 
 
 def _load(engine: Engine) -> _Module:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from evim_deploy.errors import BadInput
+from evim_deploy.errors import BadInput, NotRunHere
 from evim_deploy.trace import SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array
+from runtimes.delegation import Delegation, Planned, delegation
 from runtimes.litert_process import Crashed, LitertProcess, Refused
 
 _TRACED_BYTES = 8 << 30
@@ -55,6 +56,23 @@ def open_session(path: Path, mode: str) -> Iterator[LitertSession]:
             process.allocate()
             session = LitertSession(path, process, _metadata(content))
         yield session
+
+
+def read_delegation(path: Path) -> Delegation:
+    """What XNNPACK takes of a TFLite file, whoever made it, as it says itself; of its main subgraph.
+
+    Raises:
+        BadInput: It cannot be read.
+        NotRunHere: LiteRT does not load it: it is damaged, or has operations that this LiteRT does not know.
+    """
+    content = _read(path)
+    try:
+        with closing(LitertProcess(content, os.cpu_count() or 1)) as process:
+            planned = process.plan()
+    except (Crashed, Refused) as error:
+        does = "crashes on it" if isinstance(error, Crashed) else "does not load it"
+        raise NotRunHere(f"{path}: LiteRT {does} ({error}).", "Look at the rules that it meets.") from None
+    return delegation([Planned(type_, tuple(inputs), tuple(outputs)) for type_, inputs, outputs in planned])
 
 
 def _read(path: Path) -> bytes:

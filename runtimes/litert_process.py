@@ -63,6 +63,14 @@ class LitertProcess:
         """Get the memory that its tensors take."""
         self._call("allocate", {}, {})
 
+    def plan(self) -> list[tuple[str, list[int], list[int]]]:
+        """Its operations in LiteRT's list, partitions of delegates among them: type, tensors taken, tensors given.
+
+        In place of :meth:`allocate`, and without a signature too.
+        """
+        operations: list[tuple[str, list[int], list[int]]] = self._call("plan", {}, {})[0]["operations"]
+        return operations
+
     def run(self, image: npt.NDArray[np.float32]) -> Arrays:
         """The outputs of its signature by name, of an image as the file takes it."""
         return self._call("run", {}, {"image": image})[1]
@@ -146,6 +154,16 @@ class _Server:
         self._interpreter.allocate_tensors()
         self._interpreter.get_signature_runner()  # refuses a file without a signature
         return {}, {}
+
+    def plan(self) -> tuple[dict[str, Any], Arrays]:
+        self._interpreter.allocate_tensors()  # delegates take their partitions
+        listed = self._interpreter._get_ops_details()
+        return {
+            "operations": [
+                (each["op_name"], *([int(index) for index in each[side]] for side in ("inputs", "outputs")))
+                for each in listed
+            ]
+        }, {}
 
     def run(self, image: npt.NDArray[np.float32]) -> tuple[dict[str, Any], Arrays]:
         runner = self._interpreter.get_signature_runner()

@@ -38,6 +38,7 @@ from command import (
     photographs,
     run,
 )
+from media_pipe import classify
 
 import runtimes
 from evim_deploy.artifact import LABELS_KEY, METADATA_KEY
@@ -745,6 +746,17 @@ class TestPredict:
         assert document["model"] == "efficientvim_m1"
         assert document["weights"]["trained"] is False
         assert all(len(prediction["top"]) == 3 for prediction in document["predictions"])
+
+    def test_mediapipe_opens_what_was_exported(self, defaults: Exported) -> None:
+        """And gives the same names and probabilities for the pixels that the artifact takes."""
+        photograph = photographs()[0]
+        (prediction,) = predicted(defaults.path("tflite"), photograph)["predictions"]
+        found = classify(defaults.path("tflite"), resize_and_crop(open_image(photograph), 64, 64))
+        assert max(found, key=lambda each: each[1])[0] == prediction["top"][0]["label"]
+        for guess in prediction["top"]:
+            name, score = found[guess["index"]]
+            assert name == guess["label"]
+            assert score == pytest.approx(guess["probability"], rel=1e-4)
 
     def test_photographs_are_told_apart(self, defaults: Exported) -> None:
         """Without this the comparison with PyTorch would hold for a network that sees nothing."""

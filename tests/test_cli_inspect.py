@@ -75,6 +75,8 @@ def test_people_are_told_everything_with_its_reason_and_its_source(foreign: Path
         "blocks 1: SPLIT_V",
         "XNNPACK has no such operation.",
         "xnnpack_delegate.cc",
+        "measured: takes 2 of 3 operations, in 1 partition\n",
+        "leaves 1: SPLIT_V",
     ):
         assert expected in told
     assert "\x1b[" not in told  # no colours where no terminal is
@@ -105,10 +107,26 @@ def test_machines_are_told_the_same(foreign: Path) -> None:
     (finding,) = xnnpack["findings"]
     assert {"rule", "severity", "operation", "type", "detail", "reason", "source"} == set(finding)
     assert (finding["severity"], finding["type"], finding["operation"]) == ("blocks", "SPLIT_V", "t8")
+    assert artifact["xnnpack"] == {"operations": 3, "partitions": 1, "outside": ["SPLIT_V"]}
+
+
+def test_what_litert_does_not_load_is_not_measured(tmp_path: Path) -> None:
+    """And everything else is told all the same."""
+    values = [Computed((1, 8)), Computed((1, 8))]
+    path = write_tflite(tmp_path / "custom.tflite", values, [("CUSTOM:Mystery", [0], [1], None)], [0], [1])
+    result = run("inspect", path)
+    assert_done(result)
+    assert "measured: not run on this host." in result.stdout
+    assert "LiteRT does not load it (Encountered unresolved custom op: Mystery" in result.stdout
+    (artifact,) = document(path)["artifacts"]
+    assert artifact["functions"][0]["operations"] == {"other": {"CUSTOM": 1}}
+    assert "Mystery" in artifact["xnnpack"]["not_run_on_this_host"]
 
 
 def test_several_files_of_several_formats_go_in_one_call(foreign: Path, relu: Path) -> None:
-    assert [artifact["format"] for artifact in document(foreign, relu)["artifacts"]] == ["tflite", "onnx"]
+    artifacts = document(foreign, relu)["artifacts"]
+    assert [artifact["format"] for artifact in artifacts] == ["tflite", "onnx"]
+    assert artifacts[1]["xnnpack"] is None
     result = run("inspect", relu, foreign)
     assert_done(result)
     assert result.stdout.index("relu.onnx") < result.stdout.index("foreign.tflite")

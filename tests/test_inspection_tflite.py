@@ -17,14 +17,18 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from model_files import Array, Computed, Tensor, integers, ones, options, write_operation, write_tflite
 from networks import random_tiny
+from told import target_of
 
 import exporters
-from evim_deploy.artifact import Target
+import runtimes
+from evim_deploy import contents
+from evim_deploy.contents import Operation
 from evim_deploy.graph import Graph
 from evim_deploy.inspection import Inspection, inspect
 from evim_deploy.inspection.rules import BLOCKS, SLOWS
 from evim_deploy.lowering import lower
 from evim_deploy.reparam import reparameterise
+from runtimes.delegation import Delegation
 
 TANH = schema.ActivationFunctionType.TANH
 GPU, XNNPACK = "tflite_gpu", "xnnpack"
@@ -361,23 +365,55 @@ def test_what_a_converter_with_transposes_leaves_is_told(tmp_path: Path) -> None
     assert [(finding.rule, finding.type) for finding in gpu.findings] == [("reshape", "TRANSPOSE")] * 2
 
 
-@pytest.fixture(scope="module")
-def graph() -> Graph:
-    return reparameterise(lower(random_tiny(0, 5), "classify", "logits", True))[0]
+@cache
+def graph(output: str) -> Graph:
+    task = "features" if output == "features" else "classify"
+    return reparameterise(lower(random_tiny(0, 5), task, output, True))[0]
 
 
+@pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_our_own_file_runs_on_both(graph: Graph, tmp_path: Path, precision: str) -> None:
+@pytest.mark.parametrize("output", ["probabilities", "features"])
+def test_our_own_file_runs_on_both(tmp_path: Path, output: str, precision: str, batch: int) -> None:
     """Nothing is kept off either, and XNNPACK indeed takes the whole of it in one part."""
     path = tmp_path / "tiny.tflite"
-    target = Target("tflite", precision, 64, 64, 1, "classify", "logits", True, tuple("abcde"))
-    exporters.load(exporters.FORMATS["tflite"]).build(graph, target, path)
+    target = target_of("tflite", precision, output, (64, 96), batch, classes=5)
+    exporters.load(exporters.FORMATS["tflite"]).build(graph(output), target, path)
     (function,) = inspect(path).functions
     gpu, xnnpack = function.targets
     assert (gpu.kept_off, xnnpack.kept_off) == (0, 0)
-    interpreter = Interpreter(str(path))
-    interpreter.allocate_tensors()
-    assert sum(each["op_name"] == "DELEGATE" for each in interpreter._get_ops_details()) == 1
+    found = runtimes.read_delegation(path)
+    assert found is not None
+    assert (found.partitions, found.outside) == (1, ())
+    halves = sum(len(each.inputs) == 1 and each.inputs[0].dtype == "float16" for each in operations(path))
+    assert (halves > 0) == (precision == "fp16")
+    assert found.operations == len(operations(path))
+
+
+def operations(path: Path) -> tuple[Operation, ...]:
+    return contents.read(path).functions[0].operations
+
+
+def network(path: Path, type_: str) -> Path:
+    """A convolution, an operation of a type, and another convolution; in weights of half precision."""
+    half = [ones(4, 3, 3, 4, dtype="float16"), ones(4, dtype="float16")]
+    wide = [floats(4, 3, 3, 4), floats(4)]
+    tensors = [X, *half, *wide, *half, *wide, X, X, X]
+    nodes = [
+        *(("DEQUANTIZE", [each], [each + 2], None) for each in (1, 2, 5, 6)),
+        ("CONV_2D", [0, 3, 4], [9], conv()),
+        (type_, [9, 9], [10], None),
+        ("CONV_2D", [10, 7, 8], [11], conv()),
+    ]
+    return write_tflite(path, tensors, nodes, [0], [11])
+
+
+def test_an_operation_that_xnnpack_refuses_parts_the_file(tmp_path: Path) -> None:
+    """Weights in half precision go into the partitions, on both sides of it."""
+    whole = runtimes.read_delegation(network(tmp_path / "whole.tflite", "MAXIMUM"))
+    parted = runtimes.read_delegation(network(tmp_path / "parted.tflite", "POW"))
+    assert whole == Delegation(7, 1, ())
+    assert parted == Delegation(7, 2, ("POW",))
 
 
 def test_a_file_of_tensorflows_own_converter_is_told(tmp_path: Path) -> None:

@@ -92,6 +92,12 @@ def test_a_users_file_takes_the_place_of_imagenets_names(tmp_path: Path) -> None
         (b'["cat", "dog", ""]', "not a name"),
         (b'["cat", "dog", null]', "not a name"),
         (b'["cat", "dog", ["bird"]]', "not a name"),
+        (b'["cat", "big\\ndog", "bird"]', r"'big\ndog', which is not one line"),
+        (b'["cat", "big\\rdog", "bird"]', "not one line"),
+        (b'["cat", "big\\u2028dog", "bird"]', "not one line"),
+        (b'["cat", "dog\\u0000", "bird"]', "not one line"),
+        (b'["cat", "dog\\ud800", "bird"]', "not one line"),
+        (b"cat\ndog\0\nbird", "not one line"),
         (b"\xff\xfe\x00\x01", "cannot be read as text"),
     ],
 )
@@ -103,6 +109,13 @@ def test_labels_that_will_not_do(tmp_path: Path, content: bytes, words: str) -> 
     assert words in caught.value.cause
     assert str(path) in caught.value.cause
     assert caught.value.remedy
+
+
+def test_odd_characters_in_a_line_are_kept(tmp_path: Path) -> None:
+    labels = ("n01440764\ttench", "a, b", "👩\u200d🔬", "日本語", "no-break\u00a0space")
+    path = tmp_path / "labels.txt"
+    path.write_text("\n".join(labels), "utf-8")
+    assert class_labels(len(labels), path) == labels
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

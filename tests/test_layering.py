@@ -61,7 +61,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.golden", "artifact errors parity"),
     ("evim_deploy.plot", "errors layers"),
     # --- the formats, the engines, the clock: they know artifacts and graphs, never each other
-    ("exporters", "errors artifact contents graph shapes variants"),
+    ("exporters", "errors artifact contents graph preprocessing shapes variants"),
     ("runtimes", "errors artifact contents documents trace"),
     ("latency.environment", ""),
     # --- what a user asks for: here everything meets

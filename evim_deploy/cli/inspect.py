@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from evim_deploy.contents import Axis, Value
     from evim_deploy.inspection import FunctionInspection, Inspection, Suitability
     from evim_deploy.inspection.rules import Finding
+    from runtimes.delegation import Delegation
 
 LAYERS_SHOWN = 10
 NAME_WIDTH = 44
@@ -82,6 +83,7 @@ def _document(inspection: Inspection) -> dict[str, Any]:
         "inputs": [_value(value) for value in contents.inputs],
         "outputs": [_value(value) for value in contents.outputs],
         "functions": [_function(function) for function in inspection.functions],
+        "xnnpack": _delegation_document(_ask_xnnpack(inspection.path)),
     }
 
 
@@ -100,6 +102,22 @@ def _function(function: FunctionInspection) -> dict[str, Any]:
         "movements": [asdict(movement) for movement in function.movements],
         "targets": [asdict(target) for target in function.targets],
     }
+
+
+def _ask_xnnpack(path: Path) -> Delegation | EvimError | None:
+    """What it takes of a file, or why this host cannot tell; None of other formats than its own."""
+    from runtimes import read_delegation
+
+    try:
+        return read_delegation(path)
+    except EvimError as error:
+        return error
+
+
+def _delegation_document(found: Delegation | EvimError | None) -> dict[str, Any] | None:
+    if isinstance(found, EvimError):
+        return {"not_run_on_this_host": found.cause}
+    return None if found is None else asdict(found)
 
 
 def _show(console: Console, inspection: Inspection) -> None:
@@ -126,6 +144,7 @@ def _show(console: Console, inspection: Inspection) -> None:
             console.print()
             line(f"function {function.name}", "bold")
         _show_function(console, inspection, function)
+    _show_delegation(console, _ask_xnnpack(inspection.path))
 
 
 def _show_function(console: Console, inspection: Inspection, function: FunctionInspection) -> None:
@@ -204,6 +223,21 @@ def _show_target(console: Console, target: Suitability) -> None:
         line(f"  {severity} {len(findings)}: {types}; e.g. {example}", "yellow" if severity == BLOCKS else None)
         line(f"    {first.reason}")
         line(f"    {first.source}", "dim")
+
+
+def _show_delegation(console: Console, found: Delegation | EvimError | None) -> None:
+    """Below what the rules of XNNPACK say, what it says itself."""
+
+    def line(text: str, style: str | None = None) -> None:
+        console.print(text, style=style, soft_wrap=True, markup=False)
+
+    if isinstance(found, EvimError):
+        line(f"  measured: not run on this host. {found.cause}")
+    elif found is not None:
+        taken, parts = found.operations - len(found.outside), found.partitions
+        line(f"  measured: takes {taken} of {found.operations} operations, in {parts} partition{'s' * (parts != 1)}")
+        for type_, count in Counter(found.outside).most_common():
+            line(f"  leaves {count}: {type_}", "yellow")
 
 
 def _shape(shape: tuple[Axis, ...] | None) -> str:

@@ -34,6 +34,7 @@ def _convert(source: str, destination: str, precision: str, input_name: str, out
     signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32, name=input_name)]
     function = tf.function(serve, input_signature=signature, autograph=False).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model)
+    converter.experimental_lower_to_saved_model = False  # which would take half of the time
     # what has no operation of TFLite's is kept, so that it can be named
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
     if precision == "fp16":

@@ -1,0 +1,82 @@
+"""A .tflite file as it lies on disk: one flatbuffer, and behind it the files that belong to it, as a zip archive.
+
+Engines read the flatbuffer and never look behind it. The archive is how TFLite's metadata carries label files:
+https://ai.google.dev/edge/litert/models/metadata
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from tensorflow.lite.python import schema_py_generated as schema
+
+_FILE_IDENTIFIER = b"TFL3"
+_BUFFER_ALIGNMENT = 16  # bytes: force_align of Buffer.data in TFLite's schema
+_DATE = (1980, 1, 1, 0, 0, 0)  # the first that zip knows: the same model makes the same file
+
+
+def parse(content: bytes) -> Any:
+    """A flatbuffer as objects, which can be changed; what follows it is left out."""
+    return schema.ModelT.InitFromPackedBuf(content, 0)
+
+
+def read_files(path: Path) -> dict[str, bytes]:
+    """The files that belong to a .tflite file, by their names."""
+    if not zipfile.is_zipfile(path):
+        return {}
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def write(path: Path, model: Any, files: Mapping[str, bytes]) -> None:
+    """Write a flatbuffer, and the files that belong to it behind it, uncompressed."""
+    builder = _AlignedBuilder(1 << 20)
+    builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
+    path.write_bytes(builder.Output())
+    if files:
+        with zipfile.ZipFile(path, "a") as archive:
+            for name, content in files.items():
+                archive.writestr(zipfile.ZipInfo(name, _DATE), content)
+
+
+def put_metadata(model: Any, name: str, content: bytes) -> None:
+    """Put a named buffer into a model, in place of one of that name."""
+    model.metadata = model.metadata or []
+    entry = next((each for each in model.metadata if each.name.decode() == name), None)
+    if entry is None:
+        entry = schema.MetadataT()
+        entry.name, entry.buffer = name.encode(), len(model.buffers)
+        model.metadata.append(entry)
+        model.buffers.append(schema.BufferT())
+    model.buffers[entry.buffer].data = np.frombuffer(content, dtype=np.uint8)
+
+
+def sign(model: Any, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
+    """Give a model its one signature, and the tensors that it names the same names; they are given by their indices."""
+    signature = schema.SignatureDefT()
+    signature.signatureKey = "serving_default"
+    signature.inputs, signature.outputs = _entries(model, inputs), _entries(model, outputs)
+    model.signatureDefs = [signature]
+
+
+def _entries(model: Any, tensors: Mapping[str, int]) -> list[Any]:
+    entries = []
+    for name, index in tensors.items():
+        model.subgraphs[0].tensors[index].name = name
+        entry = schema.TensorMapT()
+        entry.name, entry.tensorIndex = name, index
+        entries.append(entry)
+    return entries
+
+
+class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
+    """Puts each buffer on 16 bytes, as the schema demands and the object API forgets."""
+
+    def CreateNumpyVector(self, x: Any) -> Any:  # noqa: N802, the base class's name
+        self.Prep(_BUFFER_ALIGNMENT, x.nbytes)
+        return super().CreateNumpyVector(x)
