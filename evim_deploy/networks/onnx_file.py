@@ -54,9 +54,7 @@ def find_onnx(path: str) -> NetworkName:
     return NetworkName("onnx", path, size, fixed=height is not None and width is not None)
 
 
-def open_onnx(
-    name: NetworkName, notify: Callable[[str], None], preprocessing: Preprocessing | None = None
-) -> Opened:
+def open_onnx(name: NetworkName, notify: Callable[[str], None], preprocessing: Preprocessing | None = None) -> Opened:
     """A file's network.
 
     Args:
@@ -89,9 +87,7 @@ def open_onnx(
     if preprocessing is None:
         notify(f"{path.name} does not say how its images are normalised: the artifact takes what the file takes")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Opened(
-        original, module, preprocessing or PAPER, logits.shape[1], Weights(f"onnx:{path.name}", True, digest)
-    )
+    return Opened(original, module, preprocessing or PAPER, logits.shape[1], Weights(f"onnx:{path.name}", True, digest))
 
 
 def _model(path: Path) -> tuple[Any, int]:
@@ -168,7 +164,9 @@ def _takes_several(module: nn.Module, image: Array) -> bool:
             together, alone = module(pair), torch.cat([module(pair[:1]), module(pair[1:])])
     except RuntimeError:  # a shape that is written for one image
         return False
-    return together.shape == alone.shape and torch.allclose(together, alone, rtol=1e-3, atol=1e-4 * float(alone.abs().max()))
+    return together.shape == alone.shape and torch.allclose(
+        together, alone, rtol=1e-3, atol=1e-4 * float(alone.abs().max())
+    )
 
 
 def _names(values: tuple[contents.Value, ...]) -> str:

@@ -148,7 +148,7 @@ def compute(node: Node, inputs: Sequence[Value]) -> dict[str, Value]:
 
 def _key(name: str) -> str:
     """A value's name as torch allows it for a parameter."""
-    return f"value_{name}".replace(".", "_")
+    return f"value_{name.replace('%', '%25').replace('.', '%2E')}"
 
 
 def _constants(graph: Any) -> Iterator[tuple[str, Value]]:
@@ -180,9 +180,7 @@ def _nodes(graph: Any, opset: int, output: str) -> list[Node]:
         attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
         arrays = {n: numpy_helper.to_array(v) for n, v in attributes.items() if hasattr(v, "raw_data")}
         name = node.name or next(iter(node.output), f"{index}")
-        found.append(
-            Node(node.op_type, name, opset, tuple(node.input), tuple(node.output), {**attributes, **arrays})
-        )
+        found.append(Node(node.op_type, name, opset, tuple(node.input), tuple(node.output), {**attributes, **arrays}))
     return found[::-1]
 
 

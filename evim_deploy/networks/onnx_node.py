@@ -87,8 +87,10 @@ class Node:
 
 
 def tensor(value: Value, like: Tensor | None = None) -> Tensor:
-    """A value as a tensor, in the place of another where one is given."""
+    """A value as a tensor, in the place and precision of another where one is given."""
     assert value is not None
     if isinstance(value, Tensor):
         return value
-    return torch.tensor(value.tolist(), device=None if like is None else like.device)
+    if like is None or value.dtype.kind != "f" or not like.is_floating_point():
+        return torch.tensor(value.tolist())
+    return torch.tensor(value.tolist(), dtype=like.dtype)

@@ -46,7 +46,9 @@ def _operand(value: Value, like: Tensor) -> Any:
 
 def _divide(x: Any, y: Any) -> Tensor:
     """Integers are divided towards zero."""
-    whole = not any(isinstance(each, float) or (isinstance(each, Tensor) and each.is_floating_point()) for each in (x, y))
+    whole = not any(
+        isinstance(each, float) or (isinstance(each, Tensor) and each.is_floating_point()) for each in (x, y)
+    )
     return torch.div(x, y, rounding_mode="trunc") if whole else x / y
 
 
@@ -227,7 +229,9 @@ def _expand(node: Node, x: Tensor, sizes: Value) -> Tensor:
     wanted = node.ints(sizes)
     wanted = [1] * (x.ndim - len(wanted)) + wanted
     own = [1] * (len(wanted) - x.ndim) + list(x.shape)
-    return x.expand([there if isinstance(there, int) and there != 1 else size for there, size in zip(own, wanted, strict=True)])
+    return x.expand(
+        [there if isinstance(there, int) and there != 1 else size for there, size in zip(own, wanted, strict=True)]
+    )
 
 
 def _depth_to_space(node: Node, x: Tensor) -> Tensor:

@@ -95,9 +95,9 @@ def _pad(node: Node, x: Tensor, pads: Value, value: Value = None, axes: Value = 
     along = [axis % x.ndim for axis in node.ints(axes)] if axes is not None else range(x.ndim)
     around = {axis: (sizes[i], sizes[i + len(along)]) for i, axis in enumerate(along)}
     mode = node.text("mode", "constant")
-    if mode not in _MODES:
+    first = 0 if mode == "constant" else 2  # torch repeats pixels along the axes of a map alone
+    if mode not in _MODES or any(any(around.get(axis, ())) for axis in range(first)):
         raise node.refused(f"pads by {mode}")
-    first = 0 if mode == "constant" else min((axis for axis, both in around.items() if any(both)), default=x.ndim)
     flat = [size for axis in reversed(range(first, x.ndim)) for size in around.get(axis, (0, 0))]
     fill = {} if value is None or mode != "constant" else {"value": node.scalar(value)}
     return F.pad(x, flat, _MODES[mode], **fill) if any(flat) else x

@@ -3,14 +3,13 @@
 onnx2tf ends the process where it fails, runs programs on its input, and reads a sample picture of its own from the
 folder that it runs in. Of what it makes, the Keras model is taken: to write its other files takes most of its time.
 
-    python -P onnx2tf_process.py INPUT.onnx OUTPUT.tflite fp32|fp16 INPUT_NAME OUTPUT_NAME
+    python -P onnx2tf_process.py INPUT.onnx OUTPUT.tflite fp32|fp16
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ _SAMPLES = "calibration_image_sample_data_20x128x128x3_float32.npy"
 """What onnx2tf downloads where it is not there: pictures for its comparisons, values 0 to 1."""
 
 
-def _convert(source: str, destination: str, precision: str, input_name: str, output_name: str) -> None:
+def _convert(source: str, destination: str, precision: str) -> None:
     np.save(_SAMPLES, np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32))
 
     import onnx2tf
@@ -28,11 +27,8 @@ def _convert(source: str, destination: str, precision: str, input_name: str, out
         input_onnx_file_path=source, disable_model_save=True, not_use_onnxsim=True, verbosity="error"
     )
 
-    def serve(image: Any) -> dict[str, Any]:
-        return {output_name: tf.identity(model(image), name=output_name)}
-
-    signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32, name=input_name)]
-    function = tf.function(serve, input_signature=signature, autograph=False).get_concrete_function()
+    signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32)]
+    function = tf.function(model.call, input_signature=signature, autograph=False).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model)
     converter.experimental_lower_to_saved_model = False  # which would take half of the time
     # what has no operation of TFLite's is kept, so that it can be named
