@@ -19,12 +19,11 @@ from torch import Tensor, nn
 
 from evim_deploy.artifact import Contract, Target, TensorSpec
 from evim_deploy.errors import BadInput
-from exporters.onnx import annotate
+from exporters.onnx import OPSETS, USUAL_OPSET, annotate
 
 __all__ = ["annotate", "build", "export", "write_onnx"]
 
 _INPUT = "image"
-_OPSET = 18
 
 
 def build(module: nn.Module, target: Target, path: Path) -> Contract:
@@ -34,7 +33,7 @@ def build(module: nn.Module, target: Target, path: Path) -> Contract:
         BadInput: PyTorch's exporter cannot write the target's operator set.
     """
     written = _Half(module, target.half_io) if target.precision == "fp16" else module
-    write_onnx(written, target, path, target.opset or _OPSET)
+    write_onnx(written, target, path, target.opset or USUAL_OPSET)
     batch = "batch" if target.batch is None else target.batch
     assert target.height
     assert target.width
@@ -93,7 +92,12 @@ def export(module: nn.Module, image: Tensor, output: str, path: Path, opset: int
             f"PyTorch's exporter writes operator set {written} of this network, and cannot convert it to {opset}.",
             f"Give --opset {written}.",
         )
-    onnx.checker.check_model(model, full_check=True)
+    model.ir_version = OPSETS[opset].ir_version
+    model.graph.ClearField("value_info")
+    for described in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output):
+        described.ClearField("metadata_props")  # the exporter's notes, which name this machine's folders
+    onnx.save(model, path)
+    onnx.checker.check_model(path, full_check=True)
 
 
 def _is_half(module: nn.Module) -> bool:
