@@ -319,6 +319,35 @@ def test_what_only_efficientvim_has_is_refused(options: dict[str, Any], said: st
         plan(Request(TINY, **{"formats": ("onnx",), **options}))
 
 
+class Bessel(torch.nn.Module):
+    """With an operation that no converter has."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.special.bessel_j0(image).mean((2, 3))
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_what_a_converter_cannot_is_told_in_one_line(tmp_path: Path, format_: str) -> None:
+    target = Target(format_, "fp32", SIDE, SIDE, 1, "classify", "logits", True, ("a", "b", "c"))
+    with pytest.raises(BadInput, match=r"bessel_j0|special_bessel") as error:
+        exporters.load(exporters.FORMATS[format_], "module").build(Bessel().eval(), target, tmp_path / "network")
+    assert "\n" not in error.value.cause
+
+
+def test_a_size_that_the_network_refuses_is_told() -> None:
+    with pytest.raises(BadInput, match="takes no image of 1x1"):
+        ModuleReference(refusing(), (SIDE, SIDE)).stored(
+            Target("onnx", "fp32", 1, 1, 1, "classify", "logits", True, ())
+        )
+
+
+def refusing() -> Opened:
+    """The tiny network, which refuses what its pooling would leave nothing of."""
+    found = opened("random:3")
+    pooled = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 3), found.module)
+    return replace(found, module=pooled.eval().requires_grad_(False))
+
+
 def test_a_network_of_one_size_is_planned_at_that_alone() -> None:
     fixed = replace(TINY, fixed=True, size=(32, 48))
     (target,) = plan(Request(fixed, ("onnx",)))

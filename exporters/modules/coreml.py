@@ -20,6 +20,7 @@ from coremltools.converters.mil.frontend.torch.torch_op_registry import register
 from torch import nn
 
 from evim_deploy.artifact import Contract, Target
+from evim_deploy.errors import BadInput, first_line
 from exporters.coreml import annotate, convert, fixed_shape, input_type, is_classifier, output_types
 
 __all__ = ["annotate", "build"]
@@ -37,21 +38,28 @@ def build(module: nn.Module, target: Target, path: Path) -> Contract:
     """Write a servable module as an .mlpackage, with the ports that a graph's has.
 
     Raises:
+        BadInput: coremltools cannot convert the network.
         ValueError: The target's batch, height or width is dynamic.
     """
-    with torch.no_grad():
-        traced = torch.jit.trace(module, torch.zeros(fixed_shape(target)), check_trace=False)
+    image = torch.zeros(fixed_shape(target))
     passes = ct.PassPipeline()
     passes.remove_passes(_LEFT_OUT)
-    return convert(
-        traced,
-        target,
-        path,
-        source="pytorch",
-        inputs=[input_type(target, _INPUT)],
-        outputs=None if is_classifier(target) else output_types(target, [target.output]),
-        pass_pipeline=passes,
-    )
+    try:
+        with torch.no_grad():
+            traced = torch.jit.trace(module, image, check_trace=False)
+        return convert(
+            traced,
+            target,
+            path,
+            source="pytorch",
+            inputs=[input_type(target, _INPUT)],
+            outputs=None if is_classifier(target) else output_types(target, [target.output]),
+            pass_pipeline=passes,
+        )
+    except Exception as error:  # of any kind: what a network does that the front end does not foresee
+        raise BadInput(
+            f"coremltools cannot convert the network: {first_line(error)}.", "Choose another format or network."
+        ) from error
 
 
 def addcmul(context: Any, node: Any) -> None:

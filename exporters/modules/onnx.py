@@ -18,7 +18,7 @@ from onnxscript import opset18 as op
 from torch import Tensor, nn
 
 from evim_deploy.artifact import Contract, Target, TensorSpec
-from evim_deploy.errors import BadInput
+from evim_deploy.errors import BadInput, first_line
 from exporters.onnx import OPSETS, USUAL_OPSET, annotate
 
 __all__ = ["annotate", "build", "export", "write_onnx"]
@@ -70,21 +70,27 @@ def export(module: nn.Module, image: Tensor, output: str, path: Path, opset: int
         dynamic_batch: Whether the file takes any number of images.
 
     Raises:
-        BadInput: PyTorch's exporter cannot write this operator set.
+        BadInput: PyTorch's exporter cannot write the network, or not in this operator set.
     """
-    torch.onnx.export(
-        module,
-        (image,),
-        path,
-        input_names=[_INPUT],
-        output_names=[output],
-        opset_version=opset,
-        dynamic_shapes=({0: "batch"},) if dynamic_batch else None,
-        custom_translation_table=_TRANSLATIONS if _is_half(module) else None,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    try:
+        torch.onnx.export(
+            module,
+            (image,),
+            path,
+            input_names=[_INPUT],
+            output_names=[output],
+            opset_version=opset,
+            dynamic_shapes=({0: "batch"},) if dynamic_batch else None,
+            custom_translation_table=_TRANSLATIONS if _is_half(module) else None,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    except Exception as error:  # of any kind: what a network does that the exporter does not foresee
+        cause = first_line(error.__cause__ or error)  # its own is a page on how to report it
+        raise BadInput(
+            f"PyTorch's exporter cannot write the network: {cause}.", "Choose another format, batch or network."
+        ) from error
     model = onnx.load(path)
     written = next(each.version for each in model.opset_import if not each.domain)
     if written != opset:
