@@ -1,7 +1,7 @@
 """ONNX: a torch module through PyTorch's own exporter, which writes standard operations alone.
 
-An fp16 file computes in float16 where the module does; it takes and gives float32 unless asked. GELU's erf is computed
-in float32 there: float16's sqrt(2) is off by 1e-4, which no rounded weight would account for.
+An fp16 file computes in float16 where the module does; it takes and gives float32 unless asked. GELU's erf is
+computed in float32 there, where it is no operation of its own: float16's sqrt(2) is off by 1e-4, which no rounded weight would account for.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from exporters.onnx import OPSETS, USUAL_OPSET, annotate
 __all__ = ["annotate", "build", "export", "write_onnx"]
 
 _INPUT = "image"
+_HAS_GELU = 20  # the operator set that made it an operation, whose erf an engine computes as it should
 
 
 def build(module: nn.Module, target: Target, path: Path) -> Contract:
@@ -81,7 +82,7 @@ def export(module: nn.Module, image: Tensor, output: str, path: Path, opset: int
             output_names=[output],
             opset_version=opset,
             dynamic_shapes=({0: "batch"},) if dynamic_batch else None,
-            custom_translation_table=_TRANSLATIONS if _is_half(module) else None,
+            custom_translation_table=_TRANSLATIONS if _is_half(module) and opset < _HAS_GELU else None,
             dynamo=True,
             external_data=False,
             verbose=False,
