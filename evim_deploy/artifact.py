@@ -7,10 +7,12 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from evim_deploy.parity.result import Parity
-from evim_deploy.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from evim_deploy.preprocessing import Preprocessing
 
 SCHEMA_VERSION = 2
 """Version of the manifest and of every ``--json`` document; it grows when a field changes its meaning."""

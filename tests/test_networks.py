@@ -32,7 +32,7 @@ from evim_deploy.networks.name import NetworkName, named
 from evim_deploy.networks.opened import Opened
 from evim_deploy.networks.reference import ModuleReference
 from evim_deploy.networks.timm_model import find_timm, open_timm
-from evim_deploy.parity.result import FAIL, PASS
+from evim_deploy.parity.result import FAIL, PASS, WARNING
 from evim_deploy.predict import predict
 from evim_deploy.preprocessing import Preprocessing, normalise, open_image, resize_and_crop
 from evim_deploy.publish import sha256
@@ -195,7 +195,10 @@ def test_each_family_is_proven(tmp_path: Path, name: str, format_: str) -> None:
         output_dir=tmp_path,
     )
     for artifact in export(request):
-        assert artifact["parity"]["status"] == PASS, artifact["parity"]["reason"]
+        parity = artifact["parity"]
+        # seeded squeezes of MobileNetV3 are too weak to be seen in its outputs: the stored weights are compared as well
+        assert parity["status"] in (PASS, WARNING), parity["reason"]
+        assert parity["stored"]["compared"] == parity["stored"]["arrays"]
 
 
 # --- weights ---------------------------------------------------------------------------------------------

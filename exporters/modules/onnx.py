@@ -1,7 +1,8 @@
 """ONNX: a torch module through PyTorch's own exporter, which writes standard operations alone.
 
-An fp16 file computes in float16 where the module does; it takes and gives float32 unless asked. GELU's erf is
-computed in float32 there, where it is no operation of its own: float16's sqrt(2) is off by 1e-4, which no rounded weight would account for.
+An fp16 file computes in float16 where the module does; it takes and gives float32 unless asked. GELU's erf is computed
+in float32 there where it is no operation of its own: float16's sqrt(2) is off by 1e-4, which no rounded weight accounts
+for.
 """
 
 from __future__ import annotations
