@@ -41,7 +41,9 @@ class ModuleNetwork:
         return ModuleNetwork(self._module, self._output, {**self._changed, **noise})
 
     def faults(self, image: Array, share: float, generator: torch.Generator) -> tuple[Outputs, Faults]:
-        return self.run(image), ((layer, self.disturbed(layer, share, generator).run(image)) for layer in self.layers)
+        return self.run(image), (
+            (layer, self.disturbed(layer, share, generator).run(image)) for layer in self.layers
+        )
 
     def _outputs(self, image: Array, changed: Mapping[str, Tensor]) -> dict[str, Array]:
         """One image at a time, which bounds the memory."""
@@ -50,9 +52,5 @@ class ModuleNetwork:
         return {self._output: np.concatenate(each)}
 
     def _noisy(self, layer: str, share: float, generator: torch.Generator) -> Mapping[str, Tensor]:
-        own = {
-            f"{layer}.{name}": value
-            for name, value in self._module.get_submodule(layer)._parameters.items()
-            if value is not None
-        }
+        own = {f"{layer}.{name}": value for name, value in self._module.get_submodule(layer)._parameters.items() if value is not None}
         return noisy(own, share, generator)

@@ -45,7 +45,8 @@ def find_onnx(path: str) -> NetworkName:
         raise BadInput(f"{path} has {len(found.outputs)} outputs: {_names(found.outputs)}.", _OTHER)
     (image,) = found.inputs
     shape = image.shape or ()
-    if image.dtype != "float32" or len(shape) != 4 or shape[1] not in (3, "?") and isinstance(shape[1], int):
+    is_image = len(shape) == 4 and (shape[1] == 3 or isinstance(shape[1], str))
+    if image.dtype != "float32" or not is_image:
         raise BadInput(f"{path} takes {image.name}, {image.dtype} {_shape(image.shape)}, and no image.", _OTHER)
     if isinstance(shape[0], int) and shape[0] != 1:
         raise BadInput(f"{path} takes {shape[0]} images at a time.", "Export it with a batch of 1, or an open one.")
@@ -133,7 +134,8 @@ def _original(path: Path, model: Any) -> Callable[[Array], Array]:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    failures = tuple(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
+    kinds = [kind for kind in vars(state).values() if isinstance(kind, type)]
+    failures: tuple[type[Exception], ...] = tuple(kind for kind in kinds if issubclass(kind, Exception))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
