@@ -33,6 +33,7 @@ from evim_deploy.reparam.input_scale import FOLD_INPUT_SCALE
 from evim_deploy.reparam.layer_norm import FOLD_LAYER_NORM
 from evim_deploy.reparam.layer_scale import FOLD_LAYER_SCALE
 from evim_deploy.reparam.mixer_scale import FOLD_MIXER_SCALE
+from evim_deploy.reparam.residual_scale import FOLD_RESIDUAL_SCALE
 from evim_deploy.reparam.rewrite import run
 from evim_deploy.reparam.state_bias import DROP_STATE_BIAS
 from evim_deploy.shapes import infer_shapes
@@ -64,13 +65,14 @@ class Picture:
 PICTURES = (
     Picture("batch-norm", FOLD_BATCH_NORM, "patch_embed.conv.0.norm", ("patch_embed.conv.0.relu",)),
     Picture("depthwise-residual", FOLD_DEPTHWISE_RESIDUAL, f"{BLOCK}residual0", (f"{BLOCK}norm",)),
-    Picture("layer-scale", FOLD_LAYER_SCALE, f"{BLOCK}residual3.gate", (f"{BLOCK}residual3.keep", f"{BLOCK}residual3")),
+    Picture("residual-scale", FOLD_RESIDUAL_SCALE, f"{BLOCK}residual3", (f"{BLOCK}ffn.fc2.conv",)),
+    Picture("layer-scale", FOLD_LAYER_SCALE, f"{BLOCK}residual3.gate", (f"{BLOCK}residual3.rescaled",)),
     Picture("state-bias", DROP_STATE_BIAS, f"{BLOCK}mixer.A", (f"{BLOCK}mixer.B", f"{BLOCK}mixer.importance")),
     Picture(
         "mixer-scale",
         FOLD_MIXER_SCALE,
         f"{BLOCK}residual1.gate",
-        tuple(f"{BLOCK}{name}" for name in ("mixer.y", "mixer.y.map", "residual1.keep", "residual1")),
+        tuple(f"{BLOCK}{name}" for name in ("mixer.y", "mixer.y.map", "residual1.rescaled")),
     ),
     Picture(
         "mixer-scale-last-block",
@@ -78,10 +80,7 @@ PICTURES = (
         f"{LAST_BLOCK}residual1.gate",
         (
             "norm.2",
-            *(
-                f"{LAST_BLOCK}{name}"
-                for name in ("mixer.out_proj", "mixer.y", "mixer.y.map", "residual1.keep", "residual1")
-            ),
+            *(f"{LAST_BLOCK}{name}" for name in ("mixer.out_proj", "mixer.y", "mixer.y.map", "residual1.rescaled")),
         ),
     ),
     Picture("gate", FACTOR_GATE, f"{BLOCK}mixer.mixed", tuple(f"{BLOCK}mixer.{n}" for n in ("g", "silu", "out_proj"))),

@@ -14,8 +14,17 @@ Weights = Mapping[str, Tensor]
 
 
 def evaluate(graph: Graph, image: Tensor, weights: Mapping[str, Weights] | None = None) -> dict[str, Tensor]:
-    """The graph's outputs by name, computed in the dtype of the image (B, 3, H, W)."""
-    values = run(graph, image, weights)
+    """The graph's outputs by name, computed in the dtype of the image (B, 3, H, W).
+
+    Values are dropped once nothing needs them any more, which bounds the memory.
+    """
+    values = {graph.input_name: image}
+    weights = weights or tensors(graph, image.dtype)
+    expiring = graph.last_uses()
+    for node in graph.nodes:
+        values.update(step(node, weights[node.name], values))
+        for value in expiring.get(node.name, ()):
+            del values[value]
     return {name: values[value] for name, value in graph.outputs.items()}
 
 

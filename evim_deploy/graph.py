@@ -49,6 +49,9 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Attribute = int | float | bool | tuple[int, ...]
 
+RESCALED = ".rescaled"
+"""Ends the name of a value that a rewrite left in other units than the model's, a factor for each channel."""
+
 OPERATIONS = frozenset(
     [
         "conv",
@@ -151,6 +154,15 @@ class Graph:
     def users(self, value: str) -> list[Node]:
         """The operations that take a value."""
         return [node for node in self.nodes if value in node.inputs]
+
+    def last_uses(self) -> dict[str, list[str]]:
+        """The values that nothing needs after an operation, by its name; outputs are needed to the end."""
+        last = {value: node.name for node in self.nodes for value in (*node.outputs, *node.inputs)}
+        expiring: dict[str, list[str]] = {}
+        for value, name in last.items():
+            if not self.is_output(value):
+                expiring.setdefault(name, []).append(value)
+        return expiring
 
     def is_output(self, value: str) -> bool:
         return value in self.outputs.values()

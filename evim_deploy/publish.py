@@ -13,8 +13,12 @@ from pathlib import Path
 
 from evim_deploy.errors import BadInput, EvimError
 
+COMPANION_SUFFIX = ".data"
+"""Ends the name of a second file that an artifact's own refers to: an ONNX file's weights, where they are many."""
+
 _STAGING_PREFIX = ".evim-deploy-"
 _FULL_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 24
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.EIO)
 
 
@@ -54,13 +58,16 @@ def refuse_overwrite(paths: list[Path], overwrite: bool) -> None:
     Raises:
         BadInput: One of the paths exists, and overwriting was not asked for.
     """
-    taken = [path for path in paths if os.path.lexists(path)]
+    taken = [each for path in paths for each in (path, _companion(path)) if os.path.lexists(each)]
     if taken and not overwrite:
         raise BadInput(f"{taken[0]} exists already.", "Say --overwrite, or choose another place with -o.")
 
 
 def publish(staged: list[Path], directory: Path, overwrite: bool) -> list[Path]:
-    """Rename finished files or folders into a directory, all or none.
+    """Rename finished files or folders, each with its companion, into a directory, all or none.
+
+    Returns:
+        Where the files or folders are now, without their companions.
 
     Raises:
         BadInput: One of the names is taken, and overwriting was not asked for.
@@ -71,13 +78,15 @@ def publish(staged: list[Path], directory: Path, overwrite: bool) -> list[Path]:
     finals = [directory / path.name for path in staged]
     refuse_overwrite(finals, overwrite)  # again: another process may have come first
     try:
-        for path, final in zip(staged, finals, strict=True):
+        for path in [each for named in staged for each in (_companion(named), named)]:  # no file without its own
+            final = directory / path.name
             if os.path.lexists(final):
                 old = path.with_name(f"{path.name}.old")
                 undo.append((old, final))
                 final.rename(old)
-            undo.append((final, path))
-            path.rename(final)
+            if path.exists():
+                undo.append((final, path))
+                path.rename(final)
     except BaseException:  # an interrupt too: what stood there before is put back
         for source, target in reversed(undo):
             with suppress(OSError):
@@ -87,25 +96,35 @@ def publish(staged: list[Path], directory: Path, overwrite: bool) -> list[Path]:
 
 
 def size_bytes(path: Path) -> int:
-    """Bytes of a file, or of all files in a package."""
+    """Bytes of a file and its companion, or of all files in a package."""
     return sum(file.stat().st_size for file in _files(path))
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file, or of a package: of its files' names and contents in sorted order."""
-    if path.is_file():
+    """Hex digest of a file, or of several, a package's or a file and its companion: of their names and contents."""
+    files = _files(path)
+    if files == [path]:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+    folder = path if path.is_dir() else path.parent
     digest = hashlib.sha256()
-    for member in _files(path):
-        digest.update(member.relative_to(path).as_posix().encode() + b"\0")
-        digest.update(member.read_bytes())
+    for member in files:
+        digest.update(member.relative_to(folder).as_posix().encode() + b"\0")
+        with member.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
     return digest.hexdigest()
 
 
+def _companion(path: Path) -> Path:
+    return path.with_name(path.name + COMPANION_SUFFIX)
+
+
 def _files(path: Path) -> list[Path]:
-    """A file itself, or a package's files in sorted order."""
-    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    """A file itself and its companion, or a package's files in sorted order."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    return [each for each in (path, _companion(path)) if each.is_file()]
 
 
 def _flush(path: Path) -> None:

@@ -126,6 +126,8 @@ def _check_network(request: Request, sizes: tuple[Size, ...]) -> None:
     name, fixed = request.model.name, request.model.fixed_size
     if request.task == "features":
         raise BadInput(f"{name} is exported as a classifier.", "Leave out --task: dense features are EfficientViM's.")
+    if request.weights is not None and name.startswith("onnx:"):
+        raise BadInput(f"{name} has weights of its own.", "Leave out --weights.")
     if None in sizes:
         raise BadInput(
             f"{name} is not proven at a dynamic resolution, which its own code may fix when it is traced.",

@@ -97,7 +97,9 @@ FORMATS = {
             multifunction_from="iOS18",
             deployment_targets=("iOS16", "iOS17", "iOS18"),
         ),
-        Format("onnx", (), ".onnx", "fp32", "logits", True, "onnx", ("onnx",), opsets=(18, 17, *range(19, 24))),
+        Format(
+            "onnx", (), ".onnx", "fp32", "logits", True, "onnx", ("onnx",), opsets=(18, *range(13, 18), *range(19, 24))
+        ),
         Format("tflite", ("litert",), ".tflite", "fp32", "probabilities", False, "tflite", ("tensorflow",)),
     )
 }

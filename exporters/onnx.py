@@ -1,29 +1,65 @@
 """ONNX: standard operations alone, channels-first, so that any engine opens the file.
 
 The only Reshapes are the views between a map and its tokens. ``write`` multiplies by a transposed
-factor, which Einsum says without a Transpose in the graph. An fp16 file takes and gives fp32, and
-computes the channel LayerNorm, whose squares can leave fp16's range, in fp32.
+factor, which Einsum says without a Transpose in the graph. A mean over channels is a product with a row of
+1 / D: ONNX Runtime's ReduceMean over an axis in the middle takes several times as long. An fp16 file takes and
+gives fp32 unless asked, and computes the channel LayerNorm, whose squares can leave fp16's range, in fp32.
 
-Operators: https://onnx.ai/onnx/operators/ (opset 18).
+Operators: https://onnx.ai/onnx/operators/
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from evim_deploy import __version__
 from evim_deploy.artifact import Contract, Target, TensorSpec
+from evim_deploy.contents import onnx_file
 from evim_deploy.graph import Graph, Node
 from evim_deploy.shapes import Shape, infer_shapes
 
-OPSET = 18
-IR_VERSION = 9  # what opset 18 came with: older runtimes refuse a newer one
+
+@dataclass(frozen=True)
+class Opset:
+    """What differs between the operator sets that can be written.
+
+    Attributes:
+        ir_version: That it came with: older runtimes refuse a newer one.
+        axes_are_inputs: Whether ReduceMean takes its axes as an input; before they are an attribute.
+        shape_has_start: Whether Shape gives some of the axes; before they are sliced from all.
+    """
+
+    ir_version: int
+    axes_are_inputs: bool = True
+    shape_has_start: bool = True
+
+
+OPSETS = {
+    13: Opset(7, axes_are_inputs=False, shape_has_start=False),
+    14: Opset(7, axes_are_inputs=False, shape_has_start=False),
+    15: Opset(8, axes_are_inputs=False),
+    16: Opset(8, axes_are_inputs=False),
+    17: Opset(8, axes_are_inputs=False),
+    18: Opset(8),
+    19: Opset(9),
+    20: Opset(9),
+    21: Opset(10),
+    22: Opset(10),
+    23: Opset(11),
+}
+"""From https://onnx.ai/onnx/repo-docs/Versioning.html and the operators' change logs.
+
+13 is the first where Softmax, Split and ReduceSum are what they are now; 23 the last that ONNX Runtime 1.23 has.
+"""
+
+USUAL_OPSET = 18
 
 _FLOATS = {"fp32": (TensorProto.FLOAT, np.float32), "fp16": (TensorProto.FLOAT16, np.float16)}
 
@@ -38,25 +74,26 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
     )
     shapes = infer_shapes(graph, image)
     contract = _contract(graph, target, shapes)
-    model = _Emitter(graph, target.precision, shapes).model(contract)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
+    emitter = _Emitter(graph, target, shapes)
+    onnx_file.save(emitter.model(contract), emitter.weights, path)
+    onnx.checker.check_model(path, full_check=True)
     return contract
 
 
 def annotate(path: Path, metadata: Mapping[str, str], description: str) -> None:
     """Put metadata into ``metadata_props`` and the description into ``doc_string``."""
-    model = onnx.load(path)
+    model = onnx.load(path, load_external_data=False)
     helper.set_model_props(model, dict(metadata))
     model.doc_string = description
     onnx.save(model, path)
 
 
 def _contract(graph: Graph, target: Target, shapes: Mapping[str, Shape]) -> Contract:
+    dtype = "float16" if target.half_io else "float32"
     return Contract(
-        (TensorSpec(graph.input_name, shapes[graph.input_name], "float32", "NCHW", target.input_range),),
+        (TensorSpec(graph.input_name, shapes[graph.input_name], dtype, "NCHW", target.input_range),),
         tuple(
-            TensorSpec(name, shapes[value], "float32", "NCHW"[: len(shapes[value])], target.output_range)
+            TensorSpec(name, shapes[value], dtype, "NCHW"[: len(shapes[value])], target.output_range)
             for name, value in graph.outputs.items()
         ),
     )
@@ -65,39 +102,42 @@ def _contract(graph: Graph, target: Target, shapes: Mapping[str, Shape]) -> Cont
 class _Emitter:
     """Writes one graph, operation by operation, under the graph's own names."""
 
-    def __init__(self, graph: Graph, precision: str, shapes: Mapping[str, Shape]) -> None:
+    def __init__(self, graph: Graph, target: Target, shapes: Mapping[str, Shape]) -> None:
         self.graph = graph
-        self.float_type, self.float_dtype = _FLOATS[precision]
+        self.float_type, self.float_dtype = _FLOATS[target.precision]
+        self.opset_version = target.opset or USUAL_OPSET
+        self.opset = OPSETS[self.opset_version]
         self.shapes = shapes
         self.nodes: list[Any] = []
-        self.initializers: dict[str, Any] = {}
+        self.weights: dict[str, Any] = {}
 
     @property
     def half(self) -> bool:
         return bool(self.float_type == TensorProto.FLOAT16)
 
     def model(self, contract: Contract) -> Any:
-        """The whole file; in fp32 an output's value goes by the output's name, in fp16 a cast gives it."""
-        names = {value: f"{value}/half" if self.half else name for name, value in self.graph.outputs.items()}
-        if self.half:
+        """The whole file but the weights; an output's value goes by the output's name, or a cast gives it."""
+        io_type = helper.np_dtype_to_tensor_dtype(np.dtype(contract.inputs[0].dtype))
+        is_cast = io_type != self.float_type
+        names = {value: f"{value}/half" if is_cast else name for name, value in self.graph.outputs.items()}
+        if is_cast:
             names[self.graph.input_name] = self.cast(self.graph.input_name, self.float_type, "fp16")
         for node in self.graph.nodes:
             inputs = [names.get(value, value) for value in node.inputs]
             _HANDLERS[node.op](self, node, inputs, names.get(node.name, node.name))
-        if self.half:
+        if is_cast:
             for name, value in self.graph.outputs.items():
-                self.emit("Cast", [names[value]], name, to=TensorProto.FLOAT)
+                self.emit("Cast", [names[value]], name, to=io_type)
         body = helper.make_graph(
             self.nodes,
             "efficientvim",
-            [helper.make_tensor_value_info(spec.name, TensorProto.FLOAT, spec.shape) for spec in contract.inputs],
-            [helper.make_tensor_value_info(spec.name, TensorProto.FLOAT, spec.shape) for spec in contract.outputs],
-            list(self.initializers.values()),
+            [helper.make_tensor_value_info(spec.name, io_type, spec.shape) for spec in contract.inputs],
+            [helper.make_tensor_value_info(spec.name, io_type, spec.shape) for spec in contract.outputs],
         )
         return helper.make_model(
             body,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
+            opset_imports=[helper.make_opsetid("", self.opset_version)],
+            ir_version=self.opset.ir_version,
             producer_name="evim-deploy",
             producer_version=__version__,
         )
@@ -118,12 +158,32 @@ class _Emitter:
         """A weight (C) that broadcasts over everything after the channels, (C, 1, ...)."""
         return self.weight(node, name, (-1,) + (1,) * (len(self.shapes[node.inputs[0]]) - 2))
 
+    def sides(self, value: str, output: str) -> str:
+        """Height and width of a map, as an engine finds them."""
+        if self.opset.shape_has_start:
+            return self.emit("Shape", [value], f"{output}/sides", start=2)
+        shape = self.emit("Shape", [value], f"{output}/axes")
+        return self.emit("Slice", [shape, self.integers(2), self.integers(4)], f"{output}/sides")
+
+    def to_tokens(self, value: str, output: str) -> str:
+        """A map's view (B, C, L)."""
+        return self.emit("Reshape", [value, self.integers(0, 0, -1)], output)  # 0 keeps an axis
+
+    def to_map(self, tokens: str, like: str, shape: Shape, output: str) -> str:
+        """The view of tokens as a map of the shape, with the sides of another where they are not known."""
+        height, width = shape[2:]
+        if isinstance(height, int) and isinstance(width, int):
+            target = self.integers(0, 0, height, width)
+        else:
+            target = self.emit("Concat", [self.integers(0, 0), self.sides(like, output)], f"{output}/shape", axis=0)
+        return self.emit("Reshape", [tokens, target], output)
+
     def integers(self, *values: int) -> str:
         """A shape, axes or sections; equal ones are stored once."""
         return self.constant("integers." + "_".join(map(str, values)), np.array(values, dtype=np.int64))
 
     def constant(self, name: str, array: Any) -> str:
-        self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+        self.weights[name] = np.ascontiguousarray(array).reshape(array.shape)
         return name
 
 
@@ -152,19 +212,26 @@ def _linear(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
 
 
 def _layer_norm(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
-    channels = e.integers(1)
+    shape = e.shapes[node.inputs[0]]
     x = e.cast(inputs[0], TensorProto.FLOAT, "fp32") if e.half else inputs[0]
-    mean = e.emit("ReduceMean", [x, channels], f"{output}/mean")
-    centred = e.emit("Sub", [x, mean], f"{output}/centred")
+    is_map = len(shape) == 4
+    tokens = e.to_tokens(x, f"{output}/tokens") if is_map else x
+    channels = cast("int", shape[1])
+    row = e.constant(f"mean_of.{channels}", np.full((1, channels), 1 / channels, np.float32))
+    mean = e.emit("MatMul", [row, tokens], f"{output}/mean")  # (B, 1, L)
+    centred = e.emit("Sub", [tokens, mean], f"{output}/centred")
     square = e.emit("Mul", [centred, centred], f"{output}/square")
-    variance = e.emit("ReduceMean", [square, channels], f"{output}/variance")
+    variance = e.emit("MatMul", [row, square], f"{output}/variance")
     eps = e.constant(f"{output}/eps", np.float32(node.eps()))
     deviation = e.emit("Sqrt", [e.emit("Add", [variance, eps], f"{output}/variance.eps")], f"{output}/deviation")
+    normalised = f"{output}/normalised" if is_map else output
     if e.half:
-        normalised = e.emit("Div", [centred, deviation], f"{output}/normalised")
-        e.emit("Cast", [normalised], output, to=e.float_type)
+        wide = e.emit("Div", [centred, deviation], f"{output}/wide")
+        e.emit("Cast", [wide], normalised, to=e.float_type)
     else:
-        e.emit("Div", [centred, deviation], output)
+        e.emit("Div", [centred, deviation], normalised)
+    if is_map:
+        e.to_map(normalised, inputs[0], shape, output)
 
 
 def _split(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
@@ -172,19 +239,9 @@ def _split(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
     e.nodes.append(helper.make_node("Split", [*inputs, sections], list(node.outputs), name=output, axis=1))
 
 
-def _flatten(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
-    e.emit("Reshape", [*inputs, e.integers(0, 0, -1)], output)  # 0 keeps an axis
-
-
 def _unflatten(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
     tokens, like = inputs
-    height, width = e.shapes[node.name][2:]
-    if isinstance(height, int) and isinstance(width, int):
-        shape = e.integers(0, 0, height, width)
-    else:
-        sides = e.emit("Shape", [like], f"{output}/sides", start=2)
-        shape = e.emit("Concat", [e.integers(0, 0), sides], f"{output}/shape", axis=0)
-    e.emit("Reshape", [tokens, shape], output)
+    e.to_map(tokens, like, e.shapes[node.name], output)
 
 
 def _sum_tokens(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
@@ -193,8 +250,12 @@ def _sum_tokens(e: _Emitter, node: Node, inputs: list[str], output: str) -> None
 
 
 def _mean(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
-    axes = e.integers(*range(2, len(e.shapes[node.inputs[0]])))
-    e.emit("ReduceMean", [*inputs, axes], output, keepdims=int(bool(node.attributes["keep"])))
+    axes = range(2, len(e.shapes[node.inputs[0]]))
+    keep = int(bool(node.attributes["keep"]))
+    if e.opset.axes_are_inputs:
+        e.emit("ReduceMean", [*inputs, e.integers(*axes)], output, keepdims=keep)
+    else:
+        e.emit("ReduceMean", inputs, output, axes=list(axes), keepdims=keep)
 
 
 def _silu(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
@@ -216,7 +277,7 @@ _HANDLERS: dict[str, Callable[[_Emitter, Node, list[str], str], object]] = {
     "softmax_tokens": lambda e, node, inputs, output: e.emit("Softmax", inputs, output, axis=2),
     "softmax_channels": lambda e, node, inputs, output: e.emit("Softmax", inputs, output, axis=1),
     "split": _split,
-    "flatten": _flatten,
+    "flatten": lambda e, node, inputs, output: e.to_tokens(inputs[0], output),
     "unflatten": _unflatten,
     "write": lambda e, node, inputs, output: e.emit("Einsum", inputs, output, equation="bdl,bnl->bdn"),
     "read": lambda e, node, inputs, output: e.emit("MatMul", inputs, output),

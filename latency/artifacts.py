@@ -106,7 +106,7 @@ def _input(found: Contents, path: Path) -> _Input:
 
 
 def _is_images(value: Value) -> bool:
-    return value.dtype in ("float32", "image") and value.shape is not None and len(value.shape) == 4
+    return value.dtype in ("float32", "float16", "image") and value.shape is not None and len(value.shape) == 4
 
 
 def _shape(takes: _Input, height: int, width: int, path: Path) -> tuple[int, int, int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from evim_deploy.errors import BadInput
 from evim_deploy.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
@@ -29,14 +31,16 @@ class OrtSession:
     def __init__(self, path: Path, session: Any) -> None:
         self._path = path
         self._session = session
-        self._input = session.get_inputs()[0].name
+        first = session.get_inputs()[0]
+        self._input = first.name
+        self._dtype = np.float16 if first.type == "tensor(float16)" else np.float32
         self._outputs = [output.name for output in session.get_outputs()]
         self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
 
     def run(self, image: Array) -> dict[str, Array]:
         with _telling(self._path):
-            values = self._session.run(self._outputs, {self._input: image})
-        return dict(zip(self._outputs, values, strict=True))
+            values = self._session.run(self._outputs, {self._input: image.astype(self._dtype)})
+        return {name: value.astype(np.float32) for name, value in zip(self._outputs, values, strict=True)}
 
 
 @contextmanager
@@ -46,7 +50,27 @@ def open_session(path: Path, mode: str) -> Iterator[OrtSession]:
     Raises:
         BadInput: ONNX Runtime cannot read it.
     """
-    yield _load(path, _widened(path).SerializeToString() if mode == "fp32" else path, optimise=True)
+    yield _load_program(path, _read(path), mode, optimise=True) if mode == "fp32" else _load(path, path, optimise=True)
+
+
+def _load_program(path: Path, model: Any, mode: str, optimise: bool) -> OrtSession:
+    """A model that was read from a file and changed; from memory where it fits a message of protobuf."""
+    from onnx import numpy_helper
+
+    from evim_deploy.contents import onnx_file
+
+    with _telling(path):
+        weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    del model.graph.initializer[:]
+    if mode == "fp32":
+        _widen(model, weights)
+    if not onnx_file.is_large(weights.values()):
+        model.graph.initializer.extend(onnx_file.inside(weights))
+        return _load(path, model.SerializeToString(), optimise)
+    with tempfile.TemporaryDirectory() as folder:
+        changed = Path(folder) / path.name
+        onnx_file.save(model, weights, changed)
+        return _load(path, changed, optimise)
 
 
 def _load(path: Path, content: bytes | Path, optimise: bool) -> OrtSession:
@@ -82,14 +106,13 @@ def _telling(path: Path) -> Iterator[None]:
         raise BadInput(f"{path} is not an ONNX file that ONNX Runtime takes: {cause}", "Export it again.") from None
 
 
-def _widened(path: Path) -> Any:
-    """The file's model with float32 in place of float16: weights, casts and declared types."""
-    from onnx import TensorProto, numpy_helper
+def _widen(model: Any, weights: dict[str, npt.NDArray[Any]]) -> None:
+    """Put float32 in place of float16: in weights, casts and declared types."""
+    from onnx import TensorProto
 
-    model = _read(path)
-    for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT16:
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float32"), tensor.name))
+    for name, array in weights.items():
+        if array.dtype == np.float16:
+            weights[name] = array.astype(np.float32)
     for node in model.graph.node:
         for attribute in node.attribute:
             if node.op_type == "Cast" and attribute.i == TensorProto.FLOAT16:
@@ -97,7 +120,6 @@ def _widened(path: Path) -> Any:
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
             value.type.tensor_type.elem_type = TensorProto.FLOAT
-    return model
 
 
 def read_operations(path: Path, mode: str) -> tuple[TracedOperation, ...]:
@@ -140,20 +162,20 @@ def trace(path: Path, image: Array, mode: str) -> Trace:
     """
     import onnx
 
-    model = _read(path)
+    operations = _operations(_read(path), mode)
 
     def compute(wanted: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
-        program = _widened(path) if mode == "fp32" else model
         for batch in _batches(wanted):
+            program = _read(path)
             names = {index: list(program.graph.node[index].output) for index in batch}
             del program.graph.output[:]
             program.graph.output.extend(onnx.ValueInfoProto(name=name) for each in names.values() for name in each)
-            session = _load(path, program.SerializeToString(), optimise=False)
+            session = _load_program(path, program, mode, optimise=False)
             values = session.run(image)
             for index, each in names.items():
                 yield index, tuple(values[name].astype(np.float32) for name in each)
 
-    return Trace(_operations(model, mode), compute)
+    return Trace(operations, compute)
 
 
 def _batches(wanted: Mapping[int, int]) -> Iterator[list[int]]:

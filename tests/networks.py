@@ -46,7 +46,7 @@ def randomise(model: EfficientViM, seed: int) -> EfficientViM:
         elif leaf in ("bias", "running_mean"):
             tensor.normal_(0, 0.3, generator=generator)
         else:  # alpha, A, D and the fusion weights
-            tensor.normal_(0, 1, generator=generator)
+            tensor.normal_(0, 1, generator=generator).clamp_(-3, 3)  # alpha as far as a rewrite has room for it
     return model
 
 

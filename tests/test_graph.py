@@ -83,6 +83,22 @@ def test_users_and_the_only_user() -> None:
     assert graph.only_user("s") is None
 
 
+def test_last_uses() -> None:
+    graph = diamond()
+    assert graph.last_uses() == {"r": ["x"], "t": ["r"], "y": ["s", "t"]}
+    graph.outputs["early"] = "s"
+    graph.add("split", ["t"], "a", outputs=("a", "b"), sections=(1, 2))
+    assert graph.last_uses() == {"r": ["x"], "t": ["r"], "a": ["t", "a", "b"]}
+
+
+def test_outputs_are_those_of_a_run_that_keeps_all_values() -> None:
+    graph, image = lower(random_tiny(1), "features", "logits", True), pixels(1, 64, 48)
+    values = run(graph, image)
+    found = evaluate(graph, image)
+    assert found.keys() == graph.outputs.keys()
+    assert all(torch.equal(found[name], values[value]) for name, value in graph.outputs.items())
+
+
 def test_a_copy_is_independent() -> None:
     graph = diamond()
     copy = graph.copy()

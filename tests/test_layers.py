@@ -339,7 +339,7 @@ def with_infinities(x: torch.Tensor) -> torch.Tensor:
 
 MIXER = "stages.1.blocks.0.mixer"
 CAUSES = [
-    ("stages.0.blocks.0.residual1", doubled_in_one_place, "no known cause"),
+    ("stages.0.blocks.0.residual1.rescaled", doubled_in_one_place, "no known cause"),
     ("stages.0.blocks.0.norm", lambda x: x.mT.reshape(x.shape), "wrong axis: its values are the right ones in another"),
     (f"{MIXER}.y.map", lambda x: x.flip(1), "wrong axis: its values are the right ones in another order"),
     ("heads.3.sum.features", lambda x: x.roll(3, 1), "wrong axis: its values are the right ones in another order"),
@@ -575,13 +575,13 @@ def test_a_sound_artifact_is_shown_by_its_stages_and_worst_operations(
 def test_a_divergence_is_shown_with_what_stands_around_it(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
-    name = "stages.0.blocks.0.residual1"
+    name = "stages.0.blocks.0.residual1.rescaled"
     text = shown(layers(reference, target, told(graph, image, {name: doubled_in_one_place}), image))
     names = [node.name for node in graph.nodes]
     at = names.index(name)
     assert all(each in text for each in names[at - 3 : at + 3])
     assert names[at - 4] not in text.replace(f"{name}.", "")
-    assert "First divergence: stages.0.blocks.0.residual1 (add, ADD in the file), stage 0, block 0: " in text
+    assert "First divergence: stages.0.blocks.0.residual1.rescaled (add, ADD in the file), stage 0, block 0: " in text
 
 
 def test_what_could_not_be_compared_is_shown_as_such(

@@ -555,25 +555,28 @@ def test_a_batch_whose_images_are_exchanged_fails(reference: GraphReference, pro
     assert prover.prove(target, [run_of(Exact(reference.model, target, lambda values: values[::-1]))]).status == "fail"
 
 
-def test_a_dynamic_artifact_is_compared_at_two_sizes_one_not_square(reference: GraphReference) -> None:
+def test_a_dynamic_artifact_is_compared_at_three_sizes_two_not_square(reference: GraphReference) -> None:
     target, prover = target_of(size=(None, None)), Prover(reference, 96)
     session = Exact(reference.model, target)
     result = prover.prove(target, [run_of(session)])
     assert result.status == "pass"
-    assert [image.shape[2:] for image in session.seen] == [(96, 96)] * IMAGES + [(160, 224)] * IMAGES
+    assert [image.shape[2:] for image in session.seen] == [
+        size for size in ((96, 96), (160, 224), (203, 131)) for _ in range(IMAGES)
+    ]
     names = result.comparisons[0].inputs
-    assert (names[0], names[IMAGES]) == ("astronaut at 96x96", "astronaut at 160x224")
+    assert names[::IMAGES] == ("astronaut at 96x96", "astronaut at 160x224", "astronaut at 203x131")
     assert result.power is not None
     assert result.power.size == (96, 96)
 
 
-def test_an_artifact_wrong_at_the_other_size_fails(reference: GraphReference) -> None:
+@pytest.mark.parametrize("size", [(160, 224), (203, 131)])
+def test_an_artifact_wrong_at_another_size_fails(reference: GraphReference, size: tuple[int, int]) -> None:
     target = target_of(size=(None, None))
     session = Exact(reference.model, target)
-    session.change = lambda values: values if session.seen[-1].shape[2:] == (96, 96) else one_moved(0.1)(values)
+    session.change = lambda values: one_moved(0.1)(values) if session.seen[-1].shape[2:] == size else values
     result = Prover(reference, 96).prove(target, [run_of(session)])
     assert result.status == "fail"
-    assert "160x224" in result.comparisons[0].measures.worst.input
+    assert "{}x{}".format(*size) in result.comparisons[0].measures.worst.input
 
 
 def test_the_worst_input_of_a_dynamic_artifact_is_found_again(reference: GraphReference) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from evim_deploy.artifact import Target
-from evim_deploy.graph import Graph
+from evim_deploy.graph import RESCALED, Graph
 from evim_deploy.layers.alignment import Alignment, Row, align
 from evim_deploy.layers.causes import likely_cause
 from evim_deploy.layers.judgement import flat, judge
@@ -68,8 +68,10 @@ def compare(
         if node.name in alignment.rows:
             layers.append(artifact.layer(alignment.rows[node.name], outputs))
         for stage in (stage for stage, value in ends.items() if value == node.name):
-            rewriting = _error(outputs, [modelled[stage]])
-            error = _error([artifact.values[node.name]], [modelled[stage]]) if node.name in artifact.values else None
+            unit = _unit(outputs[0], modelled[stage]) if node.name.endswith(RESCALED) else 1.0
+            rewriting = _error([outputs[0] * unit], [modelled[stage]])
+            found = artifact.values.get(node.name)
+            error = None if found is None else _error([found * unit], [modelled[stage]])
             stages.append(Stage(stage, place(stage), error, rewriting, rewriting <= _EXACT))
         for name in expiring.get(node.name, ()):
             expected.pop(name, None)
@@ -140,6 +142,13 @@ def _last_uses(graph: Graph, alignment: Alignment) -> dict[str, list[str]]:
     for value, name in last.items():
         expiring.setdefault(name, []).append(value)
     return expiring
+
+
+def _unit(value: Tensor, modelled: Tensor) -> Tensor:
+    """The factor of each channel (C, 1, 1) that brings a map (B, C, H, W) closest to the model's."""
+    axes = (0, 2, 3)
+    square = value.square().sum(axes, keepdim=True).clamp_min(torch.finfo(value.dtype).tiny)
+    return ((value * modelled).sum(axes, keepdim=True) / square)[0]
 
 
 def _error(actual: Sequence[Tensor], expected: Sequence[Tensor]) -> float:

@@ -64,13 +64,13 @@ def compare_arrays(weights: Mapping[str, Array], operations: Sequence[TracedOper
     half of the values are not the file's, that is taken to be so, and the outputs alone tell of the array.
 
     Args:
-        weights: What was exported, at values that the file's type has.
+        weights: What was exported, by module and parameter (``layer.weight``), at values that the file's type has.
         operations: Of the file.
     """
     stored = [array for operation in operations for array in operation.weights]
-    nearest = {name: _nearest("values", array, stored) for name, array in weights.items()}
+    nearest = {name: _nearest(name.rpartition(".")[2], array, stored) for name, array in weights.items()}
     kept = {name: stale for name, stale in nearest.items() if stale and 2 * stale.differing <= stale.size}
-    changed = tuple(f"{name}, {stale}" for name, stale in kept.items() if stale.differing)
+    changed = tuple(f"{name.rpartition('.')[0]}, {stale}" for name, stale in kept.items() if stale.differing)
     return StoredWeights(len(weights), len(kept), changed)
 
 

@@ -24,7 +24,7 @@ class TwoStepNorm(nn.Module):
         self.eps = norm.eps
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x.float()
+        wide = x.float() if x.dtype == torch.float16 else x
         centred = wide - _mean(wide)
         normalised = centred * torch.rsqrt(_mean(centred * centred) + self.eps)
         return normalised.to(x.dtype) * self.weight + self.bias

@@ -31,7 +31,8 @@ class ModuleNetwork:
     @property
     def layers(self) -> tuple[str, ...]:
         """Modules with parameters of their own, in the order in which the network lists them."""
-        return tuple(name for name, module in self._module.named_modules() if module._parameters)
+        modules = self._module.named_modules()
+        return tuple(name for name, module in modules if any(True for _ in module.parameters(recurse=False)))
 
     def run(self, image: Array) -> dict[str, Array]:
         return self._outputs(image, self._changed)
@@ -41,9 +42,7 @@ class ModuleNetwork:
         return ModuleNetwork(self._module, self._output, {**self._changed, **noise})
 
     def faults(self, image: Array, share: float, generator: torch.Generator) -> tuple[Outputs, Faults]:
-        return self.run(image), (
-            (layer, self.disturbed(layer, share, generator).run(image)) for layer in self.layers
-        )
+        return self.run(image), ((layer, self.disturbed(layer, share, generator).run(image)) for layer in self.layers)
 
     def _outputs(self, image: Array, changed: Mapping[str, Tensor]) -> dict[str, Array]:
         """One image at a time, which bounds the memory."""
@@ -52,5 +51,5 @@ class ModuleNetwork:
         return {self._output: np.concatenate(each)}
 
     def _noisy(self, layer: str, share: float, generator: torch.Generator) -> Mapping[str, Tensor]:
-        own = {f"{layer}.{name}": value for name, value in self._module.get_submodule(layer)._parameters.items() if value is not None}
-        return noisy(own, share, generator)
+        own = self._module.get_submodule(layer).named_parameters(layer, recurse=False)
+        return noisy(dict(own), share, generator)

@@ -41,7 +41,8 @@ def _open_onnx(
 ) -> Opened:
     from evim_deploy.networks.onnx_file import open_onnx
 
-    opened = open_onnx(replace(name, source=weights or name.source), notify)
+    path = (weights or name.source).removeprefix("onnx:")  # as its own weights are called
+    opened = open_onnx(replace(name, source=path), notify)
     if num_classes not in (None, opened.num_classes):
         raise BadInput(
             f"{name.source} has {opened.num_classes} classes, not {num_classes}.", "Leave out --num-classes."

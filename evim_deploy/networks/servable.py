@@ -15,6 +15,9 @@ from evim_deploy.preprocessing import Preprocessing
 class Servable(nn.Module):
     """Takes what the artifact takes, (B, 3, H, W), and gives its one output (B, classes)."""
 
+    pixel_mean: Tensor
+    pixel_scale: Tensor
+
     def __init__(self, network: nn.Module, preprocessing: Preprocessing, target: Target) -> None:
         super().__init__()
         self.network = network
@@ -41,6 +44,7 @@ def rounded(module: nn.Module) -> nn.Module:
     """A copy in float32 whose weights, and eps of norms, are values that float16 has."""
     copied = deepcopy(module).half().float()
     for each in copied.modules():
-        if isinstance(getattr(each, "eps", None), float):
-            each.eps = float(np.float16(each.eps))  # type: ignore[assignment]
+        eps = getattr(each, "eps", None)
+        if isinstance(eps, float):
+            setattr(each, "eps", float(np.float16(eps)))  # noqa: B010, which torch does not declare
     return copied

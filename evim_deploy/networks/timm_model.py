@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import timm
 import torch
@@ -73,7 +73,7 @@ def open_timm(
         config.crop_pct,
         config.interpolation if config.interpolation in INTERPOLATIONS else "bilinear",  # of which timm makes "random"
     )
-    return Opened(_computing(module), module, preprocessing, int(module.num_classes), weights)
+    return Opened(_computing(module), module, preprocessing, _num_classes(module), weights)
 
 
 def _config(name: str) -> Any:
@@ -87,7 +87,7 @@ def _config(name: str) -> Any:
         return timm.get_pretrained_cfg(name, allow_unregistered=False)
     except RuntimeError:
         architecture = name.partition(".")[0]
-        tags = [tagged for tagged in timm.list_pretrained(f"{architecture}.*")]
+        tags = timm.list_pretrained(f"{architecture}.*")
         raise UsageProblem(f"timm has no weights {name}.", f"Use {', '.join([architecture, *tags])}.") from None
 
 
@@ -173,14 +173,19 @@ def _untrained(
     classes = num_classes or int(config.num_classes)
     module = timm.create_model(name.source, pretrained=False, num_classes=classes)
     _ready(module, name)
-    seed_weights(module, *config.input_size[1:], seed)
+    _, height, width = config.input_size
+    seed_weights(module, height, width, seed)
     return module, Weights(f"random:{seed}", False, state_sha256(module), note)
 
 
 def _ready(module: nn.Module, name: NetworkName) -> nn.Module:
-    if int(module.num_classes) < MIN_CLASSES:
+    if _num_classes(module) < MIN_CLASSES:
         raise BadInput(f"{name.source} is no classifier.", "Give --num-classes with weights that have them.")
     return module.eval().requires_grad_(False)
+
+
+def _num_classes(module: nn.Module) -> int:
+    return int(cast("int", module.num_classes))
 
 
 def _computing(module: nn.Module) -> Callable[[Array], Array]:

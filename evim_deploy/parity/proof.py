@@ -44,7 +44,7 @@ Size = tuple[int, int]
 
 PROGRAM, PRECISION, REWRITES = "program", "precision", "rewrites"
 
-_OTHER_SIDES = (160, 224)  # where an artifact's sides are dynamic: another size than its native one
+_OTHER_SIDES = ((160, 224), (203, 131))  # where an artifact's sides are dynamic, besides its native size
 _FP16_LEAST = 2.0**-14  # probabilities below are subnormal in fp16, or 0: they are compared as this
 _POWER_IMAGES = 2  # photographs; the comparison's other images only add to what it sees
 _FP32_LEAST = float(np.finfo(np.float32).tiny)
@@ -193,7 +193,7 @@ class Prover:
 
     def _sizes(self, target: Target) -> list[Size]:
         if target.height is None or target.width is None:
-            return [(self._native, self._native), _OTHER_SIDES]
+            return [(self._native, self._native), *_OTHER_SIDES]
         return [(target.height, target.width)]
 
     def _names(self, target: Target, size: Size) -> list[str]:

@@ -15,6 +15,7 @@ from evim_deploy.reparam.input_scale import FOLD_INPUT_SCALE
 from evim_deploy.reparam.layer_norm import FOLD_LAYER_NORM
 from evim_deploy.reparam.layer_scale import FOLD_LAYER_SCALE
 from evim_deploy.reparam.mixer_scale import FOLD_MIXER_SCALE
+from evim_deploy.reparam.residual_scale import FOLD_RESIDUAL_SCALE
 from evim_deploy.reparam.rewrite import Outcome, Rewrite, run
 from evim_deploy.reparam.state_bias import DROP_STATE_BIAS
 
@@ -23,6 +24,7 @@ __all__ = ["REWRITES", "Outcome", "Rewrite", "reparameterise", "run"]
 REWRITES: tuple[Rewrite, ...] = (
     FOLD_BATCH_NORM,  # first: the next two look for a convolution, not for one under a BatchNorm
     FOLD_DEPTHWISE_RESIDUAL,  # before the layer scale, which would take the gate and leave the identity
+    FOLD_RESIDUAL_SCALE,  # after it, as its convolution has to be the map's only user; before those that fold the gate
     FOLD_LAYER_SCALE,
     DROP_STATE_BIAS,
     FOLD_MIXER_SCALE,

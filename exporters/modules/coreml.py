@@ -1,6 +1,8 @@
 """Core ML: a traced torch module through coremltools' own front end for PyTorch.
 
-Ports, precision and metadata are those of :mod:`exporters.coreml`. What the front end lacks is registered here.
+Ports, precision and metadata are those of :mod:`exporters.coreml`. What the front end lacks is registered here. A
+file's weights are the network's, rounded: coremltools' fusions that multiply them by what follows are left out. The
+product would be rounded instead, which no comparison could tell from a wrong weight.
 
 Operations: https://apple.github.io/coremltools/docs-guides/source/composite-operators.html
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import coremltools as ct
 import torch
 from coremltools.converters.mil import Builder as mb  # noqa: N813, the name in coremltools' own documentation
 from coremltools.converters.mil.frontend.torch.ops import _get_inputs
@@ -22,6 +25,12 @@ from exporters.coreml import annotate, convert, fixed_shape, input_type, is_clas
 __all__ = ["annotate", "build"]
 
 _INPUT = "image"
+_LEFT_OUT = (
+    "common::fuse_conv_scale",
+    "common::fuse_conv_bias",
+    "common::fuse_conv_batchnorm",
+    "common::fuse_elementwise_to_batchnorm",
+)
 
 
 def build(module: nn.Module, target: Target, path: Path) -> Contract:
@@ -32,11 +41,19 @@ def build(module: nn.Module, target: Target, path: Path) -> Contract:
     """
     with torch.no_grad():
         traced = torch.jit.trace(module, torch.zeros(fixed_shape(target)), check_trace=False)
-    outputs = None if is_classifier(target) else output_types(target, [target.output])
-    return convert(traced, target, path, source="pytorch", inputs=[input_type(target, _INPUT)], outputs=outputs)
+    passes = ct.PassPipeline()
+    passes.remove_passes(_LEFT_OUT)
+    return convert(
+        traced,
+        target,
+        path,
+        source="pytorch",
+        inputs=[input_type(target, _INPUT)],
+        outputs=None if is_classifier(target) else output_types(target, [target.output]),
+        pass_pipeline=passes,
+    )
 
 
-@register_torch_op
 def addcmul(context: Any, node: Any) -> None:
     """``x + value * a * b``, which coremltools 9.0 does not have."""
     x, a, b, *value = _get_inputs(context, node)
@@ -44,3 +61,6 @@ def addcmul(context: Any, node: Any) -> None:
     if value and value[0].val != 1:
         product = mb.mul(x=product, y=value[0])
     context.add(mb.add(x=x, y=product, name=node.name))
+
+
+register_torch_op(addcmul, override=True)

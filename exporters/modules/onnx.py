@@ -1,25 +1,29 @@
 """ONNX: a torch module through PyTorch's own exporter, which writes standard operations alone.
 
-An fp16 file computes in float16 where the module does; it takes and gives float32 unless asked.
+An fp16 file computes in float16 where the module does; it takes and gives float32 unless asked. GELU's erf is computed
+in float32 there: float16's sqrt(2) is off by 1e-4, which no rounded weight would account for.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
+from onnxscript import opset18 as op
 from torch import Tensor, nn
 
 from evim_deploy.artifact import Contract, Target, TensorSpec
 from evim_deploy.errors import BadInput
-from exporters.onnx import annotate
+from exporters.onnx import OPSETS, USUAL_OPSET, annotate
 
 __all__ = ["annotate", "build", "export", "write_onnx"]
 
 _INPUT = "image"
-_OPSET = 18
 
 
 def build(module: nn.Module, target: Target, path: Path) -> Contract:
@@ -29,7 +33,7 @@ def build(module: nn.Module, target: Target, path: Path) -> Contract:
         BadInput: PyTorch's exporter cannot write the target's operator set.
     """
     written = _Half(module, target.half_io) if target.precision == "fp16" else module
-    write_onnx(written, target, path, target.opset or _OPSET)
+    write_onnx(written, target, path, target.opset or USUAL_OPSET)
     batch = "batch" if target.batch is None else target.batch
     assert target.height
     assert target.width
@@ -76,6 +80,7 @@ def export(module: nn.Module, image: Tensor, output: str, path: Path, opset: int
         output_names=[output],
         opset_version=opset,
         dynamic_shapes=({0: "batch"},) if dynamic_batch else None,
+        custom_translation_table=_TRANSLATIONS if _is_half(module) else None,
         dynamo=True,
         external_data=False,
         verbose=False,
@@ -87,7 +92,29 @@ def export(module: nn.Module, image: Tensor, output: str, path: Path, opset: int
             f"PyTorch's exporter writes operator set {written} of this network, and cannot convert it to {opset}.",
             f"Give --opset {written}.",
         )
-    onnx.checker.check_model(model, full_check=True)
+    model.ir_version = OPSETS[opset].ir_version
+    model.graph.ClearField("value_info")
+    for described in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output):
+        described.ClearField("metadata_props")  # the exporter's notes, which name this machine's folders
+    onnx.save(model, path)
+    onnx.checker.check_model(path, full_check=True)
+
+
+def _is_half(module: nn.Module) -> bool:
+    return any(parameter.dtype == torch.float16 for parameter in module.parameters())
+
+
+def _gelu(x: Any, approximate: str = "none") -> Any:
+    """(B, ...) in float16 -> (B, ...)"""
+    wide = op.Cast(x, to=onnx.TensorProto.FLOAT)
+    inner = op.Erf(op.Mul(wide, 0.5**0.5))
+    if approximate == "tanh":
+        cubic = op.Mul(op.Mul(op.Mul(wide, wide), wide), 0.044715)
+        inner = op.Tanh(op.Mul(op.Add(wide, cubic), (2 / math.pi) ** 0.5))
+    return op.CastLike(op.Mul(op.Mul(wide, 0.5), op.Add(inner, 1.0)), x)
+
+
+_TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {torch.ops.aten.gelu.default: _gelu}
 
 
 class _Half(nn.Module):
@@ -97,6 +124,7 @@ class _Half(nn.Module):
         super().__init__()
         self.module = deepcopy(module).half()
         self.half_io = half_io
+        self.eval()
 
     def forward(self, image: Tensor) -> Tensor:
         answer: Tensor = self.module(image.half())

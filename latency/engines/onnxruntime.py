@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from latency.breakdown import OTHER, classify_onnxruntime
 from latency.engines import Array, Job, ProfiledOperation
 
@@ -30,7 +32,10 @@ class OrtRunner:
         self._job = job
         self._images = job.images()
         self._session = self._open(profiled=None)
-        self._input = self._session.get_inputs()[0].name
+        first = self._session.get_inputs()[0]
+        self._input = first.name
+        if first.type == "tensor(float16)":
+            self._images = self._images.astype(np.float16)
         self._output = self._session.get_outputs()[0].name
         self._answer = self._images
 
@@ -38,7 +43,7 @@ class OrtRunner:
         (self._answer,) = self._session.run([self._output], {self._input: self._images})
 
     def outputs(self) -> Array:
-        return self._answer
+        return np.asarray(self._answer, dtype=np.float32)
 
     def profile(self, count: int) -> list[ProfiledOperation]:
         with tempfile.TemporaryDirectory() as folder:

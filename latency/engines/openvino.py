@@ -26,7 +26,7 @@ class OpenvinoRunner:
         self._job = job
         self._kernels: dict[str, list[int]] = {}
         self._request = self._compile(profiled=False).create_infer_request()
-        self._images = job.images()
+        self._images = job.images().astype(self._request.get_input_tensor(0).data.dtype)
         self._request.set_input_tensor(_tensor(self._images))
 
     def predict(self) -> None:
