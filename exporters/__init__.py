@@ -79,7 +79,9 @@ class Form:
 
 FORMS = {
     "graph": Form("exporters", {}, ""),
-    "module": Form("exporters.modules", {"onnx": ("onnxscript",), "tflite": ("onnx", "onnxscript", "onnx2tf")}, "networks"),
+    "module": Form(
+        "exporters.modules", {"onnx": ("onnxscript",), "tflite": ("onnx", "onnxscript", "onnx2tf")}, "networks"
+    ),
 }
 
 FORMATS = {
@@ -121,9 +123,7 @@ def parse_format(text: str) -> Format:
 def needs(format_: Format, form: str = "graph") -> dict[str, str]:
     """The packages that a format needs for networks of a form, each with the extra that installs it."""
     own = FORMS[form]
-    return dict.fromkeys(format_.requires, format_.extra) | dict.fromkeys(
-        own.requires.get(format_.name, ()), own.extra
-    )
+    return dict.fromkeys(format_.requires, format_.extra) | dict.fromkeys(own.requires.get(format_.name, ()), own.extra)
 
 
 def require(format_: Format, form: str = "graph") -> None:

@@ -40,7 +40,12 @@ def gap(path: Path, expected: Tensor, given: Tensor) -> float:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny network for two images."""
     path = tmp_path_factory.mktemp("tflite") / "tiny.tflite"
-    contract = tflite.build(tiny_module(), target(batch=2), path)
+    mended = []
+    with pytest.MonkeyPatch.context() as patch:
+        mend = tflite_depthwise.mend
+        patch.setattr(tflite_depthwise, "mend", lambda model: mended.append(mend(model)))
+        contract = tflite.build(tiny_module(), target(batch=2), path)
+    assert mended == [1]
     assert contract.inputs[0].shape == (2, SIDE, SIDE, 3)
     assert [spec.name for spec in (*contract.inputs, *contract.outputs)] == ["image", "logits"]
     return path
@@ -56,7 +61,7 @@ def test_another_network_is_told_apart(written: Path) -> None:
 
 def test_nothing_of_it_is_a_grouped_convolution_or_foreign(written: Path) -> None:
     operations = contents.read(written).operations
-    assert operations["DEPTHWISE_CONV_2D"] == 2
+    assert operations["DEPTHWISE_CONV_2D"] == 3
     assert operations["CONV_2D"] == 2
     assert not any("CUSTOM" in name or "Flex" in name for name in operations)
 
@@ -134,5 +139,5 @@ def test_half_precision_weights_are_mended_too(tmp_path: Path) -> None:
         parameter.copy_(parameter.half().float())
     path = tmp_path / "half.tflite"
     tflite.build(module, target("fp16"), path)
-    assert contents.read(path).operations["DEPTHWISE_CONV_2D"] == 2
+    assert contents.read(path).operations["DEPTHWISE_CONV_2D"] == 3
     assert gap(path, module(images(1)), images(1)) < 5e-3

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from evim_deploy import contents
@@ -134,13 +135,12 @@ def _original(path: Path, model: Any) -> Callable[[Array], Array]:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    kinds = [kind for kind in vars(state).values() if isinstance(kind, type)]
-    failures: tuple[type[Exception], ...] = tuple(kind for kind in kinds if issubclass(kind, Exception))
+    failures = _failures(state)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except (*failures, ValueError) as error:
+    except failures as error:
         raise BadInput(f"ONNX Runtime does not take {path}: {_first_line(error)}", "Export it again.") from None
     input_name = session.get_inputs()[0].name
 
@@ -153,6 +153,12 @@ def _original(path: Path, model: Any) -> Callable[[Array], Array]:
         return np.concatenate(each)
 
     return answer
+
+
+def _failures(module: ModuleType) -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises, and protobuf where a model is too large for one message."""
+    own = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    return (*own, ValueError)
 
 
 def _takes_several(module: nn.Module, image: Array) -> bool:

@@ -45,9 +45,7 @@ def find_timm(name: str) -> NetworkName:
     return NetworkName("timm", name, (height, width), bool(config.fixed_input_size))
 
 
-def open_timm(
-    name: NetworkName, spec: str | None, num_classes: int | None, notify: Callable[[str], None]
-) -> Opened:
+def open_timm(name: NetworkName, spec: str | None, num_classes: int | None, notify: Callable[[str], None]) -> Opened:
     """A network of timm with the weights that a user asks for.
 
     Args:
