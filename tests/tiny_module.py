@@ -19,6 +19,7 @@ class Tiny(nn.Module):
         self.norm = nn.BatchNorm2d(16)
         self.depthwise = nn.Conv2d(16, 32, 3, 1, 1, groups=16)  # of multiplier 2
         self.group_norm = nn.GroupNorm(1, 32)
+        self.residual = nn.Conv2d(32, 32, 3, 1, 1, groups=32)  # which onnx2tf writes as a grouped one
         self.gate = nn.Conv2d(32, 32, 1)
         self.mixed = nn.Conv2d(32, 32, 3, 2, 1, groups=32)  # (B, 32, 4, 4)
         self.qkv = nn.Linear(32, 96)
@@ -28,6 +29,7 @@ class Tiny(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         x = F.gelu(self.depthwise(F.relu(self.norm(self.stem(image)))))
         x = self.group_norm(x)
+        x = x + self.residual(x)
         x = self.mixed(x * self.gate(x.mean((2, 3), keepdim=True)).sigmoid())
         tokens = x.flatten(2).transpose(1, 2)  # (B, 16, 32)
         q, k, v = self.qkv(tokens).chunk(3, -1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from evim_deploy import contents
@@ -45,7 +46,8 @@ def find_onnx(path: str) -> NetworkName:
         raise BadInput(f"{path} has {len(found.outputs)} outputs: {_names(found.outputs)}.", _OTHER)
     (image,) = found.inputs
     shape = image.shape or ()
-    if image.dtype != "float32" or len(shape) != 4 or shape[1] not in (3, "?") and isinstance(shape[1], int):
+    is_image = len(shape) == 4 and (shape[1] == 3 or isinstance(shape[1], str))
+    if image.dtype != "float32" or not is_image:
         raise BadInput(f"{path} takes {image.name}, {image.dtype} {_shape(image.shape)}, and no image.", _OTHER)
     if isinstance(shape[0], int) and shape[0] != 1:
         raise BadInput(f"{path} takes {shape[0]} images at a time.", "Export it with a batch of 1, or an open one.")
@@ -133,12 +135,12 @@ def _original(path: Path, model: Any) -> Callable[[Array], Array]:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    failures = tuple(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
+    failures = _failures(state)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except (*failures, ValueError) as error:
+    except failures as error:
         raise BadInput(f"ONNX Runtime does not take {path}: {_first_line(error)}", "Export it again.") from None
     input_name = session.get_inputs()[0].name
 
@@ -151,6 +153,12 @@ def _original(path: Path, model: Any) -> Callable[[Array], Array]:
         return np.concatenate(each)
 
     return answer
+
+
+def _failures(module: ModuleType) -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises, and protobuf where a model is too large for one message."""
+    own = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    return (*own, ValueError)
 
 
 def _takes_several(module: nn.Module, image: Array) -> bool:

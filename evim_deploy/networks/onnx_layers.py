@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from evim_deploy.networks.onnx_node import Node
 from evim_deploy.networks.onnx_windows import Pad, is_even, padding
 
-_CONVOLUTIONS: dict[int, type[nn.Conv1d | nn.Conv2d]] = {3: nn.Conv1d, 4: nn.Conv2d}
-_BATCH_NORMS: dict[int, type[nn.BatchNorm1d | nn.BatchNorm2d]] = {
+_CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {3: nn.Conv1d, 4: nn.Conv2d}
+_BATCH_NORMS: dict[int, Callable[..., nn.Module]] = {
     2: nn.BatchNorm1d,
     3: nn.BatchNorm1d,
     4: nn.BatchNorm2d,
@@ -86,5 +85,4 @@ def layer_of(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module | No
     Raises:
         BadInput: It is outside of what is converted.
     """
-    with torch.device("cpu"):
-        return LAYERS[node.op](node, x, weights) if node.op in LAYERS else None
+    return LAYERS[node.op](node, x, weights) if node.op in LAYERS else None

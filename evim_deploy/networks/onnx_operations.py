@@ -250,7 +250,7 @@ def _space_to_depth(node: Node, x: Tensor) -> Tensor:
     return parts.permute(0, 3, 5, 1, 2, 4).reshape(batch, channels * side**2, height // side, width // side)
 
 
-_LOGICAL = {
+_LOGICAL: dict[str, Function] = {
     "Equal": _of(lambda x, y: x == y),
     "Greater": _of(lambda x, y: x > y),
     "GreaterOrEqual": _of(lambda x, y: x >= y),
@@ -262,7 +262,7 @@ _LOGICAL = {
     "Where": _of(torch.where),
 }
 
-_ARITHMETIC = {
+_ARITHMETIC: dict[str, Function] = {
     "Add": _of(lambda x, y: x + y),
     "Sub": _of(lambda x, y: x - y),
     "Mul": _of(lambda x, y: x * y),
@@ -290,7 +290,7 @@ _ARITHMETIC = {
     "Einsum": lambda node, *xs: torch.einsum(node.text("equation", ""), *xs),
 }
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Function] = {
     "Relu": _of(F.relu),
     "LeakyRelu": lambda node, x: F.leaky_relu(x, node.number("alpha", 0.01)),
     "PRelu": _prelu,
@@ -309,7 +309,7 @@ _ACTIVATIONS = {
     "LogSoftmax": _softmax(torch.log_softmax),
 }
 
-_REDUCTIONS = {
+_REDUCTIONS: dict[str, Function] = {
     "ReduceMean": _reduced(torch.mean),
     "ReduceSum": _reduced(torch.sum),
     "ReduceMax": _reduced(torch.amax),
@@ -321,7 +321,7 @@ _REDUCTIONS = {
     "ReduceLogSumExp": _reduced(torch.logsumexp),
 }
 
-_NORMS = {
+_NORMS: dict[str, Function] = {
     "LayerNormalization": _layer_norm,
     "RMSNormalization": _rms_norm,
     "GroupNormalization": _group_norm,
@@ -329,7 +329,7 @@ _NORMS = {
     "LpNormalization": _lp_norm,
 }
 
-_SHAPES = {
+_SHAPES: dict[str, Function] = {
     "Reshape": _reshape,
     "Flatten": _flatten,
     "Transpose": lambda node, x: x.permute(node.integers("perm", range(x.ndim)[::-1])),

@@ -11,6 +11,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+
 from evim_deploy.networks.onnx_node import Host, Node, Value
 
 _DTYPES = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
+_GROUPED, DEPTHWISE = schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D
+
 _SHARED = ("padding", "strideW", "strideH", "dilationWFactor", "dilationHFactor", "fusedActivationFunction")
 _DTYPES = {schema.TensorType.FLOAT16: np.float16, schema.TensorType.FLOAT32: np.float32}
 
@@ -25,7 +27,7 @@ def mend(model: Any) -> int:
     """
     graph = model.subgraphs[0]
     makers = {index: operator for operator in graph.operators for index in operator.outputs}
-    code = _code(model, schema.BuiltinOperator.CONV_2D)
+    code = position(model, _GROUPED)
     found = [each for each in graph.operators if each.opcodeIndex == code and _is_depthwise(graph.tensors, each)]
     turned: set[int] = set()
     for operator in found:
@@ -61,10 +63,10 @@ def _rewrite(model: Any, operator: Any) -> None:
     options.depthMultiplier = int(tensors[operator.inputs[1]].shape[3] // tensors[operator.inputs[0]].shape[3])
     operator.builtinOptions = options
     operator.builtinOptionsType = schema.BuiltinOptions.DepthwiseConv2DOptions
-    operator.opcodeIndex = _code(model, schema.BuiltinOperator.DEPTHWISE_CONV_2D)
+    operator.opcodeIndex = position(model, DEPTHWISE)
 
 
-def _code(model: Any, builtin: int) -> int:
+def position(model: Any, builtin: int) -> int:
     """Where an operation stands in the file's list of those that it uses, to which it is added."""
     for index, each in enumerate(model.operatorCodes):
         if max(each.builtinCode, each.deprecatedBuiltinCode) == builtin:

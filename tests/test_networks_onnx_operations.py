@@ -245,7 +245,7 @@ def test_shapes_that_depend_on_the_pixels_are_refused() -> None:
         [helper.make_empty_tensor_value_info("y")],
         [numpy_helper.from_array(ints(1), "one")],
     )
-    with pytest.raises(BadInput, match="Expand .* depend on the image"):
+    with pytest.raises(BadInput, match=r"Expand .* depend on the image"):
         OnnxModule(graph, 18, torch.ones(1, 3, 4, 4))
 
 

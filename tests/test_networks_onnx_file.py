@@ -11,13 +11,13 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from tiny_module import CLASSES, SIDE, images, tiny_module
 from torch import nn
 
 from evim_deploy.errors import BadInput
 from evim_deploy.networks.folding import fold
 from evim_deploy.networks.onnx_file import find_onnx, open_onnx
 from evim_deploy.networks.opened import Opened
-from tests.tiny_module import CLASSES, SIDE, images, tiny_module
 
 
 def quiet(text: str) -> None:
@@ -131,7 +131,7 @@ def test_a_last_softmax_is_left_out(plain: Path, tmp_path: Path) -> None:
 def test_a_graph_for_one_image_says_so(tmp_path: Path) -> None:
     module = opened(saved(tmp_path, nodes("Reshape", others={"sizes": np.array([1, 192])}))).module
     assert module(images(1)[..., :8, :8]).shape == (1, 192)
-    with pytest.raises(BadInput, match="one image|1 image"):
+    with pytest.raises(BadInput, match="1 image at a time"):
         module(images(2)[..., :8, :8])
 
 
@@ -239,7 +239,7 @@ def test_a_file_that_is_no_such_network_is_refused(name: str, tmp_path: Path) ->
 def test_a_truncated_file_is_refused(plain: Path, tmp_path: Path) -> None:
     content = plain.read_bytes()
     (tmp_path / "cut.onnx").write_bytes(content[: len(content) // 2])
-    with pytest.raises(BadInput, match="damaged|not an ONNX model"):
+    with pytest.raises(BadInput, match="damaged"):
         opened(tmp_path / "cut.onnx")
 
 
