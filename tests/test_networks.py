@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from stored_weights import change_one, places_of
 from tiny_timm import CLASSES, NAME, SIDE
 
-import exporters
+import exporters.modules.onnx
 from evim_deploy import contents, hub, photographs
 from evim_deploy.arrays import softmax
 from evim_deploy.artifact import Target
@@ -178,6 +178,22 @@ def test_prediction_crops_and_resizes_as_the_network_is_evaluated(artifacts: Art
     guesses = report.predictions[0].top
     assert [guess.index for guess in guesses] == np.argsort(-expected)[:3].tolist()
     assert guesses[0].probability == pytest.approx(expected.max(), rel=1e-4)
+
+
+def test_an_onnx_file_goes_through_the_same_door(tmp_path: Path) -> None:
+    """It is found again by its hash, wherever it lies by then."""
+    file = tmp_path / "tiny.onnx"
+    image = torch.zeros(2, 3, SIDE, SIDE)
+    exporters.modules.onnx.export(opened("random:3").module, image, "logits", file, 18, dynamic_batch=True)
+    name = parse_source(str(file))
+    (artifact,) = export(Request(name, ("coreml",), ("fp16",), output_dir=tmp_path))
+    assert (artifact["model"], artifact["parity"]["status"]) == ("onnx:tiny.onnx", PASS)
+    moved = file.rename(tmp_path / "moved.onnx")
+    assert Verifier(weights=str(moved)).verify(Path(artifact["path"])).parity.status == PASS
+    with pytest.raises(BadInput, match="cannot be had"):
+        Verifier().verify(Path(artifact["path"]))
+    with pytest.raises(BadInput, match="has weights of its own"):
+        plan(Request(name, ("onnx",), weights="random"))
 
 
 @pytest.mark.slow
