@@ -23,7 +23,7 @@ from torch import nn
 
 from evim_deploy.artifact import Contract, Target
 from evim_deploy.errors import BadInput, first_line
-from exporters.coreml import annotate, convert, fixed_shape, input_type, is_classifier, output_types
+from exporters.coreml import annotate, convert, fixed_shape, for_all_to_read, input_type, is_classifier, output_types
 
 __all__ = ["annotate", "build"]
 
@@ -51,7 +51,7 @@ def build(module: nn.Module, target: Target, path: Path) -> Contract:
     try:
         with torch.no_grad():
             traced = torch.jit.trace(module, image, check_trace=False)
-        return convert(
+        contract = convert(
             traced,
             target,
             path,
@@ -64,6 +64,8 @@ def build(module: nn.Module, target: Target, path: Path) -> Contract:
         raise BadInput(
             f"coremltools cannot convert the network: {first_line(error)}.", "Choose another format or network."
         ) from error
+    for_all_to_read(path)
+    return contract
 
 
 def addcmul(context: Any, node: Any) -> None:
