@@ -151,6 +151,11 @@ def test_options_of_an_onnx_file(tmp_path: Path) -> None:
     assert {each.version for each in onnx.load(artifact["path"]).opset_import} == {20}
 
 
+def test_a_package_for_later_systems(tmp_path: Path) -> None:
+    (artifact,) = made(tmp_path, formats=("coreml",), precisions=("fp16",), deployment_target="iOS18").values()
+    assert (artifact["parity"]["status"], artifact["deployment_target"]) == (PASS, "iOS18")
+
+
 def test_another_size_a_batch_and_normalised_input(tmp_path: Path) -> None:
     options = {"sizes": ((40, 48),), "batch": 2, "preprocess": False, "output": "logits"}
     for artifact in made(tmp_path, **options).values():
@@ -239,6 +244,7 @@ def test_the_published_weights_come_from_the_hub(trained: Path, monkeypatch: pyt
     for spec in (None, f"timm:{NAME}.test"):
         found = opened(spec)
         assert (found.weights.source, found.weights.trained) == (f"timm:{NAME}.test", True)
+        assert found.weights.note == "timm names their licence: mit."
         assert state_sha256(found.module) == state_sha256(opened("random:5").module)
     assert set(asked) == {(tiny_timm.HUB, FILE)}
 

@@ -24,6 +24,7 @@ default_cfgs = generate_default_cfgs(
             "crop_pct": 0.9,
             "interpolation": "bilinear",
             "classifier": "head",
+            "license": "mit",
         }
     }
 )

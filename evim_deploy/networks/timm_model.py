@@ -106,14 +106,14 @@ def _published(
         return _untrained(name, config, num_classes, 0, note)
     if not config.hf_hub_id:
         return _untrained(name, config, num_classes, 0, f"There are no weights of {name.source} on the hub.")
-    repo = config.hf_hub_id
     try:
-        path = hub.fetch(repo, config.hf_hub_filename or hub.DEFAULT_FILE, notify=notify)
+        path = hub.fetch(config.hf_hub_id, config.hf_hub_filename or hub.DEFAULT_FILE, notify=notify)
     except hub.WrongHash:
         raise  # a file that someone changed is no reason to go on without it
     except BadInput as error:
         return _untrained(name, config, num_classes, 0, error.cause)
-    return _load(name, config, path, f"timm:{repo.removeprefix('timm/')}", num_classes)
+    tagged = ".".join(filter(None, (config.architecture, config.tag)))
+    return _load(name, config, path, f"timm:{tagged}", num_classes)
 
 
 def _find(spec: str, notify: Callable[[str], None]) -> tuple[Path, str]:
@@ -140,8 +140,10 @@ def _load(
             f"Ask for {classes} classes, or leave the number out.",
         )
     module = _with_state(name, found, classes)
-    note = f"From the entry {found.entry} of the file." if found.entry else ""
-    return module, Weights(source, True, found.sha256, note)
+    notes = [f"From the entry {found.entry} of the file."] if found.entry else []
+    if source.startswith("timm:") and (licence := _config(source.removeprefix("timm:")).license):
+        notes.append(f"timm names their licence: {licence}.")
+    return module, Weights(source, True, found.sha256, " ".join(notes))
 
 
 def _classes(state: Mapping[str, Tensor], config: Any) -> int:
