@@ -365,6 +365,8 @@ class FakeModel:
         self.description = SimpleNamespace(
             metadata=SimpleNamespace(userDefined=METADATA if metadata is None else metadata),
             input=[SimpleNamespace(name="image", type=kind)],
+            functions=[],
+            defaultFunctionName="",
             predictedProbabilitiesName="classLabel_probs" if classifier else "",
         )
 
@@ -425,7 +427,7 @@ def loaded(host: Host, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]
 
     calls: list[tuple[str, Any]] = []
 
-    def load(path: str, compute_units: Any) -> FakeModel:
+    def load(path: str, compute_units: Any, function_name: str | None) -> FakeModel:
         calls.append((path, compute_units))
         return FakeModel({}, image=True, classifier=True)
 
@@ -455,7 +457,7 @@ def test_core_ml_takes_all_units_unless_told(tmp_path: Path, loaded: list[tuple[
 def test_a_package_that_core_ml_refuses_is_damaged(tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     import coremltools
 
-    def refuse(path: str, compute_units: Any) -> None:
+    def refuse(path: str, compute_units: Any, function_name: str | None) -> None:
         raise RuntimeError("Error compiling model")
 
     host("Darwin")

@@ -20,6 +20,7 @@ from told import facts_of, reference_of, target_of
 import exporters
 import runtimes
 from evim_deploy import __version__, contents
+from evim_deploy.about import about
 from evim_deploy.artifact import LABELS_KEY, METADATA_KEY, Contract, Target, TensorSpec
 from evim_deploy.labels import imagenet_labels
 from evim_deploy.photographs import load
@@ -81,7 +82,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture
 def copy(files: dict[str, Path], tmp_path: Path) -> Path:
     """A classifier that the test may change."""
-    path = tmp_path / "copy.tflite"
+    path = tmp_path / files["fp32"].name
     path.write_bytes(files["fp32"].read_bytes())
     return path
 
@@ -240,7 +241,7 @@ def test_annotating_again_changes_nothing(copy: Path) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_what_other_readers_know_of_is_intact(files: dict[str, Path], name: str) -> None:
     found = contents.read(files[name])
-    assert found.description == "a classifier"
+    assert found.description == about(facts_of(FILES[name], CONTRACT)).description
     assert found.metadata[METADATA_KEY] == "{}"
     assert json.loads(found.metadata[LABELS_KEY]) == list(FILES[name].labels)
     assert found.metadata[METADATA_NAME].endswith(" bytes")
