@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from evim_deploy.parity.result import Parity
-from evim_deploy.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from evim_deploy.preprocessing import Preprocessing
 
 SCHEMA_VERSION = 2
 """Version of the manifest and of every ``--json`` document; it grows when a field changes its meaning."""
@@ -144,10 +146,17 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Contract:
-    """What an artifact takes and gives."""
+    """What an artifact takes and gives.
+
+    Attributes:
+        inputs: Of its default function.
+        outputs: Likewise.
+        functions: Each function's own, by its name, where there are several.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    functions: Mapping[str, Contract] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -170,7 +179,10 @@ class Structure:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that is known of an artifact before its file has a size and a hash."""
+    """Everything that is known of an artifact before its file has a size and a hash.
+
+    ``functions`` has the proof of each function where there are several; ``parity`` is the verdict of all.
+    """
 
     model: Model
     target: Target
@@ -181,6 +193,7 @@ class Facts:
     parity: Parity
     rewrites: tuple[Mapping[str, Any], ...]
     tools: Mapping[str, str]
+    functions: Mapping[str, Parity] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """The manifest as plain JSON values."""
@@ -206,8 +219,19 @@ class Facts:
             "outputs": [asdict(spec) for spec in self.contract.outputs],
             "structure": {**asdict(self.structure), "operations": dict(sorted(self.structure.operations.items()))},
             "parity": self.parity.document(),
+            "functions": [self._function(name, parity) for name, parity in self.functions.items()],
             "rewrites": [dict(rewrite) for rewrite in self.rewrites],
             "tools": dict(self.tools),
+        }
+
+    def _function(self, name: str, parity: Parity) -> dict[str, Any]:
+        contract = self.contract.functions[name]
+        return {
+            "name": name,
+            "resolution": self.target.of_functions()[name].resolution,
+            "inputs": [asdict(spec) for spec in contract.inputs],
+            "outputs": [asdict(spec) for spec in contract.outputs],
+            "parity": parity.document(),
         }
 
 

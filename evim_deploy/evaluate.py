@@ -74,6 +74,11 @@ def _mean(node: Node, w: Weights, x: Tensor) -> Tensor:
     return x.mean(tuple(range(2, x.ndim)), keepdim=bool(node.attributes["keep"]))
 
 
+def _softmax_tokens(node: Node, w: Weights, x: Tensor) -> Tensor:
+    """In float64: torch adds the exponentials of float32 a lane at a time, and of 65536 equal tokens loses 6e-5."""
+    return torch.softmax(x, 2, dtype=torch.float64).to(x.dtype) * node.spread(x.shape[2])
+
+
 HANDLERS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "conv": _conv,
     "project": lambda node, w, x: w["kernel"] @ x,
@@ -87,14 +92,14 @@ HANDLERS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "relu": lambda node, w, x: F.relu(x),
     "sigmoid": lambda node, w, x: torch.sigmoid(x),
     "silu": lambda node, w, x: F.silu(x),
-    "softmax_tokens": lambda node, w, x: torch.softmax(x, 2),
+    "softmax_tokens": _softmax_tokens,
     "softmax_channels": lambda node, w, x: torch.softmax(x, 1),
     "split": lambda node, w, x: x.split(node.sections(), dim=1),
     "flatten": lambda node, w, x: x.flatten(2),
     "unflatten": lambda node, w, x, like: x.unflatten(2, like.shape[2:]),
-    "write": lambda node, w, u, weights: u @ weights.mT,
+    "write": lambda node, w, u, weights: u @ weights.mT / node.spread(u.shape[2]),
     "read": lambda node, w, h, c: h @ c,
-    "sum_tokens": lambda node, w, x: x.sum(-1).unsqueeze(1),
+    "sum_tokens": lambda node, w, x: x.sum(-1).unsqueeze(1) / node.spread(x.shape[2]),
     "mean": _mean,
     "concat": lambda node, w, *xs: torch.cat(xs, 1),
 }

@@ -6,7 +6,7 @@ weights -> reference model -> graph -> rewrites -> exporter -> engine, compared 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,6 @@ from evim_deploy.artifact import (
     Model,
     Structure,
     Target,
-    describe,
     file_stem,
 )
 from evim_deploy.errors import ParityFailed
@@ -35,7 +34,7 @@ from evim_deploy.publish import publish, refuse_overwrite, sha256, size_bytes, s
 from evim_deploy.request import Request, plan
 from evim_deploy.sources import open_reference
 from evim_deploy.tools import tool_versions
-from evim_deploy.verify import prove
+from evim_deploy.verify import prove_functions
 
 if TYPE_CHECKING:
     from evim_deploy.parity.proof import Prover
@@ -138,33 +137,35 @@ def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Fa
         Parity.not_run("not checked yet"),
         tuple(_record(outcome) for outcome in outcomes),
         tool_versions("torch", "numpy", *exporters.needs(row, source.name.form), *_engine(target).requires),
+        dict.fromkeys(target.of_functions(), Parity.not_run("not checked yet")),
     )
     _annotate(exporter, path, facts)  # before the check, which thereby sees the file as it was rewritten
-    facts = replace(facts, parity=_verify(source, target, path, progress))
+    parity, functions = _verify(source, target, path, progress)
+    facts = replace(facts, parity=parity, functions=functions)
     _annotate(exporter, path, facts)
     return facts
 
 
 def _annotate(exporter: exporters.Exporter, path: Path, facts: Facts) -> None:
     metadata = {METADATA_KEY: json.dumps(facts.document()), LABELS_KEY: json.dumps(facts.target.labels)}
-    exporter.annotate(path, metadata, describe(facts.model, facts.target, facts.weights))
+    exporter.annotate(path, metadata, facts)
     if Structure.of(contents.read(path).operations) != facts.structure:
         raise RuntimeError(f"{path.name} changed when its metadata was written")
 
 
-def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> Parity:
-    if source.verify is False:
-        return Parity.not_run("--no-verify")
+def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> tuple[Parity, Mapping[str, Parity]]:
+    """The proof of an artifact, and that of each function where there are several."""
     reason = runtimes.why_not(_engine(target))
-    if reason:
-        return Parity.not_run(f"not run on this host: {reason}")
-    parity = prove(path, target, source.prover, progress)
+    if source.verify is False or reason:
+        unproven = Parity.not_run("--no-verify" if source.verify is False else f"not run on this host: {reason}")
+        return unproven, dict.fromkeys(target.of_functions(), unproven)
+    parity, functions = prove_functions(path, target, source.prover, progress)
     if parity.status == FAIL:
         raise ParityFailed(
             f"The artifact {target} differs from the model: {parity.reason}.",
             "It was not kept. Please report this with the checkpoint.",
         )
-    return parity
+    return parity, functions
 
 
 def _write_manifest(facts: Facts, digest: str, artifact: Path, manifest: Path) -> None:

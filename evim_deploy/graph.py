@@ -23,14 +23,14 @@ multiply          likewise
 relu              max(x, 0)
 sigmoid           1 / (1 + exp(-x))
 silu              x * sigmoid(x)
-softmax_tokens    of tokens, over L
+softmax_tokens    of tokens, over L; where ``spread`` is set, times :func:`spread` of L
 softmax_channels  of a vector, over C
 split             of channels into ``sections``, several outputs
 flatten           map to tokens, a view
 unflatten         tokens to a map with the H and W of the second input, a view
-write             (tokens u (B, D, L), tokens w (B, N, L)) -> u w^T, states (B, D, N)
+write             (tokens u (B, D, L), tokens w (B, N, L)) -> u w^T, states (B, D, N); with ``spread`` divided by it
 read              (states h (B, D, N), tokens c (B, N, L)) -> h c, tokens (B, D, L)
-sum_tokens        tokens (B, N, L) -> their sum as one channel of states (B, 1, N)
+sum_tokens        tokens (B, N, L) -> their sum as one channel of states (B, 1, N); with ``spread`` divided by it
 mean              over all axes after channels: to a vector, or to (B, C, 1, 1) with ``keep``
 concat            of vectors, along channels
 ================  ====================================================================================
@@ -41,6 +41,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import log2
 from typing import cast
 
 import numpy as np
@@ -80,6 +81,15 @@ OPERATIONS = frozenset(
 )
 
 
+MANY_TOKENS = 16384
+"""So many share a weight of 1 as float16's smallest normal number each, 2^-14."""
+
+
+def spread(tokens: int) -> float:
+    """What keeps their weights in float16's range: the power of two next to the root of many tokens, 1 of fewer."""
+    return 2.0 ** round(log2(tokens) / 2) if tokens >= MANY_TOKENS else 1.0
+
+
 @dataclass(frozen=True)
 class Node:
     """One operation. Its name is that of its first output, a path in the model's own naming."""
@@ -105,6 +115,10 @@ class Node:
     def eps(self) -> float:
         """What a norm adds to the variance."""
         return cast(float, self.attributes["eps"])
+
+    def spread(self, tokens: int) -> float:
+        """What the weights of so many tokens are multiplied by here."""
+        return spread(tokens) if self.attributes.get("spread") else 1.0
 
     def with_weights(self, **weights: Array) -> Node:
         """The same operation with some weights replaced or added."""

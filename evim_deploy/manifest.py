@@ -41,6 +41,9 @@ _OF_THE_FILE = frozenset(["artifact", "size_bytes", "sha256"])
 Port = tuple[str, str, tuple[int | str, ...] | None]
 """An input or output: its name, element type and shape."""
 
+Shaped = tuple[str, tuple[int | str, ...] | None]
+"""An input of a function: its name and shape; its element type in the program is not the interface's."""
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -54,6 +57,7 @@ class Manifest:
         num_classes: Of its heads; None for dense features.
         inputs: Each by its name, element type and shape, which is None for a dictionary.
         outputs: Likewise.
+        functions: The inputs of each function by their names and shapes, where there are several.
         operations: How many there are of each type.
         document: All of it.
     """
@@ -65,6 +69,7 @@ class Manifest:
     num_classes: int | None
     inputs: frozenset[Port]
     outputs: frozenset[Port]
+    functions: Mapping[str, frozenset[Shaped]]
     operations: Counter[str]
     document: Mapping[str, Any]
 
@@ -119,6 +124,10 @@ def changes(manifest: Manifest, found: Contents) -> Iterator[str]:
     if manifest.operations != found.operations:
         others = (manifest.operations - found.operations) + (found.operations - manifest.operations)
         yield f"other operations than were exported ({', '.join(sorted(others))})"
+    functions = {each.name: frozenset((value.name, value.shape) for value in each.inputs) for each in found.functions}
+    several = manifest.functions or len(functions) > 1
+    if several and (manifest.functions != functions or next(iter(functions)) != next(iter(manifest.functions))):
+        yield "other functions than were exported"
     for what in ("inputs", "outputs"):
         values = getattr(found, what)
         if getattr(manifest, what) != frozenset(_port(each.name, each.dtype, each.shape or ()) for each in values):
@@ -148,6 +157,7 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
             f"{artifact} is of the model {document['model']}, which this evim-deploy does not know.",
             "Use the evim-deploy that made it.",
         )
+    functions = _typed(document.get("functions", []), list)
     task = _one_of(document["task"], tuple(_OUTPUTS))
     target = Target(
         _one_of(document["format"], _FORMATS),
@@ -162,7 +172,13 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
         _optional(document.get("opset"), int),
         _typed(document.get("half_io", False), bool),
         _optional(document.get("deployment_target"), str),
+        tuple((_length(height), _length(width)) for height, width in (each["resolution"] for each in functions)),
     )
+    if functions and (functions[0]["resolution"], [each["name"] for each in functions]) != (
+        resolution,
+        list(target.of_functions()),
+    ):
+        raise ValueError("its functions are not what their names say")
     if (_length(classes) if task == "classify" else 0) != len(target.labels):
         raise ValueError(f"{len(target.labels)} labels")
     if version > 1 and document["labels_sha256"] != labels_sha256(target.labels):
@@ -176,6 +192,7 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
         len(target.labels) or None,
         _ports(document["inputs"]),
         _ports(document["outputs"]),
+        {each["name"]: frozenset((name, shape) for name, _, shape in _ports(each["inputs"])) for each in functions},
         Counter(_typed(document["structure"]["operations"], dict)),
         document,
     )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from evim_deploy.graph import MANY_TOKENS
 from evim_deploy.variants import IMAGENET_CLASSES, Variant
 
 LAYER_NORM_EPS = 1e-5
@@ -100,7 +101,9 @@ class HSMSSD(nn.Module):
         tokens = u.flatten(2)  # (B, D, L)
         bcdt = self.BCdt_proj(tokens).unflatten(2, (height, width))  # (B, 3N, H, W)
         b, c, dt = self.dw(bcdt).flatten(2).split(self.states, dim=1)  # each (B, N, L)
-        importance = F.softmax(dt + self.A[:, None], dim=-1)
+        # torch adds the exponentials of float32 a lane at a time, and of 65536 equal tokens loses 6e-5
+        dtype = torch.float64 if dt.shape[-1] >= MANY_TOKENS else None
+        importance = F.softmax(dt + self.A[:, None], dim=-1, dtype=dtype).to(dt.dtype)
         h_in = tokens @ (importance * b).mT  # (B, D, N)
         gate_input, z = self.hz_proj(h_in).chunk(2, dim=1)  # each (B, D, N)
         h = self.out_proj(gate_input * F.silu(z) + self.D * gate_input)

@@ -13,7 +13,7 @@ from evim_deploy.layers.weights import compare_weights
 from evim_deploy.lowering import FEATURE_OUTPUTS, lower
 from evim_deploy.network import Array, GraphNetwork, Network
 from evim_deploy.preprocessing import PAPER, Preprocessing
-from evim_deploy.reparam import Outcome, reparameterise
+from evim_deploy.reparam import SPREAD_TOKEN_WEIGHTS, Outcome, reparameterise, run
 from evim_deploy.rounding import rounded
 
 if TYPE_CHECKING:
@@ -96,12 +96,16 @@ class GraphReference:
     def rewritten(self, target: Target) -> Rewritten:
         """The network that ends in the target's output, and what the rewrites did to it.
 
-        One for all formats, precisions and sizes.
+        One for all formats, precisions and sizes, but that Core ML's has one rewrite more: it adds in float16.
         """
         key = target.task, target.output, target.preprocess
         if key not in self._rewritten:
             self._rewritten[key] = reparameterise(lower(self.model, *key))
-        return self._rewritten[key]
+        graph, outcomes = self._rewritten[key]
+        if target.format != "coreml":
+            return graph, outcomes
+        graph = graph.copy()
+        return graph, [*outcomes, run(SPREAD_TOKEN_WEIGHTS, graph)]
 
     def outcomes(self, target: Target) -> list[Outcome]:
         return self.rewritten(target)[1]

@@ -6,7 +6,7 @@ found again, their hash is checked, and the artifact is compared with the model 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -32,19 +32,25 @@ PLOT_SUFFIX = ".layers.png"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known of an artifact after its proof."""
+    """What is known of an artifact after its proof; ``functions`` has each function's where there are several."""
 
     artifact: Path
     manifest: Manifest
     parity: Parity
+    functions: Mapping[str, Parity] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
         told = ("format", "precision", "model", "task", "output", "resolution", "batch", "preprocess", "weights")
-        document = {**{key: self.manifest.document[key] for key in told}, "parity": self.parity.document()}
-        for entry, comparison in zip(document["parity"]["comparisons"], self.parity.comparisons, strict=True):
-            entry["anomalies_by_operation"] = comparison.anomalies
-        return document
+        functions = self.manifest.target.of_functions()
+        return {
+            **{key: self.manifest.document[key] for key in told},
+            "parity": _with_anomalies(self.parity),
+            "functions": [
+                {"name": name, "resolution": functions[name].resolution, "parity": _with_anomalies(parity)}
+                for name, parity in self.functions.items()
+            ],
+        }
 
     def problem(self) -> EvimError | None:
         """What it comes to, as the error that ends a command; None where nothing is wrong."""
@@ -58,7 +64,16 @@ class Verdict:
 
     @property
     def _fails_on_the_engine_alone(self) -> bool:
-        return {each.mode for each in self.parity.comparisons if each.status == FAIL} == {"ane"}
+        proofs = self.functions.values() or [self.parity]
+        return {each.mode for proof in proofs for each in proof.comparisons if each.status == FAIL} == {"ane"}
+
+
+def _with_anomalies(parity: Parity) -> dict[str, Any]:
+    """A proof as plain JSON values, with what float16 could not hold, operation by operation."""
+    document = parity.document()
+    for entry, comparison in zip(document["comparisons"], parity.comparisons, strict=True):
+        entry["anomalies_by_operation"] = comparison.anomalies
+    return document
 
 
 _CHANGED = "--layers names the operation; export it again, or use a copy that nothing was done to."
@@ -153,7 +168,9 @@ class Verifier:
             raise BadInput(f"{artifact} says that it is {manifest.target.format}, and is not.", "Export it again.")
         digest = check_beside(manifest, artifact)
         prover = self.prover(manifest, artifact)
-        parity = prove(artifact, manifest.target, prover, self.progress, self.mode, self.compute_units)
+        parity, functions = prove_functions(
+            artifact, manifest.target, prover, self.progress, self.mode, self.compute_units
+        )
         # what cannot be run stays not run: the operation that it names is why
         changed = [] if parity.status == NOT_RUN else list(changes(manifest, found))
         if digest is not None and digest != sha256(artifact):
@@ -161,7 +178,7 @@ class Verifier:
         if changed:
             reasons = (f"it has {' and '.join(changed)}", parity.reason)
             parity = replace(parity, status=FAIL, reason="; ".join(filter(None, reasons)))
-        return Verdict(artifact, manifest, parity)
+        return Verdict(artifact, manifest, parity, functions)
 
     def layers(self, verdict: Verdict) -> LayerReport:
         """Line up an artifact with its reference, operation by operation, on the input that is worst.
@@ -236,6 +253,28 @@ def _publish_plot(report: LayerReport, verdict: Verdict, folder: Path, overwrite
     return final
 
 
+def prove_functions(
+    artifact: Path,
+    target: Target,
+    prover: Prover,
+    progress: Progress,
+    mode: str | None = None,
+    compute_units: str | None = None,
+) -> tuple[Parity, Mapping[str, Parity]]:
+    """Prove an artifact of a known model, and by their names each of its functions where it has several.
+
+    Raises:
+        BadInput: The artifact is damaged.
+    """
+    functions = {
+        name: prove(artifact, function, prover, progress, mode, compute_units, name)
+        for name, function in target.of_functions().items()
+    }
+    if functions:
+        return Parity.of_functions(functions), functions
+    return prove(artifact, target, prover, progress, mode, compute_units), {}
+
+
 def prove(
     artifact: Path,
     target: Target,
@@ -243,8 +282,11 @@ def prove(
     progress: Progress,
     mode: str | None = None,
     compute_units: str | None = None,
+    function: str | None = None,
 ) -> Parity:
-    """Prove an artifact of a known model; what this host cannot run is ``not_run``, with the reason.
+    """Prove an artifact of a known model, or one of its functions.
+
+    What this host cannot run is ``not_run``, with the reason.
 
     What it computes over some inputs does not show a weight that none of them needs, so the weights that its
     file stores are compared too.
@@ -253,11 +295,11 @@ def prove(
         BadInput: The artifact is damaged.
     """
     try:
-        runs = _runs(artifact, target, mode, compute_units)
+        runs = _runs(artifact, target, mode, compute_units, function)
         engines = ", ".join(dict.fromkeys(f"{run.engine} {run.mode}" for run in runs))
         progress.step(f"{target}: comparing with PyTorch ({engines})")
         parity = prover.prove(target, runs)
-        stored = prover.reference.compare_stored(target, runtimes.read_operations(artifact))
+        stored = prover.reference.compare_stored(target, runtimes.read_operations(artifact, function))
     except NotRunHere as error:
         return Parity.not_run(f"not run on this host: {error.cause}")
     except ParityFailed as error:
@@ -274,7 +316,9 @@ _TOLD = 3
 """Of changed weights, how many a message names."""
 
 
-def _runs(artifact: Path, target: Target, mode: str | None, compute_units: str | None) -> Sequence[Run]:
+def _runs(
+    artifact: Path, target: Target, mode: str | None, compute_units: str | None, function: str | None
+) -> Sequence[Run]:
     """How an artifact is run: its program in float32, and itself as it computes.
 
     The program of a float32 artifact is run as it stands: a float16 that is hidden in it would be widened otherwise.
@@ -285,7 +329,7 @@ def _runs(artifact: Path, target: Target, mode: str | None, compute_units: str |
     from evim_deploy.parity.proof import PRECISION, PROGRAM, Run
 
     def run(subject: str, engine: runtimes.Engine, how: str, named: str = "") -> Run:
-        return Run(subject, engine.name, named or how, partial(runtimes.open_artifact, artifact, engine, how))
+        return Run(subject, engine.name, named or how, partial(runtimes.open_artifact, artifact, engine, how, function))
 
     engines = runtimes.engines_for(artifact)
     program = _with_mode(engines, "fp32", artifact)

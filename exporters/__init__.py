@@ -1,7 +1,7 @@
 """The formats that a graph can be written in: one module a format, the same verbs in each.
 
 ``build(network, target, path) -> Contract``   write the artifact
-``annotate(path, metadata, description)``      put the facts into the artifact's own metadata
+``annotate(path, metadata, facts)``            put the facts into the artifact's own metadata
 
 What is written is our graph, or a torch module: each has modules of its own, named in one table.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from evim_deploy.artifact import Contract, Target
+from evim_deploy.artifact import Contract, Facts, Target
 from evim_deploy.errors import NotInstalled, UsageProblem
 
 
@@ -24,7 +24,7 @@ class Exporter(Protocol):
 
     def build(self, network: Any, target: Target, path: Path) -> Contract: ...
 
-    def annotate(self, path: Path, metadata: Mapping[str, str], description: str) -> None: ...
+    def annotate(self, path: Path, metadata: Mapping[str, str], facts: Facts) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,25 @@
-"""Core ML: an ML Program for iOS 16, built in MIL operation by operation, channels-first.
+"""Core ML: an ML Program for iOS 16 or later, built in MIL operation by operation, channels-first.
 
 Maps and states are rank 4, (B, D, H, W) and (B, D, 1, N), which is what the Neural Engine lays out
-well; tokens are a rank-3 view for the two matrix products. The channel LayerNorm is one layer_norm
-over axis 1. A classifier takes an image and gives a label and a dictionary, so that Vision and
-Xcode's preview take it; every other output is a float16 array in an fp16 package. What is not fp16
-there is the cast of the input and, in a classifier, that of the probabilities: ``classify`` is
-defined on fp32 alone.
+well; tokens are a rank-3 view for the two matrix products. More of them than an axis of the Neural
+Engine may have stay a map, and the products are made of some of its rows at a time. The channel
+LayerNorm is one layer_norm over axis 1. A classifier takes an image and gives a label and a
+dictionary, so that Vision and Xcode's preview take it; every other output is a float16 array in an
+fp16 package. What is not fp16 there is the cast of the input and, in a classifier, that of the
+probabilities: ``classify`` is defined on fp32 alone.
 
 Operations: https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html
 """
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from math import prod
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import coremltools as ct
@@ -22,12 +27,13 @@ import numpy as np
 from coremltools.converters.mil import Builder as mb  # noqa: N813, the name in coremltools' own documentation
 from coremltools.converters.mil.mil import types
 
-from evim_deploy import __version__
-from evim_deploy.artifact import Contract, Target, TensorSpec
-from evim_deploy.contents.coreml import model_path, read_spec
+from evim_deploy.about import about
+from evim_deploy.artifact import Contract, Facts, Target, TensorSpec
+from evim_deploy.contents.coreml import MAIN, model_path, read_spec
 from evim_deploy.graph import Graph, Node
 
-TARGET_OS = ct.target.iOS16
+DEPLOYMENT_TARGETS = {"iOS16": ct.target.iOS16, "iOS17": ct.target.iOS17, "iOS18": ct.target.iOS18}
+LONGEST_AXIS = 16384  # that the Neural Engine takes: evim_deploy.inspection.neural_engine
 CLASS_LABEL = "classLabel"
 CLASS_PROBABILITIES = "classLabel_probs"
 
@@ -49,7 +55,7 @@ _PREVIEW_KEY = "com.apple.coreml.model.preview.type"  # what Xcode's preview goe
 
 
 def build(graph: Graph, target: Target, path: Path) -> Contract:
-    """Write a graph as an .mlpackage.
+    """Write a graph as an .mlpackage; one of several functions holds the weights that they share once.
 
     One RGB image of pixels 0-255 is an image input; a batch of them, or a normalised tensor, is a
     float32 array. One image's probabilities make a classifier; anything else gives arrays.
@@ -57,7 +63,32 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
     Raises:
         ValueError: The target's batch, height or width is dynamic.
     """
-    program = _program(graph, fixed_shape(target))
+    contract = _build_functions(graph, target, path) if target.functions else _build_function(graph, target, path)
+    for_all_to_read(path)
+    return contract
+
+
+def for_all_to_read(path: Path) -> None:
+    """Give a package's files the modes of its manifest: coremltools leaves some for their owner alone."""
+    for member in path.rglob("*"):
+        shutil.copymode(path if member.is_dir() else path / "Manifest.json", member)
+
+
+def _build_functions(graph: Graph, target: Target, path: Path) -> Contract:
+    contracts = {}
+    functions = ct.utils.MultiFunctionDescriptor()
+    with TemporaryDirectory(dir=path.parent) as folder:
+        for name, function in target.of_functions().items():
+            package = Path(folder, name).with_suffix(path.suffix)
+            contracts[name] = _build_function(graph, function, package)
+            functions.add_function(str(package), MAIN, name)
+        default = functions.default_function_name = next(iter(contracts))
+        ct.utils.save_multifunction(functions, str(path))
+    return replace(contracts[default], functions=contracts)
+
+
+def _build_function(graph: Graph, target: Target, path: Path) -> Contract:
+    program = _program(graph, fixed_shape(target), system_of(target))
     if not is_classifier(target):
         # ct.convert does not pass its own `outputs` on to a program that is given in MIL
         program.functions["main"].set_output_types(output_types(target, graph.outputs))
@@ -69,6 +100,11 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
         inputs=[input_type(target, graph.input_name)],
         pass_pipeline=ct.PassPipeline(list(_PASSES), "evim_deploy"),
     )
+
+
+def system_of(target: Target) -> ct.target:
+    """The oldest that a target is for."""
+    return DEPLOYMENT_TARGETS[target.deployment_target or "iOS16"]
 
 
 def fixed_shape(target: Target) -> tuple[int, int, int, int]:
@@ -101,7 +137,7 @@ def output_types(target: Target, names: Iterable[str]) -> list[Any]:
 
 
 def convert(network: Any, target: Target, path: Path, **how: Any) -> Contract:
-    """Write what coremltools converts as an .mlpackage; ``how`` are its own arguments."""
+    """Write what coremltools converts as an .mlpackage of one function; ``how`` are its own arguments."""
     labelled = is_classifier(target)
     model = ct.convert(
         network,
@@ -109,25 +145,28 @@ def convert(network: Any, target: Target, path: Path, **how: Any) -> Contract:
         classifier_config=(
             ct.ClassifierConfig(list(target.labels), predicted_feature_name=CLASS_LABEL) if labelled else None
         ),
-        minimum_deployment_target=TARGET_OS,
+        minimum_deployment_target=system_of(target),
         compute_precision=_PRECISIONS[target.precision][0],
         skip_model_load=True,
         **how,
     )
     model.save(str(path))
-    for member in path.rglob("*"):  # coremltools leaves its temporary files' modes, for their owner alone
-        shutil.copymode(path if member.is_dir() else path / "Manifest.json", member)
     return _contract(path, target, fixed_shape(target))
 
 
-def annotate(path: Path, metadata: Mapping[str, str], description: str) -> None:
-    """Put metadata and the description where Xcode shows them."""
+def annotate(path: Path, metadata: Mapping[str, str], facts: Facts) -> None:
+    """Put metadata and the texts for people where Xcode shows them."""
     spec = read_spec(path)
-    spec.description.metadata.shortDescription = description
-    spec.description.metadata.author = f"evim-deploy {__version__}"
-    spec.description.metadata.userDefined.update(metadata)
-    if spec.description.predictedFeatureName:
-        spec.description.metadata.userDefined[_PREVIEW_KEY] = "imageClassifier"
+    shown = spec.description.metadata
+    texts = about(facts)
+    shown.shortDescription = texts.description
+    shown.author, shown.license, shown.versionString = texts.author, texts.licence, texts.version
+    shown.userDefined.update(metadata)
+    for function in (spec.description, *spec.description.functions):
+        for feature in (*function.input, *function.output):
+            feature.shortDescription = texts.ports.get(feature.name, "")
+        if function.predictedFeatureName:
+            shown.userDefined[_PREVIEW_KEY] = "imageClassifier"
     model_path(path).write_bytes(spec.SerializeToString())
 
 
@@ -154,7 +193,7 @@ def _contract(path: Path, target: Target, shape: tuple[int, ...]) -> Contract:
     return Contract(inputs, tuple(outputs))
 
 
-def _program(graph: Graph, shape: tuple[int, ...]) -> Any:
+def _program(graph: Graph, shape: tuple[int, ...], system: ct.target) -> Any:
     """The graph as a MIL program in float32; the conversion rounds it."""
 
     def compute(image: Any) -> Any:
@@ -167,7 +206,7 @@ def _program(graph: Graph, shape: tuple[int, ...]) -> Any:
         return tuple(values[value] for value in graph.outputs.values())
 
     spec = mb.TensorSpec(shape=shape, dtype=types.fp32)
-    return mb.program(input_specs=[spec], opset_version=TARGET_OS)(compute)
+    return mb.program(input_specs=[spec], opset_version=system)(compute)
 
 
 def _float32(array: Any) -> Any:
@@ -202,19 +241,73 @@ def _split(node: Node, name: str, x: Any) -> Any:
 
 def _flatten(node: Node, name: str, x: Any) -> Any:
     batch, channels, height, width = x.shape
+    if height * width > LONGEST_AXIS:
+        return x  # tokens by rows: (B, C, H, W)
     return mb.reshape(x=x, shape=[batch, channels, height * width], name=name)  # (B, C, L)
 
 
+def _unflatten(node: Node, name: str, x: Any, like: Any) -> Any:
+    return x if x.rank == 4 else mb.reshape(x=x, shape=like.shape, name=name)  # (B, C, H, W)
+
+
+def _softmax_tokens(node: Node, name: str, x: Any) -> Any:
+    """Written out where it is spread: a row's mean of exponentials is in float16's range, the sum of all may not be."""
+    times = node.spread(_tokens(x))
+    if x.rank == 3 and times == 1:
+        return mb.softmax(x=x, axis=2, name=name)
+    largest = mb.reduce_max(x=x, axes=list(range(2, x.rank)), keep_dims=True)
+    exponentials = mb.exp(x=mb.sub(x=x, y=largest))
+    total = mb.reduce_mean(x=exponentials, axes=[x.rank - 1], keep_dims=True)
+    if x.rank == 4:
+        total = mb.reduce_sum(x=total, axes=[2], keep_dims=True)
+    # of all tokens it is the sum over a row's length
+    share = mb.real_div(x=np.float32(times / x.shape[-1]), y=total)
+    return mb.mul(x=exponentials, y=share, name=name)
+
+
+def _by_rows(x: Any) -> list[Any]:
+    """Tokens in parts that an axis may have, (B, C, L) each."""
+    if x.rank == 3:
+        return [x]
+    height, width = x.shape[2:]
+    rows = LONGEST_AXIS // width
+    sizes = [min(rows, height - start) for start in range(0, height, rows)]
+    return [_flatten_rows(part) for part in mb.split(x=x, split_sizes=sizes, axis=2)]
+
+
+def _flatten_rows(x: Any) -> Any:
+    return mb.reshape(x=x, shape=[*x.shape[:2], x.shape[2] * x.shape[3]])  # (B, C, L)
+
+
 def _write(node: Node, name: str, u: Any, w: Any) -> Any:
-    return mb.expand_dims(x=mb.matmul(x=u, y=w, transpose_y=True), axes=[2], name=name)  # (B, D, 1, N)
+    products = (mb.matmul(x=a, y=b, transpose_y=True) for a, b in zip(_by_rows(u), _by_rows(w), strict=True))
+    states = functools.reduce(lambda x, y: mb.add(x=x, y=y), products)
+    return mb.expand_dims(x=_gathered(node, states, u), axes=[2], name=name)  # (B, D, 1, N)
 
 
 def _read(node: Node, name: str, h: Any, c: Any) -> Any:
-    return mb.matmul(x=mb.squeeze(x=h, axes=[2]), y=c, name=name)  # (B, D, N) (B, N, L) -> (B, D, L)
+    states = mb.squeeze(x=h, axes=[2])  # (B, D, N)
+    if c.rank == 3:
+        return mb.matmul(x=states, y=c, name=name)  # (B, D, L)
+    parts = [mb.matmul(x=states, y=part) for part in _by_rows(c)]
+    shapes = [[*part.shape[:2], part.shape[2] // c.shape[3], c.shape[3]] for part in parts]
+    rows = [mb.reshape(x=part, shape=shape) for part, shape in zip(parts, shapes, strict=True)]
+    return mb.concat(values=rows, axis=2, name=name)  # (B, D, H, W)
 
 
 def _sum_tokens(node: Node, name: str, x: Any) -> Any:
-    return mb.expand_dims(x=mb.reduce_sum(x=x, axes=[2], keep_dims=False), axes=[1, 2], name=name)  # (B, 1, 1, N)
+    total = mb.reduce_sum(x=x, axes=list(range(2, x.rank)), keep_dims=False)
+    return mb.expand_dims(x=_gathered(node, total, x), axes=[1, 2], name=name)  # (B, 1, 1, N)
+
+
+def _gathered(node: Node, total: Any, x: Any) -> Any:
+    """A sum over the tokens x whose weights were spread."""
+    times = node.spread(_tokens(x))
+    return total if times == 1 else mb.mul(x=total, y=np.float32(1 / times))
+
+
+def _tokens(x: Any) -> int:
+    return prod(x.shape[2:])
 
 
 _HANDLERS: dict[str, Callable[..., Any]] = {
@@ -229,11 +322,11 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "relu": lambda node, name, x: mb.relu(x=x, name=name),
     "sigmoid": lambda node, name, x: mb.sigmoid(x=x, name=name),
     "silu": lambda node, name, x: mb.silu(x=x, name=name),
-    "softmax_tokens": lambda node, name, x: mb.softmax(x=x, axis=2, name=name),
+    "softmax_tokens": _softmax_tokens,
     "softmax_channels": lambda node, name, x: mb.softmax(x=x, axis=1, name=name),
     "split": _split,
     "flatten": _flatten,
-    "unflatten": lambda node, name, x, like: mb.reshape(x=x, shape=like.shape, name=name),  # (B, C, H, W)
+    "unflatten": _unflatten,
     "write": _write,
     "read": _read,
     "sum_tokens": _sum_tokens,

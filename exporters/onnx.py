@@ -20,7 +20,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from evim_deploy import __version__
-from evim_deploy.artifact import Contract, Target, TensorSpec
+from evim_deploy.about import about
+from evim_deploy.artifact import Contract, Facts, Target, TensorSpec
 from evim_deploy.contents import onnx_file
 from evim_deploy.graph import Graph, Node
 from evim_deploy.shapes import Shape, infer_shapes
@@ -80,11 +81,11 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
     return contract
 
 
-def annotate(path: Path, metadata: Mapping[str, str], description: str) -> None:
+def annotate(path: Path, metadata: Mapping[str, str], facts: Facts) -> None:
     """Put metadata into ``metadata_props`` and the description into ``doc_string``."""
     model = onnx.load(path, load_external_data=False)
     helper.set_model_props(model, dict(metadata))
-    model.doc_string = description
+    model.doc_string = about(facts).description
     onnx.save(model, path)
 
 

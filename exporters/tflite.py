@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from evim_deploy.artifact import Contract, Target, TensorSpec
+from evim_deploy.about import about
+from evim_deploy.artifact import Contract, Facts, Target, TensorSpec
 from evim_deploy.graph import Graph, Node
 from exporters import tflite_file, tflite_metadata
 
@@ -68,14 +69,14 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
 
 
 def complete(content: bytes, inputs: Sequence[str], outputs: Sequence[str], target: Target, path: Path) -> Contract:
-    """Give what a converter wrote its signature, its metadata and its labels, and write it.
+    """Give what a converter wrote its signature and its labels, and write it.
 
     Args:
         content: A flatbuffer of one subgraph.
         inputs: Names of what the subgraph takes, in its own order.
         outputs: Names of what it gives, likewise.
         target: What it was made to be.
-        path: Where it goes; its stem is the model's name in the metadata.
+        path: Where it goes.
     """
     model = tflite_file.parse(content)
     graph = model.subgraphs[0]
@@ -91,16 +92,15 @@ def complete(content: bytes, inputs: Sequence[str], outputs: Sequence[str], targ
         tuple(spec(name, index, target.input_range) for name, index in zip(inputs, graph.inputs, strict=True)),
         tuple(spec(name, index, target.output_range) for name, index in zip(outputs, graph.outputs, strict=True)),
     )
-    metadata = tflite_metadata.pack(path.stem, target, contract.inputs, contract.outputs)
-    tflite_file.put_metadata(model, tflite_metadata.METADATA_NAME, metadata)
     tflite_file.write(path, model, tflite_metadata.associated_files(target))
     return contract
 
 
-def annotate(path: Path, metadata: Mapping[str, str], description: str) -> None:
-    """Put metadata into named buffers of the flatbuffer, and the description into its own field."""
+def annotate(path: Path, metadata: Mapping[str, str], facts: Facts) -> None:
+    """Put metadata into named buffers of the flatbuffer, MediaPipe's among them, and the description into its field."""
     model = tflite_file.parse(path.read_bytes())
-    model.description = description
+    model.description = about(facts).description
+    tflite_file.put_metadata(model, tflite_metadata.METADATA_NAME, tflite_metadata.pack(path.stem, facts))
     for name, text in metadata.items():
         tflite_file.put_metadata(model, name, text.encode())
     tflite_file.write(path, model, tflite_file.read_files(path))

@@ -9,25 +9,21 @@ Source: mediapipe/tasks/metadata/metadata_schema.fbs in https://github.com/googl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import flatbuffers
 import numpy as np
 
-from evim_deploy import __version__
-from evim_deploy.artifact import Target, TensorSpec
-from evim_deploy.preprocessing import MEAN, STD
+from evim_deploy.about import About, about
+from evim_deploy.artifact import Facts, Target, TensorSpec
+from evim_deploy.preprocessing import Preprocessing
 
 METADATA_NAME = "TFLITE_METADATA"
 """Of the buffer that holds it."""
 
 LABELS_FILE = "labels.txt"
 """The associated file that names the classes, one a line, in the order of the outputs."""
-
-AUTHOR = f"evim-deploy {__version__}"
-LICENCE = "evim-deploy is MIT; the weights keep the licence of where they come from."
 
 _FILE_IDENTIFIER = b"M001"
 _MIN_PARSER_VERSION = "1.0.0"  # none of these fields came later
@@ -77,29 +73,27 @@ class _Table:
     fields: dict[str, Any]
 
 
-def pack(name: str, target: Target, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> bytes:
+def pack(name: str, facts: Facts) -> bytes:
     """The content of the buffer.
 
     Args:
         name: Of the model.
-        target: What it was made to be.
-        inputs: What it takes, in the order of the subgraph: images.
-        outputs: What it gives, likewise.
+        facts: What is known of it, inputs and outputs in the order of the subgraph.
     """
+    texts = about(facts)
     graph = _table(
         "SubGraphMetadata",
-        input_tensor_metadata=[_image(spec) for spec in inputs],
-        output_tensor_metadata=[_output(spec, target) for spec in outputs],
+        input_tensor_metadata=[_image(spec, texts, facts.preprocessing) for spec in facts.contract.inputs],
+        output_tensor_metadata=[_output(spec, texts, facts.target) for spec in facts.contract.outputs],
     )
-    does = "Image classifier" if target.task == "classify" else "Dense features of an image"
     model = _table(
         "ModelMetadata",
         name=name,
-        description=f"{does}, {target.precision}. See https://arxiv.org/abs/2411.15241.",
-        version=__version__,
+        description=texts.description,
+        version=texts.version,
         subgraph_metadata=[graph],
-        author=AUTHOR,
-        license=LICENCE,
+        author=texts.author,
+        license=texts.licence,
         min_parser_version=_MIN_PARSER_VERSION,
     )
     builder = flatbuffers.Builder()
@@ -112,14 +106,14 @@ def associated_files(target: Target) -> dict[str, bytes]:
     return {LABELS_FILE: "".join(f"{label}\n" for label in target.labels).encode()} if target.labels else {}
 
 
-def _image(spec: TensorSpec) -> _Table:
+def _image(spec: TensorSpec, texts: About, preprocessing: Preprocessing) -> _Table:
     """What is to be done to a pixel from 0 to 255 before it goes in: subtract the mean, then divide."""
-    takes_pixels = spec.range is not None
-    mean, std = ([0.0], [1.0]) if takes_pixels else ([255 * value for value in values] for values in (MEAN, STD))
-    does = "Pixels from 0 to 255" if takes_pixels else "Pixels less ImageNet's mean, in its standard deviations"
+    mean, std = [0.0], [1.0]
+    if spec.range is None:
+        mean, std = ([255 * value for value in values] for values in (preprocessing.mean, preprocessing.std))
     return _tensor(
         spec,
-        f"{does}, RGB, {_shown(spec)}.",
+        texts,
         _table("Content", content_properties_type=_IMAGE_PROPERTIES, content_properties=_IMAGE),
         process_units=[
             _table(
@@ -131,26 +125,21 @@ def _image(spec: TensorSpec) -> _Table:
     )
 
 
-def _output(spec: TensorSpec, target: Target) -> _Table:
+def _output(spec: TensorSpec, texts: About, target: Target) -> _Table:
     labels = _table("AssociatedFile", name=LABELS_FILE, description="A name for each class.", type=_TENSOR_AXIS_LABELS)
-    does = f"The {spec.name} of the classes" if target.labels else f"A map at {spec.name}"
     return _tensor(
         spec,
-        f"{does}, {_shown(spec)}.",
+        texts,
         _table("Content", content_properties_type=_FEATURE_PROPERTIES, content_properties=_table("FeatureProperties")),
         **({"associated_files": [labels]} if target.labels else {}),
     )
 
 
-def _tensor(spec: TensorSpec, description: str, content: _Table, **fields: Any) -> _Table:
+def _tensor(spec: TensorSpec, texts: About, content: _Table, **fields: Any) -> _Table:
     if spec.range is not None:
         least, greatest = spec.range
         fields["stats"] = _table("Stats", max=[greatest], min=[least])
-    return _table("TensorMetadata", name=spec.name, description=description, content=content, **fields)
-
-
-def _shown(spec: TensorSpec) -> str:
-    return "x".join(map(str, spec.shape))
+    return _table("TensorMetadata", name=spec.name, description=texts.ports[spec.name], content=content, **fields)
 
 
 def _table(type_: str, **fields: Any) -> _Table:

@@ -3,7 +3,8 @@
 A session takes images channels-first and gives its outputs channels-first by name, whatever the
 layout in the file; it knows nothing of the other engines nor of what its outputs are compared with.
 
-``open_session(path, mode) -> Session``   a context manager; the mode is one of the engine's
+``open_session(path, mode) -> Session``   a context manager; the mode is one of the engine's. Of Core ML also
+                                          ``(path, mode, function)``, a package's function by its name
 ``why_not() -> str``                      why this host cannot run the engine; empty where it can
 ``trace(path, image, mode) -> Trace``     every operation and what it computes; not of Core ML, which does not tell
 ``read_delegation(path) -> Delegation``   what its delegate takes; where the table names one
@@ -49,11 +50,11 @@ class Session(Protocol):
 
 
 class _Module(Protocol):
-    def open_session(self, path: Path, mode: str) -> AbstractContextManager[Session]: ...
+    def open_session(self, path: Path, mode: str, *function: str) -> AbstractContextManager[Session]: ...
 
     def why_not(self) -> str: ...
 
-    def read_operations(self, path: Path, mode: str) -> tuple[TracedOperation, ...]: ...
+    def read_operations(self, path: Path, mode: str, *function: str) -> tuple[TracedOperation, ...]: ...
 
     def trace(self, path: Path, image: Array, mode: str) -> Trace: ...
 
@@ -159,17 +160,21 @@ def require(engine: Engine, artifact: str) -> None:
         raise NotRunHere(f"{artifact} cannot be run here: {reason}.", "Run it on a Mac, or export to ONNX or TFLite.")
 
 
-def open_artifact(path: Path, engine: Engine | None = None, mode: str | None = None) -> AbstractContextManager[Session]:
+def open_artifact(
+    path: Path, engine: Engine | None = None, mode: str | None = None, function: str | None = None
+) -> AbstractContextManager[Session]:
     """A session of an artifact, in the engine that suits this host and that engine's usual mode, unless given.
 
+    Of a package with several functions it runs the default one, unless given.
+
     Raises:
-        BadInput: The file is damaged, or is of no kind that an engine runs.
+        BadInput: The file is damaged, is of no kind that an engine runs, or has no such function.
         NotInstalled: The engine's package is missing.
         NotRunHere: The engine does not exist on this host.
     """
     engine = engine or first_here(engines_for(path))
     require(engine, path.name)
-    return _load(engine).open_session(path, mode or engine.modes[0])
+    return _load(engine).open_session(path, mode or engine.modes[0], *_named(function))
 
 
 def trace(path: Path, image: Array, engine: Engine | None = None, mode: str | None = None) -> Trace:
@@ -193,16 +198,23 @@ def trace(path: Path, image: Array, engine: Engine | None = None, mode: str | No
     return module.trace(path, image, mode or engine.modes[0])
 
 
-def read_operations(path: Path) -> tuple[TracedOperation, ...]:
+def read_operations(path: Path, function: str | None = None) -> tuple[TracedOperation, ...]:
     """The operations of an artifact with the weights that its file stores; nothing is computed.
 
+    Of a package with several functions those of the default one, unless given.
+
     Raises:
-        BadInput: The file is damaged, or is of no kind that an engine runs.
+        BadInput: The file is damaged, is of no kind that an engine runs, or has no such function.
         NotInstalled: What reads it is missing.
     """
     engine = engines_for(path)[-1]
     require(engine, path.name)
-    return _load(engine).read_operations(path, engine.modes[0])
+    return _load(engine).read_operations(path, engine.modes[0], *_named(function))
+
+
+def _named(function: str | None) -> tuple[str, ...]:
+    """Most engines know no functions, and take none."""
+    return (function,) if function else ()
 
 
 def read_delegation(path: Path) -> Delegation | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from evim_deploy.contents.coreml import one_line
+from evim_deploy.contents.coreml import interface, one_line
 from evim_deploy.errors import BadInput
 from runtimes import Array
 from runtimes.classes import probabilities
@@ -32,13 +32,14 @@ class CoremlSession:
 
     anomalies: Mapping[str, Mapping[str, int]] = {}
 
-    def __init__(self, path: Path, model: Any) -> None:
+    def __init__(self, path: Path, model: Any, function: str | None = None) -> None:
         self._path = path
         self._model = model
         description = model.get_spec().description
         self.metadata: Mapping[str, str] = dict(description.metadata.userDefined)
-        self._input = description.input[0]
-        self._probabilities = description.predictedProbabilitiesName
+        own = interface(description, function or description.defaultFunctionName)
+        self._input = own.input[0]
+        self._probabilities = own.predictedProbabilitiesName
 
     def run(self, image: Array) -> dict[str, Array]:
         outputs = self._model.predict({self._input.name: self._feed(image)})
@@ -55,16 +56,17 @@ class CoremlSession:
 
 
 @contextmanager
-def open_session(path: Path, mode: str) -> Iterator[CoremlSession]:
-    """Load an .mlpackage for compute units, by their names in Swift.
+def open_session(path: Path, mode: str, function: str | None = None) -> Iterator[CoremlSession]:
+    """Load an .mlpackage for compute units, by their names in Swift; its default function unless given.
 
     Raises:
-        BadInput: Core ML cannot read it.
+        BadInput: Core ML cannot read it, or it has no such function.
     """
     import coremltools
 
+    units = getattr(coremltools.ComputeUnit, _UNITS[mode])
     try:
-        model = coremltools.models.MLModel(str(path), compute_units=getattr(coremltools.ComputeUnit, _UNITS[mode]))
+        model = coremltools.models.MLModel(str(path), compute_units=units, function_name=function)
     except (RuntimeError, ValueError, OSError) as error:
         raise BadInput(f"{path} is damaged: {one_line(error)}", "Export it again.") from None
-    yield CoremlSession(path, model)
+    yield CoremlSession(path, model, function)

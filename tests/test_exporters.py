@@ -8,7 +8,7 @@ import shutil
 import stat
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,11 +18,13 @@ import pytest
 import torch
 from ai_edge_litert import schema_py_generated as litert_schema
 from networks import normalise, pixels, random_network, random_tiny
+from told import FACTS
 from torch import Tensor
 
 import exporters
 import runtimes
 from evim_deploy import contents
+from evim_deploy.about import about
 from evim_deploy.artifact import LABELS_KEY, METADATA_KEY, Contract, Structure, Target, TensorSpec
 from evim_deploy.errors import NotInstalled, UsageProblem
 from evim_deploy.evaluate import evaluate
@@ -30,7 +32,7 @@ from evim_deploy.graph import Graph
 from evim_deploy.lowering import FEATURE_OUTPUTS, lower
 from evim_deploy.model import EfficientViM
 from evim_deploy.reparam import reparameterise
-from evim_deploy.variants import VARIANTS, Variant
+from evim_deploy.variants import MODELS, VARIANTS, Variant
 
 Size = tuple[int, int]
 
@@ -454,7 +456,7 @@ def test_tflite_weights_lie_on_16_bytes(workshop: Workshop, tmp_path: Path) -> N
     shutil.copy(workshop.build(tiny(0), target_of("tflite", (64, 96))).path, path)
     counts = []
     for text in ("once", "and again"):
-        exporters.load(exporters.FORMATS["tflite"]).annotate(path, {"evim_deploy.note": text}, "")
+        exporters.load(exporters.FORMATS["tflite"]).annotate(path, {"evim_deploy.note": text}, FACTS)
         model = litert_schema.Model.GetRootAs(path.read_bytes(), 0)
         counts.append(model.BuffersLength())
         offsets = [
@@ -877,7 +879,6 @@ def second_opinion() -> Graph:
 
 # --- metadata ----------------------------------------------------------------------------------------------
 
-DESCRIPTION = "efficientvim_m1, fp32, logits. Größe ✓"
 METADATA = {
     METADATA_KEY: '{"model": "efficientvim_m1", "note": "Größe ✓"}',
     LABELS_KEY: json.dumps([f"class {i}" for i in range(999)]),
@@ -892,8 +893,10 @@ def annotated(tmp_path: Path, workshop: Workshop, request: pytest.FixtureRequest
     )
     exporter = exporters.load(exporters.FORMATS[format_])
     before = structure(built)
-    exporter.annotate(built.path, {**METADATA, METADATA_KEY: "an older one"}, "an older one")
-    exporter.annotate(built.path, METADATA, DESCRIPTION)
+    exporter.annotate(
+        built.path, {**METADATA, METADATA_KEY: "an older one"}, replace(FACTS, model=MODELS["efficientvim_m4"])
+    )
+    exporter.annotate(built.path, METADATA, FACTS)
     assert structure(built) == before
     return format_, built
 
@@ -910,7 +913,7 @@ def description_of(path: Path) -> str:
 
 @pytest.mark.parametrize("annotated", exporters.FORMATS, indirect=True)
 def test_description_is_in_the_artifact(annotated: tuple[str, Built]) -> None:
-    assert description_of(annotated[1].path) == DESCRIPTION
+    assert description_of(annotated[1].path) == about(FACTS).description
 
 
 @pytest.mark.parametrize("annotated", ["onnx", "tflite"], indirect=True)
@@ -923,9 +926,11 @@ def test_metadata_is_read_back_by_the_engine(annotated: tuple[str, Built]) -> No
 def test_metadata_of_a_package_is_read_back(annotated: tuple[str, Built]) -> None:
     from runtimes.coreml import CoremlSession
 
-    spec = spec_of(annotated[1].path)
-    assert METADATA.items() <= dict(spec.description.metadata.userDefined).items()
-    assert spec.description.metadata.author.startswith("evim-deploy ")
+    spec, texts = spec_of(annotated[1].path), about(FACTS)
+    shown = spec.description.metadata
+    assert METADATA.items() <= dict(shown.userDefined).items()
+    assert (shown.author, shown.license, shown.versionString) == (texts.author, texts.licence, texts.version)
+    assert spec.description.input[0].shortDescription == texts.ports["image"]
     session = CoremlSession(annotated[1].path, SimpleNamespace(get_spec=lambda: spec))
     assert METADATA.items() <= session.metadata.items()
 

@@ -13,9 +13,11 @@ import onnx
 import pytest
 from networks import random_tiny
 from onnx import TensorProto, helper, numpy_helper
+from told import facts_of
 
 import exporters
 from evim_deploy import contents
+from evim_deploy.about import about
 from evim_deploy.artifact import METADATA_KEY, Target
 from evim_deploy.contents import Function, Operation, Value
 from evim_deploy.errors import BadInput, NotInstalled
@@ -235,8 +237,8 @@ def test_our_own_onnx_file_is_told_whole(graph: Graph, tmp_path: Path, precision
     path = tmp_path / "tiny.onnx"
     target = Target("onnx", precision, 64, 64, 1, "classify", "logits", True, tuple("abcde"))
     exporter = exporters.load(exporters.FORMATS["onnx"])
-    exporter.build(graph, target, path)
-    exporter.annotate(path, {METADATA_KEY: json.dumps({"weights": {"trained": False}})}, "a network")
+    facts = facts_of(target, exporter.build(graph, target, path))
+    exporter.annotate(path, {METADATA_KEY: json.dumps({"weights": {"trained": False}})}, facts)
     inspection = inspect(path)
     (found,) = inspection.functions
     model = onnx.load(path)
@@ -248,7 +250,7 @@ def test_our_own_onnx_file_is_told_whole(graph: Graph, tmp_path: Path, precision
     assert kept(inspection) == []
     assert inspection.manifest == {"weights": {"trained": False}}
     assert inspection.other_metadata == {}
-    assert inspection.contents.description == "a network"
+    assert inspection.contents.description == about(facts).description
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", '"text"'])

@@ -27,6 +27,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.__main__", "cli"),
     ("evim_deploy.variants", "errors"),
     ("evim_deploy.artifact", "errors parity.result preprocessing variants"),
+    ("evim_deploy.about", "artifact"),
     ("evim_deploy.networks.name", "errors"),
     ("evim_deploy.manifest", "artifact contents documents errors networks.name preprocessing variants"),
     ("evim_deploy.shapes", "graph"),
@@ -40,7 +41,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.contents", "documents errors"),
     ("evim_deploy.inspection", "artifact contents documents errors"),
     # --- the reference and its rewrites
-    ("evim_deploy.model", "variants"),
+    ("evim_deploy.model", "graph variants"),
     ("evim_deploy.evaluate", "graph"),
     ("evim_deploy.lowering", "graph model preprocessing"),
     ("evim_deploy.reparam", "graph"),
@@ -68,7 +69,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.golden", "artifact errors parity"),
     ("evim_deploy.plot", "errors layers"),
     # --- the formats, the engines, the clock: they know artifacts and graphs, never each other
-    ("exporters", "errors artifact contents graph preprocessing shapes variants"),
+    ("exporters", "about errors artifact contents graph preprocessing shapes variants"),
     ("runtimes", "errors artifact contents documents trace"),
     ("latency.environment", ""),
     # --- what a user asks for: here everything meets

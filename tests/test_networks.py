@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from stored_weights import change_one, places_of
 from tiny_timm import CLASSES, NAME, SIDE
 
-import exporters
+import exporters.modules.onnx
 from evim_deploy import contents, hub, photographs
 from evim_deploy.arrays import softmax
 from evim_deploy.artifact import Target
@@ -32,7 +32,7 @@ from evim_deploy.networks.name import NetworkName, named
 from evim_deploy.networks.opened import Opened
 from evim_deploy.networks.reference import ModuleReference
 from evim_deploy.networks.timm_model import find_timm, open_timm
-from evim_deploy.parity.result import FAIL, PASS
+from evim_deploy.parity.result import FAIL, PASS, WARNING
 from evim_deploy.predict import predict
 from evim_deploy.preprocessing import Preprocessing, normalise, open_image, resize_and_crop
 from evim_deploy.publish import sha256
@@ -180,6 +180,22 @@ def test_prediction_crops_and_resizes_as_the_network_is_evaluated(artifacts: Art
     assert guesses[0].probability == pytest.approx(expected.max(), rel=1e-4)
 
 
+def test_an_onnx_file_goes_through_the_same_door(tmp_path: Path) -> None:
+    """It is found again by its hash, wherever it lies by then."""
+    file = tmp_path / "tiny.onnx"
+    image = torch.zeros(2, 3, SIDE, SIDE)
+    exporters.modules.onnx.export(opened("random:3").module, image, "logits", file, 18, dynamic_batch=True)
+    name = parse_source(str(file))
+    (artifact,) = export(Request(name, ("coreml",), ("fp16",), output_dir=tmp_path))
+    assert (artifact["model"], artifact["parity"]["status"]) == ("onnx:tiny.onnx", PASS)
+    moved = file.rename(tmp_path / "moved.onnx")
+    assert Verifier(weights=str(moved)).verify(Path(artifact["path"])).parity.status == PASS
+    with pytest.raises(BadInput, match="cannot be had"):
+        Verifier().verify(Path(artifact["path"]))
+    with pytest.raises(BadInput, match="has weights of its own"):
+        plan(Request(name, ("onnx",), weights="random"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("name", FAMILIES)
@@ -195,7 +211,10 @@ def test_each_family_is_proven(tmp_path: Path, name: str, format_: str) -> None:
         output_dir=tmp_path,
     )
     for artifact in export(request):
-        assert artifact["parity"]["status"] == PASS, artifact["parity"]["reason"]
+        parity = artifact["parity"]
+        # seeded squeezes of MobileNetV3 are too weak to be seen in its outputs: the stored weights are compared as well
+        assert parity["status"] in (PASS, WARNING), parity["reason"]
+        assert parity["stored"]["compared"] == parity["stored"]["arrays"]
 
 
 # --- weights ---------------------------------------------------------------------------------------------
@@ -317,6 +336,35 @@ def test_an_unknown_network_is_told_with_the_nearest(name: str, said: str) -> No
 def test_what_only_efficientvim_has_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(BadInput, match=said):
         plan(Request(TINY, **{"formats": ("onnx",), **options}))
+
+
+class Bessel(torch.nn.Module):
+    """With an operation that no converter has."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.special.bessel_j0(image).mean((2, 3))
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_what_a_converter_cannot_is_told_in_one_line(tmp_path: Path, format_: str) -> None:
+    target = Target(format_, "fp32", SIDE, SIDE, 1, "classify", "logits", True, ("a", "b", "c"))
+    with pytest.raises(BadInput, match=r"bessel_j0|special_bessel") as error:
+        exporters.load(exporters.FORMATS[format_], "module").build(Bessel().eval(), target, tmp_path / "network")
+    assert "\n" not in error.value.cause
+
+
+def test_a_size_that_the_network_refuses_is_told() -> None:
+    with pytest.raises(BadInput, match="takes no image of 1x1"):
+        ModuleReference(refusing(), (SIDE, SIDE)).stored(
+            Target("onnx", "fp32", 1, 1, 1, "classify", "logits", True, ())
+        )
+
+
+def refusing() -> Opened:
+    """The tiny network, which refuses what its pooling would leave nothing of."""
+    found = opened("random:3")
+    pooled = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 3), found.module)
+    return replace(found, module=pooled.eval().requires_grad_(False))
 
 
 def test_a_network_of_one_size_is_planned_at_that_alone() -> None:

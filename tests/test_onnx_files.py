@@ -15,7 +15,7 @@ import openvino
 import pytest
 from networks import tiny
 from onnx import helper
-from told import reference_of, target_of
+from told import FACTS, reference_of, target_of
 
 import exporters.onnx as exporter
 import runtimes
@@ -238,7 +238,7 @@ def test_weights_beside_the_model_are_proven(
     whole = build(reference, target, tmp_path / "whole.onnx")
     monkeypatch.setattr(onnx_file, "MOST_INSIDE", 10_000)
     path = build(reference, target, tmp_path / "m.onnx")
-    exporter.annotate(path, {"key": "value"}, "two files")
+    exporter.annotate(path, {"key": "value"}, FACTS)
     data = path.with_name(path.name + COMPANION_SUFFIX)
     assert path.stat().st_size < whole.stat().st_size / 2 < data.stat().st_size
     assert contents.read(path).operations == contents.read(whole).operations

@@ -15,7 +15,8 @@ from networks import pixels, random_network, random_tiny, relative_gap
 from torch import Tensor
 
 from evim_deploy.evaluate import evaluate
-from evim_deploy.graph import RESCALED, Array, Attribute, Graph, Node
+from evim_deploy.evaluate import run as values_of
+from evim_deploy.graph import RESCALED, Array, Attribute, Graph, Node, spread
 from evim_deploy.lowering import lower
 from evim_deploy.reparam import (
     DROP_STATE_BIAS,
@@ -29,6 +30,7 @@ from evim_deploy.reparam import (
     FOLD_RESIDUAL_SCALE,
     FUSE_HEADS,
     REWRITES,
+    SPREAD_TOKEN_WEIGHTS,
     Outcome,
     Rewrite,
     reparameterise,
@@ -362,6 +364,7 @@ STATE_BIAS = "t = flatten(x); b = shift(t); p = softmax_tokens(b); "
 GATE = "z = conv(x); p = multiply(x, z); s = scale(x); g = add(p, s); "
 POOLED = AFFINE_NORM + "f = mean(u); "
 HEADS = POOLED + "m = mean(x); k = linear(f); l = linear(m); logits = add(k, l); "
+WEIGHTED = "t = flatten(x); p = softmax_tokens(t); w = multiply(p, t); "
 WRITTEN = AFFINE_NORM + "t = flatten(u); w = conv(x); q = flatten(w); h = write(t, q); "
 
 FITS = (
@@ -407,6 +410,8 @@ FITS = (
     Case(FOLD_INPUT_SCALE, "without a mean", "s = scale(x); c = conv(s, kernel=3, bias=True)"),
     Case(FOLD_INPUT_SCALE, "one factor for all", "m = shift(x); s = scale(m, size=1); c = conv(s, kernel=3)"),
     Case(FOLD_INPUT_SCALE, "a mean used elsewhere", "m = shift(x); s = scale(m); c = conv(s, kernel=3); r = relu(m)"),
+    Case(SPREAD_TOKEN_WEIGHTS, "states", WEIGHTED + "h = write(t, w)"),
+    Case(SPREAD_TOKEN_WEIGHTS, "states and the sum", WEIGHTED + "h = write(t, w); s = sum_tokens(w)"),
 )
 
 # A sum of maps of different sizes exists where one of them is a single pixel.
@@ -654,6 +659,35 @@ REFUSALS = (
         "c is not a full convolution",
     ),
     Case(FOLD_INPUT_SCALE, "no convolution", "s = scale(x); r = relu(s)", "s", "r is not a full convolution"),
+    Case(
+        SPREAD_TOKEN_WEIGHTS,
+        "weights that are an output",
+        WEIGHTED + "h = write(t, w)",
+        "p",
+        "its weights are not multiplied, or used elsewhere, too",
+        outputs=("p",),
+    ),
+    Case(
+        SPREAD_TOKEN_WEIGHTS,
+        "weights alone",
+        "t = flatten(x); p = softmax_tokens(t); h = write(t, p)",
+        "p",
+        "its weights are not multiplied, or used elsewhere, too",
+    ),
+    Case(
+        SPREAD_TOKEN_WEIGHTS,
+        "a product of another use",
+        WEIGHTED + "h = write(t, w); y = unflatten(w, x)",
+        "p",
+        "w is not only summed over the tokens",
+    ),
+    Case(
+        SPREAD_TOKEN_WEIGHTS,
+        "a square",
+        WEIGHTED + "h = write(w, w)",
+        "p",
+        "w is not only summed over the tokens",
+    ),
 )
 
 BYSTANDERS = (
@@ -684,6 +718,7 @@ BYSTANDERS = (
     Case(FOLD_LAYER_NORM, "a head's", POOLED + "k = linear(f)"),
     Case(FOLD_INPUT_SCALE, "a scale further in", "r = relu(x); s = scale(r); c = conv(s)"),
     Case(FOLD_INPUT_SCALE, "a shift alone", "m = shift(x); c = conv(m)"),
+    Case(SPREAD_TOKEN_WEIGHTS, "a softmax of classes", HEADS + "p = softmax_channels(logits)"),
 )
 
 
@@ -719,7 +754,7 @@ def test_it_leaves_alone_what_does_not_fit(case: Case) -> None:
     assert_same_nodes(graph.nodes, nodes)
 
 
-@pytest.mark.parametrize("rewrite", REWRITES, ids=lambda rewrite: rewrite.name)
+@pytest.mark.parametrize("rewrite", [*REWRITES, SPREAD_TOKEN_WEIGHTS], ids=lambda rewrite: rewrite.name)
 def test_every_rewrite_is_tried_on_what_does_not_fit(rewrite: Rewrite) -> None:
     for cases in (FITS, REFUSALS, BYSTANDERS):
         assert rewrite in {case.rewrite for case in cases}
@@ -738,3 +773,28 @@ def test_two_places_in_one_graph_do_not_take_the_same_name(rewrite: Rewrite, sou
     expected = evaluate(graph, image)
     run(rewrite, graph)
     assert relative_gap(evaluate(graph, image), expected) < ONE_REWRITE
+
+
+@pytest.mark.parametrize(("tokens", "times"), [(1, 1), (16383, 1), (16384, 128), (16640, 128), (65536, 256)])
+def test_many_tokens_are_spread_by_the_power_of_two_next_to_their_root(tokens: int, times: float) -> None:
+    assert spread(tokens) == times
+
+
+def test_weights_are_spread_at_every_block_and_once() -> None:
+    graph, _ = reparameterise(lowered(1, "classify", "logits", True))
+    blocks = graph.counts()["softmax_tokens"]
+    assert run(SPREAD_TOKEN_WEIGHTS, graph) == Outcome(SPREAD_TOKEN_WEIGHTS.name, blocks, Counter(), Counter(), ())
+    assert [node.op for node in graph.nodes if "spread" in node.attributes].count("sum_tokens") == blocks
+    assert run(SPREAD_TOKEN_WEIGHTS, graph).applied == 0
+
+
+@by_case(tuple(case for case in FITS if case.rewrite is SPREAD_TOKEN_WEIGHTS))
+def test_weights_are_spread_where_there_are_many_tokens(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over 15 of them the weights are 4 times themselves, and what they gather is what it was, to the bit."""
+    monkeypatch.setattr("evim_deploy.graph.MANY_TOKENS", 15)
+    graph, image = case.graph_and_image()
+    before = values_of(graph, image)
+    run(SPREAD_TOKEN_WEIGHTS, graph)
+    after = values_of(graph, image)
+    assert torch.equal(after["p"], 4 * before["p"])
+    assert all(torch.equal(after[name], before[name]) for name in graph.outputs)

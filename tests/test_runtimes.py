@@ -17,6 +17,7 @@ from ai_edge_litert.schema_py_generated import BuiltinOperator
 from model_files import pack, unpack
 from networks import pixels, random_tiny
 from PIL import Image
+from told import facts_of
 
 import exporters
 import runtimes
@@ -59,8 +60,8 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str],
         exporter = exporters.load(row)
         for output in ("logits", "features"):
             path = paths[format_, output] = folder / f"{output}{row.suffix}"
-            exporter.build(graph(output), target_of(format_, output), path)
-            exporter.annotate(path, METADATA, "a description")
+            target = target_of(format_, output)
+            exporter.annotate(path, METADATA, facts_of(target, exporter.build(graph(output), target, path)))
     return paths
 
 

@@ -15,14 +15,15 @@ import numpy.typing as npt
 import pytest
 from media_pipe import classify, import_mediapipe
 from networks import tiny
-from told import reference_of, target_of
+from told import facts_of, reference_of, target_of
 
 import exporters
 import runtimes
 from evim_deploy import __version__, contents
-from evim_deploy.artifact import LABELS_KEY, METADATA_KEY, Target
+from evim_deploy.artifact import LABELS_KEY, METADATA_KEY, Contract, Target, TensorSpec
 from evim_deploy.labels import imagenet_labels
 from evim_deploy.photographs import load
+from evim_deploy.variants import MODELS
 from exporters import tflite_file
 from exporters.tflite_metadata import LABELS_FILE, METADATA_NAME
 
@@ -53,6 +54,16 @@ FILES = {
     "features": target_of("tflite", output="features", size=(HEIGHT, WIDTH)),
 }
 
+CONTRACT = Contract(
+    (TensorSpec("image", (1, HEIGHT, WIDTH, 3), "float32", "NHWC", (0.0, 255.0)),),
+    (TensorSpec("probabilities", (1, len(LABELS)), "float32", "NC", (0.0, 1.0)),),
+)
+"""Of the fp32 file."""
+
+
+def metadata_with(labels: tuple[str, ...]) -> dict[str, str]:
+    return {METADATA_KEY: "{}", LABELS_KEY: json.dumps(labels)}
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
@@ -61,9 +72,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     exporter = exporters.load(exporters.FORMATS["tflite"])
     paths = {name: folder / f"efficientvim_{name}.tflite" for name in FILES}
     for name, target in FILES.items():
-        exporter.build(reference.stored(target), target, paths[name])
-        exporter.annotate(paths[name], {METADATA_KEY: "{}", LABELS_KEY: json.dumps(target.labels)}, "an older one")
-        exporter.annotate(paths[name], {METADATA_KEY: "{}", LABELS_KEY: json.dumps(target.labels)}, "a classifier")
+        facts = facts_of(target, exporter.build(reference.stored(target), target, paths[name]))
+        for model in (MODELS["efficientvim_m4"], facts.model):
+            exporter.annotate(paths[name], metadata_with(target.labels), replace(facts, model=model))
     return paths
 
 
@@ -166,7 +177,8 @@ def test_odd_labels_survive(tmp_path: Path, pixels: Pixels) -> None:
     target = replace(classifier(), labels=labels)
     path = tmp_path / "odd.tflite"
     exporter = exporters.load(exporters.FORMATS["tflite"])
-    exporter.build(reference_of(tiny(1), classes=len(labels)).stored(target), target, path)
+    contract = exporter.build(reference_of(tiny(1), classes=len(labels)).stored(target), target, path)
+    exporter.annotate(path, metadata_with(labels), facts_of(target, contract))
     assert differences(path, pixels, target) == []
 
 
@@ -176,12 +188,12 @@ def test_the_metadata_says_what_the_file_is(files: dict[str, Path], name: str) -
     assert metadata.name.decode() == f"efficientvim_{name}"
     assert target.precision in metadata.description.decode()
     assert metadata.author.decode() == f"evim-deploy {__version__}"
-    assert metadata.version.decode() == __version__
+    assert metadata.version.decode() == f"{__version__}, weights {'0' * 12}"
     assert "MIT" in metadata.license.decode()
     (graph,) = metadata.subgraphMetadata
     (image,) = graph.inputTensorMetadata
     assert image.name == b"image"
-    assert f"{target.batch}x{HEIGHT}x{WIDTH}x3" in image.description.decode()
+    assert ("0-255" if target.preprocess else "Normalised") in image.description.decode()
     assert image.content.contentProperties.colorSpace == metadata_schema().ColorSpaceType.RGB
     (unit,) = image.processUnits
     if target.preprocess:
@@ -201,7 +213,8 @@ def test_each_output_is_described_under_its_name(files: dict[str, Path], name: s
     named = {entry.tensorIndex: entry.name for entry in signature.outputs}
     assert [output.name for output in outputs] == [named[index] for index in graph.outputs]
     for output, index in zip(outputs, graph.outputs, strict=True):
-        assert "x".join(map(str, graph.tensors[index].shape)) in output.description.decode()
+        told = f"stride {output.name.decode()[-2:]}" if not FILES[name].labels else f"{len(LABELS)} classes"
+        assert told in output.description.decode()
         assert graph.tensors[index].name == output.name
     if FILES[name].labels:
         ((labels,),) = [output.associatedFiles for output in outputs]
@@ -217,7 +230,7 @@ def test_annotating_again_changes_nothing(copy: Path) -> None:
     """The labels behind the flatbuffer are written anew, not once more."""
     before = copy.read_bytes()
     exporter = exporters.load(exporters.FORMATS["tflite"])
-    exporter.annotate(copy, {METADATA_KEY: "{}", LABELS_KEY: json.dumps(LABELS)}, "a classifier")
+    exporter.annotate(copy, metadata_with(LABELS), facts_of(FILES["fp32"], CONTRACT))
     assert copy.read_bytes() == before
     with zipfile.ZipFile(copy) as archive:
         assert archive.namelist() == [LABELS_FILE]

@@ -17,6 +17,7 @@ from networks import tiny
 from PIL import Image
 from safetensors.torch import save
 from stored_weights import change_one, places
+from told import FACTS
 
 import exporters
 from evim_deploy import contents
@@ -84,7 +85,7 @@ def beside(artifact: Path) -> Path:
 def annotate(artifact: Path, format_: str, changes: Mapping[str, str]) -> None:
     """Write other metadata into a file, and another description."""
     own = {key: text for key, text in contents.read(artifact).metadata.items() if key in (METADATA_KEY, LABELS_KEY)}
-    exporters.load(exporters.FORMATS[format_]).annotate(artifact, {**own, **changes}, "another description")
+    exporters.load(exporters.FORMATS[format_]).annotate(artifact, {**own, **changes}, FACTS)
 
 
 def compared(verdict: Verdict) -> list[tuple[str, str, str]]:

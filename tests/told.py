@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -10,21 +11,32 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from evim_deploy.artifact import Target, Weights
+from evim_deploy.artifact import Contract, Facts, Structure, Target, TensorSpec, Weights
 from evim_deploy.evaluate import evaluate, tensors
 from evim_deploy.graph import Graph
 from evim_deploy.lowering import FEATURE_OUTPUTS
 from evim_deploy.model import EfficientViM
 from evim_deploy.parity.proof import Run
-from evim_deploy.preprocessing import normalise
+from evim_deploy.parity.result import Parity
+from evim_deploy.preprocessing import PAPER, normalise
 from evim_deploy.reference import GraphReference
 from evim_deploy.untrained import untrained_model
-from evim_deploy.variants import ModelName, Variant
+from evim_deploy.variants import MODELS, ModelName, Variant
 
 Array = npt.NDArray[np.float32]
 Change = Callable[[Array], Array]
 
 CLASSES = 10
+
+
+IMAGE = TensorSpec("image", (1, 3, 64, 64), "float32", "NCHW", (0.0, 255.0))
+LOGITS = TensorSpec("logits", (1, CLASSES), "float32", "NC", None)
+
+
+def facts_of(target: Target, contract: Contract) -> Facts:
+    """What is known of an artifact that nobody proved."""
+    weights, structure = Weights("random:0", False, "0" * 64), Structure.of(Counter())
+    return Facts(MODELS["efficientvim_m1"], target, weights, PAPER, contract, structure, Parity.not_run(""), (), {})
 
 
 def reference_of(variant: Variant, seed: int = 0, classes: int = CLASSES, distilled: bool = False) -> GraphReference:
@@ -48,6 +60,10 @@ def target_of(
     task = "features" if output == "features" else "classify"
     labels = () if task == "features" else tuple(f"class {index}" for index in range(classes))
     return Target(format_, precision, *size, batch, task, output, preprocess, labels)
+
+
+FACTS = facts_of(target_of(), Contract((IMAGE,), (LOGITS,)))
+"""Of an artifact that takes and gives what most in the tests do."""
 
 
 @dataclass

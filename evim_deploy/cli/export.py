@@ -11,7 +11,7 @@ import typer
 from evim_deploy.artifact import SCHEMA_VERSION, UNTRAINED_NOTICE
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
-from evim_deploy.cli.parity import show_parity
+from evim_deploy.cli.parity import show_proof
 
 
 class Precision(StrEnum):
@@ -163,7 +163,7 @@ def _show(artifacts: list[dict[str, Any]]) -> None:
             console.print(f"  {line}", soft_wrap=True, markup=False)
         if "golden" in artifact:
             console.print(f"  golden {artifact['golden']}", soft_wrap=True, markup=False)
-        show_parity(console, artifact["parity"])
+        show_proof(console, artifact)
         if not artifact["weights"]["trained"]:
             console.print(f"  {UNTRAINED_NOTICE}", style="bold yellow", soft_wrap=True, markup=False)
 

@@ -14,6 +14,17 @@ _UNIT = "Errors are in units of the range of the output, the largest of all inpu
 _COLUMNS = ("  comparison", "run by", "against", "error", "allowed", "mean", "allowed", "SNR", "top-1", "worst input")
 
 
+def show_proof(console: Console, document: Mapping[str, Any]) -> None:
+    """The proof of an artifact, from its document; of one that has several functions that of each."""
+    if not document["functions"]:
+        show_parity(console, document["parity"])
+        return
+    console.print(f"  {next(_lines(document['parity']))}", soft_wrap=True, markup=False)
+    for function in document["functions"]:
+        console.print(f"  function {function['name']}", style="bold", soft_wrap=True, markup=False)
+        show_parity(console, function["parity"])
+
+
 def show_parity(console: Console, parity: Mapping[str, Any]) -> None:
     """Status, what the proof would catch, and each comparison; from the proof's document."""
     from rich.table import Table

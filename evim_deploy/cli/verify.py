@@ -12,7 +12,7 @@ from evim_deploy.artifact import SCHEMA_VERSION, UNTRAINED_NOTICE
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.cli.layers import show_layers
-from evim_deploy.cli.parity import show_parity
+from evim_deploy.cli.parity import show_proof
 from evim_deploy.cli.problems import end_with
 from evim_deploy.errors import UsageProblem
 
@@ -90,7 +90,7 @@ def _show(result: Result) -> None:
     console.print(str(result.artifact), style="bold", soft_wrap=True, markup=False)
     facts = f"{manifest.model.name}, {manifest.target}, made from {manifest.weights.source}"
     console.print(f"  {facts}, sha256 {manifest.weights.sha256[:12]}: the same here", soft_wrap=True, markup=False)
-    show_parity(console, result.verdict.parity.document())
+    show_proof(console, result.verdict.document())
     if result.layers is not None:
         console.print()
         show_layers(console, result.layers)

@@ -40,8 +40,7 @@ class Package:
 
     def interface(self, function: str) -> Any:
         """Inputs, outputs and, of a classifier, predicted features, as a description message has them."""
-        by_name = {each.name: each for each in self.spec.description.functions}
-        return by_name.get(function, self.spec.description)
+        return interface(self.spec.description, function)
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -88,6 +87,11 @@ def read_spec(path: Path) -> Any:
         return core_ml("Model_pb2").Model.FromString(_read(path, model_path(path)))
     except DecodeError:
         raise BadInput(f"{path} is damaged: its model cannot be parsed.", _REMEDY) from None
+
+
+def interface(description: Any, function: str) -> Any:
+    """Inputs and outputs of a function: its own message of a model's description, or that where there is none."""
+    return next((each for each in description.functions if each.name == function), description)
 
 
 def model_path(path: Path) -> Path:

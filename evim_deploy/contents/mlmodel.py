@@ -28,7 +28,7 @@ from evim_deploy.contents import (
     mil,
 )
 from evim_deploy.contents.blob import element_bits
-from evim_deploy.contents.coreml import MAIN, Package, read_package, read_spec
+from evim_deploy.contents.coreml import MAIN, Package, interface, read_package, read_spec
 from evim_deploy.contents.protobuf import core_ml
 from evim_deploy.errors import BadInput
 
@@ -70,7 +70,7 @@ def read(path: Path, infer_shapes: bool) -> Contents:
 
 def _interface(description: Any, function: str) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
     """Inputs and outputs of a function as a user meets them."""
-    own = next((each for each in description.functions if each.name == function), description)
+    own = interface(description, function)
     return tuple(map(_feature, own.input)), tuple(map(_feature, own.output))
 
 

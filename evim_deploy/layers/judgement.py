@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from evim_deploy.layers.alignment import Row
-from evim_deploy.layers.operations import apply, magnitudes, roundoffs
+from evim_deploy.layers.operations import apply, magnitudes, roundoffs, stored_steps
 from evim_deploy.layers.weights import Stale, stale_weights
 from evim_deploy.trace import HALF, TracedOperation
 
@@ -82,19 +82,20 @@ def judge(
     stale = stale_weights(row.named, [array for operation in traced for array in operation.weights])
     values = dict(inputs)
     terms = {name: value.abs() for name, value in inputs.items()}
-    lost = 0.0
+    lost = stored = 0.0
     for node in row.nodes:
         taken = [values[name] for name in node.inputs]
         given = apply(node, taken)
         sizes = magnitudes(node, taken, [terms[name] for name in node.inputs], given)
         lost += roundoffs(node, taken)
+        stored += stored_steps(node, taken)
         values.update(zip(node.outputs, given, strict=True))
         terms.update(zip(node.outputs, sizes, strict=True))
     rounding = max(operation.rounding for operation in traced)
     accumulation = max(operation.accumulation for operation in traced)
     reference, sums = (flat([found[name] for name in row.node.outputs]) for found in (values, terms))
     least = 0.0 if rounding < HALF else SMALLEST_HALF if accumulation < HALF else SMALLEST_NORMAL_HALF
-    explained = MARGIN * (lost * accumulation * sums + rounding * reference.abs() + least)
+    explained = MARGIN * ((lost * accumulation + stored * rounding) * sums + rounding * reference.abs() + least)
     explained[~reference.isfinite()] = torch.inf
     return Judgement(row, stale, inputs, flat(outputs), reference, explained, rounding, accumulation)
 

@@ -11,7 +11,7 @@ Source: Higham, Accuracy and Stability of Numerical Algorithms, sections 2.8 and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import prod, sqrt
+from math import ceil, prod, sqrt
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from evim_deploy.evaluate import step
-from evim_deploy.graph import Node
+from evim_deploy.graph import MANY_TOKENS, Node
 
 
 def apply(node: Node, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -52,6 +52,13 @@ def roundoffs(node: Node, inputs: Sequence[Tensor]) -> float:
     """How many roundoffs of its magnitude the arithmetic of an operation may lose: as its longest sum is."""
     count = _TERMS.get(node.op)
     return count(node, inputs[0]) if count is not None else 1.0
+
+
+def stored_steps(node: Node, inputs: Sequence[Tensor]) -> float:
+    """How many roundoffs of its magnitude an operation loses where a file stores its steps: on very many tokens."""
+    count = _STORED_STEPS.get(node.op)
+    tokens = inputs[0].shape[-1]
+    return count(tokens) if count is not None and node.spread(tokens) > 1 else 0.0
 
 
 def inner_step(node: Node, inputs: Sequence[Tensor]) -> Tensor | None:
@@ -103,6 +110,12 @@ _TERMS: Mapping[str, Callable[[Node, Tensor], float]] = {
     "read": lambda node, x: x.shape[2],
     "sum_tokens": lambda node, x: x.shape[2],
     "mean": lambda node, x: prod(x.shape[2:]),
+}
+
+_STORED_STEPS: Mapping[str, Callable[[int], float]] = {
+    "softmax_tokens": lambda tokens: 6,  # the difference to the largest, exp, a row's mean, their sum, share, product
+    "write": lambda tokens: 1 + ceil(tokens / MANY_TOKENS),  # the parts and their sums, before these are divided
+    "sum_tokens": lambda tokens: 1,
 }
 
 _INNER_STEPS: Mapping[str, Callable[[Tensor], Tensor]] = {

@@ -60,8 +60,8 @@ def compare_weights(graph: Graph, operations: Sequence[TracedOperation]) -> Stor
 def compare_arrays(weights: Mapping[str, Array], operations: Sequence[TracedOperation]) -> StoredWeights:
     """Weights by name against all arrays of a file whose operations have names of their own.
 
-    A converter may give an operation other weights: fused ones, or a product with what follows. Where more than
-    half of the values are not the file's, that is taken to be so, and the outputs alone tell of the array.
+    A converter may give an operation other weights, such as their product with what follows. Where more than one
+    value in a hundred is not the file's, that is taken to be so, and the outputs alone tell of the array.
 
     Args:
         weights: What was exported, by module and parameter (``layer.weight``), at values that the file's type has.
@@ -69,9 +69,14 @@ def compare_arrays(weights: Mapping[str, Array], operations: Sequence[TracedOper
     """
     stored = [array for operation in operations for array in operation.weights]
     nearest = {name: _nearest(name.rpartition(".")[2], array, stored) for name, array in weights.items()}
-    kept = {name: stale for name, stale in nearest.items() if stale and 2 * stale.differing <= stale.size}
+    kept = {name: stale for name, stale in nearest.items() if stale and stale.differing <= _few(stale.size)}
     changed = tuple(f"{name.rpartition('.')[0]}, {stale}" for name, stale in kept.items() if stale.differing)
     return StoredWeights(len(weights), len(kept), changed)
+
+
+def _few(size: int) -> int:
+    """Of an array's values as many as may differ in the same array: one of two at the least."""
+    return max(min(1, size - 1), size // 100)
 
 
 def stale_weights(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale]:

@@ -8,10 +8,11 @@ from copy import deepcopy
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from evim_deploy.artifact import Target, Weights
-from evim_deploy.errors import NotRunHere
+from evim_deploy.errors import BadInput, NotRunHere, first_line
 from evim_deploy.layers.weights import compare_arrays
 from evim_deploy.network import Array
 from evim_deploy.networks.folding import fold
@@ -42,6 +43,7 @@ class ModuleReference:
     def __init__(self, opened: Opened, size: tuple[int, int]) -> None:
         self._opened = opened
         self._size = size
+        self._taken: set[tuple[int, ...]] = set()
 
     @property
     def weights(self) -> Weights:
@@ -93,4 +95,27 @@ class ModuleReference:
         )
 
     def _servable(self, target: Target) -> Servable:
+        assert target.height
+        assert target.width
+        self._check_size(target.height, target.width)
         return Servable(self.rewritten[0], self.preprocessing, target).eval().requires_grad_(False)
+
+    def _check_size(self, height: int, width: int) -> None:
+        """Try an image of a size.
+
+        Raises:
+            BadInput: The network takes none, or gives something else than logits.
+        """
+        if (height, width) in self._taken:
+            return
+        try:
+            with torch.no_grad():
+                answer = self.rewritten[0](torch.zeros(1, 3, height, width))
+        except (RuntimeError, AssertionError, ValueError, TypeError) as error:  # as networks refuse a size
+            raise BadInput(
+                f"The network takes no image of {height}x{width}: {first_line(error)}.",
+                f"Give another --resolution; it is made for {self._size[0]}x{self._size[1]}.",
+            ) from error
+        if not isinstance(answer, Tensor) or answer.shape != (1, self.num_classes):
+            raise BadInput("The network is no classifier: it does not give one logit a class.", "Choose another.")
+        self._taken.add((height, width))

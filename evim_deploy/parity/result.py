@@ -7,7 +7,8 @@ logits next to no range. Probabilities are compared as the logits they stand for
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from evim_deploy.documents import finite
@@ -177,6 +178,13 @@ class Parity:
     @staticmethod
     def not_run(reason: str) -> Parity:
         return Parity(NOT_RUN, reason)
+
+    @staticmethod
+    def of_functions(each: Mapping[str, Parity]) -> Parity:
+        """The proof of the default function, which is the first, with the verdict of all of them."""
+        worst = max((parity.status for parity in each.values()), key=(PASS, WARNING, NOT_RUN, FAIL).index)
+        reasons = (f"{name}: {parity.reason}" for name, parity in each.items() if parity.reason)
+        return replace(next(iter(each.values())), status=worst, reason="; ".join(reasons))
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values; what is not finite is null, and anomalies are added up over the operations."""

@@ -18,8 +18,9 @@ from evim_deploy.reparam.mixer_scale import FOLD_MIXER_SCALE
 from evim_deploy.reparam.residual_scale import FOLD_RESIDUAL_SCALE
 from evim_deploy.reparam.rewrite import Outcome, Rewrite, run
 from evim_deploy.reparam.state_bias import DROP_STATE_BIAS
+from evim_deploy.reparam.token_weights import SPREAD_TOKEN_WEIGHTS
 
-__all__ = ["REWRITES", "Outcome", "Rewrite", "reparameterise", "run"]
+__all__ = ["REWRITES", "SPREAD_TOKEN_WEIGHTS", "Outcome", "Rewrite", "reparameterise", "run"]
 
 REWRITES: tuple[Rewrite, ...] = (
     FOLD_BATCH_NORM,  # first: the next two look for a convolution, not for one under a BatchNorm

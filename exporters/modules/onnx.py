@@ -1,7 +1,8 @@
 """ONNX: a torch module through PyTorch's own exporter, which writes standard operations alone.
 
 An fp16 file computes in float16 where the module does; it takes and gives float32 unless asked. GELU's erf is computed
-in float32 there: float16's sqrt(2) is off by 1e-4, which no rounded weight would account for.
+in float32 there where it is no operation of its own: float16's sqrt(2) is off by 1e-4, which no rounded weight accounts
+for.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from onnxscript import opset18 as op
 from torch import Tensor, nn
 
 from evim_deploy.artifact import Contract, Target, TensorSpec
-from evim_deploy.errors import BadInput
+from evim_deploy.errors import BadInput, first_line
 from exporters.onnx import OPSETS, USUAL_OPSET, annotate
 
 __all__ = ["annotate", "build", "export", "write_onnx"]
 
 _INPUT = "image"
+_HAS_GELU = 20  # the operator set that made it an operation, whose erf an engine computes as it should
 
 
 def build(module: nn.Module, target: Target, path: Path) -> Contract:
@@ -70,21 +72,27 @@ def export(module: nn.Module, image: Tensor, output: str, path: Path, opset: int
         dynamic_batch: Whether the file takes any number of images.
 
     Raises:
-        BadInput: PyTorch's exporter cannot write this operator set.
+        BadInput: PyTorch's exporter cannot write the network, or not in this operator set.
     """
-    torch.onnx.export(
-        module,
-        (image,),
-        path,
-        input_names=[_INPUT],
-        output_names=[output],
-        opset_version=opset,
-        dynamic_shapes=({0: "batch"},) if dynamic_batch else None,
-        custom_translation_table=_TRANSLATIONS if _is_half(module) else None,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    try:
+        torch.onnx.export(
+            module,
+            (image,),
+            path,
+            input_names=[_INPUT],
+            output_names=[output],
+            opset_version=opset,
+            dynamic_shapes=({0: "batch"},) if dynamic_batch else None,
+            custom_translation_table=_TRANSLATIONS if _is_half(module) and opset < _HAS_GELU else None,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    except Exception as error:  # of any kind: what a network does that the exporter does not foresee
+        cause = first_line(error.__cause__ or error)  # its own is a page on how to report it
+        raise BadInput(
+            f"PyTorch's exporter cannot write the network: {cause}.", "Choose another format, batch or network."
+        ) from error
     model = onnx.load(path)
     written = next(each.version for each in model.opset_import if not each.domain)
     if written != opset:

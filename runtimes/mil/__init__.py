@@ -109,24 +109,24 @@ def _told(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def open_session(path: Path, mode: str) -> Iterator[MilSession]:
-    """Read an .mlpackage.
+def open_session(path: Path, mode: str, function: str | None = None) -> Iterator[MilSession]:
+    """Read an .mlpackage, for its default function unless given.
 
     Raises:
-        BadInput: It is damaged.
+        BadInput: It is damaged, or has no such function.
         NotRunHere: It has an operation that is not known.
     """
-    yield MilSession(path, mode)
+    yield MilSession(path, mode, function)
 
 
-def read_operations(path: Path, mode: str) -> tuple[TracedOperation, ...]:
-    """The operations of a package's program.
+def read_operations(path: Path, mode: str, function: str | None = None) -> tuple[TracedOperation, ...]:
+    """The operations of a package's default function, unless given.
 
     Raises:
-        BadInput: It is damaged.
+        BadInput: It is damaged, or has no such function.
         NotRunHere: It has an operation that is not known.
     """
-    return _operations(MilSession(path, mode))
+    return _operations(MilSession(path, mode, function))
 
 
 def _operations(session: MilSession) -> tuple[TracedOperation, ...]:

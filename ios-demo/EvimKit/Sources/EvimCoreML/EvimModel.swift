@@ -52,7 +52,7 @@
             self.manifest = manifest
             self.labels = labels
             self.sha256 = compiled.sha256
-            self.input = try ModelInput(manifest, description: description)
+            self.input = try ModelInput(manifest, function: function, description: description)
             self.outputs = ModelOutputs(description, labels: labels)
             self.model = model
         }

@@ -18,11 +18,12 @@
         /// Of bytes, as a normalised tensor takes them: about its mean, and a little more than its deviation.
         private static let (middle, spread): (Float, Float) = (128, 64)
 
-        /// The input that a manifest describes.
+        /// The input that a manifest describes, of one of several functions or of the default one.
         ///
         /// - Throws: `EvimError.damaged` where the model itself takes something else, or another size.
-        init(_ manifest: Manifest, description: MLModelDescription) throws(EvimError) {
-            (height, width, batch) = (manifest.resolution.height, manifest.resolution.width, manifest.batch)
+        init(_ manifest: Manifest, function: String?, description: MLModelDescription) throws(EvimError) {
+            let resolution = manifest.resolution(of: function)
+            (height, width, batch) = (resolution.height, resolution.width, manifest.batch)
             takesImage = manifest.takesImage
             takesPixels = manifest.preprocess
             let expected = takesImage ? [height, width] : [batch, Self.channels, height, width]

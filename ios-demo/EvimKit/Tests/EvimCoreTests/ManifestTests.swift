@@ -31,6 +31,17 @@ import Testing
         #expect(try Manifest(decoding: JSONEncoder().encode(manifest)) == manifest)
     }
 
+    @Test func eachFunctionHasItsOwnSize() throws {
+        let functions: [[String: any Sendable]] = [
+            ["name": "size_40x48", "resolution": [40, 48]], ["name": "size_64x32", "resolution": [64, 32]],
+        ]
+        let manifest = try Manifest(decoding: Documents.manifest(["resolution": [40, 48], "functions": functions]))
+        #expect(manifest.functions.map(\.name) == ["size_40x48", "size_64x32"])
+        #expect(manifest.resolution(of: "size_64x32").width == 32)
+        #expect(manifest.resolution(of: nil).width == 48)
+        #expect(try Manifest(decoding: JSONEncoder().encode(manifest)) == manifest)
+    }
+
     @Test func theModelsOwnMetadataSaysNothingOfTheFile() throws {
         let manifest = try Manifest(decoding: Documents.manifest(["artifact": nil, "size_bytes": nil, "sha256": nil]))
         #expect(manifest.artifact == nil)

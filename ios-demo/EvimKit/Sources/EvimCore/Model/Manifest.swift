@@ -36,6 +36,8 @@ public struct Manifest: Codable, Equatable, Sendable {
     public let inputs: [Port]
     /// What it gives; never empty.
     public let outputs: [Port]
+    /// Those of a package that has several, the default one first; else empty.
+    public let functions: [Function]
     /// Name of the package; nil in the model's own metadata.
     public let artifact: String?
     /// Size of the package; nil in the model's own metadata.
@@ -44,8 +46,8 @@ public struct Manifest: Codable, Equatable, Sendable {
     public let sha256: String?
 
     enum CodingKeys: String, CodingKey {
-        case format, precision, model, task, output, resolution, batch, preprocess, weights, inputs, outputs, artifact
-        case sha256
+        case format, precision, model, task, output, resolution, batch, preprocess, weights, inputs, outputs, functions
+        case artifact, sha256
         case schemaVersion = "schema_version"
         case numClasses = "num_classes"
         case labelsSHA256 = "labels_sha256"
@@ -81,6 +83,7 @@ public struct Manifest: Codable, Equatable, Sendable {
         weights = try values.decode(Weights.self, forKey: .weights)
         inputs = try values.decodePorts(forKey: .inputs)
         outputs = try values.decodePorts(forKey: .outputs)
+        functions = try values.decodeIfPresent([Function].self, forKey: .functions) ?? []
         artifact = try values.decodeIfPresent(String.self, forKey: .artifact)
         sizeBytes = try values.decodeIfPresent(Int.self, forKey: .sizeBytes)
         sha256 = try values.decodeIfPresent(String.self, forKey: .sha256)
@@ -88,6 +91,11 @@ public struct Manifest: Codable, Equatable, Sendable {
 
     /// Whether it takes an image rather than an array of numbers.
     public var takesImage: Bool { inputs.first?.dtype == "image" }
+
+    /// Size of the images that a function takes, pixels; of the default one for nil.
+    public func resolution(of function: String?) -> Resolution {
+        functions.first { $0.name == function }?.resolution ?? resolution
+    }
 
     /// Refuses a model that an app cannot show a photograph to, or that does not say what is on it.
     ///

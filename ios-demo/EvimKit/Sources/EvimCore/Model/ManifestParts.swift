@@ -37,6 +37,14 @@ extension Manifest {
         public let note: String
     }
 
+    /// One function of a package that has several.
+    public struct Function: Codable, Equatable, Sendable {
+        /// By which Core ML selects it, `size_384x384`.
+        public let name: String
+        /// Size of the images that it takes, pixels.
+        public let resolution: Resolution
+    }
+
     /// One input or output.
     public struct Port: Codable, Equatable, Sendable {
         /// As the model calls it.
