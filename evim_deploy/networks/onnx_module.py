@@ -21,6 +21,7 @@ from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from evim_deploy.errors import BadInput
+from evim_deploy.networks.onnx_gelu import find_gelu
 from evim_deploy.networks.onnx_layers import layer_of
 from evim_deploy.networks.onnx_node import Node, Value, tensor
 from evim_deploy.networks.onnx_operations import OPERATIONS
@@ -64,7 +65,7 @@ class OnnxModule(nn.Module):
         self._layers = nn.ModuleDict()
         self._weights = nn.ParameterDict()
         with torch.no_grad():
-            self._build(_nodes(graph, opset, self._output), constants, image)
+            self._build(_needed(find_gelu(_nodes(graph, opset), constants), self._output), constants, image)
         self._last_used = _last_uses(self._nodes, self._output)
         self.eval().requires_grad_(False)
 
@@ -170,17 +171,25 @@ def _elements(attribute: Any) -> npt.NDArray[Any]:
     return np.array(value, dtype=np.int64 if "int" in attribute.name else np.float32)
 
 
-def _nodes(graph: Any, opset: int, output: str) -> list[Node]:
+def _nodes(graph: Any, opset: int) -> list[Node]:
+    found = []
+    for node in graph.node:
+        attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        arrays = {name: numpy_helper.to_array(each) for name, each in attributes.items() if hasattr(each, "raw_data")}
+        name = node.name or next(iter(node.output), "")
+        inputs, outputs = tuple(node.input), tuple(node.output)
+        if node.op_type != "Constant":
+            found.append(Node(node.op_type, name, opset, inputs, outputs, {**attributes, **arrays}))
+    return found
+
+
+def _needed(nodes: Sequence[Node], output: str) -> list[Node]:
     """The nodes that the output depends on."""
     needed, found = {output}, []
-    for index, node in reversed(list(enumerate(graph.node))):
-        if node.op_type == "Constant" or needed.isdisjoint(node.output):
-            continue
-        needed.update(node.input)
-        attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-        arrays = {n: numpy_helper.to_array(v) for n, v in attributes.items() if hasattr(v, "raw_data")}
-        name = node.name or next(iter(node.output), f"{index}")
-        found.append(Node(node.op_type, name, opset, tuple(node.input), tuple(node.output), {**attributes, **arrays}))
+    for node in reversed(nodes):
+        if not needed.isdisjoint(node.outputs):
+            needed.update(node.inputs)
+            found.append(node)
     return found[::-1]
 
 
