@@ -7,10 +7,12 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from evim_deploy.parity.result import Parity
-from evim_deploy.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from evim_deploy.preprocessing import Preprocessing
 
 SCHEMA_VERSION = 2
 """Version of the manifest and of every ``--json`` document; it grows when a field changes its meaning."""
@@ -40,6 +42,14 @@ class Model(Protocol):
     @property
     def resolution(self) -> int:
         """Side of the images that it is made for, pixels."""
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """Height and width of the only images that it takes, pixels; None where it takes others."""
+
+    @property
+    def form(self) -> str:
+        """What its inference form is (:attr:`evim_deploy.reference.Reference.form`)."""
 
 
 @dataclass(frozen=True)

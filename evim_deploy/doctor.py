@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import exporters
 import runtimes
+from evim_deploy.networks.name import KINDS
 from evim_deploy.tools import installed_version
 from latency.environment import Environment, describe_host
 
@@ -52,6 +54,9 @@ def examine() -> Report:
             uses = needs.setdefault(package, [])
             if format_.name not in uses:
                 uses.append(format_.name)
+    of_networks = chain(*KINDS.values(), *exporters.FORMS["module"].requires.values())
+    for package in dict.fromkeys(of_networks):
+        needs.setdefault(package, []).append("networks")
     packages = tuple(Package(name, installed_version(name), tuple(uses)) for name, uses in needs.items())
     return Report(describe_host(), packages, tuple(_health(format_) for format_ in exporters.FORMATS.values()))
 

@@ -70,3 +70,8 @@ class NotRunHere(EvimError):
 
 
 INTERRUPTED_EXIT_CODE = 130
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of others says, in one line without a full stop; its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

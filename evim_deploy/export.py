@@ -109,7 +109,7 @@ class _Source:
 def _check_host(request: Request, targets: list[Target]) -> None:
     """Stop before any work where something that it needs is missing."""
     for target in targets:
-        exporters.require(exporters.FORMATS[target.format])
+        exporters.require(exporters.FORMATS[target.format], request.model.form)
         if request.verify:
             runtimes.require(_engine(target), str(target))
 
@@ -136,7 +136,7 @@ def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Fa
         Structure.of(contents.read(path).operations),
         Parity.not_run("not checked yet"),
         tuple(_record(outcome) for outcome in outcomes),
-        tool_versions("torch", "numpy", *row.requires, *_engine(target).requires),
+        tool_versions("torch", "numpy", *exporters.needs(row, source.name.form), *_engine(target).requires),
         dict.fromkeys(target.of_functions(), Parity.not_run("not checked yet")),
     )
     _annotate(exporter, path, facts)  # before the check, which thereby sees the file as it was rewritten

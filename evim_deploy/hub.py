@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evim_deploy import background
-from evim_deploy.errors import BadInput, NotInstalled
+from evim_deploy.errors import BadInput, NotInstalled, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +90,7 @@ def fetch(repo: str, filename: str, *, notify: Callable[[str], None]) -> Path:
     try:
         cached = try_to_load_from_cache(repo, filename)
     except errors.HFValidationError as error:
-        raise BadInput(f"{repo} cannot be a repository: {_first_line(error)}.", "Check its name.") from error
+        raise BadInput(f"{repo} cannot be a repository: {first_line(error)}.", "Check its name.") from error
     if isinstance(cached, str):  # there are two other answers, which both say that it is not here
         path = Path(cached)
         if not _is_intact(path):
@@ -152,7 +152,7 @@ def _probe(endpoint: str, repo: str, filename: str) -> None:
     except TimeoutError:
         reason = f"no answer within {PROBE_SECONDS} s"
     except Exception as error:  # the library under huggingface_hub, and with it the errors, changes by version
-        reason = _first_line(error)
+        reason = first_line(error)
     if reason:
         raise HubUnreachable(
             f"The Hugging Face hub, {endpoint}, cannot be reached: {reason}.",
@@ -177,7 +177,7 @@ def _download(repo: str, filename: str) -> Path:
         cause = f"There is no repository {repo} on {constants.ENDPOINT}, or it is private."
         raise BadInput(cause, "Check its name; for a private one set HF_TOKEN (or `hf auth login`).") from error
     except errors.LocalEntryNotFoundError as error:  # huggingface_hub's way to say that the server failed
-        cause = f"The Hugging Face hub, {constants.ENDPOINT}, fails: {_first_line(error.__cause__ or error)}."
+        cause = f"The Hugging Face hub, {constants.ENDPOINT}, fails: {first_line(error.__cause__ or error)}."
         raise HubUnreachable(cause, "Try again later, or give the path of a file.") from error
     except (errors.EntryNotFoundError, errors.RevisionNotFoundError) as error:
         raise BadInput(
@@ -185,10 +185,6 @@ def _download(repo: str, filename: str) -> Path:
         ) from error
     except Exception as error:  # as in _probe, and hf_xet brings its own
         raise BadInput(
-            f"The download of {what} failed: {_first_line(error)}.",
+            f"The download of {what} failed: {first_line(error)}.",
             f"Run again; check the network, and the space in {constants.HF_HUB_CACHE}.",
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -22,6 +22,7 @@ from evim_deploy.artifact import (
 from evim_deploy.contents import Contents
 from evim_deploy.documents import parse_json
 from evim_deploy.errors import BadInput
+from evim_deploy.networks.name import named
 from evim_deploy.preprocessing import INTERPOLATIONS, PAPER, Preprocessing
 from evim_deploy.variants import MODELS
 
@@ -148,14 +149,14 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
             f"{artifact} has metadata of version {version}; this evim-deploy reads versions up to {SCHEMA_VERSION}.",
             "Use the evim-deploy that made it, or export it again.",
         )
-    model = MODELS.get(_typed(document["model"], str))
+    resolution, batch, classes = (document[key] for key in ("resolution", "batch", "num_classes"))
+    height, width = (None, None) if resolution == "dynamic" else map(_length, resolution)
+    model = _model(_typed(document["model"], str), height, width)
     if model is None:
         raise BadInput(
             f"{artifact} is of the model {document['model']}, which this evim-deploy does not know.",
             "Use the evim-deploy that made it.",
         )
-    resolution, batch, classes = (document[key] for key in ("resolution", "batch", "num_classes"))
-    height, width = (None, None) if resolution == "dynamic" else map(_length, resolution)
     functions = _typed(document.get("functions", []), list)
     task = _one_of(document["task"], tuple(_OUTPUTS))
     target = Target(
@@ -195,6 +196,11 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
         Counter(_typed(document["structure"]["operations"], dict)),
         document,
     )
+
+
+def _model(name: str, height: int | None, width: int | None) -> Model | None:
+    """One of ours, or a network that goes by the size of its artifact; None for a name that is neither's."""
+    return MODELS.get(name) or (named(name, (height, width)) if height and width else None)
 
 
 def _preprocessing(document: Mapping[str, Any]) -> Preprocessing:

@@ -80,7 +80,9 @@ def plan(request: Request) -> list[Target]:
     if request.batch is not None and not 1 <= request.batch <= MAX_BATCH:
         raise BadInput(f"A batch of {request.batch} is impossible.", f"Give --batch 1 to {MAX_BATCH}.")
     native = request.model.resolution
-    sizes = tuple(dict.fromkeys(request.sizes or ((native, native),)))
+    sizes = tuple(dict.fromkeys(request.sizes or (request.model.fixed_size or (native, native),)))
+    if request.model.form != "graph":
+        _check_network(request, sizes)
     for size in sizes:
         _check_size(size)
         if request.golden and size is None:
@@ -114,6 +116,34 @@ def plan(request: Request) -> list[Target]:
                     )
                 )
     return targets
+
+
+_MODULE_OPSET = 18
+"""The least operator set that PyTorch's exporter writes."""
+
+
+def _check_network(request: Request, sizes: tuple[Size, ...]) -> None:
+    """Refuse what only EfficientViM has here."""
+    name, fixed = request.model.name, request.model.fixed_size
+    if request.task == "features":
+        raise BadInput(f"{name} is exported as a classifier.", "Leave out --task: dense features are EfficientViM's.")
+    if request.weights is not None and name.startswith("onnx:"):
+        raise BadInput(f"{name} has weights of its own.", "Leave out --weights.")
+    if None in sizes:
+        raise BadInput(
+            f"{name} is not proven at a dynamic resolution, which its own code may fix when it is traced.",
+            "Export one artifact for each size (-r 224 -r 384).",
+        )
+    if fixed and any(size != fixed for size in sizes):
+        side = f"{fixed[0]}x{fixed[1]}"
+        raise BadInput(f"{name} takes images of {side} alone.", f"Leave out --resolution, or give {side}.")
+    if request.multifunction:
+        raise BadInput(f"{name} has one function for each package.", "Leave out --multifunction.")
+    if request.opset is not None and request.opset < _MODULE_OPSET:
+        raise BadInput(
+            f"Operator set {request.opset} cannot be written of {name}: PyTorch's exporter begins at {_MODULE_OPSET}.",
+            f"Give --opset {_MODULE_OPSET} or more.",
+        )
 
 
 def _check_format(request: Request, format_: Format, sizes: tuple[Size, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from evim_deploy.networks.name import ONNX_SUFFIX, NetworkName, require
 from evim_deploy.variants import ModelName, parse_model
 
 if TYPE_CHECKING:
@@ -12,13 +13,27 @@ if TYPE_CHECKING:
     from evim_deploy.artifact import Model
     from evim_deploy.reference import Reference
 
+_TIMM = "timm:"
+
 
 def parse_source(text: str) -> Model:
-    """The model that a user names.
+    """The model that a user names: one of ours, ``timm:NAME``, or the path of an ONNX file.
 
     Raises:
         UsageProblem: No such model.
+        BadInput: A network that cannot be exported: no classifier of images, or with operations that none has.
+        NotInstalled: A package that finding it needs is missing.
     """
+    if text.startswith(_TIMM):
+        require("timm")
+        from evim_deploy.networks.timm_model import find_timm
+
+        return find_timm(text.removeprefix(_TIMM))
+    if text.lower().endswith(ONNX_SUFFIX):
+        require("onnx")
+        from evim_deploy.networks.onnx_file import find_onnx
+
+        return find_onnx(text)
     return parse_model(text)
 
 
@@ -29,7 +44,7 @@ def open_reference(
 
     Args:
         model: As :func:`parse_source` gives it.
-        weights: As ``--weights`` takes it; None for the published ones.
+        weights: As ``--weights`` takes it; None for the published ones, or an ONNX file's own.
         num_classes: Classes of the heads; None takes what the weights have.
         notify: Told in one line of what takes time.
 
@@ -37,6 +52,12 @@ def open_reference(
         BadInput: The weights cannot be had, or do not fit the model.
         NotInstalled: A package that they need is missing.
     """
+    if isinstance(model, NetworkName):
+        require(model.kind)
+        from evim_deploy.networks.opening import open_network
+
+        return open_network(model, weights, num_classes, notify)
+
     from evim_deploy.weights import resolve
 
     assert isinstance(model, ModelName)

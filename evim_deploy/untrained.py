@@ -11,8 +11,6 @@ machine orders its sums.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -36,7 +34,7 @@ def untrained_model(name: ModelName, num_classes: int, seed: int) -> EfficientVi
         low, high = _bounds(path, parameter)
         values = low + (high - low) * generator.random_sample(tuple(parameter.shape))
         parameter.copy_(torch.from_numpy(values))
-    settle_statistics(model.double(), _images(), _rounded)
+    settle_statistics(model.double(), _images())
     return model.float()
 
 
@@ -65,19 +63,18 @@ _BOUNDS = {
 }
 
 
-def settle_statistics(model: nn.Module, images: Tensor, rounded: Callable[[Tensor], Tensor] = lambda x: x) -> None:
+def settle_statistics(model: nn.Module, images: Tensor) -> None:
     """Give each BatchNorm the statistics of what reaches it from images, from the first to the last.
 
     Args:
-        model: In evaluation mode.
-        images: In the model's dtype, (B, 3, H, W).
-        rounded: What is done to the statistics (C,).
+        model: In evaluation mode and float64.
+        images: Likewise, (B, 3, H, W).
     """
 
     def settle(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0].transpose(0, 1).flatten(1)  # (C, B * H * W)
-        norm.get_buffer("running_mean").copy_(rounded(x.mean(1)))
-        norm.get_buffer("running_var").copy_(rounded(x.var(1, correction=0)))
+        norm.get_buffer("running_mean").copy_(_rounded(x.mean(1)))
+        norm.get_buffer("running_var").copy_(_rounded(x.var(1, correction=0)))
 
     hooks = [m.register_forward_pre_hook(settle) for m in model.modules() if isinstance(m, _BatchNorm)]
     with torch.no_grad():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from evim_deploy.errors import UsageProblem
 
@@ -69,6 +70,9 @@ class ModelName:
 
     variant: Variant
     distilled: bool = False
+
+    form: ClassVar[str] = "graph"
+    fixed_size: ClassVar[None] = None
 
     @property
     def name(self) -> str:

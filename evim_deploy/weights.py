@@ -14,6 +14,8 @@ from evim_deploy.variants import IMAGENET_CLASSES, MIN_CLASSES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from torch import nn
+
     from evim_deploy.model import EfficientViM
     from evim_deploy.variants import ModelName
 
@@ -46,14 +48,14 @@ def resolve(
     if spec is None:
         return _published(model, num_classes, notify)
     if spec.partition(":")[0] == "random":
-        return _untrained(model, num_classes, _parse_seed(spec), "")
+        return _untrained(model, num_classes, parse_seed(spec), "")
     if spec.startswith(("hf:", "timm:")):
         repo, filename = hub.parse_source(spec)
         return _load(model, hub.fetch(repo, filename, notify=notify), _source(spec, repo, filename), num_classes)
     return _load(model, Path(spec), spec, num_classes)
 
 
-def state_sha256(model: EfficientViM) -> str:
+def state_sha256(model: nn.Module) -> str:
     """SHA-256, in hex, over each tensor's name, shape and little-endian float32 bytes, in order of names."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
@@ -98,7 +100,12 @@ def _untrained(model: ModelName, num_classes: int | None, seed: int, note: str) 
     return network, Weights(f"random:{seed}", False, state_sha256(network), note)
 
 
-def _parse_seed(spec: str) -> int:
+def parse_seed(spec: str) -> int:
+    """The seed of ``random[:SEED]``.
+
+    Raises:
+        BadInput: It is none.
+    """
     text = spec.partition(":")[2] if ":" in spec else "0"
     if not (text.isascii() and text.isdigit()) or len(text) > len(str(_MAX_SEED)) or int(text) >= _MAX_SEED:
         raise BadInput(f"{text!r} is no seed.", f"Write random:SEED with a whole number from 0 to {_MAX_SEED - 1}.")

@@ -61,8 +61,28 @@ class Format:
 
 PRECISIONS = ("fp32", "fp16")
 
-FORMS = {"graph": "exporters"}
-"""Where the modules are that write a network of a form (:attr:`evim_deploy.reference.Reference.form`)."""
+
+@dataclass(frozen=True)
+class Form:
+    """What writes networks of a form (:attr:`evim_deploy.reference.Reference.form`).
+
+    Attributes:
+        package: Where its modules are, one a format.
+        requires: By format the packages that it needs besides the format's own.
+        extra: The extra that installs these.
+    """
+
+    package: str
+    requires: Mapping[str, tuple[str, ...]]
+    extra: str
+
+
+FORMS = {
+    "graph": Form("exporters", {}, ""),
+    "module": Form(
+        "exporters.modules", {"onnx": ("onnxscript",), "tflite": ("onnx", "onnxscript", "onnx2tf")}, "networks"
+    ),
+}
 
 FORMATS = {
     row.name: row
@@ -100,24 +120,29 @@ def parse_format(text: str) -> Format:
     raise UsageProblem(f"There is no format {text!r}.", f"Use one of {names}.")
 
 
-def require(format_: Format) -> None:
-    """Check, without importing it, that what a format needs is installed.
+def needs(format_: Format, form: str = "graph") -> dict[str, str]:
+    """The packages that a format needs for networks of a form, each with the extra that installs it."""
+    own = FORMS[form]
+    return dict.fromkeys(format_.requires, format_.extra) | dict.fromkeys(own.requires.get(format_.name, ()), own.extra)
+
+
+def require(format_: Format, form: str = "graph") -> None:
+    """Check, without importing it, that what a format needs for networks of a form is installed.
 
     Raises:
         NotInstalled: A package is missing; the message has the pip command.
     """
-    for package in format_.requires:
+    for package, extra in needs(format_, form).items():
         if importlib.util.find_spec(package) is None:
             raise NotInstalled(
-                f"{format_.name} needs {package}, which is not installed.",
-                f'pip install "evim-deploy[{format_.extra}]"',
+                f"{format_.name} needs {package}, which is not installed.", f'pip install "evim-deploy[{extra}]"'
             )
 
 
 def load(format_: Format, form: str = "graph") -> Exporter:
     """The module of a format for networks of a form, importing what it needs, which takes seconds."""
     _load_triton_before_tensorflow()
-    return cast("Exporter", importlib.import_module(f"{FORMS[form]}.{format_.name}"))
+    return cast("Exporter", importlib.import_module(f"{FORMS[form].package}.{format_.name}"))
 
 
 def _load_triton_before_tensorflow() -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -64,9 +64,14 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
         ValueError: The target's batch, height or width is dynamic.
     """
     contract = _build_functions(graph, target, path) if target.functions else _build_function(graph, target, path)
-    for member in path.rglob("*"):  # coremltools leaves its temporary files' modes, for their owner alone
-        shutil.copymode(path if member.is_dir() else path / "Manifest.json", member)
+    for_all_to_read(path)
     return contract
+
+
+def for_all_to_read(path: Path) -> None:
+    """Give a package's files the modes of its manifest: coremltools leaves some for their owner alone."""
+    for member in path.rglob("*"):
+        shutil.copymode(path if member.is_dir() else path / "Manifest.json", member)
 
 
 def _build_functions(graph: Graph, target: Target, path: Path) -> Contract:
@@ -83,37 +88,70 @@ def _build_functions(graph: Graph, target: Target, path: Path) -> Contract:
 
 
 def _build_function(graph: Graph, target: Target, path: Path) -> Contract:
+    program = _program(graph, fixed_shape(target), system_of(target))
+    if not is_classifier(target):
+        # ct.convert does not pass its own `outputs` on to a program that is given in MIL
+        program.functions["main"].set_output_types(output_types(target, graph.outputs))
+    return convert(
+        program,
+        target,
+        path,
+        source="milinternal",
+        inputs=[input_type(target, graph.input_name)],
+        pass_pipeline=ct.PassPipeline(list(_PASSES), "evim_deploy"),
+    )
+
+
+def system_of(target: Target) -> ct.target:
+    """The oldest that a target is for."""
+    return DEPLOYMENT_TARGETS[target.deployment_target or "iOS16"]
+
+
+def fixed_shape(target: Target) -> tuple[int, int, int, int]:
+    """Of a target's images, (B, 3, H, W).
+
+    Raises:
+        ValueError: The target's batch, height or width is dynamic.
+    """
     if target.batch is None or target.height is None or target.width is None:
         raise ValueError("a Core ML package has fixed shapes")
-    shape = (target.batch, 3, target.height, target.width)
-    takes_image = target.preprocess and target.batch == 1
-    is_classifier = target.output == "probabilities" and target.batch == 1
-    precision, dtype = _PRECISIONS[target.precision]
+    return target.batch, 3, target.height, target.width
 
-    system = DEPLOYMENT_TARGETS[target.deployment_target or "iOS16"]
-    program = _program(graph, shape, system)
-    classifier = None
-    if is_classifier:
-        classifier = ct.ClassifierConfig(list(target.labels), predicted_feature_name=CLASS_LABEL)
-    else:
-        # ct.convert does not pass its own `outputs` on to a program that is given in MIL
-        program.functions["main"].set_output_types([ct.TensorType(name=name, dtype=dtype) for name in graph.outputs])
-    image: Any = ct.TensorType(name=graph.input_name, shape=shape, dtype=np.float32)
-    if takes_image:
-        image = ct.ImageType(name=graph.input_name, shape=shape, color_layout=ct.colorlayout.RGB)
+
+def is_classifier(target: Target) -> bool:
+    """Whether it gives a label and a dictionary instead of an array."""
+    return target.output == "probabilities" and target.batch == 1
+
+
+def input_type(target: Target, name: str) -> Any:
+    """Of a target's images, as coremltools describes it."""
+    shape = fixed_shape(target)
+    if target.preprocess and target.batch == 1:
+        return ct.ImageType(name=name, shape=shape, color_layout=ct.colorlayout.RGB)
+    return ct.TensorType(name=name, shape=shape, dtype=np.float32)
+
+
+def output_types(target: Target, names: Iterable[str]) -> list[Any]:
+    """Of outputs that are arrays, likewise."""
+    return [ct.TensorType(name=name, dtype=_PRECISIONS[target.precision][1]) for name in names]
+
+
+def convert(network: Any, target: Target, path: Path, **how: Any) -> Contract:
+    """Write what coremltools converts as an .mlpackage of one function; ``how`` are its own arguments."""
+    labelled = is_classifier(target)
     model = ct.convert(
-        program,
-        source="milinternal",
+        network,
         convert_to="mlprogram",
-        inputs=[image],
-        classifier_config=classifier,
-        minimum_deployment_target=system,
-        compute_precision=precision,
-        pass_pipeline=ct.PassPipeline(list(_PASSES), "evim_deploy"),
+        classifier_config=(
+            ct.ClassifierConfig(list(target.labels), predicted_feature_name=CLASS_LABEL) if labelled else None
+        ),
+        minimum_deployment_target=system_of(target),
+        compute_precision=_PRECISIONS[target.precision][0],
         skip_model_load=True,
+        **how,
     )
     model.save(str(path))
-    return _contract(path, target, shape)
+    return _contract(path, target, fixed_shape(target))
 
 
 def annotate(path: Path, metadata: Mapping[str, str], facts: Facts) -> None:

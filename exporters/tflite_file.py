@@ -25,6 +25,13 @@ def parse(content: bytes) -> Any:
     return schema.ModelT.InitFromPackedBuf(content, 0)
 
 
+def pack(model: Any) -> bytes:
+    """Objects as a flatbuffer."""
+    builder = _AlignedBuilder(1 << 20)
+    builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
+    return bytes(builder.Output())
+
+
 def read_files(path: Path) -> dict[str, bytes]:
     """The files that belong to a .tflite file, by their names."""
     if not zipfile.is_zipfile(path):
@@ -35,9 +42,7 @@ def read_files(path: Path) -> dict[str, bytes]:
 
 def write(path: Path, model: Any, files: Mapping[str, bytes]) -> None:
     """Write a flatbuffer, and the files that belong to it behind it, uncompressed."""
-    builder = _AlignedBuilder(1 << 20)
-    builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
-    path.write_bytes(builder.Output())
+    path.write_bytes(pack(model))
     if files:
         with zipfile.ZipFile(path, "a") as archive:
             for name, content in files.items():

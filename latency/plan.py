@@ -221,8 +221,8 @@ def _precisions(
 
 def _mismatch(subject: Subject, engine: Engine) -> str:
     """Why a subject cannot be timed in an engine; empty where it can."""
-    if subject.kind != "model" and engine.why_no_peers:
-        return f"{subject.name} is not timed in {engine.name}: {engine.why_no_peers}."
+    if subject.kind == "mixer" and engine.takes_images:
+        return f"{subject.name} is not timed in {engine.name}, whose files take images here."
     return ""
 
 

@@ -19,6 +19,7 @@ from torch import nn
 import exporters
 from evim_deploy.artifact import Target, Weights
 from evim_deploy.errors import BadInput, ParityFailed
+from evim_deploy.networks.group_norm import split_means
 from evim_deploy.reference import GraphReference
 from evim_deploy.untrained import untrained_model
 from evim_deploy.variants import parse_model
@@ -137,17 +138,17 @@ def _ours(subject: Subject, height: int, width: int) -> _Built:
 def _peer(subject: Subject, height: int, width: int) -> _Built:
     import timm
 
-    from latency.folding import fold
-    from latency.peer_weights import sample_images, seed_weights
+    from evim_deploy.networks.folding import fold, in_words
+    from evim_deploy.networks.seeding import sample_images, seed_weights
 
     config = timm.get_pretrained_cfg(subject.source)
     side = subject.resolution
     if config.fixed_input_size and (height, width) != (side, side):
         raise BadInput(f"{subject.name} takes images of {side}x{side} alone.", f"Time it at --resolution {side}.")
     model = timm.create_model(subject.source, pretrained=False)
-    seed_weights(model, side)
+    seed_weights(model, side, side)
     inference = deepcopy(model)
-    form = fold(inference, sample_images(side)[:1])
+    form = in_words(fold(inference, sample_images(side, side)[:1]))
     return _Built(model, inference, (3, height, width), ", ".join(form))
 
 
@@ -182,36 +183,30 @@ def _write_torch(built: _Built, target: Target, path: Path) -> None:
 
 def _write_onnx(built: _Built, target: Target, path: Path) -> None:
     if built.graph is not None:
-        _write_ours(built, target, path)
+        _write_artifact(built, target, path)
         return
-    exporters.require(exporters.FORMATS["onnx"])
-    torch.onnx.export(
-        built.inference,
-        (torch.zeros(2, *built.shape),),  # one image would be taken for a batch that is always one
-        path,
-        input_names=["image"],
-        output_names=["answer"],
-        opset_version=_OPSET,
-        dynamic_shapes=({0: "batch"},),
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    exporters.require(exporters.FORMATS["onnx"], "module")
+    from exporters.modules import onnx
+
+    # one image would be taken for a batch that is always one
+    onnx.export(built.inference, torch.zeros(2, *built.shape), target.output, path, _OPSET, dynamic_batch=True)
 
 
-def _write_ours(built: _Built, target: Target, path: Path) -> None:
-    if built.graph is None:
-        raise BadInput(
-            f"Only EfficientViM is written as {path.suffix} here.", "Give a file of the other network with --artifact."
-        )
+def _write_artifact(built: _Built, target: Target, path: Path) -> None:
+    """As ``evim-deploy export`` does; it is the module that takes normalised images and gives logits."""
     row = exporters.FORMATS[target.format]
-    exporters.require(row)
-    exporters.load(row).build(built.graph, target, path)
+    form = "module" if built.graph is None else "graph"
+    exporters.require(row, form)
+    network: Graph | nn.Module | None = built.graph
+    if network is None:
+        network = deepcopy(built.inference)
+        split_means(network)
+    exporters.load(row, form).build(network, target, path)
 
 
 _WRITERS: dict[str, Callable[[_Built, Target, Path], None]] = {
     ".pt": _write_torch,
     ".onnx": _write_onnx,
-    ".tflite": _write_ours,
-    ".mlpackage": _write_ours,
+    ".tflite": _write_artifact,
+    ".mlpackage": _write_artifact,
 }

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from evim_deploy.graph import Array, Graph
+
+Key = TypeVar("Key")
 
 DTYPES = {"fp32": "<f4", "fp16": "<f2"}
 
@@ -28,14 +31,19 @@ class Place:
 
 def places(artifact: Path, graph: Graph, precision: str) -> dict[tuple[str, str], Place]:
     """Where each array of a graph stands, by operation and weight; those that stand nowhere or twice are left out."""
+    weights = {(node.name, name): array for node in graph.nodes for name, array in node.weights.items()}
+    return places_of(artifact, weights, precision)
+
+
+def places_of(artifact: Path, weights: Mapping[Key, Array], precision: str) -> dict[Key, Place]:
+    """Where arrays stand; those that stand nowhere or twice are left out."""
     members = [artifact] if artifact.is_file() else sorted(path for path in artifact.rglob("*") if path.is_file())
     contents = {"" if path == artifact else str(path.relative_to(artifact)): path.read_bytes() for path in members}
     found = {}
-    for node in graph.nodes:
-        for name, array in node.weights.items():
-            hits = list(_occurrences(array, DTYPES[precision], contents))
-            if len(hits) == 1:
-                found[node.name, name] = hits[0]
+    for key, array in weights.items():
+        hits = list(_occurrences(array, DTYPES[precision], contents))
+        if len(hits) == 1:
+            found[key] = hits[0]
     return found
 
 

@@ -24,6 +24,8 @@ from evim_deploy.cli.console import SETTINGS
 from evim_deploy.cli.main import app
 from evim_deploy.errors import BadInput, NotInstalled, NotRunHere, ParityFailed, UsageProblem
 from evim_deploy.export import export
+from evim_deploy.networks import onnx_file
+from evim_deploy.networks.name import NetworkName
 from evim_deploy.progress import Progress
 from evim_deploy.request import Request, plan
 from evim_deploy.variants import parse_model
@@ -181,6 +183,7 @@ def parse(command: str) -> None:
 @pytest.fixture
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evim_deploy.export, "export", planned)
+    monkeypatch.setattr(onnx_file, "find_onnx", lambda path: NetworkName("onnx", path, (224, 224)))  # which is no file
     for setting in ("quiet", "verbose"):
         monkeypatch.setattr(SETTINGS, setting, False)
 

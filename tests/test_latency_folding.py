@@ -15,12 +15,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from evim_deploy.errors import ParityFailed
 from evim_deploy.lowering import lower
 from evim_deploy.model import EfficientViM
+from evim_deploy.networks.folding import fold, in_words
+from evim_deploy.networks.seeding import sample_images, seed_weights
 from evim_deploy.reparam import reparameterise
+from evim_deploy.reparam.rewrite import Outcome
 from latency import preparation
 from latency.engines import first_image
-from latency.folding import fold
 from latency.ours import graph_module
-from latency.peer_weights import sample_images, seed_weights
 from latency.peers import find_peers
 from latency.preparation import answer_of
 from latency.subjects import peer_subject
@@ -42,7 +43,7 @@ FAMILIES = [
 
 def seeded(name: str, side: int) -> nn.Module:
     model: nn.Module = timm.create_model(name, pretrained=False)
-    seed_weights(model, side)
+    seed_weights(model, side, side)
     return model
 
 
@@ -57,7 +58,7 @@ def gap(model: nn.Module, original: nn.Module, side: int) -> float:
 def test_the_inference_form_gives_the_originals_answer(name: str, side: int, report: list[str]) -> None:
     original = seeded(name, side)
     folded = deepcopy(original)
-    assert fold(folded, sample_images(side)[:1]) == report
+    assert in_words(fold(folded, sample_images(side, side)[:1])) == report
     assert gap(folded, original, side) < 1e-4
     assert sum(isinstance(module, _BatchNorm) for module in folded.modules()) == ("left" in report[-1])
 
@@ -65,14 +66,14 @@ def test_the_inference_form_gives_the_originals_answer(name: str, side: int, rep
 def test_seeded_weights_make_the_answer_depend_on_the_image() -> None:
     original = seeded("shvit_s1", SIDE)
     with torch.no_grad():
-        answers = original(sample_images(SIDE))
+        answers = original(sample_images(SIDE, SIDE))
     assert (answers - answers.mean(0)).std() > 0.3 * answers.std()
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
 def test_the_inference_form_is_traced_and_exported() -> None:
     model = seeded("mobilevitv2_050", SIDE)
-    images = sample_images(SIDE)[:2]
+    images = sample_images(SIDE, SIDE)[:2]
     fold(model, images)
     with torch.no_grad():
         expected = model(images)
@@ -104,9 +105,9 @@ class Branches(nn.Module):
 
 def test_a_batch_norm_stays_where_its_input_is_not_one_layers_alone() -> None:
     original = Branches()
-    seed_weights(original, 32)
+    seed_weights(original, 32, 32)
     folded = deepcopy(original)
-    assert fold(folded, sample_images(32)[:2]) == ["1 BatchNorm folded", "4 BatchNorms left"]
+    assert in_words(fold(folded, sample_images(32, 32)[:2])) == ["1 BatchNorm folded", "4 BatchNorms left"]
     assert isinstance(folded.plain, nn.Identity)
     assert gap(folded, original, 32) < 1e-5
 
@@ -125,23 +126,23 @@ class Tokens(nn.Module):
 
 def test_a_batch_norm_over_another_axis_stays() -> None:
     model = Tokens()
-    seed_weights(model, 32)
-    assert fold(model, sample_images(32)[:1]) == ["1 BatchNorm left"]
+    seed_weights(model, 32, 32)
+    assert in_words(fold(model, sample_images(32, 32)[:1])) == ["1 BatchNorm left"]
 
 
 # --- negative controls
 
 
-def without_norms(model: nn.Module, images: Tensor) -> list[str]:
+def without_norms(model: nn.Module, images: Tensor) -> list[Outcome]:
     """What the published script does to a BatchNorm that has no fuse method."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, _BatchNorm):
                 setattr(module, name, nn.Identity())
-    return ["nothing"]
+    return []
 
 
-def off_by_a_hundredth(model: nn.Module, images: Tensor) -> list[str]:
+def off_by_a_hundredth(model: nn.Module, images: Tensor) -> list[Outcome]:
     report = fold(model, images)
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     convolutions[len(convolutions) // 2].weight.mul_(1.01)
@@ -152,7 +153,7 @@ def off_by_a_hundredth(model: nn.Module, images: Tensor) -> list[str]:
 def test_a_wrong_inference_form_is_caught(
     wrong: object, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("latency.folding.fold", wrong)
+    monkeypatch.setattr("evim_deploy.networks.folding.fold", wrong)
     subject = peer_subject(find_peers("mobilenetv3_large_075")[0])
     with pytest.raises(ParityFailed, match=r"MobileNetV3-L 0.75 differs from the model"):
         preparation.prepare(subject, ".pt", "fp32", 1, SIDE, SIDE, tmp_path_factory.mktemp("wrong"))
@@ -177,7 +178,7 @@ def test_our_graph_as_a_module_gives_the_models_answer(ours: tuple[EfficientViM,
 
 def test_our_module_is_exported_with_an_open_batch(ours: tuple[EfficientViM, nn.Module]) -> None:
     _, module = ours
-    images = sample_images(SIDE)
+    images = sample_images(SIDE, SIDE)
     with torch.no_grad():
         exported = torch.export.export(module, (images[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},)).module()
         torch.testing.assert_close(exported(images[:5]), module(images[:5]))
@@ -186,6 +187,6 @@ def test_our_module_is_exported_with_an_open_batch(ours: tuple[EfficientViM, nn.
 def test_our_module_computes_gradients_where_asked(ours: tuple[EfficientViM, nn.Module]) -> None:
     """It sets no mode of its own, which a compiler would have to trace."""
     _, module = ours
-    images = sample_images(SIDE)[:1].requires_grad_()
+    images = sample_images(SIDE, SIDE)[:1].requires_grad_()
     module(images).sum().backward()
     assert images.grad is not None

@@ -71,7 +71,7 @@ def test_those_that_share_size_batch_and_threads_are_timed_together() -> None:
 
 
 def test_what_an_engine_cannot_is_left_out_and_said() -> None:
-    found = planned(engines=("torch", "onnxruntime", "litert"), precisions=("fp32", "bf16"), peers=("shvit_s1",))
+    found = planned(engines=("torch", "onnxruntime", "litert"), precisions=("fp32", "bf16"), peers=("figure-3",))
     assert {(e.engine.name, e.precision) for e in found.entries} == {
         ("torch", "fp32"),
         ("torch", "bf16"),
@@ -79,7 +79,7 @@ def test_what_an_engine_cannot_is_left_out_and_said() -> None:
         ("litert", "fp32"),
     }
     assert any("bf16 is left out" in note for note in found.notes)
-    assert any("SHViT-S1 is not timed in litert" in note for note in found.notes)
+    assert any("HSM-SSD single-head is not timed in litert" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_timm
 
+import runtimes
 from evim_deploy.errors import BadInput, NotInstalled, ParityFailed, UsageProblem
 from evim_deploy.export import export
 from evim_deploy.request import Request
 from evim_deploy.variants import parse_model
+from latency.engines import first_image
 from latency.peers import MISSING, TABLE_3, TABLE_E, Peer, find_peers
 from latency.plan import BenchRequest, plan
 from latency.protocol import PROTOCOLS
@@ -167,11 +170,18 @@ def test_a_network_of_one_size_is_not_prepared_at_another(tmp_path: Path) -> Non
         prepare(peer_subject(peer), ".pt", "fp32", 1, SIDE, SIDE, tmp_path)
 
 
-def test_peers_are_not_converted_to_tflite(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".onnx", ".mlpackage", pytest.param(".tflite", marks=pytest.mark.slow)])
+def test_a_peers_file_of_any_engine_gives_the_original_answer(tmp_path: Path, suffix: str) -> None:
     from latency.preparation import prepare
 
-    with pytest.raises(BadInput, match=r"Only EfficientViM is written as \.tflite"):
-        prepare(mixer_subjects()[0], ".tflite", "fp32", 1, SIDE, SIDE, tmp_path)
+    (peer,) = find_peers(tiny_timm.NAME)
+    prepared = prepare(peer_subject(peer), suffix, "fp32", 1, tiny_timm.SIDE, tiny_timm.SIDE, tmp_path)
+    path = Path(prepared.source)
+    (engine, *_) = [each for each in runtimes.engines_of(suffix) if "fp32" in each.modes]
+    with runtimes.open_artifact(path, engine, "fp32") as session:
+        (answer,) = session.run(first_image(prepared.shape)).values()
+    assert prepared.expected
+    np.testing.assert_allclose(answer, np.load(prepared.expected), atol=1e-5)
 
 
 # --- files

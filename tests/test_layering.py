@@ -28,7 +28,8 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.variants", "errors"),
     ("evim_deploy.artifact", "errors parity.result preprocessing variants"),
     ("evim_deploy.about", "artifact"),
-    ("evim_deploy.manifest", "artifact contents documents errors preprocessing variants"),
+    ("evim_deploy.networks.name", "errors"),
+    ("evim_deploy.manifest", "artifact contents documents errors networks.name preprocessing variants"),
     ("evim_deploy.shapes", "graph"),
     ("evim_deploy.rounding", "graph"),
     ("evim_deploy.preprocessing", "errors"),
@@ -60,6 +61,11 @@ TABLE: tuple[tuple[str, str], ...] = (
         "evim_deploy.layers",
         "artifact documents evaluate graph lowering model parity.result preprocessing rounding shapes trace",
     ),
+    (
+        "evim_deploy.networks",
+        """artifact checkpoint contents errors hub layers network parity.result photographs preprocessing reparam trace
+        untrained variants weights""",
+    ),
     ("evim_deploy.golden", "artifact errors parity"),
     ("evim_deploy.plot", "errors layers"),
     # --- the formats, the engines, the clock: they know artifacts and graphs, never each other
@@ -68,7 +74,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("latency.environment", ""),
     # --- what a user asks for: here everything meets
     ("evim_deploy.request", "artifact errors variants exporters"),
-    ("evim_deploy.sources", "artifact reference variants weights"),
+    ("evim_deploy.sources", "artifact networks reference variants weights"),
     ("evim_deploy.verify", "* exporters runtimes"),
     ("evim_deploy.export", "* exporters runtimes"),
     ("evim_deploy.predict", "* exporters runtimes"),

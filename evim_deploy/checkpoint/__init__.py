@@ -8,6 +8,7 @@ user asked for. Nothing in a file is ever run (see :mod:`evim_deploy.checkpoint.
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -18,14 +19,14 @@ from torch import Tensor
 
 from evim_deploy.checkpoint import file_kind, torch_file
 from evim_deploy.checkpoint.safe_pickle import Inert, TensorRef
-from evim_deploy.checkpoint.state_dict import canonical, recognise, shorten
+from evim_deploy.checkpoint.state_dict import canonical, plain, recognise, shorten
 from evim_deploy.checkpoint.torch_file import AGAIN, SAVE_STATE, UnreadableError
 from evim_deploy.errors import BadInput
 from evim_deploy.model import EfficientViM
 from evim_deploy.variants import MIN_CLASSES, ModelName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 ENTRIES = ("model_ema", "model", "state_dict_ema", "state_dict")
@@ -53,12 +54,48 @@ class Checkpoint:
     source: str = "the checkpoint"
 
 
+@dataclass(frozen=True)
+class StateDict:
+    """The state dict of any network.
+
+    Attributes:
+        state: Tensors by name, without the prefixes of wrappers; floats in fp32.
+        sha256: Of the file's bytes, in hex.
+        entry: As a :class:`Checkpoint` has it.
+        source: What to call it in messages.
+    """
+
+    state: dict[str, Tensor]
+    sha256: str
+    entry: str
+    source: str
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
     """The weights in a file of ``torch.save`` (zip or older) or safetensors, told apart by content.
 
     Raises:
         BadInput: The file cannot be opened, is damaged, of another kind, or holds no published EfficientViM.
     """
+    with _opened(path) as (sha256, entry, state, read):
+        tensors = canonical(state, read)
+        model, num_classes = recognise(tensors)
+        return Checkpoint(tensors, model, num_classes, sha256, entry, str(path))
+
+
+def read_state_dict(path: Path) -> StateDict:
+    """Likewise, whatever network it is of.
+
+    Raises:
+        BadInput: The file cannot be opened, is damaged, of another kind, or holds no state dict.
+    """
+    with _opened(path) as (sha256, entry, state, read):
+        return StateDict(plain(state, read), sha256, entry, str(path))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[str, str, Mapping[str, Any], Callable[[Any], Tensor]]]:
+    """A file's SHA-256, the entry of its state dict, that itself, and what turns a tensor of it into a real one."""
     try:
         if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
             raise BadInput(f"{path} is not a file.", "Give the path of a weights file.")
@@ -66,16 +103,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
             content, read = _open(file)
-            entry, state = _find_state(content)
-            tensors = canonical(state, read)
-            model, num_classes = recognise(tensors)
+            yield sha256, *_find_state(content), read
     except OSError as error:
         raise BadInput(
             f"{path} cannot be read: {error.strerror or error}.", "Give the path of a weights file."
         ) from error
     except UnreadableError as error:
         raise BadInput(f"{path} {error}.", error.remedy) from error
-    return Checkpoint(tensors, model, num_classes, sha256, entry, str(path))
 
 
 def _open(file: IO[bytes]) -> tuple[Any, Callable[[Any], Tensor]]:
@@ -152,7 +186,7 @@ def load_model(checkpoint: Checkpoint, wanted: ModelName, num_classes: int | Non
     counters = {name for name in model.state_dict() if name.endswith("num_batches_tracked")}
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items() if name not in counters}
     _check_names(checkpoint, shapes)
-    _check_numbers(checkpoint)
+    check_numbers(checkpoint.state, source)
     state = {name: tensor.clone() for name, tensor in checkpoint.state.items()}
     state |= {name: torch.zeros((), dtype=torch.int64) for name in counters}
     model.load_state_dict(state, assign=True)
@@ -178,15 +212,13 @@ def _check_names(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size]) -> No
         )
 
 
-def _check_numbers(checkpoint: Checkpoint) -> None:
+def check_numbers(state: Mapping[str, Tensor], source: str) -> None:
     """Raise BadInput if a weight is not finite or a variance is negative."""
-    broken = [name for name, tensor in checkpoint.state.items() if not tensor.isfinite().all()]
-    negative = [
-        name for name, tensor in checkpoint.state.items() if name.endswith("running_var") and (tensor < 0).any()
-    ]
+    broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]
+    negative = [name for name, tensor in state.items() if name.endswith("running_var") and (tensor < 0).any()]
     for names, what in ((broken, "NaN or infinity"), (negative, "a negative variance")):
         if names:
             raise BadInput(
-                f"{checkpoint.source} holds {what} in {shorten(names)}.",
+                f"{source} holds {what} in {shorten(names)}.",
                 f"Its training diverged or the file is damaged. {AGAIN}",
             )

@@ -72,6 +72,23 @@ def canonical(state: Mapping[str, Any], read: Callable[[Any], Tensor]) -> dict[s
     return result
 
 
+def plain(state: Mapping[str, Any], read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
+    """The tensors of a state dict without the prefixes of wrappers, its floats in fp32.
+
+    Raises:
+        UnreadableError: There are two of a name.
+    """
+    result: dict[str, Tensor] = {}
+    for key, value in state.items():
+        name = _strip(key)
+        if name in result:
+            raise UnreadableError(f"holds {name} twice, under different prefixes", SAVE_STATE)
+        if isinstance(value, Tensor | TensorRef):
+            tensor = read(value)
+            result[name] = tensor.float() if tensor.is_floating_point() else tensor
+    return result
+
+
 def _strip(name: str) -> str:
     while prefix := next((prefix for prefix in _PREFIXES if name.startswith(prefix)), ""):
         name = name.removeprefix(prefix)

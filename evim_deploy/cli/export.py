@@ -36,7 +36,13 @@ class Output(StrEnum):
 
 
 def export(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="m1, m2, m3, m4; with _dist the distilled one.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="m1, m2, m3, m4, with _dist the distilled one; timm:NAME; or a classifier FILE.onnx.",
+        ),
+    ],
     format_: Annotated[
         list[str],
         typer.Option(

@@ -39,3 +39,4 @@ def models(json: options.Json = False, verbose: options.Verbose = False) -> None
     console = out()
     console.print(table)
     console.print("\nEach goes by two more names: m4 is efficientvim_m4 and EfficientViM-M4 too.")
+    console.print("Other classifiers are exported as timm:NAME or by the path of an .onnx file.")

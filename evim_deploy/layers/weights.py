@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,6 +57,28 @@ def compare_weights(graph: Graph, operations: Sequence[TracedOperation]) -> Stor
     return StoredWeights(sum(len(node.weights) for node in graph.nodes), compared, tuple(changed))
 
 
+def compare_arrays(weights: Mapping[str, Array], operations: Sequence[TracedOperation]) -> StoredWeights:
+    """Weights by name against all arrays of a file whose operations have names of their own.
+
+    A converter may give an operation other weights, such as their product with what follows. Where more than one
+    value in a hundred is not the file's, that is taken to be so, and the outputs alone tell of the array.
+
+    Args:
+        weights: What was exported, by module and parameter (``layer.weight``), at values that the file's type has.
+        operations: Of the file.
+    """
+    stored = [array for operation in operations for array in operation.weights]
+    nearest = {name: _nearest(name.rpartition(".")[2], array, stored) for name, array in weights.items()}
+    kept = {name: stale for name, stale in nearest.items() if stale and stale.differing <= _few(stale.size)}
+    changed = tuple(f"{name.rpartition('.')[0]}, {stale}" for name, stale in kept.items() if stale.differing)
+    return StoredWeights(len(weights), len(kept), changed)
+
+
+def _few(size: int) -> int:
+    """Of an array's values as many as may differ in the same array: one of two at the least."""
+    return max(min(1, size - 1), size // 100)
+
+
 def stale_weights(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale]:
     """The weights of some operations that a file has otherwise.
 
@@ -68,17 +90,15 @@ def stale_weights(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale
 
 
 def _beside(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale]:
-    """Each weight against the file's: of its arrays of that size the nearest one; what has none is left out."""
-    return [
-        min(found, key=lambda stale: stale.differing)
-        for node in nodes
-        for name, array in node.weights.items()
-        if (
-            found := [
-                _difference(array, each, Stale(name, 0, array.size, 0.0)) for each in stored if each.size == array.size
-            ]
-        )
-    ]
+    """Each weight against the file's; what has none of its size is left out."""
+    found = (_nearest(name, array, stored) for node in nodes for name, array in node.weights.items())
+    return [stale for stale in found if stale]
+
+
+def _nearest(name: str, array: Array, stored: Sequence[Stored]) -> Stale | None:
+    """A weight against that of a file's arrays of its size that is the nearest."""
+    found = [_difference(array, each, Stale(name, 0, array.size, 0.0)) for each in stored if each.size == array.size]
+    return min(found, key=lambda stale: stale.differing, default=None)
 
 
 def _difference(expected: Array, stored: Stored, subject: Stale) -> Stale:

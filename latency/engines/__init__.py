@@ -122,7 +122,7 @@ class Engine:
         precisions: What it computes in, by device, the usual one first.
         layouts: That it can choose from; empty where it chooses for itself.
         system: The operating system that it exists on; empty for any.
-        why_no_peers: Why only EfficientViM and files can be timed in it; empty where peers can, too.
+        takes_images: Whether its files take images alone, so that a mixer has none.
     """
 
     name: str
@@ -133,7 +133,7 @@ class Engine:
     precisions: Mapping[str, tuple[str, ...]]
     layouts: tuple[str, ...] = ()
     system: str = ""
-    why_no_peers: str = ""
+    takes_images: bool = False
 
 
 _TORCH = {"cpu": ("fp32", "bf16"), "cuda": ("fp16", "bf16", "fp32")}
@@ -154,7 +154,7 @@ ENGINES = {
             ("ai-edge-litert",),
             "tflite",
             {"cpu": ("fp32",)},
-            why_no_peers="no converter to TFLite that is kept up takes them from here; give a .tflite with --artifact",
+            takes_images=True,
         ),
         Engine(
             "coreml",
@@ -164,7 +164,7 @@ ENGINES = {
             "coreml",
             {"coreml": ("fp16", "fp32")},
             system="Darwin",
-            why_no_peers="they are not converted here; give a .mlpackage with --artifact",
+            takes_images=True,
         ),
     )
 }

@@ -1,4 +1,4 @@
-"""The inference form of a network of timm: its own rewrites first, then every BatchNorm into what it follows.
+"""The inference form of a torch module: timm's own rewrites first, then every BatchNorm into what it follows.
 
     BN(W * x + b) = (g W) * x + g (b - mean) + beta        g = gamma / sqrt(variance + eps)
 
@@ -21,11 +21,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
+from evim_deploy.reparam.rewrite import Outcome
+
+REPARAMETERISED, FOLDED = "reparameterised by timm", "folded"
 _FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, Conv2dSame, nn.Linear)
 """Exactly these: a class made from one of them may compute its kernel anew at each prediction."""
 
 
-def fold(model: nn.Module, images: Tensor) -> list[str]:
+def fold(model: nn.Module, images: Tensor) -> list[Outcome]:
     """Bring a model into its inference form, in place.
 
     Args:
@@ -33,21 +36,31 @@ def fold(model: nn.Module, images: Tensor) -> list[str]:
         images: That it takes, (B, 3, H, W); small ones do.
 
     Returns:
-        What was done, in words.
+        What became of the BatchNorms; of the second rewrite, where one is left.
     """
     before = _batch_norms(model)
     reparameterize_model(model, inplace=True)
     left = _batch_norms(model)
-    folded = 0
-    for norm, layer in _pairs(model, images).items():
+    pairs = _pairs(model, images)
+    for norm, layer in pairs.items():
         _absorb(layer, norm)
         _replace(model, norm, _what_follows(norm))
-        folded += 1
-    counts = (
-        (before - left, "reparameterised by timm"),
-        (folded, "folded"),
-        (left - folded, "left"),
-    )
+    kept = tuple((name, _KEPT) for name, module in model.named_modules() if isinstance(module, _BatchNorm))
+    return [_outcome(REPARAMETERISED, before - left), _outcome(FOLDED, len(pairs), kept)]
+
+
+_KEPT = "it does not normalise the output of one layer that nothing else takes"
+
+
+def _outcome(rewrite: str, count: int, refused: tuple[tuple[str, str], ...] = ()) -> Outcome:
+    return Outcome(rewrite, count, Counter({"batch_norm": count} if count else {}), Counter(), refused)
+
+
+def in_words(outcomes: Iterable[Outcome]) -> list[str]:
+    """What :func:`fold` did, for people."""
+    outcomes = list(outcomes)
+    counts = [(outcome.applied, outcome.rewrite) for outcome in outcomes]
+    counts.append((sum(len(outcome.refused) for outcome in outcomes), "left"))
     return [f"{_counted(count)} {what}" for count, what in counts if count] or ["no BatchNorms"]
 
 

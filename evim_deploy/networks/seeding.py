@@ -1,4 +1,4 @@
-"""Seeded weights for networks of timm, as :mod:`evim_deploy.untrained` makes them for ours.
+"""Seeded weights for any torch module, as :mod:`evim_deploy.untrained` makes them for ours.
 
 What timm starts training from would hide faults: layer scales of 1e-5 and residual branches that begin at zero
 switch off what a wrong rewrite changes. Here every parameter is drawn where training leaves it, and each BatchNorm
@@ -25,12 +25,13 @@ _NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 _PRODUCTS = (nn.modules.conv._ConvNd, nn.Linear)
 
 
-def seed_weights(model: nn.Module, resolution: int, seed: int = 0) -> None:
-    """Give a network the weights of a seed, in place, and put it into evaluation mode.
+def seed_weights(model: nn.Module, height: int, width: int, seed: int = 0) -> None:
+    """Give a network the weights of a seed, in place, and put it into evaluation mode; alike on every machine.
 
     Args:
-        model: That takes normalised images (B, 3, H, W).
-        resolution: Side of the images that its statistics come from, in pixels.
+        model: That takes normalised images (B, 3, H, W), in float32.
+        height: Of the images that its statistics come from, in pixels.
+        width: Likewise.
         seed: Of the draws.
     """
     model.eval().requires_grad_(False)
@@ -38,12 +39,13 @@ def seed_weights(model: nn.Module, resolution: int, seed: int = 0) -> None:
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             parameter.uniform_(*_bounds(module, name, parameter), generator=generator)
-    settle_statistics(model, sample_images(resolution))
+    settle_statistics(model.double(), sample_images(height, width).double())
+    model.float()
 
 
-def sample_images(resolution: int) -> Tensor:
-    """The package's photographs, normalised, and as many of noise, (8, 3, resolution, resolution) in float32."""
-    pixels = np.stack([photographs.load(name, resolution, resolution) for name in photographs.NAMES])
+def sample_images(height: int, width: int) -> Tensor:
+    """The package's photographs, normalised, and as many of noise, (8, 3, height, width) in float32."""
+    pixels = np.stack([photographs.load(name, height, width) for name in photographs.NAMES])
     images = torch.from_numpy(normalise(pixels.transpose(0, 3, 1, 2).astype(np.float32)))
     return torch.cat([images, torch.randn(images.shape, generator=torch.Generator().manual_seed(0))])
 

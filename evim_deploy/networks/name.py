@@ -1,0 +1,77 @@
+"""What a user names besides EfficientViM: a network of timm, or an ONNX file."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from evim_deploy.errors import NotInstalled
+
+KINDS = {
+    "timm": ("torch", "safetensors", "huggingface_hub", "timm"),
+    "onnx": ("torch", "timm", "onnx", "onnxruntime"),
+}
+"""What a network of a kind may come from, and the packages that opening it needs."""
+
+ONNX_SUFFIX = ".onnx"
+
+
+@dataclass(frozen=True)
+class NetworkName:
+    """A network by the kind of its source.
+
+    Attributes:
+        kind: One of :data:`KINDS`, which is what its name begins with.
+        source: timm's name, or the file's path.
+        size: Height and width of the images that it is made for, pixels.
+        fixed: Whether it takes images of no other size.
+    """
+
+    kind: str
+    source: str
+    size: tuple[int, int]
+    fixed: bool = False
+
+    form: ClassVar[str] = "module"
+
+    @property
+    def name(self) -> str:
+        """As manifests have it: ``timm:shvit_s1``, ``onnx:classifier.onnx``."""
+        return f"{self.kind}:{Path(self.source).name}"
+
+    @property
+    def stem(self) -> str:
+        """How its files' names begin."""
+        return Path(self.source).name.removesuffix(ONNX_SUFFIX)
+
+    @property
+    def resolution(self) -> int:
+        """The longer side of its images, pixels."""
+        return max(self.size)
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """The only size that it takes; None where it takes others."""
+        return self.size if self.fixed else None
+
+
+def named(name: str, size: tuple[int, int]) -> NetworkName | None:
+    """The network of a manifest's name, and of an artifact's size; None where the name is of no kind."""
+    kind, _, source = name.partition(":")
+    return NetworkName(kind, source, size) if kind in KINDS and source else None
+
+
+def require(kind: str) -> None:
+    """Check, without importing it, that what opening a network of a kind needs is installed.
+
+    Raises:
+        NotInstalled: A package is missing.
+    """
+    for package in KINDS[kind]:
+        if importlib.util.find_spec(package) is None:
+            raise NotInstalled(
+                f"Networks of the kind {kind} need {package}, which is not installed.",
+                'pip install "evim-deploy[networks]"',
+            )

@@ -1,0 +1,189 @@
+"""A classifier in an ONNX file: read without executing anything in it, refused where it is no such network.
+
+ONNX Runtime answers for the file as it was published. What is converted is the same graph as a torch module. A last
+Softmax is left out of both: whether an artifact gives probabilities is the user's choice. A file does not say how
+its images are normalised: unless that is told, an artifact takes what the file takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from evim_deploy import contents
+from evim_deploy.errors import BadInput
+from evim_deploy.networks.name import NetworkName
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from evim_deploy.network import Array
+    from evim_deploy.networks.opened import Opened
+    from evim_deploy.preprocessing import Preprocessing
+
+USUAL_SIZE = (224, 224)
+"""Of the images of a file that leaves it open, pixels."""
+
+_OTHER = "Export a classifier with one input of images (B, 3, H, W) and one output (B, classes)."
+_QUANTISED = ("quantize", "integer")
+"""In the names of operations on quantised numbers."""
+
+
+def find_onnx(path: str) -> NetworkName:
+    """The network in a file, as far as its input and output tell.
+
+    Raises:
+        BadInput: There is no such file, it is damaged, or what it takes and gives is not an image and classes.
+        NotInstalled: onnx is missing.
+    """
+    found = contents.read(Path(path))
+    if len(found.inputs) != 1:
+        raise BadInput(f"{path} has {len(found.inputs)} inputs: {_names(found.inputs)}.", _OTHER)
+    if len(found.outputs) != 1:
+        raise BadInput(f"{path} has {len(found.outputs)} outputs: {_names(found.outputs)}.", _OTHER)
+    (image,) = found.inputs
+    shape = image.shape or ()
+    is_image = len(shape) == 4 and (shape[1] == 3 or isinstance(shape[1], str))
+    if image.dtype != "float32" or not is_image:
+        raise BadInput(f"{path} takes {image.name}, {image.dtype} {_shape(image.shape)}, and no image.", _OTHER)
+    if isinstance(shape[0], int) and shape[0] != 1:
+        raise BadInput(f"{path} takes {shape[0]} images at a time.", "Export it with a batch of 1, or an open one.")
+    height, width = (side if isinstance(side, int) else None for side in shape[2:])
+    size = height or width or USUAL_SIZE[0], width or height or USUAL_SIZE[1]
+    return NetworkName("onnx", path, size, fixed=height is not None and width is not None)
+
+
+def open_onnx(name: NetworkName, notify: Callable[[str], None], preprocessing: Preprocessing | None = None) -> Opened:
+    """A file's network.
+
+    Args:
+        name: As :func:`find_onnx` gives it.
+        notify: Told in one line of what is assumed.
+        preprocessing: How its images are normalised; None where nobody knows, which is taken to be as ImageNet's are.
+
+    Raises:
+        BadInput: Something in it cannot be converted.
+        NotInstalled: onnx or ONNX Runtime is missing.
+    """
+    import numpy as np
+    import torch
+
+    from evim_deploy.artifact import Weights
+    from evim_deploy.networks.onnx_module import OnnxModule
+    from evim_deploy.networks.opened import Opened
+    from evim_deploy.preprocessing import PAPER
+
+    path = Path(name.source)
+    model, opset = _model(path)
+    original = _original(path, model)
+    image = np.random.default_rng(0).standard_normal((1, 3, *name.size), dtype=np.float32)
+    logits = original(image)
+    if logits.ndim != 2 or logits.shape[0] != 1:
+        raise BadInput(f"{path} gives {_shape(logits.shape)}, and no classes.", _OTHER)
+    module = OnnxModule(model.graph, opset, torch.from_numpy(image))
+    if not _takes_several(module, image):
+        module.only_batch = 1
+    if preprocessing is None:
+        notify(f"{path.name} does not say how its images are normalised: the artifact takes what the file takes")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Opened(original, module, preprocessing or PAPER, logits.shape[1], Weights(f"onnx:{path.name}", True, digest))
+
+
+def _model(path: Path) -> tuple[Any, int]:
+    """The file's model with its weights, which ends before its Softmax, and its opset."""
+    import onnx
+    from onnx import AttributeProto
+
+    contents.read(path)  # refuses what is damaged, or has its weights elsewhere
+    try:
+        model = onnx.load(path)
+    except (onnx.checker.ValidationError, OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read: {error}.", contents.REMEDY) from None
+    for node in model.graph.node:
+        title = f"the operation {node.op_type} ({node.name or next(iter(node.output), '')})"
+        if node.domain not in ("", "ai.onnx"):
+            raise BadInput(f"{path} has {title} of {node.domain}, which is not ONNX's own.", "Export it without.")
+        if any(each.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for each in node.attribute):
+            raise BadInput(f"{path} has {title}, control flow, which cannot be converted.", "Export it without.")
+        if any(word in node.op_type.lower() for word in _QUANTISED):
+            raise BadInput(f"{path} has {title}: it is quantised.", "Name the file that it was made from.")
+    opset = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=0)
+    _cut_softmax(model.graph, opset)
+    return model, opset
+
+
+def _cut_softmax(graph: Any, opset: int) -> None:
+    """Let a graph end before a Softmax over its classes, in place."""
+    (output,) = graph.output
+    last = next((node for node in graph.node if output.name in node.output), None)
+    if last is None or last.op_type != "Softmax":
+        return
+    axis = next((each.i for each in last.attribute if each.name == "axis"), -1 if opset >= 13 else 1)
+    if axis in (1, -1):
+        output.name = last.input[0]
+        output.type.ClearField("tensor_type")
+        output.type.tensor_type.elem_type = 1
+        graph.node.remove(last)
+
+
+def _original(path: Path, model: Any) -> Callable[[Array], Array]:
+    """What ONNX Runtime computes with a model: logits (B, classes) of images (B, 3, H, W), one at a time."""
+    import numpy as np
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    failures = _failures(state)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except failures as error:
+        raise BadInput(f"ONNX Runtime does not take {path}: {_first_line(error)}", "Export it again.") from None
+    input_name = session.get_inputs()[0].name
+
+    def answer(images: Array) -> Array:
+        try:
+            each = [session.run(None, {input_name: images[i : i + 1]})[0] for i in range(len(images))]
+        except failures as error:
+            size = "x".join(map(str, images.shape[2:]))
+            raise BadInput(f"{path} does not take images of {size}: {_first_line(error)}", "Choose `-r`.") from None
+        return np.concatenate(each)
+
+    return answer
+
+
+def _failures(module: ModuleType) -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises, and protobuf where a model is too large for one message."""
+    own = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    return (*own, ValueError)
+
+
+def _takes_several(module: nn.Module, image: Array) -> bool:
+    """Whether two images give what each gives alone."""
+    import numpy as np
+    import torch
+
+    pair = torch.from_numpy(np.concatenate([image, image[..., ::-1]]))
+    try:
+        with torch.no_grad():
+            together, alone = module(pair), torch.cat([module(pair[:1]), module(pair[1:])])
+    except RuntimeError:  # a shape that is written for one image
+        return False
+    return together.shape == alone.shape and torch.allclose(
+        together, alone, rtol=1e-3, atol=1e-4 * float(alone.abs().max())
+    )
+
+
+def _names(values: tuple[contents.Value, ...]) -> str:
+    return ", ".join(value.name for value in values) or "none"
+
+
+def _shape(shape: tuple[contents.Axis, ...] | None) -> str:
+    return "of no known shape" if shape is None else f"({', '.join(map(str, shape))})"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

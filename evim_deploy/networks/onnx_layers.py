@@ -1,0 +1,88 @@
+"""The operations of ONNX that have weights, as torch's own layers: what folds BatchNorms knows those."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from evim_deploy.networks.onnx_node import Node
+from evim_deploy.networks.onnx_windows import Pad, is_even, padding
+
+_CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {3: nn.Conv1d, 4: nn.Conv2d}
+_BATCH_NORMS: dict[int, Callable[..., nn.Module]] = {
+    2: nn.BatchNorm1d,
+    3: nn.BatchNorm1d,
+    4: nn.BatchNorm2d,
+}
+"""By the rank of what they take."""
+
+
+def _conv(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
+    kernel, *bias = weights
+    if x.ndim not in _CONVOLUTIONS:
+        raise node.refused(f"takes values of {x.ndim} axes")
+    outputs, inputs, *sides = kernel.shape
+    pads = padding(node, sides, x.shape[2:])
+    fits = is_even(pads) and node.text("auto_pad", "NOTSET") in ("NOTSET", "VALID")
+    groups = node.integer("group", 1)
+    layer = _CONVOLUTIONS[x.ndim](
+        inputs * groups,
+        outputs,
+        tuple(sides),
+        tuple(node.integers("strides", [1] * len(sides))),
+        tuple(pads[::-2]) if fits else 0,
+        tuple(node.integers("dilations", [1] * len(sides))),
+        groups,
+        bool(bias),
+    )
+    _fill(layer, weight=kernel, **({"bias": bias[0]} if bias else {}))
+    return layer if fits else nn.Sequential(Pad(node, sides), layer)
+
+
+def _batch_norm(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
+    if x.ndim not in _BATCH_NORMS:
+        raise node.refused(f"takes values of {x.ndim} axes")
+    if node.integer("training_mode", 0):
+        raise node.refused("is in training mode")
+    scale, offset, mean, variance = weights
+    layer = _BATCH_NORMS[x.ndim](len(scale), node.number("epsilon", 1e-5))
+    _fill(layer, weight=scale, bias=offset, running_mean=mean, running_var=variance)
+    return layer
+
+
+def _linear(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module | None:
+    """Gemm and MatMul by a matrix; None where it is not ``x W^T + b``."""
+    matrix, *bias = weights
+    scales = node.number("alpha", 1.0), node.number("beta", 1.0)
+    if matrix.ndim != 2 or scales != (1.0, 1.0) or node.integer("transA", 0):
+        return None
+    kernel = matrix if node.integer("transB", 0) else matrix.T  # (O, I)
+    if bias and bias[0].shape not in ((len(kernel),), (1, len(kernel))):
+        return None
+    layer = nn.Linear(kernel.shape[1], len(kernel), bool(bias))
+    _fill(layer, weight=kernel, **({"bias": bias[0].reshape(-1)} if bias else {}))
+    return layer
+
+
+def _fill(layer: nn.Module, **weights: Tensor) -> None:
+    layer.eval().requires_grad_(False)
+    layer.load_state_dict({name: tensor.contiguous() for name, tensor in weights.items()}, strict=False)
+
+
+LAYERS: dict[str, Callable[[Node, Tensor, Sequence[Tensor]], nn.Module | None]] = {
+    "Conv": _conv,
+    "BatchNormalization": _batch_norm,
+    "Gemm": _linear,
+    "MatMul": _linear,
+}
+"""Each makes a layer of a node, what it takes, and its other inputs, which are weights."""
+
+
+def layer_of(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module | None:
+    """The layer that a node is; None where it is none.
+
+    Raises:
+        BadInput: It is outside of what is converted.
+    """
+    return LAYERS[node.op](node, x, weights) if node.op in LAYERS else None

@@ -1,0 +1,53 @@
+"""From a network's name and its weights to what is exported and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from evim_deploy.errors import BadInput
+from evim_deploy.networks.name import NetworkName
+from evim_deploy.networks.opened import Opened
+from evim_deploy.networks.reference import ModuleReference
+
+
+def open_network(
+    name: NetworkName, weights: str | None, num_classes: int | None, notify: Callable[[str], None]
+) -> ModuleReference:
+    """A network with the weights that a user asks for.
+
+    Args:
+        name: Which.
+        weights: As ``--weights`` takes it; of a network in an ONNX file that file, wherever it lies now.
+        num_classes: That it has to tell apart; None for as many as its weights do.
+        notify: Told in one line of what takes time.
+
+    Raises:
+        BadInput: The weights cannot be had, or do not fit the network.
+    """
+    return ModuleReference(_OPENERS[name.kind](name, weights, num_classes, notify), name.size)
+
+
+def _open_timm(
+    name: NetworkName, weights: str | None, num_classes: int | None, notify: Callable[[str], None]
+) -> Opened:
+    from evim_deploy.networks.timm_model import open_timm
+
+    return open_timm(name, weights, num_classes, notify)
+
+
+def _open_onnx(
+    name: NetworkName, weights: str | None, num_classes: int | None, notify: Callable[[str], None]
+) -> Opened:
+    from evim_deploy.networks.onnx_file import open_onnx
+
+    path = (weights or name.source).removeprefix("onnx:")  # as its own weights are called
+    opened = open_onnx(replace(name, source=path), notify)
+    if num_classes not in (None, opened.num_classes):
+        raise BadInput(
+            f"{name.source} has {opened.num_classes} classes, not {num_classes}.", "Leave out --num-classes."
+        )
+    return opened
+
+
+_OPENERS = {"timm": _open_timm, "onnx": _open_onnx}

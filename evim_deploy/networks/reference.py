@@ -1,0 +1,121 @@
+"""What an artifact of any torch module is made from and compared with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from evim_deploy.artifact import Target, Weights
+from evim_deploy.errors import BadInput, NotRunHere, first_line
+from evim_deploy.layers.weights import compare_arrays
+from evim_deploy.network import Array
+from evim_deploy.networks.folding import fold
+from evim_deploy.networks.group_norm import split_means
+from evim_deploy.networks.module_network import ModuleNetwork
+from evim_deploy.networks.opened import Opened
+from evim_deploy.networks.seeding import sample_images
+from evim_deploy.networks.servable import Servable, rounded
+from evim_deploy.parity.result import StoredWeights
+from evim_deploy.preprocessing import Preprocessing
+from evim_deploy.reparam.rewrite import Outcome
+
+if TYPE_CHECKING:
+    from evim_deploy.layers import LayerReport
+    from evim_deploy.trace import Trace, TracedOperation
+
+
+class ModuleReference:
+    """A network that stays a torch module.
+
+    Args:
+        opened: The network.
+        size: Height and width of images that it takes, pixels.
+    """
+
+    form: ClassVar[str] = "module"
+
+    def __init__(self, opened: Opened, size: tuple[int, int]) -> None:
+        self._opened = opened
+        self._size = size
+        self._taken: set[tuple[int, ...]] = set()
+
+    @property
+    def weights(self) -> Weights:
+        return self._opened.weights
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self._opened.preprocessing
+
+    @property
+    def num_classes(self) -> int:
+        return self._opened.num_classes
+
+    @cached_property
+    def rewritten(self) -> tuple[nn.Module, list[Outcome]]:
+        """The inference form of the bare network, and what became of its norms."""
+        module = deepcopy(self._opened.module)
+        outcomes = fold(module, sample_images(*self._size)[:1])
+        norms = len(split_means(module))
+        counts = Counter({"group_norm": norms} if norms else {})
+        return module, [*outcomes, Outcome("means of GroupNorms in two steps", norms, counts, counts, ())]
+
+    def outcomes(self, target: Target) -> list[Outcome]:
+        return self.rewritten[1]
+
+    def stored(self, target: Target) -> nn.Module:
+        """A servable module (:class:`~evim_deploy.networks.servable.Servable`), in float32."""
+        servable = self._servable(target)
+        return rounded(servable) if target.precision == "fp16" else servable
+
+    def network(self, target: Target) -> ModuleNetwork:
+        return ModuleNetwork(self._servable(target), target.output)
+
+    def stored_network(self, target: Target) -> ModuleNetwork:
+        return ModuleNetwork(self.stored(target), target.output)
+
+    def outputs(self, task: str, images: Array) -> dict[str, Array]:
+        return {"logits": self._opened.original(images)}
+
+    def compare_stored(self, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:
+        """A converter may give an operation other weights than the network has: those are not compared."""
+        parameters = {name: value.numpy() for name, value in self.stored(target).named_parameters()}
+        return compare_arrays(parameters, operations)
+
+    def line_up(self, target: Target, trace: Trace, image: Array) -> LayerReport:
+        raise NotRunHere(
+            "Nothing says which operation of an artifact is which of a network that is none of ours.",
+            "Leave out --layers; the outputs and the stored weights are compared without it.",
+        )
+
+    def _servable(self, target: Target) -> Servable:
+        assert target.height
+        assert target.width
+        self._check_size(target.height, target.width)
+        return Servable(self.rewritten[0], self.preprocessing, target).eval().requires_grad_(False)
+
+    def _check_size(self, height: int, width: int) -> None:
+        """Try an image of a size.
+
+        Raises:
+            BadInput: The network takes none, or gives something else than logits.
+        """
+        if (height, width) in self._taken:
+            return
+        try:
+            with torch.no_grad():
+                answer = self.rewritten[0](torch.zeros(1, 3, height, width))
+        except (RuntimeError, AssertionError, ValueError, TypeError) as error:  # as networks refuse a size
+            raise BadInput(
+                f"The network takes no image of {height}x{width}: {first_line(error)}.",
+                f"Give another --resolution; it is made for {self._size[0]}x{self._size[1]}.",
+            ) from error
+        if not isinstance(answer, Tensor) or answer.shape != (1, self.num_classes):
+            raise BadInput("The network is no classifier: it does not give one logit a class.", "Choose another.")
+        self._taken.add((height, width))

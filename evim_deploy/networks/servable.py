@@ -1,0 +1,50 @@
+"""A network as an artifact has it: with the normalisation before it and the softmax after it, where asked for."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from evim_deploy.artifact import Target
+from evim_deploy.preprocessing import Preprocessing
+
+
+class Servable(nn.Module):
+    """Takes what the artifact takes, (B, 3, H, W), and gives its one output (B, classes)."""
+
+    pixel_mean: Tensor
+    pixel_scale: Tensor
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing, target: Target) -> None:
+        super().__init__()
+        self.network = network
+        self.takes_pixels = target.preprocess
+        self.gives_probabilities = target.output == "probabilities"
+        if self.takes_pixels:
+            # 255 (x / 255 - mean) / (255 std); a buffer of the name `mean` would be found before a tensor's method
+            self.register_buffer("pixel_mean", _per_channel(preprocessing.mean))
+            self.register_buffer("pixel_scale", 1 / _per_channel(preprocessing.std))
+
+    def forward(self, image: Tensor) -> Tensor:
+        if self.takes_pixels:
+            image = (image - self.pixel_mean) * self.pixel_scale
+        logits: Tensor = self.network(image)
+        return logits.softmax(-1) if self.gives_probabilities else logits
+
+
+def _per_channel(values: tuple[float, float, float]) -> Tensor:
+    """In pixels, (3, 1, 1)."""
+    return 255 * torch.tensor(values).view(3, 1, 1)
+
+
+def rounded(module: nn.Module) -> nn.Module:
+    """A copy in float32 whose weights, and eps of norms, are values that float16 has."""
+    copied = deepcopy(module).half().float()
+    for each in copied.modules():
+        eps = getattr(each, "eps", None)
+        if isinstance(eps, float):
+            setattr(each, "eps", float(np.float16(eps)))  # noqa: B010, which torch does not declare
+    return copied

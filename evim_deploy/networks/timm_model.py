@@ -1,0 +1,204 @@
+"""Networks of timm: found by their names, with published, given or seeded weights.
+
+A file's weights go through timm's own adaptation, which renames what older checkpoints call otherwise, but are read
+by :mod:`evim_deploy.checkpoint`: nothing in a file is ever run.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from evim_deploy import hub
+from evim_deploy.artifact import Weights
+from evim_deploy.checkpoint import StateDict, check_numbers, read_state_dict
+from evim_deploy.errors import BadInput, UsageProblem
+from evim_deploy.network import Array
+from evim_deploy.networks.name import NetworkName
+from evim_deploy.networks.opened import Opened
+from evim_deploy.networks.seeding import seed_weights
+from evim_deploy.preprocessing import INTERPOLATIONS, Preprocessing
+from evim_deploy.variants import MIN_CLASSES
+from evim_deploy.weights import parse_seed, state_sha256
+
+_NEAREST = 5
+_CHANNELS = 3
+
+
+def find_timm(name: str) -> NetworkName:
+    """A network of timm by its name there, with or without a tag.
+
+    Raises:
+        UsageProblem: timm has none of that name; the message has the nearest.
+        BadInput: It is no classifier of RGB images.
+    """
+    config = _config(name)
+    channels, height, width = config.input_size
+    if channels != _CHANNELS:
+        raise BadInput(f"{name} takes images of {channels} channels.", "Name a network of RGB images.")
+    return NetworkName("timm", name, (height, width), bool(config.fixed_input_size))
+
+
+def open_timm(name: NetworkName, spec: str | None, num_classes: int | None, notify: Callable[[str], None]) -> Opened:
+    """A network of timm with the weights that a user asks for.
+
+    Args:
+        name: As :func:`find_timm` gives it.
+        spec: PATH, ``hf:OWNER/NAME[/FILE]``, ``timm:NAME`` or ``random[:SEED]``. None takes the published weights,
+            and where they cannot be had, untrained ones of seed 0; a note says why.
+        num_classes: None takes what the weights have, or what timm says that the published ones have.
+        notify: Told in one line of what takes time.
+
+    Raises:
+        BadInput: The weights that were asked for cannot be had, or do not fit the network.
+    """
+    config = _config(name.source)
+    if spec is None:
+        module, weights = _published(name, config, num_classes, notify)
+    elif spec.partition(":")[0] == "random":
+        module, weights = _untrained(name, config, num_classes, parse_seed(spec), "")
+    else:
+        module, weights = _load(name, config, *_find(spec, notify), num_classes)
+    preprocessing = Preprocessing(
+        tuple(config.mean),
+        tuple(config.std),
+        config.crop_pct,
+        config.interpolation if config.interpolation in INTERPOLATIONS else "bilinear",  # of which timm makes "random"
+    )
+    return Opened(_computing(module), module, preprocessing, _num_classes(module), weights)
+
+
+def _config(name: str) -> Any:
+    """timm's own of a network, which depends on the tag of its weights."""
+    if not timm.is_model(name):
+        raise UsageProblem(
+            f"timm {timm.__version__} has no network {name!r}.",
+            f"The nearest are {', '.join(_nearest(name.partition('.')[0]))}; timm.list_models() has all.",
+        )
+    try:
+        return timm.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError:
+        architecture = name.partition(".")[0]
+        tags = timm.list_pretrained(f"{architecture}.*")
+        raise UsageProblem(f"timm has no weights {name}.", f"Use {', '.join([architecture, *tags])}.") from None
+
+
+def _nearest(name: str) -> list[str]:
+    """Names that begin alike, then those that are spelled alike."""
+    known = timm.list_models()
+    lower = name.lower()
+    alike = difflib.get_close_matches(lower, known, _NEAREST, cutoff=0.5)
+    begins = [each for each in known if each.startswith(lower)] if lower else []
+    return list(dict.fromkeys([*begins, *alike]))[:_NEAREST] or known[:_NEAREST]
+
+
+def _published(
+    name: NetworkName, config: Any, num_classes: int | None, notify: Callable[[str], None]
+) -> tuple[nn.Module, Weights]:
+    if num_classes not in (None, config.num_classes):
+        note = f"The published weights have {config.num_classes} classes, not {num_classes}."
+        return _untrained(name, config, num_classes, 0, note)
+    if not config.hf_hub_id:
+        return _untrained(name, config, num_classes, 0, f"There are no weights of {name.source} on the hub.")
+    try:
+        path = hub.fetch(config.hf_hub_id, config.hf_hub_filename or hub.DEFAULT_FILE, notify=notify)
+    except hub.WrongHash:
+        raise  # a file that someone changed is no reason to go on without it
+    except BadInput as error:
+        return _untrained(name, config, num_classes, 0, error.cause)
+    tagged = ".".join(filter(None, (config.architecture, config.tag)))
+    return _load(name, config, path, f"timm:{tagged}", num_classes)
+
+
+def _find(spec: str, notify: Callable[[str], None]) -> tuple[Path, str]:
+    """The file that a user names, and how it is called."""
+    if not spec.startswith(("hf:", "timm:")):
+        return Path(spec), spec
+    if spec.startswith("timm:"):
+        config = _config(spec.removeprefix("timm:"))
+        repo, filename = config.hf_hub_id, config.hf_hub_filename or hub.DEFAULT_FILE
+    else:
+        repo, filename = hub.parse_source(spec)
+    return hub.fetch(repo, filename, notify=notify), spec
+
+
+def _load(
+    name: NetworkName, config: Any, path: Path, source: str, num_classes: int | None
+) -> tuple[nn.Module, Weights]:
+    found = read_state_dict(path)
+    check_numbers(found.state, found.source)
+    classes = _classes(found.state, config)
+    if num_classes not in (None, classes):
+        raise BadInput(
+            f"{found.source} has {classes} classes, not {num_classes}.",
+            f"Ask for {classes} classes, or leave the number out.",
+        )
+    module = _with_state(name, found, classes)
+    notes = [f"From the entry {found.entry} of the file."] if found.entry else []
+    if source.startswith("timm:") and (licence := _config(source.removeprefix("timm:")).license):
+        notes.append(f"timm names their licence: {licence}.")
+    return module, Weights(source, True, found.sha256, " ".join(notes))
+
+
+def _classes(state: Mapping[str, Tensor], config: Any) -> int:
+    """Rows of the classifier; as many as timm says where a checkpoint calls it otherwise."""
+    classifiers = [config.classifier] if isinstance(config.classifier, str) else config.classifier or ()
+    rows = [len(state[f"{each}.weight"]) for each in classifiers if f"{each}.weight" in state]
+    return rows[0] if rows else int(config.num_classes)
+
+
+def _with_state(name: NetworkName, found: StateDict, classes: int) -> nn.Module:
+    """timm's network, loaded strictly: as many classes as the file has, so that none of its tensors is left out."""
+    overlay = {"state_dict": found.state, "num_classes": classes}
+    try:
+        module = timm.create_model(name.source, pretrained=True, num_classes=classes, pretrained_cfg_overlay=overlay)
+    except (RuntimeError, KeyError, ValueError, AttributeError, TypeError) as error:  # of timm's own adaptation
+        raise BadInput(
+            f"The weights in {found.source} do not fit {name.source}: {_told(error)}.",
+            "Give a complete state dict of the unmodified network.",
+        ) from error
+    module.pretrained_cfg.pop("state_dict", None)  # or it would hold every weight twice
+    return _ready(module, name)
+
+
+def _untrained(
+    name: NetworkName, config: Any, num_classes: int | None, seed: int, note: str
+) -> tuple[nn.Module, Weights]:
+    classes = num_classes or int(config.num_classes)
+    module = timm.create_model(name.source, pretrained=False, num_classes=classes)
+    _ready(module, name)
+    _, height, width = config.input_size
+    seed_weights(module, height, width, seed)
+    return module, Weights(f"random:{seed}", False, state_sha256(module), note)
+
+
+def _ready(module: nn.Module, name: NetworkName) -> nn.Module:
+    if _num_classes(module) < MIN_CLASSES:
+        raise BadInput(f"{name.source} is no classifier.", "Give --num-classes with weights that have them.")
+    return module.eval().requires_grad_(False)
+
+
+def _num_classes(module: nn.Module) -> int:
+    return int(cast("int", module.num_classes))
+
+
+def _computing(module: nn.Module) -> Callable[[Array], Array]:
+    """What a module computes, one image at a time, which bounds the memory."""
+
+    def compute(images: Array) -> Array:
+        with torch.no_grad():
+            logits: Array = torch.cat([module(torch.from_numpy(image[None])) for image in images]).numpy()
+        return logits
+
+    return compute
+
+
+def _told(error: Exception) -> str:
+    """The first two lines of an error, the second of which says what is missing."""
+    return " ".join(line.strip() for line in str(error).splitlines()[:2])[:300].rstrip(".")

@@ -1,0 +1,108 @@
+"""TFLite of a torch module: ONNX of opset 20, which has Gelu, then onnx2tf, then what onnx2tf leaves undone.
+
+onnx2tf compares each operation with ONNX Runtime to find how to lay it out channels-last. Without that, which its
+``-dsm`` leaves out, some networks come out wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from torch import nn
+
+from evim_deploy.artifact import Contract, Target
+from evim_deploy.errors import BadInput
+from exporters import tflite_file
+from exporters.modules import onnx2tf_process, tflite_depthwise
+from exporters.modules.onnx import write_onnx
+from exporters.tflite import annotate, complete
+
+__all__ = ["annotate", "build"]
+
+_OPSET = 20
+"""The first that has Gelu: made of Erf, it would be an operation that TFLite has not."""
+
+_INPUT = "image"
+_PATIENCE = 3600  # seconds: two minutes of one core for the slowest network that was tried
+_REMEDY = "Export it to ONNX or Core ML, or choose another network."
+_MOST_WORDS = 300
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_EXCEPTION = re.compile(r"[A-Za-z_.]*(Error|Exception): ")
+
+
+def build(module: nn.Module, target: Target, path: Path) -> Contract:
+    """Write a servable module as a .tflite file with one named signature.
+
+    fp16 stores the weights in half precision, as for our own graph.
+
+    Raises:
+        BadInput: onnx2tf cannot convert the network, or needs operations that TFLite has not.
+        ValueError: The target's batch, height or width is dynamic.
+    """
+    if target.batch is None or target.height is None or target.width is None:
+        raise ValueError("a TFLite file has fixed shapes")
+    with tempfile.TemporaryDirectory(prefix="evim-onnx2tf-") as name:
+        folder = Path(name)
+        write_onnx(module, target, folder / "model.onnx", _OPSET)
+        model = tflite_file.parse(_converted(folder, target))
+    if missing := sorted({each.customCode.decode() for each in model.operatorCodes if each.customCode}):
+        raise BadInput(f"TFLite has no operation for {', '.join(missing)}, which the network needs.", _REMEDY)
+    tflite_depthwise.mend(model)
+    return complete(tflite_file.pack(model), [_INPUT], [target.output], target, path)
+
+
+def _converted(folder: Path, target: Target) -> bytes:
+    """What onnx2tf makes of the model in a folder.
+
+    Raises:
+        BadInput: It fails; the message ends in its last words.
+    """
+    log = folder / "log.txt"
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-P", onnx2tf_process.__file__, "model.onnx", "model.tflite", target.precision],
+            cwd=folder,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a terminal's Ctrl-C comes here, and ends it below
+        )
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise BadInput(f"onnx2tf was not done after {_PATIENCE} s.", _REMEDY) from None
+        finally:
+            _end(process)
+            sys.stderr.write(log.read_text(errors="replace"))
+    if process.returncode == 0 and (folder / "model.tflite").is_file():
+        return (folder / "model.tflite").read_bytes()
+    raise BadInput(f"onnx2tf cannot convert the network: {_last_words(log)}", _REMEDY)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without what would change what Python or TensorFlow do, or be printed for each operation."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "TF_"))}
+    return {**kept, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End it and what it started, where they still run."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _last_words(log: Path) -> str:
+    """The last line that tells something: an exception's, or that of onnx2tf's own error."""
+    lines = [_COLOURS.sub("", line).strip() for line in log.read_text(errors="replace").splitlines()]
+    told = [line for line in lines if any(character.isalpha() for character in line)]
+    errors = [line for line in told if line.startswith("ERROR") or _EXCEPTION.match(line)]
+    return (errors or told or ["it said nothing"])[-1][:_MOST_WORDS]

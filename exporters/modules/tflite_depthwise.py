@@ -1,0 +1,78 @@
+"""Depthwise convolutions of a TFLite file that are written as grouped ones, which is what onnx2tf does of many.
+
+XNNPACK takes a grouped convolution, but computes it slowly; LiteRT's own kernels and the GPU delegate refuse it.
+
+    CONV_2D            kernel (O, h, w, 1), input (B, H, W, O / m)
+    DEPTHWISE_CONV_2D  kernel (1, h, w, O), multiplier m
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from tensorflow.lite.python import schema_py_generated as schema
+
+_GROUPED, DEPTHWISE = schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D
+
+_SHARED = ("padding", "strideW", "strideH", "dilationWFactor", "dilationHFactor", "fusedActivationFunction")
+_DTYPES = {schema.TensorType.FLOAT16: np.float16, schema.TensorType.FLOAT32: np.float32}
+
+
+def mend(model: Any) -> int:
+    """Write each such convolution as what it is, in place.
+
+    Returns:
+        How many there were.
+    """
+    graph = model.subgraphs[0]
+    makers = {index: operator for operator in graph.operators for index in operator.outputs}
+    code = position(model, _GROUPED)
+    found = [each for each in graph.operators if each.opcodeIndex == code and _is_depthwise(graph.tensors, each)]
+    turned: set[int] = set()
+    for operator in found:
+        kernel = operator.inputs[1]
+        stored = makers[kernel].inputs[0] if kernel in makers else kernel  # before its DEQUANTIZE from float16
+        if stored not in turned:
+            turned.add(stored)
+            _turn(model, {stored, kernel}, graph.tensors[stored])
+        _rewrite(model, operator)
+    return len(found)
+
+
+def _is_depthwise(tensors: Any, operator: Any) -> bool:
+    image, kernel = (tensors[index].shape for index in operator.inputs[:2])
+    return image[3] != 1 and kernel[3] == 1 and kernel[0] % image[3] == 0
+
+
+def _turn(model: Any, indices: set[int], stored: Any) -> None:
+    """(O, h, w, 1) -> (1, h, w, O)"""
+    buffer = model.buffers[stored.buffer]
+    kernel = np.frombuffer(buffer.data.tobytes(), _DTYPES[stored.type]).reshape(stored.shape)
+    turned = np.ascontiguousarray(kernel.transpose(3, 1, 2, 0))
+    buffer.data = np.frombuffer(turned.tobytes(), np.uint8)
+    for index in indices:
+        model.subgraphs[0].tensors[index].shape = list(turned.shape)
+
+
+def _rewrite(model: Any, operator: Any) -> None:
+    tensors = model.subgraphs[0].tensors
+    options = schema.DepthwiseConv2DOptionsT()
+    for name in _SHARED:
+        setattr(options, name, getattr(operator.builtinOptions, name))
+    options.depthMultiplier = int(tensors[operator.inputs[1]].shape[3] // tensors[operator.inputs[0]].shape[3])
+    operator.builtinOptions = options
+    operator.builtinOptionsType = schema.BuiltinOptions.DepthwiseConv2DOptions
+    operator.opcodeIndex = position(model, DEPTHWISE)
+
+
+def position(model: Any, builtin: int) -> int:
+    """Where an operation stands in the file's list of those that it uses, to which it is added."""
+    for index, each in enumerate(model.operatorCodes):
+        if max(each.builtinCode, each.deprecatedBuiltinCode) == builtin:
+            return index
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = builtin
+    code.version = 2  # has dilations
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
