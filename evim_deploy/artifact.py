@@ -44,6 +44,10 @@ class Model(Protocol):
         """Side of the images that it is made for, pixels."""
 
     @property
+    def is_normalisation_known(self) -> bool:
+        """Whether it is known what makes images of pixels."""
+
+    @property
     def fixed_size(self) -> tuple[int, int] | None:
         """Height and width of the only images that it takes, pixels; None where it takes others."""
 

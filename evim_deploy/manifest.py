@@ -151,7 +151,8 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
         )
     resolution, batch, classes = (document[key] for key in ("resolution", "batch", "num_classes"))
     height, width = (None, None) if resolution == "dynamic" else map(_length, resolution)
-    model = _model(_typed(document["model"], str), height, width)
+    preprocessing = _preprocessing(document["preprocessing"]) if "preprocessing" in document else PAPER
+    model = _model(_typed(document["model"], str), height, width, preprocessing)
     if model is None:
         raise BadInput(
             f"{artifact} is of the model {document['model']}, which this evim-deploy does not know.",
@@ -188,7 +189,7 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
         model,
         target,
         weights,
-        _preprocessing(document["preprocessing"]) if "preprocessing" in document else PAPER,
+        preprocessing,
         len(target.labels) or None,
         _ports(document["inputs"]),
         _ports(document["outputs"]),
@@ -198,9 +199,9 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
     )
 
 
-def _model(name: str, height: int | None, width: int | None) -> Model | None:
+def _model(name: str, height: int | None, width: int | None, preprocessing: Preprocessing) -> Model | None:
     """One of ours, or a network that goes by the size of its artifact; None for a name that is neither's."""
-    return MODELS.get(name) or (named(name, (height, width)) if height and width else None)
+    return MODELS.get(name) or (named(name, (height, width), preprocessing) if height and width else None)
 
 
 def _preprocessing(document: Mapping[str, Any]) -> Preprocessing:
@@ -210,7 +211,8 @@ def _preprocessing(document: Mapping[str, Any]) -> Preprocessing:
     crop = _number(document["crop_fraction"])
     if not 0 < crop <= 1:
         raise ValueError(f"{crop} is no share of an image")
-    return Preprocessing(mean, std, crop, _one_of(document["interpolation"], INTERPOLATIONS))
+    assumed = _typed(document["assumed"], bool)
+    return Preprocessing(mean, std, crop, _one_of(document["interpolation"], INTERPOLATIONS), assumed)
 
 
 def _number(value: Any) -> float:

@@ -67,6 +67,10 @@ def predict(artifact: Path, images: list[Path], top: int) -> Report:
             raise BadInput(f"{artifact} gives dense features, no classes.", "Export with --task classify to predict.")
         height, width = _sides(manifest)
         how = manifest.preprocessing
+        if how.assumed:
+            raise BadInput(
+                f"{artifact} does not say how its images are normalised.", "Export its network with --mean and --std."
+            )
         pixels = np.stack(
             [resize_and_crop(open_image(path), height, width, how) for path in images]
         )  # (images, H, W, 3)

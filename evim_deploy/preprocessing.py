@@ -35,12 +35,14 @@ class Preprocessing:
         std: By which that is divided.
         crop_fraction: Of the resized image's sides, the share that is cut out.
         interpolation: Of the resizing, one of :data:`INTERPOLATIONS`.
+        assumed: Whether nobody said so: a network's file does not.
     """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     crop_fraction: float
     interpolation: str
+    assumed: bool = False
 
 
 PAPER = Preprocessing(MEAN, STD, 0.875, "bicubic")

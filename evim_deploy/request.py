@@ -107,7 +107,7 @@ def plan(request: Request) -> list[Target]:
                         request.batch,
                         request.task,
                         "features" if request.task == "features" else request.output or format_.default_output,
-                        request.preprocess,
+                        request.preprocess and request.model.is_normalisation_known,
                         labels=(),
                         opset=_unusual(request.opset, format_.opsets),
                         half_io=request.half_io,

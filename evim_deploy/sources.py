@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from evim_deploy.errors import UsageProblem
 from evim_deploy.networks.name import ONNX_SUFFIX, NetworkName, require
 from evim_deploy.variants import ModelName, parse_model
 
@@ -11,29 +12,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from evim_deploy.artifact import Model
+    from evim_deploy.preprocessing import Preprocessing
     from evim_deploy.reference import Reference
 
 _TIMM = "timm:"
 
 
-def parse_source(text: str) -> Model:
+def parse_source(text: str, preprocessing: Preprocessing | None = None) -> Model:
     """The model that a user names: one of ours, ``timm:NAME``, or the path of an ONNX file.
 
+    Args:
+        text: The name.
+        preprocessing: How the images of an ONNX file are normalised, which that does not say.
+
     Raises:
-        UsageProblem: No such model.
+        UsageProblem: No such model, or one that says itself how its images are normalised.
         BadInput: A network that cannot be exported: no classifier of images, or with operations that none has.
         NotInstalled: A package that finding it needs is missing.
     """
+    is_file = text.lower().endswith(ONNX_SUFFIX)
+    if preprocessing is not None and not is_file:
+        raise UsageProblem(f"{text} has a normalisation of its own.", "--mean and --std are for ONNX files.")
     if text.startswith(_TIMM):
         require("timm")
         from evim_deploy.networks.timm_model import find_timm
 
         return find_timm(text.removeprefix(_TIMM))
-    if text.lower().endswith(ONNX_SUFFIX):
+    if is_file:
         require("onnx")
         from evim_deploy.networks.onnx_file import find_onnx
 
-        return find_onnx(text)
+        return find_onnx(text, preprocessing)
     return parse_model(text)
 
 

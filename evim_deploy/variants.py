@@ -73,6 +73,7 @@ class ModelName:
 
     form: ClassVar[str] = "graph"
     fixed_size: ClassVar[None] = None
+    is_normalisation_known: ClassVar[bool] = True
 
     @property
     def name(self) -> str:

@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 from networks import random_tiny
+from timm.layers import LayerScale2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -31,7 +32,7 @@ SIDE = 64
 # the smallest network of each family in the tables, its side in pixels, and what is done to its BatchNorms
 FAMILIES = [
     ("shvit_s1", SIDE, ["74 BatchNorms reparameterised by timm"]),
-    ("fastvit_t8", SIDE, ["60 BatchNorms reparameterised by timm", "10 BatchNorms folded"]),
+    ("fastvit_t8", SIDE, ["60 BatchNorms reparameterised by timm", "10 BatchNorms folded", "10 layer scales folded"]),
     ("mobileone_s0", SIDE, ["226 BatchNorms reparameterised by timm"]),
     ("mobilevitv2_050", SIDE, ["25 BatchNorms folded"]),
     ("mobilenetv3_large_075", SIDE, ["46 BatchNorms folded"]),
@@ -190,3 +191,30 @@ def test_our_module_computes_gradients_where_asked(ours: tuple[EfficientViM, nn.
     images = sample_images(SIDE, SIDE)[:1].requires_grad_()
     module(images).sum().backward()
     assert images.grad is not None
+
+
+# --- layer scales
+
+
+class _Scaled(nn.Module):
+    """A layer scale behind a convolution, and one whose convolution another takes as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.other = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
+        self.drop = nn.Dropout(0.5)
+        self.scale, self.other_scale = (LayerScale2d(4, init_values=value) for value in (0.3, 0.7))
+
+    def forward(self, x: Tensor) -> Tensor:
+        other = self.other(x)
+        return self.scale(self.drop(self.conv(x))) + self.other_scale(other) + other
+
+
+def test_a_layer_scale_goes_into_the_layer_that_it_alone_takes() -> None:
+    original = _Scaled().eval().requires_grad_(False)
+    folded = deepcopy(original)
+    assert in_words(fold(folded, sample_images(32, 32)[:1])) == ["1 layer scale folded"]
+    assert isinstance(folded.scale, nn.Identity)
+    assert isinstance(folded.other_scale, LayerScale2d)
+    assert torch.equal(folded.other.weight, original.other.weight)
+    assert gap(folded, original, 32) < 1e-6

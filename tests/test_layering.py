@@ -28,7 +28,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.variants", "errors"),
     ("evim_deploy.artifact", "errors parity.result preprocessing variants"),
     ("evim_deploy.about", "artifact"),
-    ("evim_deploy.networks.name", "errors"),
+    ("evim_deploy.networks.name", "errors preprocessing"),
     ("evim_deploy.manifest", "artifact contents documents errors networks.name preprocessing variants"),
     ("evim_deploy.shapes", "graph"),
     ("evim_deploy.rounding", "graph"),
@@ -74,7 +74,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("latency.environment", ""),
     # --- what a user asks for: here everything meets
     ("evim_deploy.request", "artifact errors variants exporters"),
-    ("evim_deploy.sources", "artifact networks reference variants weights"),
+    ("evim_deploy.sources", "artifact errors networks preprocessing reference variants weights"),
     ("evim_deploy.verify", "* exporters runtimes"),
     ("evim_deploy.export", "* exporters runtimes"),
     ("evim_deploy.predict", "* exporters runtimes"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import tiny_timm
 import torch
@@ -24,6 +25,7 @@ import exporters.modules.onnx
 from evim_deploy import contents, hub, photographs
 from evim_deploy.arrays import softmax
 from evim_deploy.artifact import Target
+from evim_deploy.cli.options import parse_normalisation
 from evim_deploy.errors import BadInput, NotRunHere, ParityFailed, UsageProblem
 from evim_deploy.export import export
 from evim_deploy.manifest import embedded_manifest
@@ -93,6 +95,7 @@ def test_an_artifact_is_proven_and_says_what_it_is(artifacts: Artifacts, format_
     assert {rewrite["name"]: rewrite["applied"] for rewrite in artifact["rewrites"]} == {
         "reparameterised by timm": 0,
         "folded": 2,
+        "layer scales folded": 0,
         "means of GroupNorms in two steps": 1,
     }
     assert artifact["structure"]["batch_norms"] == 0
@@ -173,9 +176,14 @@ def test_golden_files_hold_what_the_network_answers(tmp_path: Path) -> None:
         np.testing.assert_allclose(golden.get_tensor("expected.probabilities"), expected, rtol=1e-5)
 
 
-def test_prediction_crops_and_resizes_as_the_network_is_evaluated(artifacts: Artifacts, tmp_path: Path) -> None:
-    picture = tmp_path / "picture.png"
-    Image.fromarray(photographs.load("cat", 48, 80)).save(picture)
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "picture.png"
+    Image.fromarray(photographs.load("cat", 48, 80)).save(path)
+    return path
+
+
+def test_prediction_crops_and_resizes_as_the_network_is_evaluated(artifacts: Artifacts, picture: Path) -> None:
     report = predict(Path(artifacts["onnx", "fp32"]["path"]), [picture], 3)
     own = reference()
     pixels = resize_and_crop(open_image(picture), SIDE, SIDE, own.preprocessing).transpose(2, 0, 1)[None]
@@ -199,6 +207,72 @@ def test_an_onnx_file_goes_through_the_same_door(tmp_path: Path) -> None:
         Verifier().verify(Path(artifact["path"]))
     with pytest.raises(BadInput, match="has weights of its own"):
         plan(Request(name, ("onnx",), weights="random"))
+
+
+@pytest.fixture(scope="module")
+def onnx_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier in a file, which does not say how its images are normalised."""
+    file = tmp_path_factory.mktemp("file") / "tiny.onnx"
+    image = torch.zeros(1, 3, SIDE, SIDE)
+    exporters.modules.onnx.export(opened("random:3").module, image, "logits", file, 18, dynamic_batch=False)
+    return file
+
+
+def test_a_file_that_says_no_normalisation_takes_what_it_took(
+    onnx_classifier: Path, picture: Path, tmp_path: Path
+) -> None:
+    (artifact,) = export(Request(parse_source(str(onnx_classifier)), ("onnx",), output_dir=tmp_path))
+    assert not artifact["preprocess"]
+    assert artifact["preprocessing"]["assumed"]
+    assert artifact["inputs"][0]["range"] is None
+    image = np.random.default_rng(0).standard_normal((1, 3, SIDE, SIDE), dtype=np.float32)
+    answers = []
+    for path in (onnx_classifier, Path(artifact["path"])):
+        session = onnxruntime.InferenceSession(path)
+        answers.append(session.run(None, {session.get_inputs()[0].name: image})[0])
+    assert np.abs(answers[0] - answers[1]).max() < 1e-5 * np.ptp(answers[0])
+    with pytest.raises(BadInput, match="does not say how its images are normalised"):
+        predict(Path(artifact["path"]), [picture], 1)
+
+
+def test_a_file_with_mean_and_std_takes_pixels(onnx_classifier: Path, picture: Path, tmp_path: Path) -> None:
+    preprocessing = parse_normalisation("0.4,0.5,0.6", "0.2,0.25,0.3")
+    name = parse_source(str(onnx_classifier), preprocessing)
+    (artifact,) = export(Request(name, ("onnx",), output_dir=tmp_path))
+    assert artifact["preprocess"]
+    assert not artifact["preprocessing"]["assumed"]
+    assert artifact["parity"]["status"] == PASS
+    path = Path(artifact["path"])
+    assert Verifier(weights=str(onnx_classifier)).verify(path).parity.status == PASS
+    guess = predict(path, [picture], 1).predictions[0].top[0]
+    pixels = resize_and_crop(open_image(picture), SIDE, SIDE).transpose(2, 0, 1)[None].astype(np.float32)
+    session = onnxruntime.InferenceSession(onnx_classifier)
+    logits = session.run(None, {session.get_inputs()[0].name: normalise(pixels, preprocessing)})[0]
+    assert guess.index == logits.argmax()
+    assert guess.probability == pytest.approx(softmax(logits).max(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "cause"),
+    [
+        ("0.4,0.5,0.6", None, "belong together"),
+        (None, "0.4,0.5,0.6", "belong together"),
+        ("0.4,0.5", "1,1,1", "'0.4,0.5' is not of RGB"),
+        ("a,b,c", "1,1,1", "'a,b,c' is not of RGB"),
+        ("nan,0,0", "1,1,1", "'nan,0,0' is not of RGB"),
+        ("0,0,0", "1,0,1", "'1,0,1' is no standard deviation"),
+    ],
+)
+def test_what_is_no_normalisation(mean: str | None, std: str | None, cause: str) -> None:
+    with pytest.raises(UsageProblem) as caught:
+        parse_normalisation(mean, std)
+    assert cause in caught.value.cause
+
+
+@pytest.mark.parametrize("text", ["m1", "timm:shvit_s1"])
+def test_what_says_its_normalisation_itself_is_not_told_another(text: str) -> None:
+    with pytest.raises(UsageProblem, match="has a normalisation of its own"):
+        parse_source(text, PREPROCESSING)
 
 
 @pytest.mark.slow
@@ -383,12 +457,12 @@ def test_a_network_of_one_size_is_planned_at_that_alone() -> None:
 
 @pytest.mark.parametrize(("name", "size"), [("timm:shvit_s1", (224, 224)), ("onnx:classifier.onnx", (96, 128))])
 def test_a_name_is_read_back(name: str, size: tuple[int, int]) -> None:
-    found = named(name, size)
+    found = named(name, size, PREPROCESSING)
     assert found
     assert (found.name, found.size, found.resolution) == (name, size, max(size))
     assert found.stem == name.partition(":")[2].removesuffix(".onnx")
     for other in ("efficientvim_m9", "timm:", "onnx:", "tensorflow:x"):
-        assert named(other, size) is None
+        assert named(other, size, PREPROCESSING) is None
 
 
 # --- the norm --------------------------------------------------------------------------------------------

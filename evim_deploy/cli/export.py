@@ -83,6 +83,12 @@ def export(
     no_preprocess: Annotated[
         bool, typer.Option("--no-preprocess", help="Take a normalised tensor instead of RGB pixels 0-255.")
     ] = False,
+    mean: Annotated[
+        str | None, typer.Option(metavar="R,G,B", help="Of an ONNX file's images, in units of 255; with --std.")
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option(metavar="R,G,B", help="Likewise; without both it takes what the file does.")
+    ] = None,
     opset: Annotated[int | None, typer.Option(help="ONNX's operator set.", show_default="18")] = None,
     half_io: Annotated[
         bool, typer.Option("--half-io", help="Let an fp16 ONNX file take and give float16, too.")
@@ -119,7 +125,7 @@ def export(
     from exporters import parse_format
 
     request = Request(
-        model=parse_source(model),
+        model=parse_source(model, options.parse_normalisation(mean, std)),
         formats=tuple(parse_format(name).name for name in format_),
         precisions=tuple(choice.value for choice in precision or ()),
         sizes=tuple(options.parse_size(text) for text in resolution or ()),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from math import isfinite, nan
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evim_deploy.cli.console import SETTINGS
 from evim_deploy.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from evim_deploy.preprocessing import Preprocessing
 
 
 def _quiet(wanted: bool) -> bool:
@@ -49,6 +53,36 @@ def parse_size(text: str) -> tuple[int, int] | None:
         raise UsageProblem(f"{text!r} is no resolution.", "Give a side (256), height x width (384x512), or dynamic.")
     height = int(found[1])
     return height, int(found[2] or height)
+
+
+def parse_normalisation(mean: str | None, std: str | None) -> Preprocessing | None:
+    """``0.485,0.456,0.406`` each, of RGB in units of 255; None where neither is given.
+
+    Raises:
+        UsageProblem: One of them alone, or no three numbers, or a standard deviation that is not above 0.
+    """
+    from dataclasses import replace
+
+    from evim_deploy.preprocessing import PAPER
+
+    if mean is None and std is None:
+        return None
+    if mean is None or std is None:
+        raise UsageProblem("--mean and --std belong together.", "Give both.")
+    values = _rgb(mean), _rgb(std)
+    if min(values[1]) <= 0:
+        raise UsageProblem(f"{std!r} is no standard deviation.", "Give three numbers above 0.")
+    return replace(PAPER, mean=values[0], std=values[1])
+
+
+def _rgb(text: str) -> tuple[float, float, float]:
+    try:
+        red, green, blue = map(float, text.split(","))
+    except ValueError:
+        red = green = blue = nan
+    if not all(map(isfinite, (red, green, blue))):
+        raise UsageProblem(f"{text!r} is not of RGB.", "Give three numbers, as in 0.485,0.456,0.406.")
+    return red, green, blue
 
 
 def parse_batch(text: str) -> int | None:

@@ -2,6 +2,9 @@
 
     BN(W * x + b) = (g W) * x + g (b - mean) + beta        g = gamma / sqrt(variance + eps)
 
+A layer scale, gamma x for each channel, is a BatchNorm of mean 0 and variance 1, and goes the same way. Left to a
+converter it would be folded after the weights were rounded to float16, and the product rounded once more.
+
 timm's ``reparameterize_model`` calls what a network has for the purpose, which for some is nothing. A BatchNorm
 that is left after it is folded where it normalises the output of one convolution or linear layer that nothing
 else takes; which layer that is shows in a prediction, whatever the modules are called. A BatchNorm without such a
@@ -15,7 +18,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from timm.layers import BatchNormAct2d, Conv2dSame
+from timm.layers import BatchNormAct2d, Conv2dSame, LayerScale2d
+from timm.models import fastvit
 from timm.utils.model import reparameterize_model
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -23,9 +27,13 @@ from torch.overrides import TorchFunctionMode
 
 from evim_deploy.reparam.rewrite import Outcome
 
-REPARAMETERISED, FOLDED = "reparameterised by timm", "folded"
+REPARAMETERISED, FOLDED, SCALES_FOLDED = "reparameterised by timm", "folded", "layer scales folded"
 _FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, Conv2dSame, nn.Linear)
 """Exactly these: a class made from one of them may compute its kernel anew at each prediction."""
+
+_LAYER_SCALES = (LayerScale2d, fastvit.LayerScale2d)
+_DROPOUTS = (nn.Dropout, nn.Dropout2d)
+_NOUNS = {"batch_norm": "BatchNorm", "layer_scale": "layer scale"}
 
 
 def fold(model: nn.Module, images: Tensor) -> list[Outcome]:
@@ -36,36 +44,57 @@ def fold(model: nn.Module, images: Tensor) -> list[Outcome]:
         images: That it takes, (B, 3, H, W); small ones do.
 
     Returns:
-        What became of the BatchNorms; of the second rewrite, where one is left.
+        What became of the BatchNorms, of the second rewrite where one is left, and of the layer scales.
     """
     before = _batch_norms(model)
     reparameterize_model(model, inplace=True)
     left = _batch_norms(model)
+    for dropout in [module for module in model.modules() if isinstance(module, _DROPOUTS)]:
+        _replace(model, dropout, nn.Identity())  # which passes on the tensor itself
+    scales: dict[_BatchNorm, nn.Module] = {
+        _as_norm(module): module for module in model.modules() if isinstance(module, _LAYER_SCALES)
+    }
+    for norm, scale in scales.items():
+        _replace(model, scale, norm)
     pairs = _pairs(model, images)
     for norm, layer in pairs.items():
         _absorb(layer, norm)
         _replace(model, norm, _what_follows(norm))
+    for norm, scale in scales.items():
+        _replace(model, norm, scale)
     kept = tuple((name, _KEPT) for name, module in model.named_modules() if isinstance(module, _BatchNorm))
-    return [_outcome(REPARAMETERISED, before - left), _outcome(FOLDED, len(pairs), kept)]
+    folded = len(pairs.keys() - scales.keys())
+    return [
+        _outcome(REPARAMETERISED, before - left),
+        _outcome(FOLDED, folded, kept),
+        _outcome(SCALES_FOLDED, len(pairs) - folded, what="layer_scale"),
+    ]
+
+
+def _as_norm(scale: nn.Module) -> nn.BatchNorm2d:
+    gamma = scale.get_parameter("gamma").detach()
+    norm = nn.BatchNorm2d(gamma.numel(), eps=0.0, dtype=gamma.dtype).eval().requires_grad_(False)
+    norm.weight.copy_(gamma.flatten())  # (C)
+    return norm
 
 
 _KEPT = "it does not normalise the output of one layer that nothing else takes"
 
 
-def _outcome(rewrite: str, count: int, refused: tuple[tuple[str, str], ...] = ()) -> Outcome:
-    return Outcome(rewrite, count, Counter({"batch_norm": count} if count else {}), Counter(), refused)
+def _outcome(rewrite: str, count: int, refused: tuple[tuple[str, str], ...] = (), what: str = "batch_norm") -> Outcome:
+    return Outcome(rewrite, count, Counter({what: count} if count else {}), Counter(), refused)
 
 
 def in_words(outcomes: Iterable[Outcome]) -> list[str]:
     """What :func:`fold` did, for people."""
     outcomes = list(outcomes)
-    counts = [(outcome.applied, outcome.rewrite) for outcome in outcomes]
-    counts.append((sum(len(outcome.refused) for outcome in outcomes), "left"))
-    return [f"{_counted(count)} {what}" for count, what in counts if count] or ["no BatchNorms"]
+    counts = [(count, what, outcome.rewrite) for outcome in outcomes for what, count in outcome.removed.items()]
+    counts.append((sum(len(outcome.refused) for outcome in outcomes), "batch_norm", "left"))
+    return [_told(count, _NOUNS[what], done) for count, what, done in counts if count] or ["no BatchNorms"]
 
 
-def _counted(count: int) -> str:
-    return f"{count} BatchNorm" if count == 1 else f"{count} BatchNorms"
+def _told(count: int, noun: str, done: str) -> str:
+    return f"{count} {noun if count == 1 else f'{noun}s'} {done.removeprefix(f'{noun}s ')}"
 
 
 def _batch_norms(model: nn.Module) -> int:

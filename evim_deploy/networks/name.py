@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from evim_deploy.errors import NotInstalled
+
+if TYPE_CHECKING:
+    from evim_deploy.preprocessing import Preprocessing
 
 KINDS = {
     "timm": ("torch", "safetensors", "huggingface_hub", "timm"),
@@ -16,6 +19,8 @@ KINDS = {
 """What a network of a kind may come from, and the packages that opening it needs."""
 
 ONNX_SUFFIX = ".onnx"
+
+_OF_FILES = "onnx"  # which do not say how their images are normalised
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,14 @@ class NetworkName:
         source: timm's name, or the file's path.
         size: Height and width of the images that it is made for, pixels.
         fixed: Whether it takes images of no other size.
+        preprocessing: How it is evaluated, as a user says of a file, which does not; None where nobody says.
     """
 
     kind: str
     source: str
     size: tuple[int, int]
     fixed: bool = False
+    preprocessing: Preprocessing | None = None
 
     form: ClassVar[str] = "module"
 
@@ -52,15 +59,22 @@ class NetworkName:
         return max(self.size)
 
     @property
+    def is_normalisation_known(self) -> bool:
+        """Whether an artifact can take pixels: of an ONNX file somebody has to say how they are normalised."""
+        return self.kind != _OF_FILES or (self.preprocessing is not None and not self.preprocessing.assumed)
+
+    @property
     def fixed_size(self) -> tuple[int, int] | None:
         """The only size that it takes; None where it takes others."""
         return self.size if self.fixed else None
 
 
-def named(name: str, size: tuple[int, int]) -> NetworkName | None:
-    """The network of a manifest's name, and of an artifact's size; None where the name is of no kind."""
+def named(name: str, size: tuple[int, int], preprocessing: Preprocessing) -> NetworkName | None:
+    """The network of a manifest's name, of an artifact's size and preprocessing; None where the name is of no kind."""
     kind, _, source = name.partition(":")
-    return NetworkName(kind, source, size) if kind in KINDS and source else None
+    if kind not in KINDS or not source:
+        return None
+    return NetworkName(kind, source, size, preprocessing=preprocessing if kind == _OF_FILES else None)
 
 
 def require(kind: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -32,8 +33,12 @@ _QUANTISED = ("quantize", "integer")
 """In the names of operations on quantised numbers."""
 
 
-def find_onnx(path: str) -> NetworkName:
+def find_onnx(path: str, preprocessing: Preprocessing | None = None) -> NetworkName:
     """The network in a file, as far as its input and output tell.
+
+    Args:
+        path: Of the file.
+        preprocessing: How its images are normalised; None where nobody says.
 
     Raises:
         BadInput: There is no such file, it is damaged, or what it takes and gives is not an image and classes.
@@ -53,16 +58,17 @@ def find_onnx(path: str) -> NetworkName:
         raise BadInput(f"{path} takes {shape[0]} images at a time.", "Export it with a batch of 1, or an open one.")
     height, width = (side if isinstance(side, int) else None for side in shape[2:])
     size = height or width or USUAL_SIZE[0], width or height or USUAL_SIZE[1]
-    return NetworkName("onnx", path, size, fixed=height is not None and width is not None)
+    return NetworkName("onnx", path, size, height is not None and width is not None, preprocessing)
 
 
-def open_onnx(name: NetworkName, notify: Callable[[str], None], preprocessing: Preprocessing | None = None) -> Opened:
+def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> Opened:
     """A file's network.
+
+    Where nobody says how its images are normalised, it is compared on images normalised as ImageNet's are.
 
     Args:
         name: As :func:`find_onnx` gives it.
         notify: Told in one line of what is assumed.
-        preprocessing: How its images are normalised; None where nobody knows, which is taken to be as ImageNet's are.
 
     Raises:
         BadInput: Something in it cannot be converted.
@@ -86,10 +92,11 @@ def open_onnx(name: NetworkName, notify: Callable[[str], None], preprocessing: P
     module = OnnxModule(model.graph, opset, torch.from_numpy(image))
     if not _takes_several(module, image):
         module.only_batch = 1
-    if preprocessing is None:
+    preprocessing = name.preprocessing or replace(PAPER, assumed=True)
+    if not name.is_normalisation_known:
         notify(f"{path.name} does not say how its images are normalised: the artifact takes what the file takes")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Opened(original, module, preprocessing or PAPER, logits.shape[1], Weights(f"onnx:{path.name}", True, digest))
+    return Opened(original, module, preprocessing, logits.shape[1], Weights(f"onnx:{path.name}", True, digest))
 
 
 def _model(path: Path) -> tuple[Any, int]:

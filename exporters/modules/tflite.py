@@ -13,9 +13,11 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from evim_deploy.artifact import Contract, Target
 from evim_deploy.errors import BadInput
@@ -50,12 +52,34 @@ def build(module: nn.Module, target: Target, path: Path) -> Contract:
         raise ValueError("a TFLite file has fixed shapes")
     with tempfile.TemporaryDirectory(prefix="evim-onnx2tf-") as name:
         folder = Path(name)
-        write_onnx(module, target, folder / "model.onnx", _OPSET)
+        write_onnx(_written_out(module), target, folder / "model.onnx", _OPSET)
         model = tflite_file.parse(_converted(folder, target))
     if missing := sorted({each.customCode.decode() for each in model.operatorCodes if each.customCode}):
         raise BadInput(f"TFLite has no operation for {', '.join(missing)}, which the network needs.", _REMEDY)
     tflite_depthwise.mend(model)
     return complete(tflite_file.pack(model), [_INPUT], [target.output], target, path)
+
+
+def _written_out(module: nn.Module) -> nn.Module:
+    """A copy with hard sigmoids in operations that XNNPACK and the GPU delegate take."""
+    copied = deepcopy(module)
+    for name in [name for name, each in copied.named_modules() if isinstance(each, nn.Hardsigmoid)]:
+        copied.set_submodule(name, _HardSigmoid())
+    return copied
+
+
+class _HardSigmoid(nn.Module):
+    """``(clip(x, -3, 3) + 3) / 6``, so that nothing is multiplied into, or added to, weights before they are rounded.
+
+    A sixth is the sum of two numbers that float16 has: one alone is off by 2e-4.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        sixths = x.clamp(-3, 3) + 3
+        return sixths * _MOST_OF_A_SIXTH + sixths * (1 / 6 - _MOST_OF_A_SIXTH)
+
+
+_MOST_OF_A_SIXTH = float(np.float16(1 / 6))
 
 
 def _converted(folder: Path, target: Target) -> bytes:
