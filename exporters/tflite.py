@@ -23,7 +23,7 @@ from evim_deploy.artifact import Contract, Facts, Target, TensorSpec
 from evim_deploy.graph import Graph, Node
 from exporters import tflite_file, tflite_metadata
 
-_MOST_TERMS = 1024
+MOST_TERMS = 1024
 """Of a sum over an image that is made in one go; a longer one is made of the sums of its rows.
 
 XNNPACK adds term after term in float32. Of a flat picture, whose terms are all alike, the 16384 tokens of 2048x2048
@@ -155,7 +155,7 @@ def _split(node: Node, w: Weights, x: Any) -> Any:
 
 def _flatten(node: Node, w: Weights, x: Any) -> Any:
     batch, height, width, channels = x.shape
-    parts = height if height * width > _MOST_TERMS else 1
+    parts = height if height * width > MOST_TERMS else 1
     return tf.reshape(x, [batch, parts, height * width // parts, channels])
 
 
@@ -177,7 +177,7 @@ def _sum_tokens(node: Node, w: Weights, x: Any) -> Any:
 def _mean(node: Node, w: Weights, x: Any) -> Any:
     keeps = bool(node.attributes["keep"])
     _, height, width, _ = x.shape
-    if height * width <= _MOST_TERMS:
+    if height * width <= MOST_TERMS:
         return tf.reduce_mean(x, axis=[1, 2], keepdims=keeps)
     return tf.reduce_mean(tf.reduce_mean(x, axis=2, keepdims=True), axis=[1, 2], keepdims=keeps)
 
