@@ -117,7 +117,7 @@ def test_for_people(half: Path, tmp_path: Path) -> None:
     assert "efficientvim_m1, onnx fp16 64x64, made from random:0, sha256 " in lines[1]
     for expected in (
         "parity PASS",
-        "would catch a 1% error in 9",
+        "would catch a 1% error in 8",
         "of 95 layers",
         "over 12 inputs: astronaut, cat, coffee, rocket, noise 0, noise 1, black,",
         "rewrites  ",
@@ -161,11 +161,12 @@ def test_as_json(single: Path, half: Path) -> None:
             "preprocess",
             "weights",
             "parity",
+            "functions",
         }
         assert (entry["format"], entry["precision"], entry["model"]) == ("onnx", precision, "efficientvim_m1")
         assert entry["weights"]["source"] == "random:0"
         assert entry["parity"]["status"] == "pass"
-        assert entry["parity"]["power"]["layers"] == 95
+        assert entry["parity"]["power"]["layers"] == 84
     subjects = [[each["subject"] for each in entry["parity"]["comparisons"]] for entry in found]
     assert subjects == [["program"], ["rewrites", "program", "precision"]]
 

@@ -183,7 +183,7 @@ def parse(command: str) -> None:
 @pytest.fixture
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evim_deploy.export, "export", planned)
-    monkeypatch.setattr(onnx_file, "find_onnx", lambda path: NetworkName("onnx", path, (224, 224)))  # which is no file
+    monkeypatch.setattr(onnx_file, "find_onnx", lambda path, preprocessing: NetworkName("onnx", path, (224, 224)))
     for setting in ("quiet", "verbose"):
         monkeypatch.setattr(SETTINGS, setting, False)
 

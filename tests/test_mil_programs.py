@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -208,9 +209,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     found: dict[str, Any] = {"graph": graph}
     for name in ("iOS16", "iOS18"):
         path = folder / f"{name}.mlpackage"
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(coreml, "TARGET_OS", getattr(ct.target, name))
-            coreml.build(graph, target, path)
+        coreml.build(graph, replace(target, deployment_target=name), path)
         found[name] = ct.models.MLModel(str(path), skip_model_load=True)
     return found
 
