@@ -118,7 +118,7 @@ def test_for_people(half: Path, tmp_path: Path) -> None:
     for expected in (
         "parity PASS",
         "would catch a 1% error in 8",
-        "of 95 layers",
+        "of 84 layers",
         "over 12 inputs: astronaut, cat, coffee, rocket, noise 0, noise 1, black,",
         "rewrites  ",
         "program  ",
