@@ -88,6 +88,7 @@ class GraphReference:
     model: EfficientViM
     weights: Weights
     _rewritten: dict[tuple[str, str, bool], Rewritten] = field(default_factory=dict)
+    _spread: dict[tuple[str, str, bool], Rewritten] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -101,11 +102,13 @@ class GraphReference:
         key = target.task, target.output, target.preprocess
         if key not in self._rewritten:
             self._rewritten[key] = reparameterise(lower(self.model, *key))
-        graph, outcomes = self._rewritten[key]
         if target.format != "coreml":
-            return graph, outcomes
-        graph = graph.copy()
-        return graph, [*outcomes, run(SPREAD_TOKEN_WEIGHTS, graph)]
+            return self._rewritten[key]
+        if key not in self._spread:
+            graph, outcomes = self._rewritten[key]
+            graph = graph.copy()
+            self._spread[key] = graph, [*outcomes, run(SPREAD_TOKEN_WEIGHTS, graph)]
+        return self._spread[key]
 
     def outcomes(self, target: Target) -> list[Outcome]:
         return self.rewritten(target)[1]

@@ -24,7 +24,7 @@ def quiet(text: str) -> None:
     """Nobody listens."""
 
 
-def write(module: nn.Module, path: Path, dynamo: bool, opset: int) -> Path:
+def write(module: nn.Module, path: Path, dynamo: bool, opset: int, **options: Any) -> Path:
     """A module as torch writes it, its batch open."""
     axes: dict[str, Any] = (
         {"dynamic_shapes": ({0: "batch"},)}
@@ -41,6 +41,7 @@ def write(module: nn.Module, path: Path, dynamo: bool, opset: int) -> Path:
         dynamo=dynamo,
         external_data=False,
         **axes,
+        **options,
     )
     return path
 
@@ -65,19 +66,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny network in opset 17, its BatchNorm still there."""
     module = nn.Sequential(tiny_module())
     path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
-    torch.onnx.export(
-        module,
-        (images(2),),
-        path,
-        input_names=["image"],
-        output_names=["logits"],
-        opset_version=17,
-        dynamo=False,
-        do_constant_folding=False,
-        training=torch.onnx.TrainingMode.PRESERVE,
-        dynamic_axes={"image": {0: "batch"}},
-    )
-    return path
+    return write(module, path, False, 17, do_constant_folding=False, training=torch.onnx.TrainingMode.PRESERVE)
 
 
 @pytest.mark.parametrize(("dynamo", "opset"), [(True, 18), (True, 20), (False, 13), (False, 17)])

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from evim_deploy import contents
-from evim_deploy.errors import BadInput
+from evim_deploy.errors import BadInput, first_line
 from evim_deploy.networks.name import NetworkName
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _original(path: Path, model: Any) -> Callable[[Array], Array]:
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except failures as error:
-        raise BadInput(f"ONNX Runtime does not take {path}: {_first_line(error)}", "Export it again.") from None
+        raise BadInput(f"ONNX Runtime does not take {path}: {first_line(error)}.", "Export it again.") from None
     input_name = session.get_inputs()[0].name
 
     def answer(images: Array) -> Array:
@@ -156,7 +156,7 @@ def _original(path: Path, model: Any) -> Callable[[Array], Array]:
             each = [session.run(None, {input_name: images[i : i + 1]})[0] for i in range(len(images))]
         except failures as error:
             size = "x".join(map(str, images.shape[2:]))
-            raise BadInput(f"{path} does not take images of {size}: {_first_line(error)}", "Choose `-r`.") from None
+            raise BadInput(f"{path} does not take images of {size}: {first_line(error)}.", "Choose `-r`.") from None
         return np.concatenate(each)
 
     return answer
@@ -190,7 +190,3 @@ def _names(values: tuple[contents.Value, ...]) -> str:
 
 def _shape(shape: tuple[contents.Axis, ...] | None) -> str:
     return "of no known shape" if shape is None else f"({', '.join(map(str, shape))})"
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
