@@ -13,6 +13,7 @@ from evim_deploy.parity.result import Parity
 
 if TYPE_CHECKING:
     from evim_deploy.preprocessing import Preprocessing
+    from evim_deploy.quantise.quantisation import Quantisation
 
 SCHEMA_VERSION = 2
 """Version of the manifest and of every ``--json`` document; it grows when a field changes its meaning."""
@@ -62,7 +63,7 @@ class Target:
 
     Attributes:
         format: Name of a row in :data:`exporters.FORMATS`.
-        precision: Of weights and computation, ``fp32`` or ``fp16``.
+        precision: Of weights and computation, one that the format has.
         height: Image height in pixels, None for dynamic.
         width: Image width in pixels, None for dynamic.
         batch: Images in one prediction, None for dynamic.
@@ -76,6 +77,7 @@ class Target:
             format's usual one, and in other formats.
         functions: Height and width of each function of an artifact that has several, the default one, which is the
             target's own, first; empty where it has one function.
+        quantisation: How it is quantised; None where it is not, or nobody has looked yet.
     """
 
     format: str
@@ -91,6 +93,7 @@ class Target:
     half_io: bool = False
     deployment_target: str | None = None
     functions: tuple[tuple[int, int], ...] = ()
+    quantisation: Quantisation | None = None
 
     def __str__(self) -> str:
         size = "dynamic" if self.height is None else f"{self.height}x{self.width}"
@@ -215,6 +218,7 @@ class Facts:
             "opset": target.opset,
             "half_io": target.half_io,
             "deployment_target": target.deployment_target,
+            "quantisation": target.quantisation and target.quantisation.document(),
             "num_classes": len(target.labels) or None,
             "labels_sha256": labels_sha256(target.labels),
             "preprocessing": asdict(self.preprocessing),

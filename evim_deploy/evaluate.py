@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from evim_deploy.codes import Grid
 from evim_deploy.graph import Graph, Node
 
 Weights = Mapping[str, Tensor]
@@ -18,11 +19,11 @@ def evaluate(graph: Graph, image: Tensor, weights: Mapping[str, Weights] | None 
 
     Values are dropped once nothing needs them any more, which bounds the memory.
     """
-    values = {graph.input_name: image}
+    values = on_grids({graph.input_name: image}, graph.grids)
     weights = weights or tensors(graph, image.dtype)
     expiring = graph.last_uses()
     for node in graph.nodes:
-        values.update(step(node, weights[node.name], values))
+        values.update(on_grids(step(node, weights[node.name], values), graph.grids))
         for value in expiring.get(node.name, ()):
             del values[value]
     return {name: values[value] for name, value in graph.outputs.items()}
@@ -30,10 +31,10 @@ def evaluate(graph: Graph, image: Tensor, weights: Mapping[str, Weights] | None 
 
 def run(graph: Graph, image: Tensor, weights: Mapping[str, Weights] | None = None) -> dict[str, Tensor]:
     """Every value of the graph by name; ``weights`` are its :func:`tensors`, where it is run more than once."""
-    values = {graph.input_name: image}
+    values = on_grids({graph.input_name: image}, graph.grids)
     weights = weights or tensors(graph, image.dtype)
     for node in graph.nodes:
-        values.update(step(node, weights[node.name], values))
+        values.update(on_grids(step(node, weights[node.name], values), graph.grids))
     return values
 
 
@@ -42,6 +43,17 @@ def step(node: Node, weights: Weights, values: Mapping[str, Tensor]) -> dict[str
     with torch.no_grad():
         results = HANDLERS[node.op](node, weights, *(values[name] for name in node.inputs))
     return dict(zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True))
+
+
+def on_grids(values: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> dict[str, Tensor]:
+    """Values by name, those that have a grid rounded to it; halves go to the even code, as in IEEE 754."""
+    return {name: round_to(grids[name], value) if name in grids else value for name, value in values.items()}
+
+
+def round_to(grid: Grid, x: Tensor) -> Tensor:
+    """The values of a grid that are nearest."""
+    codes = torch.clamp(torch.round(x / grid.scale) + grid.zero_point, grid.least, grid.most)
+    return (codes - grid.zero_point) * grid.scale
 
 
 def tensors(graph: Graph, dtype: torch.dtype) -> dict[str, Weights]:

@@ -71,7 +71,7 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
         labels = class_labels(reference.num_classes, request.labels)
         targets = [replace(target, labels=labels) for target in targets]
     prover = Prover(reference, request.model.resolution)
-    source = _Source(request.model, reference, prover, request.verify)
+    source = _Source(request.model, reference, prover, request.verify, request.calibration)
     names = [source.file_name(target) for target in targets]
     suffixes = ("", MANIFEST_SUFFIX, GOLDEN_SUFFIX) if request.golden else ("", MANIFEST_SUFFIX)
     refuse_overwrite([request.output_dir / f"{n}{suffix}" for n in names for suffix in suffixes], request.overwrite)
@@ -100,6 +100,7 @@ class _Source:
     reference: Reference
     prover: Prover
     verify: bool | None
+    calibration: Path | None
 
     def file_name(self, target: Target) -> str:
         row = exporters.FORMATS[target.format]
@@ -121,6 +122,7 @@ def _engine(target: Target) -> runtimes.Engine:
 def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Facts:
     """Write, check and annotate one artifact."""
     row = exporters.FORMATS[target.format]
+    target = _quantisation(source, target, progress)
     outcomes = source.reference.outcomes(target)
     for outcome in outcomes:
         progress.detail(summary(outcome))
@@ -144,6 +146,12 @@ def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Fa
     facts = replace(facts, parity=parity, functions=functions)
     _annotate(exporter, path, facts)
     return facts
+
+
+def _quantisation(source: _Source, target: Target, progress: Progress) -> Target:
+    from evim_deploy.quantise.find import find  # after what tells that torch is missing
+
+    return find(source.reference, target, source.name.resolution, source.calibration, progress)
 
 
 def _annotate(exporter: exporters.Exporter, path: Path, facts: Facts) -> None:

@@ -44,10 +44,8 @@ from dataclasses import dataclass, field, replace
 from math import log2
 from typing import cast
 
-import numpy as np
-import numpy.typing as npt
+from evim_deploy.codes import Array, Encoding, Grid
 
-Array = npt.NDArray[np.float64]
 Attribute = int | float | bool | tuple[int, ...]
 
 RESCALED = ".rescaled"
@@ -92,13 +90,17 @@ def spread(tokens: int) -> float:
 
 @dataclass(frozen=True)
 class Node:
-    """One operation. Its name is that of its first output, a path in the model's own naming."""
+    """One operation. Its name is that of its first output, a path in the model's own naming.
+
+    ``encodings`` says of some weights how they are stored in few bits; these weights are the decoded values.
+    """
 
     op: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     weights: Mapping[str, Array] = field(default_factory=dict)
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    encodings: Mapping[str, Encoding] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -124,6 +126,11 @@ class Node:
         """The same operation with some weights replaced or added."""
         return replace(self, weights={**self.weights, **weights})
 
+    def encoded(self, **encodings: Encoding) -> Node:
+        """The same operation with some weights in few bits."""
+        node = self.with_weights(**{name: encoding.decoded() for name, encoding in encodings.items()})
+        return replace(node, encodings={**self.encodings, **encodings})
+
     @property
     def is_depthwise(self) -> bool:
         """Whether this is a convolution of each channel by itself."""
@@ -137,15 +144,23 @@ class Graph:
         input_name: Name of the input value, an image map (B, 3, H, W).
         nodes: Operations, each after those whose values it takes.
         outputs: Name of each output and the value that it is.
+        grids: By name the values, the input among them, that are rounded once they are computed, and to what.
     """
 
-    def __init__(self, input_name: str, nodes: Iterable[Node] = (), outputs: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        input_name: str,
+        nodes: Iterable[Node] = (),
+        outputs: Mapping[str, str] | None = None,
+        grids: Mapping[str, Grid] | None = None,
+    ) -> None:
         self.input_name = input_name
         self.nodes = list(nodes)
         self.outputs = dict(outputs or {})
+        self.grids = dict(grids or {})
 
     def copy(self) -> Graph:
-        return Graph(self.input_name, self.nodes, self.outputs)
+        return Graph(self.input_name, self.nodes, self.outputs, self.grids)
 
     def add(
         self,

@@ -14,7 +14,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from evim_deploy import preprocessing
-from evim_deploy.graph import Array, Graph
+from evim_deploy.codes import Array
+from evim_deploy.graph import Graph
 from evim_deploy.model import (
     HSMSSD,
     LAYER_NORM_EPS,

@@ -24,13 +24,15 @@ from evim_deploy.documents import parse_json
 from evim_deploy.errors import BadInput
 from evim_deploy.networks.name import named
 from evim_deploy.preprocessing import INTERPOLATIONS, PAPER, Preprocessing
+from evim_deploy.quantise.quantisation import Quantisation
+from evim_deploy.quantise.schemes import SCHEMES
 from evim_deploy.variants import MODELS
 
 _READABLE = range(1, SCHEMA_VERSION + 1)
 """Schema versions in which everything that is read here means the same."""
 
 _FORMATS = ("coreml", "onnx", "tflite")
-_PRECISIONS = ("fp32", "fp16")
+_PRECISIONS = ("fp32", "fp16", *dict.fromkeys(precision for _, precision in SCHEMES))
 _OUTPUTS = {"classify": ("logits", "probabilities"), "features": ("features",)}
 _WEIGHTS = {"source": str, "trained": bool, "sha256": str, "note": str}
 
@@ -174,6 +176,7 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
         _typed(document.get("half_io", False), bool),
         _optional(document.get("deployment_target"), str),
         tuple((_length(height), _length(width)) for height, width in (each["resolution"] for each in functions)),
+        _quantisation(document),
     )
     if functions and (functions[0]["resolution"], [each["name"] for each in functions]) != (
         resolution,
@@ -197,6 +200,14 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
         Counter(_typed(document["structure"]["operations"], dict)),
         document,
     )
+
+
+def _quantisation(document: Mapping[str, Any]) -> Quantisation | None:
+    is_quantised = (document["format"], document["precision"]) in SCHEMES
+    found = document.get("quantisation")
+    if is_quantised != (found is not None):
+        raise ValueError(f"{document['precision']} and its quantisation contradict each other")
+    return Quantisation.parse(_typed(found, dict)) if is_quantised else None
 
 
 def _model(name: str, height: int | None, width: int | None, preprocessing: Preprocessing) -> Model | None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from evim_deploy.evaluate import Weights, evaluate, run, step, tensors
+from evim_deploy.evaluate import Weights, evaluate, on_grids, run, step, tensors
 from evim_deploy.graph import Graph
 
 Array = npt.NDArray[Any]
@@ -80,10 +80,11 @@ class GraphNetwork:
     def _after(self, index: int, weights: Weights, values: dict[str, Tensor]) -> Mapping[str, Tensor]:
         """The values that change when one operation has other weights."""
         first, *later = self._graph.nodes[index:]
-        changed: dict[str, Tensor] = step(first, weights, values)
+        grids = self._graph.grids
+        changed: dict[str, Tensor] = on_grids(step(first, weights, values), grids)
         for node in later:
             if not changed.keys().isdisjoint(node.inputs):
-                changed.update(step(node, self._weights[node.name], ChainMap(changed, values)))
+                changed.update(on_grids(step(node, self._weights[node.name], ChainMap(changed, values)), grids))
         return changed
 
 

@@ -13,6 +13,8 @@ from evim_deploy.layers.weights import compare_weights
 from evim_deploy.lowering import FEATURE_OUTPUTS, lower
 from evim_deploy.network import Array, GraphNetwork, Network
 from evim_deploy.preprocessing import PAPER, Preprocessing
+from evim_deploy.quantise.apply import quantised
+from evim_deploy.quantise.schemes import scheme
 from evim_deploy.reparam import SPREAD_TOKEN_WEIGHTS, Outcome, reparameterise, run
 from evim_deploy.rounding import rounded
 
@@ -89,6 +91,7 @@ class GraphReference:
     weights: Weights
     _rewritten: dict[tuple[str, str, bool], Rewritten] = field(default_factory=dict)
     _spread: dict[tuple[str, str, bool], Rewritten] = field(default_factory=dict)
+    _quantised: dict[tuple[Any, ...], Graph] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -113,9 +116,29 @@ class GraphReference:
     def outcomes(self, target: Target) -> list[Outcome]:
         return self.rewritten(target)[1]
 
-    def stored(self, target: Target) -> Graph:
+    def inference(self, target: Target) -> Graph:
+        """The rewritten network in the form that is quantised: that of integers where the target computes in them."""
         graph, _ = self.rewritten(target)
-        return rounded(graph) if target.precision == "fp16" else graph
+        found = scheme(target.format, target.precision)
+        if found is None or not found.prepare:
+            return graph
+        graph = graph.copy()
+        for prepare in found.prepare:
+            prepare(graph)
+        return graph
+
+    def stored(self, target: Target) -> Graph:
+        found = scheme(target.format, target.precision)
+        if found is None:
+            graph, _ = self.rewritten(target)
+            return rounded(graph) if target.precision == "fp16" else graph
+        assert target.quantisation is not None, "it has to be calibrated first"
+        key = target.task, target.output, target.preprocess, target.format, target.precision, target.quantisation
+        if key not in self._quantised:
+            self._quantised[key] = quantised(
+                self.inference(target), found, dict(target.quantisation.grids), target.quantisation.kept_names
+            )
+        return self._quantised[key]
 
     def network(self, target: Target) -> GraphNetwork:
         return GraphNetwork(self.rewritten(target)[0])

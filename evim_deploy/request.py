@@ -8,8 +8,9 @@ from typing import Any
 
 from evim_deploy.artifact import Model, Target
 from evim_deploy.errors import BadInput
+from evim_deploy.quantise.schemes import scheme
 from evim_deploy.variants import MAX_BATCH, MAX_RESOLUTION, MIN_CLASSES, MIN_RESOLUTION
-from exporters import FORMATS, Format
+from exporters import FORMATS, UNQUANTISED, Format
 
 Size = tuple[int, int] | None
 """Height and width in pixels, or None for dynamic."""
@@ -22,7 +23,7 @@ class Request:
     Attributes:
         model: Which model.
         formats: Names of rows in :data:`exporters.FORMATS`.
-        precisions: ``fp32``, ``fp16``; empty for each format's default.
+        precisions: Of the formats' own; empty for each format's default.
         sizes: (height, width) each, None for dynamic; empty for the model's native one.
         batch: Images in one prediction, None for dynamic.
         weights: As ``--weights`` takes it.
@@ -35,6 +36,7 @@ class Request:
         half_io: Whether fp16 ONNX files take and give float16, too.
         deployment_target: The oldest system that Core ML packages are for.
         multifunction: Whether all sizes go into one artifact, a function each.
+        calibration: Images that quantised values are given their ranges on; None for the photographs that ship.
         output_dir: Where the artifacts go.
         overwrite: Whether files that stand there may be replaced.
         golden: Whether to write inputs and the model's answers beside each artifact.
@@ -56,6 +58,7 @@ class Request:
     half_io: bool = False
     deployment_target: str | None = None
     multifunction: bool = False
+    calibration: Path | None = None
     output_dir: Path = Path()
     overwrite: bool = False
     golden: bool = False
@@ -87,17 +90,24 @@ def plan(request: Request) -> list[Target]:
         _check_size(size)
         if request.golden and size is None:
             raise BadInput("Golden inputs have a fixed size.", "Give one with --resolution, or leave out --golden.")
+    if request.calibration and not any(
+        found and found.is_calibrated for found in (scheme(f, p) for f in request.formats for p in request.precisions)
+    ):
+        raise BadInput(
+            "None of the precisions that were asked for is calibrated.",
+            "Leave out --calibration, or give a --precision that computes in integers, as int8.",
+        )
     targets = []
     for name in dict.fromkeys(request.formats):
         format_ = FORMATS[name]
         _check_format(request, format_, sizes)
-        precisions = tuple(dict.fromkeys(request.precisions or (format_.default_precision,)))
+        precisions = tuple(dict.fromkeys(request.precisions or format_.precisions[:1]))
         if request.half_io and precisions != ("fp16",):
             raise BadInput("--half-io makes fp16 files take and give float16.", "Add --precision fp16, and that alone.")
-        deployment_target = request.deployment_target or (format_.multifunction_from if request.multifunction else None)
         for size in sizes[:1] if request.multifunction else sizes:
             height, width = size or (None, None)
             for precision in precisions:
+                deployment_target = _deployment_target(request, format_, precision)
                 targets.append(
                     Target(
                         name,
@@ -118,6 +128,28 @@ def plan(request: Request) -> list[Target]:
     return targets
 
 
+def _deployment_target(request: Request, format_: Format, precision: str) -> str | None:
+    """The oldest system that an artifact is for; None for the format's usual one.
+
+    Raises:
+        BadInput: The precision needs a newer one than was asked for.
+    """
+    found = scheme(format_.name, precision)
+    needs = [found.deployment_target] if found and found.deployment_target else []
+    if request.multifunction and format_.multifunction_from:
+        needs.append(format_.multifunction_from)
+    if not needs:
+        return request.deployment_target
+    least = max(needs, key=format_.deployment_targets.index)
+    asked = request.deployment_target
+    if asked and format_.deployment_targets.index(asked) < format_.deployment_targets.index(least):
+        raise BadInput(
+            f"{precision} needs {least}, and this package is for {asked}.",
+            f"Say --deployment-target {least}, or choose another --precision.",
+        )
+    return asked or least
+
+
 _MODULE_OPSET = 18
 """The least operator set that PyTorch's exporter writes."""
 
@@ -125,6 +157,12 @@ _MODULE_OPSET = 18
 def _check_network(request: Request, sizes: tuple[Size, ...]) -> None:
     """Refuse what only EfficientViM has here."""
     name, fixed = request.model.name, request.model.fixed_size
+    quantised = [precision for precision in request.precisions if precision not in UNQUANTISED]
+    if quantised:
+        raise BadInput(
+            f"{name} is not written in {' or '.join(quantised)}: quantised artifacts are EfficientViM's.",
+            f"Give --precision {' or '.join(UNQUANTISED)}.",
+        )
     if request.task == "features":
         raise BadInput(f"{name} is exported as a classifier.", "Leave out --task: dense features are EfficientViM's.")
     if request.weights is not None and name.startswith("onnx:"):
@@ -148,6 +186,11 @@ def _check_network(request: Request, sizes: tuple[Size, ...]) -> None:
 
 def _check_format(request: Request, format_: Format, sizes: tuple[Size, ...]) -> None:
     """Refuse what a format does not have."""
+    for precision in request.precisions:
+        if precision not in format_.precisions:
+            raise BadInput(
+                f"{format_.name} has no precision {precision} here.", f"Give one of {', '.join(format_.precisions)}."
+            )
     if not format_.dynamic and (None in sizes or request.batch is None):
         raise BadInput(
             f"{format_.name} has no dynamic batch or resolution here.",

@@ -17,6 +17,7 @@ from typing import Any, Protocol, cast
 
 from evim_deploy.artifact import Contract, Facts, Target
 from evim_deploy.errors import NotInstalled, UsageProblem
+from evim_deploy.quantise.schemes import quantised
 
 
 class Exporter(Protocol):
@@ -35,7 +36,7 @@ class Format:
         name: Name on the command line.
         aliases: Other names.
         suffix: Of the artifact's file or package.
-        default_precision: What is written unless asked otherwise.
+        precisions: That it may be written in, the usual one first.
         default_output: What a classifier gives unless asked otherwise.
         dynamic: Whether batch, height and width may be left open.
         multifunction_from: The deployment target from which on one artifact may have a function for each of several
@@ -49,7 +50,7 @@ class Format:
     name: str
     aliases: tuple[str, ...]
     suffix: str
-    default_precision: str
+    precisions: tuple[str, ...]
     default_output: str
     dynamic: bool
     extra: str
@@ -59,7 +60,8 @@ class Format:
     deployment_targets: tuple[str, ...] = ()
 
 
-PRECISIONS = ("fp32", "fp16")
+UNQUANTISED = ("fp32", "fp16")
+"""Precisions of every format, for networks of any form."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ FORMATS = {
             "coreml",
             ("ios", "mlpackage"),
             ".mlpackage",
-            "fp16",
+            ("fp16", "fp32", *quantised("coreml")),
             "probabilities",
             False,
             "coreml",
@@ -100,9 +102,26 @@ FORMATS = {
             deployment_targets=("iOS16", "iOS17", "iOS18"),
         ),
         Format(
-            "onnx", (), ".onnx", "fp32", "logits", True, "onnx", ("onnx",), opsets=(18, *range(13, 18), *range(19, 24))
+            "onnx",
+            (),
+            ".onnx",
+            (*UNQUANTISED, *quantised("onnx")),
+            "logits",
+            True,
+            "onnx",
+            ("onnx",),
+            opsets=(18, *range(13, 18), *range(19, 24)),
         ),
-        Format("tflite", ("litert",), ".tflite", "fp32", "probabilities", False, "tflite", ("tensorflow",)),
+        Format(
+            "tflite",
+            ("litert",),
+            ".tflite",
+            (*UNQUANTISED, *quantised("tflite")),
+            "probabilities",
+            False,
+            "tflite",
+            ("tensorflow",),
+        ),
     )
 }
 
@@ -118,6 +137,18 @@ def parse_format(text: str) -> Format:
             return row
     names = ", ".join(name for row in FORMATS.values() for name in (row.name, *row.aliases))
     raise UsageProblem(f"There is no format {text!r}.", f"Use one of {names}.")
+
+
+def parse_precision(text: str) -> str:
+    """A precision that some format has.
+
+    Raises:
+        UsageProblem: None has it; the message lists those there are.
+    """
+    known = dict.fromkeys(precision for row in FORMATS.values() for precision in row.precisions)
+    if text.lower() not in known:
+        raise UsageProblem(f"There is no precision {text!r}.", f"Use one of {', '.join(known)}.")
+    return text.lower()
 
 
 def needs(format_: Format, form: str = "graph") -> dict[str, str]:

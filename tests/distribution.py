@@ -55,7 +55,7 @@ def native_models() -> Iterator[tuple[GraphReference, int, Target]]:
         side = name.variant.resolution
         reference = reference_of(name.variant, seed, 1000, name.distilled)
         for row in exporters.FORMATS.values():
-            for precision in exporters.PRECISIONS:
+            for precision in exporters.UNQUANTISED:
                 yield reference, side, target_of(row.name, precision, row.default_output, (side, side), classes=1000)
 
 

@@ -14,16 +14,16 @@ from evim_deploy.export import export
 from evim_deploy.publish import sha256
 from evim_deploy.request import Request
 from evim_deploy.variants import MODELS
-from exporters import FORMATS, PRECISIONS
+from exporters import FORMATS, UNQUANTISED
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_exports_in_every_format(name: str, tmp_path: Path) -> None:
-    precisions = () if MODELS[name].distilled else PRECISIONS
+    precisions = () if MODELS[name].distilled else UNQUANTISED
     artifacts = export(Request(MODELS[name], tuple(FORMATS), precisions, weights="random:0", output_dir=tmp_path))
     assert {(made["format"], made["precision"]) for made in artifacts} == {
-        (format_, precision) for format_, row in FORMATS.items() for precision in precisions or (row.default_precision,)
+        (format_, precision) for format_, row in FORMATS.items() for precision in precisions or (row.precisions[0],)
     }
     for made in artifacts:
         manifest = json.loads(Path(made["path"] + ".json").read_text())

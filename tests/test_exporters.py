@@ -732,7 +732,7 @@ def reference(model: EfficientViM, image: Tensor, output: str) -> dict[str, Tens
 @pytest.mark.parametrize("size", SMALL_SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("preprocess", [True, False], ids=["pixels", "tensor"])
 @pytest.mark.parametrize("output", ["logits", "probabilities", "features"])
-@pytest.mark.parametrize("precision", exporters.PRECISIONS)
+@pytest.mark.parametrize("precision", exporters.UNQUANTISED)
 def test_onnx_numbers(
     workshop: Workshop, precision: str, output: str, preprocess: bool, size: Size, batch: int
 ) -> None:
@@ -769,7 +769,7 @@ def test_numbers_of_fixed_shapes(
 
 
 @pytest.mark.parametrize("output", ["logits", "probabilities", "features"])
-@pytest.mark.parametrize("precision", exporters.PRECISIONS)
+@pytest.mark.parametrize("precision", exporters.UNQUANTISED)
 def test_onnx_with_everything_dynamic(workshop: Workshop, precision: str, output: str) -> None:
     target = target_of("onnx", (None, None), precision, None, output)
     assert_numbers(workshop, 5, target, sizes=(*SMALL_SIZES, (63, 97)), batches=(1, 4))

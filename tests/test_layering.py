@@ -16,7 +16,8 @@ PACKAGES = ("evim_deploy", "exporters", "runtimes", "latency")
 TABLE: tuple[tuple[str, str], ...] = (
     # --- what is true of the model, whatever the framework
     ("evim_deploy.errors", ""),
-    ("evim_deploy.graph", ""),
+    ("evim_deploy.codes", ""),
+    ("evim_deploy.graph", "codes"),
     ("evim_deploy.background", ""),
     ("evim_deploy.tools", ""),
     ("evim_deploy.arrays", ""),
@@ -26,10 +27,14 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.parity.result", "documents"),
     ("evim_deploy.__main__", "cli"),
     ("evim_deploy.variants", "errors"),
-    ("evim_deploy.artifact", "errors parity.result preprocessing variants"),
+    ("evim_deploy.artifact", "errors parity.result preprocessing quantise.quantisation variants"),
     ("evim_deploy.about", "artifact"),
     ("evim_deploy.networks.name", "errors preprocessing"),
-    ("evim_deploy.manifest", "artifact contents documents errors networks.name preprocessing variants"),
+    (
+        "evim_deploy.manifest",
+        """artifact contents documents errors networks.name preprocessing quantise.quantisation quantise.schemes
+        variants""",
+    ),
     ("evim_deploy.shapes", "graph"),
     ("evim_deploy.rounding", "graph"),
     ("evim_deploy.preprocessing", "errors"),
@@ -42,10 +47,14 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.inspection", "artifact contents documents errors"),
     # --- the reference and its rewrites
     ("evim_deploy.model", "graph variants"),
-    ("evim_deploy.evaluate", "graph"),
-    ("evim_deploy.lowering", "graph model preprocessing"),
-    ("evim_deploy.reparam", "graph"),
+    ("evim_deploy.evaluate", "codes graph"),
+    ("evim_deploy.lowering", "codes graph model preprocessing"),
+    ("evim_deploy.reparam", "codes graph"),
     ("evim_deploy.untrained", "model photographs preprocessing variants"),
+    # --- fewer bits
+    ("evim_deploy.quantise.quantisation", "codes"),
+    ("evim_deploy.quantise.find", "artifact progress quantise reference"),
+    ("evim_deploy.quantise", "codes errors evaluate graph photographs preprocessing rounding"),
     # --- checkpoints
     ("evim_deploy.checkpoint", "errors model variants"),
     ("evim_deploy.hub", "background errors variants"),
@@ -54,12 +63,14 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.network", "evaluate graph"),
     (
         "evim_deploy.reference",
-        "artifact graph layers lowering model network parity.result preprocessing reparam rounding trace",
+        """artifact graph layers lowering model network parity.result preprocessing quantise reparam rounding
+        trace""",
     ),
     ("evim_deploy.parity", "arrays artifact errors network photographs preprocessing reference"),
     (
         "evim_deploy.layers",
-        "artifact documents evaluate graph lowering model parity.result preprocessing rounding shapes trace",
+        """artifact codes documents evaluate graph lowering model parity.result preprocessing rounding shapes
+        trace""",
     ),
     (
         "evim_deploy.networks",
@@ -69,11 +80,11 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.golden", "artifact errors parity"),
     ("evim_deploy.plot", "errors layers"),
     # --- the formats, the engines, the clock: they know artifacts and graphs, never each other
-    ("exporters", "about errors artifact contents graph preprocessing shapes variants"),
+    ("exporters", "about errors artifact codes contents graph preprocessing quantise.schemes shapes variants"),
     ("runtimes", "errors artifact contents documents trace"),
     ("latency.environment", ""),
     # --- what a user asks for: here everything meets
-    ("evim_deploy.request", "artifact errors variants exporters"),
+    ("evim_deploy.request", "artifact errors quantise.schemes variants exporters"),
     ("evim_deploy.sources", "artifact errors networks preprocessing reference variants weights"),
     ("evim_deploy.verify", "* exporters runtimes"),
     ("evim_deploy.export", "* exporters runtimes"),

@@ -164,7 +164,7 @@ def changes(
 
 
 EVERY_LAYER = [
-    (format_, precision, 1 if precision == exporters.FORMATS[format_].default_precision else 6)
+    (format_, precision, 1 if precision == exporters.FORMATS[format_].precisions[0] else 6)
     for format_, precision in COMBINATIONS
 ]
 """Of the precision that a format is exported in by default each layer, of the other one in six."""

@@ -45,7 +45,7 @@ from evim_deploy.weights import state_sha256
 
 TINY = find_timm(NAME)
 FORMATS = ("onnx", "coreml")
-COMBINATIONS = [(format_, precision) for format_ in FORMATS for precision in exporters.PRECISIONS]
+COMBINATIONS = [(format_, precision) for format_ in FORMATS for precision in exporters.UNQUANTISED]
 PREPROCESSING = Preprocessing((0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 0.9, "bilinear")
 FAMILIES = {
     "shvit_s1": 64,
@@ -76,7 +76,7 @@ def made(folder: Path, **options: Any) -> Artifacts:
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    return made(tmp_path_factory.mktemp("exported"), precisions=exporters.PRECISIONS)
+    return made(tmp_path_factory.mktemp("exported"), precisions=exporters.UNQUANTISED)
 
 
 # --- the same road ---------------------------------------------------------------------------------------
@@ -283,7 +283,7 @@ def test_each_family_is_proven(tmp_path: Path, name: str, format_: str) -> None:
     request = Request(
         parse_source(f"timm:{name}"),
         (format_,),
-        exporters.PRECISIONS,
+        exporters.UNQUANTISED,
         ((side, side),),
         weights="random:0",
         num_classes=10,

@@ -43,7 +43,7 @@ class Asked:
 
     def targets(self) -> Iterator[Target]:
         for format_ in exporters.FORMATS:
-            for precision in exporters.PRECISIONS:
+            for precision in exporters.UNQUANTISED:
                 yield target_of(format_, precision, self.output, self.size, self.batch, self.preprocess, self.classes)
 
 

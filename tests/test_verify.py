@@ -62,7 +62,7 @@ def made(
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    return made(tmp_path_factory.mktemp("exported"), "random:3", tuple(exporters.FORMATS), exporters.PRECISIONS)
+    return made(tmp_path_factory.mktemp("exported"), "random:3", tuple(exporters.FORMATS), exporters.UNQUANTISED)
 
 
 def copied(artifact: Path, folder: Path, manifest: bool = False) -> Path:

@@ -14,11 +14,6 @@ from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.cli.parity import show_proof
 
 
-class Precision(StrEnum):
-    fp32 = "fp32"
-    fp16 = "fp16"
-
-
 class Task(StrEnum):
     classify = "classify"
     features = "features"
@@ -53,8 +48,14 @@ def export(
         ),
     ] = ["coreml"],  # noqa: B006, typer copies it
     precision: Annotated[
-        list[Precision] | None,
-        typer.Option("--precision", "-p", help="Repeatable.", show_default="fp16 for coreml, fp32 for the others"),
+        list[str] | None,
+        typer.Option(
+            "--precision",
+            "-p",
+            metavar="fp32|fp16|int8|...",
+            help="Repeatable. ONNX has dynamic, too; TFLite dynamic, int16x8; Core ML pal4, pal6, pal8, w8a8, int4.",
+            show_default="fp16 for coreml, fp32 for the others",
+        ),
     ] = None,
     resolution: Annotated[
         list[str] | None,
@@ -105,6 +106,14 @@ def export(
         bool,
         typer.Option("--multifunction", help="All resolutions in one Core ML package, which shares its weights."),
     ] = False,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR|FILE",
+            help="Images that int8, int16x8 and w8a8 find the ranges of values on; 128 are recommended.",
+            show_default="the photographs that ship",
+        ),
+    ] = None,
     output_dir: Annotated[Path, typer.Option("--output-dir", "-o", help="Where the artifacts go.")] = Path(),
     golden: Annotated[
         bool, typer.Option("--golden", help="Write inputs and the model's answers beside each, for a device to check.")
@@ -122,12 +131,12 @@ def export(
     from evim_deploy.export import export as make
     from evim_deploy.request import Request
     from evim_deploy.sources import parse_source
-    from exporters import parse_format
+    from exporters import parse_format, parse_precision
 
     request = Request(
         model=parse_source(model, options.parse_normalisation(mean, std)),
         formats=tuple(parse_format(name).name for name in format_),
-        precisions=tuple(choice.value for choice in precision or ()),
+        precisions=tuple(parse_precision(text) for text in precision or ()),
         sizes=tuple(options.parse_size(text) for text in resolution or ()),
         batch=options.parse_batch(batch),
         weights=weights,
@@ -140,6 +149,7 @@ def export(
         half_io=half_io,
         deployment_target=deployment_target.value if deployment_target else None,
         multifunction=multifunction,
+        calibration=calibration,
         output_dir=output_dir,
         overwrite=overwrite,
         golden=golden,

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy.graph import Array, Graph, Node
+from evim_deploy.codes import Array
+from evim_deploy.graph import Graph, Node
 from evim_deploy.layers.alignment import computed
 from evim_deploy.parity.result import StoredWeights
 from evim_deploy.trace import TracedOperation

@@ -23,7 +23,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evim_deploy.graph import Array, Graph, Node
+from evim_deploy.codes import Array
+from evim_deploy.graph import Graph, Node
 from evim_deploy.reparam.rewrite import Refused, Rewrite
 
 _COMBINING = ("add", "scale")

@@ -16,7 +16,8 @@ Two operations on the (D, L) map become three on the (2D, N) states.
 
 from __future__ import annotations
 
-from evim_deploy.graph import Array, Graph, Node
+from evim_deploy.codes import Array
+from evim_deploy.graph import Graph, Node
 from evim_deploy.reparam.rewrite import Refused, Rewrite
 
 

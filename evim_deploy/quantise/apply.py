@@ -1,0 +1,75 @@
+"""A graph with its kernels in few bits and its values on grids."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from evim_deploy.codes import Grid
+from evim_deploy.graph import Graph, Node
+from evim_deploy.quantise.schemes import WEIGHTED, Scheme
+from evim_deploy.rounding import rounded
+
+VIEWS = ("flatten", "unflatten", "split")
+"""Operations that compute nothing: what they give has the grid of what they take."""
+
+
+def layers(graph: Graph, scheme: Scheme) -> list[str]:
+    """Names of the operations that a scheme quantises, and that may be kept in floating point instead."""
+    return [node.name for node in graph.nodes if node.op in WEIGHTED | scheme.integers]
+
+
+def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[str, str]:
+    """The values that are rounded, each with the one whose range its grid is found on: of views the first.
+
+    What an operation that computes in integers takes and gives is rounded, but for what goes into a ReLU alone, which
+    an engine computes in one with it.
+
+    Args:
+        graph: Rewritten, in floating point.
+        scheme: Of the precision.
+        kept: Names of operations that stay in floating point.
+    """
+    wanted: set[str] = set()
+    for node in graph.nodes:
+        if node.op in scheme.integers and node.name not in kept:
+            wanted.update(node.inputs)
+            wanted.update(value for value in node.outputs if not _is_clipped_next(graph, node, scheme, kept))
+    roots: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.op in VIEWS:
+            root = roots.get(node.inputs[0], node.inputs[0])
+            roots.update(dict.fromkeys(node.outputs, root))
+    wanted |= {roots[value] for value in wanted if value in roots}
+    found = {value: roots.get(value, value) for value in wanted}
+    return found | {value: root for value, root in roots.items() if root in wanted}
+
+
+def _is_clipped_next(graph: Graph, node: Node, scheme: Scheme, kept: Collection[str]) -> bool:
+    user = graph.only_user(node.name)
+    return (
+        node.op in WEIGHTED
+        and user is not None
+        and user.op == "relu"
+        and "relu" in scheme.integers
+        and user.name not in kept
+    )
+
+
+def quantised(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Collection[str] = ()) -> Graph:
+    """The network that a quantised artifact is: what is not in few bits is rounded as the file stores it.
+
+    Args:
+        graph: Rewritten, in floating point.
+        scheme: Of the precision.
+        grids: Of values, by name.
+        kept: Names of operations that stay in floating point.
+    """
+    stored = rounded(graph) if scheme.floats == "fp16" else graph
+    nodes = []
+    for node, exact in zip(stored.nodes, graph.nodes, strict=True):
+        encoding = None
+        if node.op in WEIGHTED and node.name not in kept:
+            encoding = scheme.weights.encode(exact.weights["kernel"])
+        nodes.append(node.encoded(kernel=encoding) if encoding else replace(node))
+    return Graph(graph.input_name, nodes, graph.outputs, grids)

@@ -1,0 +1,94 @@
+"""Find the grids of a network's values on images, one after the other, in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from evim_deploy.codes import Grid
+from evim_deploy.evaluate import round_to, step, tensors
+from evim_deploy.graph import Graph
+from evim_deploy.quantise.apply import gridded
+from evim_deploy.quantise.grid import EIGHT_BITS, covering
+from evim_deploy.quantise.schemes import Scheme
+
+_SAMPLES = 1 << 16
+"""Values that are kept of each value of the graph, whatever the number of images: a clipped range is judged on them."""
+
+_SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
+"""Of the whole range, what is tried; the ends of a long tail cost all other values a coarser grid."""
+
+_HALF_OPEN = Grid(1 / 256, 0, 0, 255)
+"""Of what lies between 0 and 1 by definition: TFLite's own kernels demand it."""
+
+_FIXED = {"sigmoid": _HALF_OPEN, "softmax_channels": _HALF_OPEN}
+
+_SEED = 0
+
+
+def calibrate(graph: Graph, scheme: Scheme, images: Iterable[npt.NDArray[np.float32]], pixels: bool) -> dict[str, Grid]:
+    """Grids by name of all values that a scheme rounds.
+
+    Args:
+        graph: Rewritten, in floating point.
+        scheme: Of the precision.
+        images: As the graph takes them, (B, 3, H, W) each; read once.
+        pixels: Whether they are pixels 0-255, whose grid is themselves.
+    """
+    wanted = gridded(graph, scheme)
+    seen = {root: _Seen(seed) for seed, root in enumerate(sorted(set(wanted.values())))}
+    weights = tensors(graph, torch.float32)
+    for image in images:
+        for name, value in _values(graph, weights, torch.from_numpy(image)):
+            if name in seen:
+                seen[name].add(value)
+    dtype = np.float16 if scheme.floats == "fp16" else np.float32
+    is_fine = scheme.codes is not EIGHT_BITS
+    fixed = {} if is_fine else {node.name: _FIXED[node.op] for node in graph.nodes if node.op in _FIXED}
+    if pixels and not is_fine:
+        fixed[graph.input_name] = Grid(1.0, 0, EIGHT_BITS.least, EIGHT_BITS.most)
+    grids = {root: fixed.get(root) or found.grid(scheme, dtype) for root, found in seen.items()}
+    return {value: grids[root] for value, root in sorted(wanted.items())}
+
+
+def _values(graph: Graph, weights: Mapping[str, Mapping[str, Tensor]], image: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Every value by name, each dropped once nothing needs it any more."""
+    values, expiring = {graph.input_name: image}, graph.last_uses()
+    yield graph.input_name, image
+    for node in graph.nodes:
+        outputs = step(node, weights[node.name], values)
+        values.update(outputs)
+        yield from outputs.items()
+        for name in expiring.get(node.name, ()):
+            del values[name]
+
+
+class _Seen:
+    """What was seen of one value: its ends, and a sample to which each image gave as many numbers."""
+
+    def __init__(self, seed: int) -> None:
+        self._least, self._greatest = np.inf, -np.inf
+        self._sample = torch.empty(0)
+        self._images = 0
+        self._generator = torch.Generator().manual_seed(_SEED + seed)
+
+    def add(self, value: Tensor) -> None:
+        flat = value.flatten()
+        self._least = min(self._least, float(flat.min()))
+        self._greatest = max(self._greatest, float(flat.max()))
+        self._images += 1
+        share = _SAMPLES // self._images  # of each image so far
+        self._sample = torch.cat([self._some(self._sample, _SAMPLES - share), self._some(flat, share)])
+
+    def _some(self, values: Tensor, most: int) -> Tensor:
+        return values[torch.randperm(len(values), generator=self._generator)[:most]]
+
+    def grid(self, scheme: Scheme, dtype: type[np.floating[Any]]) -> Grid:
+        """The one of the tried ranges whose rounding loses least in squares."""
+        tried = [covering(self._least * share, self._greatest * share, scheme.codes, dtype) for share in _SHRINK]
+        return min(tried, key=lambda grid: float((round_to(grid, self._sample) - self._sample).square().sum()))

@@ -1,0 +1,51 @@
+"""The grid that fits a range of values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evim_deploy.codes import Grid
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Which codes a value of a graph may have.
+
+    Attributes:
+        least: The smallest.
+        most: The largest.
+        is_symmetric: Whether code 0 is the value 0, whatever the range.
+    """
+
+    least: int
+    most: int
+    is_symmetric: bool = False
+
+
+EIGHT_BITS = Codes(0, 255)
+"""Asymmetric; a format whose type is int8 writes codes and zero point less 128."""
+
+SIXTEEN_BITS = Codes(-32767, 32767, is_symmetric=True)
+"""As TFLite's 16x8 scheme has them: https://ai.google.dev/edge/litert/models/quantization_spec"""
+
+
+def covering(least: float, greatest: float, codes: Codes, dtype: type[np.floating[Any]] = np.float32) -> Grid:
+    """The finest grid that reaches from one value to another and has 0, which padding puts in.
+
+    Args:
+        least: Of the values; above 0 it counts as 0.
+        greatest: Likewise; below 0 it counts as 0.
+        codes: Which there are.
+        dtype: In which a file stores the scale, ``numpy.float32`` or ``numpy.float16``.
+    """
+    least, greatest = min(least, 0.0), max(greatest, 0.0)
+    if codes.is_symmetric:
+        scale = max(-least, greatest) / codes.most
+    else:
+        scale = (greatest - least) / (codes.most - codes.least)
+    scale = float(dtype(max(scale, float(np.finfo(dtype).tiny))))
+    zero = 0 if codes.is_symmetric else round(codes.least - least / scale)
+    return Grid(scale, min(max(zero, codes.least), codes.most), codes.least, codes.most)

@@ -1,0 +1,86 @@
+"""What each quantised precision of a format is: one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from evim_deploy.graph import Graph
+from evim_deploy.quantise.encoding import Weighting
+from evim_deploy.quantise.grid import EIGHT_BITS, SIXTEEN_BITS, Codes
+
+WEIGHTED = frozenset(["conv", "project", "linear"])
+"""Operations whose kernels are stored in few bits."""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A quantised precision of a format.
+
+    Attributes:
+        weights: How kernels are stored.
+        floats: What everything else is stored and computed in, ``fp32`` or ``fp16``.
+        integers: Operations that compute in integers: what they take and give is on grids. Empty where only weights
+            are quantised.
+        codes: Of these grids.
+        is_dynamic: Whether an engine finds the grids of what it takes itself, anew for each image.
+        prepare: Rewrites the graph for integers before it is calibrated; exact in real arithmetic.
+        deployment_target: The oldest system that has it; empty where all have.
+        meaning: In a few words, for people.
+    """
+
+    weights: Weighting
+    floats: str
+    meaning: str
+    integers: frozenset[str] = frozenset()
+    codes: Codes = EIGHT_BITS
+    is_dynamic: bool = False
+    prepare: tuple[Callable[[Graph], None], ...] = field(default=(), compare=False)
+    deployment_target: str = ""
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether its grids are found on images."""
+        return bool(self.integers)
+
+
+_CHANNELS = Weighting(8)
+_APPLE = 64  # fewer values than that save nothing: a scale for each channel, and the operation that decodes them
+
+
+def _apple(bits: int, *, table: bool = False, block: int | None = None) -> Weighting:
+    return Weighting(bits, table, block, np.float16, _APPLE)
+
+
+SCHEMES: dict[tuple[str, str], Scheme] = {
+    ("onnx", "int8"): Scheme(
+        _CHANNELS, "fp32", "8-bit weights and values", frozenset(["conv", "project", "linear", "relu", "add"])
+    ),
+    ("onnx", "dynamic"): Scheme(_CHANNELS, "fp32", "8-bit weights, values in 8 bits when it runs", is_dynamic=True),
+    ("tflite", "int8"): Scheme(_CHANNELS, "fp32", "8-bit weights and values", WEIGHTED | {"relu", "add"}),
+    ("tflite", "int16x8"): Scheme(
+        _CHANNELS, "fp32", "8-bit weights, 16-bit values", WEIGHTED | {"relu", "add"}, SIXTEEN_BITS
+    ),
+    ("tflite", "dynamic"): Scheme(_CHANNELS, "fp32", "8-bit weights, values in 8 bits when it runs", is_dynamic=True),
+    ("coreml", "int8"): Scheme(_apple(8), "fp16", "8-bit weights"),
+    ("coreml", "pal8"): Scheme(_apple(8, table=True), "fp16", "weights from a table of 256"),
+    ("coreml", "pal6"): Scheme(_apple(6, table=True), "fp16", "weights from a table of 64"),
+    ("coreml", "pal4"): Scheme(_apple(4, table=True), "fp16", "weights from a table of 16"),
+    ("coreml", "w8a8"): Scheme(
+        _apple(8), "fp16", "8-bit weights and values", frozenset(["conv", "relu"]), deployment_target="iOS17"
+    ),
+    ("coreml", "int4"): Scheme(_apple(4, block=32), "fp16", "4-bit weights in blocks of 32", deployment_target="iOS18"),
+}
+"""By format and precision."""
+
+
+def quantised(format_: str) -> tuple[str, ...]:
+    """Names of a format's quantised precisions."""
+    return tuple(precision for name, precision in SCHEMES if name == format_)
+
+
+def scheme(format_: str, precision: str) -> Scheme | None:
+    """Of a format's precision; None of one that is not quantised."""
+    return SCHEMES.get((format_, precision))
