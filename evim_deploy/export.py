@@ -71,7 +71,7 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
         labels = class_labels(reference.num_classes, request.labels)
         targets = [replace(target, labels=labels) for target in targets]
     prover = Prover(reference, request.model.resolution)
-    source = _Source(request.model, reference, prover, request.verify, request.calibration)
+    source = _Source(request.model, reference, prover, request.verify, request.calibration, request.allowed_loss)
     names = [source.file_name(target) for target in targets]
     suffixes = ("", MANIFEST_SUFFIX, GOLDEN_SUFFIX) if request.golden else ("", MANIFEST_SUFFIX)
     refuse_overwrite([request.output_dir / f"{n}{suffix}" for n in names for suffix in suffixes], request.overwrite)
@@ -101,6 +101,7 @@ class _Source:
     prover: Prover
     verify: bool | None
     calibration: Path | None
+    allowed_loss: float | None
 
     def file_name(self, target: Target) -> str:
         row = exporters.FORMATS[target.format]
@@ -151,7 +152,7 @@ def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Fa
 def _quantisation(source: _Source, target: Target, progress: Progress) -> Target:
     from evim_deploy.quantise.find import find  # after what tells that torch is missing
 
-    return find(source.reference, target, source.name.resolution, source.calibration, progress)
+    return find(source.reference, target, source.name.resolution, source.calibration, source.allowed_loss, progress)
 
 
 def _annotate(exporter: exporters.Exporter, path: Path, facts: Facts) -> None:

@@ -136,7 +136,7 @@ class GraphReference:
         key = target.task, target.output, target.preprocess, target.format, target.precision, target.quantisation
         if key not in self._quantised:
             self._quantised[key] = quantised(
-                self.inference(target), found, dict(target.quantisation.grids), target.quantisation.kept_names
+                self.inference(target), found, dict(target.quantisation.grids), target.quantisation.kept
             )
         return self._quantised[key]
 

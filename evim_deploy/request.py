@@ -36,7 +36,9 @@ class Request:
         half_io: Whether fp16 ONNX files take and give float16, too.
         deployment_target: The oldest system that Core ML packages are for.
         multifunction: Whether all sizes go into one artifact, a function each.
-        calibration: Images that quantised values are given their ranges on; None for the photographs that ship.
+        calibration: Images that quantised values are given their ranges on; None for those that ship.
+        allowed_loss: Percent of these images that a quantised artifact may answer otherwise: what costs most is kept in
+            floating point until that holds. None where nothing is kept.
         output_dir: Where the artifacts go.
         overwrite: Whether files that stand there may be replaced.
         golden: Whether to write inputs and the model's answers beside each artifact.
@@ -59,6 +61,7 @@ class Request:
     deployment_target: str | None = None
     multifunction: bool = False
     calibration: Path | None = None
+    allowed_loss: float | None = None
     output_dir: Path = Path()
     overwrite: bool = False
     golden: bool = False
@@ -90,13 +93,7 @@ def plan(request: Request) -> list[Target]:
         _check_size(size)
         if request.golden and size is None:
             raise BadInput("Golden inputs have a fixed size.", "Give one with --resolution, or leave out --golden.")
-    if request.calibration and not any(
-        found and found.is_calibrated for found in (scheme(f, p) for f in request.formats for p in request.precisions)
-    ):
-        raise BadInput(
-            "None of the precisions that were asked for is calibrated.",
-            "Leave out --calibration, or give a --precision that computes in integers, as int8.",
-        )
+    _check_quantisation(request)
     targets = []
     for name in dict.fromkeys(request.formats):
         format_ = FORMATS[name]
@@ -148,6 +145,28 @@ def _deployment_target(request: Request, format_: Format, precision: str) -> str
             f"Say --deployment-target {least}, or choose another --precision.",
         )
     return asked or least
+
+
+def _check_quantisation(request: Request) -> None:
+    """Refuse what quantised precisions alone have where none was asked for."""
+    found = [each for f in request.formats for p in request.precisions if (each := scheme(f, p))]
+    if request.calibration and not (found if request.allowed_loss is not None else any(e.is_calibrated for e in found)):
+        raise BadInput(
+            "None of the precisions that were asked for is calibrated.",
+            "Leave out --calibration, or give a --precision that computes in integers, as int8.",
+        )
+    if request.allowed_loss is None:
+        return
+    if not found:
+        raise BadInput(
+            "--keep-accuracy is for quantised artifacts.", "Leave it out, or give a --precision as int8 or dynamic."
+        )
+    if not 0 <= request.allowed_loss < 100:
+        raise BadInput(
+            f"{request.allowed_loss:g} is no share of images, in percent.", "Give --keep-accuracy 0 to 100, as 0.5."
+        )
+    if request.task == "features":
+        raise BadInput("Dense features have no accuracy to keep.", "Leave out --keep-accuracy.")
 
 
 _MODULE_OPSET = 18

@@ -52,7 +52,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.reparam", "codes graph"),
     ("evim_deploy.untrained", "model photographs preprocessing variants"),
     # --- fewer bits
-    ("evim_deploy.quantise.quantisation", "codes"),
+    ("evim_deploy.quantise.quantisation", "codes documents"),
     ("evim_deploy.quantise.find", "artifact progress quantise reference"),
     ("evim_deploy.quantise", "codes errors evaluate graph photographs preprocessing rounding"),
     # --- checkpoints

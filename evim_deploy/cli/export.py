@@ -114,6 +114,14 @@ def export(
             show_default="the photographs that ship",
         ),
     ] = None,
+    keep_accuracy: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PERCENT",
+            help="Keep the costliest layers in floating point, as few as leave all but so many answers as they are.",
+            show_default="all layers are quantised",
+        ),
+    ] = None,
     output_dir: Annotated[Path, typer.Option("--output-dir", "-o", help="Where the artifacts go.")] = Path(),
     golden: Annotated[
         bool, typer.Option("--golden", help="Write inputs and the model's answers beside each, for a device to check.")
@@ -150,6 +158,7 @@ def export(
         deployment_target=deployment_target.value if deployment_target else None,
         multifunction=multifunction,
         calibration=calibration,
+        allowed_loss=keep_accuracy,
         output_dir=output_dir,
         overwrite=overwrite,
         golden=golden,

@@ -15,15 +15,18 @@ VIEWS = ("flatten", "unflatten", "split")
 
 
 def layers(graph: Graph, scheme: Scheme) -> list[str]:
-    """Names of the operations that a scheme quantises, and that may be kept in floating point instead."""
-    return [node.name for node in graph.nodes if node.op in WEIGHTED | scheme.integers]
+    """Names of the operations that a scheme quantises, and that may be kept in floating point instead.
+
+    A ReLU goes with what it clips, and a view with what it is of.
+    """
+    return [node.name for node in graph.nodes if node.op in (WEIGHTED | scheme.integers) - {"relu", *VIEWS}]
 
 
 def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[str, str]:
     """The values that are rounded, each with the one whose range its grid is found on: of views the first.
 
     What an operation that computes in integers takes and gives is rounded, but for what goes into a ReLU alone, which
-    an engine computes in one with it.
+    an engine computes in one with it; where one is kept so is the other.
 
     Args:
         graph: Rewritten, in floating point.
@@ -31,10 +34,11 @@ def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[st
         kept: Names of operations that stay in floating point.
     """
     wanted: set[str] = set()
+    kept = {*kept, *(user.name for name in kept if (user := _clip(graph, graph.producer(name), scheme)))}
     for node in graph.nodes:
         if node.op in scheme.integers and node.name not in kept:
             wanted.update(node.inputs)
-            wanted.update(value for value in node.outputs if not _is_clipped_next(graph, node, scheme, kept))
+            wanted.update(node.outputs if _clip(graph, node, scheme) is None else ())
     roots: dict[str, str] = {}
     for node in graph.nodes:
         if node.op in VIEWS:
@@ -45,15 +49,10 @@ def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[st
     return found | {value: root for value, root in roots.items() if root in wanted}
 
 
-def _is_clipped_next(graph: Graph, node: Node, scheme: Scheme, kept: Collection[str]) -> bool:
-    user = graph.only_user(node.name)
-    return (
-        node.op in WEIGHTED
-        and user is not None
-        and user.op == "relu"
-        and "relu" in scheme.integers
-        and user.name not in kept
-    )
+def _clip(graph: Graph, node: Node | None, scheme: Scheme) -> Node | None:
+    """The ReLU that alone takes what an operation with weights gives."""
+    user = graph.only_user(node.name) if node is not None and node.op in WEIGHTED else None
+    return user if user is not None and user.op == "relu" and user.op in scheme.integers else None
 
 
 def quantised(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Collection[str] = ()) -> Graph:

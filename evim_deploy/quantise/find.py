@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from evim_deploy.artifact import Target
+from evim_deploy.codes import Grid
+from evim_deploy.graph import Graph
 from evim_deploy.progress import Progress
+from evim_deploy.quantise.apply import gridded
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.images import RECOMMENDED, CalibrationImages
 from evim_deploy.quantise.quantisation import Quantisation
-from evim_deploy.quantise.schemes import scheme
+from evim_deploy.quantise.schemes import Scheme, scheme
+from evim_deploy.quantise.sensitivity import FEW_IMAGES, fewest_kept, sensitivity
 from evim_deploy.reference import GraphReference, Reference
 
 
@@ -19,6 +28,7 @@ def find(
     target: Target,
     native: int,
     source: Path | None,
+    allowed_loss: float | None,
     progress: Progress,
 ) -> Target:
     """A target with its quantisation; one of a precision that is not quantised stays as it is.
@@ -26,8 +36,9 @@ def find(
     Args:
         reference: What it is made from.
         target: The artifact.
-        native: Side of images where the target's are dynamic, pixels.
+        native: Side of the images that the network was made for, pixels.
         source: Images to calibrate on, as ``--calibration`` takes them.
+        allowed_loss: As ``--keep-accuracy`` takes it, percent of these images.
         progress: Who is told how it goes on.
 
     Raises:
@@ -37,12 +48,63 @@ def find(
     if found is None:
         return target
     assert isinstance(reference, GraphReference), "others are refused when they are asked for"
-    if not found.is_calibrated:
-        return replace(target, quantisation=Quantisation())
+    graph = reference.inference(target)
     size = target.height or native, target.width or native
-    images = CalibrationImages(source, *size, reference.preprocessing, target.preprocess)
-    progress.step(f"{target}: calibrating on {len(images)} images")
-    grids = calibrate(reference.inference(target), found, images, target.preprocess)
+
+    def images(height: int, width: int) -> CalibrationImages:
+        return CalibrationImages(source, height, width, reference.preprocessing, target.preprocess)
+
+    grids: dict[str, Grid] = {}
+    calibration = None
+    if found.is_calibrated:
+        progress.step(f"{target}: calibrating")
+        seen = images(*size)
+        grids = calibrate(graph, found, _told(seen, target, progress), target.preprocess)
+        calibration = seen.calibration
+        _warn(seen, progress)
+    # the layers are the same at any size, and tried sooner at a smaller one
+    smaller = images(*min(size, (native, native), key=lambda sides: sides[0] * sides[1]))
+    progress.step(f"{target}: trying each layer by itself")
+    costs = sensitivity(graph, found, grids, islice(smaller, FEW_IMAGES))
+    quantisation = Quantisation(calibration, tuple(grids.items()), tuple(costs.items()))
+    if allowed_loss is not None:
+        quantisation = _keeping(quantisation, graph, found, smaller, allowed_loss, target, progress)
+    return replace(target, quantisation=quantisation)
+
+
+def _keeping(
+    quantisation: Quantisation,
+    graph: Graph,
+    found: Scheme,
+    images: CalibrationImages,
+    allowed: float,
+    target: Target,
+    progress: Progress,
+) -> Quantisation:
+    def tried(text: str) -> None:
+        progress.step(f"{target}: {text}")
+
+    grids: Mapping[str, Grid] = dict(quantisation.grids)
+    costs = dict(quantisation.sensitivity)
+    kept, loss = fewest_kept(graph, found, grids, list(costs), images, allowed, tried)
+    return replace(
+        quantisation,
+        calibration=images.calibration,
+        grids=tuple((value, grids[value]) for value in grids if value in gridded(graph, found, kept)),
+        kept=tuple(kept),
+        allowed_loss=allowed,
+        loss=loss,
+    )
+
+
+def _told(images: CalibrationImages, target: Target, progress: Progress) -> Iterator[npt.NDArray[np.float32]]:
+    count = len(images)
+    for index, image in enumerate(images, 1):
+        progress.step(f"{target}: calibrating on image {index} of {count}")
+        yield image
+
+
+def _warn(images: CalibrationImages, progress: Progress) -> None:
     calibration = images.calibration
     if calibration.skipped:
         names = ", ".join(calibration.skipped)
@@ -50,4 +112,3 @@ def find(
     if calibration.images < RECOMMENDED:
         used = f"{calibration.images} images ({calibration.source})"
         progress.warn(f"Calibrated on {used}; {RECOMMENDED} like those that the app will see are recommended.")
-    return replace(target, quantisation=Quantisation(calibration, tuple(grids.items())))

@@ -18,18 +18,23 @@ class Codes:
         least: The smallest.
         most: The largest.
         is_symmetric: Whether code 0 is the value 0, whatever the range.
+        headroom: By how much a grid reaches beyond the range that was seen.
     """
 
     least: int
     most: int
     is_symmetric: bool = False
+    headroom: float = 1.0
 
 
 EIGHT_BITS = Codes(0, 255)
 """Asymmetric; a format whose type is int8 writes codes and zero point less 128."""
 
-SIXTEEN_BITS = Codes(-32767, 32767, is_symmetric=True)
-"""As TFLite's 16x8 scheme has them: https://ai.google.dev/edge/litert/models/quantization_spec"""
+SIXTEEN_BITS = Codes(-32767, 32767, is_symmetric=True, headroom=4.0)
+"""As TFLite's 16x8 scheme has them; they are many enough to leave room for what calibration did not see.
+
+https://ai.google.dev/edge/litert/models/quantization_spec
+"""
 
 
 def covering(least: float, greatest: float, codes: Codes, dtype: type[np.floating[Any]] = np.float32) -> Grid:
@@ -41,7 +46,7 @@ def covering(least: float, greatest: float, codes: Codes, dtype: type[np.floatin
         codes: Which there are.
         dtype: In which a file stores the scale, ``numpy.float32`` or ``numpy.float16``.
     """
-    least, greatest = min(least, 0.0), max(greatest, 0.0)
+    least, greatest = (codes.headroom * end for end in (min(least, 0.0), max(greatest, 0.0)))
     if codes.is_symmetric:
         scale = max(-least, greatest) / codes.most
     else:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any
 
 from evim_deploy.codes import Grid
+from evim_deploy.documents import finite
 
 
 @dataclass(frozen=True)
@@ -25,44 +27,30 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A layer that stays in floating point.
-
-    Attributes:
-        layer: Its name.
-        snr_db: Signal to noise of the outputs where it alone is quantised, dB: the less, the more it costs.
-    """
-
-    layer: str
-    snr_db: float
-
-
-@dataclass(frozen=True)
 class Quantisation:
     """How a network was quantised.
 
     Attributes:
         calibration: None where no images were needed.
         grids: By name what each value is rounded to.
-        kept: Layers in floating point, the one that costs most first.
+        sensitivity: Signal to noise of the outputs, dB, where a layer alone is quantised, by the layer's name; the one
+            that costs most first.
+        kept: Layers in floating point, likewise.
         allowed_loss: What --keep-accuracy asked for, percent of the calibration images; None where it was not given.
-        loss: Share of the calibration images, percent, that it answers otherwise than the network in float32.
+        loss: Percent of the calibration images that are then answered otherwise than in float32; None likewise.
     """
 
     calibration: Calibration | None = None
     grids: tuple[tuple[str, Grid], ...] = ()
-    kept: tuple[Kept, ...] = ()
+    sensitivity: tuple[tuple[str, float], ...] = ()
+    kept: tuple[str, ...] = ()
     allowed_loss: float | None = None
     loss: float | None = None
 
-    @property
-    def kept_names(self) -> frozenset[str]:
-        return frozenset(kept.layer for kept in self.kept)
-
     def document(self) -> dict[str, Any]:
-        """As plain JSON values: a grid as [scale, zero point, least, most]."""
+        """As plain JSON values: a grid as [scale, zero point, least, most]; infinite decibels are null."""
         grids = {name: [grid.scale, grid.zero_point, grid.least, grid.most] for name, grid in self.grids}
-        return {**asdict(self), "grids": grids}
+        return finite({**asdict(self), "grids": grids, "sensitivity": dict(self.sensitivity)})
 
     @staticmethod
     def parse(document: Mapping[str, Any]) -> Quantisation:
@@ -79,7 +67,8 @@ class Quantisation:
                 str(calibration["source"]), int(calibration["images"]), tuple(map(str, calibration["skipped"]))
             ),
             tuple((str(name), _grid(*values)) for name, values in document["grids"].items()),
-            tuple(Kept(str(kept["layer"]), float(kept["snr_db"])) for kept in document["kept"]),
+            tuple((str(name), inf if snr is None else float(snr)) for name, snr in document["sensitivity"].items()),
+            tuple(map(str, document["kept"])),
             _optional(document["allowed_loss"]),
             _optional(document["loss"]),
         )
