@@ -34,11 +34,12 @@ def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[st
         kept: Names of operations that stay in floating point.
     """
     wanted: set[str] = set()
-    kept = {*kept, *(user.name for name in kept if (user := _clip(graph, graph.producer(name), scheme)))}
+    clips = {node.name: clip.name for node in graph.nodes if (clip := _clip(graph, node, scheme))}
+    kept = {*kept, *(clips[name] for name in kept if name in clips)}
     for node in graph.nodes:
         if node.op in scheme.integers and node.name not in kept:
-            wanted.update(node.inputs)
-            wanted.update(node.outputs if _clip(graph, node, scheme) is None else ())
+            wanted.update(node.inputs, node.outputs)
+    wanted -= clips.keys()
     roots: dict[str, str] = {}
     for node in graph.nodes:
         if node.op in VIEWS:
@@ -49,9 +50,9 @@ def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[st
     return found | {value: root for value, root in roots.items() if root in wanted}
 
 
-def _clip(graph: Graph, node: Node | None, scheme: Scheme) -> Node | None:
+def _clip(graph: Graph, node: Node, scheme: Scheme) -> Node | None:
     """The ReLU that alone takes what an operation with weights gives."""
-    user = graph.only_user(node.name) if node is not None and node.op in WEIGHTED else None
+    user = graph.only_user(node.name) if node.op in WEIGHTED else None
     return user if user is not None and user.op == "relu" and user.op in scheme.integers else None
 
 
