@@ -53,7 +53,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.untrained", "model photographs preprocessing variants"),
     # --- fewer bits
     ("evim_deploy.quantise.quantisation", "codes documents"),
-    ("evim_deploy.quantise.find", "artifact progress quantise reference"),
+    ("evim_deploy.quantise.find", "artifact codes graph progress quantise reference"),
     ("evim_deploy.quantise", "codes errors evaluate graph photographs preprocessing rounding"),
     # --- checkpoints
     ("evim_deploy.checkpoint", "errors model variants"),
