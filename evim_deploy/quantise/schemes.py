@@ -51,7 +51,8 @@ _APPLE = 64  # fewer values than that save nothing: a scale for each channel, an
 
 
 def _apple(bits: int, *, table: bool = False, block: int | None = None) -> Weighting:
-    return Weighting(bits, table, block, np.float16, _APPLE)
+    channels = Weighting(8, dtype=np.float16, least=_APPLE)
+    return Weighting(bits, table, block, np.float16, _APPLE, channels) if table or block else channels
 
 
 SCHEMES: dict[tuple[str, str], Scheme] = {
