@@ -24,7 +24,7 @@ from evim_deploy.quantise.calibration import _Seen, calibrate
 from evim_deploy.quantise.encoding import Weighting
 from evim_deploy.quantise.equalise import equalised, find_exponents, pairs
 from evim_deploy.quantise.grid import EIGHT_BITS, SIXTEEN_BITS, Codes, covering
-from evim_deploy.quantise.images import CalibrationImages
+from evim_deploy.quantise.images import DIGITS, PHOTOGRAPHS, RECOMMENDED, CalibrationImages
 from evim_deploy.quantise.quantisation import Calibration, Quantisation
 from evim_deploy.quantise.schemes import SCHEMES, WEIGHTED, Scheme
 from evim_deploy.quantise.sensitivity import fewest_kept, sensitivity, with_kept
@@ -43,7 +43,7 @@ def graph() -> Graph:
 
 
 def photographs() -> CalibrationImages:
-    return CalibrationImages(None, SIDE, SIDE, PAPER, preprocess=True)
+    return CalibrationImages(PHOTOGRAPHS, SIDE, SIDE, PAPER, preprocess=True)
 
 
 @pytest.fixture(scope="module")
@@ -303,6 +303,10 @@ class TestImages:
         make(tmp_path)
         with pytest.raises(BadInput, match=words):
             list(self.images(tmp_path))
+
+    def test_digits_has_images_of_its_own(self) -> None:
+        images = CalibrationImages(DIGITS, SIDE, SIDE, PAPER, preprocess=True)
+        assert len(images) == len(list(images)) == RECOMMENDED
 
     def test_no_such_folder(self, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="There is no image"):

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from evim_deploy import digits
 from evim_deploy.artifact import Target
 from evim_deploy.graph import Graph
 from evim_deploy.progress import Progress
 from evim_deploy.quantise.apply import gridded
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.equalise import equalised, find_exponents
-from evim_deploy.quantise.images import RECOMMENDED, CalibrationImages
+from evim_deploy.quantise.images import DIGITS, PHOTOGRAPHS, RECOMMENDED, CalibrationImages
 from evim_deploy.quantise.quantisation import Calibration, Quantisation
 from evim_deploy.quantise.schemes import Scheme, scheme
 from evim_deploy.quantise.sensitivity import FEW_IMAGES, fewest_kept, sensitivity
@@ -37,7 +38,7 @@ def find(
         reference: What it is made from.
         target: The artifact.
         native: Side of the images that the network was made for, pixels.
-        source: Images to calibrate on, as ``--calibration`` takes them.
+        source: Images to calibrate on, as ``--calibration`` takes them; None for those that ship.
         allowed_loss: As ``--keep-accuracy`` takes it, percent of these images.
         progress: Who is told how it goes on.
 
@@ -51,7 +52,8 @@ def find(
     size = target.height or native, target.width or native
 
     def images(height: int, width: int) -> CalibrationImages:
-        return CalibrationImages(source, height, width, reference.preprocessing, target.preprocess)
+        ships = DIGITS if reference.weights.source == digits.SOURCE else PHOTOGRAPHS
+        return CalibrationImages(source or ships, height, width, reference.preprocessing, target.preprocess)
 
     quantisation = Quantisation()
     graph = reference.inference(target)
