@@ -127,7 +127,9 @@ def _wordnet_ids(path: Path, numbers: Sequence[str]) -> list[str]:
         raise NotInstalled(f"Reading {meta} needs scipy, which is not installed.", "pip install scipy") from None
     try:
         synsets = loadmat(str(meta), squeeze_me=True)["synsets"]
-        ids = {str(number): str(each) for number, each in zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)}
+        ids = {
+            str(int(number)): str(each) for number, each in zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)
+        }
     except Exception as error:  # the reader raises whatever the bytes lead it to
         raise BadInput(f"{meta} is damaged: {first_line(error)}.", "Take it from the development kit again.") from None
     unknown = sorted(set(numbers) - ids.keys())
