@@ -45,15 +45,15 @@ class Classifier:
 
 
 @contextmanager
-def open_classifier(artifact: Path) -> Iterator[Classifier]:
-    """Load an artifact in the first of its engines that exists on this host.
+def open_classifier(artifact: Path, engine: runtimes.Engine | None = None) -> Iterator[Classifier]:
+    """Load an artifact, in the first of its engines that exists on this host unless one is given.
 
     Raises:
         BadInput: It is damaged, foreign, or no classifier of images.
         NotInstalled: Its engine is missing.
         NotRunHere: Its engine does not exist on this host.
     """
-    engine = runtimes.first_here(runtimes.engines_for(artifact))
+    engine = engine or runtimes.first_here(runtimes.engines_for(artifact))
     with runtimes.open_artifact(artifact, engine) as session:
         manifest = embedded_manifest(session.metadata, artifact)
         require_classifier(manifest, artifact)

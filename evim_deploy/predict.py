@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+import runtimes
 from evim_deploy.classifier import image_size, open_classifier
 from evim_deploy.errors import BadInput
 from evim_deploy.preprocessing import open_image, resize_and_crop
@@ -40,13 +41,14 @@ class Report:
     predictions: tuple[Prediction, ...]
 
 
-def predict(artifact: Path, images: list[Path], top: int) -> Report:
+def predict(artifact: Path, images: list[Path], top: int, engine: runtimes.Engine | None = None) -> Report:
     """Classify photographs with an artifact.
 
     Args:
         artifact: Made by ``evim-deploy export`` for classification.
         images: Files that Pillow reads.
         top: How many classes of each image to give.
+        engine: That runs the artifact; None for the first that this host has.
 
     Raises:
         BadInput: The artifact or an image is damaged, foreign, or not for classification.
@@ -55,7 +57,7 @@ def predict(artifact: Path, images: list[Path], top: int) -> Report:
     """
     if top < 1:
         raise BadInput(f"--top {top} shows nothing.", "Give --top 1 or more.")
-    with open_classifier(artifact) as classifier:
+    with open_classifier(artifact, engine) as classifier:
         manifest = classifier.manifest
         size, how = image_size(manifest), manifest.preprocessing
         pixels = np.stack([resize_and_crop(open_image(path), *size, how) for path in images])  # (images, H, W, 3)
