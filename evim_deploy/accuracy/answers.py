@@ -10,8 +10,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import RawIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +91,7 @@ class Log:
         file: Where further ones are written, too.
     """
 
-    def __init__(self, answers: dict[str, Answers], file: IO[str] | None = None) -> None:
+    def __init__(self, answers: dict[str, Answers], file: RawIOBase | None = None) -> None:
         self._answers = answers
         self._file = file
 
@@ -105,10 +106,10 @@ class Log:
         """
         if self._file is not None:
             try:
-                self._file.write(json.dumps({"of": key, **vars(more)}) + "\n")
-                self._file.flush()
+                _write(self._file, {"of": key, **vars(more)})
             except OSError as error:
-                raise BadInput(f"{self._file.name} cannot be written: {error.strerror}.", "Free some space.") from None
+                cause = f"The answers cannot be written: {error.strerror}."
+                raise BadInput(cause, "Free some space; the same command goes on from there.") from None
         self.of(key).extend(more)
 
 
@@ -127,24 +128,32 @@ def open_log(path: Path | None, subject: Mapping[str, Any], order: Sequence[int]
     if path is None:
         yield Log({})
         return
-    heading = json.dumps({"schema_version": SCHEMA_VERSION, "evaluate": subject}) + "\n"
+    heading = {"schema_version": SCHEMA_VERSION, "evaluate": subject}
     try:
         text = path.read_bytes().decode() if path.exists() else ""
-        whole, newline, _ = text.rpartition("\n")
-        answers = _read(path, whole + newline, subject, order) if not heading.startswith(text) else {}
-        file = path.open("r+" if text else "w", encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]  # without a last line that broke off
+        answers = {} if _line(heading).startswith(text) else _read(path, whole, subject, order)
+        file = path.open("r+b" if text else "wb", buffering=0)
+        file.truncate(file.seek(len(whole.encode())))
+        if not whole:
+            _write(file, heading)
     except UnicodeDecodeError:
         raise BadInput(f"{path} is no file that --resume wrote.", _ANOTHER) from None
     except OSError as error:
         raise BadInput(f"{path} cannot be read and written: {error.strerror}.", _ANOTHER) from None
     with file:
-        if whole:
-            file.seek(len((whole + newline).encode()))
-            file.truncate()
-        else:
-            file.write(heading)
-            file.flush()
         yield Log(answers, file)
+
+
+def _line(document: Mapping[str, Any]) -> str:
+    return json.dumps(document) + "\n"
+
+
+def _write(file: RawIOBase, document: Mapping[str, Any]) -> None:
+    """A line at once, past any buffer: a write that fails is not tried again when the file is closed."""
+    left = _line(document).encode()
+    while left:
+        left = left[file.write(left) :]
 
 
 def _read(path: Path, text: str, subject: Mapping[str, Any], order: Sequence[int]) -> dict[str, Answers]:

@@ -119,7 +119,9 @@ def _digits() -> DataSet:
     pixels, labels = held_out()  # (N, 64, 64, 3), (N,)
     images, groups = [f"digit {place}" for place in range(len(labels))], [str(label) for label in labels]
     hashes = [hashlib.sha256(image.tobytes()).hexdigest() for image in pixels]
-    return _data_set(DIGITS, DIGITS, images, groups, (), hashes, lambda place: Image.fromarray(pixels[place]))
+    return _data_set(
+        DIGITS, "labels that ship", images, groups, (), hashes, lambda place: Image.fromarray(pixels[place])
+    )
 
 
 def _data_set(
