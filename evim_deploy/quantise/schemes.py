@@ -26,7 +26,7 @@ class Scheme:
             are quantised.
         codes: Of these grids.
         is_dynamic: Whether an engine finds the grids of what it takes itself, anew for each image.
-        prepare: Rewrites the graph for integers before it is calibrated; exact in real arithmetic.
+        prepare: Give the graph that integers need, before it is calibrated; exact in real arithmetic.
         deployment_target: The oldest system that has it; empty where all have.
         widened: Operations of ``integers`` that give floating point: only what they take is on grids.
         meaning: In a few words, for people.
@@ -38,7 +38,7 @@ class Scheme:
     integers: frozenset[str] = frozenset()
     codes: Codes = EIGHT_BITS
     is_dynamic: bool = False
-    prepare: tuple[Callable[[Graph], None], ...] = field(default=(), compare=False)
+    prepare: tuple[Callable[[Graph], Graph], ...] = field(default=(), compare=False)
     deployment_target: str = ""
     widened: frozenset[str] = frozenset()
 
