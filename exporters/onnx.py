@@ -24,7 +24,7 @@ from evim_deploy.about import about
 from evim_deploy.artifact import Contract, Facts, Target, TensorSpec
 from evim_deploy.codes import Grid, Linear
 from evim_deploy.contents import onnx_file
-from evim_deploy.contents.onnx_file import CHANNELS_LAST, SCALE, UNSIGNED
+from evim_deploy.contents.onnx_names import CHANNELS_LAST, SCALE, UNSIGNED
 from evim_deploy.graph import Graph, Node
 from evim_deploy.quantise.apply import VIEWS
 from evim_deploy.quantise.schemes import scheme

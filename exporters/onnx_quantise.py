@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import helper
 
-from evim_deploy.contents.onnx_file import UNSIGNED
+from evim_deploy.contents.onnx_names import UNSIGNED
 from evim_deploy.graph import Graph, Node
 
 if TYPE_CHECKING:

@@ -21,15 +21,6 @@ from evim_deploy.publish import COMPANION_SUFFIX
 
 Array = npt.NDArray[Any]
 
-CHANNELS_LAST = "/channels_last"
-"""Ends the name of a value whose channels are its last axis; of all others they are the second."""
-
-SCALE = ".scale"
-"""After the name of weights in 8 bits the name of their scales, one for each output channel."""
-
-UNSIGNED = 128
-"""What uint8 weights have more than their codes."""
-
 MOST_INSIDE = 2_000_000_000
 """Bytes of weights in the model's own file; the rest of the 2 GiB is for the graph and the labels."""
 
