@@ -32,7 +32,6 @@ from evim_deploy.shapes import Axis, Shape, infer_shapes
 from exporters import onnx_quantise
 from exporters.onnx_opsets import OPSETS, USUAL_OPSET
 
-
 MOST_TERMS = 4096
 """Of a sum over an image that is made in one go; a longer one is made of the sums of its rows.
 

@@ -61,7 +61,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.hub", "background errors variants"),
     ("evim_deploy.weights", "artifact checkpoint digits errors hub model untrained variants"),
     # --- the comparison knows what it compares, and no format or engine
-    ("evim_deploy.network", "evaluate graph"),
+    ("evim_deploy.network", "codes evaluate graph"),
     (
         "evim_deploy.reference",
         """artifact graph layers lowering model network parity.result preprocessing quantise reparam rounding
@@ -70,7 +70,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.parity", "arrays artifact errors network photographs preprocessing reference"),
     (
         "evim_deploy.layers",
-        """artifact codes documents evaluate graph lowering model parity.result preprocessing rounding shapes
+        """artifact codes documents evaluate graph lowering model parity.result preprocessing shapes
         trace""",
     ),
     (

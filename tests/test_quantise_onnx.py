@@ -1,4 +1,4 @@
-"""int8 and dynamic as ONNX: what computes in integers, that both engines open it, and that it is the simulated graph."""
+"""int8 and dynamic as ONNX: what computes in integers, that both engines open it, and that it is what was simulated."""
 
 from __future__ import annotations
 
