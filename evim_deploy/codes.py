@@ -43,13 +43,13 @@ class Linear:
 
     Attributes:
         bits: Of a code.
-        codes: In the weights' own shape, int8.
+        codes: In the weights' own shape; int8, of a bias int32.
         scale: Of each output channel, (O, 1, ...), or of each block of input channels, (O, I / block, 1, ...).
         block: Input channels that share a scale; None where all do.
     """
 
     bits: int
-    codes: npt.NDArray[np.int8]
+    codes: npt.NDArray[np.int8] | npt.NDArray[np.int32]
     scale: Array
     block: int | None = None
 

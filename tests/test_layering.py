@@ -81,7 +81,10 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.golden", "artifact errors parity"),
     ("evim_deploy.plot", "errors layers"),
     # --- the formats, the engines, the clock: they know artifacts and graphs, never each other
-    ("exporters", "about errors artifact codes contents graph preprocessing quantise.schemes shapes variants"),
+    (
+        "exporters",
+        "about errors artifact codes contents graph preprocessing quantise.apply quantise.schemes shapes variants",
+    ),
     ("runtimes", "errors artifact contents documents trace"),
     ("latency.environment", ""),
     # --- what a user asks for: here everything meets
