@@ -114,4 +114,9 @@ HANDLERS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "sum_tokens": lambda node, w, x: x.sum(-1).unsqueeze(1) / node.spread(x.shape[2]),
     "mean": _mean,
     "concat": lambda node, w, *xs: torch.cat(xs, 1),
+    "subtract": lambda node, w, x, y: x - y,
+    "mean_channels": lambda node, w, x: x.mean(1, keepdim=True),
+    "max_tokens": lambda node, w, x: x.amax(2, keepdim=True),
+    "exp": lambda node, w, x: torch.exp(x),
+    "power": lambda node, w, x: (x.clamp_min(0) + node.eps()) ** node.real("exponent"),
 }

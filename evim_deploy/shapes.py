@@ -67,5 +67,7 @@ _RULES: dict[str, Callable[[Node, list[Shape]], list[Shape]]] = {
     "read": lambda node, inputs: [(*inputs[0][:2], inputs[1][2])],
     "sum_tokens": lambda node, inputs: [(inputs[0][0], 1, inputs[0][1])],
     "mean": _mean,
+    "mean_channels": lambda node, inputs: [(inputs[0][0], 1, *inputs[0][2:])],
+    "max_tokens": lambda node, inputs: [(*inputs[0][:2], 1)],
     "concat": lambda node, inputs: [(inputs[0][0], sum(cast("int", shape[1]) for shape in inputs))],
 }

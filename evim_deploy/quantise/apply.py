@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from evim_deploy.codes import Grid
+import numpy as np
+
+from evim_deploy.codes import Array, Grid, Linear
 from evim_deploy.graph import Graph, Node
 from evim_deploy.quantise.schemes import WEIGHTED, Scheme
 from evim_deploy.rounding import rounded
 
-VIEWS = ("flatten", "unflatten", "split")
+VECTORS = {"shift": ("offset",), "scale": ("factor",)}
+"""Weights of operations that compute in integers on values alone, by name."""
+
+VIEWS = ("flatten", "unflatten", "split", "max_tokens")
 """Operations that compute nothing: what they give has the grid of what they take."""
 
 
@@ -19,7 +24,8 @@ def layers(graph: Graph, scheme: Scheme) -> list[str]:
 
     A ReLU goes with what it clips, and a view with what it is of.
     """
-    return [node.name for node in graph.nodes if node.op in (WEIGHTED | scheme.integers) - {"relu", *VIEWS}]
+    quantised_ = (WEIGHTED | scheme.integers) - {"relu", *VIEWS}
+    return [node.name for node in graph.nodes if node.op in quantised_ and (node.weights or not node.is_floating)]
 
 
 def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[str, str]:
@@ -37,7 +43,7 @@ def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[st
     clips = {node.name: clip.name for node in graph.nodes if (clip := _clip(graph, node, scheme))}
     kept = {*kept, *(clips[name] for name in kept if name in clips)}
     for node in graph.nodes:
-        if node.op in scheme.integers and node.name not in kept:
+        if node.op in scheme.integers and not node.is_floating and node.name not in kept:
             wanted.update(node.inputs, node.outputs)
     wanted -= clips.keys()
     roots: dict[str, str] = {}
@@ -71,5 +77,13 @@ def quantised(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Col
         encoding = None
         if node.op in WEIGHTED and node.name not in kept:
             encoding = scheme.weights.encode(exact.weights["kernel"])
-        nodes.append(node.encoded(kernel=encoding) if encoding else replace(node))
+        encoded = node.encoded(kernel=encoding) if encoding else replace(node)
+        vectors = VECTORS.get(node.op, ()) if node.name in grids and node.op in scheme.integers else ()
+        nodes.append(encoded.encoded(**{name: one_scale(exact.weights[name], grids[node.name]) for name in vectors}) if vectors else encoded)
     return Graph(graph.input_name, nodes, graph.outputs, grids)
+
+
+def one_scale(vector: Array, grid: Grid) -> Linear:
+    """A factor or an offset for each channel, with one scale for all: as an engine takes a value."""
+    scale = np.float32(max(np.abs(vector).max() / 127, grid.scale / 256))
+    return Linear(8, np.rint(vector / scale).astype(np.int8), np.array([scale], np.float64))

@@ -26,7 +26,7 @@ _SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
 _HALF_OPEN = Grid(1 / 256, 0, 0, 255)
 """Of what lies between 0 and 1 by definition: TFLite's own kernels demand it."""
 
-_FIXED = {"sigmoid": _HALF_OPEN, "softmax_channels": _HALF_OPEN}
+_FIXED = {"sigmoid": _HALF_OPEN, "softmax_channels": _HALF_OPEN, "exp": Grid(1 / 255, 0, 0, 255)}
 
 _SEED = 0
 

@@ -1,0 +1,23 @@
+"""A network in the operations that LiteRT computes in 8 bits: exact rewrites, before the grids are found."""
+
+from __future__ import annotations
+
+from evim_deploy.graph import Graph
+from evim_deploy.quantise.integers.channel_norm import SCALE_BY_DEVIATION
+from evim_deploy.quantise.integers.gate import SPELL_SILU
+from evim_deploy.quantise.integers.heads import FLOAT_HEADS
+from evim_deploy.quantise.integers.token_softmax import DIVIDE_STATES
+from evim_deploy.reparam.rewrite import run
+
+INTEGER_FORM = (
+    FLOAT_HEADS,  # first: what it copies stays as it is
+    SCALE_BY_DEVIATION,
+    DIVIDE_STATES,
+    SPELL_SILU,
+)
+
+
+def integer_form(graph: Graph) -> None:
+    """Rewrite a graph in place."""
+    for rewrite in INTEGER_FORM:
+        run(rewrite, graph)
