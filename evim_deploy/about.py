@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evim_deploy import __version__
+from evim_deploy import __version__, digits
 from evim_deploy.artifact import Facts, Target, TensorSpec, Weights, describe
 
 
@@ -51,6 +51,8 @@ def _licence(weights: Weights) -> str:
     """An artifact's is that of its weights; evim-deploy's own licence says nothing of them."""
     if not weights.trained:
         return "MIT, as evim-deploy, which drew these untrained weights"
+    if weights.source == digits.SOURCE:
+        return "MIT, as evim-deploy; trained on the UCI optical digits by E. Alpaydin and C. Kaynak, CC BY 4.0"
     if weights.source.startswith(_TIMM):
         return f"MIT, as timm says of {weights.source}"
     return f"That of the weights that it was made from, {weights.source}"

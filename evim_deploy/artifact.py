@@ -128,7 +128,7 @@ class Weights:
     """Where an artifact's weights come from.
 
     Attributes:
-        source: A path, ``hf:REPO/FILE``, ``timm:NAME`` or ``random:SEED``.
+        source: A path, ``hf:REPO/FILE``, ``timm:NAME``, ``package:digits`` or ``random:SEED``.
         trained: False for seeded weights, which mean nothing.
         sha256: Of the file, or for seeded weights of the values (hex).
         note: Why these weights, for people; may be empty.

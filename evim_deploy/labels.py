@@ -1,4 +1,4 @@
-"""Names of the classes: ImageNet's, a user's own, or numbers."""
+"""Names of the classes: ImageNet's, those of the weights that ship, a user's own, or numbers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 
+from evim_deploy import digits
 from evim_deploy.documents import parse_json
 from evim_deploy.errors import BadInput
 from evim_deploy.variants import IMAGENET_CLASSES
@@ -20,18 +21,21 @@ def imagenet_labels() -> tuple[str, ...]:
     return tuple((files("evim_deploy") / "data" / "imagenet1k.txt").read_text("utf-8").splitlines())
 
 
-def class_labels(num_classes: int, path: Path | None) -> tuple[str, ...]:
+def class_labels(num_classes: int, path: Path | None, weights: str = "") -> tuple[str, ...]:
     """A name for each class.
 
     Args:
         num_classes: How many the model tells apart.
         path: A text file with one name a line, a JSON list of names, or a JSON object of names by
             index; None for ImageNet's names, or ``class 0``, ``class 1``, ... where the classes are not ImageNet's.
+        weights: Where they come from: those that ship with the package have classes of their own.
 
     Raises:
         BadInput: The file cannot be read, or does not name each class once, by one line of text.
     """
     if path is None:
+        if weights == digits.SOURCE:
+            return digits.CLASSES
         if num_classes == IMAGENET_CLASSES:
             return imagenet_labels()
         return tuple(f"class {index}" for index in range(num_classes))

@@ -44,13 +44,14 @@ class Report:
     predictions: tuple[Prediction, ...]
 
 
-def predict(artifact: Path, images: list[Path], top: int) -> Report:
+def predict(artifact: Path, images: list[Path], top: int, engine: runtimes.Engine | None = None) -> Report:
     """Classify photographs with an artifact.
 
     Args:
         artifact: Made by ``evim-deploy export`` for classification.
         images: Files that Pillow reads.
         top: How many classes of each image to give.
+        engine: That runs the artifact; None for the first that this host has.
 
     Raises:
         BadInput: The artifact or an image is damaged, foreign, or not for classification.
@@ -59,7 +60,7 @@ def predict(artifact: Path, images: list[Path], top: int) -> Report:
     """
     if top < 1:
         raise BadInput(f"--top {top} shows nothing.", "Give --top 1 or more.")
-    engine = runtimes.first_here(runtimes.engines_for(artifact))
+    engine = engine or runtimes.first_here(runtimes.engines_for(artifact))
     with runtimes.open_artifact(artifact, engine) as session:
         manifest = embedded_manifest(session.metadata, artifact)
         target, labels = manifest.target, manifest.target.labels

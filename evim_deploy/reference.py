@@ -14,6 +14,7 @@ from evim_deploy.lowering import FEATURE_OUTPUTS, lower
 from evim_deploy.network import Array, GraphNetwork, Network
 from evim_deploy.preprocessing import PAPER, Preprocessing
 from evim_deploy.quantise.apply import quantised
+from evim_deploy.quantise.equalise import equalised
 from evim_deploy.quantise.schemes import scheme
 from evim_deploy.reparam import SPREAD_TOKEN_WEIGHTS, Outcome, reparameterise, run
 from evim_deploy.rounding import rounded
@@ -117,15 +118,12 @@ class GraphReference:
         return self.rewritten(target)[1]
 
     def inference(self, target: Target) -> Graph:
-        """The rewritten network in the form that is quantised: that of integers where the target computes in them."""
+        """The rewritten network as it is quantised, in floating point: in the form and units that integers need."""
         graph, _ = self.rewritten(target)
         found = scheme(target.format, target.precision)
-        if found is None or not found.prepare:
-            return graph
-        graph = graph.copy()
-        for prepare in found.prepare:
-            prepare(graph)
-        return graph
+        for prepare in found.prepare if found else ():
+            graph = prepare(graph)
+        return equalised(graph, dict(target.quantisation.exponents)) if target.quantisation else graph
 
     def stored(self, target: Target) -> Graph:
         found = scheme(target.format, target.precision)

@@ -1,4 +1,4 @@
-"""The four sizes of EfficientViM (paper, Table 2) and the names they go by."""
+"""The sizes of EfficientViM, the four of the paper (Table 2) and a small one, and the names they go by."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ class Variant:
     """One size of the network: three stages of blocks, their widths and their state counts.
 
     Attributes:
-        name: Short name, ``m1`` to ``m4`` for the published sizes.
+        name: Short name, ``m1`` to ``m4`` for the published sizes, ``digits`` for the one that ships with its weights.
         depths: Blocks in each stage.
         channels: Channels D of each stage; the first must be a multiple of 8 (the stem's D/8).
         states: Hidden states N of each stage.
         resolution: Native input side in pixels.
+        num_classes: That its weights tell apart.
     """
 
     name: str
@@ -39,9 +40,10 @@ class Variant:
     channels: tuple[int, int, int]
     states: tuple[int, int, int]
     resolution: int
+    num_classes: int = IMAGENET_CLASSES
 
 
-VARIANTS = {
+PUBLISHED = {
     variant.name: variant
     for variant in (
         Variant("m1", (2, 2, 2), (128, 192, 320), (49, 25, 9), 224),
@@ -50,6 +52,12 @@ VARIANTS = {
         Variant("m4", (3, 4, 2), (224, 320, 512), (64, 32, 16), 256),
     )
 }
+"""The paper's sizes."""
+
+DIGITS = Variant("digits", (1, 2, 1), (32, 64, 96), (16, 8, 4), 64, 10)
+"""The small one that ships with its weights (:mod:`evim_deploy.digits`)."""
+
+VARIANTS = {**PUBLISHED, DIGITS.name: DIGITS}
 
 PARAMETERS = {
     "efficientvim_m1": 6_679_458,
@@ -60,8 +68,9 @@ PARAMETERS = {
     "efficientvim_m3_dist": 18_176_178,
     "efficientvim_m4": 19_606_505,
     "efficientvim_m4_dist": 21_178_509,
+    "efficientvim_digits": 433_796,
 }
-"""Trainable parameters of each model with 1000 classes."""
+"""Trainable parameters of each model with its own number of classes: 1000, of digits 10."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +111,13 @@ class ModelName:
         return (self.short, self.name, f"EfficientViM-{self.variant.name.upper()}{suffix}")
 
 
-MODELS = {
+PUBLISHED_MODELS = {
     model.name: model
     for distilled in (False, True)
-    for model in (ModelName(variant, distilled) for variant in VARIANTS.values())
+    for model in (ModelName(variant, distilled) for variant in PUBLISHED.values())
 }
+
+MODELS = {**PUBLISHED_MODELS, ModelName(DIGITS).name: ModelName(DIGITS)}
 
 
 def parse_model(text: str) -> ModelName:

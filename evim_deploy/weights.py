@@ -1,4 +1,4 @@
-"""Which weights a model gets: a file's, the hub's, the published ones, or untrained ones that say so."""
+"""Which weights a model gets: a file's, the hub's, those that ship, or untrained ones that say so."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evim_deploy import hub
+from evim_deploy import digits, hub
 from evim_deploy.artifact import Weights
 from evim_deploy.errors import BadInput, NotInstalled
-from evim_deploy.variants import IMAGENET_CLASSES, MIN_CLASSES
+from evim_deploy.variants import DIGITS, MIN_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +29,10 @@ def resolve(
 
     Args:
         model: Which model.
-        spec: PATH, ``hf:OWNER/NAME[/FILE]``, ``timm:NAME`` or ``random[:SEED]``. None takes the published
-            weights, and where they cannot be had, untrained ones of seed 0; a note says why.
-        num_classes: Classes of the heads; None takes what the weights have, or ImageNet's 1000.
+        spec: PATH, ``hf:OWNER/NAME[/FILE]``, ``timm:NAME``, ``package:digits`` or ``random[:SEED]``. None takes the
+            weights that ship with the package or were published, and where they cannot be had, untrained ones of
+            seed 0; a note says why.
+        num_classes: Classes of the heads; None takes what the weights have, or the variant's own number.
         notify: Told in one line of what takes time.
 
     Raises:
@@ -46,13 +47,20 @@ def resolve(
     if num_classes is not None and num_classes < MIN_CLASSES:
         raise BadInput(f"{num_classes} classes are no classification.", f"Give {MIN_CLASSES} or more.")
     if spec is None:
-        return _published(model, num_classes, notify)
+        return _usual(model, num_classes, notify)
+    if spec == digits.SOURCE:
+        return _packaged(model, num_classes)
     if spec.partition(":")[0] == "random":
         return _untrained(model, num_classes, parse_seed(spec), "")
     if spec.startswith(("hf:", "timm:")):
         repo, filename = hub.parse_source(spec)
         return _load(model, hub.fetch(repo, filename, notify=notify), _source(spec, repo, filename), num_classes)
     return _load(model, Path(spec), spec, num_classes)
+
+
+def usual_source(model: ModelName) -> str:
+    """Where a model's weights come from unless asked otherwise: what ships with the package, or a repository."""
+    return digits.SOURCE if model.variant == DIGITS else hub.published(model)[0]
 
 
 def state_sha256(model: nn.Module) -> str:
@@ -64,14 +72,14 @@ def state_sha256(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _published(
-    model: ModelName, num_classes: int | None, notify: Callable[[str], None]
-) -> tuple[EfficientViM, Weights]:
+def _usual(model: ModelName, num_classes: int | None, notify: Callable[[str], None]) -> tuple[EfficientViM, Weights]:
+    trained = model.variant.num_classes
+    if num_classes not in (None, trained):
+        note = f"The weights of {usual_source(model)} have {trained} classes, not {num_classes}."
+        return _untrained(model, num_classes, 0, note)
+    if usual_source(model) == digits.SOURCE:
+        return _packaged(model, num_classes)
     repo, filename = hub.published(model)
-    if num_classes not in (None, IMAGENET_CLASSES):
-        return _untrained(
-            model, num_classes, 0, f"The published weights have {IMAGENET_CLASSES} classes, not {num_classes}."
-        )
     try:
         path = hub.fetch(repo, filename, notify=notify)
     except hub.WrongHash:
@@ -79,6 +87,11 @@ def _published(
     except BadInput as error:
         return _untrained(model, num_classes, 0, error.cause)
     return _load(model, path, _source("timm:", repo, filename), num_classes)
+
+
+def _packaged(model: ModelName, num_classes: int | None) -> tuple[EfficientViM, Weights]:
+    with digits.weights_file() as path:
+        return _load(model, path, digits.SOURCE, num_classes)
 
 
 def _source(spec: str, repo: str, filename: str) -> str:
@@ -96,7 +109,7 @@ def _load(model: ModelName, path: Path, source: str, num_classes: int | None) ->
 def _untrained(model: ModelName, num_classes: int | None, seed: int, note: str) -> tuple[EfficientViM, Weights]:
     from evim_deploy.untrained import untrained_model
 
-    network = untrained_model(model, num_classes or IMAGENET_CLASSES, seed)
+    network = untrained_model(model, num_classes or model.variant.num_classes, seed)
     return network, Weights(f"random:{seed}", False, state_sha256(network), note)
 
 

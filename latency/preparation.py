@@ -40,7 +40,6 @@ UNTRAINED = "untrained (seed 0)"
 AGAINST = "PyTorch fp32, the model as published"
 
 _OPSET = 18
-_IMAGENET_CLASSES = 1000
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,8 @@ def _compare(expected: Array, found: Array, subject: Subject) -> None:
 
 
 def _ours(subject: Subject, height: int, width: int) -> _Built:
-    model = untrained_model(parse_model(subject.source), _IMAGENET_CLASSES, 0)
+    name = parse_model(subject.source)
+    model = untrained_model(name, name.variant.num_classes, 0)
     reference = GraphReference(model, Weights("random:0", False, ""))
     graph, outcomes = reference.rewritten(_target(".onnx", "fp32", 1, height, width))
     folded = sum(dict(outcome.removed).get("batch_norm", 0) for outcome in outcomes)

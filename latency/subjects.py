@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from evim_deploy.variants import VARIANTS, ModelName
+from evim_deploy.variants import PUBLISHED, ModelName
 from latency.peers import Peer
 
 
@@ -59,7 +59,7 @@ class Prepared:
     pixels: bool = False
 
 
-MIXER_VARIANT = VARIANTS["m2"]
+MIXER_VARIANT = PUBLISHED["m2"]
 """Whose HSM-SSD layer is timed alone: the paper's Figure 3 and its ablation of heads have M2's."""
 
 MIXERS = {"single-head": "HSM-SSD single-head", "multi-head": "HSM-SSD multi-head"}
@@ -68,8 +68,9 @@ MIXERS = {"single-head": "HSM-SSD single-head", "multi-head": "HSM-SSD multi-hea
 
 def model_subject(model: ModelName) -> Subject:
     """EfficientViM. A distilled model stands beside the paper's row of the plain one, whose speed it has there."""
-    paper = f"EfficientViM-{model.variant.name.upper()}"
-    name = f"{paper}-dist" if model.distilled else paper
+    plain = f"EfficientViM-{model.variant.name.upper()}"
+    name = f"{plain}-dist" if model.distilled else plain
+    paper = plain if model.variant.name in PUBLISHED else None
     return Subject("model", name, model.short, model.variant.resolution, paper)
 
 

@@ -22,7 +22,7 @@ from evim_deploy.parity.proof import Prover
 from evim_deploy.parity.result import Comparison
 from evim_deploy.progress import Silent
 from evim_deploy.reference import GraphReference
-from evim_deploy.variants import MODELS
+from evim_deploy.variants import PUBLISHED_MODELS
 from evim_deploy.verify import prove
 
 
@@ -51,7 +51,7 @@ def random_variants() -> Iterator[tuple[GraphReference, int, Target]]:
 
 
 def native_models() -> Iterator[tuple[GraphReference, int, Target]]:
-    for seed, name in enumerate(MODELS.values()):
+    for seed, name in enumerate(PUBLISHED_MODELS.values()):
         side = name.variant.resolution
         reference = reference_of(name.variant, seed, 1000, name.distilled)
         for row in exporters.FORMATS.values():

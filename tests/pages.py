@@ -14,7 +14,7 @@ from markdown_it.token import Token
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/**/*.md", "ios-demo/*.md", "ios-demo/Models/*.md", "benchmarks/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "ios-demo/*.md", "ios-demo/Models/*.md", "benchmarks/*.md", "training/*.md")
     for path in ROOT.glob(pattern)
 )
 GUIDES = sorted((ROOT / "docs").glob("*.md"))

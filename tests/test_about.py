@@ -50,6 +50,11 @@ def told(
         ("timm:efficientvim_m1_dist", True, "MIT, as timm says of timm:efficientvim_m1_dist"),
         ("hf:someone/efficientvim_m4", True, "That of the weights that it was made from, hf:someone/efficientvim_m4"),
         ("runs/best.pth", True, "That of the weights that it was made from, runs/best.pth"),
+        (
+            "package:digits",
+            True,
+            "MIT, as evim-deploy; trained on the UCI optical digits by E. Alpaydin",
+        ),
         ("random:0", False, "MIT, as evim-deploy, which drew these untrained weights"),
     ],
 )

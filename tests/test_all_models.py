@@ -1,4 +1,4 @@
-"""All eight models in the three formats, at their native resolutions; the plain ones in both precisions.
+"""The eight published models in the three formats, at their native resolutions; the plain ones in both precisions.
 
 A distilled model has the same operations as the plain one, which tests/test_exporters.py holds, and other weights.
 """
@@ -13,15 +13,16 @@ import pytest
 from evim_deploy.export import export
 from evim_deploy.publish import sha256
 from evim_deploy.request import Request
-from evim_deploy.variants import MODELS
+from evim_deploy.variants import PUBLISHED_MODELS
 from exporters import FORMATS, UNQUANTISED
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", PUBLISHED_MODELS)
 def test_a_model_exports_in_every_format(name: str, tmp_path: Path) -> None:
-    precisions = () if MODELS[name].distilled else UNQUANTISED
-    artifacts = export(Request(MODELS[name], tuple(FORMATS), precisions, weights="random:0", output_dir=tmp_path))
+    model = PUBLISHED_MODELS[name]
+    precisions = () if model.distilled else UNQUANTISED
+    artifacts = export(Request(model, tuple(FORMATS), precisions, weights="random:0", output_dir=tmp_path))
     assert {(made["format"], made["precision"]) for made in artifacts} == {
         (format_, precision) for format_, row in FORMATS.items() for precision in precisions or (row.precisions[0],)
     }

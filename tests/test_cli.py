@@ -240,10 +240,11 @@ class TestModels:
         assert_done(result)
         table, _, note = result.stdout.partition("\n\n")
         rows = {line.split()[0]: line for line in table.splitlines()[1:]}
-        assert sorted(rows) == ["m1", "m1_dist", "m2", "m2_dist", "m3", "m3_dist", "m4", "m4_dist"]
+        assert sorted(rows) == ["digits", "m1", "m1_dist", "m2", "m2_dist", "m3", "m3_dist", "m4", "m4_dist"]
         for expected in ("19.61 M", "256x256", "timm/efficientvim_m4"):
             assert expected in rows["m4"]
         assert "224x224" in rows["m1"]
+        assert rows["digits"].split() == ["digits", "0.43", "M", "64x64", "10", "package:digits"]
         assert all(alias in note for alias in ("efficientvim_m4", "EfficientViM-M4"))
 
     def test_as_json(self) -> None:
@@ -252,12 +253,13 @@ class TestModels:
         document = json.loads(result.stdout)
         models = {row["model"]: row for row in document["models"]}
         assert document["schema_version"] == SCHEMA_VERSION
-        assert len(models) == 8
+        assert len(models) == 9
         assert models["efficientvim_m4_dist"] == {
             "model": "efficientvim_m4_dist",
             "aliases": ["m4_dist", "efficientvim_m4_dist", "EfficientViM-M4_dist"],
             "parameters": 21_178_509,
             "resolution": 256,
+            "num_classes": 1000,
             "distilled": True,
             "weights": "timm/efficientvim_m4_dist.in1k",
         }

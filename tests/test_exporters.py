@@ -32,7 +32,7 @@ from evim_deploy.graph import Graph
 from evim_deploy.lowering import FEATURE_OUTPUTS, lower
 from evim_deploy.model import EfficientViM
 from evim_deploy.reparam import reparameterise
-from evim_deploy.variants import MODELS, VARIANTS, Variant
+from evim_deploy.variants import MODELS, PUBLISHED, Variant
 
 Size = tuple[int, int]
 
@@ -45,7 +45,7 @@ slow = pytest.mark.slow
 # Converting takes seconds: the smallest at every size, the others at one.
 CONVERTED = [
     pytest.param(name, size, id=f"{name}-{size[0]}x{size[1]}")
-    for name, at in zip(VARIANTS, (0, 2, 1, 2), strict=True)
+    for name, at in zip(PUBLISHED, (0, 2, 1, 2), strict=True)
     for i, size in enumerate(SIZES)
     if name == "m1" or at == i
 ]
@@ -98,7 +98,7 @@ def padded(size: Size) -> int:
 @functools.cache
 def published(name: str, distilled: bool = False) -> Graph:
     """The rewritten graph of a published variant with few classes."""
-    return reparameterise(lower(random_network(VARIANTS[name], 0, CLASSES, distilled), "classify", "logits", True))[0]
+    return reparameterise(lower(random_network(PUBLISHED[name], 0, CLASSES, distilled), "classify", "logits", True))[0]
 
 
 @functools.cache
@@ -200,7 +200,7 @@ def blueprint(graph: Graph) -> list[tuple[object, ...]]:
     ]
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_distilled_model_is_built_from_the_same_operations(name: str) -> None:
     """So what holds of the plain model's artifacts holds of the distilled one's, in every format."""
     assert blueprint(published(name, distilled=True)) == blueprint(published(name))
@@ -210,13 +210,13 @@ def test_the_blueprints_of_two_variants_differ() -> None:
     assert blueprint(published("m1")) != blueprint(published("m2"))
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_the_graph_has_the_depthwise_convolutions_of_the_paper(name: str) -> None:
-    assert sum(node.is_depthwise for node in published(name).nodes) == depthwise_convolutions(VARIANTS[name])
+    assert sum(node.is_depthwise for node in published(name).nodes) == depthwise_convolutions(PUBLISHED[name])
 
 
 def test_m4_has_33_depthwise_convolutions() -> None:
-    assert depthwise_convolutions(VARIANTS["m4"]) == 33
+    assert depthwise_convolutions(PUBLISHED["m4"]) == 33
 
 
 # --- ONNX: structure ---------------------------------------------------------------------------------------
@@ -266,13 +266,13 @@ def unused(model: Any) -> list[str]:
     [*((size, False) for size in SIZES), (OBLONG, True)],
     ids=["224x224", "256x256", "192x320", "192x320-distilled"],
 )
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_onnx_structure(tmp_path: Path, workshop: Workshop, name: str, size: Size, distilled: bool) -> None:
     import onnx
 
     built = workshop.fresh(published(name, distilled), target_of("onnx", size), tmp_path / "m.onnx")
     assert onnx_faults(onnx.load(built.path)) == []
-    found, variant = structure(built), VARIANTS[name]
+    found, variant = structure(built), PUBLISHED[name]
     assert (found.transposes, found.batch_norms) == (0, 0)
     assert found.operations["Reshape"] == views(variant) + 2 * map_norms(variant)
     assert found.operations["ReduceMean"] == 2 + 4  # a down-sampling's gate, a head's feature: none over channels
@@ -291,12 +291,12 @@ def test_onnx_in_fp16_differs_by_its_casts_alone(tmp_path: Path, workshop: Works
     model = onnx.load(half.path)
     assert onnx_faults(model) == []
     operations = structure(half).operations
-    assert operations.pop("Cast") == 1 + 1 + 2 * layer_norms(VARIANTS[name])  # input, logits, into and out of a norm
+    assert operations.pop("Cast") == 1 + 1 + 2 * layer_norms(PUBLISHED[name])  # input, logits, into and out of a norm
     assert operations == structure(full).operations
     float_type = onnx.TensorProto.FLOAT
     assert [value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)] == [float_type] * 2
     wide = [tensor.name for tensor in model.graph.initializer if tensor.data_type == float_type]
-    eps, rows = layer_norms(VARIANTS[name]), set(VARIANTS[name].channels)  # a mean over channels is one of their rows
+    eps, rows = layer_norms(PUBLISHED[name]), set(PUBLISHED[name].channels)  # a mean over channels is one of their rows
     assert sorted(name for name in wide if not name.endswith("/eps")) == sorted(f"mean_of.{d}" for d in rows)
     assert len(wide) == eps + len(rows)
 
@@ -414,7 +414,7 @@ def tflite_faults(model: Any) -> list[str]:
 @pytest.mark.parametrize(("name", "size"), CONVERTED)
 def test_tflite_structure(tmp_path: Path, workshop: Workshop, name: str, size: Size) -> None:
     built = workshop.fresh(published(name), target_of("tflite", size), tmp_path / "m.tflite")
-    model, found, variant = tflite_model(built.path), structure(built), VARIANTS[name]
+    model, found, variant = tflite_model(built.path), structure(built), PUBLISHED[name]
     assert tflite_faults(model) == []
     assert (found.transposes, found.batch_norms) == (0, 0)
     assert found.operations["DEPTHWISE_CONV_2D"] == depthwise_convolutions(variant)
@@ -534,7 +534,7 @@ def coreml_faults(operations: list[Any], precision: str) -> list[str]:
 def test_coreml_structure(tmp_path: Path, workshop: Workshop, name: str, size: Size) -> None:
     """A logits model: no cast but the input's, and an image input for all that."""
     built = workshop.fresh(published(name), target_of("coreml", size, "fp16"), tmp_path / "m.mlpackage")
-    operations, found, variant = mil_operations(built.path), structure(built), VARIANTS[name]
+    operations, found, variant = mil_operations(built.path), structure(built), PUBLISHED[name]
     assert coreml_faults(operations, "fp16") == []
     assert found.operations == Counter(op.op_type for op in operations)
     assert (found.transposes, found.batch_norms) == (0, 0)

@@ -16,7 +16,7 @@ from hub_server import CONTENT, FILE, REPO, Server, point_at
 
 from evim_deploy import hub
 from evim_deploy.errors import BadInput, NotInstalled
-from evim_deploy.variants import MODELS, parse_model
+from evim_deploy.variants import PUBLISHED_MODELS, parse_model
 
 constants = pytest.importorskip("huggingface_hub.constants")
 
@@ -196,8 +196,8 @@ class TestNames:
     def test_published_are_those_of_timm(self) -> None:
         timm = pytest.importorskip("timm", minversion="1.0.30")
         there = {f"timm/{name}" for name in timm.list_pretrained("efficientvim*")}
-        assert {hub.published(model)[0] for model in MODELS.values()} <= there
-        for name in MODELS:  # timm's first tag is its default
+        assert {hub.published(model)[0] for model in PUBLISHED_MODELS.values()} <= there
+        for name in PUBLISHED_MODELS:  # timm's first tag is its default
             default = timm.get_pretrained_cfg(name).hf_hub_id
             assert hub.parse_source(f"timm:{name}")[0] == default
 

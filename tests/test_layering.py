@@ -28,7 +28,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.__main__", "cli"),
     ("evim_deploy.variants", "errors"),
     ("evim_deploy.artifact", "errors parity.result preprocessing quantise.quantisation variants"),
-    ("evim_deploy.about", "artifact"),
+    ("evim_deploy.about", "artifact digits"),
     ("evim_deploy.networks.name", "errors preprocessing"),
     (
         "evim_deploy.manifest",
@@ -38,7 +38,8 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.shapes", "graph"),
     ("evim_deploy.rounding", "graph"),
     ("evim_deploy.preprocessing", "errors"),
-    ("evim_deploy.labels", "documents errors variants"),
+    ("evim_deploy.labels", "digits documents errors variants"),
+    ("evim_deploy.digits", "errors preprocessing"),
     ("evim_deploy.publish", "errors"),
     ("evim_deploy.photographs", "preprocessing"),
     # --- what is in a file of a format, whoever made it
@@ -53,12 +54,12 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.untrained", "model photographs preprocessing variants"),
     # --- fewer bits
     ("evim_deploy.quantise.quantisation", "codes documents"),
-    ("evim_deploy.quantise.find", "artifact codes graph progress quantise reference"),
-    ("evim_deploy.quantise", "codes errors evaluate graph photographs preprocessing rounding"),
+    ("evim_deploy.quantise.find", "artifact digits graph progress quantise reference"),
+    ("evim_deploy.quantise", "codes digits errors evaluate graph photographs preprocessing rounding"),
     # --- checkpoints
     ("evim_deploy.checkpoint", "errors model variants"),
     ("evim_deploy.hub", "background errors variants"),
-    ("evim_deploy.weights", "artifact checkpoint errors hub model untrained variants"),
+    ("evim_deploy.weights", "artifact checkpoint digits errors hub model untrained variants"),
     # --- the comparison knows what it compares, and no format or engine
     ("evim_deploy.network", "evaluate graph"),
     (
@@ -89,6 +90,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.verify", "* exporters runtimes"),
     ("evim_deploy.export", "* exporters runtimes"),
     ("evim_deploy.predict", "* exporters runtimes"),
+    ("evim_deploy.self_test", "* exporters runtimes"),
     ("evim_deploy.doctor", "* exporters runtimes latency.environment"),
     # --- the clock: what is timed, how, and what may be said of it; its documents know nothing of models
     ("latency.results", "documents errors"),

@@ -49,6 +49,8 @@ def test_the_wheel_holds_all_packages_and_their_data(wheel: Path) -> None:
     for needed in (
         "evim_deploy/data/imagenet1k.txt",
         "evim_deploy/data/photographs/cat.png",
+        "evim_deploy/data/digits/digits.npz",
+        "evim_deploy/data/digits/efficientvim_digits.safetensors",
         "evim_deploy/py.typed",
         "exporters/coreml.py",
         "evim_deploy/cli/verify.py",
@@ -65,14 +67,14 @@ def test_the_wheel_holds_all_packages_and_their_data(wheel: Path) -> None:
         "latency/report/style.css",
     ):
         assert needed in names
-    assert not [name for name in names if name.startswith(("tests/", "ios-demo/"))]
+    assert not [name for name in names if name.startswith(("tests/", "training/", "ios-demo/"))]
 
 
 @pytest.mark.slow
 def test_a_base_install_is_light_and_says_what_an_export_needs(wheel: Path, tmp_path: Path) -> None:
     programs = _environment(tmp_path / "base", wheel)
     models = _run(programs / "evim-deploy", "models", "--json", cwd=tmp_path)
-    assert len(json.loads(models.stdout)["models"]) == 8
+    assert len(json.loads(models.stdout)["models"]) == 9
     refused = _run(programs / "evim-deploy", "export", "m1", cwd=tmp_path)
     assert refused.returncode == 4
     assert 'pip install "evim-deploy[coreml]"' in refused.stderr

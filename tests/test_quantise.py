@@ -16,14 +16,15 @@ from evim_deploy.artifact import Target
 from evim_deploy.codes import Grid, Linear, Table
 from evim_deploy.errors import BadInput, UsageProblem
 from evim_deploy.evaluate import evaluate, round_to, run
-from evim_deploy.graph import Graph
+from evim_deploy.graph import RESCALED, Graph
 from evim_deploy.lowering import lower
 from evim_deploy.preprocessing import PAPER
 from evim_deploy.quantise.apply import VIEWS, gridded, layers, quantised
 from evim_deploy.quantise.calibration import _Seen, calibrate
 from evim_deploy.quantise.encoding import Weighting
+from evim_deploy.quantise.equalise import equalised, find_exponents, pairs
 from evim_deploy.quantise.grid import EIGHT_BITS, SIXTEEN_BITS, Codes, covering
-from evim_deploy.quantise.images import CalibrationImages
+from evim_deploy.quantise.images import DIGITS, PHOTOGRAPHS, RECOMMENDED, CalibrationImages
 from evim_deploy.quantise.quantisation import Calibration, Quantisation
 from evim_deploy.quantise.schemes import SCHEMES, WEIGHTED, Scheme
 from evim_deploy.quantise.sensitivity import fewest_kept, sensitivity, with_kept
@@ -42,7 +43,7 @@ def graph() -> Graph:
 
 
 def photographs() -> CalibrationImages:
-    return CalibrationImages(None, SIDE, SIDE, PAPER, preprocess=True)
+    return CalibrationImages(PHOTOGRAPHS, SIDE, SIDE, PAPER, preprocess=True)
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +231,36 @@ def write(path: Path, pixels: np.ndarray) -> None:  # type: ignore[type-arg]
     Image.fromarray(pixels.astype(np.uint8)).save(path)
 
 
+@pytest.fixture(scope="module")
+def uneven(graph: Graph) -> Graph:
+    """The same network, whose channels between two convolutions differ by up to 2^10."""
+    spread = {first.name: len(first.weights["kernel"]) for first, _ in pairs(graph)}
+    return equalised(graph, {name: tuple(np.arange(count) % 11 - 5) for name, count in spread.items()})
+
+
+class TestEqualised:
+    def test_changes_nothing_but_units(self, graph: Graph, uneven: Graph) -> None:
+        assert torch.allclose(answers(uneven), answers(graph), rtol=1e-5, atol=1e-5)
+        renamed = {node.name for node in uneven.nodes} - {node.name for node in graph.nodes}
+        assert renamed
+        assert all(name.endswith(RESCALED) for name in renamed)
+
+    def test_takes_an_uneven_spread_back(self, uneven: Graph) -> None:
+        even = equalised(uneven, find_exponents(uneven, photographs()))
+        lost = {}
+        for name, each in (("uneven", uneven), ("even", even)):
+            found = quantised(each, INTEGERS, calibrate(each, INTEGERS, photographs(), pixels=True))
+            lost[name] = snr_db(answers(uneven), answers(found))
+        assert lost["even"] > lost["uneven"] + 6, lost
+
+    def test_refuses_what_was_found_on_another_network(self, graph: Graph) -> None:
+        name = next(first.name for first, _ in pairs(graph))
+        with pytest.raises(ValueError, match="is no convolution of 2 channels"):
+            equalised(graph, {name: (1, 2)})
+        with pytest.raises(ValueError, match="is no convolution"):
+            equalised(graph, {"heads.3.sum": (1, 2)})
+
+
 class TestImages:
     NOISE = np.random.RandomState(0).randint(0, 256, (80, 90, 3))
 
@@ -272,6 +303,10 @@ class TestImages:
         make(tmp_path)
         with pytest.raises(BadInput, match=words):
             list(self.images(tmp_path))
+
+    def test_digits_has_images_of_its_own(self) -> None:
+        images = CalibrationImages(DIGITS, SIDE, SIDE, PAPER, preprocess=True)
+        assert len(images) == len(list(images)) == RECOMMENDED
 
     def test_no_such_folder(self, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="There is no image"):
@@ -319,6 +354,7 @@ class TestSensitivity:
 class TestQuantisationDocument:
     QUANTISATION = Quantisation(
         Calibration("photos", 3, ("bad.jpg",)),
+        (("first", (1, -2, 0)),),
         (("a", Grid(0.5, 3, 0, 255)),),
         (("conv", 12.5), ("free", float("inf"))),
         ("conv",),

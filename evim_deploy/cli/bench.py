@@ -17,7 +17,7 @@ from evim_deploy.cli.problems import end_with
 from evim_deploy.cli.report import show
 from evim_deploy.errors import INTERRUPTED_EXIT_CODE, BadInput, EvimError, NotRunHere, ParityFailed, UsageProblem
 from evim_deploy.publish import publish, refuse_overwrite, staging
-from evim_deploy.variants import VARIANTS, parse_model
+from evim_deploy.variants import PUBLISHED, parse_model
 
 if TYPE_CHECKING:
     from latency.plan import BenchRequest, Plan
@@ -130,7 +130,7 @@ def bench(
     if protocol not in PROTOCOLS:
         raise UsageProblem(f"There is no protocol {protocol!r}.", f"Protocols are {', '.join(PROTOCOLS)}.")
     usual = PROTOCOLS[protocol]
-    named = split_list(models) or (() if artifacts or peers else tuple(VARIANTS))
+    named = split_list(models) or (() if artifacts or peers else tuple(PUBLISHED))
     request = BenchRequest(
         replace(
             usual,

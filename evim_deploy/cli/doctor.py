@@ -3,21 +3,69 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from evim_deploy.artifact import SCHEMA_VERSION
 from evim_deploy.cli import options
-from evim_deploy.cli.console import out, print_json
+from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
+from evim_deploy.cli.problems import end_with
+
+if TYPE_CHECKING:
+    from evim_deploy.doctor import Report
+    from evim_deploy.self_test import SelfTest
 
 
-def doctor(json: options.Json = False, verbose: options.Verbose = False) -> None:
+def doctor(
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="Export the model that ships, prove it, and run it in every engine.")
+    ] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
     """What is installed, what each format needs, and what this host can and cannot check."""
     from evim_deploy.doctor import examine
 
     report = examine()
+    test = _test() if self_test else None
     if json:
-        print_json({"schema_version": SCHEMA_VERSION, **asdict(report)})
-        return
+        told = {"self_test": {**asdict(test), "status": test.status}} if test else {}
+        print_json({"schema_version": SCHEMA_VERSION, **asdict(report), **told})
+    else:
+        _show(report)
+        if test:
+            _show_test(test)
+    end_with(test.problems() if test else [])
 
+
+def _test() -> SelfTest:
+    from evim_deploy.self_test import self_test
+
+    with reporting(SETTINGS) as reporter:
+        return self_test(reporter)
+
+
+def _show_test(test: SelfTest) -> None:
+    from rich.table import Table
+
+    from evim_deploy.self_test import IMAGES
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("self-test", "engine", "status", "parity", "digits read right", "seconds"):
+        table.add_column(column, no_wrap=column != "status")
+    for check in test.checks:
+        status = check.status.replace("_", " ") + (f": {check.reason}" if check.reason else "")
+        right, seconds = ("", "") if check.top1 is None else (f"{check.top1:.1f} %", f"{check.seconds:.1f}")
+        table.add_row(f"{check.format} {check.precision}", check.engine, status, check.parity, right, seconds)
+    console = out()
+    console.print()
+    console.print(table)
+    console.print(f"\n{test.status} in {test.seconds:.0f} s, over {IMAGES} held-out digits", soft_wrap=True)
+
+
+def _show(report: Report) -> None:
     from rich.table import Table
 
     console = out()

@@ -8,9 +8,9 @@ from evim_deploy.cli.console import out, print_json
 
 
 def models(json: options.Json = False, verbose: options.Verbose = False) -> None:
-    """The models, their names, sizes and published weights."""
-    from evim_deploy.hub import published
+    """The models, their names, sizes and usual weights."""
     from evim_deploy.variants import MODELS, PARAMETERS
+    from evim_deploy.weights import usual_source
 
     rows = [
         {
@@ -18,8 +18,9 @@ def models(json: options.Json = False, verbose: options.Verbose = False) -> None
             "aliases": list(model.aliases),
             "parameters": PARAMETERS[name],
             "resolution": model.variant.resolution,
+            "num_classes": model.variant.num_classes,
             "distilled": model.distilled,
-            "weights": published(model)[0],
+            "weights": usual_source(model),
         }
         for name, model in MODELS.items()
     ]
@@ -30,13 +31,16 @@ def models(json: options.Json = False, verbose: options.Verbose = False) -> None
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for column in ("model", "parameters", "native", "published weights"):
-        table.add_column(column, justify="right" if column in ("parameters", "native") else "left", no_wrap=True)
+    numbers = ("parameters", "native", "classes")
+    for column in ("model", *numbers, "weights"):
+        table.add_column(column, justify="right" if column in numbers else "left", no_wrap=True)
     for name, model in MODELS.items():
         side = model.variant.resolution
         parameters = f"{PARAMETERS[name] / 1e6:.2f} M"
-        table.add_row(model.short, parameters, f"{side}x{side}", published(model)[0])
+        classes = str(model.variant.num_classes)
+        table.add_row(model.short, parameters, f"{side}x{side}", classes, usual_source(model))
     console = out()
     console.print(table)
     console.print("\nEach goes by two more names: m4 is efficientvim_m4 and EfficientViM-M4 too.")
+    console.print("The weights of digits ship with the package; the others' come from the Hugging Face hub.")
     console.print("Other classifiers are exported as timm:NAME or by the path of an .onnx file.")

@@ -44,7 +44,7 @@ def calibrate(graph: Graph, scheme: Scheme, images: Iterable[npt.NDArray[np.floa
     seen = {root: _Seen(seed) for seed, root in enumerate(sorted(set(wanted.values())))}
     weights = tensors(graph, torch.float32)
     for image in images:
-        for name, value in _values(graph, weights, torch.from_numpy(image)):
+        for name, value in values(graph, weights, torch.from_numpy(image)):
             if name in seen:
                 seen[name].add(value)
     dtype = np.float16 if scheme.floats == "fp16" else np.float32
@@ -56,16 +56,16 @@ def calibrate(graph: Graph, scheme: Scheme, images: Iterable[npt.NDArray[np.floa
     return {value: grids[root] for value, root in sorted(wanted.items())}
 
 
-def _values(graph: Graph, weights: Mapping[str, Mapping[str, Tensor]], image: Tensor) -> Iterator[tuple[str, Tensor]]:
+def values(graph: Graph, weights: Mapping[str, Mapping[str, Tensor]], image: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Every value by name, each dropped once nothing needs it any more."""
-    values, expiring = {graph.input_name: image}, graph.last_uses()
+    kept, expiring = {graph.input_name: image}, graph.last_uses()
     yield graph.input_name, image
     for node in graph.nodes:
-        outputs = step(node, weights[node.name], values)
-        values.update(outputs)
+        outputs = step(node, weights[node.name], kept)
+        kept.update(outputs)
         yield from outputs.items()
         for name in expiring.get(node.name, ()):
-            del values[name]
+            del kept[name]
 
 
 class _Seen:

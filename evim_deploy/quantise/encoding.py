@@ -27,6 +27,9 @@ class Weighting:
         block: Input channels that share a scale; None for one scale for each output channel. For integers alone.
         dtype: In which scales and tables are stored.
         least: Arrays of fewer values stay as they are: what an encoding adds would be more than it saves.
+        narrow: How kernels are encoded that have few values for each output channel, as depthwise ones: they are next
+            to nothing of a file, and with a residual folded into one of its taps such a kernel fits no few steps.
+            None for as the others.
     """
 
     bits: int
@@ -34,14 +37,21 @@ class Weighting:
     block: int | None = None
     dtype: Floating = np.float32
     least: int = 1
+    narrow: Weighting | None = None
 
     def encode(self, kernel: Array) -> Encoding | None:
         """A kernel (O, I, ...); None where it stays as it is."""
+        if self.narrow is not None and kernel[0].size < _NARROW:
+            return self.narrow.encode(kernel)
         if kernel.size < max(self.least, 2):
             return None
         if self.table:
             return _table(kernel, self.bits, self.dtype)
         return _linear(kernel, self.bits, _block_of(kernel, self.block), self.dtype)
+
+
+_NARROW = 32
+"""Values for an output channel: a depthwise kernel has 9, the first convolution 27."""
 
 
 def _block_of(kernel: Array, block: int | None) -> int | None:

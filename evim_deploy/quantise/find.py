@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from evim_deploy import digits
 from evim_deploy.artifact import Target
-from evim_deploy.codes import Grid
 from evim_deploy.graph import Graph
 from evim_deploy.progress import Progress
 from evim_deploy.quantise.apply import gridded
 from evim_deploy.quantise.calibration import calibrate
-from evim_deploy.quantise.images import RECOMMENDED, CalibrationImages
-from evim_deploy.quantise.quantisation import Quantisation
+from evim_deploy.quantise.equalise import equalised, find_exponents
+from evim_deploy.quantise.images import DIGITS, PHOTOGRAPHS, RECOMMENDED, CalibrationImages
+from evim_deploy.quantise.quantisation import Calibration, Quantisation
 from evim_deploy.quantise.schemes import Scheme, scheme
 from evim_deploy.quantise.sensitivity import FEW_IMAGES, fewest_kept, sensitivity
 from evim_deploy.reference import GraphReference, Reference
@@ -37,7 +38,7 @@ def find(
         reference: What it is made from.
         target: The artifact.
         native: Side of the images that the network was made for, pixels.
-        source: Images to calibrate on, as ``--calibration`` takes them.
+        source: Images to calibrate on, as ``--calibration`` takes them; None for those that ship.
         allowed_loss: As ``--keep-accuracy`` takes it, percent of these images.
         progress: Who is told how it goes on.
 
@@ -48,25 +49,26 @@ def find(
     if found is None:
         return target
     assert isinstance(reference, GraphReference), "others are refused when they are asked for"
-    graph = reference.inference(target)
     size = target.height or native, target.width or native
 
     def images(height: int, width: int) -> CalibrationImages:
-        return CalibrationImages(source, height, width, reference.preprocessing, target.preprocess)
+        ships = DIGITS if reference.weights.source == digits.SOURCE else PHOTOGRAPHS
+        return CalibrationImages(source or ships, height, width, reference.preprocessing, target.preprocess)
 
-    grids: dict[str, Grid] = {}
-    calibration = None
+    quantisation = Quantisation()
+    graph = reference.inference(target)
     if found.is_calibrated:
-        progress.step(f"{target}: calibrating")
         seen = images(*size)
-        grids = calibrate(graph, found, _told(seen, target, progress), target.preprocess)
-        calibration = seen.calibration
-        _warn(seen, progress)
+        exponents = find_exponents(graph, _told(seen, f"{target}: looking for the ranges of channels", progress))
+        graph = equalised(graph, exponents)
+        grids = calibrate(graph, found, _told(seen, f"{target}: calibrating", progress), target.preprocess)
+        quantisation = Quantisation(seen.calibration, tuple(exponents.items()), tuple(grids.items()))
+        _warn(seen.calibration, progress)
     # the layers are the same at any size, and tried sooner at a smaller one
     smaller = images(*min(size, (native, native), key=lambda sides: sides[0] * sides[1]))
     progress.step(f"{target}: trying each layer by itself")
-    costs = sensitivity(graph, found, grids, islice(smaller, FEW_IMAGES))
-    quantisation = Quantisation(calibration, tuple(grids.items()), tuple(costs.items()))
+    costs = sensitivity(graph, found, dict(quantisation.grids), islice(smaller, FEW_IMAGES))
+    quantisation = replace(quantisation, sensitivity=tuple(costs.items()))
     if allowed_loss is not None:
         quantisation = _keeping(quantisation, graph, found, smaller, allowed_loss, target, progress)
     return replace(target, quantisation=quantisation)
@@ -84,7 +86,7 @@ def _keeping(
     def tried(text: str) -> None:
         progress.step(f"{target}: {text}")
 
-    grids: Mapping[str, Grid] = dict(quantisation.grids)
+    grids = dict(quantisation.grids)
     costs = dict(quantisation.sensitivity)
     kept, loss = fewest_kept(graph, found, grids, list(costs), images, allowed, tried)
     return replace(
@@ -97,15 +99,14 @@ def _keeping(
     )
 
 
-def _told(images: CalibrationImages, target: Target, progress: Progress) -> Iterator[npt.NDArray[np.float32]]:
+def _told(images: CalibrationImages, text: str, progress: Progress) -> Iterator[npt.NDArray[np.float32]]:
     count = len(images)
     for index, image in enumerate(images, 1):
-        progress.step(f"{target}: calibrating on image {index} of {count}")
+        progress.step(f"{text}, image {index} of {count}")
         yield image
 
 
-def _warn(images: CalibrationImages, progress: Progress) -> None:
-    calibration = images.calibration
+def _warn(calibration: Calibration, progress: Progress) -> None:
     if calibration.skipped:
         names = ", ".join(calibration.skipped)
         progress.warn(f"{len(calibration.skipped)} files are no whole images and were skipped: {names}.")

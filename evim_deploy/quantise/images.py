@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy import photographs
+from evim_deploy import digits, photographs
 from evim_deploy.errors import BadInput
 from evim_deploy.preprocessing import Pixels, Preprocessing, normalise, open_image, resize_and_crop
 from evim_deploy.quantise.quantisation import Calibration
@@ -18,7 +18,38 @@ RECOMMENDED = 128
 """Images of a calibration: with fewer, values that are rare are not seen."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-SHIPPED = "the photographs that ship with evim-deploy"
+
+
+def _photographs(height: int, width: int) -> Iterator[Pixels]:
+    return (photographs.load(name, height, width) for name in photographs.NAMES)
+
+
+def _digits(height: int, width: int) -> Iterator[Pixels]:
+    """As many as are recommended, from all of those that digits was trained on."""
+    from PIL import Image
+
+    pictures, _ = digits.training()
+    some = pictures[:: len(pictures) // RECOMMENDED][:RECOMMENDED]
+    return (resize_and_crop(Image.fromarray(picture), height, width) for picture in some)
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """Images that ship with the package.
+
+    Attributes:
+        words: What they are.
+        count: How many.
+        load: Gives them for a height and width, (H, W, 3) uint8 RGB each.
+    """
+
+    words: str
+    count: int
+    load: Callable[[int, int], Iterator[Pixels]]
+
+
+PHOTOGRAPHS = Shipped("the photographs that ship with evim-deploy", len(photographs.NAMES), _photographs)
+DIGITS = Shipped("digits that ship with evim-deploy, of those that it was trained on", RECOMMENDED, _digits)
 
 
 @dataclass
@@ -26,14 +57,14 @@ class CalibrationImages:
     """Images as an artifact takes them, one at a time: any number of them is streamed.
 
     Attributes:
-        source: A folder of images, which may have folders in it, or one image; None for the shipped photographs.
+        source: A folder of images, which may have folders in it, or one image; or images that ship.
         height: Of the images that the network takes, pixels.
         width: Likewise.
         preprocessing: How the network is evaluated.
         preprocess: Whether it takes RGB pixels 0-255 rather than normalised ones.
     """
 
-    source: Path | None
+    source: Path | Shipped
     height: int
     width: int
     preprocessing: Preprocessing
@@ -43,7 +74,7 @@ class CalibrationImages:
 
     def __len__(self) -> int:
         """How many there may be; those that cannot be read are left out."""
-        return len(self._paths()) if self.source else len(photographs.NAMES)
+        return self.source.count if isinstance(self.source, Shipped) else len(_paths(self.source))
 
     def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
         """Each (1, 3, H, W).
@@ -72,34 +103,35 @@ class CalibrationImages:
     @property
     def calibration(self) -> Calibration:
         """What was used, once all was read."""
-        return Calibration(str(self.source or SHIPPED), self._used, tuple(self._skipped))
+        source = self.source.words if isinstance(self.source, Shipped) else str(self.source)
+        return Calibration(source, self._used, tuple(self._skipped))
 
     def _told(self) -> list[str]:
         names = list(self._skipped)
         return names[:3] + (["..."] if len(names) > 3 else [])
 
     def _pictures(self) -> Iterator[Pixels]:
-        if self.source is None:
-            yield from (photographs.load(name, self.height, self.width) for name in photographs.NAMES)
+        if isinstance(self.source, Shipped):
+            yield from self.source.load(self.height, self.width)
             return
-        for path in self._paths():
+        for path in _paths(self.source):
             try:
                 yield resize_and_crop(open_image(path), self.height, self.width, self.preprocessing)
             except BadInput:
                 self._skipped[path.name] = None
 
-    def _paths(self) -> list[Path]:
-        assert self.source is not None
-        try:
-            if not self.source.is_dir():
-                open_image(self.source)  # tells what is wrong with it
-                return [self.source]
-            found = sorted(path for path in self.source.rglob("*") if path.suffix.lower() in SUFFIXES)
-        except OSError as error:
-            cause = f"{self.source} cannot be read: {error.strerror}."
-            raise BadInput(cause, "Check the path of --calibration and its permissions.") from None
-        if not found:
-            raise BadInput(
-                f"{self.source} has no images to calibrate on.", f"Put files that end in {', '.join(SUFFIXES)} there."
-            )
-        return found
+
+def _paths(source: Path) -> list[Path]:
+    try:
+        if not source.is_dir():
+            open_image(source)  # tells what is wrong with it
+            return [source]
+        found = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+    except OSError as error:
+        cause = f"{source} cannot be read: {error.strerror}."
+        raise BadInput(cause, "Check the path of --calibration and its permissions.") from None
+    if not found:
+        raise BadInput(
+            f"{source} has no images to calibrate on.", f"Put files that end in {', '.join(SUFFIXES)} there."
+        )
+    return found

@@ -32,6 +32,8 @@ class Quantisation:
 
     Attributes:
         calibration: None where no images were needed.
+        exponents: By the name of a convolution the powers of two that its output channels were divided by, so that one
+            grid fits all of them.
         grids: By name what each value is rounded to.
         sensitivity: Signal to noise of the outputs, dB, where a layer alone is quantised, by the layer's name; the one
             that costs most first.
@@ -41,6 +43,7 @@ class Quantisation:
     """
 
     calibration: Calibration | None = None
+    exponents: tuple[tuple[str, tuple[int, ...]], ...] = ()
     grids: tuple[tuple[str, Grid], ...] = ()
     sensitivity: tuple[tuple[str, float], ...] = ()
     kept: tuple[str, ...] = ()
@@ -50,7 +53,8 @@ class Quantisation:
     def document(self) -> dict[str, Any]:
         """As plain JSON values: a grid as [scale, zero point, least, most]; infinite decibels are null."""
         grids = {name: [grid.scale, grid.zero_point, grid.least, grid.most] for name, grid in self.grids}
-        return finite({**asdict(self), "grids": grids, "sensitivity": dict(self.sensitivity)})
+        tables = {"exponents": dict(self.exponents), "grids": grids, "sensitivity": dict(self.sensitivity)}
+        return finite({**asdict(self), **tables})
 
     @staticmethod
     def parse(document: Mapping[str, Any]) -> Quantisation:
@@ -66,6 +70,7 @@ class Quantisation:
             else Calibration(
                 str(calibration["source"]), int(calibration["images"]), tuple(map(str, calibration["skipped"]))
             ),
+            tuple((str(name), tuple(map(int, powers))) for name, powers in document["exponents"].items()),
             tuple((str(name), _grid(*values)) for name, values in document["grids"].items()),
             tuple((str(name), inf if snr is None else float(snr)) for name, snr in document["sensitivity"].items()),
             tuple(map(str, document["kept"])),

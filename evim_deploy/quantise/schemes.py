@@ -26,7 +26,7 @@ class Scheme:
             are quantised.
         codes: Of these grids.
         is_dynamic: Whether an engine finds the grids of what it takes itself, anew for each image.
-        prepare: Rewrites the graph for integers before it is calibrated; exact in real arithmetic.
+        prepare: Give the graph that integers need, before it is calibrated; exact in real arithmetic.
         deployment_target: The oldest system that has it; empty where all have.
         meaning: In a few words, for people.
     """
@@ -37,7 +37,7 @@ class Scheme:
     integers: frozenset[str] = frozenset()
     codes: Codes = EIGHT_BITS
     is_dynamic: bool = False
-    prepare: tuple[Callable[[Graph], None], ...] = field(default=(), compare=False)
+    prepare: tuple[Callable[[Graph], Graph], ...] = field(default=(), compare=False)
     deployment_target: str = ""
 
     @property
@@ -51,7 +51,8 @@ _APPLE = 64  # fewer values than that save nothing: a scale for each channel, an
 
 
 def _apple(bits: int, *, table: bool = False, block: int | None = None) -> Weighting:
-    return Weighting(bits, table, block, np.float16, _APPLE)
+    channels = Weighting(8, dtype=np.float16, least=_APPLE)
+    return Weighting(bits, table, block, np.float16, _APPLE, channels) if table or block else channels
 
 
 SCHEMES: dict[tuple[str, str], Scheme] = {

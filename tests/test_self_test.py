@@ -1,0 +1,93 @@
+"""``doctor --self-test``: what it says where all is well, where something fails, and where something is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from typing import Any
+
+import pytest
+from command import assert_done, run
+
+import exporters
+import runtimes
+from evim_deploy import digits, self_test
+from evim_deploy.errors import NotInstalled, ParityFailed
+from evim_deploy.self_test import FAIL, NOT_INSTALLED, NOT_RUN, PASS, Check, SelfTest
+from exporters import FORMATS, PRECISIONS
+
+
+@pytest.fixture
+def onnx_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The format that takes least time."""
+    monkeypatch.setattr(exporters, "FORMATS", {"onnx": FORMATS["onnx"]})
+
+
+@pytest.mark.slow
+def test_the_whole_chain_is_tried_in_every_format_and_engine() -> None:
+    result = run("doctor", "--self-test", "--json", "--quiet")
+    assert_done(result)
+    test = json.loads(result.stdout)["self_test"]
+    rows = [(each["format"], each["precision"], each["engine"]) for each in test["checks"]]
+    assert rows == [
+        (format_.name, precision, engine.name)
+        for format_ in FORMATS.values()
+        for precision in PRECISIONS
+        for engine in runtimes.engines_of(format_.suffix)
+    ]
+    for each in test["checks"]:
+        if reason := runtimes.why_not(runtimes.ENGINES[each["engine"]]):
+            assert (each["status"], each["reason"], each["top1"]) == (NOT_RUN, reason, None)
+        else:
+            assert (each["status"], each["parity"], each["count"]) == (PASS, PASS, self_test.IMAGES)
+            assert each["top1"] >= self_test.LEAST_TOP1
+    assert test["status"] == PASS
+    assert test["seconds"] < 60 * 4  # a minute where nothing else runs
+
+
+@pytest.mark.usefixtures("onnx_alone")
+def test_what_is_read_wrong_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures, labels = digits.held_out()
+    shifted = labels.copy()
+    shifted[:5] = (labels[:5] + 1) % 10  # 2.5 % of what is read
+    monkeypatch.setattr(digits, "held_out", lambda: (pictures, shifted))
+    found = self_test.self_test()
+    assert {(check.status, check.parity) for check in found.checks} == {(FAIL, PASS)}
+    assert found.status == FAIL
+    assert [type(problem) for problem in found.problems()] == [ParityFailed] * len(PRECISIONS)
+    assert "% read right, and 98 % are to be" in found.problems()[0].cause
+
+
+@pytest.mark.usefixtures("onnx_alone")
+@pytest.mark.parametrize("name", ["export", "predict"])
+def test_a_broken_package_fails_and_is_told(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def broken(*_: Any) -> None:
+        raise ImportError("libgomp.so.1: cannot open shared object file\nmore")
+
+    monkeypatch.setattr(self_test, name, broken)
+    found = self_test.self_test()
+    assert {(each.status, each.reason) for each in found.checks} == {
+        (FAIL, "libgomp.so.1: cannot open shared object file")
+    }
+
+
+def test_what_is_not_installed_is_no_failure_but_nothing_at_all_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    found = self_test.self_test()
+    assert [(check.format, check.status) for check in found.checks] == [(name, NOT_INSTALLED) for name in FORMATS]
+    assert "coremltools" in found.checks[0].reason
+    assert found.status == NOT_RUN
+    (problem,) = found.problems()
+    assert problem.exit_code == NotInstalled.exit_code
+
+
+def test_one_format_that_passes_is_enough() -> None:
+    found = SelfTest((Check("onnx", "fp32", "onnxruntime"), Check("tflite", status=NOT_INSTALLED)), 1.0)
+    assert (found.status, found.problems()) == (PASS, [])
+
+
+@pytest.mark.usefixtures("onnx_alone")
+def test_a_changed_file_of_weights_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digits, "SHA256", "0" * 64)
+    (problem, *_) = self_test.self_test().problems()
+    assert "is not the file that ships" in problem.cause
