@@ -57,13 +57,12 @@ class _Network:
     def open(self, pixels: bool) -> int:
         """The tensor of the input."""
         name = self.graph.input_name
-        grid = self.graph.grids.get(name)
-        if grid is None or not pixels:
+        if not pixels:
             taken = self._tensors[name, False] = self.new(name, self.shapes[name], None)
             return taken
-        taken = self.writer.tensor(name, self.shapes[name], np.uint8, Quantised(np.float32([grid.scale])))
-        codes = self._tensors[name, True] = self.new(f"{name}/quantize", self.shapes[name], grid)
-        self.writer.operator("QUANTIZE", [taken], [codes], 2, "Quantize")
+        taken = self.writer.tensor(name, self.shapes[name], np.uint8, Quantised(np.ones(1, np.float32)))
+        pixels_ = self._tensors[name, False] = self.new(f"{name}/dequantize", self.shapes[name], None)
+        self.writer.operator("DEQUANTIZE", [taken], [pixels_], 2, "Dequantize")
         return taken
 
     def is_fused(self, node: Node) -> bool:
@@ -200,16 +199,23 @@ def _conv(net: _Network, node: Node) -> None:
 
 
 def _pad(net: _Network, node: Node, x: int, padding: int) -> int:
-    """Only before the first row and column where a stride of 2 over an even side never reaches behind the last."""
+    """Zeros around a map, as one row of (W * C) for each of its rows: XNNPACK copies each pixel by itself otherwise.
+
+    Behind the last row and column there are only as many as the convolution reaches.
+    """
     batch, height, width, channels = net.writer.shape(x)
     side, stride = node.weights["kernel"].shape[-1], node.integer("stride")
-    behind = [max(0, (out - 1) * stride + side - padding - length) for out, length in zip(net.shapes[node.name][1:3], (height, width), strict=True)]
-    shape = (batch, height + padding + behind[0], width + padding + behind[1], channels)
+    below, right = (
+        max(0, (given - 1) * stride + side - padding - taken)
+        for given, taken in zip(net.shapes[node.name][1:3], (height, width), strict=True)
+    )
     grid = net.graph.grids[node.inputs[0]] if net.is_integer(node) else None
-    padded = net.new(f"{node.name}/pad", shape, grid)
-    amounts = net.writer.integers(f"{node.name}/paddings", [[0, 0], [padding, behind[0]], [padding, behind[1]], [0, 0]])
-    net.writer.operator("PAD", [x, amounts], [padded], 2, "Pad")
-    return padded
+    shape = (batch, height + padding + below, width + padding + right, channels)
+    rows = _reshaped(net, f"{node.name}/rows", x, (batch, height, 1, width * channels), grid)
+    amounts = [[0, 0], [padding, below], [0, 0], [padding * channels, right * channels]]
+    padded = net.new(f"{node.name}/pad", (*shape[:2], 1, shape[2] * channels), grid)
+    net.writer.operator("PAD", [rows, net.writer.integers(f"{node.name}/paddings", amounts)], [padded], 2, "Pad")
+    return _reshaped(net, f"{node.name}/padded", padded, shape, grid)
 
 
 def _dense(net: _Network, node: Node) -> None:
@@ -252,6 +258,12 @@ def _reshape(net: _Network, name: str, x: int, given: int) -> None:
     net.writer.operator("RESHAPE", [x, net.writer.integers(f"{name}/shape", shape)], [given], 1, "Reshape", newShape=list(shape))
 
 
+def _reshaped(net: _Network, name: str, x: int, shape: Sequence[int], grid: Grid | None) -> int:
+    given = net.new(name, shape, grid)
+    _reshape(net, name, x, given)
+    return given
+
+
 def _view(net: _Network, node: Node) -> None:
     integer = not node.is_floating and node.inputs[0] in net.graph.grids
     x = net.take(node.inputs[0], integer)
@@ -291,13 +303,29 @@ def _split(net: _Network, node: Node) -> None:
     net.writer.operator("SPLIT", [axis, *x], net.outputs(node), 2, "Split", numSplits=len(node.outputs))
 
 
-def _matmul(first_transposed: bool) -> Callable[[_Network, Node], None]:
-    def handler(net: _Network, node: Node) -> None:
-        net.writer.operator(
-            "BATCH_MATMUL", net.inputs(node)[::-1], net.outputs(node), 4, "BatchMatMul", adjX=first_transposed, adjY=False
-        )
+def _transposed(net: _Network, node: Node, value: str) -> int:
+    """Tokens or states with the axis of their channels before the other, (B, 1, C, L)."""
+    batch, _, length, channels = net.shapes[value]
+    name, integer = f"{node.name}/{value}", net.is_integer(node)
+    given = net.new(name, (batch, 1, channels, length), net.graph.grids[value] if integer else None)
+    order = net.writer.integers(f"{name}/order", (0, 1, 3, 2))
+    net.writer.operator("TRANSPOSE", [net.take(value, integer), order], [given], 2, "Transpose")
+    return given
 
-    return handler
+
+def _product(net: _Network, node: Node, first: int, second: int) -> None:
+    """Both factors with the axis that is summed last: XNNPACK takes four times as long to lay out another."""
+    net.writer.operator("BATCH_MATMUL", [first, second], net.outputs(node), 4, "BatchMatMul", adjX=False, adjY=True)
+
+
+def _write(net: _Network, node: Node) -> None:
+    tokens, weights = node.inputs
+    _product(net, node, _transposed(net, node, weights), _transposed(net, node, tokens))  # (N, L) (D, L)^T
+
+
+def _read(net: _Network, node: Node) -> None:
+    states, weights = node.inputs
+    _product(net, node, net.take(weights, net.is_integer(node)), _transposed(net, node, states))  # (L, N) (D, N)^T
 
 
 def _sigmoid(net: _Network, node: Node) -> None:
@@ -385,8 +413,8 @@ _HANDLERS: dict[str, Callable[[_Network, Node], None]] = {
     "split": _split,
     "flatten": _view,
     "unflatten": _view,
-    "write": _matmul(first_transposed=True),
-    "read": _matmul(first_transposed=False),
+    "write": _write,
+    "read": _read,
     "sum_tokens": _sum_tokens,
     "max_tokens": _reducing("REDUCE_MAX", 2),
     "mean_channels": _reducing("MEAN", 3),

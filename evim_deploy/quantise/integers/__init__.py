@@ -6,10 +6,12 @@ from evim_deploy.graph import Graph
 from evim_deploy.quantise.integers.channel_norm import SCALE_BY_DEVIATION
 from evim_deploy.quantise.integers.gate import SPELL_SILU
 from evim_deploy.quantise.integers.heads import FLOAT_HEADS
+from evim_deploy.quantise.integers.image import FLOAT_PIXELS
 from evim_deploy.quantise.integers.token_softmax import DIVIDE_STATES
 from evim_deploy.reparam.rewrite import run
 
 INTEGER_FORM = (
+    FLOAT_PIXELS,
     FLOAT_HEADS,  # first: what it copies stays as it is
     SCALE_BY_DEVIATION,
     DIVIDE_STATES,
@@ -17,7 +19,9 @@ INTEGER_FORM = (
 )
 
 
-def integer_form(graph: Graph) -> None:
-    """Rewrite a graph in place."""
+def integer_form(graph: Graph) -> Graph:
+    """The graph in these operations; the one given stays as it is."""
+    graph = graph.copy()
     for rewrite in INTEGER_FORM:
         run(rewrite, graph)
+    return graph
