@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -185,6 +186,7 @@ def _show(artifacts: list[dict[str, Any]]) -> None:
             *(f"takes  {_spec(spec)}" for spec in artifact["inputs"]),
             *(f"gives  {_spec(spec)}" for spec in artifact["outputs"]),
             f"weights {artifact['weights']['source']}, sha256 {artifact['weights']['sha256'][:12]}",
+            *(_quantisation(artifact["quantisation"]) if artifact["quantisation"] else ()),
         ]
         for line in lines:
             console.print(f"  {line}", soft_wrap=True, markup=False)
@@ -193,6 +195,25 @@ def _show(artifacts: list[dict[str, Any]]) -> None:
         show_proof(console, artifact)
         if not artifact["weights"]["trained"]:
             console.print(f"  {UNTRAINED_NOTICE}", style="bold yellow", soft_wrap=True, markup=False)
+
+
+_TOLD = 3
+"""Of the layers that cost most to quantise, how many are told; the manifest has all."""
+
+
+def _quantisation(found: dict[str, Any]) -> Iterator[str]:
+    """How it was quantised, in a few lines."""
+    calibration, costs, kept = found["calibration"], found["sensitivity"], found["kept"]
+    if calibration:
+        yield f"calibrated on {calibration['images']} images: {calibration['source']}"
+    worst = ", ".join(f"{name} {costs[name]:.0f} dB" for name in list(costs)[:_TOLD] if costs[name] is not None)
+    yield f"costliest layers, signal to noise of each alone: {worst}"
+    if found["allowed_loss"] is not None:
+        told = ", ".join(kept) or "none"
+        yield (
+            f"{len(kept)} of {len(costs)} layers kept in floating point ({told}): {found['loss']:.2f} % of the "
+            f"calibration images are answered otherwise, and {found['allowed_loss']:g} % may be"
+        )
 
 
 def _spec(spec: dict[str, Any]) -> str:
