@@ -19,8 +19,7 @@ layer_norm        (x - mean) / sqrt(variance + eps) over channels, biased varian
 scale             x * ``factor``, per channel (C) or one for all (1)
 shift             x + ``offset``, per channel (C) or one for all (1)
 add               of two values of equal shape, or a map and a (B, C, 1, 1) one
-multiply          likewise, or of two that torch broadcasts: a map and a (B, 1, H, W) one, tokens and (B, 1, L) ones,
-                  states and (B, 1, N) ones
+multiply          likewise, or of a map and a (B, 1, H, W) one, of tokens and (B, 1, L) or (B, N, 1) ones
 relu              max(x, 0)
 sigmoid           1 / (1 + exp(-x))
 silu              x * sigmoid(x)
@@ -31,7 +30,8 @@ flatten           map to tokens, a view
 unflatten         tokens to a map with the H and W of the second input, a view
 write             (tokens u (B, D, L), tokens w (B, N, L)) -> u w^T, states (B, D, N); with ``spread`` divided by it
 read              (states h (B, D, N), tokens c (B, N, L)) -> h c, tokens (B, D, L)
-sum_tokens        tokens (B, N, L) -> their sum as one channel of states (B, 1, N); with ``spread`` divided by it
+sum_tokens        tokens (B, N, L) -> their sum as one channel of states (B, 1, N); with ``spread`` divided by it;
+                  with ``keep`` as one token (B, N, 1)
 mean              over all axes after channels: to a vector, or to (B, C, 1, 1) with ``keep``
 concat            of vectors, along channels
 subtract          of two values, broadcast as multiply does

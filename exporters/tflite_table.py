@@ -1,4 +1,4 @@
-"""A look-up table of 8 bits as two 1x1 convolutions, which LiteRT's delegate computes; it has no operation for one.
+"""A function of 8 bits as two 1x1 convolutions, which LiteRT's delegate computes; it has no operation for a table.
 
 Of a code c from 0 to 255 the first gives steps, the second adds them up:
 
@@ -15,14 +15,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from evim_deploy.codes import Grid
+from evim_deploy.evaluate import round_to, step
+from evim_deploy.graph import Node
+from exporters.tflite_values import Values
+from exporters.tflite_writer import Quantised
 
-STEPS = Grid(1 / 255, 0, 0, 255)
+_STEPS = Grid(1 / 255, 0, 0, 255)
 """Of the steps, which are 0 or 1."""
 
-HALF = 63
-"""What a line gives at its step's code, in codes of its weights, and less than 0 before it."""
+_HALF = 63  # what a line gives at its step's code, in codes of its weight; before it as much less than 0
 
 _MOST = 127  # of a weight
 
@@ -35,7 +39,7 @@ class Table:
         slopes: Kernel of the first, (K,).
         offsets: Its bias, (K,).
         heights: Kernel of the second, (K,).
-        base: Its bias, in codes of what it gives.
+        base: What that adds to, in codes.
     """
 
     slopes: npt.NDArray[np.int8]
@@ -46,15 +50,64 @@ class Table:
 
 def table(codes: npt.NDArray[np.int64], source: Grid, target: Grid) -> Table:
     """The convolutions that turn code c of a grid into ``codes[c]`` of another; codes count from 0."""
-    heights = np.diff(codes, prepend=codes[:1])
-    parts = [np.clip(heights, -_MOST, _MOST)]
-    while (rest := heights - sum(parts)).any():  # a step that one weight cannot hold
-        parts.append(np.clip(rest, -_MOST, _MOST))
-    found = [(place, part[place]) for part in parts for place in np.flatnonzero(part)] or [(1, 0)]
-    places = np.array([place for place, _ in found])
+    rest = np.diff(codes, prepend=codes[:1])
+    found: list[tuple[int, int]] = []
+    while rest.any():  # more than once where a step is higher than one weight can say
+        heights = np.clip(rest, -_MOST, _MOST)
+        found += [(int(place), int(heights[place])) for place in np.flatnonzero(heights)]
+        rest = rest - heights
+    places, heights = np.array(found or [(1, 0)]).T
     return Table(
-        np.full(len(found), 2 * HALF, np.int8),
-        (HALF + 2 * HALF * (source.zero_point - places)).astype(np.int32),
-        np.array([height for _, height in found], np.int8),
+        np.full(len(places), 2 * _HALF, np.int8),
+        (_HALF + 2 * _HALF * (source.zero_point - places)).astype(np.int32),
+        heights.astype(np.int8),
         int(codes[0]) - target.zero_point,
     )
+
+
+def codes_of(node: Node, source: Grid, target: Grid) -> npt.NDArray[np.int64]:
+    """What an operation of one value gives for each code of a grid, as codes of another; both from 0."""
+    x = (torch.arange(source.least, source.most + 1) - source.zero_point) * source.scale
+    given = round_to(target, step(node, {}, {node.inputs[0]: x})[node.name])
+    return np.asarray(torch.round(given / target.scale) + target.zero_point).astype(np.int64)
+
+
+def add_table(values: Values, node: Node, source: Grid, target: Grid) -> None:
+    """Write an operation of one value, from one grid to another, as such convolutions."""
+    (x,), (given,) = values.inputs(node), values.outputs(node)
+    batch, height, width, channels = values.shapes[node.name]
+    if channels == 1:
+        _add(values, node, x, given)
+        return
+    single = (batch, height, width * channels, 1)
+    column, looked_up = values.new(f"{node.name}/column", single, source), values.new(f"{node.name}/found", single, target)
+    values.reshape(f"{node.name}/column", x, column)
+    _add(values, node, column, looked_up)
+    values.reshape(node.name, looked_up, given)
+
+
+def _add(values: Values, node: Node, x: int, given: int) -> None:
+    """The convolutions of a map of one channel."""
+    source, target = (values.grid(node, value) for value in (node.inputs[0], node.name))
+    assert source is not None
+    assert target is not None
+    found = table(codes_of(node, source, target), source, target)
+    count, constant = len(found.heights), values.writer.tensor
+    line = np.float32(1 / _HALF) / np.float32(source.scale)  # of a weight, so that a product is 1 / _HALF
+    step_ = np.float32(target.scale)
+    slopes, heights = Quantised(np.full(count, line, np.float32)), Quantised(np.array([step_]))
+    offsets = Quantised(np.full(count, line * np.float32(source.scale), np.float32))
+    base = Quantised(np.array([step_ * np.float32(_STEPS.scale)]))
+    steps = values.new(f"{node.name}/steps", (*values.writer.shape(x)[:-1], count), _STEPS)
+    first = [
+        x,
+        constant(f"{node.name}/slopes", (count, 1, 1, 1), np.int8, slopes, found.slopes),
+        constant(f"{node.name}/offsets", (count,), np.int32, offsets, found.offsets),
+    ]
+    second = [
+        steps,
+        constant(f"{node.name}/heights", (1, 1, 1, count), np.int8, heights, found.heights),
+        constant(f"{node.name}/base", (1,), np.int32, base, np.array([found.base * _STEPS.most])),
+    ]
+    for inputs, output in ((first, steps), (second, given)):
+        values.writer.operator("CONV_2D", inputs, [output], 3, "Conv2D", padding=1, strideH=1, strideW=1)

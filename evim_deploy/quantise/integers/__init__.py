@@ -7,14 +7,14 @@ from evim_deploy.quantise.integers.channel_norm import SCALE_BY_DEVIATION
 from evim_deploy.quantise.integers.gate import SPELL_SILU
 from evim_deploy.quantise.integers.heads import FLOAT_HEADS
 from evim_deploy.quantise.integers.image import FLOAT_PIXELS
-from evim_deploy.quantise.integers.token_softmax import DIVIDE_STATES
+from evim_deploy.quantise.integers.token_softmax import DIVIDE_LATER
 from evim_deploy.reparam.rewrite import run
 
 INTEGER_FORM = (
     FLOAT_PIXELS,
     FLOAT_HEADS,  # first: what it copies stays as it is
     SCALE_BY_DEVIATION,
-    DIVIDE_STATES,
+    DIVIDE_LATER,
     SPELL_SILU,
 )
 

@@ -1,17 +1,16 @@
-"""Write the mixer's softmax so that its weights are divided by their sum where they are few: on the states.
+"""Write the mixer's softmax out, and divide what it weights instead of the weights.
 
 With e = exp(dt - max dt), from 0 to 1, and S its sum over the tokens, one number a state (paper, Equation 10):
 
-    u (e / S * B)^T  =  [u (e * B)^T] / S,        sum (e / S * B)  =  [sum (e * B)] / S.
+    (e / S) * B  =  (e * B) / S
 
-The largest e of every state is 1, so 8 bits fit all states alike; the weights e / S of one that looks at all tokens
-would vanish beside those of one that looks at a single token.
+The largest e of every state is 1, so that 8 bits fit all states alike; e / S is next to nothing for a state that looks
+at all tokens, beside one that looks at a single one, and is rounded once more before B comes in.
 
 ::
 
-    before:  dt ── softmax_tokens ── multiply B ─┬─ write         after:  dt ── exp ─┬─ multiply B ─┬─ write ── multiply 1/S
-                                                 └─ sum_tokens                       │              └─ sum_tokens ── ...
-                                                                                     └─ sum_tokens ── power -1
+    before:  dt ── softmax_tokens ── multiply B ── y    after:  dt ── exp ─┬─ multiply B ── multiply 1/S ── y
+                                                                           └─ sum_tokens ── power -1 ─┘
 """
 
 from __future__ import annotations
@@ -26,34 +25,25 @@ def _apply(graph: Graph, softmax: Node) -> bool:
     weighted = graph.only_user(softmax.name)
     if weighted is None or weighted.op != "multiply":
         raise Refused("its weights are not multiplied, or used elsewhere, too")
-    sums = [_sum(graph, user) for user in graph.users(weighted.name)]
-    if graph.is_output(weighted.name) or not all(node.op in ("write", "sum_tokens") for node in sums):
-        raise Refused(f"{weighted.name} is not only summed over the tokens")
     (dt,) = softmax.inputs
     largest, below, exponential, total, share = (
         f"{softmax.name}.{word}" for word in ("max", "below", "exp", "sum", "share")
     )
-    for node in sums:
-        undivided = f"{node.name}.undivided"
-        graph.substitute(
-            node, replace(node, outputs=(undivided,)), Node("multiply", (undivided, share), (node.name,))
-        )
+    undivided = f"{weighted.name}.undivided"
     graph.substitute(
         softmax,
         Node("max_tokens", (dt,), (largest,)),
         Node("subtract", (dt, largest), (below,)),
         Node("exp", (below,), (exponential,)),
-        Node("sum_tokens", (exponential,), (total,)),
+        Node("sum_tokens", (exponential,), (total,), attributes={"keep": True}),
         Node("power", (total,), (share,), attributes={"eps": 0.0, "exponent": -1.0}),
     )
     graph.reconnect(softmax.name, exponential)
+    (weighted,) = (user for user in graph.users(exponential) if user.op == "multiply")
+    graph.substitute(
+        weighted, replace(weighted, outputs=(undivided,)), Node("multiply", (undivided, share), (weighted.name,))
+    )
     return True
 
 
-def _sum(graph: Graph, user: Node) -> Node:
-    """What sums the weights: an operation that takes them, or takes their products with a number for each token."""
-    behind = graph.only_user(user.name) if user.op == "multiply" else None
-    return behind if behind is not None and behind.inputs[1:] == (user.name,) else user
-
-
-DIVIDE_STATES = Rewrite("division of the softmax over tokens moved to the states", "softmax_tokens", _apply)
+DIVIDE_LATER = Rewrite("division of the softmax over tokens behind the product with B", "softmax_tokens", _apply)
