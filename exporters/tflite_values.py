@@ -19,6 +19,9 @@ from evim_deploy.graph import Graph, Node
 from evim_deploy.shapes import Shape, infer_shapes
 from exporters.tflite_writer import ModelWriter, Quantised
 
+_ROWS = "rows"
+"""Begins the name of a value that goes by rows: what reads a file by the graph's names passes it over."""
+
 _PIXELS = Quantised(np.ones(1, np.float32))
 
 
@@ -80,9 +83,9 @@ class Values:
         if not pixels:
             return self._keep(name, Form(integer=False), self.writer.tensor(name, shape, np.float32))
         taken = self.writer.tensor(name, shape, np.uint8, _PIXELS)
-        rows = self.writer.tensor(f"{name}/rows", _by_rows(shape), np.uint8, _PIXELS)
-        self.reshape(f"{name}/rows", taken, rows)
-        given = self._keep(name, Form(False, rows=True), self.new(f"{name}/dequantize", _by_rows(shape), None))
+        rows = self.writer.tensor(f"{_ROWS}/{name}", _by_rows(shape), np.uint8, _PIXELS)
+        self.reshape(f"{_ROWS}/{name}", taken, rows)
+        given = self._keep(name, Form(False, rows=True), self.new(f"{_ROWS}/{name}/dequantize", _by_rows(shape), None))
         self.writer.operator("DEQUANTIZE", [rows], [given], 2, "Dequantize")
         return taken
 
@@ -103,10 +106,11 @@ class Values:
         source, shape = self._tensors[value, taken], self.shapes[value]
         grid = self._grids[value] if given.integer else None
         word = ("map", "rows")[given.rows] if taken.rows != given.rows else ("dequantize", "quantize")[given.integer]
-        target = self.new(f"{value}/{word}", _by_rows(shape) if given.rows else shape, grid)
+        name = f"{_ROWS}/{value}/{word}" if given.rows else f"{value}/{word}"
+        target = self.new(name, _by_rows(shape) if given.rows else shape, grid)
         self._keep(value, given, target)
         if taken.rows != given.rows:
-            self.reshape(f"{value}/{word}", source, target)
+            self.reshape(name, source, target)
         elif given.integer:
             self.writer.operator("QUANTIZE", [source], [target], 1, "Quantize")
         else:
@@ -122,7 +126,8 @@ class Values:
         form = Form(self.is_integer(node), rows)
         for value in values:
             shape = _by_rows(self.shapes[value]) if rows else self.shapes[value]
-            name = f"{value};{node.name}" if clip else value
+            user = self._graph.only_user(value)
+            name = f"{value};{node.name}" if clip else f"{user.name};{value}" if rows and user else value
             self._keep(value, form, self.new(name, shape, self.grid(node, value)))
         return [self._tensors[value, form] for value in values]
 

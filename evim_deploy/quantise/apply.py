@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 import numpy as np
 
-from evim_deploy.codes import Array, Grid, Linear
+from evim_deploy.codes import Array, Encoding, Grid, Linear
 from evim_deploy.graph import Graph, Node
 from evim_deploy.quantise.schemes import WEIGHTED, Scheme
 from evim_deploy.rounding import rounded
 
-VECTORS = {"shift": ("offset",), "scale": ("factor",)}
-"""Weights of operations that compute in integers on values alone, by name."""
+VECTORS = {"shift": "offset", "scale": "factor"}
+"""Operations that take a weight as they take a value, where they compute in integers."""
 
 VIEWS = ("flatten", "unflatten", "split", "max_tokens")
 """Operations that compute nothing: what they give has the grid of what they take."""
@@ -74,13 +73,32 @@ def quantised(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Col
     stored = rounded(graph) if scheme.floats == "fp16" else graph
     nodes = []
     for node, exact in zip(stored.nodes, graph.nodes, strict=True):
-        encoding = None
-        if node.op in WEIGHTED and node.name not in kept:
-            encoding = scheme.weights.encode(exact.weights["kernel"])
-        encoded = node.encoded(kernel=encoding) if encoding else replace(node)
-        vectors = VECTORS.get(node.op, ()) if node.name in grids and node.op in scheme.integers else ()
-        nodes.append(encoded.encoded(**{name: one_scale(exact.weights[name], grids[node.name]) for name in vectors}) if vectors else encoded)
+        encodings = {} if node.name in kept else _encodings(exact, scheme, grids)
+        encoded = node.encoded(**encodings)
+        step = _bias_step(encoded, scheme, grids)
+        if step is not None:
+            encoded = encoded.with_weights(bias=np.rint(exact.weights["bias"] / step) * step)
+        nodes.append(encoded)
     return Graph(graph.input_name, nodes, graph.outputs, grids)
+
+
+def _encodings(node: Node, scheme: Scheme, grids: Mapping[str, Grid]) -> dict[str, Encoding]:
+    """The weights of an operation that are stored in few bits."""
+    if node.op in WEIGHTED:
+        encoding = scheme.weights.encode(node.weights["kernel"]) if scheme.depthwise or not node.is_depthwise else None
+        return {"kernel": encoding} if encoding else {}
+    if node.op not in VECTORS or node.op not in scheme.integers or node.is_floating:
+        return {}
+    return {VECTORS[node.op]: one_scale(node.weights[VECTORS[node.op]], grids[node.name])}
+
+
+def _bias_step(node: Node, scheme: Scheme, grids: Mapping[str, Grid]) -> Array | None:
+    """In what steps an operation's biases are stored, (O,); None where they are floats."""
+    kernel, grid = node.encodings.get("kernel"), grids.get(node.inputs[0])
+    if not scheme.integer_bias or "bias" not in node.weights or kernel is None or grid is None or node.is_floating:
+        return None
+    assert isinstance(kernel, Linear)
+    return np.float64(np.float32(grid.scale) * kernel.scale.reshape(-1).astype(np.float32))
 
 
 def one_scale(vector: Array, grid: Grid) -> Linear:

@@ -27,6 +27,9 @@ class Scheme:
             are quantised.
         codes: Of these grids.
         symmetric: Of products of two computed values, by operation, the factor whose grid has to be symmetric.
+        depthwise: Whether the kernels of depthwise convolutions are in few bits, too.
+        integer_bias: Whether the biases of what computes in integers are integers, in steps of what a product of two
+            codes stands for.
         is_dynamic: Whether an engine finds the grids of what it takes itself, anew for each image.
         prepare: Give the graph that integers need, before it is calibrated; exact in real arithmetic.
         deployment_target: The oldest system that has it; empty where all have.
@@ -39,6 +42,8 @@ class Scheme:
     integers: frozenset[str] = frozenset()
     codes: Codes = EIGHT_BITS
     symmetric: Mapping[str, int] = field(default_factory=dict, hash=False)
+    depthwise: bool = True
+    integer_bias: bool = False
     is_dynamic: bool = False
     prepare: tuple[Callable[[Graph], Graph], ...] = field(default=(), compare=False)
     deployment_target: str = ""
@@ -72,12 +77,18 @@ SCHEMES: dict[tuple[str, str], Scheme] = {
     ),
     ("onnx", "dynamic"): Scheme(_CHANNELS, "fp32", "8-bit weights, values in 8 bits when it runs", is_dynamic=True),
     ("tflite", "int8"): Scheme(
-        _CHANNELS, "fp32", "8-bit weights and values", _TFLITE, symmetric=_FACTORS, prepare=(integer_form,)
+        _CHANNELS, "fp32", "8-bit weights and values", _TFLITE, symmetric=_FACTORS, integer_bias=True, prepare=(integer_form,)
     ),
     ("tflite", "int16x8"): Scheme(
-        _CHANNELS, "fp32", "8-bit weights, 16-bit values", WEIGHTED | {"relu", "add"}, SIXTEEN_BITS
+        _CHANNELS, "fp32", "8-bit weights, 16-bit values", WEIGHTED | {"relu", "add"}, SIXTEEN_BITS, integer_bias=True
     ),
-    ("tflite", "dynamic"): Scheme(_CHANNELS, "fp32", "8-bit weights, values in 8 bits when it runs", is_dynamic=True),
+    ("tflite", "dynamic"): Scheme(
+        _CHANNELS,
+        "fp32",
+        "8-bit weights, values in 8 bits when it runs",
+        depthwise=False,  # XNNPACK takes none of 8 bits on floats, and these are few
+        is_dynamic=True,
+    ),
     ("coreml", "int8"): Scheme(_apple(8), "fp16", "8-bit weights"),
     ("coreml", "pal8"): Scheme(_apple(8, table=True), "fp16", "weights from a table of 256"),
     ("coreml", "pal6"): Scheme(_apple(6, table=True), "fp16", "weights from a table of 64"),
