@@ -47,9 +47,11 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
     """
     if target.batch is None or target.height is None or target.width is None:
         raise ValueError("a TFLite file has fixed shapes")
-    if scheme(target.format, target.precision) is not None:
+    found = scheme(target.format, target.precision)
+    if found is not None:
         pixels = target.precision == "int8" and target.preprocess
-        content = tflite_file.pack(write(graph, (target.batch, 3, target.height, target.width), pixels))
+        image = (target.batch, 3, target.height, target.width)
+        content = tflite_file.pack(write(graph, image, found.integers, pixels))
     else:
         content = _convert(graph, target)
     return complete(content, [graph.input_name], list(graph.outputs), target, path)

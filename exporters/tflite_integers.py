@@ -9,12 +9,14 @@ What operations do with integers: https://ai.google.dev/edge/litert/models/quant
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 from evim_deploy.codes import Grid
 from evim_deploy.graph import Graph, Node
+from evim_deploy.quantise.apply import VIEWS
 from evim_deploy.shapes import Shape
 from exporters.tflite_operations import (
     Handler,
@@ -37,15 +39,16 @@ _SAME, _VALID = 0, 1  # of Padding
 _NARROW = 16  # channels of a map that goes by rows where something is added to each pixel
 
 
-def write(graph: Graph, image: Shape, pixels: bool) -> Any:
+def write(graph: Graph, image: Shape, integers: Collection[str], pixels: bool) -> Any:
     """A graph as TFLite's objects; its tensors have the names of its values.
 
     Args:
         graph: With its grids and encodings.
         image: Shape of the input, (B, 3, H, W).
+        integers: Kinds of operations that compute in integers where what they take and give has grids.
         pixels: Whether the input is uint8, RGB pixels 0-255, rather than float32.
     """
-    values = Values(graph, image)
+    values = Values(graph, image, {*integers, *VIEWS})
     taken = values.open(graph.input_name, pixels)
     for node in graph.nodes:
         if not values.is_clip(node):

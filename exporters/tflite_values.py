@@ -7,7 +7,7 @@ works pixel by pixel where it pads one, or adds a constant to its channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,16 +39,18 @@ class Values:
     Args:
         graph: With its grids and encodings.
         image: Shape of its input, (B, 3, H, W).
+        integers: Kinds of operations that compute in integers where what they take and give has grids.
 
     Attributes:
         shapes: Of its values, channels-last.
         writer: Of the file.
     """
 
-    def __init__(self, graph: Graph, image: Shape) -> None:
+    def __init__(self, graph: Graph, image: Shape, integers: Collection[str]) -> None:
         self.writer = ModelWriter()
         self.shapes = {name: laid_out(shape) for name, shape in infer_shapes(graph, image).items()}
         self._graph = graph
+        self._integers = integers
         self._grids: Mapping[str, Grid] = graph.grids
         self._tensors: dict[tuple[str, Form], int] = {}
 
@@ -69,7 +71,7 @@ class Values:
         taken = node.inputs[:1] if node.op == "unflatten" else node.inputs
         gridded = {*taken, *(self.clip(node) or node).outputs} <= self._grids.keys()
         encoded = all(name in node.encodings for name in node.weights if name != "bias")
-        return gridded and encoded and not node.is_floating
+        return node.op in self._integers and gridded and encoded and not node.is_floating
 
     def grid(self, node: Node, value: str) -> Grid | None:
         """Of a value that an operation takes or gives; None where it computes in float32."""
