@@ -17,10 +17,10 @@ from evim_deploy import contents
 from evim_deploy.artifact import Target
 from evim_deploy.errors import BadInput, EvimError, NotRunHere, ParityFailed
 from evim_deploy.manifest import Manifest, changes, check_beside, embedded_manifest
+from evim_deploy.origin import open_origin
 from evim_deploy.parity.result import FAIL, NOT_RUN, Parity
 from evim_deploy.progress import Progress, Silent
 from evim_deploy.publish import publish, refuse_overwrite, sha256, staging
-from evim_deploy.sources import open_reference
 
 if TYPE_CHECKING:
     from evim_deploy.layers import LayerReport
@@ -203,27 +203,8 @@ class Verifier:
         """
         key = manifest.model.name, manifest.weights.sha256, manifest.num_classes
         if key not in self._provers:
-            spec = self.weights or manifest.weights.source
-            self.progress.step(f"{artifact.name}: loading the weights {spec}")
-            try:
-                reference = open_reference(manifest.model, spec, manifest.num_classes, self.progress.step)
-            except BadInput as error:
-                raise BadInput(
-                    f"The weights that {artifact} was made from cannot be had. {error.cause}",
-                    "Name them with --weights.",
-                ) from None
-            found = reference.weights
-            if found.sha256 != manifest.weights.sha256:
-                raise BadInput(
-                    f"{spec} is not what {artifact} was made from: its sha256 is {found.sha256[:12]}..., "
-                    f"not {manifest.weights.sha256[:12]}... of {manifest.weights.source}.",
-                    "Name the right weights with --weights.",
-                )
-            if found.trained != manifest.weights.trained:
-                raise BadInput(
-                    f"{artifact} is damaged: its metadata contradicts its weights on whether they were trained.",
-                    "Export it again.",
-                )
+            self.progress.step(f"{artifact.name}: loading the weights {self.weights or manifest.weights.source}")
+            reference = open_origin(manifest, artifact, self.weights, self.progress.step)
 
             from evim_deploy.parity.proof import Prover  # after what tells that torch is missing
 

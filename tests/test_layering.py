@@ -87,6 +87,11 @@ TABLE: tuple[tuple[str, str], ...] = (
     # --- what a user asks for: here everything meets
     ("evim_deploy.request", "artifact errors quantise.schemes variants exporters"),
     ("evim_deploy.sources", "artifact errors networks preprocessing reference variants weights"),
+    ("evim_deploy.origin", "errors manifest reference sources"),
+    ("evim_deploy.classifier", "arrays errors manifest preprocessing runtimes"),
+    ("evim_deploy.accuracy.measures", ""),
+    ("evim_deploy.accuracy.classes", "errors variants"),
+    ("evim_deploy.accuracy", "* runtimes"),
     ("evim_deploy.verify", "* exporters runtimes"),
     ("evim_deploy.export", "* exporters runtimes"),
     ("evim_deploy.predict", "* exporters runtimes"),

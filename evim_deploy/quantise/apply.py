@@ -31,7 +31,8 @@ def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[st
     """The values that are rounded, each with the one whose range its grid is found on: of views the first.
 
     What an operation that computes in integers takes and gives is rounded, but for what goes into a ReLU alone, which
-    an engine computes in one with it; where one is kept so is the other.
+    an engine computes in one with it; where one is kept so is the other. An addition is one where a term has a grid
+    anyway: of floats an engine adds as fast.
 
     Args:
         graph: Rewritten, in floating point.
@@ -41,9 +42,11 @@ def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[st
     wanted: set[str] = set()
     clips = {node.name: clip.name for node in graph.nodes if (clip := _clip(graph, node, scheme))}
     kept = {*kept, *(clips[name] for name in kept if name in clips)}
-    for node in graph.nodes:
-        if node.op in scheme.integers and not node.is_floating and node.name not in kept:
-            wanted.update(node.inputs, node.outputs)
+    integers = (node for node in graph.nodes if node.op in scheme.integers and not node.is_floating)
+    computed = [node for node in integers if node.name not in kept]
+    for node in sorted(computed, key=lambda node: node.op == "add"):
+        if node.op != "add" or wanted.intersection(node.inputs):
+            wanted.update(node.inputs, () if node.op in scheme.widened else node.outputs)
     wanted -= clips.keys()
     roots: dict[str, str] = {}
     for node in graph.nodes:
