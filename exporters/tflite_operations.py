@@ -1,4 +1,4 @@
-"""Operations of TFLite that are one whatever they compute with, and those of ours that it says in several in float32."""
+"""Operations of TFLite that are one whatever they compute with, and those of ours that float32 says in several."""
 
 from __future__ import annotations
 

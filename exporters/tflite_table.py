@@ -80,7 +80,10 @@ def add_table(values: Values, node: Node, source: Grid, target: Grid) -> None:
         _add(values, node, x, given)
         return
     single = (batch, height, width * channels, 1)
-    column, looked_up = values.new(f"{node.name}/column", single, source), values.new(f"{node.name}/found", single, target)
+    column, looked_up = (
+        values.new(f"{node.name}/column", single, source),
+        values.new(f"{node.name}/found", single, target),
+    )
     values.reshape(f"{node.name}/column", x, column)
     _add(values, node, column, looked_up)
     values.reshape(node.name, looked_up, given)

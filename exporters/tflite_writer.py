@@ -31,7 +31,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Quantised:
-    """What the integers of a tensor stand for: scale * (code - zero point), a scale for each index of an axis or one."""
+    """What integers stand for: scale * (code - zero point), with one scale, or one for each index of an axis."""
 
     scale: npt.NDArray[np.float32]
     zero_point: int = 0
@@ -77,7 +77,7 @@ class ModelWriter:
         self._graph.tensors.append(tensor)
         return len(self._graph.tensors) - 1
 
-    def integers(self, name: str, values: Sequence[int]) -> int:
+    def integers(self, name: str, values: Sequence[int] | Sequence[Sequence[int]]) -> int:
         """A constant of int32: axes, a shape, paddings; its index."""
         array = np.array(values, np.int32)
         return self.tensor(name, array.shape, np.int32, data=array)
@@ -135,5 +135,3 @@ class ModelWriter:
             self._codes[key] = len(self._codes)
             self.model.operatorCodes.append(code)
         return self._codes[key]
-
-

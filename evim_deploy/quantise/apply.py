@@ -101,7 +101,8 @@ def _bias_step(node: Node, scheme: Scheme, grids: Mapping[str, Grid]) -> Array |
     if not scheme.integer_bias or "bias" not in node.weights or kernel is None or grid is None or node.is_floating:
         return None
     assert isinstance(kernel, Linear)
-    return np.float64(np.float32(grid.scale) * kernel.scale.reshape(-1).astype(np.float32))
+    step = np.float32(grid.scale) * kernel.scale.reshape(-1).astype(np.float32)  # as the file has it
+    return step.astype(np.float64)
 
 
 def one_scale(vector: Array, grid: Grid) -> Linear:

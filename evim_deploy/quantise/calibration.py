@@ -53,7 +53,12 @@ def calibrate(graph: Graph, scheme: Scheme, images: Iterable[npt.NDArray[np.floa
     fixed = {} if is_fine else {node.name: _FIXED[node.op] for node in graph.nodes if node.op in _FIXED}
     if pixels and not is_fine:
         fixed[graph.input_name] = Grid(1.0, 0, EIGHT_BITS.least, EIGHT_BITS.most)
-    factors = {wanted.get(node.inputs[index]) for node in graph.nodes for op, index in scheme.symmetric.items() if node.op == op}
+    factors = {
+        wanted.get(node.inputs[index])
+        for node in graph.nodes
+        for op, index in scheme.symmetric.items()
+        if node.op == op
+    }
     codes = {root: replace(scheme.codes, is_symmetric=True) if root in factors else scheme.codes for root in seen}
     grids = {root: fixed.get(root) or found.grid(codes[root], dtype) for root, found in seen.items()}
     return {value: grids[root] for value, root in sorted(wanted.items())}

@@ -84,7 +84,13 @@ SCHEMES: dict[tuple[str, str], Scheme] = {
     ),
     ("onnx", "dynamic"): Scheme(_CHANNELS, "fp32", "8-bit weights, values in 8 bits when it runs", is_dynamic=True),
     ("tflite", "int8"): Scheme(
-        _CHANNELS, "fp32", "8-bit weights and values", _TFLITE, symmetric=_FACTORS, integer_bias=True, prepare=(integer_form,)
+        _CHANNELS,
+        "fp32",
+        "8-bit weights and values",
+        _TFLITE,
+        symmetric=_FACTORS,
+        integer_bias=True,
+        prepare=(integer_form,),
     ),
     ("tflite", "int16x8"): Scheme(
         _CHANNELS, "fp32", "8-bit weights, 16-bit values", WEIGHTED | {"relu", "add"}, SIXTEEN_BITS, integer_bias=True

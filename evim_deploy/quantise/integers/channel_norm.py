@@ -20,7 +20,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from evim_deploy.graph import Array, Graph, Node
+from evim_deploy.codes import Array
+from evim_deploy.graph import Graph, Node
 from evim_deploy.reparam.rewrite import Refused, Rewrite
 
 
