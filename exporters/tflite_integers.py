@@ -50,9 +50,12 @@ def write(graph: Graph, image: Shape, integers: Collection[str], pixels: bool) -
     """
     values = Values(graph, image, {*integers, *VIEWS})
     taken = values.open(graph.input_name, pixels)
+    answers = set(graph.outputs.values())
     for node in graph.nodes:
         if not values.is_clip(node):
             _HANDLERS[node.op](values, node)
+        for value in answers.intersection(node.outputs):
+            values.take(value, Form(integer=False))  # at once: what reads the file knows the value by this tensor
     given = [values.take(value, Form(integer=False)) for value in graph.outputs.values()]
     return values.writer.close([taken], given)
 

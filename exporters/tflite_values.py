@@ -94,21 +94,18 @@ class Values:
     def take(self, value: str, form: Form) -> int:
         """The tensor of a value in a form."""
         if (value, form) not in self._tensors:
-            other = Form(not form.integer, form.rows)
-            if (value, other) not in self._tensors:
-                other = Form(form.integer, not form.rows)
-            if (value, other) not in self._tensors:
-                other = Form(not form.integer, not form.rows)
-                self._convert(value, other, Form(form.integer, not form.rows))
-                other = Form(form.integer, not form.rows)
-            self._convert(value, other, form)
+            converted, reshaped = Form(not form.integer, form.rows), Form(form.integer, not form.rows)
+            if (value, converted) not in self._tensors:
+                self.take(value, reshaped)
+            self._convert(value, converted if (value, converted) in self._tensors else reshaped, form)
         return self._tensors[value, form]
 
     def _convert(self, value: str, taken: Form, given: Form) -> None:
         source, shape = self._tensors[value, taken], self.shapes[value]
         grid = self._grids[value] if given.integer else None
         word = ("map", "rows")[given.rows] if taken.rows != given.rows else ("dequantize", "quantize")[given.integer]
-        name = f"{_ROWS}/{value}/{word}" if given.rows else f"{value}/{word}"
+        is_same = given.rows or word == "dequantize"  # the value is known by what is converted
+        name = f"{_ROWS if given.rows else word}/{value}" if is_same else f"{value}/{word}"
         target = self.new(name, _by_rows(shape) if given.rows else shape, grid)
         self._keep(value, given, target)
         if taken.rows != given.rows:

@@ -65,10 +65,8 @@ def _apple(bits: int, *, table: bool = False, block: int | None = None) -> Weigh
     return Weighting(bits, table, block, np.float16, _APPLE, channels) if table or block else channels
 
 
-_TFLITE = WEIGHTED | frozenset(
-    """relu add scale shift subtract multiply sigmoid exp power mean_channels max_tokens sum_tokens write read
-    mean""".split()
-)
+_POINTWISE = frozenset(["relu", "add", "scale", "shift", "subtract", "multiply", "sigmoid", "exp", "power"])
+_OVER_AXES = frozenset(["mean_channels", "max_tokens", "sum_tokens", "mean", "write", "read"])
 _FACTORS = {"write": 0, "read": 0}
 """XNNPACK takes the second factor of BATCH_MATMUL, our first, as if its zero point was 0, and gives wrong products
 otherwise (measured in ai-edge-litert 2.1.2)."""
@@ -87,7 +85,7 @@ SCHEMES: dict[tuple[str, str], Scheme] = {
         _CHANNELS,
         "fp32",
         "8-bit weights and values",
-        _TFLITE,
+        WEIGHTED | _POINTWISE | _OVER_AXES,
         symmetric=_FACTORS,
         integer_bias=True,
         prepare=(integer_form,),
