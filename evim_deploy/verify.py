@@ -18,7 +18,7 @@ from evim_deploy.artifact import Target
 from evim_deploy.errors import BadInput, EvimError, NotRunHere, ParityFailed
 from evim_deploy.manifest import Manifest, changes, check_beside, embedded_manifest
 from evim_deploy.origin import open_origin
-from evim_deploy.parity.result import FAIL, NOT_RUN, Parity
+from evim_deploy.parity.result import FAIL, NOT_RUN, Operations, Parity
 from evim_deploy.progress import Progress, Silent
 from evim_deploy.publish import publish, refuse_overwrite, sha256, staging
 
@@ -270,7 +270,8 @@ def prove(
     What this host cannot run is ``not_run``, with the reason.
 
     What it computes over some inputs does not show a weight that none of them needs, so the weights that its
-    file stores are compared too.
+    file stores are compared too. Of one whose values are rounded on the way outputs tell little, so each of its
+    operations is.
 
     Raises:
         BadInput: The artifact is damaged.
@@ -281,20 +282,47 @@ def prove(
         progress.step(f"{target}: comparing with PyTorch ({engines})")
         parity = prover.prove(target, runs)
         stored = prover.reference.compare_stored(target, runtimes.read_operations(artifact, function))
+        operations = _operations(artifact, target, prover, progress) if is_on_grids(target) else None
     except NotRunHere as error:
         return Parity.not_run(f"not run on this host: {error.cause}")
     except ParityFailed as error:
         return Parity(FAIL, error.cause)
-    if not stored.changed:
-        return replace(parity, stored=stored)
-    reason = f"it stores other weights than the model's: {'; '.join(stored.changed[:_TOLD])}"
-    if len(stored.changed) > _TOLD:
-        reason += f"; and {len(stored.changed) - _TOLD} more"
-    return replace(parity, status=FAIL, reason="; ".join(filter(None, (parity.reason, reason))), stored=stored)
+    parity = replace(parity, stored=stored, operations=operations)
+    wrong = [_some("it stores other weights than the model's", stored.changed)] if stored.changed else []
+    if operations is not None and operations.diverging:
+        wrong.append(_some("it computes other values than the model's", operations.diverging))
+    if not wrong:
+        return parity
+    return replace(parity, status=FAIL, reason="; ".join(filter(None, (parity.reason, *wrong))))
+
+
+def _some(what: str, names: Sequence[str]) -> str:
+    rest = f"; and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
+    return f"{what}: {'; '.join(names[:_TOLD])}{rest}"
 
 
 _TOLD = 3
 """Of changed weights, how many a message names."""
+
+
+def is_on_grids(target: Target) -> bool:
+    """Whether an artifact's values are rounded to grids that were found when it was made."""
+    return bool(target.quantisation and target.quantisation.grids)
+
+
+def _operations(artifact: Path, target: Target, prover: Prover, progress: Progress) -> Operations:
+    """Each operation of an artifact on the values that it is given there."""
+    progress.step(f"{target}: comparing its operations one by one")
+    engine = next(engine for engine in reversed(runtimes.engines_for(artifact)) if "fp32" in engine.modes)
+    name, image = prover.first(target)
+    report = prover.reference.line_up(target, runtimes.trace(artifact, image, engine, "fp32"), image)
+    return Operations(
+        name,
+        len(report.layers) + len(report.unmatched),
+        len(report.layers),
+        tuple(str(layer) for layer in report.layers if layer.diverges),
+        max((layer.excess for layer in report.layers), default=0.0),
+    )
 
 
 def _runs(
@@ -316,6 +344,8 @@ def _runs(
     program = _with_mode(engines, "fp32", artifact)
     wanted = compute_units or mode
     engine = _with_mode(engines, wanted, artifact) if wanted else runtimes.first_here(engines)
+    if is_on_grids(target):
+        return [run(PRECISION, engine, wanted or engine.modes[0])]
     found = [run(PROGRAM, program, program.modes[0] if target.precision == "fp32" else "fp32", "fp32")]
     if wanted != "fp32" and (target.precision != "fp32" or engine is not program):
         found.append(run(PRECISION, engine, wanted or engine.modes[0]))

@@ -41,20 +41,7 @@ def test_for_people(made: Exported) -> None:
     result = run("evaluate", *artifacts, "digits", "--limit", "40", env={"COLUMNS": "240"})
     assert_done(result)
     head, *rows = result.stdout.splitlines()
-    assert head.split() == [
-        "engine",
-        "images",
-        "top-1",
-        "%",
-        "difference",
-        "top-5",
-        "%",
-        "ECE",
-        "%",
-        "agreement",
-        "%",
-        "images/s",
-    ]
+    assert " ".join(head.split()) == "engine images top-1 % difference top-5 % ECE % agreement % images/s"
     for row, name, engine in zip(
         rows, (*map(str, artifacts), "efficientvim_digits as"), ("onnxruntime", "litert", "PyTorch"), strict=False
     ):
@@ -67,11 +54,8 @@ def test_for_people(made: Exported) -> None:
     assert rows[3] == "digits: 600 images, 10 classes from labels that ship, read by the artifact's labels"
     assert "95 %" in rows[4]
     assert len(rows) == 5
-    for step in (
-        f"{artifacts[0].name}: classifying, 20 of 40",
-        "efficientvim_digits in PyTorch: classifying, 40 of 40",
-    ):
-        assert step in result.stderr
+    for who in (artifacts[0].name, "efficientvim_digits in PyTorch", artifacts[1].name):
+        assert f"{who}: classifying, 20 of 40" in result.stderr
     assert result.stderr.count("classifying") == 3 * 5
 
 
@@ -96,10 +80,9 @@ def test_untrained_weights_are_told_of(untrained: Path) -> None:
     assert UNTRAINED in run("evaluate", untrained, "digits", "--limit", "5", "--quiet", "--json").stderr
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_interrupted_it_keeps_what_there_is_and_goes_on(made: Exported, tmp_path: Path, by: signal.Signals) -> None:
+def test_interrupted_it_keeps_what_there_is_and_goes_on(made: Exported, tmp_path: Path) -> None:
     line = ("evaluate", made.path("onnx"), "digits", "--json", "--resume", tmp_path / "answers")
-    broken = interrupt(*line, at=", 150 of 600", by=by)
+    broken = interrupt(*line, at=", 150 of 600", by=signal.SIGINT)
     assert broken.returncode == INTERRUPTED, broken.stderr
     assert "Traceback" not in broken.stderr
     last = broken.stderr.splitlines()[-1]
@@ -114,14 +97,13 @@ def test_interrupted_it_keeps_what_there_is_and_goes_on(made: Exported, tmp_path
 
 
 def test_interrupted_without_a_file_it_shows_what_there_is(made: Exported) -> None:
-    broken = interrupt("evaluate", made.path("onnx"), "digits", at=", 300 of 600", by=signal.SIGINT)
+    broken = interrupt("evaluate", made.path("onnx"), "digits", at=", 300 of 600", by=signal.SIGTERM)
     assert broken.returncode == INTERRUPTED, broken.stderr
     assert "incomplete" in broken.stdout
     assert broken.stderr.splitlines()[-1].endswith("is above, marked incomplete.")
 
 
-@pytest.mark.parametrize("json_", [(), ("--json",)])
-def test_bad_input_is_one_message(made: Exported, tmp_path: Path, json_: tuple[str, ...]) -> None:
+def test_bad_input_is_one_message(made: Exported, tmp_path: Path) -> None:
     artifact = made.path("onnx")
     for line, fragment in (
         ((artifact, tmp_path / "none"), "No such file"),
@@ -131,5 +113,5 @@ def test_bad_input_is_one_message(made: Exported, tmp_path: Path, json_: tuple[s
         ((tmp_path / "none.onnx", "digits"), "There is no artifact"),
         ((artifact, "digits", "--weights", "none.pth"), "none.pth"),
     ):
-        assert_refused(run("evaluate", *line, "--quiet", *json_), 3, fragment)
+        assert_refused(run("evaluate", *line, "--quiet", "--json"), 3, fragment)
     assert left_in(tmp_path) == []

@@ -101,6 +101,7 @@ def _bar(text: str, done: int, total: int) -> RenderableType:
     from rich.text import Text
 
     row = Table.grid(padding=(0, 1))
+    row.add_column(no_wrap=True, overflow="ellipsis")
     row.add_row(Text(text), ProgressBar(total, done, width=_BAR_WIDTH), f"{done}/{total}")
     return row
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from evim_deploy.accuracy import Accuracy, Evaluation, Result
 
 _COLUMNS = ("", "engine", "images", "top-1 %", "difference", "top-5 %", "ECE %", "agreement %", "images/s")
+_LEAST_WIDTH = 132  # a narrower terminal breaks the lines, where a narrower table would lose figures
 _TOLD = 3
 _MEANS = {
     "names": "by the artifact's labels",
@@ -89,13 +90,15 @@ def evaluate(
 
 def _show(console: Console, evaluation: Evaluation) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in _COLUMNS:
         table.add_column(column, overflow="fold", no_wrap=bool(column))
     for row in _rows(evaluation.results):
-        table.add_row(*row)
-    console.print(table, markup=False)
+        table.add_row(*map(Text, row))
+    console.width = max(console.width, _LEAST_WIDTH)
+    console.print(table)
     for line in _notes(evaluation):
         console.print(line, soft_wrap=True, markup=False)
     for result in evaluation.results:

@@ -8,6 +8,7 @@ import numpy as np
 
 from evim_deploy.codes import Array, Encoding, Grid, Linear
 from evim_deploy.graph import Graph, Node
+from evim_deploy.quantise.integer_bias import with_integer_bias
 from evim_deploy.quantise.schemes import WEIGHTED, Scheme
 from evim_deploy.rounding import rounded
 
@@ -23,8 +24,7 @@ def layers(graph: Graph, scheme: Scheme) -> list[str]:
 
     A ReLU goes with what it clips, and a view with what it is of.
     """
-    quantised_ = (WEIGHTED | scheme.integers) - {"relu", *VIEWS}
-    return [node.name for node in graph.nodes if node.op in quantised_ and (node.weights or not node.is_floating)]
+    return [node.name for node in graph.nodes if _is_quantised(node, scheme) and node.op not in ("relu", *VIEWS)]
 
 
 def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[str, str]:
@@ -42,8 +42,7 @@ def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[st
     wanted: set[str] = set()
     clips = {node.name: clip.name for node in graph.nodes if (clip := _clip(graph, node, scheme))}
     kept = {*kept, *(clips[name] for name in kept if name in clips)}
-    integers = (node for node in graph.nodes if node.op in scheme.integers and not node.is_floating)
-    computed = [node for node in integers if node.name not in kept]
+    computed = [node for node in graph.nodes if _is_integer(node, scheme) and node.name not in kept]
     for node in sorted(computed, key=lambda node: node.op == "add"):
         if node.op != "add" or wanted.intersection(node.inputs):
             wanted.update(node.inputs, () if node.op in scheme.widened else node.outputs)
@@ -64,6 +63,27 @@ def _clip(graph: Graph, node: Node, scheme: Scheme) -> Node | None:
     return user if user is not None and user.op == "relu" and user.op in scheme.integers else None
 
 
+def _is_quantised(node: Node, scheme: Scheme) -> bool:
+    """Whether something of an operation is in few bits: its kernel, or what it takes and gives."""
+    return _is_integer(node, scheme) or _has_codes(node, scheme)
+
+
+def _is_integer(node: Node, scheme: Scheme) -> bool:
+    """Whether an operation computes in integers."""
+    return node.op in scheme.integers and not node.is_floating and not _is_scaling(node, scheme)
+
+
+def _has_codes(node: Node, scheme: Scheme) -> bool:
+    """Whether an operation's kernel is in few bits."""
+    is_left_out = _is_scaling(node, scheme) or (node.is_depthwise and not scheme.depthwise)
+    return node.op in WEIGHTED and not is_left_out
+
+
+def _is_scaling(node: Node, scheme: Scheme) -> bool:
+    """Whether an operation that gives floats is no sum: of one input channel, it would have as many scales as codes."""
+    return node.op in scheme.widened and node.weights["kernel"][0].size == 1
+
+
 def quantised(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Collection[str] = ()) -> Graph:
     """The network that a quantised artifact is: what is not in few bits is rounded as the file stores it.
 
@@ -77,32 +97,21 @@ def quantised(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Col
     nodes = []
     for node, exact in zip(stored.nodes, graph.nodes, strict=True):
         encodings = {} if node.name in kept else _encodings(exact, scheme, grids)
-        encoded = node.encoded(**encodings)
-        step = _bias_step(encoded, scheme, grids)
-        if step is not None:
-            encoded = encoded.with_weights(bias=np.rint(exact.weights["bias"] / step) * step)
-        nodes.append(encoded)
+        node = node.encoded(**encodings)
+        if "kernel" in encodings and scheme.integer_bias and "bias" in node.weights and node.inputs[0] in grids:
+            node = with_integer_bias(node, grids[node.inputs[0]])
+        nodes.append(node)
     return Graph(graph.input_name, nodes, graph.outputs, grids)
 
 
 def _encodings(node: Node, scheme: Scheme, grids: Mapping[str, Grid]) -> dict[str, Encoding]:
     """The weights of an operation that are stored in few bits."""
-    if node.op in WEIGHTED:
-        encoding = scheme.weights.encode(node.weights["kernel"]) if scheme.depthwise or not node.is_depthwise else None
+    if _has_codes(node, scheme):
+        encoding = scheme.weights.encode(node.weights["kernel"])
         return {"kernel": encoding} if encoding else {}
-    if node.op not in VECTORS or node.op not in scheme.integers or node.is_floating:
+    if node.op not in VECTORS or not _is_integer(node, scheme):
         return {}
     return {VECTORS[node.op]: one_scale(node.weights[VECTORS[node.op]], grids[node.name])}
-
-
-def _bias_step(node: Node, scheme: Scheme, grids: Mapping[str, Grid]) -> Array | None:
-    """In what steps an operation's biases are stored, (O,); None where they are floats."""
-    kernel, grid = node.encodings.get("kernel"), grids.get(node.inputs[0])
-    if not scheme.integer_bias or "bias" not in node.weights or kernel is None or grid is None or node.is_floating:
-        return None
-    assert isinstance(kernel, Linear)
-    step = np.float32(grid.scale) * kernel.scale.reshape(-1).astype(np.float32)  # as the file has it
-    return step.astype(np.float64)
 
 
 def one_scale(vector: Array, grid: Grid) -> Linear:

@@ -28,12 +28,11 @@ class Scheme:
         codes: Of these grids.
         symmetric: Of products of two computed values, by operation, the factor whose grid has to be symmetric.
         depthwise: Whether the kernels of depthwise convolutions are in few bits, too.
-        integer_bias: Whether the biases of what computes in integers are integers, in steps of what a product of two
-            codes stands for.
         is_dynamic: Whether an engine finds the grids of what it takes itself, anew for each image.
         prepare: Give the graph that integers need, before it is calibrated; exact in real arithmetic.
         deployment_target: The oldest system that has it; empty where all have.
         widened: Operations of ``integers`` that give floating point: only what they take is on grids.
+        integer_bias: Whether biases are integers, too, in the units of the sums that they are added to.
         meaning: In a few words, for people.
     """
 
@@ -44,11 +43,11 @@ class Scheme:
     codes: Codes = EIGHT_BITS
     symmetric: Mapping[str, int] = field(default_factory=dict, hash=False)
     depthwise: bool = True
-    integer_bias: bool = False
     is_dynamic: bool = False
     prepare: tuple[Callable[[Graph], Graph], ...] = field(default=(), compare=False)
     deployment_target: str = ""
     widened: frozenset[str] = frozenset()
+    integer_bias: bool = False
 
     @property
     def is_calibrated(self) -> bool:
@@ -79,6 +78,7 @@ SCHEMES: dict[tuple[str, str], Scheme] = {
         WEIGHTED | {"relu", "add"},
         # engines give a product's sums in float at no cost: the answer and the gates lose nothing to a grid
         widened=frozenset(["project", "linear"]),
+        integer_bias=True,
     ),
     ("onnx", "dynamic"): Scheme(_CHANNELS, "fp32", "8-bit weights, values in 8 bits when it runs", is_dynamic=True),
     ("tflite", "int8"): Scheme(
