@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
-
 from evim_deploy.codes import Grid
 from evim_deploy.graph import Graph, Node
 from evim_deploy.quantise.schemes import WEIGHTED, Scheme
@@ -65,11 +63,11 @@ def quantised(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Col
         grids: Of values, by name.
         kept: Names of operations that stay in floating point.
     """
-    stored = rounded(graph) if scheme.floats == "fp16" else graph
     nodes = []
-    for node, exact in zip(stored.nodes, graph.nodes, strict=True):
+    for node in graph.nodes:
         encoding = None
         if node.op in WEIGHTED and node.name not in kept:
-            encoding = scheme.weights.encode(exact.weights["kernel"])
-        nodes.append(node.encoded(kernel=encoding) if encoding else replace(node))
-    return Graph(graph.input_name, nodes, graph.outputs, grids)
+            encoding = scheme.weights.encode(node.weights["kernel"])
+        nodes.append(node.encoded(kernel=encoding) if encoding else node)
+    found = Graph(graph.input_name, nodes, graph.outputs, grids)
+    return rounded(found) if scheme.floats == "fp16" else found  # decoded weights, too, are float16
