@@ -11,7 +11,6 @@ Operators: https://onnx.ai/onnx/operators/
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import isqrt, prod
 from pathlib import Path
 from typing import Any, cast
@@ -23,45 +22,15 @@ from onnx import TensorProto, helper
 from evim_deploy import __version__
 from evim_deploy.about import about
 from evim_deploy.artifact import Contract, Facts, Target, TensorSpec
+from evim_deploy.codes import Grid, Linear
 from evim_deploy.contents import onnx_file
+from evim_deploy.contents.onnx_names import CHANNELS_LAST, SCALE, UNSIGNED
 from evim_deploy.graph import Graph, Node
+from evim_deploy.quantise.apply import VIEWS
+from evim_deploy.quantise.schemes import scheme
 from evim_deploy.shapes import Axis, Shape, infer_shapes
-
-
-@dataclass(frozen=True)
-class Opset:
-    """What differs between the operator sets that can be written.
-
-    Attributes:
-        ir_version: That it came with: older runtimes refuse a newer one.
-        axes_are_inputs: Whether ReduceMean takes its axes as an input; before they are an attribute.
-        shape_has_start: Whether Shape gives some of the axes; before they are sliced from all.
-    """
-
-    ir_version: int
-    axes_are_inputs: bool = True
-    shape_has_start: bool = True
-
-
-OPSETS = {
-    13: Opset(7, axes_are_inputs=False, shape_has_start=False),
-    14: Opset(7, axes_are_inputs=False, shape_has_start=False),
-    15: Opset(8, axes_are_inputs=False),
-    16: Opset(8, axes_are_inputs=False),
-    17: Opset(8, axes_are_inputs=False),
-    18: Opset(8),
-    19: Opset(9),
-    20: Opset(9),
-    21: Opset(10),
-    22: Opset(10),
-    23: Opset(11),
-}
-"""From https://onnx.ai/onnx/repo-docs/Versioning.html and the operators' change logs.
-
-13 is the first where Softmax, Split and ReduceSum are what they are now; 23 the last that ONNX Runtime 1.23 has.
-"""
-
-USUAL_OPSET = 18
+from exporters import onnx_quantise
+from exporters.onnx_opsets import OPSETS, USUAL_OPSET
 
 MOST_TERMS = 4096
 """Of a sum over an image that is made in one go; a longer one is made of the sums of its rows.
@@ -83,7 +52,7 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
     )
     shapes = infer_shapes(graph, image)
     contract = _contract(graph, target, shapes)
-    emitter = _Emitter(graph, target, shapes)
+    emitter = Emitter(graph, target, shapes)
     onnx_file.save(emitter.model(contract), emitter.weights, path)
     onnx.checker.check_model(path, full_check=True)
     return contract
@@ -108,17 +77,25 @@ def _contract(graph: Graph, target: Target, shapes: Mapping[str, Shape]) -> Cont
     )
 
 
-class _Emitter:
+Handler = Callable[["Emitter", Node, list[str], str], object]
+
+
+class Emitter:
     """Writes one graph, operation by operation, under the graph's own names."""
 
     def __init__(self, graph: Graph, target: Target, shapes: Mapping[str, Shape]) -> None:
+        found = scheme("onnx", target.precision)
         self.graph = graph
-        self.float_type, self.float_dtype = _FLOATS[target.precision]
+        self.float_type, self.float_dtype = _FLOATS[found.floats if found else target.precision]
+        self.plain = {**_HANDLERS, **onnx_quantise.STATES_LAST} if found else _HANDLERS
+        self.handlers = {**self.plain, **onnx_quantise.DYNAMIC} if found and found.is_dynamic else self.plain
         self.opset_version = target.opset or USUAL_OPSET
         self.opset = OPSETS[self.opset_version]
         self.shapes = shapes
         self.nodes: list[Any] = []
         self.weights: dict[str, Any] = {}
+        self.states = onnx_quantise.states(graph) if found else frozenset()
+        self.names: dict[str, str] = {value: f"{value}{CHANNELS_LAST}" for value in self.states}
 
     @property
     def half(self) -> bool:
@@ -128,12 +105,14 @@ class _Emitter:
         """The whole file but the weights; an output's value goes by the output's name, or a cast gives it."""
         io_type = helper.np_dtype_to_tensor_dtype(np.dtype(contract.inputs[0].dtype))
         is_cast = io_type != self.float_type
-        names = {value: f"{value}/half" if is_cast else name for name, value in self.graph.outputs.items()}
+        names, image = self.names, self.graph.input_name
+        names.update({value: f"{value}/half" if is_cast else name for name, value in self.graph.outputs.items()})
         if is_cast:
-            names[self.graph.input_name] = self.cast(self.graph.input_name, self.float_type, "fp16")
+            names[image] = self.cast(image, self.float_type, "fp16")
+        if image in self.graph.grids:
+            names[image] = self.round(names.get(image, image), self.graph.grids[image], f"{image}/rounded")
         for node in self.graph.nodes:
-            inputs = [names.get(value, value) for value in node.inputs]
-            _HANDLERS[node.op](self, node, inputs, names.get(node.name, node.name))
+            self.operation(node, [names.get(value, value) for value in node.inputs], names.get(node.name, node.name))
         if is_cast:
             for name, value in self.graph.outputs.items():
                 self.emit("Cast", [names[value]], name, to=io_type)
@@ -151,6 +130,22 @@ class _Emitter:
             producer_version=__version__,
         )
 
+    def operation(self, node: Node, inputs: list[str], output: str) -> None:
+        """An operation, and the grid of what it gives; a view of what is rounded is rounded."""
+        grid = None if node.op in VIEWS else self.graph.grids.get(node.name)
+        self.handlers[node.op](self, node, inputs, f"{output}/exact" if grid else output)
+        if grid:
+            self.round(f"{output}/exact", grid, output)
+
+    def round(self, value: str, grid: Grid, output: str) -> str:
+        """A value on a grid, as QuantizeLinear and DequantizeLinear say it: engines fuse both with what is around."""
+        grid_of = [
+            self.constant(f"{output}/scale", np.float32(grid.scale)),
+            self.constant(f"{output}/zero_point", np.uint8(grid.zero_point)),
+        ]
+        codes = self.emit("QuantizeLinear", [value, *grid_of], f"{output}/codes")
+        return self.emit("DequantizeLinear", [codes, *grid_of], output)
+
     def emit(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
         return output
@@ -163,9 +158,48 @@ class _Emitter:
         array = array if shape is None else array.reshape(shape)
         return self.constant(f"{node.name}.{name}", array.astype(self.float_dtype))
 
+    def decoded(self, node: Node, name: str) -> str:
+        """A weight (O, ...), decoded from its codes where it has them."""
+        if name not in node.encodings:
+            return self.weight(node, name)
+        return self.emit("DequantizeLinear", self.codes(node, name), f"{node.name}/{name}", axis=0)
+
+    def codes(
+        self,
+        node: Node,
+        weight: str = "kernel",
+        transposed: bool = False,
+        scales: tuple[int, ...] = (-1,),
+        unsigned: bool = False,
+    ) -> list[str]:
+        """Names of a weight's codes (O, ...) or (I, O), int8 (a bias: int32) or uint8, and of its scales (O, ...)."""
+        encoding = cast("Linear", node.encodings[weight])
+        name = f"{node.name}.{weight}"
+        codes: Any = (encoding.codes + np.int16(UNSIGNED)).astype(np.uint8) if unsigned else encoding.codes
+        return [
+            self.constant(name, codes.T if transposed else codes),
+            self.constant(f"{name}{SCALE}", encoding.scale.reshape(scales).astype(self.float_dtype)),
+        ]
+
+    def window(self, node: Node) -> dict[str, Any]:
+        """A convolution's attributes."""
+        stride, padding = node.integer("stride"), node.integer("padding")
+        side = node.weights["kernel"].shape[-1]
+        return {
+            "kernel_shape": [side, side],
+            "strides": [stride, stride],
+            "pads": [padding] * 4,
+            "group": node.integer("groups"),
+        }
+
     def per_channel(self, node: Node, name: str) -> str:
-        """A weight (C) that broadcasts over everything after the channels, (C, 1, ...)."""
-        return self.weight(node, name, (-1,) + (1,) * (len(self.shapes[node.inputs[0]]) - 2))
+        """A weight (C) that broadcasts over everything but the channels."""
+        behind = 0 if node.inputs[0] in self.states else len(self.shapes[node.inputs[0]]) - 2
+        return self.weight(node, name, (-1,) + (1,) * behind)
+
+    def channels(self, node: Node) -> int:
+        """Which axis of what an operation takes they are."""
+        return 2 if node.inputs[0] in self.states else 1
 
     def sides(self, value: str, output: str) -> str:
         """Height and width of a map, as an engine finds them."""
@@ -209,32 +243,25 @@ class _Emitter:
         return name
 
 
-def _conv(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
-    weights = [e.weight(node, name) for name in ("kernel", "bias") if name in node.weights]
-    stride, padding = node.integer("stride"), node.integer("padding")
-    side = node.weights["kernel"].shape[-1]
-    e.emit(
-        "Conv",
-        [*inputs, *weights],
-        output,
-        kernel_shape=[side, side],
-        strides=[stride, stride],
-        pads=[padding] * 4,
-        group=node.integer("groups"),
-    )
+def _conv(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
+    weights = [e.decoded(node, name) for name in ("kernel", "bias") if name in node.weights]
+    e.emit("Conv", [*inputs, *weights], output, **e.window(node))
 
 
-def _project(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
+def _project(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
     kernel = e.weight(node, "kernel", (*node.weights["kernel"].shape, 1))
     e.emit("Conv", [*inputs, kernel], output, kernel_shape=[1])
 
 
-def _linear(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
+def _linear(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
     e.emit("Gemm", [*inputs, e.weight(node, "kernel"), e.weight(node, "bias")], output, transB=1)
 
 
-def _layer_norm(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
+def _layer_norm(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
     shape = e.shapes[node.inputs[0]]
+    if node.inputs[0] in e.states:
+        onnx_quantise.layer_norm_of_states(e, node, inputs, output)
+        return
     x = e.cast(inputs[0], TensorProto.FLOAT, "fp32") if e.half else inputs[0]
     is_map = len(shape) == 4
     tokens = e.to_tokens(x, f"{output}/tokens") if is_map else x
@@ -256,17 +283,18 @@ def _layer_norm(e: _Emitter, node: Node, inputs: list[str], output: str) -> None
         e.to_map(normalised, inputs[0], shape, output)
 
 
-def _split(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
+def _split(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
     sections = e.integers(*node.sections())
-    e.nodes.append(helper.make_node("Split", [*inputs, sections], list(node.outputs), name=output, axis=1))
+    outputs = [e.names.get(value, value) for value in node.outputs]
+    e.nodes.append(helper.make_node("Split", [*inputs, sections], outputs, name=output, axis=e.channels(node)))
 
 
-def _unflatten(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
+def _unflatten(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
     tokens, like = inputs
     e.to_map(tokens, like, e.shapes[node.name], output)
 
 
-def _softmax_tokens(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
+def _softmax_tokens(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
     """Of very many tokens it is divided by its own sum, made in two steps."""
     tokens = e.shapes[node.inputs[0]][2]
     if not _is_long((tokens,)):
@@ -283,26 +311,26 @@ def _is_long(axes: Sequence[Axis]) -> bool:
     return len(lengths) == len(axes) and prod(lengths) > MOST_TERMS
 
 
-def _sum_tokens(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
+def _sum_tokens(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
     total = e.sum_of_tokens(inputs[0], e.shapes[node.inputs[0]][2], output)
     e.emit("Unsqueeze", [total, e.integers(1)], output)
 
 
-def _mean(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
+def _mean(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
     shape = e.shapes[node.inputs[0]]
     keep = bool(node.attributes["keep"])
-    x, axes = inputs[0], tuple(range(2, len(shape)))
+    x, axes = inputs[0], (1,) if node.inputs[0] in e.states else tuple(range(2, len(shape)))
     if _is_long(shape[2:]):
         x, axes = e.mean(x, axes[-1:], True, f"{output}/rows"), axes[:-1]  # (B, C, H, 1)
         axes = axes if keep else (*axes, 3)
     e.mean(x, axes, keep, output)
 
 
-def _silu(e: _Emitter, node: Node, inputs: list[str], output: str) -> None:
+def _silu(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
     e.emit("Mul", [*inputs, e.emit("Sigmoid", inputs, f"{output}/sigmoid")], output)
 
 
-_HANDLERS: dict[str, Callable[[_Emitter, Node, list[str], str], object]] = {
+_HANDLERS: dict[str, Handler] = {
     "conv": _conv,
     "project": _project,
     "linear": _linear,

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evim_deploy.contents.onnx_names import CHANNELS_LAST
 from evim_deploy.errors import BadInput
 from evim_deploy.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
-from runtimes import Array
+from runtimes import Array, onnx_codes
 
 _TRACED_BYTES = 1 << 30
 """Of values that a trace holds at once; more are computed in several runs."""
@@ -47,10 +48,17 @@ class OrtSession:
 def open_session(path: Path, mode: str) -> Iterator[OrtSession]:
     """Load an ONNX file as it stands (``fp16``), or with every float16 in it widened to float32 (``fp32``).
 
+    A quantised one is then computed in float32 operation by operation, rounded where the file says to a grid; what
+    ONNX Runtime makes of it rounds at other places, too. Grids that are found when it runs are left out.
+
     Raises:
         BadInput: ONNX Runtime cannot read it.
     """
-    yield _load_program(path, _read(path), mode, optimise=True) if mode == "fp32" else _load(path, path, optimise=True)
+    if mode != "fp32":
+        yield _load(path, path, optimise=True)
+        return
+    model = _read(path)
+    yield _load_program(path, model, mode, optimise=not onnx_codes.is_quantised(model))
 
 
 def _load_program(path: Path, model: Any, mode: str, optimise: bool) -> OrtSession:
@@ -64,6 +72,7 @@ def _load_program(path: Path, model: Any, mode: str, optimise: bool) -> OrtSessi
     del model.graph.initializer[:]
     if mode == "fp32":
         _widen(model, weights)
+        onnx_codes.without_run_time_grids(model, weights)
     if not onnx_file.is_large(weights.values()):
         model.graph.initializer.extend(onnx_file.inside(weights))
         return _load(path, model.SerializeToString(), optimise)
@@ -133,19 +142,15 @@ def read_operations(path: Path, mode: str) -> tuple[TracedOperation, ...]:
 
 
 def _operations(model: Any, mode: str) -> tuple[TracedOperation, ...]:
-    from onnx import TensorProto, numpy_helper
+    from onnx import numpy_helper
 
-    weights = {
-        tensor.name: numpy_helper.to_array(tensor)
-        for tensor in model.graph.initializer
-        if tensor.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16)
-    }
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     is_half = mode != "fp32" and any(array.dtype == np.float16 for array in weights.values())
     return tuple(
         TracedOperation(
             node.op_type,
             (node.output[0].partition("/")[0],),  # what an exporter adds to a name says which step it is
-            tuple(weights[name] for name in node.input if name in weights),
+            onnx_codes.decoded(node, weights),
             HALF if is_half else SINGLE,
             # on Arm it computes in half precision; elsewhere in float32, and it may pass on what it has not rounded
             HALF if is_half else SINGLE,
@@ -173,9 +178,14 @@ def trace(path: Path, image: Array, mode: str) -> Trace:
             session = _load_program(path, program, mode, optimise=False)
             values = session.run(image)
             for index, each in names.items():
-                yield index, tuple(values[name].astype(np.float32) for name in each)
+                yield index, tuple(_channels_first(name, values[name]) for name in each)
 
     return Trace(operations, compute)
+
+
+def _channels_first(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    is_last = name.endswith(CHANNELS_LAST)
+    return (np.moveaxis(array, -1, 1) if is_last else array).astype(np.float32)
 
 
 def _batches(wanted: Mapping[int, int]) -> Iterator[list[int]]:

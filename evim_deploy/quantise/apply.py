@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+
 from evim_deploy.codes import Grid
 from evim_deploy.graph import Graph, Node
+from evim_deploy.quantise.integer_bias import with_integer_bias
 from evim_deploy.quantise.schemes import WEIGHTED, Scheme
 from evim_deploy.rounding import rounded
 
@@ -17,14 +19,19 @@ def layers(graph: Graph, scheme: Scheme) -> list[str]:
 
     A ReLU goes with what it clips, and a view with what it is of.
     """
-    return [node.name for node in graph.nodes if node.op in (WEIGHTED | scheme.integers) - {"relu", *VIEWS}]
+    return [
+        node.name
+        for node in graph.nodes
+        if node.op in (WEIGHTED | scheme.integers) - {"relu", *VIEWS} and not _is_scaling(node, scheme)
+    ]
 
 
 def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[str, str]:
     """The values that are rounded, each with the one whose range its grid is found on: of views the first.
 
     What an operation that computes in integers takes and gives is rounded, but for what goes into a ReLU alone, which
-    an engine computes in one with it; where one is kept so is the other.
+    an engine computes in one with it; where one is kept so is the other. An addition is one where a term has a grid
+    anyway: of floats an engine adds as fast.
 
     Args:
         graph: Rewritten, in floating point.
@@ -34,9 +41,14 @@ def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[st
     wanted: set[str] = set()
     clips = {node.name: clip.name for node in graph.nodes if (clip := _clip(graph, node, scheme))}
     kept = {*kept, *(clips[name] for name in kept if name in clips)}
-    for node in graph.nodes:
-        if node.op in scheme.integers and node.name not in kept:
-            wanted.update(node.inputs, node.outputs)
+    computed = [
+        node
+        for node in graph.nodes
+        if node.op in scheme.integers and node.name not in kept and not _is_scaling(node, scheme)
+    ]
+    for node in sorted(computed, key=lambda node: node.op == "add"):
+        if node.op != "add" or wanted.intersection(node.inputs):
+            wanted.update(node.inputs, () if node.op in scheme.widened else node.outputs)
     wanted -= clips.keys()
     roots: dict[str, str] = {}
     for node in graph.nodes:
@@ -54,6 +66,11 @@ def _clip(graph: Graph, node: Node, scheme: Scheme) -> Node | None:
     return user if user is not None and user.op == "relu" and user.op in scheme.integers else None
 
 
+def _is_scaling(node: Node, scheme: Scheme) -> bool:
+    """Whether an operation that gives floats is no sum: of one input channel, it would have as many scales as codes."""
+    return node.op in scheme.widened and node.weights["kernel"][0].size == 1
+
+
 def quantised(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Collection[str] = ()) -> Graph:
     """The network that a quantised artifact is: what is not in few bits is rounded as the file stores it.
 
@@ -66,8 +83,11 @@ def quantised(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Col
     nodes = []
     for node in graph.nodes:
         encoding = None
-        if node.op in WEIGHTED and node.name not in kept:
+        if node.op in WEIGHTED and node.name not in kept and not _is_scaling(node, scheme):
             encoding = scheme.weights.encode(node.weights["kernel"])
-        nodes.append(node.encoded(kernel=encoding) if encoding else node)
+        node = node.encoded(kernel=encoding) if encoding else node
+        if encoding and scheme.integer_bias and "bias" in node.weights and node.inputs[0] in grids:
+            node = with_integer_bias(node, grids[node.inputs[0]])
+        nodes.append(node)
     found = Graph(graph.input_name, nodes, graph.outputs, grids)
-    return rounded(found) if scheme.floats == "fp16" else found  # decoded weights, too, are float16
+    return rounded(found) if scheme.floats == "fp16" else found  # what is decoded is float16, too

@@ -28,6 +28,8 @@ class Scheme:
         is_dynamic: Whether an engine finds the grids of what it takes itself, anew for each image.
         prepare: Give the graph that integers need, before it is calibrated; exact in real arithmetic.
         deployment_target: The oldest system that has it; empty where all have.
+        widened: Operations of ``integers`` that give floating point: only what they take is on grids.
+        integer_bias: Whether biases are integers, too, in the units of the sums that they are added to.
         meaning: In a few words, for people.
     """
 
@@ -39,6 +41,8 @@ class Scheme:
     is_dynamic: bool = False
     prepare: tuple[Callable[[Graph], Graph], ...] = field(default=(), compare=False)
     deployment_target: str = ""
+    widened: frozenset[str] = frozenset()
+    integer_bias: bool = False
 
     @property
     def is_calibrated(self) -> bool:
@@ -57,7 +61,13 @@ def _apple(bits: int, *, table: bool = False, block: int | None = None) -> Weigh
 
 SCHEMES: dict[tuple[str, str], Scheme] = {
     ("onnx", "int8"): Scheme(
-        _CHANNELS, "fp32", "8-bit weights and values", frozenset(["conv", "project", "linear", "relu", "add"])
+        _CHANNELS,
+        "fp32",
+        "8-bit weights and values",
+        WEIGHTED | {"relu", "add"},
+        # engines give a product's sums in float at no cost: the answer and the gates lose nothing to a grid
+        widened=frozenset(["project", "linear"]),
+        integer_bias=True,
     ),
     ("onnx", "dynamic"): Scheme(_CHANNELS, "fp32", "8-bit weights, values in 8 bits when it runs", is_dynamic=True),
     ("tflite", "int8"): Scheme(_CHANNELS, "fp32", "8-bit weights and values", WEIGHTED | {"relu", "add"}),
