@@ -97,6 +97,7 @@ class Evaluator:
                     self.stored[name] = Constant(declared, value.numpy(), 0)
             else:
                 self._calls.append(call)
+        self._halves = _on_float16(function)
         self.operations = tuple(call.operation for call in self._calls)
         uses = {
             key: index
@@ -136,8 +137,7 @@ class Evaluator:
         values: dict[Hashable, Value] = self.constants | self._entered(inputs, mode)
         for index, call in enumerate(self._calls):
             op = call.operation
-            is_half = mode == "ane" and any(declared.dtype == "float16" for _, declared in op.outputs)
-            arithmetic = Half() if is_half else Exact()
+            arithmetic = Half() if mode == "ane" and op.name in self._halves else Exact()
             results = _run(call, values, arithmetic)
             anomalies: Anomalies = {}
             if mode != "fp32":
@@ -159,6 +159,19 @@ class Evaluator:
             _check(name, value, declared)
             entered[name] = value.half().float() if declared.dtype == "float16" and mode != "fp32" else value
         return entered
+
+
+def _on_float16(function: Function) -> frozenset[str]:
+    """Names of the operations that take float16, as one does that makes codes of it, or give it."""
+    types = dict(function.inputs) | {name: constant.type for name, constant in function.constants.items()}
+    types |= dict(output for op in function.operations for output in op.outputs)
+    found = set()
+    for op in function.operations:
+        taken = (each for bindings in op.inputs.values() for each in bindings)
+        given = [each.type if isinstance(each, Constant) else types[each] for each in taken]
+        if any(each.dtype == "float16" for each in (*given, *(declared for _, declared in op.outputs))):
+            found.add(op.name)
+    return frozenset(found)
 
 
 def _run(call: _Call, values: Mapping[Hashable, Value], arithmetic: Exact) -> tuple[Value, ...]:
