@@ -6,11 +6,10 @@ is the network as it was published, in fp32, with nothing folded; the inference 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +19,9 @@ import exporters
 from evim_deploy.artifact import Target, Weights
 from evim_deploy.errors import BadInput, ParityFailed
 from evim_deploy.networks.group_norm import split_means
+from evim_deploy.progress import Silent
+from evim_deploy.quantise.find import find
+from evim_deploy.quantise.schemes import scheme
 from evim_deploy.reference import GraphReference
 from evim_deploy.untrained import untrained_model
 from evim_deploy.variants import parse_model
@@ -29,9 +31,6 @@ from latency.memory import was_refused
 from latency.mixers import mixer, mixer_shape
 from latency.ours import graph_module
 from latency.subjects import MIXER_VARIANT, Prepared, Subject
-
-if TYPE_CHECKING:
-    from evim_deploy.graph import Graph
 
 TOLERANCE = 1e-4
 """Largest difference between the original and the inference form, both fp32, as a share of the largest logit."""
@@ -51,18 +50,18 @@ class _Built:
         inference: As it is timed.
         shape: Of one image (C, H, W).
         form: What was done to it for inference.
-        graph: Ours, from which the exporters write; None for others.
+        reference: Ours, from which the exporters write; None for others.
     """
 
     original: nn.Module
     inference: nn.Module
     shape: tuple[int, int, int]
     form: str
-    graph: Graph | None = None
+    reference: GraphReference | None = None
 
 
 def prepare(
-    subject: Subject, engine_takes: str, precision: str, batch: int, height: int, width: int, folder: Path
+    subject: Subject, engine_takes: str, stored: str, batch: int, height: int, width: int, folder: Path
 ) -> Prepared:
     """Write a subject for an engine.
 
@@ -72,7 +71,7 @@ def prepare(
     Args:
         subject: What.
         engine_takes: Suffix of the file that the engine loads.
-        precision: That the engine computes in; only a Core ML package is stored in it, other files are fp32.
+        stored: Precision of the file. A quantised one is calibrated on the photographs that ship.
         batch: Images in one prediction; only ``.tflite`` and ``.mlpackage`` files are fixed to it.
         height: Of the images in pixels; 0 takes an artifact's own.
         width: Likewise.
@@ -101,10 +100,14 @@ def prepare(
     source = folder / f"{subject.source}{engine_takes}"
     if engine_takes not in _WRITERS:
         raise BadInput(f"Nothing here writes {engine_takes} files.", f"Use an engine that takes {', '.join(_WRITERS)}.")
-    _WRITERS[engine_takes](built, _target(engine_takes, precision, batch, height, width), source)
+    target, form = _target(engine_takes, stored, batch, height, width), built.form
+    if built.reference is not None:
+        target = find(built.reference, target, subject.resolution, None, None, Silent())
+        form = ", ".join([form, *_quantised(target)])
+    _WRITERS[engine_takes](built, target, source)
     parameters = sum(each.numel() for each in (*built.inference.parameters(), *built.inference.buffers()))
     libraries = ("timm",) if subject.kind == "peer" and engine_takes == ".pt" else ()
-    return Prepared(str(source), built.shape, expected, against, UNTRAINED, built.form, parameters, libraries)
+    return Prepared(str(source), built.shape, expected, against, UNTRAINED, form, parameters, libraries, stored)
 
 
 def answer_of(model: nn.Module, images: Array) -> Array:
@@ -132,7 +135,17 @@ def _ours(subject: Subject, height: int, width: int) -> _Built:
     folded = sum(dict(outcome.removed).get("batch_norm", 0) for outcome in outcomes)
     rewrites = sum(outcome.applied > 0 for outcome in outcomes)
     form = f"{rewrites} exact rewrites, {folded} BatchNorms folded"
-    return _Built(model, graph_module(graph), (3, height, width), form, graph)
+    return _Built(model, graph_module(graph), (3, height, width), form, reference)
+
+
+def _quantised(target: Target) -> Iterator[str]:
+    """How a target is quantised, in words; nothing of one that is not."""
+    found = scheme(target.format, target.precision)
+    if found is None or target.quantisation is None:
+        return
+    yield found.meaning
+    if calibration := target.quantisation.calibration:
+        yield f"calibrated on {calibration.images} images ({calibration.source})"
 
 
 def _peer(subject: Subject, height: int, width: int) -> _Built:
@@ -166,7 +179,7 @@ def _target(takes: str, precision: str, batch: int, height: int, width: int) -> 
     row = names.get(takes, exporters.FORMATS["onnx"])
     return Target(
         row.name,
-        precision if takes == ".mlpackage" else "fp32",
+        precision,
         height,
         width,
         None if row.dynamic else batch,
@@ -182,7 +195,7 @@ def _write_torch(built: _Built, target: Target, path: Path) -> None:
 
 
 def _write_onnx(built: _Built, target: Target, path: Path) -> None:
-    if built.graph is not None:
+    if built.reference is not None or target.precision != "fp32":
         _write_artifact(built, target, path)
         return
     exporters.require(exporters.FORMATS["onnx"], "module")
@@ -195,12 +208,13 @@ def _write_onnx(built: _Built, target: Target, path: Path) -> None:
 def _write_artifact(built: _Built, target: Target, path: Path) -> None:
     """As ``evim-deploy export`` does; it is the module that takes normalised images and gives logits."""
     row = exporters.FORMATS[target.format]
-    form = "module" if built.graph is None else "graph"
+    form = "module" if built.reference is None else "graph"
     exporters.require(row, form)
-    network: Graph | nn.Module | None = built.graph
-    if network is None:
+    if built.reference is None:
         network = deepcopy(built.inference)
         split_means(network)
+    else:
+        network = built.reference.stored(target)
     exporters.load(row, form).build(network, target, path)
 
 

@@ -33,6 +33,8 @@ def version() -> str:
 class FakeRunner:
     """Sleeps."""
 
+    mode = ""
+
     def __init__(self, job: Job) -> None:
         self.behaviour = json.loads(job.source)
         self.predicted = 0

@@ -28,6 +28,8 @@ def version() -> str:
 class OrtRunner:
     """An ONNX file, its images and its answers in place."""
 
+    mode = ""
+
     def __init__(self, job: Job) -> None:
         self._job = job
         self._images = job.images()
