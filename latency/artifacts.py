@@ -39,7 +39,7 @@ class _Input:
     @property
     def stored(self) -> str | None:
         """The precision that it was made in, where it says so."""
-        return self.manifest and self.manifest.target.precision
+        return self.manifest.target.precision if self.manifest else None
 
 
 def prepare_artifact(subject: Subject, takes: str, height: int, width: int, folder: Path) -> Prepared:

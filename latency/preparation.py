@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -31,6 +32,9 @@ from latency.memory import was_refused
 from latency.mixers import mixer, mixer_shape
 from latency.ours import graph_module
 from latency.subjects import MIXER_VARIANT, Prepared, Subject
+
+if TYPE_CHECKING:
+    from evim_deploy.graph import Graph
 
 TOLERANCE = 1e-4
 """Largest difference between the original and the inference form, both fp32, as a share of the largest logit."""
@@ -210,12 +214,16 @@ def _write_artifact(built: _Built, target: Target, path: Path) -> None:
     row = exporters.FORMATS[target.format]
     form = "module" if built.reference is None else "graph"
     exporters.require(row, form)
-    if built.reference is None:
-        network = deepcopy(built.inference)
-        split_means(network)
-    else:
-        network = built.reference.stored(target)
-    exporters.load(row, form).build(network, target, path)
+    exporters.load(row, form).build(_network(built, target), target, path)
+
+
+def _network(built: _Built, target: Target) -> Graph | nn.Module:
+    """What the exporters of its form write."""
+    if built.reference is not None:
+        return built.reference.stored(target)
+    module = deepcopy(built.inference)
+    split_means(module)
+    return module
 
 
 _WRITERS: dict[str, Callable[[_Built, Target, Path], None]] = {

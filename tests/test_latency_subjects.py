@@ -220,10 +220,10 @@ def test_an_open_size_is_the_models_unless_another_is_asked_for(artifacts: dict[
 
 
 def test_a_file_tells_what_it_fixes(artifacts: dict[str, Path]) -> None:
-    from latency.artifacts import fixed_axes
+    from latency.artifacts import Fixed, read_fixed
 
-    found = {name: fixed_axes(path) for name, path in artifacts.items()}
-    assert found == {"fixed": (1, (64, 96)), "open": (None, None)}
+    found = {name: read_fixed(path) for name, path in artifacts.items()}
+    assert found == {"fixed": Fixed(1, (64, 96), "fp32"), "open": Fixed(None, None, "fp32")}
 
 
 def test_a_plan_heeds_what_a_file_fixes(artifacts: dict[str, Path], tmp_path: Path) -> None:
