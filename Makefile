@@ -14,7 +14,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 
 help:
 	@echo "make export   install what Core ML needs and export $(MODEL) (MODEL=m1 for another)"
-	@echo "make ios-demo export what the demo app bundles ($(IOS_MODELS); IOS_MODELS=\"m1 m4\" for others)"
+	@echo "make ios-demo export what the demo app bundles ($(IOS_MODELS), and digits; IOS_MODELS=\"m1 m4\" for others)"
 	@echo "make test     install everything, then check and test all of it"
 	@echo "make check    lint, format and types of the Python alone"
 	@echo "make swift    build, test and lint the iOS side, where Swift is installed"
@@ -43,11 +43,10 @@ export: $(VENV)/.coreml
 	@echo "Xcode shows its input and outputs and makes a Swift class of it; Vision takes it as it is."
 	@echo "To the first prediction in ten lines of Swift: ios-demo/README.md."
 
-# Packages, manifests and golden files, side by side: Xcode copies the folder into the app as it is. The model that
-# ships with its weights, digits, comes along as soon as there is one.
+# Packages, manifests and golden files, side by side: Xcode copies the folder into the app as it is. Digits, the model
+# that ships with its weights, comes along.
 ios-demo: $(VENV)/.coreml
-	@digits=$$($(BIN)/evim-deploy models | grep -ow digits | head -n 1); \
-	for model in $(IOS_MODELS) $$digits; do \
+	@for model in $(IOS_MODELS) digits; do \
 		$(BIN)/evim-deploy export --format coreml $$model --golden --output-dir $(BUNDLED) --overwrite || exit; done
 	@echo
 	@echo "The app's models are in $(CURDIR)/$(BUNDLED). Next: open ios-demo/EvimDemo.xcodeproj in Xcode 16 or later,"

@@ -28,6 +28,14 @@ class Grid:
         """The least and the greatest value that it has."""
         return self.scale * (self.least - self.zero_point), self.scale * (self.most - self.zero_point)
 
+    @property
+    def explained(self) -> float:
+        """By how much rounding to it moves a value within its range: half a step, and a little.
+
+        Kernels of integers round their factors and biases, too, so that what lies next to the middle goes either way.
+        """
+        return 0.55 * self.scale
+
 
 @dataclass(frozen=True, eq=False)
 class Linear:
@@ -35,13 +43,13 @@ class Linear:
 
     Attributes:
         bits: Of a code.
-        codes: In the weights' own shape, int8.
+        codes: In the weights' own shape; int8, of a bias int32.
         scale: Of each output channel, (O, 1, ...), or of each block of input channels, (O, I / block, 1, ...).
         block: Input channels that share a scale; None where all do.
     """
 
     bits: int
-    codes: npt.NDArray[np.int8]
+    codes: npt.NDArray[np.int8] | npt.NDArray[np.int32]
     scale: Array
     block: int | None = None
 

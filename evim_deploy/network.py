@@ -15,7 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from evim_deploy.evaluate import Weights, evaluate, on_grids, run, step, tensors
+from evim_deploy.codes import Grid
+from evim_deploy.evaluate import Weights, evaluate, on_grids, round_to, run, step, tensors
 from evim_deploy.graph import Graph
 
 Array = npt.NDArray[Any]
@@ -64,6 +65,23 @@ class GraphNetwork:
     def disturbed(self, layer: str, share: float, generator: torch.Generator) -> GraphNetwork:
         return GraphNetwork(self._graph, {**self._weights, layer: noisy(self._weights[layer], share, generator)})
 
+    def visible(self, image: Array, share: float, generator: torch.Generator) -> Iterator[tuple[str, float]]:
+        """How clearly noise in each layer's weights is seen in what that layer itself gives, by its name.
+
+        Above 1 some value is rounded to a code that nothing explains; where values have no grid, one moves by more than
+        float32 explains.
+        """
+        values, grids = run(self._graph, torch.from_numpy(image), self._weights), self._graph.grids
+        for node in self._graph.nodes:
+            if node.weights:
+                sound = step(node, self._weights[node.name], values)[node.name]
+                moved = step(node, noisy(self._weights[node.name], share, generator), values)[node.name]
+                clip = self._graph.only_user(node.name)
+                if node.name not in grids and clip is not None and clip.op == "relu":
+                    yield node.name, _clearness(sound.relu(), moved.relu(), grids.get(clip.name))
+                else:
+                    yield node.name, _clearness(sound, moved, grids.get(node.name))
+
     def faults(self, image: Array, share: float, generator: torch.Generator) -> tuple[Outputs, Faults]:
         """Only what follows a layer is computed anew."""
         values = run(self._graph, torch.from_numpy(image), self._weights)
@@ -86,6 +104,23 @@ class GraphNetwork:
             if not changed.keys().isdisjoint(node.inputs):
                 changed.update(on_grids(step(node, self._weights[node.name], ChainMap(changed, values)), grids))
         return changed
+
+
+_FLOAT32 = 1e-4
+"""Of a layer's largest value, which no rounding of float32 explains."""
+
+
+def _clearness(sound: Tensor, moved: Tensor, grid: Grid | None) -> float:
+    """By how much a value moves, in units of what has to be exceeded for that to be seen.
+
+    Of many values some lie next to the middle between two codes, and the least movement beyond what is explained gives
+    them another; of few it may take a whole step.
+    """
+    if grid is None:
+        return float((moved - sound).abs().max() / (_FLOAT32 * sound.abs().max() or 1.0))
+    sound, moved = sound.clamp(*grid.range), moved.clamp(*grid.range)
+    is_seen = bool(((round_to(grid, moved) - sound).abs() > grid.explained).any())
+    return float((moved - sound).abs().max()) / (grid.explained + (-1 if is_seen else 1) * grid.scale / 2)
 
 
 def noisy(weights: Weights, share: float, generator: torch.Generator) -> Weights:

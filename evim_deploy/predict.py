@@ -10,12 +10,9 @@ from typing import Any
 import numpy as np
 
 import runtimes
-from evim_deploy.arrays import batches, softmax
+from evim_deploy.classifier import image_size, open_classifier
 from evim_deploy.errors import BadInput
-from evim_deploy.manifest import Manifest, embedded_manifest
-from evim_deploy.preprocessing import normalise, open_image, resize_and_crop
-
-_LARGEST_BATCH = 16  # what a dynamic batch is filled with, for the memory's sake
+from evim_deploy.preprocessing import open_image, resize_and_crop
 
 
 @dataclass(frozen=True)
@@ -60,31 +57,15 @@ def predict(artifact: Path, images: list[Path], top: int, engine: runtimes.Engin
     """
     if top < 1:
         raise BadInput(f"--top {top} shows nothing.", "Give --top 1 or more.")
-    engine = engine or runtimes.first_here(runtimes.engines_for(artifact))
-    with runtimes.open_artifact(artifact, engine) as session:
-        manifest = embedded_manifest(session.metadata, artifact)
-        target, labels = manifest.target, manifest.target.labels
-        if target.task != "classify":
-            raise BadInput(f"{artifact} gives dense features, no classes.", "Export with --task classify to predict.")
-        height, width = _sides(manifest)
-        how = manifest.preprocessing
-        if how.assumed:
-            raise BadInput(
-                f"{artifact} does not say how its images are normalised.", "Export its network with --mean and --std."
-            )
-        pixels = np.stack(
-            [resize_and_crop(open_image(path), height, width, how) for path in images]
-        )  # (images, H, W, 3)
-        batch = target.batch or min(len(images), _LARGEST_BATCH)
-        rows = []
-        for indices in batches(len(images), batch):
-            image = pixels[indices].transpose(0, 3, 1, 2).astype(np.float32)  # (B, 3, H, W)
-            values = session.run(image if target.preprocess else normalise(image, how))[target.output]
-            rows.append(values if target.output == "probabilities" else softmax(values))
-    probabilities = np.concatenate(rows)[: len(images)]
+    with open_classifier(artifact, engine) as classifier:
+        manifest = classifier.manifest
+        size, how = image_size(manifest), manifest.preprocessing
+        pixels = np.stack([resize_and_crop(open_image(path), *size, how) for path in images])  # (images, H, W, 3)
+        probabilities = classifier.probabilities(pixels)
+    labels = manifest.target.labels
     return Report(
         manifest.document,
-        engine.name,
+        classifier.engine,
         tuple(
             Prediction(
                 str(path),
@@ -93,8 +74,3 @@ def predict(artifact: Path, images: list[Path], top: int, engine: runtimes.Engin
             for path, row in zip(images, probabilities, strict=True)
         ),
     )
-
-
-def _sides(manifest: Manifest) -> tuple[int, int]:
-    native = manifest.model.resolution
-    return manifest.target.height or native, manifest.target.width or native

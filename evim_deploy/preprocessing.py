@@ -25,6 +25,9 @@ STD = (0.229, 0.224, 0.225)
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+"""What a file ends in that is taken for an image where a folder of them is named."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:

@@ -11,6 +11,9 @@ class Progress(Protocol):
     def step(self, text: str) -> None:
         """A piece of work begins."""
 
+    def advance(self, text: str, done: int, total: int) -> None:
+        """So much of a piece of work is done."""
+
     def detail(self, text: str) -> None:
         """Something that only the curious want to know."""
 
@@ -22,6 +25,9 @@ class Silent:
     """A progress that tells nobody."""
 
     def step(self, text: str) -> None:
+        pass
+
+    def advance(self, text: str, done: int, total: int) -> None:
         pass
 
     def detail(self, text: str) -> None:

@@ -158,4 +158,4 @@ class GraphReference:
     def line_up(self, target: Target, trace: Trace, image: Array) -> LayerReport:
         from evim_deploy import layers
 
-        return layers.compare(self.model, self.rewritten(target)[0], target, trace, image)
+        return layers.compare(self.model, self.inference(target), self.stored(target), target, trace, image)

@@ -170,6 +170,7 @@ def _check_quantisation(request: Request) -> None:
 
 
 _MODULE_OPSET = 18
+_QUANTISED_OPSET = 22  # ONNX Runtime 1.23 has no kernel for 23's QuantizeLinear
 """The least operator set that PyTorch's exporter writes."""
 
 
@@ -222,6 +223,13 @@ def _check_format(request: Request, format_: Format, sizes: tuple[Size, ...]) ->
             raise BadInput(f"{format_.name} has no operator sets.", "Leave out --opset, or use --format onnx.")
         least, most = min(format_.opsets), max(format_.opsets)
         raise BadInput(f"Operator set {request.opset} cannot be written.", f"Give --opset {least} to {most}.")
+    quantised = [precision for precision in request.precisions if scheme(format_.name, precision)]
+    if quantised and request.opset is not None and request.opset > _QUANTISED_OPSET:
+        raise BadInput(
+            f"Operator set {request.opset} cannot be written in {quantised[0]}: ONNX Runtime does not compute its "
+            "QuantizeLinear.",
+            f"Give --opset {_QUANTISED_OPSET} or less.",
+        )
     target, known = request.deployment_target, format_.deployment_targets
     if target is not None and target not in known:
         if not known:

@@ -17,10 +17,10 @@ from evim_deploy import contents
 from evim_deploy.artifact import Target
 from evim_deploy.errors import BadInput, EvimError, NotRunHere, ParityFailed
 from evim_deploy.manifest import Manifest, changes, check_beside, embedded_manifest
-from evim_deploy.parity.result import FAIL, NOT_RUN, Parity
+from evim_deploy.origin import open_origin
+from evim_deploy.parity.result import FAIL, NOT_RUN, Operations, Parity
 from evim_deploy.progress import Progress, Silent
 from evim_deploy.publish import publish, refuse_overwrite, sha256, staging
-from evim_deploy.sources import open_reference
 
 if TYPE_CHECKING:
     from evim_deploy.layers import LayerReport
@@ -203,27 +203,8 @@ class Verifier:
         """
         key = manifest.model.name, manifest.weights.sha256, manifest.num_classes
         if key not in self._provers:
-            spec = self.weights or manifest.weights.source
-            self.progress.step(f"{artifact.name}: loading the weights {spec}")
-            try:
-                reference = open_reference(manifest.model, spec, manifest.num_classes, self.progress.step)
-            except BadInput as error:
-                raise BadInput(
-                    f"The weights that {artifact} was made from cannot be had. {error.cause}",
-                    "Name them with --weights.",
-                ) from None
-            found = reference.weights
-            if found.sha256 != manifest.weights.sha256:
-                raise BadInput(
-                    f"{spec} is not what {artifact} was made from: its sha256 is {found.sha256[:12]}..., "
-                    f"not {manifest.weights.sha256[:12]}... of {manifest.weights.source}.",
-                    "Name the right weights with --weights.",
-                )
-            if found.trained != manifest.weights.trained:
-                raise BadInput(
-                    f"{artifact} is damaged: its metadata contradicts its weights on whether they were trained.",
-                    "Export it again.",
-                )
+            self.progress.step(f"{artifact.name}: loading the weights {self.weights or manifest.weights.source}")
+            reference = open_origin(manifest, artifact, self.weights, self.progress.step)
 
             from evim_deploy.parity.proof import Prover  # after what tells that torch is missing
 
@@ -289,7 +270,8 @@ def prove(
     What this host cannot run is ``not_run``, with the reason.
 
     What it computes over some inputs does not show a weight that none of them needs, so the weights that its
-    file stores are compared too.
+    file stores are compared too. Of one whose values are rounded on the way outputs tell little, so each of its
+    operations is.
 
     Raises:
         BadInput: The artifact is damaged.
@@ -300,20 +282,47 @@ def prove(
         progress.step(f"{target}: comparing with PyTorch ({engines})")
         parity = prover.prove(target, runs)
         stored = prover.reference.compare_stored(target, runtimes.read_operations(artifact, function))
+        operations = _operations(artifact, target, prover, progress) if is_on_grids(target) else None
     except NotRunHere as error:
         return Parity.not_run(f"not run on this host: {error.cause}")
     except ParityFailed as error:
         return Parity(FAIL, error.cause)
-    if not stored.changed:
-        return replace(parity, stored=stored)
-    reason = f"it stores other weights than the model's: {'; '.join(stored.changed[:_TOLD])}"
-    if len(stored.changed) > _TOLD:
-        reason += f"; and {len(stored.changed) - _TOLD} more"
-    return replace(parity, status=FAIL, reason="; ".join(filter(None, (parity.reason, reason))), stored=stored)
+    parity = replace(parity, stored=stored, operations=operations)
+    wrong = [_some("it stores other weights than the model's", stored.changed)] if stored.changed else []
+    if operations is not None and operations.diverging:
+        wrong.append(_some("it computes other values than the model's", operations.diverging))
+    if not wrong:
+        return parity
+    return replace(parity, status=FAIL, reason="; ".join(filter(None, (parity.reason, *wrong))))
+
+
+def _some(what: str, names: Sequence[str]) -> str:
+    rest = f"; and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
+    return f"{what}: {'; '.join(names[:_TOLD])}{rest}"
 
 
 _TOLD = 3
 """Of changed weights, how many a message names."""
+
+
+def is_on_grids(target: Target) -> bool:
+    """Whether an artifact's values are rounded to grids that were found when it was made."""
+    return bool(target.quantisation and target.quantisation.grids)
+
+
+def _operations(artifact: Path, target: Target, prover: Prover, progress: Progress) -> Operations:
+    """Each operation of an artifact on the values that it is given there."""
+    progress.step(f"{target}: comparing its operations one by one")
+    engine = next(engine for engine in reversed(runtimes.engines_for(artifact)) if "fp32" in engine.modes)
+    name, image = prover.first(target)
+    report = prover.reference.line_up(target, runtimes.trace(artifact, image, engine, "fp32"), image)
+    return Operations(
+        name,
+        len(report.layers) + len(report.unmatched),
+        len(report.layers),
+        tuple(str(layer) for layer in report.layers if layer.diverges),
+        max((layer.excess for layer in report.layers), default=0.0),
+    )
 
 
 def _runs(
@@ -335,6 +344,8 @@ def _runs(
     program = _with_mode(engines, "fp32", artifact)
     wanted = compute_units or mode
     engine = _with_mode(engines, wanted, artifact) if wanted else runtimes.first_here(engines)
+    if is_on_grids(target):
+        return [run(PRECISION, engine, wanted or engine.modes[0])]
     found = [run(PROGRAM, program, program.modes[0] if target.precision == "fp32" else "fp32", "fp32")]
     if wanted != "fp32" and (target.precision != "fp32" or engine is not program):
         found.append(run(PRECISION, engine, wanted or engine.modes[0]))

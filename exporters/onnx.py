@@ -32,7 +32,6 @@ from evim_deploy.shapes import Axis, Shape, infer_shapes
 from exporters import onnx_quantise
 from exporters.onnx_opsets import OPSETS, USUAL_OPSET
 
-
 MOST_TERMS = 4096
 """Of a sum over an image that is made in one go; a longer one is made of the sums of its rows.
 
@@ -159,19 +158,24 @@ class Emitter:
         array = array if shape is None else array.reshape(shape)
         return self.constant(f"{node.name}.{name}", array.astype(self.float_dtype))
 
-    def kernel(self, node: Node) -> str:
-        """A kernel (O, ...), decoded from its codes where it has them."""
-        if "kernel" not in node.encodings:
-            return self.weight(node, "kernel")
-        return self.emit("DequantizeLinear", self.codes(node), f"{node.name}/kernel", axis=0)
+    def decoded(self, node: Node, name: str) -> str:
+        """A weight (O, ...), decoded from its codes where it has them."""
+        if name not in node.encodings:
+            return self.weight(node, name)
+        return self.emit("DequantizeLinear", self.codes(node, name), f"{node.name}/{name}", axis=0)
 
     def codes(
-        self, node: Node, transposed: bool = False, scales: tuple[int, ...] = (-1,), unsigned: bool = False
+        self,
+        node: Node,
+        weight: str = "kernel",
+        transposed: bool = False,
+        scales: tuple[int, ...] = (-1,),
+        unsigned: bool = False,
     ) -> list[str]:
-        """Names of a kernel's codes (O, ...) or (I, O), int8 or uint8, and of its scales (O, ...)."""
-        encoding = cast("Linear", node.encodings["kernel"])
-        name, codes = f"{node.name}.kernel", encoding.codes
-        codes = (codes.astype(np.int16) + UNSIGNED).astype(np.uint8) if unsigned else codes
+        """Names of a weight's codes (O, ...) or (I, O), int8 (a bias: int32) or uint8, and of its scales (O, ...)."""
+        encoding = cast("Linear", node.encodings[weight])
+        name = f"{node.name}.{weight}"
+        codes: Any = (encoding.codes + np.int16(UNSIGNED)).astype(np.uint8) if unsigned else encoding.codes
         return [
             self.constant(name, codes.T if transposed else codes),
             self.constant(f"{name}{SCALE}", encoding.scale.reshape(scales).astype(self.float_dtype)),
@@ -240,8 +244,8 @@ class Emitter:
 
 
 def _conv(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
-    bias = [e.weight(node, "bias")] if "bias" in node.weights else []
-    e.emit("Conv", [*inputs, e.kernel(node), *bias], output, **e.window(node))
+    weights = [e.decoded(node, name) for name in ("kernel", "bias") if name in node.weights]
+    e.emit("Conv", [*inputs, *weights], output, **e.window(node))
 
 
 def _project(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
@@ -250,7 +254,7 @@ def _project(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
 
 
 def _linear(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
-    e.emit("Gemm", [*inputs, e.kernel(node), e.weight(node, "bias")], output, transB=1)
+    e.emit("Gemm", [*inputs, e.weight(node, "kernel"), e.weight(node, "bias")], output, transB=1)
 
 
 def _layer_norm(e: Emitter, node: Node, inputs: list[str], output: str) -> None:

@@ -45,6 +45,17 @@ def _project(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
     e.emit("MatMul", [*inputs, _matrix(e, node)], output)
 
 
+def _linear(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
+    """ONNX Runtime's QGemm asks for zero points; of convolutions that have them OpenVINO would compute in floats."""
+    kernel = e.weight(node, "kernel") if "kernel" not in node.encodings else _with_zero_points(e, node)
+    e.emit("Gemm", [*inputs, kernel, e.decoded(node, "bias")], output, transB=1)
+
+
+def _with_zero_points(e: Emitter, node: Node) -> str:
+    zeros = e.constant(f"{node.name}.kernel.zero_point", np.zeros(len(node.weights["kernel"]), np.int8))
+    return e.emit("DequantizeLinear", [*e.codes(node), zeros], f"{node.name}/kernel", axis=0)
+
+
 def _matrix(e: Emitter, node: Node) -> str:
     """A kernel (O, I) as MatMul's second factor (I, O)."""
     if "kernel" not in node.encodings:
@@ -69,6 +80,7 @@ def _sum_tokens(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
 
 STATES_LAST: dict[str, Handler] = {
     "project": _project,
+    "linear": _linear,
     "write": _write,
     "read": _read,
     "sum_tokens": _sum_tokens,

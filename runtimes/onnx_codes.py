@@ -32,21 +32,22 @@ def decoded(node: Any, weights: Arrays) -> tuple[npt.NDArray[Any], ...]:
         if array is None or name.endswith((SCALE, "/scale")):
             continue
         if f"{name}{SCALE}" in weights:
-            found.append(_centred(array) * _spread(weights[f"{name}{SCALE}"], node, array.ndim))
+            scale = _spread(weights[f"{name}{SCALE}"], node, array.ndim)
+            found.append((_centred(array) * scale).astype(np.float32))
         elif array.dtype in (np.float16, np.float32):
             found.append(array)
     return tuple(found)
 
 
-def _centred(codes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    return codes.astype(np.float32) - np.float32(UNSIGNED if codes.dtype == np.uint8 else 0)
+def _centred(codes: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    return codes.astype(np.float64) - (UNSIGNED if codes.dtype == np.uint8 else 0)
 
 
-def _spread(scale: npt.NDArray[Any], node: Any, rank: int) -> npt.NDArray[np.float32]:
+def _spread(scale: npt.NDArray[Any], node: Any, rank: int) -> npt.NDArray[np.float64]:
     """Scales along the axis of the output channels: the operation's own, the last of a product, else the first."""
     own = [attribute.i for attribute in node.attribute if attribute.name == "axis"]
     axis = own[0] if own else rank - 1 if node.op_type == _LAST else 0
-    return scale.astype(np.float32).reshape([-1 if each == axis else 1 for each in range(rank)])
+    return scale.astype(np.float64).reshape([-1 if each == axis else 1 for each in range(rank)])
 
 
 def without_run_time_grids(model: Any, weights: dict[str, npt.NDArray[Any]]) -> None:
@@ -61,7 +62,7 @@ def without_run_time_grids(model: Any, weights: dict[str, npt.NDArray[Any]]) -> 
             weights[_UNIT] = np.ones((), np.float32)
             continue
         if node.op_type in _PRODUCTS:
-            weights[node.input[1]] = _centred(weights[node.input[1]])
+            weights[node.input[1]] = _centred(weights[node.input[1]]).astype(np.float32)
             node.op_type = _PRODUCTS[node.op_type]
             del node.input[2:]
         kept.append(node)

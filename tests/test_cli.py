@@ -47,7 +47,7 @@ from evim_deploy.preprocessing import normalise, open_image, resize_and_crop
 from evim_deploy.untrained import untrained_model
 from evim_deploy.variants import parse_model
 
-COMMANDS = ("export", "verify", "predict", "models", "doctor", "bench", "report", "compare")
+COMMANDS = ("export", "verify", "predict", "evaluate", "models", "doctor", "bench", "report", "compare")
 HEAVY = {
     "PIL",
     "ai_edge_litert",

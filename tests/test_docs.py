@@ -219,7 +219,7 @@ def test_the_pages_have_commands() -> None:
     ],
 )
 def test_a_command_that_does_not_exist_is_found(command: str) -> None:
-    with pytest.raises(Exception, match=r"(?i)no such|not one of|no dynamic|no model"):
+    with pytest.raises(Exception, match=r"(?i)no such|no precision|no dynamic|no model"):
         parse(command)
 
 

@@ -92,6 +92,7 @@ def test_subjects_are_named_as_in_the_paper() -> None:
         224,
         "EfficientViM-M1",
     )
+    assert model_subject(parse_model("digits")).paper is None
     assert peer_subject(TABLE_3[0]).name == "MobileViTV2 0.5"
     assert peer_subject(Peer("efficientnet_b1", None, 240)).name == "efficientnet_b1"
     assert [subject.source for subject in mixer_subjects()] == ["single-head", "multi-head"]

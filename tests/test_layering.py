@@ -61,7 +61,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.hub", "background errors variants"),
     ("evim_deploy.weights", "artifact checkpoint digits errors hub model untrained variants"),
     # --- the comparison knows what it compares, and no format or engine
-    ("evim_deploy.network", "evaluate graph"),
+    ("evim_deploy.network", "codes evaluate graph"),
     (
         "evim_deploy.reference",
         """artifact graph layers lowering model network parity.result preprocessing quantise reparam rounding
@@ -70,7 +70,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.parity", "arrays artifact errors network photographs preprocessing reference"),
     (
         "evim_deploy.layers",
-        """artifact codes documents evaluate graph lowering model parity.result preprocessing rounding shapes
+        """artifact codes documents evaluate graph lowering model parity.result preprocessing shapes
         trace""",
     ),
     (
@@ -81,12 +81,20 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.golden", "artifact errors parity"),
     ("evim_deploy.plot", "errors layers"),
     # --- the formats, the engines, the clock: they know artifacts and graphs, never each other
-    ("exporters", "about errors artifact codes contents graph preprocessing quantise.schemes shapes variants"),
+    (
+        "exporters",
+        "about errors artifact codes contents graph preprocessing quantise.apply quantise.schemes shapes variants",
+    ),
     ("runtimes", "errors artifact contents documents trace"),
     ("latency.environment", ""),
     # --- what a user asks for: here everything meets
     ("evim_deploy.request", "artifact errors quantise.schemes variants exporters"),
     ("evim_deploy.sources", "artifact errors networks preprocessing reference variants weights"),
+    ("evim_deploy.origin", "errors manifest reference sources"),
+    ("evim_deploy.classifier", "arrays errors manifest preprocessing runtimes"),
+    ("evim_deploy.accuracy.measures", ""),
+    ("evim_deploy.accuracy.classes", "errors variants"),
+    ("evim_deploy.accuracy", "* runtimes"),
     ("evim_deploy.verify", "* exporters runtimes"),
     ("evim_deploy.export", "* exporters runtimes"),
     ("evim_deploy.predict", "* exporters runtimes"),

@@ -60,7 +60,7 @@ def build(reference: GraphReference, target: Target, folder: Path) -> Path:
 
 
 def layers(reference: GraphReference, target: Target, trace: Trace, image: Image) -> LayerReport:
-    return compare(reference.model, reference.rewritten(target)[0], target, trace, image)
+    return compare(reference.model, reference.inference(target), reference.stored(target), target, trace, image)
 
 
 def report(
@@ -434,7 +434,7 @@ def test_a_wrong_rewriting_is_told_from_a_wrong_artifact(
 ) -> None:
     """The artifact computes its graph, and its graph is not the model."""
     wrong = with_noise(graph, "stages.1.blocks.0.ffn.fc1.conv", 1e-3)
-    found = compare(reference.model, wrong, target, told(wrong, image), image)
+    found = compare(reference.model, wrong, wrong, target, told(wrong, image), image)
     assert found.first is None
     assert found.first_wrong_rewriting is not None
     assert found.first_wrong_rewriting.name == "stages.1.blocks.0"

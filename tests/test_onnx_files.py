@@ -35,6 +35,7 @@ from evim_deploy.request import Request, plan
 from evim_deploy.variants import parse_model
 from evim_deploy.verify import Verifier, prove
 from exporters import FORMATS
+from exporters.onnx_opsets import OPSETS, USUAL_OPSET
 
 NATIVE = 64
 SIDES = (80, 112)  # neither a multiple of 64
@@ -86,18 +87,18 @@ def usual(reference: GraphReference, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_the_table_of_operator_sets_is_the_formats() -> None:
-    assert sorted(FORMATS["onnx"].opsets) == list(exporter.OPSETS)
-    assert FORMATS["onnx"].opsets[0] == exporter.USUAL_OPSET
+    assert sorted(FORMATS["onnx"].opsets) == list(OPSETS)
+    assert FORMATS["onnx"].opsets[0] == USUAL_OPSET
 
 
-@pytest.mark.parametrize("version", exporter.OPSETS)
+@pytest.mark.parametrize("version", OPSETS)
 def test_an_operator_set_has_the_ir_version_that_it_came_with(version: int) -> None:
     came_with = min(row[1] for row in helper.VERSION_TABLE if row[2] == version)
-    assert exporter.OPSETS[version].ir_version == came_with
+    assert OPSETS[version].ir_version == came_with
 
 
 @pytest.mark.parametrize("size", [OPEN, SIDES], ids=["dynamic", "fixed"])
-@pytest.mark.parametrize("version", exporter.OPSETS)
+@pytest.mark.parametrize("version", OPSETS)
 def test_every_operator_set_in_both_engines(
     reference: GraphReference, usual: Path, tmp_path: Path, version: int, size: Any
 ) -> None:
@@ -105,14 +106,14 @@ def test_every_operator_set_in_both_engines(
     path = build(reference, target, tmp_path / "m.onnx")  # which runs the full checker
     model = onnx.load(path)
     assert [(each.domain, each.version) for each in model.opset_import] == [("", version)]
-    assert model.ir_version == exporter.OPSETS[version].ir_version
+    assert model.ir_version == OPSETS[version].ir_version
     image = photographs(2, *SIDES)
     expected = by_onnxruntime(usual, image)
     for found in (by_onnxruntime(path, image), by_openvino(path, image)):
         np.testing.assert_allclose(found, expected, atol=1e-5 * float(np.ptp(expected)))
 
 
-@pytest.mark.parametrize("version", exporter.OPSETS)
+@pytest.mark.parametrize("version", OPSETS)
 def test_every_operator_set_is_proven(reference: GraphReference, prover: Prover, tmp_path: Path, version: int) -> None:
     target = replace(target_of(size=OPEN, batch=None), opset=version)
     assert proven(build(reference, target, tmp_path / "m.onnx"), target, prover).status == PASS

@@ -48,6 +48,7 @@ def test_the_wheel_holds_all_packages_and_their_data(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for needed in (
         "evim_deploy/data/imagenet1k.txt",
+        "evim_deploy/data/imagenet1k_wordnet.txt",
         "evim_deploy/data/photographs/cat.png",
         "evim_deploy/data/digits/digits.npz",
         "evim_deploy/data/digits/efficientvim_digits.safetensors",

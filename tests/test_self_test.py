@@ -14,7 +14,7 @@ import runtimes
 from evim_deploy import digits, self_test
 from evim_deploy.errors import NotInstalled, ParityFailed
 from evim_deploy.self_test import FAIL, NOT_INSTALLED, NOT_RUN, PASS, Check, SelfTest
-from exporters import FORMATS, PRECISIONS
+from exporters import FORMATS, UNQUANTISED
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_the_whole_chain_is_tried_in_every_format_and_engine() -> None:
     assert rows == [
         (format_.name, precision, engine.name)
         for format_ in FORMATS.values()
-        for precision in PRECISIONS
+        for precision in UNQUANTISED
         for engine in runtimes.engines_of(format_.suffix)
     ]
     for each in test["checks"]:
@@ -54,7 +54,7 @@ def test_what_is_read_wrong_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     found = self_test.self_test()
     assert {(check.status, check.parity) for check in found.checks} == {(FAIL, PASS)}
     assert found.status == FAIL
-    assert [type(problem) for problem in found.problems()] == [ParityFailed] * len(PRECISIONS)
+    assert [type(problem) for problem in found.problems()] == [ParityFailed] * len(UNQUANTISED)
     assert "% read right, and 98 % are to be" in found.problems()[0].cause
 
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
 
+_BAR_WIDTH = 30
+_QUARTERS = 4
 _FILE_WIDTH = 132  # where nobody looks at a terminal, tables need not be cut
 
 
@@ -49,16 +51,34 @@ class Reporter:
         self._stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
         self._console = Progress(file=self._stderr, highlight=False)
         self._status = self._console.status("") if self._console.is_terminal and not settings.quiet else None
+        self._quarter = "", 0
 
     def step(self, text: str) -> None:
         """A piece of work begins, unless an interrupt came that a library swallowed."""
-        if self._settings.interrupted:
-            raise KeyboardInterrupt
+        self._heed()
         if self._status is not None:
-            self._status.update(text)
-            self._status.start()
+            self._spin(text)
         elif not self._settings.quiet:
             self._console.print(text, style="dim", soft_wrap=True, markup=False)
+
+    def advance(self, text: str, done: int, total: int) -> None:
+        """So much of a piece of work is done: a bar on a terminal, a line for each quarter elsewhere."""
+        self._heed()
+        quarter = text, done * _QUARTERS // total
+        if self._status is not None:
+            self._spin(_bar(text, done, total))
+        elif quarter != self._quarter:
+            self.step(f"{text}, {done} of {total}")
+        self._quarter = quarter
+
+    def _heed(self) -> None:
+        if self._settings.interrupted:
+            raise KeyboardInterrupt
+
+    def _spin(self, what: RenderableType) -> None:
+        assert self._status
+        self._status.update(what)
+        self._status.start()
 
     def detail(self, text: str) -> None:
         """Shown with ``--verbose`` alone."""
@@ -73,6 +93,17 @@ class Reporter:
         if self._status is not None:
             self._status.stop()
         self._stderr.close()
+
+
+def _bar(text: str, done: int, total: int) -> RenderableType:
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    row = Table.grid(padding=(0, 1))
+    row.add_column(no_wrap=True, overflow="ellipsis")
+    row.add_row(Text(text), ProgressBar(total, done, width=_BAR_WIDTH), f"{done}/{total}")
+    return row
 
 
 @contextmanager

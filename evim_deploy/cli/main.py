@@ -16,6 +16,7 @@ from evim_deploy.cli.bench import bench
 from evim_deploy.cli.compare import compare
 from evim_deploy.cli.console import SETTINGS, print_json
 from evim_deploy.cli.doctor import doctor
+from evim_deploy.cli.evaluate import evaluate
 from evim_deploy.cli.export import export
 from evim_deploy.cli.inspect import inspect
 from evim_deploy.cli.models import models
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.command()(export)
 app.command()(verify)
 app.command()(predict)
+app.command()(evaluate)
 app.command()(inspect)
 app.command()(bench)
 app.command()(report)

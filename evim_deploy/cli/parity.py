@@ -52,6 +52,8 @@ def _lines(parity: Mapping[str, Any]) -> Iterator[str]:
         yield power["summary"] + (f", and one of about {least:.1%} in each of them" if least is not None else "")
     if parity["stored"]:
         yield parity["stored"]["summary"]
+    if parity["operations"]:
+        yield parity["operations"]["summary"]
     if parity["comparisons"]:
         last = parity["comparisons"][-1]
         yield f"over {len(last['inputs'])} inputs: {', '.join(last['inputs'])}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import inf, isfinite, prod
 from typing import TYPE_CHECKING, cast
 
@@ -12,14 +13,15 @@ import torch
 from torch import Tensor
 
 from evim_deploy.artifact import Target
+from evim_deploy.evaluate import on_grids
 from evim_deploy.graph import RESCALED, Graph
 from evim_deploy.layers.alignment import Alignment, Row, align
+from evim_deploy.layers.blame import output_costs, signal_to_noise
 from evim_deploy.layers.causes import likely_cause
 from evim_deploy.layers.judgement import flat, judge
 from evim_deploy.layers.operations import apply
 from evim_deploy.layers.report import Layer, LayerReport, Stage
 from evim_deploy.layers.stages import place, reference_stages, stage_values
-from evim_deploy.rounding import rounded
 from evim_deploy.shapes import infer_shapes
 from evim_deploy.trace import Arrays, Trace
 
@@ -34,7 +36,12 @@ _EXACT = 1e-9
 
 
 def compare(
-    model: EfficientViM, graph: Graph, target: Target, trace: Trace, image: npt.NDArray[np.float32]
+    model: EfficientViM,
+    graph: Graph,
+    exported: Graph,
+    target: Target,
+    trace: Trace,
+    image: npt.NDArray[np.float32],
 ) -> LayerReport:
     """Line up an artifact with what it was made from.
 
@@ -42,7 +49,8 @@ def compare(
 
     Args:
         model: The reference, in evaluation mode.
-        graph: The model, lowered and rewritten as it was for the artifact.
+        graph: The model, lowered and rewritten as it was for the artifact, in floating point.
+        exported: The same as the artifact stores it: rounded, or quantised.
         target: What the artifact is.
         trace: Its operations.
         image: What they are traced on, as the artifact takes it: (B, 3, H, W), float32.
@@ -50,14 +58,13 @@ def compare(
     Raises:
         EvimError: The engine cannot compute the values.
     """
-    exported = rounded(graph) if target.precision == "fp16" else graph
     shapes = cast("Shapes", infer_shapes(exported, image.shape))
     alignment = align(exported, trace.operations, shapes)
     if not alignment.rows:
         return LayerReport((), (), alignment.unmatched, len(trace.operations))
     pixels = torch.from_numpy(image.astype(np.float64))
     modelled = reference_stages(model, target, pixels)
-    artifact = _Artifact(graph.input_name, alignment, trace, shapes, pixels)
+    artifact = _Artifact(graph, exported, alignment, trace, shapes, pixels)
     expected: Values = {graph.input_name: pixels}
     expiring = _last_uses(graph, alignment)
     ends = stage_values(graph)
@@ -76,13 +83,27 @@ def compare(
         for name in expiring.get(node.name, ()):
             expected.pop(name, None)
             artifact.values.pop(name, None)
+    if artifact.noises:
+        costs = output_costs(graph, pixels, artifact.noises)
+        layers = [replace(layer, cost_db=costs.get(row)) for layer, row in zip(layers, alignment.rows, strict=True)]
     return LayerReport(tuple(stages), tuple(layers), alignment.unmatched, len(trace.operations))
 
 
 class _Artifact:
-    """The values of an artifact by the graph's names, taken from its trace as they are needed."""
+    """The values of an artifact by the graph's names, taken from its trace as they are needed.
 
-    def __init__(self, input_name: str, alignment: Alignment, trace: Trace, shapes: Shapes, pixels: Tensor) -> None:
+    Attributes:
+        values: By name, as far as they are needed yet.
+        noises: Of a quantised artifact, what each layer gives beside the network in floating point, on its own inputs.
+    """
+
+    def __init__(
+        self, graph: Graph, exported: Graph, alignment: Alignment, trace: Trace, shapes: Shapes, pixels: Tensor
+    ) -> None:
+        self._grids = exported.grids
+        is_quantised = bool(exported.grids) or any(node.encodings for node in exported.nodes)
+        self._floats = {node.name: node for node in graph.nodes} if is_quantised else {}
+        self.noises: dict[str, Values] = {}
         self._operations = trace.operations
         wanted = {
             row.operations[-1]: sum(4 * prod(shapes[name]) for name in row.node.outputs)
@@ -92,10 +113,10 @@ class _Artifact:
             wanted[alignment.image] = 4 * pixels.numel()
         self._computed = trace.compute(dict(sorted(wanted.items())))
         self._arrived: dict[int, Arrays] = {}
-        self.values: Values = {input_name: pixels}
+        self.values: Values = on_grids({graph.input_name: pixels}, self._grids)
         if alignment.image is not None:
             (cast_image,) = self._take(alignment.image)
-            self.values[input_name] = torch.from_numpy(cast_image.astype(np.float64)).reshape(pixels.shape)
+            self.values[graph.input_name] = torch.from_numpy(cast_image.astype(np.float64)).reshape(pixels.shape)
 
     def layer(self, row: Row, expected: Sequence[Tensor]) -> Layer:
         """Take an operation's values from the trace, and judge it by itself and against the values expected."""
@@ -111,12 +132,30 @@ class _Artifact:
             for array, value in zip(arrays, expected, strict=True)
         ]
         self.values.update(zip(row.node.outputs, outputs, strict=True))
-        judgement = judge(row, traced, {name: self.values[name] for name in row.inputs}, outputs)
+        inputs = {name: self.values[name] for name in row.inputs}
+        judgement = judge(row, traced, inputs, outputs, self._grids)
         worst = int(judgement.excess.argmax())
         scale = _scale(judgement.reference)
         local, bound = (float(found[worst] / scale) for found in (judgement.difference, judgement.explained))
         errors = _error(outputs, expected), local, bound
-        return _layer(row, traced[-1].type, errors, likely_cause(judgement) if judgement.diverges else "")
+        layer = _layer(row, traced[-1].type, errors, likely_cause(judgement) if judgement.diverges else "")
+        if not self._floats:
+            return layer
+        exact = self._in_floats(row, inputs)
+        noise = {name: self.values[name] - exact[name] for name in row.node.outputs}
+        self.noises[row.node.name] = {name: lost.float() for name, lost in noise.items()}
+        return replace(
+            layer,
+            snr_db=signal_to_noise(flat(expected), flat(outputs) - flat(expected)),
+            own_snr_db=signal_to_noise(flat([exact[name] for name in noise]), flat(list(noise.values()))),
+        )
+
+    def _in_floats(self, row: Row, inputs: Values) -> Values:
+        """What the network in floating point makes of an operation's own inputs."""
+        values = dict(inputs)
+        for node in (self._floats[each.name] for each in row.nodes):
+            values.update(zip(node.outputs, apply(node, [values[name] for name in node.inputs]), strict=True))
+        return values
 
     def _take(self, index: int) -> Arrays:
         while index not in self._arrived:

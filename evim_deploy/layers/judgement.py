@@ -9,6 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from evim_deploy.codes import Grid
+from evim_deploy.evaluate import on_grids
 from evim_deploy.layers.alignment import Row
 from evim_deploy.layers.operations import apply, magnitudes, roundoffs, stored_steps
 from evim_deploy.layers.weights import Stale, stale_weights
@@ -69,7 +71,11 @@ class Judgement:
 
 
 def judge(
-    row: Row, traced: Sequence[TracedOperation], inputs: Mapping[str, Tensor], outputs: Sequence[Tensor]
+    row: Row,
+    traced: Sequence[TracedOperation],
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[Tensor],
+    grids: Mapping[str, Grid],
 ) -> Judgement:
     """Hold an operation against the reference's.
 
@@ -78,6 +84,7 @@ def judge(
         traced: The operations of the file that compute it.
         inputs: The values that ``row.inputs`` names, the artifact's own.
         outputs: What the artifact gives for them.
+        grids: Of the graph's values: what is rounded, and to what.
     """
     stale = stale_weights(row.named, [array for operation in traced for array in operation.weights])
     values = dict(inputs)
@@ -89,15 +96,24 @@ def judge(
         sizes = magnitudes(node, taken, [terms[name] for name in node.inputs], given)
         lost += roundoffs(node, taken)
         stored += stored_steps(node, taken)
-        values.update(zip(node.outputs, given, strict=True))
+        found = dict(zip(node.outputs, given, strict=True))
+        values.update(found if node is row.node else on_grids(found, grids))
         terms.update(zip(node.outputs, sizes, strict=True))
     rounding = max(operation.rounding for operation in traced)
     accumulation = max(operation.accumulation for operation in traced)
-    reference, sums = (flat([found[name] for name in row.node.outputs]) for found in (values, terms))
+    sums = flat([terms[name] for name in row.node.outputs])
+    reference = flat([_within(values[name], grids.get(name)) for name in row.node.outputs])
     least = 0.0 if rounding < HALF else SMALLEST_HALF if accumulation < HALF else SMALLEST_NORMAL_HALF
     explained = MARGIN * ((lost * accumulation + stored * rounding) * sums + rounding * reference.abs() + least)
+    steps = {name: grids[name].explained if name in grids else 0.0 for name in row.node.outputs}
+    explained += flat([torch.full_like(values[name], step) for name, step in steps.items()])
     explained[~reference.isfinite()] = torch.inf
     return Judgement(row, stale, inputs, flat(outputs), reference, explained, rounding, accumulation)
+
+
+def _within(values: Tensor, grid: Grid | None) -> Tensor:
+    """What is beyond the ends of its grid is at these."""
+    return values if grid is None else values.clamp(*grid.range)
 
 
 def flat(values: Sequence[Tensor]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from math import isinf
+from math import inf, isinf
 from typing import Any
 
 from evim_deploy.documents import finite
@@ -50,6 +50,10 @@ class Layer:
             it exceeds most what is explained.
         bound: What the arithmetic explains there; infinite where its inputs are not finite, which explains anything.
         cause: Of a divergence, the likely one; empty where nothing diverges.
+        snr_db: Signal to noise of the value against the network in floating point, dB; infinite where they are equal.
+        own_snr_db: The same of the layer by itself, on the artifact's own inputs: what quantising it adds.
+        cost_db: Signal to noise of the outputs where this layer's own noise alone is carried to them; None where the
+            artifact is not quantised.
     """
 
     name: str
@@ -61,6 +65,9 @@ class Layer:
     local: float
     bound: float
     cause: str
+    snr_db: float = inf
+    own_snr_db: float = inf
+    cost_db: float | None = None
 
     @property
     def diverges(self) -> bool:
@@ -99,6 +106,12 @@ class LayerReport:
         return next((layer for layer in self.layers if layer.diverges), None)
 
     @property
+    def blamed(self) -> Layer | None:
+        """Of a quantised artifact the layer whose own noise costs its outputs most."""
+        known = [layer for layer in self.layers if layer.cost_db is not None]
+        return min(known, key=lambda layer: layer.cost_db or inf, default=None)
+
+    @property
     def unjudged(self) -> list[str]:
         """Names of operations whose inputs are not finite."""
         return [layer.name for layer in self.layers if isinf(layer.bound)]
@@ -133,6 +146,13 @@ class LayerReport:
                 f"No operation diverges: {len(self.layers)} compared, and the largest local error, of {worst.name}, "
                 f"is {worst.excess:.0%} of what is explained."
             )
+        blamed = self.blamed
+        if blamed is not None and blamed.cost_db is not None:
+            told.append(
+                f"Most of the loss comes from {blamed.name}, {blamed.place}: its own noise alone leaves "
+                f"{blamed.cost_db:.0f} dB of signal to noise at the outputs; all together "
+                f"leave {self.layers[-1].snr_db:.0f} dB."
+            )
         for what, names in (
             ("Not found in the file", self.unmatched),
             ("Not judged, on no finite values", self.unjudged),
@@ -149,6 +169,7 @@ class LayerReport:
             "status": self.status,
             "summary": str(self),
             "first": first.name if first else None,
+            "blamed": self.blamed.name if self.blamed else None,
             "operations": self.operations,
             "unmatched": list(self.unmatched),
             "unjudged": self.unjudged,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from evim_deploy import photographs
 from evim_deploy.errors import BadInput
-from evim_deploy.preprocessing import open_image, resize_and_crop
+from evim_deploy.preprocessing import IMAGE_SUFFIXES, open_image, resize_and_crop
 
 Array = npt.NDArray[np.float32]
 Images = Mapping[str, Array]
@@ -55,14 +55,13 @@ def images_in(folder: Path, height: int, width: int) -> Images:
     Raises:
         BadInput: There is no folder or no picture, or one of them is damaged.
     """
-    suffixes = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     except OSError as error:
         cause = f"{folder} cannot be read as a directory: {error.strerror}."
         raise BadInput(cause, "Name a directory of images with --inputs.") from None
     if not paths:
-        raise BadInput(f"{folder} has no images.", f"Put files that end in one of {', '.join(suffixes)} there.")
+        raise BadInput(f"{folder} has no images.", f"Put files that end in one of {', '.join(IMAGE_SUFFIXES)} there.")
     return {path.name: _planes(resize_and_crop(open_image(path), height, width)) for path in paths}
 
 

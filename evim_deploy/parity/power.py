@@ -3,16 +3,20 @@
 A layer's weights W get noise of standard deviation 0.01 rms(W), drawn from a seed. By the triangle
 inequality an artifact with that fault is at least (movement - what it differs by without the fault)
 from the reference, so a fault counts as caught where that is more than the tolerance.
+
+An artifact whose operations are compared one by one is told by what the layer itself gives: the fault counts as caught
+where some value is rounded to a code that rounding the right value does not explain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 
 import numpy as np
 import torch
 
-from evim_deploy.network import Array, Network, Outputs
+from evim_deploy.network import Array, GraphNetwork, Network, Outputs
 from evim_deploy.parity.difference import as_logits, rows
 from evim_deploy.parity.result import Comparison, Power
 
@@ -21,6 +25,9 @@ DISTURBANCE = 0.01
 
 MIN_SHARE = 0.9
 """Of the layers in which a disturbance must be seen; a proof that sees fewer ends in a warning."""
+
+OPERATIONS = "operations"
+"""What is under test where the operations are compared one by one."""
 
 _SEED = 0
 
@@ -48,15 +55,25 @@ def movements(
     }
 
 
+def local_power(network: GraphNetwork, image: Array, size: tuple[int, int]) -> Power:
+    """What comparing the operations of a quantised network one by one would catch on an image (1, 3, H, W)."""
+    seen = dict(network.visible(image, DISTURBANCE, torch.Generator().manual_seed(_SEED)))
+    return _power(OPERATIONS, {name: DISTURBANCE / clear if clear else inf for name, clear in seen.items()}, size)
+
+
 def power(moved: Mapping[str, float], comparison: Comparison, size: tuple[int, int]) -> Power:
     """What a comparison would catch, given the :func:`movements` of the network that it is about."""
     needed = comparison.tolerance.max_abs + comparison.measures.max_abs
-    visible = {name: DISTURBANCE * needed / movement if movement else float("inf") for name, movement in moved.items()}
+    visible = {name: DISTURBANCE * needed / movement if movement else inf for name, movement in moved.items()}
+    return _power(comparison.subject, visible, size)
+
+
+def _power(subject: str, visible: Mapping[str, float], size: tuple[int, int]) -> Power:
     return Power(
-        comparison.subject,
+        subject,
         DISTURBANCE,
         size,
-        len(moved),
+        len(visible),
         tuple(name for name, least in visible.items() if not least < DISTURBANCE),
         min(visible.values()),
         max(visible.values()),

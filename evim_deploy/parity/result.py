@@ -59,12 +59,23 @@ class Tolerance:
         mean_abs: The largest mean error that passes: flat pictures have single errors far above the others.
         reason: What the error comes from that is allowed.
         distribution: What sound artifacts showed, which the figures were taken from.
+        times_own: Of a quantised artifact, how many times what rounding to its codes costs the network by itself, in
+            PyTorch, passes besides.
     """
 
     max_abs: float
     mean_abs: float
     reason: str
     distribution: str
+    times_own: float = 0.0
+
+    def beyond(self, own: Measures) -> Tolerance:
+        """What passes of an artifact whose network is by itself so far from the reference."""
+        return replace(
+            self,
+            max_abs=self.max_abs + self.times_own * own.max_abs,
+            mean_abs=self.mean_abs + self.times_own * own.mean_abs,
+        )
 
     def allows(self, found: Measures) -> bool:
         """Whether outputs that differ by so much pass."""
@@ -157,6 +168,29 @@ class StoredWeights:
 
 
 @dataclass(frozen=True)
+class Operations:
+    """The operations of an artifact by themselves, each on the values that the artifact itself gave it.
+
+    Attributes:
+        input: Name of the image.
+        operations: How many the network has.
+        compared: How many of these the file has under their names.
+        diverging: What of them is not as it should be, for people.
+        worst: The largest error, in units of what rounding explains.
+    """
+
+    input: str
+    operations: int
+    compared: int
+    diverging: tuple[str, ...]
+    worst: float
+
+    def __str__(self) -> str:
+        right = self.compared - len(self.diverging)
+        return f"computes {right} of {self.operations} operations as they should be, each on its own inputs"
+
+
+@dataclass(frozen=True)
 class Parity:
     """The proof of an artifact.
 
@@ -167,6 +201,7 @@ class Parity:
         comparisons: What was compared.
         power: What that would catch; None where something failed or nothing was compared.
         stored: Its file's weights; None where they were not looked at.
+        operations: What it computes, operation by operation; None where its outputs alone tell.
     """
 
     status: str
@@ -174,6 +209,7 @@ class Parity:
     comparisons: tuple[Comparison, ...] = ()
     power: Power | None = None
     stored: StoredWeights | None = None
+    operations: Operations | None = None
 
     @staticmethod
     def not_run(reason: str) -> Parity:
@@ -195,4 +231,6 @@ class Parity:
             document["power"].update(caught=self.power.caught, summary=str(self.power))
         if self.stored is not None:
             document["stored"].update(summary=str(self.stored))
+        if self.operations is not None:
+            document["operations"].update(summary=str(self.operations))
         return document

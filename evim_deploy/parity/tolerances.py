@@ -14,6 +14,8 @@ from evim_deploy.parity.result import Tolerance
 
 _ORDER = "float32 adds in another order"
 _WEIGHTS = "weights rounded to 11 bits"
+_RUN_TIME = "values in 8 bits, on grids of their own"
+_GRIDS = "a value next to the middle between two codes takes either: as far as all rounding moves outputs"
 
 TOLERANCES = {
     ("pytorch", "fp32"): Tolerance(
@@ -43,4 +45,14 @@ TOLERANCES = {
         f"{_WEIGHTS}, and every value and partial sum",
         "tiny 3.2e-3 to 2.2e-2, mean to 1.6e-3; native sizes overflow on flat pictures, which is told and fails",
     ),
+    ("onnx", "int8"): Tolerance(1e-2, 1e-3, _GRIDS, "provisional", times_own=2.0),
+    ("onnx", "dynamic"): Tolerance(5e-2, 1e-2, _RUN_TIME, "provisional", times_own=1.0),
+    ("tflite", "int8"): Tolerance(1e-2, 1e-3, _GRIDS, "provisional", times_own=2.0),
+    ("tflite", "int16x8"): Tolerance(1e-2, 1e-3, _GRIDS, "provisional", times_own=2.0),
+    ("tflite", "dynamic"): Tolerance(5e-2, 1e-2, _RUN_TIME, "provisional", times_own=1.0),
+    **{
+        ("coreml", precision): Tolerance(5e-2, 5e-3, "every value in float16", "provisional", times_own=1.0)
+        for precision in ("int8", "pal8", "pal6", "pal4", "int4")
+    },
+    ("coreml", "w8a8"): Tolerance(5e-2, 5e-3, _GRIDS, "provisional", times_own=2.0),
 }

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from evim_deploy.codes import Grid
 from evim_deploy.graph import Graph, Node
+from evim_deploy.quantise.integer_bias import with_integer_bias
 from evim_deploy.quantise.schemes import WEIGHTED, Scheme
 from evim_deploy.rounding import rounded
 
@@ -19,7 +20,11 @@ def layers(graph: Graph, scheme: Scheme) -> list[str]:
 
     A ReLU goes with what it clips, and a view with what it is of.
     """
-    return [node.name for node in graph.nodes if node.op in (WEIGHTED | scheme.integers) - {"relu", *VIEWS}]
+    return [
+        node.name
+        for node in graph.nodes
+        if node.op in (WEIGHTED | scheme.integers) - {"relu", *VIEWS} and not _is_scaling(node, scheme)
+    ]
 
 
 def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[str, str]:
@@ -37,7 +42,11 @@ def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[st
     wanted: set[str] = set()
     clips = {node.name: clip.name for node in graph.nodes if (clip := _clip(graph, node, scheme))}
     kept = {*kept, *(clips[name] for name in kept if name in clips)}
-    computed = [node for node in graph.nodes if node.op in scheme.integers and node.name not in kept]
+    computed = [
+        node
+        for node in graph.nodes
+        if node.op in scheme.integers and node.name not in kept and not _is_scaling(node, scheme)
+    ]
     for node in sorted(computed, key=lambda node: node.op == "add"):
         if node.op != "add" or wanted.intersection(node.inputs):
             wanted.update(node.inputs, () if node.op in scheme.widened else node.outputs)
@@ -58,6 +67,11 @@ def _clip(graph: Graph, node: Node, scheme: Scheme) -> Node | None:
     return user if user is not None and user.op == "relu" and user.op in scheme.integers else None
 
 
+def _is_scaling(node: Node, scheme: Scheme) -> bool:
+    """Whether an operation that gives floats is no sum: of one input channel, it would have as many scales as codes."""
+    return node.op in scheme.widened and node.weights["kernel"][0].size == 1
+
+
 def quantised(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Collection[str] = ()) -> Graph:
     """The network that a quantised artifact is: what is not in few bits is rounded as the file stores it.
 
@@ -71,7 +85,10 @@ def quantised(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Col
     nodes = []
     for node, exact in zip(stored.nodes, graph.nodes, strict=True):
         encoding = None
-        if node.op in WEIGHTED and node.name not in kept:
+        if node.op in WEIGHTED and node.name not in kept and not _is_scaling(node, scheme):
             encoding = scheme.weights.encode(exact.weights["kernel"])
-        nodes.append(node.encoded(kernel=encoding) if encoding else replace(node))
+        node = node.encoded(kernel=encoding) if encoding else replace(node)
+        if encoding and scheme.integer_bias and "bias" in node.weights and node.inputs[0] in grids:
+            node = with_integer_bias(node, grids[node.inputs[0]])
+        nodes.append(node)
     return Graph(graph.input_name, nodes, graph.outputs, grids)

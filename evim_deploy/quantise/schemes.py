@@ -29,6 +29,7 @@ class Scheme:
         prepare: Give the graph that integers need, before it is calibrated; exact in real arithmetic.
         deployment_target: The oldest system that has it; empty where all have.
         widened: Operations of ``integers`` that give floating point: only what they take is on grids.
+        integer_bias: Whether biases are integers, too, in the units of the sums that they are added to.
         meaning: In a few words, for people.
     """
 
@@ -41,6 +42,7 @@ class Scheme:
     prepare: tuple[Callable[[Graph], Graph], ...] = field(default=(), compare=False)
     deployment_target: str = ""
     widened: frozenset[str] = frozenset()
+    integer_bias: bool = False
 
     @property
     def is_calibrated(self) -> bool:
@@ -65,6 +67,7 @@ SCHEMES: dict[tuple[str, str], Scheme] = {
         WEIGHTED | {"relu", "add"},
         # engines give a product's sums in float at no cost: the answer and the gates lose nothing to a grid
         widened=frozenset(["project", "linear"]),
+        integer_bias=True,
     ),
     ("onnx", "dynamic"): Scheme(_CHANNELS, "fp32", "8-bit weights, values in 8 bits when it runs", is_dynamic=True),
     ("tflite", "int8"): Scheme(_CHANNELS, "fp32", "8-bit weights and values", WEIGHTED | {"relu", "add"}),

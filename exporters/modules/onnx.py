@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from evim_deploy.artifact import Contract, Target, TensorSpec
 from evim_deploy.errors import BadInput, first_line
-from exporters.onnx import OPSETS, USUAL_OPSET, annotate
+from exporters.onnx import annotate
+from exporters.onnx_opsets import OPSETS, USUAL_OPSET
 
 __all__ = ["annotate", "build", "export", "write_onnx"]
 

@@ -1,0 +1,247 @@
+"""Artifacts and the networks that they were made from, over the same images: who answers what, and how often right.
+
+Every classifier goes over the images alone, one after the other, in one seeded order. So an evaluation that was
+limited or interrupted is one of a sample, and one that is resumed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from evim_deploy.accuracy.answers import Log, answer, open_log
+from evim_deploy.accuracy.data import DataSet, open_data
+from evim_deploy.accuracy.result import NO_ACCURACY, NO_COMPARISON, Accuracy, Comparison, accuracy, compare
+from evim_deploy.accuracy.stream import stream
+from evim_deploy.accuracy.subject import Subject, find_subjects
+from evim_deploy.arrays import softmax
+from evim_deploy.artifact import UNTRAINED_NOTICE
+from evim_deploy.classifier import batch_size, image_size, open_classifier
+from evim_deploy.errors import BadInput, EvimError
+from evim_deploy.origin import open_origin
+from evim_deploy.preprocessing import Pixels, normalise
+from evim_deploy.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from evim_deploy.reference import Reference
+
+_REFERENCE_BATCH = 16
+NOT_RUN = "not run on this host"
+
+
+class Classifies(Protocol):
+    """An artifact or a network."""
+
+    def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float64]:
+        """Of each class, (N, classes), for RGB images (N, H, W, 3)."""
+
+
+@dataclass(frozen=True)
+class Original:
+    """The network as published, in PyTorch and float32."""
+
+    reference: Reference
+
+    def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float64]:
+        images = pixels.transpose(0, 3, 1, 2).astype(np.float32)  # (N, 3, H, W)
+        return softmax(self.reference.outputs("classify", normalise(images, self.reference.preprocessing))["logits"])
+
+
+@dataclass(frozen=True)
+class Result:
+    """How it went with one artifact.
+
+    Attributes:
+        subject: Which, and how the data's classes are its.
+        accuracy: None where it was interrupted before the first answer.
+        reference: Of the network that it was made from; None where that did not answer.
+        comparison: With that.
+        reason: Why it did not.
+        unreadable: Names of images that could not be read.
+        is_complete: Whether all images were dealt with.
+    """
+
+    subject: Subject
+    accuracy: Accuracy | None
+    reference: Accuracy | None
+    comparison: Comparison | None
+    reason: str
+    unreadable: tuple[str, ...]
+    is_complete: bool
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values, shares in percent."""
+        subject, manifest = self.subject, self.subject.manifest
+        told = ("format", "precision", "model", "resolution", "weights")
+        figures = self.accuracy.document() if self.accuracy else NO_ACCURACY
+        compared = self.comparison.document() if self.comparison else NO_COMPARISON
+        return {
+            "artifact": str(subject.artifact),
+            "sha256": subject.sha256,
+            **{key: manifest.document[key] for key in told},
+            "engine": subject.engine,
+            "classes_by": subject.classes.rule,
+            **figures,
+            **compared,
+            "agreement_reason": self.reason,
+            "reference": self.reference.document() if self.reference else None,
+            "unreadable": list(self.unreadable),
+            "complete": self.is_complete,
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How it went with several.
+
+    Attributes:
+        data: The images.
+        results: Of the artifacts, in the order in which they were named.
+        is_complete: Whether nothing broke it off.
+    """
+
+    data: DataSet
+    results: tuple[Result, ...]
+    is_complete: bool
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "data": {"name": self.data.name, "classes": self.data.layout, "images": len(self.data.images)},
+            "complete": self.is_complete,
+            "results": [result.document() for result in self.results],
+        }
+
+
+@dataclass
+class Evaluator:
+    """Evaluates artifacts; what several have in common is computed once.
+
+    Attributes:
+        label_file: The classes of images that lie in one folder; None finds it there.
+        rule: How the data's classes are meant, a row of :data:`~evim_deploy.accuracy.classes.RULES`; None as they fit.
+        limit: How many images to look at; None for all.
+        weights: The reference's, as ``--weights`` takes them; None for what each artifact was made from.
+        resume: The file in which answers are kept, and with which it goes on; None keeps none.
+        progress: Who is told how the work goes on.
+    """
+
+    label_file: Path | None = None
+    rule: str | None = None
+    limit: int | None = None
+    weights: str | None = None
+    resume: Path | None = None
+    progress: Progress = field(default_factory=Silent)
+    _references: dict[str, Reference | str] = field(default_factory=dict)
+
+    def evaluate(self, artifacts: Sequence[Path], data: str) -> Evaluation:
+        """Evaluate artifacts over images, a folder's or ``digits``; an interrupt ends it with what there is.
+
+        Raises:
+            BadInput: An artifact, the data, the weights or the file of answers is not what it should be.
+            NotInstalled: A package that it needs is missing.
+            NotRunHere: An artifact's engine does not exist on this host.
+        """
+        if self.limit is not None and self.limit < 1:
+            raise BadInput(f"--limit {self.limit} leaves no image.", "Give --limit 1 or more.")
+        found = open_data(data, self.label_file)
+        subjects = find_subjects(artifacts, found, self.rule)
+        for subject in subjects:
+            self._open_reference(subject)
+        order = found.order.tolist()
+        places = order[: self.limit]
+        with open_log(self.resume, _identity(subjects, found), order) as log:
+            is_complete = self._answer_all(subjects, found, places, log)
+        results = tuple(self._result(subject, found, places, log) for subject in subjects)
+        return Evaluation(found, results, is_complete)
+
+    def _open_reference(self, subject: Subject) -> None:
+        """Find what an artifact is compared with, or why it cannot be; weights that were named have to be right."""
+        key, artifact, weights = subject.reference_key, subject.artifact, subject.manifest.weights
+        if key in self._references:
+            return
+        if not weights.trained:
+            self.progress.warn(f"{artifact.name}: {UNTRAINED_NOTICE} ({weights.source}); only its agreement does.")
+        self.progress.step(f"{artifact.name}: loading the weights {self.weights or weights.source}")
+        try:
+            self._references[key] = open_origin(subject.manifest, artifact, self.weights, self.progress.step)
+        except EvimError as error:
+            if self.weights is not None:
+                raise
+            self._references[key] = f"{NOT_RUN}: {error.cause.removesuffix('.')}"
+            self.progress.warn(f"{artifact.name} is compared with no reference, {self._references[key]}.")
+
+    def _answer_all(self, subjects: Sequence[Subject], data: DataSet, places: Sequence[int], log: Log) -> bool:
+        """Have every artifact answer, and after it its reference; whether that came to its end."""
+        try:
+            for subject in subjects:
+                name, artifact = subject.artifact.name, subject.artifact
+                self._answer(name, subject.key, subject, open_classifier(artifact), data, places, log)
+                reference = self._references[subject.reference_key]
+                if not isinstance(reference, str):
+                    named = f"{subject.manifest.model.name} in PyTorch"
+                    original = nullcontext(Original(reference))
+                    self._answer(named, subject.reference_key, subject, original, data, places, log)
+        except KeyboardInterrupt:
+            return False
+        return True
+
+    def _answer(
+        self,
+        name: str,
+        key: str,
+        subject: Subject,
+        opened: AbstractContextManager[Classifies],
+        data: DataSet,
+        places: Sequence[int],
+        log: Log,
+    ) -> None:
+        """Have one classifier answer to the images that it has not seen.
+
+        Raises:
+            BadInput: None of the images can be read.
+        """
+        manifest, answers = subject.manifest, log.of(key)
+        left = places[answers.seen :]
+        if left:
+            with opened as classifier:
+                batches = stream(data, left, batch_size(manifest), image_size(manifest), manifest.preprocessing)
+                for batch in batches:
+                    self.progress.advance(f"{name}: classifying", answers.seen, len(places))
+                    start = time.perf_counter()
+                    found = classifier.probabilities(batch.pixels) if batch.images else np.empty((0, 1))
+                    seconds = time.perf_counter() - start
+                    log.add(key, answer(batch.images, batch.unreadable, found, seconds))
+            self.progress.advance(f"{name}: classifying", answers.seen, len(places))
+        if not answers.images:
+            raise BadInput(
+                f"None of the {len(places)} images of {data.name} can be read, such as {data.images[places[0]]}.",
+                "Give JPEG or PNG files.",
+            )
+
+    def _result(self, subject: Subject, data: DataSet, places: Sequence[int], log: Log) -> Result:
+        answers, theirs = (log.of(key).among(places) for key in (subject.key, subject.reference_key))
+        labels, reference = subject.classes.labels, self._references[subject.reference_key]
+        reason = reference if isinstance(reference, str) else ""
+        compared = None if reason else compare(answers, theirs, labels)
+        return Result(
+            subject,
+            accuracy(answers, labels),
+            None if reason else accuracy(theirs, labels),
+            compared,
+            reason or ("" if compared else "interrupted"),
+            tuple(data.images[place] for place in answers.unreadable),
+            answers.seen == len(places),
+        )
+
+
+def _identity(subjects: Sequence[Subject], data: DataSet) -> dict[str, Any]:
+    """Of what the answers of an evaluation are."""
+    return {"artifacts": sorted({subject.key for subject in subjects}), "images": data.identity}

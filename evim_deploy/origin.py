@@ -1,0 +1,50 @@
+"""What an artifact was made from: found again by what its manifest says, and held against its hash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evim_deploy.errors import BadInput
+from evim_deploy.manifest import Manifest
+from evim_deploy.sources import open_reference
+
+if TYPE_CHECKING:
+    from evim_deploy.reference import Reference
+
+
+def open_origin(manifest: Manifest, artifact: Path, weights: str | None, notify: Callable[[str], None]) -> Reference:
+    """The network that an artifact was made from, with the weights that it was made from.
+
+    Args:
+        manifest: The artifact's.
+        artifact: As messages name it.
+        weights: As ``--weights`` takes it; None for where the manifest says that they came from.
+        notify: Told in one line of what takes time.
+
+    Raises:
+        BadInput: Its weights cannot be had, or are not those that it was made from.
+        NotInstalled: A package that they need is missing.
+    """
+    spec = weights or manifest.weights.source
+    try:
+        reference = open_reference(manifest.model, spec, manifest.num_classes, notify)
+    except BadInput as error:
+        raise BadInput(
+            f"The weights that {artifact} was made from cannot be had. {error.cause}",
+            "Name them with --weights.",
+        ) from None
+    found = reference.weights
+    if found.sha256 != manifest.weights.sha256:
+        raise BadInput(
+            f"{spec} is not what {artifact} was made from: its sha256 is {found.sha256[:12]}..., "
+            f"not {manifest.weights.sha256[:12]}... of {manifest.weights.source}.",
+            "Name the right weights with --weights.",
+        )
+    if found.trained != manifest.weights.trained:
+        raise BadInput(
+            f"{artifact} is damaged: its metadata contradicts its weights on whether they were trained.",
+            "Export it again.",
+        )
+    return reference

@@ -1,0 +1,40 @@
+"""A bias that engines add to a sum of products of codes: an int32, in units of the two scales' product.
+
+Rounded to them it moves a value by half a unit at the most, a hundredth of a grid's step; but a value next to a tie is
+then rounded otherwise, so that the simulated network has to have it, too.
+
+Source: Jacob et al. (CVPR 2018), section 2.4.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+
+from evim_deploy.codes import Grid, Linear
+from evim_deploy.graph import Node
+
+_MOST = 2.0**30
+"""A bias's largest code: as much is left for the products."""
+
+
+def with_integer_bias(node: Node, taken: Grid) -> Node:
+    """An operation whose kernel has codes, with an int32 bias.
+
+    A channel of next to no weights has a scale so small that its bias would have no code: it gets a larger one.
+
+    Args:
+        node: With a kernel (O, ...) in integers and a bias (O).
+        taken: The grid of what it takes.
+    """
+    kernel, bias = cast("Linear", node.encodings["kernel"]), node.weights["bias"]
+    own = kernel.scale.ravel()
+    needed = np.abs(bias) / (_MOST * taken.scale)
+    scale = np.where(needed > own, needed, own).astype(np.float32)
+    if (needed > own).any():
+        column = scale.astype(np.float64).reshape(kernel.scale.shape)
+        codes = np.rint(node.weights["kernel"] / column).astype(np.int8)
+        kernel = Linear(kernel.bits, codes, column)
+    unit = (np.float32(taken.scale) * scale).astype(np.float64)
+    return node.encoded(kernel=kernel, bias=Linear(32, np.rint(bias / unit).astype(np.int32), unit))

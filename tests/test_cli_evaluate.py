@@ -1,0 +1,117 @@
+"""``evim-deploy evaluate`` through the real command line: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import SCHEMA_VERSION, UNTRAINED, Exported, assert_done, assert_refused, exported, interrupt, left_in, run
+
+INTERRUPTED = 130
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.getbasetemp()
+
+
+@pytest.fixture(scope="session")
+def made(base: Path) -> Exported:
+    return exported(base, "digits", "-f", "onnx", "-f", "tflite", "--no-verify")
+
+
+@pytest.fixture(scope="session")
+def untrained(base: Path) -> Path:
+    return exported(base, "digits", "-f", "onnx", "-w", "random:2", "--no-verify").path("onnx")
+
+
+def document(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """What ``--json`` says; it is all that stdout holds."""
+    found: dict[str, Any] = json.loads(result.stdout)
+    assert found["schema_version"] == SCHEMA_VERSION
+    return found
+
+
+def test_for_people(made: Exported) -> None:
+    artifacts = made.path("onnx"), made.path("tflite")
+    result = run("evaluate", *artifacts, "digits", "--limit", "40", env={"COLUMNS": "240"})
+    assert_done(result)
+    head, *rows = result.stdout.splitlines()
+    assert " ".join(head.split()) == "engine images top-1 % difference top-5 % ECE % agreement % images/s"
+    for row, name, engine in zip(
+        rows, (*map(str, artifacts), "efficientvim_digits as"), ("onnxruntime", "litert", "PyTorch"), strict=False
+    ):
+        assert row.startswith(name)
+        assert f" {engine} " in row
+        assert " 40 " in row
+        assert "[" in row
+    assert "+0.00 [" in rows[0]
+    assert "reference" in rows[2]
+    assert rows[3] == "digits: 600 images, 10 classes from labels that ship, read by the artifact's labels"
+    assert "95 %" in rows[4]
+    assert len(rows) == 5
+    for who in (artifacts[0].name, "efficientvim_digits in PyTorch", artifacts[1].name):
+        assert f"{who}: classifying, 20 of 40" in result.stderr
+    assert result.stderr.count("classifying") == 3 * 5
+
+
+def test_as_json(made: Exported) -> None:
+    result = run("evaluate", made.path("onnx"), made.path("tflite"), "digits", "--limit", "40", "--json", "--quiet")
+    assert_done(result)
+    assert result.stderr == ""
+    results = document(result)["results"]
+    assert [entry["artifact"] for entry in results] == [str(made.path("onnx")), str(made.path("tflite"))]
+    for entry in results:
+        assert entry["top1"] > 90
+        assert (entry["agreement"], entry["count"]) == (100, 40)
+        assert entry["top5"] == 100
+
+
+def test_untrained_weights_are_told_of(untrained: Path) -> None:
+    result = run("evaluate", untrained, "digits", "--limit", "5")
+    assert_done(result)
+    assert UNTRAINED in result.stderr
+    assert UNTRAINED in result.stdout.splitlines()[-1]
+    assert "only its agreement does" in result.stdout
+    assert UNTRAINED in run("evaluate", untrained, "digits", "--limit", "5", "--quiet", "--json").stderr
+
+
+def test_interrupted_it_keeps_what_there_is_and_goes_on(made: Exported, tmp_path: Path) -> None:
+    line = ("evaluate", made.path("onnx"), "digits", "--json", "--resume", tmp_path / "answers")
+    broken = interrupt(*line, at=", 150 of 600", by=signal.SIGINT)
+    assert broken.returncode == INTERRUPTED, broken.stderr
+    assert "Traceback" not in broken.stderr
+    last = broken.stderr.splitlines()[-1]
+    assert last.startswith("Interrupted. What was answered until then is in ")
+    found = document(broken)
+    assert not found["complete"]
+    assert 150 <= found["results"][0]["count"] < 600
+    whole = run(*line)
+    assert_done(whole)
+    assert document(whole)["results"][0]["count"] == 600
+    assert left_in(tmp_path) == ["answers"]
+
+
+def test_interrupted_without_a_file_it_shows_what_there_is(made: Exported) -> None:
+    broken = interrupt("evaluate", made.path("onnx"), "digits", at=", 300 of 600", by=signal.SIGTERM)
+    assert broken.returncode == INTERRUPTED, broken.stderr
+    assert "incomplete" in broken.stdout
+    assert broken.stderr.splitlines()[-1].endswith("is above, marked incomplete.")
+
+
+def test_bad_input_is_one_message(made: Exported, tmp_path: Path) -> None:
+    artifact = made.path("onnx")
+    for line, fragment in (
+        ((artifact, tmp_path / "none"), "No such file"),
+        ((artifact, tmp_path), "has no images"),
+        ((artifact, "digits", "--limit", "0"), "--limit 0"),
+        ((artifact, "digits", "--labels", tmp_path / "val.txt"), "Leave out --labels"),
+        ((tmp_path / "none.onnx", "digits"), "There is no artifact"),
+        ((artifact, "digits", "--weights", "none.pth"), "none.pth"),
+    ):
+        assert_refused(run("evaluate", *line, "--quiet", "--json"), 3, fragment)
+    assert left_in(tmp_path) == []
