@@ -17,15 +17,16 @@ import torch
 from torch import nn
 
 import exporters
-from evim_deploy.artifact import Target, Weights
+from evim_deploy import digits
+from evim_deploy.artifact import Target
 from evim_deploy.errors import BadInput, ParityFailed
 from evim_deploy.networks.group_norm import split_means
 from evim_deploy.progress import Silent
 from evim_deploy.quantise.find import find
 from evim_deploy.quantise.schemes import scheme
 from evim_deploy.reference import GraphReference
-from evim_deploy.untrained import untrained_model
 from evim_deploy.variants import parse_model
+from evim_deploy.weights import resolve, usual_source
 from latency.artifacts import prepare_artifact
 from latency.engines import Array, first_image
 from latency.memory import was_refused
@@ -54,6 +55,7 @@ class _Built:
         inference: As it is timed.
         shape: Of one image (C, H, W).
         form: What was done to it for inference.
+        weights: Where they come from.
         reference: Ours, from which the exporters write; None for others.
     """
 
@@ -61,6 +63,7 @@ class _Built:
     inference: nn.Module
     shape: tuple[int, int, int]
     form: str
+    weights: str = UNTRAINED
     reference: GraphReference | None = None
 
 
@@ -111,7 +114,7 @@ def prepare(
     _WRITERS[engine_takes](built, target, source)
     parameters = sum(each.numel() for each in (*built.inference.parameters(), *built.inference.buffers()))
     libraries = ("timm",) if subject.kind == "peer" and engine_takes == ".pt" else ()
-    return Prepared(str(source), built.shape, expected, against, UNTRAINED, form, parameters, libraries, stored)
+    return Prepared(str(source), built.shape, expected, against, built.weights, form, parameters, libraries, stored)
 
 
 def answer_of(model: nn.Module, images: Array) -> Array:
@@ -133,13 +136,14 @@ def _compare(expected: Array, found: Array, subject: Subject) -> None:
 
 def _ours(subject: Subject, height: int, width: int) -> _Built:
     name = parse_model(subject.source)
-    model = untrained_model(name, name.variant.num_classes, 0)
-    reference = GraphReference(model, Weights("random:0", False, ""))
+    ships = usual_source(name) == digits.SOURCE
+    reference = GraphReference(*resolve(name, digits.SOURCE if ships else "random:0", None))
     graph, outcomes = reference.rewritten(_target(".onnx", "fp32", 1, height, width))
     folded = sum(dict(outcome.removed).get("batch_norm", 0) for outcome in outcomes)
     rewrites = sum(outcome.applied > 0 for outcome in outcomes)
     form = f"{rewrites} exact rewrites, {folded} BatchNorms folded"
-    return _Built(model, graph_module(graph), (3, height, width), form, reference)
+    weights = f"{digits.SOURCE}, trained" if ships else UNTRAINED
+    return _Built(reference.model, graph_module(graph), (3, height, width), form, weights, reference)
 
 
 def _quantised(target: Target) -> Iterator[str]:

@@ -30,7 +30,12 @@ def section(evidence: Evidence, entries: Sequence[Entry]) -> list[Section]:
     """The table; nothing where nothing but latency is known."""
     if not evidence:
         return []
-    table = without_empty(_table(evidence.lines(entries)), ("model", "format", "precision"))
+    lines = evidence.lines(entries)
+    machines = {line.entry.machine for line in lines if line.entry and line.entry.measured}
+    columns = [column for column in _COLUMNS if column[0].key != "machine" or len(machines) > 1]
+    where = f", on {machines.pop()}" if len(machines) == 1 else ""
+    table = _table(lines, columns, f"By artifact and engine{where}")
+    table = without_empty(table, ("model", "format", "precision"))
     return [Section("precisions", "Formats and precisions", _EXPLAINED, (table,))]
 
 
@@ -39,7 +44,7 @@ def beside(figures: Table, evidence: Evidence, entries: Sequence[Entry]) -> Tabl
     if not evidence:
         return figures
     lines = evidence.lines(entries)
-    table = _table(lines)
+    table = _table(lines, _COLUMNS, "")
     known = [column.key for column in figures.columns]
     new = [place for place, column in enumerate(table.columns) if column.key not in known]
     empty = (NOTHING,) * len(new)
@@ -55,10 +60,10 @@ def beside(figures: Table, evidence: Evidence, entries: Sequence[Entry]) -> Tabl
     return Table(figures.caption, (*figures.columns, *(table.columns[place] for place in new)), tuple(rows))
 
 
-def _table(lines: Sequence[Line]) -> Table:
+def _table(lines: Sequence[Line], columns: Sequence[tuple[Column, Teller]], caption: str) -> Table:
     notes = Notes()
-    rows = tuple(Row(tuple(tell(line, notes) for _, tell in _COLUMNS)) for line in lines)
-    return Table("By artifact and engine", tuple(column for column, _ in _COLUMNS), rows, notes.texts)
+    rows = tuple(Row(tuple(tell(line, notes) for _, tell in columns)) for line in lines)
+    return Table(caption, tuple(column for column, _ in columns), rows, notes.texts)
 
 
 def _missing(notes: Notes, why: str) -> Cell:
@@ -143,7 +148,9 @@ def _accurate(key: str, sign: int = 1) -> Teller:
         if _is_untrained(line):
             return _missing(notes, _UNTRAINED)
         value = getattr(line.accuracy, key)
-        return _missing(notes, _NO_REFERENCE) if value is None else Cell(f"{sign * value:.2f}", sign * value)
+        return (
+            _missing(notes, _NO_REFERENCE) if value is None else Cell(f"{sign * value + 0.0:.2f}", sign * value + 0.0)
+        )
 
     return tell
 
