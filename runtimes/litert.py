@@ -7,8 +7,10 @@ import struct
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from evim_deploy.errors import BadInput, NotRunHere
 from evim_deploy.trace import SINGLE, Arrays, Trace, TracedOperation
@@ -43,7 +45,7 @@ class LitertSession:
 
 @contextmanager
 def open_session(path: Path, mode: str) -> Iterator[LitertSession]:
-    """Load a TFLite file; on a CPU it computes in float32 alone.
+    """Load a TFLite file; on a CPU its floats are float32, and its integers what they are.
 
     Raises:
         BadInput: LiteRT cannot read it, or it has no named signature.
@@ -157,11 +159,10 @@ def _operations(content: bytes) -> tuple[tuple[TracedOperation, ...], list[list[
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     graph = model.subgraphs[0]
     types = {code: name for name, code in vars(schema.BuiltinOperator).items()}
-    floats = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.FLOAT16: np.float16}
     stored = {
-        index: model.buffers[tensor.buffer].data.view(floats[tensor.type])
+        index: array
         for index, tensor in enumerate(graph.tensors)
-        if tensor.type in floats and model.buffers[tensor.buffer].data is not None
+        if (array := _stored(tensor, model.buffers[tensor.buffer].data)) is not None
     }
     names = {index: tensor.name.decode() for index, tensor in enumerate(graph.tensors)}
     for signature in model.signatureDefs:
@@ -182,3 +183,22 @@ def _operations(content: bytes) -> tuple[tuple[TracedOperation, ...], list[list[
             )
         )
     return tuple(found), [list(op.outputs) for op in graph.operators]
+
+
+def _stored(tensor: Any, data: npt.NDArray[np.uint8] | None) -> npt.NDArray[Any] | None:
+    """The weights in a tensor, float16 or float32, integers as what they stand for; None where it has none."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    dtypes = {number: name.lower() for name, number in vars(schema.TensorType).items() if isinstance(number, int)}
+    dtype = dtypes[tensor.type]
+    if data is None or dtype not in ("float32", "float16", "int8", "int32", "int64"):
+        return None
+    array: npt.NDArray[Any] = data.view(dtype)
+    if dtype.startswith("float"):
+        return array
+    quantised = tensor.quantization
+    if quantised is None or quantised.scale is None:
+        return None  # axes and shapes
+    axes = [-1 if axis == quantised.quantizedDimension else 1 for axis in range(len(tensor.shape))]
+    scale = quantised.scale if len(quantised.scale) == 1 else quantised.scale.reshape(axes)
+    return np.asarray(array.reshape(tensor.shape) * scale, np.float32)
