@@ -145,9 +145,16 @@ def classify_torch(name: str, shapes: Sequence[Sequence[int]]) -> str:
     return _by_inputs(_TORCH.get(name.rpartition("::")[2], OTHER), shapes)
 
 
-def classify_onnxruntime(op: str, shapes: Sequence[Sequence[int]]) -> str:
-    """The class of an operation in ONNX Runtime's profile, from its type and the shapes of its inputs."""
-    return _by_inputs(_ONNXRUNTIME.get(op, OTHER), shapes)
+def classify_onnxruntime(op: str, shapes: Sequence[Sequence[int]], kernel: Sequence[int] = ()) -> str:
+    """The class of an operation in ONNX Runtime's profile.
+
+    Args:
+        op: Its type.
+        shapes: Of its inputs.
+        kernel: (O, I / groups, kh, kw) of a convolution of integers, which is not among them; empty of others.
+    """
+    class_ = _ONNXRUNTIME.get(op, OTHER)
+    return _of_kernel(kernel) if class_ == _CONVOLUTION and kernel else _by_inputs(class_, shapes)
 
 
 def classify_openvino(node_type: str, implementation: str, kernel: Sequence[int]) -> str:
@@ -180,11 +187,7 @@ def _of_kernel(kernel: Sequence[int]) -> str:
 
 
 def _by_inputs(class_: str, shapes: Sequence[Sequence[int]]) -> str:
-    """The class of an operation, a convolution's from its kernel where it is told.
-
-    It is the second input that has as many axes as the first; scales and zero points have none.
-    """
+    """The class of an operation, a convolution's from its kernel, which is the second input where it is told."""
     if class_ != _CONVOLUTION:
         return class_
-    kernels = [shape for shape in shapes[1:] if len(shape) == len(shapes[0])]
-    return _of_kernel(kernels[0]) if kernels else OTHER_CONVOLUTION
+    return _of_kernel(shapes[1]) if len(shapes) > 1 and len(shapes[1]) > 2 else OTHER_CONVOLUTION

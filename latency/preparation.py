@@ -137,7 +137,7 @@ def _compare(expected: Array, found: Array, subject: Subject) -> None:
 def _ours(subject: Subject, height: int, width: int) -> _Built:
     name = parse_model(subject.source)
     ships = usual_source(name) == digits.SOURCE
-    reference = GraphReference(*resolve(name, digits.SOURCE if ships else "random:0", None))
+    reference = GraphReference(*resolve(name, digits.SOURCE if ships else "random:0", None, Silent().step))
     graph, outcomes = reference.rewritten(_target(".onnx", "fp32", 1, height, width))
     folded = sum(dict(outcome.removed).get("batch_norm", 0) for outcome in outcomes)
     rewrites = sum(outcome.applied > 0 for outcome in outcomes)

@@ -148,9 +148,10 @@ def _accurate(key: str, sign: int = 1) -> Teller:
         if _is_untrained(line):
             return _missing(notes, _UNTRAINED)
         value = getattr(line.accuracy, key)
-        return (
-            _missing(notes, _NO_REFERENCE) if value is None else Cell(f"{sign * value + 0.0:.2f}", sign * value + 0.0)
-        )
+        if value is None:
+            return _missing(notes, _NO_REFERENCE)
+        value = sign * value + 0.0  # never -0.0
+        return Cell(f"{value:.2f}", value)
 
     return tell
 
