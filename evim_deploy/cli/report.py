@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from latency.results import Results
 
 _STYLES = {"good": "green", "bad": "red", "unsure": "yellow", "muted": "dim"}
-_LEFT_OUT = ("p90_ms", "images_per_s")
+_LEFT_OUT = ("p90_ms", "images_per_s", "evaluated_images", "answer_error")
 """Columns that a terminal has no room for."""
 
 _LEAST_WIDTH = 8

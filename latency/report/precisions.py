@@ -18,6 +18,12 @@ _EXPLAINED = (
     "error is a share of the range of the output, and the largest of all comparisons in the manifest. Points are of "
     "top-1, lost against the network that the file was made from. A dash was not measured, and its note says why.",
 )
+_KEPT = (
+    *("model", "format", "precision", "size_bytes", "parity", "parity_error"),
+    *("top1_percent", "points_lost", "agreement_percent", "time_ms"),
+)
+"""Columns that stand though all their cells are empty: the reasons are there."""
+
 _NOT_TIMED = "not timed"
 _NO_MANIFEST = "no manifest of such an artifact was given with --artifacts"
 _NO_ACCURACY = "no evaluation of it was given with --accuracy"
@@ -35,8 +41,7 @@ def section(evidence: Evidence, entries: Sequence[Entry]) -> list[Section]:
     columns = [column for column in _COLUMNS if column[0].key != "machine" or len(machines) > 1]
     where = f", on {machines.pop()}" if len(machines) == 1 else ""
     table = _table(lines, columns, f"By artifact and engine{where}")
-    table = without_empty(table, ("model", "format", "precision"))
-    return [Section("precisions", "Formats and precisions", _EXPLAINED, (table,))]
+    return [Section("precisions", "Formats and precisions", _EXPLAINED, (without_empty(table, _KEPT),))]
 
 
 def beside(figures: Table, evidence: Evidence, entries: Sequence[Entry]) -> Table:
