@@ -31,6 +31,9 @@ from evim_deploy.about import about
 from evim_deploy.artifact import Contract, Facts, Target, TensorSpec
 from evim_deploy.contents.coreml import MAIN, model_path, read_spec
 from evim_deploy.graph import Graph, Node
+from evim_deploy.quantise.apply import VIEWS
+from evim_deploy.quantise.schemes import scheme
+from exporters.coreml_quantise import DEQUANTIZED, EXACT, QUANTIZED, decoded, on_grid
 
 DEPLOYMENT_TARGETS = {"iOS16": ct.target.iOS16, "iOS17": ct.target.iOS17, "iOS18": ct.target.iOS18}
 LONGEST_AXIS = 16384  # that the Neural Engine takes: evim_deploy.inspection.neural_engine
@@ -133,7 +136,13 @@ def input_type(target: Target, name: str) -> Any:
 
 def output_types(target: Target, names: Iterable[str]) -> list[Any]:
     """Of outputs that are arrays, likewise."""
-    return [ct.TensorType(name=name, dtype=_PRECISIONS[target.precision][1]) for name in names]
+    return [ct.TensorType(name=name, dtype=_PRECISIONS[floats_of(target)][1]) for name in names]
+
+
+def floats_of(target: Target) -> str:
+    """What a target stores and computes in where it has no integers, ``fp16`` or ``fp32``."""
+    found = scheme(target.format, target.precision)
+    return found.floats if found else target.precision
 
 
 def convert(network: Any, target: Target, path: Path, **how: Any) -> Contract:
@@ -146,7 +155,7 @@ def convert(network: Any, target: Target, path: Path, **how: Any) -> Contract:
             ct.ClassifierConfig(list(target.labels), predicted_feature_name=CLASS_LABEL) if labelled else None
         ),
         minimum_deployment_target=system_of(target),
-        compute_precision=_PRECISIONS[target.precision][0],
+        compute_precision=_PRECISIONS[floats_of(target)][0],
         skip_model_load=True,
         **how,
     )
@@ -198,10 +207,17 @@ def _program(graph: Graph, shape: tuple[int, ...], system: ct.target) -> Any:
 
     def compute(image: Any) -> Any:
         values = {graph.input_name: image}
+        if graph.input_name in graph.grids:
+            grid, name = graph.grids[graph.input_name], graph.input_name
+            values[name] = on_grid(image, grid, name + DEQUANTIZED, name + QUANTIZED)
         renamed = {value: name for name, value in graph.outputs.items()}
         for node in graph.nodes:
             name = renamed.get(node.name, node.name)
-            results = _HANDLERS[node.op](node, name, *(values[value] for value in node.inputs))
+            is_rounded = node.name in graph.grids and node.op not in VIEWS  # a view is of what is rounded already
+            inputs = (values[value] for value in node.inputs)
+            results = _HANDLERS[node.op](node, name + EXACT if is_rounded else name, *inputs)
+            if is_rounded:
+                results = on_grid(results, graph.grids[node.name], name, name + QUANTIZED)
             values.update(zip(node.outputs, results if isinstance(results, list | tuple) else [results], strict=True))
         return tuple(values[value] for value in graph.outputs.values())
 
@@ -217,11 +233,20 @@ def _per_channel(parameter: Any, x: Any) -> Any:
     return _float32(parameter).reshape(1, -1, *(1,) * (x.rank - 2))
 
 
+def _kernel(node: Node, name: str, axes: int) -> Any:
+    """Of so many axes; what is in few bits is decoded by an operation of its own."""
+    encoding = node.encodings.get("kernel")
+    if encoding is not None:
+        return decoded(encoding, axes, f"{name}_kernel")
+    kernel = _float32(node.weights["kernel"])
+    return kernel.reshape(*kernel.shape, *(1,) * (axes - kernel.ndim))
+
+
 def _conv(node: Node, name: str, x: Any) -> Any:
     padding = node.integer("padding")
     return mb.conv(
         x=x,
-        weight=_float32(node.weights["kernel"]),
+        weight=_kernel(node, name, 4),
         **({"bias": _float32(node.weights["bias"])} if "bias" in node.weights else {}),
         strides=[node.integer("stride")] * 2,
         pad_type="custom" if padding else "valid",
@@ -232,7 +257,7 @@ def _conv(node: Node, name: str, x: Any) -> Any:
 
 
 def _linear(node: Node, name: str, x: Any) -> Any:
-    return mb.linear(x=x, weight=_float32(node.weights["kernel"]), bias=_float32(node.weights["bias"]), name=name)
+    return mb.linear(x=x, weight=_kernel(node, name, 2), bias=_float32(node.weights["bias"]), name=name)
 
 
 def _split(node: Node, name: str, x: Any) -> Any:
@@ -312,7 +337,7 @@ def _tokens(x: Any) -> int:
 
 _HANDLERS: dict[str, Callable[..., Any]] = {
     "conv": _conv,
-    "project": lambda node, name, x: mb.conv(x=x, weight=_float32(node.weights["kernel"])[..., None, None], name=name),
+    "project": lambda node, name, x: mb.conv(x=x, weight=_kernel(node, name, 4), name=name),
     "linear": _linear,
     "layer_norm": lambda node, name, x: mb.layer_norm(x=x, axes=[1], epsilon=node.eps(), name=name),
     "scale": lambda node, name, x: mb.mul(x=x, y=_per_channel(node.weights["factor"], x), name=name),

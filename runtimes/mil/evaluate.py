@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evim_deploy.contents.mil import Function, Operation, ValueType
+from evim_deploy.contents.mil import Constant, Function, Operation, ValueType
 from runtimes.mil.arithmetic import SMALLEST_NORMAL, Exact, Half, halved
 from runtimes.mil.operations import HANDLERS
 from runtimes.mil.values import DTYPES, Value, bounded, from_constant
@@ -69,7 +69,9 @@ class Evaluator:
 
     Attributes:
         function: The function.
+        operations: Those that run for each image.
         constants: Its constants by name, and those that are given in place by a key of their own.
+        stored: Its constants by name as the file has them, decompressed ones among them.
 
     Raises:
         UnknownOperation: There is an operation that is not known.
@@ -84,14 +86,18 @@ class Evaluator:
         self.constants: dict[Hashable, Value] = {
             name: from_constant(constant) for name, constant in function.constants.items()
         }
+        self.stored: dict[str, Constant] = dict(function.constants)
         self._calls: list[_Call] = []
         for op in function.operations:
             call = self._prepared(op)
             if op.type.startswith(_COMPRESSED):
                 results, _ = _store(op, _run(call, self.constants, Exact()))
-                self.constants.update(zip((name for name, _ in op.outputs), results, strict=True))
+                for (name, declared), value in zip(op.outputs, results, strict=True):
+                    self.constants[name] = value
+                    self.stored[name] = Constant(declared, value.numpy(), 0)
             else:
                 self._calls.append(call)
+        self.operations = tuple(call.operation for call in self._calls)
         uses = {
             key: index
             for index, call in enumerate(self._calls)
