@@ -4,7 +4,7 @@ Weights are constants of constants: ``constexpr_`` operations, which Core ML dec
 computes, as it sees fit. A value on a grid goes through ``quantize`` and ``dequantize``; a convolution between such
 pairs, its weights in 8 bits, is what the Neural Engine computes in integers from the A17 Pro and the M4 on.
 
-Sources: https://apple.github.io/coremltools/docs-guides/source/opt-overview.html, and beside it opt-quantization-perf.html
+Source: https://apple.github.io/coremltools/docs-guides/source/opt-quantization-overview.html and what it links.
 """
 
 from __future__ import annotations

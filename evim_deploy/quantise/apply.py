@@ -101,7 +101,7 @@ def quantised(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Col
             node = with_integer_bias(node, grids[node.inputs[0]])
         nodes.append(node)
     found = Graph(graph.input_name, nodes, graph.outputs, grids)
-    return rounded(found) if scheme.floats == "fp16" else found  # decoded weights, too, are float16
+    return rounded(found) if scheme.floats == "fp16" else found  # what is decoded is float16, too
 
 
 def _encodings(node: Node, scheme: Scheme, grids: Mapping[str, Grid]) -> dict[str, Encoding]:
