@@ -16,6 +16,7 @@ from evim_deploy.errors import BadInput, NotRunHere
 from evim_deploy.trace import SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array
 from runtimes.delegation import Delegation, Planned, delegation
+from runtimes.litert_codes import INTEGER_ROUNDING, decoded, without_run_time_grids
 from runtimes.litert_process import Crashed, LitertProcess, Refused
 
 _TRACED_BYTES = 8 << 30
@@ -45,12 +46,13 @@ class LitertSession:
 
 @contextmanager
 def open_session(path: Path, mode: str) -> Iterator[LitertSession]:
-    """Load a TFLite file; on a CPU its floats are float32, and its integers what they are.
+    """Load a TFLite file as it stands (``fp32``: on a CPU its floats are that), or without the grids that are found
+    when it runs (``decoded``).
 
     Raises:
         BadInput: LiteRT cannot read it, or it has no named signature.
     """
-    content = _read(path)
+    content = _as(mode, path)
     with _telling(path):
         process = LitertProcess(content, os.cpu_count() or 1)
     with closing(process):
@@ -85,6 +87,15 @@ def _read(path: Path) -> bytes:
     if content[4:8] != b"TFL3":
         raise BadInput(f"{path} is not a TFLite file.", "Export it again.")
     return content
+
+
+def _as(mode: str, path: Path) -> bytes:
+    """A file as it is run in a mode."""
+    content = _read(path)
+    if mode != "decoded":
+        return content
+    with _telling(path):
+        return without_run_time_grids(content)
 
 
 @contextmanager
@@ -129,7 +140,7 @@ def trace(path: Path, image: Array, mode: str) -> Trace:
     Raises:
         BadInput: LiteRT cannot read it, or its values are too many to be held together.
     """
-    content = _read(path)
+    content = _as(mode, path)
     with _telling(path):
         process = LitertProcess(content, os.cpu_count() or 1, keeps_all=True)
         if process.bytes > _TRACED_BYTES:
@@ -162,7 +173,7 @@ def _operations(content: bytes) -> tuple[tuple[TracedOperation, ...], list[list[
     stored = {
         index: array
         for index, tensor in enumerate(graph.tensors)
-        if (array := _stored(tensor, model.buffers[tensor.buffer].data)) is not None
+        if (array := decoded(tensor, model.buffers[tensor.buffer].data)) is not None
     }
     names = {index: tensor.name.decode() for index, tensor in enumerate(graph.tensors)}
     for signature in model.signatureDefs:
@@ -178,27 +189,8 @@ def _operations(content: bytes) -> tuple[tuple[TracedOperation, ...], list[list[
                 # the converter joins the names of what it fuses; what follows a name says which step it is
                 tuple(dict.fromkeys(name.partition("/")[0] for name in names[op.outputs[0]].split(";"))),
                 tuple(stored[index] for index in op.inputs if index in stored),
-                SINGLE,
+                INTEGER_ROUNDING if graph.tensors[op.outputs[0]].type == schema.TensorType.INT16 else SINGLE,
                 SINGLE,
             )
         )
     return tuple(found), [list(op.outputs) for op in graph.operators]
-
-
-def _stored(tensor: Any, data: npt.NDArray[np.uint8] | None) -> npt.NDArray[Any] | None:
-    """The weights in a tensor, float16 or float32, integers as what they stand for; None where it has none."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    dtypes = {number: name.lower() for name, number in vars(schema.TensorType).items() if isinstance(number, int)}
-    dtype = dtypes[tensor.type]
-    if data is None or dtype not in ("float32", "float16", "int8", "int32", "int64"):
-        return None
-    array: npt.NDArray[Any] = data.view(dtype)
-    if dtype.startswith("float"):
-        return array
-    quantised = tensor.quantization
-    if quantised is None or quantised.scale is None:
-        return None  # axes and shapes
-    axes = [-1 if axis == quantised.quantizedDimension else 1 for axis in range(len(tensor.shape))]
-    scale = quantised.scale if len(quantised.scale) == 1 else quantised.scale.reshape(axes)
-    return np.asarray(array.reshape(tensor.shape) * scale, np.float32)
