@@ -192,7 +192,8 @@ class Verifier:
         prover = self.prover(verdict.manifest, artifact)
         worst = verdict.parity.comparisons[-1].measures.worst.input if verdict.parity.comparisons else ""
         image = prover.images(target, worst)
-        found = runtimes.trace(artifact, image, mode=self.mode)
+        engine = runtimes.engines_for(artifact)[-1]
+        found = runtimes.trace(artifact, image, mode=self.mode or (engine.exact if target.quantisation else None))
         return prover.reference.line_up(target, found, image)
 
     def prover(self, manifest: Manifest, artifact: Path) -> Prover:

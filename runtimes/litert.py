@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from runtimes import Array
 from runtimes.delegation import Delegation, Planned, delegation
 from runtimes.litert_codes import INTEGER_ROUNDING, decoded, without_run_time_grids
 from runtimes.litert_process import Crashed, LitertProcess, Refused
+
+_RUN_TIME = 2.0**-8
+"""Unit roundoff of an operation that rounds floats to 8 bits when it runs, since its kernel has 8."""
 
 _TRACED_BYTES = 8 << 30
 """Of values that a trace may hold: LiteRT gives those between input and output all at once or not at all."""
@@ -190,7 +193,16 @@ def _operations(content: bytes) -> tuple[tuple[TracedOperation, ...], list[list[
                 tuple(dict.fromkeys(name.partition("/")[0] for name in names[op.outputs[0]].split(";"))),
                 tuple(stored[index] for index in op.inputs if index in stored),
                 INTEGER_ROUNDING if graph.tensors[op.outputs[0]].type == schema.TensorType.INT16 else SINGLE,
-                SINGLE,
+                _RUN_TIME if _is_hybrid([graph.tensors[index] for index in op.inputs]) else SINGLE,
             )
         )
     return tuple(found), [list(op.outputs) for op in graph.operators]
+
+
+def _is_hybrid(inputs: Sequence[Any]) -> bool:
+    """Whether an operation takes floats and a kernel of 8 bits."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    first, *others = inputs
+    kernels = [tensor for tensor in others[:1] if tensor.type == schema.TensorType.INT8]
+    return bool(kernels) and first.type == schema.TensorType.FLOAT32
