@@ -42,9 +42,9 @@ def limited(monkeypatch: pytest.MonkeyPatch, longest: int) -> None:
 
 
 def test_the_limit_is_that_of_the_rules() -> None:
-    from exporters import coreml
+    from exporters import coreml_tokens
 
-    assert coreml.LONGEST_AXIS == neural_engine.LONGEST_AXIS
+    assert coreml_tokens.LONGEST_AXIS == neural_engine.LONGEST_AXIS
 
 
 @pytest.mark.parametrize("longest", [79, 30, 10])

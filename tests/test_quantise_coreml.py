@@ -188,7 +188,7 @@ def test_float16_adds_no_more_than_it_does_to_float_weights(
     precision: str, graphs: dict[str, Graph], packages: dict[str, Path], images: Array
 ) -> None:
     """But for values on grids, which float16 moves to the next code where they are next to a tie."""
-    allowed = 0.3 if precision == "w8a8" else 2e-2
+    allowed = 0.2 if precision == "w8a8" else 2e-2  # eight tiny variants: to 0.1 and to 4e-3
     for mode in ("fp16", "ane"):
         assert 0 < gap(answers(packages[precision], images[:1], mode), graphs[precision], images[:1]) < allowed
 
