@@ -91,6 +91,11 @@ def _softmax_tokens(node: Node, w: Weights, x: Tensor) -> Tensor:
     return torch.softmax(x, 2, dtype=torch.float64).to(x.dtype) * node.spread(x.shape[2])
 
 
+def _sum_tokens(node: Node, w: Weights, x: Tensor) -> Tensor:
+    total = x.sum(2, keepdim=True) / node.spread(x.shape[2])  # (B, N, 1)
+    return total if node.attributes.get("keep") else total.mT
+
+
 HANDLERS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "conv": _conv,
     "project": lambda node, w, x: w["kernel"] @ x,
@@ -111,7 +116,12 @@ HANDLERS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "unflatten": lambda node, w, x, like: x.unflatten(2, like.shape[2:]),
     "write": lambda node, w, u, weights: u @ weights.mT / node.spread(u.shape[2]),
     "read": lambda node, w, h, c: h @ c,
-    "sum_tokens": lambda node, w, x: x.sum(-1).unsqueeze(1) / node.spread(x.shape[2]),
+    "sum_tokens": _sum_tokens,
     "mean": _mean,
     "concat": lambda node, w, *xs: torch.cat(xs, 1),
+    "subtract": lambda node, w, x, y: x - y,
+    "mean_channels": lambda node, w, x: x.mean(1, keepdim=True),
+    "max_tokens": lambda node, w, x: x.amax(2, keepdim=True),
+    "exp": lambda node, w, x: torch.exp(x),
+    "power": lambda node, w, x: (x.clamp_min(0) + node.eps()) ** node.real("exponent"),
 }

@@ -19,7 +19,7 @@ layer_norm        (x - mean) / sqrt(variance + eps) over channels, biased varian
 scale             x * ``factor``, per channel (C) or one for all (1)
 shift             x + ``offset``, per channel (C) or one for all (1)
 add               of two values of equal shape, or a map and a (B, C, 1, 1) one
-multiply          likewise
+multiply          likewise, or of a map and a (B, 1, H, W) one, of tokens and (B, 1, L) or (B, N, 1) ones
 relu              max(x, 0)
 sigmoid           1 / (1 + exp(-x))
 silu              x * sigmoid(x)
@@ -30,10 +30,18 @@ flatten           map to tokens, a view
 unflatten         tokens to a map with the H and W of the second input, a view
 write             (tokens u (B, D, L), tokens w (B, N, L)) -> u w^T, states (B, D, N); with ``spread`` divided by it
 read              (states h (B, D, N), tokens c (B, N, L)) -> h c, tokens (B, D, L)
-sum_tokens        tokens (B, N, L) -> their sum as one channel of states (B, 1, N); with ``spread`` divided by it
+sum_tokens        tokens (B, N, L) -> their sum as one channel of states (B, 1, N); with ``spread`` divided by it;
+                  with ``keep`` as one token (B, N, 1)
 mean              over all axes after channels: to a vector, or to (B, C, 1, 1) with ``keep``
 concat            of vectors, along channels
+subtract          of two values, broadcast as multiply does
+mean_channels     of a map, over C: (B, 1, H, W)
+max_tokens        of tokens, over L: (B, C, 1)
+exp               e^x of x up to 0
+power             (x + ``eps``) ^ ``exponent`` of x from 0 on
 ================  ====================================================================================
+
+The last five stand in no network as it is published: forms for integers are written in them.
 """
 
 from __future__ import annotations
@@ -75,6 +83,11 @@ OPERATIONS = frozenset(
         "sum_tokens",
         "mean",
         "concat",
+        "subtract",
+        "mean_channels",
+        "max_tokens",
+        "exp",
+        "power",
     ]
 )
 
@@ -116,7 +129,16 @@ class Node:
 
     def eps(self) -> float:
         """What a norm adds to the variance."""
-        return cast(float, self.attributes["eps"])
+        return self.real("eps")
+
+    def real(self, attribute: str) -> float:
+        """An attribute that is one number (eps, exponent)."""
+        return cast(float, self.attributes[attribute])
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether this stays in floating point where others of its kind compute in integers."""
+        return bool(self.attributes.get("floating"))
 
     def spread(self, tokens: int) -> float:
         """What the weights of so many tokens are multiplied by here."""

@@ -52,6 +52,11 @@ def _split(node: Node, inputs: list[Shape]) -> list[Shape]:
     return [(batch, section, *rest) for section in node.sections()]
 
 
+def _sum_tokens(node: Node, inputs: list[Shape]) -> list[Shape]:
+    batch, states, _ = inputs[0]
+    return [(batch, states, 1) if node.attributes.get("keep") else (batch, 1, states)]
+
+
 def _mean(node: Node, inputs: list[Shape]) -> list[Shape]:
     return [(*inputs[0][:2], *((1,) * (len(inputs[0]) - 2) if node.attributes["keep"] else ()))]
 
@@ -65,7 +70,9 @@ _RULES: dict[str, Callable[[Node, list[Shape]], list[Shape]]] = {
     "unflatten": lambda node, inputs: [(*inputs[0][:2], *inputs[1][2:])],
     "write": lambda node, inputs: [(*inputs[0][:2], inputs[1][1])],
     "read": lambda node, inputs: [(*inputs[0][:2], inputs[1][2])],
-    "sum_tokens": lambda node, inputs: [(inputs[0][0], 1, inputs[0][1])],
+    "sum_tokens": _sum_tokens,
     "mean": _mean,
+    "mean_channels": lambda node, inputs: [(inputs[0][0], 1, *inputs[0][2:])],
+    "max_tokens": lambda node, inputs: [(*inputs[0][:2], 1)],
     "concat": lambda node, inputs: [(inputs[0][0], sum(cast("int", shape[1]) for shape in inputs))],
 }

@@ -65,7 +65,9 @@ def _matrix(e: Emitter, node: Node) -> str:
 
 def _write(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
     tokens, weights = inputs
-    e.emit("MatMul", [weights, e.emit("Transpose", [tokens], f"{output}/tokens", perm=[0, 2, 1])], output)
+    weights = e.emit("Transpose", [weights], f"{output}/weights", perm=[0, 2, 1])  # (B, L, N)
+    first = e.emit("MatMul", [tokens, weights], f"{output}/first")  # (B, D, N): fewer to transpose than the tokens
+    e.emit("Transpose", [first], output, perm=[0, 2, 1])
 
 
 def _read(e: Emitter, node: Node, inputs: list[str], output: str) -> None:

@@ -17,11 +17,14 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as schema
 
 from evim_deploy.about import about
 from evim_deploy.artifact import Contract, Facts, Target, TensorSpec
 from evim_deploy.graph import Graph, Node
+from evim_deploy.quantise.schemes import scheme
 from exporters import tflite_file, tflite_metadata
+from exporters.tflite_integers import write
 
 MOST_TERMS = 1024
 """Of a sum over an image that is made in one go; a longer one is made of the sums of its rows.
@@ -37,13 +40,25 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
     """Write a graph as a .tflite file with one named signature, its labels and what MediaPipe asks of a file.
 
     fp16 stores the weights in half precision; what computes with them (a GPU in fp16, XNNPACK in
-    fp32) is the engine's choice.
+    fp32) is the engine's choice. Fewer bits are written tensor by tensor; int8 then takes pixels as uint8.
 
     Raises:
         ValueError: The target's batch, height or width is dynamic.
     """
     if target.batch is None or target.height is None or target.width is None:
         raise ValueError("a TFLite file has fixed shapes")
+    found = scheme(target.format, target.precision)
+    if found is not None:
+        pixels = target.precision == "int8" and target.preprocess
+        image = (target.batch, 3, target.height, target.width)
+        content = tflite_file.pack(write(graph, image, found.integers, pixels))
+    else:
+        content = _convert(graph, target)
+    return complete(content, [graph.input_name], list(graph.outputs), target, path)
+
+
+def _convert(graph: Graph, target: Target) -> bytes:
+    """A graph as TensorFlow's converter writes it."""
     shape = (target.batch, target.height, target.width, 3)
 
     # Variables, frozen by the converter: constants would travel in every copy of the traced graph.
@@ -65,7 +80,8 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
     if target.precision == "fp16":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
-    return complete(converter.convert(), [graph.input_name], list(graph.outputs), target, path)
+    content: bytes = converter.convert()
+    return content
 
 
 def complete(content: bytes, inputs: Sequence[str], outputs: Sequence[str], target: Target, path: Path) -> Contract:
@@ -86,7 +102,8 @@ def complete(content: bytes, inputs: Sequence[str], outputs: Sequence[str], targ
 
     def spec(name: str, index: int, value_range: tuple[float, float] | None) -> TensorSpec:
         shape = tuple(int(axis) for axis in graph.tensors[index].shape)
-        return TensorSpec(name, shape, "float32", "NHWC" if len(shape) == 4 else "NC", value_range)
+        dtype = "uint8" if graph.tensors[index].type == schema.TensorType.UINT8 else "float32"
+        return TensorSpec(name, shape, dtype, "NHWC" if len(shape) == 4 else "NC", value_range)
 
     contract = Contract(
         tuple(spec(name, index, target.input_range) for name, index in zip(inputs, graph.inputs, strict=True)),

@@ -72,11 +72,14 @@ class LitertProcess:
         return operations
 
     def run(self, image: npt.NDArray[np.float32]) -> Arrays:
-        """The outputs of its signature by name, of an image as the file takes it."""
+        """The outputs of its signature by name, of an image (B, H, W, 3).
+
+        An input of integers gets the nearest codes by its scale, and outputs of integers are what these stand for.
+        """
         return self._call("run", {}, {"image": image})[1]
 
     def trace(self, image: npt.NDArray[np.float32], tensors: Sequence[int]) -> list[npt.NDArray[Any]]:
-        """The values of some tensors by their indices in the file, of an image as the file takes it."""
+        """The values of some tensors by their indices in the file, of an image, likewise."""
         return list(self._call("trace", {"tensors": [int(index) for index in tensors]}, {"image": image})[1].values())
 
     def _call(self, method: str, options: Mapping[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Arrays]:
@@ -167,14 +170,35 @@ class _Server:
 
     def run(self, image: npt.NDArray[np.float32]) -> tuple[dict[str, Any], Arrays]:
         runner = self._interpreter.get_signature_runner()
-        (name,) = runner.get_input_details()
-        return {}, dict(runner(**{name: image}))
+        ((name, taken),) = runner.get_input_details().items()
+        given = runner.get_output_details()
+        outputs = runner(**{name: _encoded(image, taken)})
+        return {}, {output: _decoded(array, given[output]) for output, array in outputs.items()}
 
     def trace(self, image: npt.NDArray[np.float32], tensors: Sequence[int]) -> tuple[dict[str, Any], Arrays]:
-        (details,) = self._interpreter.get_input_details()
-        self._interpreter.set_tensor(details["index"], image)
+        (taken,) = self._interpreter.get_input_details()
+        self._interpreter.set_tensor(taken["index"], _encoded(image, taken))
         self._interpreter.invoke()
-        return {}, {str(index): self._interpreter.get_tensor(index) for index in tensors}
+        details = {each["index"]: each for each in self._interpreter.get_tensor_details()}
+        found = {index: self._interpreter.get_tensor(index) for index in tensors}
+        return {}, {str(index): _decoded(array, details[index]) for index, array in found.items()}
+
+
+def _encoded(image: npt.NDArray[np.float32], details: Mapping[str, Any]) -> npt.NDArray[Any]:
+    """An image in what a tensor stores."""
+    scale, zero_point = details["quantization"]  # a scale of 0 where there is none
+    if not np.issubdtype(details["dtype"], np.integer) or not scale:
+        return image
+    ends = np.iinfo(details["dtype"])
+    return np.clip(np.rint(image / scale) + zero_point, ends.min, ends.max).astype(details["dtype"])
+
+
+def _decoded(array: npt.NDArray[Any], details: Mapping[str, Any]) -> npt.NDArray[Any]:
+    """What a tensor's codes stand for, float32."""
+    scale, zero_point = details["quantization"]
+    if not np.issubdtype(array.dtype, np.integer) or not scale:
+        return array
+    return (array.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
 
 
 def _serve(source: IO[bytes], sink: IO[bytes]) -> None:

@@ -55,7 +55,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     # --- fewer bits
     ("evim_deploy.quantise.quantisation", "codes documents"),
     ("evim_deploy.quantise.find", "artifact digits graph progress quantise reference"),
-    ("evim_deploy.quantise", "codes digits errors evaluate graph photographs preprocessing rounding"),
+    ("evim_deploy.quantise", "codes digits errors evaluate graph photographs preprocessing reparam rounding"),
     # --- checkpoints
     ("evim_deploy.checkpoint", "errors model variants"),
     ("evim_deploy.hub", "background errors variants"),
@@ -83,7 +83,8 @@ TABLE: tuple[tuple[str, str], ...] = (
     # --- the formats, the engines, the clock: they know artifacts and graphs, never each other
     (
         "exporters",
-        "about errors artifact codes contents graph preprocessing quantise.apply quantise.schemes shapes variants",
+        """about errors artifact codes contents evaluate graph preprocessing quantise.apply quantise.schemes shapes
+        variants""",
     ),
     ("runtimes", "errors artifact contents documents trace"),
     ("latency.environment", ""),

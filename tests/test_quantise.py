@@ -220,10 +220,10 @@ class TestCalibration:
     def test_a_long_tail_is_clipped_where_that_loses_less(self) -> None:
         seen = _Seen(0)
         seen.add(torch.distributions.Laplace(0, 1).icdf(torch.linspace(1e-6, 1 - 1e-6, 50000)))
-        assert seen.grid(INTEGERS, np.float32).range[1] < 0.95 * 13
+        assert seen.grid(INTEGERS.codes, np.float32).range[1] < 0.95 * 13
         even = _Seen(0)
         even.add(torch.linspace(-13, 13, 50000))
-        assert even.grid(INTEGERS, np.float32).range[1] == pytest.approx(13, rel=0.01)
+        assert even.grid(INTEGERS.codes, np.float32).range[1] == pytest.approx(13, rel=0.01)
 
 
 def write(path: Path, pixels: np.ndarray) -> None:  # type: ignore[type-arg]

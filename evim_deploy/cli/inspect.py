@@ -100,6 +100,7 @@ def _function(function: FunctionInspection) -> dict[str, Any]:
         "weight_bytes": function.weight_bytes,
         "layers": [asdict(layer) for layer in function.layers],
         "movements": [asdict(movement) for movement in function.movements],
+        "conversions": [asdict(conversion) for conversion in function.conversions],
         "targets": [asdict(target) for target in function.targets],
     }
 
@@ -160,6 +161,7 @@ def _show_function(console: Console, inspection: Inspection, function: FunctionI
     console.print()
     console.print(operations)
     _show_movements(console, function)
+    _show_conversions(console, function)
     _show_layers(console, inspection, function)
     for target in function.targets:
         _show_target(console, target)
@@ -183,6 +185,16 @@ def _show_movements(console: Console, function: FunctionInspection) -> None:
         moved.add_row(type_, str(len(movements)), kind, _short(first.operation, NAME_WIDTH), *shapes)
     console.print()
     console.print(moved)
+
+
+def _show_conversions(console: Console, function: FunctionInspection) -> None:
+    """Each by its name: there are few in a file that computes in integers from end to end."""
+    if function.conversions:
+        console.print()
+        console.print("between integers and floats", style="bold")
+    for each in function.conversions:
+        console.print(f"  {each.type} {each.takes}, {each.source} to {each.target}", soft_wrap=True, markup=False)
+        console.print(f"    {each.reason}", style="dim", soft_wrap=True, markup=False)
 
 
 def _show_layers(console: Console, inspection: Inspection, function: FunctionInspection) -> None:

@@ -17,6 +17,7 @@ from evim_deploy.artifact import LABELS_KEY, METADATA_KEY
 from evim_deploy.contents import Contents, Function, Operation, Value
 from evim_deploy.documents import parse_json
 from evim_deploy.inspection.classes import CLASSES, class_of
+from evim_deploy.inspection.conversions import Conversion, conversions
 from evim_deploy.inspection.layers import Layer, at_run_time, layers
 from evim_deploy.inspection.movement import Movement, movements
 from evim_deploy.inspection.neural_engine import NEURAL_ENGINE
@@ -62,6 +63,7 @@ class FunctionInspection:
         outputs: Likewise.
         classes: Operations by what they do, then by their type.
         movements: What only moves data.
+        conversions: Where values go from integers to floats or back.
         layers: Operations with weights, the largest first.
         targets: What would keep it off each target.
     """
@@ -71,6 +73,7 @@ class FunctionInspection:
     outputs: tuple[Value, ...]
     classes: Mapping[str, Mapping[str, int]]
     movements: tuple[Movement, ...]
+    conversions: tuple[Conversion, ...]
     layers: tuple[Layer, ...]
     targets: tuple[Suitability, ...]
 
@@ -132,6 +135,7 @@ def _inspect_function(format_: str, function: Function) -> FunctionInspection:
         function.outputs,
         {class_: types for class_, types in classes.items() if types},
         movements(format_, running),
+        conversions(running) if format_ == "tflite" else (),
         layers(function),
         tuple(targets),
     )

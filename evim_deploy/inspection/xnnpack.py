@@ -26,8 +26,11 @@ _VARIABLES = ("ASSIGN_VARIABLE", "READ_VARIABLE", "VAR_HANDLE")
 
 _FLOATS = frozenset(["float32", "float16"])
 _QUANTISED = frozenset(["int8", "uint8"])
+FLOAT_ONLY = frozenset(types(f"{_FLOAT_UNARY} {_FLOAT_BINARY} {_FLOAT_OTHERS}"))
+"""Types of operations that it computes on float tensors alone."""
+
 _DTYPES = {
-    **dict.fromkeys(types(f"{_FLOAT_UNARY} {_FLOAT_BINARY} {_FLOAT_OTHERS}"), _FLOATS),
+    **dict.fromkeys(FLOAT_ONLY, _FLOATS),
     **dict.fromkeys(types(_ALSO_QUANTISED), _FLOATS | _QUANTISED),
 }
 """Element types of computed tensors, by type of operation."""

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from evim_deploy.codes import Grid
+import numpy as np
+
+from evim_deploy.codes import Array, Encoding, Grid, Linear
 from evim_deploy.graph import Graph, Node
 from evim_deploy.quantise.integer_bias import with_integer_bias
 from evim_deploy.quantise.schemes import WEIGHTED, Scheme
 from evim_deploy.rounding import rounded
 
-VIEWS = ("flatten", "unflatten", "split")
+VECTORS = {"shift": "offset", "scale": "factor"}
+"""Operations that take a weight as they take a value, where they compute in integers."""
+
+VIEWS = ("flatten", "unflatten", "split", "max_tokens")
 """Operations that compute nothing: what they give has the grid of what they take."""
 
 
 def layers(graph: Graph, scheme: Scheme) -> list[str]:
     """Names of the operations that a scheme quantises, and that may be kept in floating point instead.
 
-    A ReLU goes with what it clips, and a view with what it is of.
+    A ReLU goes with what it clips, a view with what it is of, and what has no weights with what takes it.
     """
-    return [
-        node.name
-        for node in graph.nodes
-        if node.op in (WEIGHTED | scheme.integers) - {"relu", *VIEWS} and not _is_scaling(node, scheme)
-    ]
+    weighted = (node for node in graph.nodes if node.weights or node.op == "add")
+    return [node.name for node in weighted if _is_quantised(node, scheme)]
 
 
 def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[str, str]:
@@ -41,11 +43,7 @@ def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[st
     wanted: set[str] = set()
     clips = {node.name: clip.name for node in graph.nodes if (clip := _clip(graph, node, scheme))}
     kept = {*kept, *(clips[name] for name in kept if name in clips)}
-    computed = [
-        node
-        for node in graph.nodes
-        if node.op in scheme.integers and node.name not in kept and not _is_scaling(node, scheme)
-    ]
+    computed = [node for node in graph.nodes if _is_integer(node, scheme) and node.name not in kept]
     for node in sorted(computed, key=lambda node: node.op == "add"):
         if node.op != "add" or wanted.intersection(node.inputs):
             wanted.update(node.inputs, () if node.op in scheme.widened else node.outputs)
@@ -66,6 +64,22 @@ def _clip(graph: Graph, node: Node, scheme: Scheme) -> Node | None:
     return user if user is not None and user.op == "relu" and user.op in scheme.integers else None
 
 
+def _is_quantised(node: Node, scheme: Scheme) -> bool:
+    """Whether something of an operation is in few bits: its kernel, or what it takes and gives."""
+    return _is_integer(node, scheme) or _has_codes(node, scheme)
+
+
+def _is_integer(node: Node, scheme: Scheme) -> bool:
+    """Whether an operation computes in integers."""
+    return node.op in scheme.integers and not node.is_floating and not _is_scaling(node, scheme)
+
+
+def _has_codes(node: Node, scheme: Scheme) -> bool:
+    """Whether an operation's kernel is in few bits."""
+    is_left_out = _is_scaling(node, scheme) or (node.is_depthwise and not scheme.depthwise)
+    return node.op in WEIGHTED and not is_left_out
+
+
 def _is_scaling(node: Node, scheme: Scheme) -> bool:
     """Whether an operation that gives floats is no sum: of one input channel, it would have as many scales as codes."""
     return node.op in scheme.widened and node.weights["kernel"][0].size == 1
@@ -82,12 +96,26 @@ def quantised(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Col
     """
     nodes = []
     for node in graph.nodes:
-        encoding = None
-        if node.op in WEIGHTED and node.name not in kept and not _is_scaling(node, scheme):
-            encoding = scheme.weights.encode(node.weights["kernel"])
-        node = node.encoded(kernel=encoding) if encoding else node
-        if encoding and scheme.integer_bias and "bias" in node.weights and node.inputs[0] in grids:
+        encodings = {} if node.name in kept else _encodings(node, scheme, grids)
+        node = node.encoded(**encodings)
+        if "kernel" in encodings and scheme.integer_bias and "bias" in node.weights and node.inputs[0] in grids:
             node = with_integer_bias(node, grids[node.inputs[0]])
         nodes.append(node)
     found = Graph(graph.input_name, nodes, graph.outputs, grids)
     return rounded(found) if scheme.floats == "fp16" else found  # what is decoded is float16, too
+
+
+def _encodings(node: Node, scheme: Scheme, grids: Mapping[str, Grid]) -> dict[str, Encoding]:
+    """The weights of an operation that are stored in few bits."""
+    if _has_codes(node, scheme):
+        encoding = scheme.weights.encode(node.weights["kernel"])
+        return {"kernel": encoding} if encoding else {}
+    if node.op not in VECTORS or not _is_integer(node, scheme):
+        return {}
+    return {VECTORS[node.op]: one_scale(node.weights[VECTORS[node.op]], grids[node.name])}
+
+
+def one_scale(vector: Array, grid: Grid) -> Linear:
+    """A factor or an offset for each channel, with one scale for all: as an engine takes a value."""
+    scale = np.float32(max(np.abs(vector).max() / 127, grid.scale / 256))
+    return Linear(8, np.rint(vector / scale).astype(np.int8), np.array([scale], np.float64))

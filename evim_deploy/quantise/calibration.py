@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from evim_deploy.codes import Grid
 from evim_deploy.evaluate import round_to, step, tensors
 from evim_deploy.graph import Graph
 from evim_deploy.quantise.apply import gridded
-from evim_deploy.quantise.grid import EIGHT_BITS, covering
+from evim_deploy.quantise.grid import EIGHT_BITS, Codes, covering
 from evim_deploy.quantise.schemes import Scheme
 
 _SAMPLES = 1 << 16
@@ -26,7 +27,7 @@ _SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
 _HALF_OPEN = Grid(1 / 256, 0, 0, 255)
 """Of what lies between 0 and 1 by definition: TFLite's own kernels demand it."""
 
-_FIXED = {"sigmoid": _HALF_OPEN, "softmax_channels": _HALF_OPEN}
+_FIXED = {"sigmoid": _HALF_OPEN, "softmax_channels": _HALF_OPEN, "exp": Grid(1 / 255, 0, 0, 255)}
 
 _SEED = 0
 
@@ -52,7 +53,14 @@ def calibrate(graph: Graph, scheme: Scheme, images: Iterable[npt.NDArray[np.floa
     fixed = {} if is_fine else {node.name: _FIXED[node.op] for node in graph.nodes if node.op in _FIXED}
     if pixels and not is_fine:
         fixed[graph.input_name] = Grid(1.0, 0, EIGHT_BITS.least, EIGHT_BITS.most)
-    grids = {root: fixed.get(root) or found.grid(scheme, dtype) for root, found in seen.items()}
+    factors = {
+        wanted.get(node.inputs[index])
+        for node in graph.nodes
+        for op, index in scheme.symmetric.items()
+        if node.op == op
+    }
+    codes = {root: replace(scheme.codes, is_symmetric=True) if root in factors else scheme.codes for root in seen}
+    grids = {root: fixed.get(root) or found.grid(codes[root], dtype) for root, found in seen.items()}
     return {value: grids[root] for value, root in sorted(wanted.items())}
 
 
@@ -88,7 +96,7 @@ class _Seen:
     def _some(self, values: Tensor, most: int) -> Tensor:
         return values[torch.randperm(len(values), generator=self._generator)[:most]]
 
-    def grid(self, scheme: Scheme, dtype: type[np.floating[Any]]) -> Grid:
+    def grid(self, codes: Codes, dtype: type[np.floating[Any]]) -> Grid:
         """The one of the tried ranges whose rounding loses least in squares."""
-        tried = [covering(self._least * share, self._greatest * share, scheme.codes, dtype) for share in _SHRINK]
+        tried = [covering(self._least * share, self._greatest * share, codes, dtype) for share in _SHRINK]
         return min(tried, key=lambda grid: float((round_to(grid, self._sample) - self._sample).square().sum()))

@@ -17,7 +17,7 @@ class Codes:
     Attributes:
         least: The smallest.
         most: The largest.
-        is_symmetric: Whether code 0 is the value 0, whatever the range.
+        is_symmetric: Whether the code in the middle is the value 0, whatever the range.
         headroom: By how much a grid reaches beyond the range that was seen.
     """
 
@@ -47,10 +47,11 @@ def covering(least: float, greatest: float, codes: Codes, dtype: type[np.floatin
         dtype: In which a file stores the scale, ``numpy.float32`` or ``numpy.float16``.
     """
     least, greatest = (codes.headroom * end for end in (min(least, 0.0), max(greatest, 0.0)))
+    middle = (codes.least + codes.most + 1) // 2
     if codes.is_symmetric:
-        scale = max(-least, greatest) / codes.most
+        scale = max(-least, greatest) / (codes.most - middle)
     else:
         scale = (greatest - least) / (codes.most - codes.least)
-    scale = float(dtype(max(scale, float(np.finfo(dtype).tiny))))
-    zero = 0 if codes.is_symmetric else round(codes.least - least / scale)
+    scale = float(dtype(max(scale, float(np.finfo(dtype).tiny)))) if scale else 1.0
+    zero = middle if codes.is_symmetric else round(codes.least - least / scale)
     return Grid(scale, min(max(zero, codes.least), codes.most), codes.least, codes.most)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from evim_deploy.graph import Graph
 from evim_deploy.quantise.encoding import Weighting
 from evim_deploy.quantise.grid import EIGHT_BITS, SIXTEEN_BITS, Codes
+from evim_deploy.quantise.integers import integer_form
 
 WEIGHTED = frozenset(["conv", "project", "linear"])
 """Operations whose kernels are stored in few bits."""
@@ -25,6 +26,8 @@ class Scheme:
         integers: Operations that compute in integers: what they take and give is on grids. Empty where only weights
             are quantised.
         codes: Of these grids.
+        symmetric: Of products of two computed values, by operation, the factor whose grid has to be symmetric.
+        depthwise: Whether the kernels of depthwise convolutions are in few bits, too.
         is_dynamic: Whether an engine finds the grids of what it takes itself, anew for each image.
         prepare: Give the graph that integers need, before it is calibrated; exact in real arithmetic.
         deployment_target: The oldest system that has it; empty where all have.
@@ -38,6 +41,8 @@ class Scheme:
     meaning: str
     integers: frozenset[str] = frozenset()
     codes: Codes = EIGHT_BITS
+    symmetric: Mapping[str, int] = field(default_factory=dict, hash=False)
+    depthwise: bool = True
     is_dynamic: bool = False
     prepare: tuple[Callable[[Graph], Graph], ...] = field(default=(), compare=False)
     deployment_target: str = ""
@@ -59,6 +64,12 @@ def _apple(bits: int, *, table: bool = False, block: int | None = None) -> Weigh
     return Weighting(bits, table, block, np.float16, _APPLE, channels) if table or block else channels
 
 
+_POINTWISE = frozenset(["relu", "add", "scale", "shift", "subtract", "multiply", "sigmoid", "exp", "power"])
+_OVER_AXES = frozenset(["mean_channels", "max_tokens", "sum_tokens", "mean", "write", "read"])
+_FACTORS = {"write": 0, "read": 0}
+"""XNNPACK takes the second factor of BATCH_MATMUL, our first, as if its zero point was 0, and gives wrong products
+otherwise (measured in ai-edge-litert 2.1.0)."""
+
 SCHEMES: dict[tuple[str, str], Scheme] = {
     ("onnx", "int8"): Scheme(
         _CHANNELS,
@@ -70,11 +81,25 @@ SCHEMES: dict[tuple[str, str], Scheme] = {
         integer_bias=True,
     ),
     ("onnx", "dynamic"): Scheme(_CHANNELS, "fp32", "8-bit weights, values in 8 bits when it runs", is_dynamic=True),
-    ("tflite", "int8"): Scheme(_CHANNELS, "fp32", "8-bit weights and values", WEIGHTED | {"relu", "add"}),
-    ("tflite", "int16x8"): Scheme(
-        _CHANNELS, "fp32", "8-bit weights, 16-bit values", WEIGHTED | {"relu", "add"}, SIXTEEN_BITS
+    ("tflite", "int8"): Scheme(
+        _CHANNELS,
+        "fp32",
+        "8-bit weights and values",
+        WEIGHTED | _POINTWISE | _OVER_AXES,
+        symmetric=_FACTORS,
+        integer_bias=True,
+        prepare=(integer_form,),
     ),
-    ("tflite", "dynamic"): Scheme(_CHANNELS, "fp32", "8-bit weights, values in 8 bits when it runs", is_dynamic=True),
+    ("tflite", "int16x8"): Scheme(
+        _CHANNELS, "fp32", "8-bit weights, 16-bit values", WEIGHTED | {"relu", "add"}, SIXTEEN_BITS, integer_bias=True
+    ),
+    ("tflite", "dynamic"): Scheme(
+        _CHANNELS,
+        "fp32",
+        "8-bit weights, values in 8 bits when it runs",
+        depthwise=False,  # XNNPACK takes none of 8 bits on floats, and these are few
+        is_dynamic=True,
+    ),
     ("coreml", "int8"): Scheme(_apple(8), "fp16", "8-bit weights"),
     ("coreml", "pal8"): Scheme(_apple(8, table=True), "fp16", "weights from a table of 256"),
     ("coreml", "pal6"): Scheme(_apple(6, table=True), "fp16", "weights from a table of 64"),
