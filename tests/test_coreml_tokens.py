@@ -71,7 +71,8 @@ def test_operation_by_operation_they_are_the_model_s(
     path = build(reference, target, tmp_path)
     image = pixels(1, *SIZE).float().numpy()
     graph, _ = reference.rewritten(target)
-    report = compare(reference.model, graph, target, runtimes.trace(path, image), image)
+    exported = reference.stored(target)
+    report = compare(reference.model, graph, exported, target, runtimes.trace(path, image), image)
     assert report.status == "pass", report
 
 

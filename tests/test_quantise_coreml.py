@@ -245,11 +245,7 @@ def place(program: Program, path: Path, kind: str, parameter: str) -> tuple[Path
     name = "stages_0_blocks_0_ffn_fc1_conv"
     ops = program.block.operations
     (op,) = [op for op in ops if op.type == kind and op.outputs[0].name.startswith(name)]
-    if parameter in op.attributes:  # as in iOS 16
-        value = op.attributes[parameter]
-    else:
-        constant = op.inputs[parameter].arguments[0].name
-        value = next(each.attributes["val"] for each in ops if each.outputs[0].name == constant)
+    value = op.attributes[parameter] if parameter in op.attributes else op.inputs[parameter].arguments[0].value
     member = weights_of(path)
     header = np.frombuffer(member.read_bytes(), "<u8", 3, value.blobFileValue.offset)
     return member, int(header[2])  # after a mark with the type, and the size
