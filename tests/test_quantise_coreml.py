@@ -320,7 +320,7 @@ def test_inspection_counts_codes_and_keeps_nothing_off_the_neural_engine(
     assert 0.7 * file < function.weight_bytes <= file
 
 
-@pytest.mark.parametrize("precision", ["int8", "pal6", "w8a8"])
+@pytest.mark.parametrize("precision", ["pal6", "w8a8"])
 def test_functions_of_several_sizes_share_their_codes(
     precision: str, graphs: dict[str, Graph], packages: dict[str, Path], tmp_path: Path
 ) -> None:
