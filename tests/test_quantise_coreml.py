@@ -188,7 +188,7 @@ def test_float16_adds_no_more_than_it_does_to_float_weights(
     precision: str, graphs: dict[str, Graph], packages: dict[str, Path], images: Array
 ) -> None:
     """But for values on grids, which float16 moves to the next code where they are next to a tie."""
-    allowed = 0.3 if precision == "w8a8" else 2e-2
+    allowed = 0.2 if precision == "w8a8" else 2e-2  # eight tiny variants: to 0.1 and to 4e-3
     for mode in ("fp16", "ane"):
         assert 0 < gap(answers(packages[precision], images[:1], mode), graphs[precision], images[:1]) < allowed
 
@@ -245,11 +245,7 @@ def place(program: Program, path: Path, kind: str, parameter: str) -> tuple[Path
     name = "stages_0_blocks_0_ffn_fc1_conv"
     ops = program.block.operations
     (op,) = [op for op in ops if op.type == kind and op.outputs[0].name.startswith(name)]
-    if parameter in op.attributes:  # as in iOS 16
-        value = op.attributes[parameter]
-    else:
-        constant = op.inputs[parameter].arguments[0].name
-        value = next(each.attributes["val"] for each in ops if each.outputs[0].name == constant)
+    value = op.attributes[parameter] if parameter in op.attributes else op.inputs[parameter].arguments[0].value
     member = weights_of(path)
     header = np.frombuffer(member.read_bytes(), "<u8", 3, value.blobFileValue.offset)
     return member, int(header[2])  # after a mark with the type, and the size
@@ -324,7 +320,7 @@ def test_inspection_counts_codes_and_keeps_nothing_off_the_neural_engine(
     assert 0.7 * file < function.weight_bytes <= file
 
 
-@pytest.mark.parametrize("precision", ["int8", "pal6", "w8a8"])
+@pytest.mark.parametrize("precision", ["pal6", "w8a8"])
 def test_functions_of_several_sizes_share_their_codes(
     precision: str, graphs: dict[str, Graph], packages: dict[str, Path], tmp_path: Path
 ) -> None:
