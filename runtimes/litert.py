@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from evim_deploy.errors import BadInput, NotRunHere
 from evim_deploy.trace import SINGLE, Arrays, Trace, TracedOperation

@@ -1,4 +1,4 @@
-"""What the integers in a TFLite file stand for, and the same file with the weights decoded that floats are taken with."""
+"""What the integers of a TFLite file stand for, and the same file with those weights decoded that meet floats."""
 
 from __future__ import annotations
 
