@@ -308,7 +308,7 @@ def test_a_document_is_plain_json(reference: GraphReference, prover: Prover) -> 
     target = target_of(precision="fp16")
     document = prover.prove(target, exact_runs(reference, target)).document()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
-    assert document.keys() == {"status", "reason", "comparisons", "power", "stored"}
+    assert document.keys() == {"status", "reason", "comparisons", "power", "stored", "operations"}
     for entry in document["comparisons"]:
         assert entry.keys() == {
             "subject",
@@ -371,6 +371,7 @@ def test_what_was_not_run_says_why() -> None:
         "comparisons": [],
         "power": None,
         "stored": None,
+        "operations": None,
     }
 
 
