@@ -26,6 +26,7 @@ class TracedOperation:
         weights: Its constant floats, float16 or float32 as the file stores them, in the format's layout.
         rounding: Unit roundoff of the values that it gives.
         accumulation: Unit roundoff of the arithmetic inside it.
+        steps: Of a grid, by how many its arithmetic in integers may miss the nearest code.
     """
 
     type: str
@@ -33,6 +34,7 @@ class TracedOperation:
     weights: tuple[npt.NDArray[Any], ...]
     rounding: float
     accumulation: float
+    steps: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,13 @@ from evim_deploy.trace import SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array
 from runtimes.delegation import Delegation, Planned, delegation
 from runtimes.litert_process import Crashed, LitertProcess, Refused
+
+_OWN_STEPS = 0.5
+"""What LiteRT's own kernels give in integers is a step from the exact value at the most: they round a factor to 31 bits
+and a sum more than once."""
+
+_RUN_TIME = 2.0**-8
+"""Unit roundoff of an operation that rounds floats to 8 bits when it runs, since its kernel has 8."""
 
 _TRACED_BYTES = 8 << 30
 """Of values that a trace may hold: LiteRT gives those between input and output all at once or not at all."""
@@ -167,6 +174,7 @@ def _operations(content: bytes) -> tuple[tuple[TracedOperation, ...], list[list[
     names = {index: tensor.name.decode() for index, tensor in enumerate(graph.tensors)}
     for signature in model.signatureDefs:
         names.update((output.tensorIndex, output.name.decode()) for output in signature.outputs)
+    integers = (schema.TensorType.INT8, schema.TensorType.INT16)
     found = []
     for op in graph.operators:
         type_ = types[model.operatorCodes[op.opcodeIndex].builtinCode]
@@ -179,10 +187,20 @@ def _operations(content: bytes) -> tuple[tuple[TracedOperation, ...], list[list[
                 tuple(dict.fromkeys(name.partition("/")[0] for name in names[op.outputs[0]].split(";"))),
                 tuple(stored[index] for index in op.inputs if index in stored),
                 SINGLE,
-                SINGLE,
+                _RUN_TIME if _is_hybrid([graph.tensors[index] for index in op.inputs]) else SINGLE,
+                _OWN_STEPS if graph.tensors[op.outputs[0]].type in integers else 0.0,
             )
         )
     return tuple(found), [list(op.outputs) for op in graph.operators]
+
+
+def _is_hybrid(inputs: Sequence[Any]) -> bool:
+    """Whether an operation takes floats and a kernel of 8 bits."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    first, *others = inputs
+    kernels = [tensor for tensor in others[:1] if tensor.type == schema.TensorType.INT8]
+    return bool(kernels) and first.type == schema.TensorType.FLOAT32
 
 
 def _stored(tensor: Any, data: npt.NDArray[np.uint8] | None) -> npt.NDArray[Any] | None:

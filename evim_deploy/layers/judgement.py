@@ -105,7 +105,10 @@ def judge(
     reference = flat([_within(values[name], grids.get(name)) for name in row.node.outputs])
     least = 0.0 if rounding < HALF else SMALLEST_HALF if accumulation < HALF else SMALLEST_NORMAL_HALF
     explained = MARGIN * ((lost * accumulation + stored * rounding) * sums + rounding * reference.abs() + least)
-    steps = {name: grids[name].explained if name in grids else 0.0 for name in row.node.outputs}
+    beyond = max(operation.steps for operation in traced)
+    gridded = {name: grids[name] for name in row.node.outputs if name in grids}
+    steps = dict.fromkeys(row.node.outputs, 0.0)
+    steps |= {name: grid.explained + beyond * grid.scale for name, grid in gridded.items()}
     explained += flat([torch.full_like(values[name], step) for name, step in steps.items()])
     explained[~reference.isfinite()] = torch.inf
     return Judgement(row, stale, inputs, flat(outputs), reference, explained, rounding, accumulation)

@@ -22,9 +22,10 @@ VIEWS = ("flatten", "unflatten", "split", "max_tokens")
 def layers(graph: Graph, scheme: Scheme) -> list[str]:
     """Names of the operations that a scheme quantises, and that may be kept in floating point instead.
 
-    A ReLU goes with what it clips, and a view with what it is of.
+    A ReLU goes with what it clips, a view with what it is of, and what has no weights with what takes it.
     """
-    return [node.name for node in graph.nodes if _is_quantised(node, scheme) and node.op not in ("relu", *VIEWS)]
+    weighted = (node for node in graph.nodes if node.weights or node.op == "add")
+    return [node.name for node in weighted if _is_quantised(node, scheme)]
 
 
 def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[str, str]:
