@@ -94,15 +94,15 @@ def quantised(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Col
         grids: Of values, by name.
         kept: Names of operations that stay in floating point.
     """
-    stored = rounded(graph) if scheme.floats == "fp16" else graph
     nodes = []
-    for node, exact in zip(stored.nodes, graph.nodes, strict=True):
-        encodings = {} if node.name in kept else _encodings(exact, scheme, grids)
+    for node in graph.nodes:
+        encodings = {} if node.name in kept else _encodings(node, scheme, grids)
         node = node.encoded(**encodings)
         if "kernel" in encodings and scheme.integer_bias and "bias" in node.weights and node.inputs[0] in grids:
             node = with_integer_bias(node, grids[node.inputs[0]])
         nodes.append(node)
-    return Graph(graph.input_name, nodes, graph.outputs, grids)
+    found = Graph(graph.input_name, nodes, graph.outputs, grids)
+    return rounded(found) if scheme.floats == "fp16" else found  # what is decoded is float16, too
 
 
 def _encodings(node: Node, scheme: Scheme, grids: Mapping[str, Grid]) -> dict[str, Encoding]:
