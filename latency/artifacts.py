@@ -36,6 +36,11 @@ class _Input:
         """Whether 0 to 255."""
         return self.is_image or (self.manifest is not None and self.manifest.target.preprocess)
 
+    @property
+    def stored(self) -> str | None:
+        """The precision that it was made in, where it says so."""
+        return self.manifest.target.precision if self.manifest else None
+
 
 def prepare_artifact(subject: Subject, takes: str, height: int, width: int, folder: Path) -> Prepared:
     """A file as it stands, and the answer of the model that its metadata names.
@@ -75,20 +80,36 @@ def prepare_artifact(subject: Subject, takes: str, height: int, width: int, fold
         else:
             expected, against = str(folder / "expected.npy"), "PyTorch fp32, the model that it was made from"
             np.save(expected, answer)
-    stored = "fp32" if takes_in.manifest is None else takes_in.manifest.target.precision
+    stored = takes_in.stored or "fp32"
     return Prepared(str(path), shape, expected, against, weights, _FORM, None, stored=stored, pixels=takes_in.pixels)
 
 
-def fixed_axes(path: Path) -> tuple[int | None, tuple[int, int] | None]:
-    """The batch and the (height, width) that a file takes; None for what it leaves open.
+@dataclass(frozen=True)
+class Fixed:
+    """What a file fixes; None for what it leaves open, or does not say.
+
+    Attributes:
+        batch: Images in one prediction.
+        size: Height and width, pixels.
+        precision: That it was made in.
+    """
+
+    batch: int | None
+    size: tuple[int, int] | None
+    precision: str | None
+
+
+def read_fixed(path: Path) -> Fixed:
+    """What a file fixes of how it can be timed.
 
     Raises:
         BadInput: The file is damaged, or does not take images.
         NotInstalled: What reads it is missing.
     """
-    batch, _, height, width = _input(contents.read(path), path).axes
+    found = _input(contents.read(path), path)
+    batch, _, height, width = found.axes
     size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
-    return batch if isinstance(batch, int) else None, size
+    return Fixed(batch if isinstance(batch, int) else None, size, found.stored)
 
 
 def _input(found: Contents, path: Path) -> _Input:
@@ -106,7 +127,11 @@ def _input(found: Contents, path: Path) -> _Input:
 
 
 def _is_images(value: Value) -> bool:
-    return value.dtype in ("float32", "float16", "image") and value.shape is not None and len(value.shape) == 4
+    return (
+        value.dtype in ("float32", "float16", "uint8", "int8", "image")
+        and value.shape is not None
+        and len(value.shape) == 4
+    )
 
 
 def _shape(takes: _Input, height: int, width: int, path: Path) -> tuple[int, int, int]:

@@ -79,12 +79,14 @@ _TORCH = _by_type(
 
 _ONNXRUNTIME = _by_type(
     {
-        _CONVOLUTION: "Conv FusedConv NhwcFusedConv",
-        MATRIX_PRODUCT: "MatMul Gemm FusedMatMul FusedGemm Einsum Attention MultiHeadAttention",
+        _CONVOLUTION: "Conv FusedConv NhwcFusedConv QLinearConv ConvInteger",
+        MATRIX_PRODUCT: "MatMul Gemm FusedMatMul FusedGemm Einsum Attention MultiHeadAttention QGemm "
+        "QLinearMatMul MatMulInteger MatMulIntegerToFloat DynamicQuantizeMatMul",
         NORMALISATION: "BatchNormalization LayerNormalization SimplifiedLayerNormalization SkipLayerNormalization "
         "GroupNormalization InstanceNormalization GroupNorm",
         POINTWISE: "Add Sub Mul Div Neg Abs Pow Sqrt Reciprocal Exp Log Relu Gelu BiasGelu FastGelu QuickGelu Erf "
-        "Sigmoid Tanh HardSwish HardSigmoid LeakyRelu Clip Where Max Min Sum Not Equal",
+        "Sigmoid Tanh HardSwish HardSigmoid LeakyRelu Clip Where Max Min Sum Not Equal "
+        "QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearAdd QLinearMul QLinearSigmoid",
         REDUCTION: "Softmax LogSoftmax ReduceMean ReduceSum ReduceMax ReduceMin ReduceL2 ReduceSumSquare "
         "GlobalAveragePool AveragePool MaxPool ArgMax CumSum",
         COPIES: "Reshape Transpose Concat Split Slice Squeeze Unsqueeze Flatten Expand Gather GatherElements GatherND "
@@ -99,8 +101,9 @@ _OPENVINO = _by_type(
         MATRIX_PRODUCT: "FullyConnected MatMul Gemm ScaledDotProductAttention",
         NORMALISATION: "MVN NormalizeL2 GroupNormalization RMSNorm BatchNormInference",
         POINTWISE: "Eltwise Add Subtract Multiply Divide Power Relu ReLU Sigmoid Swish Gelu HSwish HardSigmoid Clamp "
-        "FakeQuantize Subgraph Exp Sqrt Tanh Math Select",
-        REDUCTION: "Softmax SoftMax Reduce ReduceMean ReduceSum ReduceMax Pooling AvgPool MaxPool AdaptivePooling",
+        "FakeQuantize Subgraph PowerStatic MulAdd Exp Sqrt Tanh Math Select",
+        REDUCTION: "Softmax SoftMax Reduce ReduceMean ReduceSum ReduceMax ReduceMin Pooling AvgPool MaxPool "
+        "AdaptivePooling",
         COPIES: "Reorder Reshape Transpose Concat Concatenation Split VariadicSplit StridedSlice Slice Squeeze "
         "Unsqueeze Gather Broadcast Convert Pad Tile Interpolate Input Output Parameter Result Constant Const ShapeOf "
         "DepthToSpace SpaceToDepth ExtractImagePatches MemoryInput MemoryOutput",
@@ -142,9 +145,16 @@ def classify_torch(name: str, shapes: Sequence[Sequence[int]]) -> str:
     return _by_inputs(_TORCH.get(name.rpartition("::")[2], OTHER), shapes)
 
 
-def classify_onnxruntime(op: str, shapes: Sequence[Sequence[int]]) -> str:
-    """The class of an operation in ONNX Runtime's profile, from its type and the shapes of its inputs."""
-    return _by_inputs(_ONNXRUNTIME.get(op, OTHER), shapes)
+def classify_onnxruntime(op: str, shapes: Sequence[Sequence[int]], kernel: Sequence[int] = ()) -> str:
+    """The class of an operation in ONNX Runtime's profile.
+
+    Args:
+        op: Its type.
+        shapes: Of its inputs.
+        kernel: (O, I / groups, kh, kw) of a convolution of integers, which is not among them; empty of others.
+    """
+    class_ = _ONNXRUNTIME.get(op, OTHER)
+    return _of_kernel(kernel) if class_ == _CONVOLUTION and kernel else _by_inputs(class_, shapes)
 
 
 def classify_openvino(node_type: str, implementation: str, kernel: Sequence[int]) -> str:
@@ -180,4 +190,4 @@ def _by_inputs(class_: str, shapes: Sequence[Sequence[int]]) -> str:
     """The class of an operation, a convolution's from its kernel, which is the second input where it is told."""
     if class_ != _CONVOLUTION:
         return class_
-    return _of_kernel(shapes[1]) if len(shapes) > 1 else OTHER_CONVOLUTION
+    return _of_kernel(shapes[1]) if len(shapes) > 1 and len(shapes[1]) > 2 else OTHER_CONVOLUTION

@@ -116,17 +116,39 @@ class Group:
         return tuple(_conditions(self))
 
     def baseline(self, contender: Contender, name: str | None) -> Contender | None:
-        """What a contender is held against: the subject of a name, in the contender's own engine where it ran in
-        that; without a name the group's first that was timed."""
+        """What a contender is held against: the one of a name (:func:`names`), in the contender's own engine where it
+        ran in that; without a name the group's first that was timed."""
         if name is None:
             return next((each for each in self.contenders if was_timed(each)), None)
-        named = [other for other in self.contenders if other.subject.name == name]
+        named = [other for other in self.contenders if name in names(other)]
         alike = [
             o
             for o in named
             if (o.engine, o.precision, o.mode) == (contender.engine, contender.precision, contender.mode)
         ]
         return next(iter(alike or named), None)
+
+
+def names(contender: Contender) -> tuple[str, ...]:
+    """What a contender goes by as a baseline: its subject's name, which one engine or precision may narrow down."""
+    name = contender.subject.name
+    engine = f"{name}, {contender.engine}"
+    return name, engine, f"{engine}, {contender.precision}"
+
+
+def require_baseline(files: Iterable[Results], baseline: str | None) -> None:
+    """Check that some file has a baseline.
+
+    Raises:
+        BadInput: None has a contender of that name.
+    """
+    everyone = [c for results in files for c in results.contenders if c.role == "contender"]
+    if baseline is not None and not any(baseline in names(contender) for contender in everyone):
+        known = ", ".join(dict.fromkeys(contender.subject.name for contender in everyone))
+        raise BadInput(
+            f"There is no {baseline!r} among the results.",
+            f"Name one of {known}; 'NAME, ENGINE' or 'NAME, ENGINE, PRECISION' narrows it down.",
+        )
 
 
 def was_timed(contender: Contender) -> bool:
@@ -177,14 +199,12 @@ def compare_with_baseline(results: Results, baseline: str | None = None) -> dict
     """Each contender beside its baseline, by its id; what cannot be compared is left out.
 
     Args:
-        baseline: Name of a subject; without one, the first contender of each group that was timed.
+        baseline: As :func:`names` has it; without one, the first contender of each group that was timed.
 
     Raises:
-        BadInput: The file has no subject of that name.
+        BadInput: The file has none of that name.
     """
-    names = list(dict.fromkeys(c.subject.name for c in results.contenders if c.role == "contender"))
-    if baseline is not None and baseline not in names:
-        raise BadInput(f"There is no {baseline!r} among the results.", f"Name one of {', '.join(names)}.")
+    require_baseline([results], baseline)
     found = {}
     for group in groups(results).values():
         for contender in group.contenders:

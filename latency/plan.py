@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evim_deploy.errors import BadInput, UsageProblem
 from evim_deploy.variants import MAX_BATCH, MAX_RESOLUTION, MIN_RESOLUTION, ModelName
+from exporters import UNQUANTISED
 from latency.engines import ENGINES, LAYOUTS, Engine, find_engine, require, why_not
 from latency.gpu import has_driver
 from latency.peers import find_peers
@@ -16,6 +18,9 @@ from latency.protocol import Protocol
 from latency.settings import SETTINGS, Setting, thread_words
 from latency.subjects import Subject, artifact_subject, mixer_subjects, model_subject, peer_subject
 from runtimes import engines_for
+
+if TYPE_CHECKING:
+    from latency.artifacts import Fixed
 
 ALL_THREADS = None
 NATIVE = None
@@ -38,7 +43,7 @@ class BenchRequest:
         sizes: (height, width) in pixels; None for each subject's own.
         batches: Images in one prediction.
         threads: Of the processor; None for as many as the engine takes.
-        precisions: As the engines' rows have them.
+        precisions: As the engines' rows have them; of files and of what engines compute in.
         layouts: ``channels-first``, ``channels-last``.
         device: ``cpu``, ``cuda`` or ``coreml``.
         budget_s: Seconds after which no further round is begun.
@@ -139,12 +144,13 @@ def plan(request: BenchRequest) -> Plan:
                 notes.append(f"{engine.name} computes on the {', '.join(engine.precisions)} alone, not on {device}.")
                 continue
             loaded = [s for s in subjects if s.kind != "artifact" or s.source.endswith(engine.takes)]
-            for subject, precision in product(loaded, _precisions(request, setting, engine, device, notes)):
-                why = _mismatch(subject, engine)
-                if why:
-                    notes.append(why)
-                    continue
-                entries += _variations(request, setting, subject, engine, device, precision, absent)
+            for subject in loaded:
+                for precision in _precisions(request, setting, subject, engine, device, notes):
+                    why = _mismatch(subject, engine, precision)
+                    if why:
+                        notes.append(why)
+                        continue
+                    entries += _variations(request, setting, subject, engine, device, precision, absent)
     if not entries:
         raise BadInput("Nothing is left to time: " + " ".join(dict.fromkeys(notes)), "Name other engines or devices.")
     timed = {entry.subject for entry in entries}
@@ -209,21 +215,36 @@ def _usual_engines(setting: Setting, subjects: list[Subject]) -> tuple[str, ...]
 
 
 def _precisions(
-    request: BenchRequest, setting: Setting, engine: Engine, device: str, notes: list[str]
+    request: BenchRequest, setting: Setting, subject: Subject, engine: Engine, device: str, notes: list[str]
 ) -> Iterator[str]:
+    """Those that were asked for, or the setting's; a file is of one, which its engine may compute in another way."""
     can = engine.precisions[device]
+    who = f"{engine.name} is timed in {', '.join(can)} on the {device}"
+    stored = _fixed(subject).precision if subject.kind == "artifact" else None
+    if stored:
+        can = tuple(precision for precision in can if engine.stored(precision) == stored)
+        who = f"{subject.name} is {stored}"
     for precision in request.precisions or [p for p in setting.precisions if p in can] or can[:1]:
         if precision in can:
             yield precision
         else:
-            notes.append(f"{engine.name} computes in {' and '.join(can)} on the {device}: {precision} is left out.")
+            notes.append(f"{who}: {precision} is left out.")
 
 
-def _mismatch(subject: Subject, engine: Engine) -> str:
+_MADE_IN = {
+    "peer": (UNQUANTISED, "quantised files are EfficientViM's"),
+    "mixer": (("fp32",), "its files are fp32"),
+}
+"""Precisions that files of others than EfficientViM are made in here, by the subject's kind, and why in no other."""
+
+
+def _mismatch(subject: Subject, engine: Engine, precision: str) -> str:
     """Why a subject cannot be timed in an engine; empty where it can."""
     if subject.kind == "mixer" and engine.takes_images:
         return f"{subject.name} is not timed in {engine.name}, whose files take images here."
-    return ""
+    stored = engine.stored(precision)
+    made_in, why = _MADE_IN.get(subject.kind, ((stored,), ""))
+    return "" if stored in made_in else f"{subject.name} is not timed in {precision}: {why}."
 
 
 def _variations(
@@ -271,15 +292,25 @@ def _what_it_takes(
     if subject.kind != "artifact":
         return sizes, batches
 
-    from latency.artifacts import fixed_axes
-
-    batch, size = fixed_axes(Path(subject.source))
+    fixed = _fixed(subject)
+    batch, size = fixed.batch, fixed.size
     if request.batches and batch not in (None, *request.batches):
         raise BadInput(f"{subject.name} takes {batch} images in a prediction.", f"Leave out --batch, or say {batch}.")
     if request.sizes and size is not None and size not in (s or size for s in request.sizes):
         said = f"{size[0]}x{size[1]}"
         raise BadInput(f"{subject.name} takes images of {said}.", f"Leave out --resolution, or say {said}.")
     return (size,) if size else sizes, (batch,) if batch else batches
+
+
+def _fixed(subject: Subject) -> Fixed:
+    """What a file fixes.
+
+    Raises:
+        BadInput: The file is damaged, or does not take images.
+    """
+    from latency.artifacts import read_fixed
+
+    return read_fixed(Path(subject.source))
 
 
 def _absence(engine: Engine, device: str) -> str:

@@ -6,7 +6,7 @@ is the network as it was published, in fp32, with nothing folded; the inference 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,16 @@ import torch
 from torch import nn
 
 import exporters
-from evim_deploy.artifact import Target, Weights
+from evim_deploy import digits
+from evim_deploy.artifact import Target
 from evim_deploy.errors import BadInput, ParityFailed
 from evim_deploy.networks.group_norm import split_means
+from evim_deploy.progress import Silent
+from evim_deploy.quantise.find import find
+from evim_deploy.quantise.schemes import scheme
 from evim_deploy.reference import GraphReference
-from evim_deploy.untrained import untrained_model
 from evim_deploy.variants import parse_model
+from evim_deploy.weights import resolve, usual_source
 from latency.artifacts import prepare_artifact
 from latency.engines import Array, first_image
 from latency.memory import was_refused
@@ -51,18 +55,20 @@ class _Built:
         inference: As it is timed.
         shape: Of one image (C, H, W).
         form: What was done to it for inference.
-        graph: Ours, from which the exporters write; None for others.
+        weights: Where they come from.
+        reference: Ours, from which the exporters write; None for others.
     """
 
     original: nn.Module
     inference: nn.Module
     shape: tuple[int, int, int]
     form: str
-    graph: Graph | None = None
+    weights: str = UNTRAINED
+    reference: GraphReference | None = None
 
 
 def prepare(
-    subject: Subject, engine_takes: str, precision: str, batch: int, height: int, width: int, folder: Path
+    subject: Subject, engine_takes: str, stored: str, batch: int, height: int, width: int, folder: Path
 ) -> Prepared:
     """Write a subject for an engine.
 
@@ -72,7 +78,7 @@ def prepare(
     Args:
         subject: What.
         engine_takes: Suffix of the file that the engine loads.
-        precision: That the engine computes in; only a Core ML package is stored in it, other files are fp32.
+        stored: Precision of the file. A quantised one is calibrated on the photographs that ship.
         batch: Images in one prediction; only ``.tflite`` and ``.mlpackage`` files are fixed to it.
         height: Of the images in pixels; 0 takes an artifact's own.
         width: Likewise.
@@ -101,10 +107,14 @@ def prepare(
     source = folder / f"{subject.source}{engine_takes}"
     if engine_takes not in _WRITERS:
         raise BadInput(f"Nothing here writes {engine_takes} files.", f"Use an engine that takes {', '.join(_WRITERS)}.")
-    _WRITERS[engine_takes](built, _target(engine_takes, precision, batch, height, width), source)
+    target, form = _target(engine_takes, stored, batch, height, width), built.form
+    if built.reference is not None:
+        target = find(built.reference, target, subject.resolution, None, None, Silent())
+        form = ", ".join([form, *_quantised(target)])
+    _WRITERS[engine_takes](built, target, source)
     parameters = sum(each.numel() for each in (*built.inference.parameters(), *built.inference.buffers()))
     libraries = ("timm",) if subject.kind == "peer" and engine_takes == ".pt" else ()
-    return Prepared(str(source), built.shape, expected, against, UNTRAINED, built.form, parameters, libraries)
+    return Prepared(str(source), built.shape, expected, against, built.weights, form, parameters, libraries, stored)
 
 
 def answer_of(model: nn.Module, images: Array) -> Array:
@@ -126,13 +136,24 @@ def _compare(expected: Array, found: Array, subject: Subject) -> None:
 
 def _ours(subject: Subject, height: int, width: int) -> _Built:
     name = parse_model(subject.source)
-    model = untrained_model(name, name.variant.num_classes, 0)
-    reference = GraphReference(model, Weights("random:0", False, ""))
+    ships = usual_source(name) == digits.SOURCE
+    reference = GraphReference(*resolve(name, digits.SOURCE if ships else "random:0", None, Silent().step))
     graph, outcomes = reference.rewritten(_target(".onnx", "fp32", 1, height, width))
     folded = sum(dict(outcome.removed).get("batch_norm", 0) for outcome in outcomes)
     rewrites = sum(outcome.applied > 0 for outcome in outcomes)
     form = f"{rewrites} exact rewrites, {folded} BatchNorms folded"
-    return _Built(model, graph_module(graph), (3, height, width), form, graph)
+    weights = f"{digits.SOURCE}, trained" if ships else UNTRAINED
+    return _Built(reference.model, graph_module(graph), (3, height, width), form, weights, reference)
+
+
+def _quantised(target: Target) -> Iterator[str]:
+    """How a target is quantised, in words; nothing of one that is not."""
+    found = scheme(target.format, target.precision)
+    if found is None or target.quantisation is None:
+        return
+    yield found.meaning
+    if calibration := target.quantisation.calibration:
+        yield f"calibrated on {calibration.images} images ({calibration.source})"
 
 
 def _peer(subject: Subject, height: int, width: int) -> _Built:
@@ -166,7 +187,7 @@ def _target(takes: str, precision: str, batch: int, height: int, width: int) -> 
     row = names.get(takes, exporters.FORMATS["onnx"])
     return Target(
         row.name,
-        precision if takes == ".mlpackage" else "fp32",
+        precision,
         height,
         width,
         None if row.dynamic else batch,
@@ -182,7 +203,7 @@ def _write_torch(built: _Built, target: Target, path: Path) -> None:
 
 
 def _write_onnx(built: _Built, target: Target, path: Path) -> None:
-    if built.graph is not None:
+    if built.reference is not None or target.precision != "fp32":
         _write_artifact(built, target, path)
         return
     exporters.require(exporters.FORMATS["onnx"], "module")
@@ -195,13 +216,18 @@ def _write_onnx(built: _Built, target: Target, path: Path) -> None:
 def _write_artifact(built: _Built, target: Target, path: Path) -> None:
     """As ``evim-deploy export`` does; it is the module that takes normalised images and gives logits."""
     row = exporters.FORMATS[target.format]
-    form = "module" if built.graph is None else "graph"
+    form = "module" if built.reference is None else "graph"
     exporters.require(row, form)
-    network: Graph | nn.Module | None = built.graph
-    if network is None:
-        network = deepcopy(built.inference)
-        split_means(network)
-    exporters.load(row, form).build(network, target, path)
+    exporters.load(row, form).build(_network(built, target), target, path)
+
+
+def _network(built: _Built, target: Target) -> Graph | nn.Module:
+    """What the exporters of its form write."""
+    if built.reference is not None:
+        return built.reference.stored(target)
+    module = deepcopy(built.inference)
+    split_means(module)
+    return module
 
 
 _WRITERS: dict[str, Callable[[_Built, Target, Path], None]] = {

@@ -183,7 +183,8 @@ class Contender(_Part):
     engine: str
     engine_version: str
     mode: str | None = None
-    """How the engine computes, where it has a choice: the layout in memory, a phone's compute units."""
+    """How the engine computes, where it has a choice: the layout in memory, a phone's compute units, what it computes
+    the floats of a quantised file in."""
     setting: Literal["cpu", "gpu", "iphone"] | None = None
     """The paper's setting that it stands beside."""
     device: str

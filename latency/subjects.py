@@ -43,7 +43,7 @@ class Prepared:
         form: What was done to the model for inference, in words.
         parameters: Weights that it has in this form; None where that is not known.
         libraries: Modules that reading the file imports; a cold start does not count them.
-        stored: Precision of the weights in an artifact.
+        stored: Precision of the file.
         pixels: Whether an artifact takes pixels 0-255 (:attr:`latency.engines.Job.pixels`).
     """
 

@@ -20,8 +20,8 @@ from latency.tolerances import allowed
 _PREDICTIONS = 5
 """That a profile, or a peak of memory, is taken over; one where they are long."""
 
-_ONE_PURPOSE = (".tflite", ".mlpackage")
-"""Files that are made for one batch and precision; the others are for any."""
+_ONE_BATCH = (".tflite", ".mlpackage")
+"""Files that are made for one batch; the others are for any."""
 
 
 @dataclass
@@ -188,6 +188,7 @@ class Trials:
             "width": prepared.shape[2],
             "subject": _subject(entry, prepared),
             "engine_version": opened["version"],
+            "mode": opened["mode"] or entry.layout or None,
             "cold_start": ColdStart(load_s=opened["load_s"], first_prediction_s=opened["first_prediction_s"]),
             "memory": held,
             "attempts": [*attempts, fits],
@@ -202,13 +203,13 @@ class Trials:
             return Prepared(entry.subject.source, (3, 1, 1), None, "work of no model", "none", "as it is", None)
         target = {
             "engine_takes": entry.engine.takes,
-            "precision": entry.precision,
+            "stored": entry.engine.stored(entry.precision),
             "batch": batch,
             "height": entry.height,
             "width": entry.width,
         }
-        purpose = (batch, entry.precision) if entry.engine.takes in _ONE_PURPOSE else ()
-        key = (entry.subject, entry.engine.takes, entry.height, entry.width, *purpose)
+        batches = batch if entry.engine.takes in _ONE_BATCH else None
+        key = (entry.subject, entry.engine.takes, target["stored"], batches, entry.height, entry.width)
         if key not in self._prepared:
             place = tempfile.mkdtemp(dir=self._folder)
             with WorkerProcess(limit_bytes=_limit("cpu"), scratch=self._folder) as worker:

@@ -85,6 +85,7 @@ class Worker:
             "peak_bytes": memory.peak_bytes(),
             "own_bytes": memory.gpu_bytes()[0] if order.device == "cuda" else own_bytes,
             "version": version,
+            "mode": self._runner.mode,
         }
 
     def check(self, expected: str | None) -> dict[str, Any]:

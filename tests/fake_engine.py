@@ -2,7 +2,8 @@
 
 ``delay_s``  of a prediction; ``slow_every`` and ``slow_s``: each so many-th takes so much more;
 ``fits``     the largest batch that it has memory for; after ``breaks_after`` predictions it fails; where it
-``dies``     it ends its process; after ``drifts_after`` predictions its answer is no number any more.
+``dies``     it ends its process; after ``drifts_after`` predictions its answer is no number any more; it computes
+in the ``mode`` that it chose.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from latency.subjects import Subject
 ENGINE = Engine("fake", "fake_engine", "", ("numpy",), "bench", {"cpu": ("fp32",)})
 
 
-def entry(name: str, group: str = "group", batch: int = 2, **behaviour: float) -> Entry:
+def entry(name: str, group: str = "group", batch: int = 2, **behaviour: float | str) -> Entry:
     """A contender in this engine."""
     subject = Subject("artifact", name, json.dumps(behaviour), 0)
     return Entry(subject, ENGINE, "cpu", "fp32", "", batch, 1, 8, 8, group)
@@ -35,6 +36,7 @@ class FakeRunner:
 
     def __init__(self, job: Job) -> None:
         self.behaviour = json.loads(job.source)
+        self.mode = self.behaviour.get("mode", "")
         self.predicted = 0
         if job.batch > self.behaviour.get("fits", job.batch):
             raise MemoryError("no memory for so many images")

@@ -37,7 +37,7 @@ def build(reference: Reference, target: Target, folder: Path) -> Path:
 
 def limited(monkeypatch: pytest.MonkeyPatch, longest: int) -> None:
     """As if an axis, and the tokens that have weights in float16's range, were no more than so many."""
-    monkeypatch.setattr("exporters.coreml.LONGEST_AXIS", longest)
+    monkeypatch.setattr("exporters.coreml_tokens.LONGEST_AXIS", longest)
     monkeypatch.setattr("evim_deploy.graph.MANY_TOKENS", longest)
 
 
@@ -103,7 +103,7 @@ def test_nothing_is_kept_off_the_neural_engine(
     products = Counter(each.type for each in contents.read(path).functions[0].operations)["matmul"]
     assert products == 2 * (parts + 1 + 1)  # stages 2 and 3 have a quarter and a sixteenth of the tokens
     if parts > 1:
-        monkeypatch.setattr("exporters.coreml.LONGEST_AXIS", np.inf)
+        monkeypatch.setattr("exporters.coreml_tokens.LONGEST_AXIS", np.inf)
         (tmp_path / "long").mkdir()
         found = suitability(build(reference, target, tmp_path / "long"))
         assert found.kept_off > 0

@@ -22,6 +22,7 @@ from latency.breakdown import CLASSES, OTHER, classify_onnxruntime, classify_ope
 from latency.engines import CHANNELS_FIRST, CHANNELS_LAST, ENGINES, Job, Runner, load
 from latency.preparation import prepare
 from latency.subjects import Prepared, artifact_subject, mixer_subjects, model_subject
+from latency.tolerances import allowed
 
 SIDE = 64
 BATCH = 2
@@ -29,7 +30,8 @@ PROFILED = 10
 """Predictions in a profile, whose time is mostly theirs."""
 
 # largest difference as a share of the largest logit; bf16 has 8 bits, and M1 here is some 60 layers of it deep
-TOLERANCE = {"fp32": 1e-5, "bf16": 0.06}
+TOLERANCE = {"fp32": 1e-5, "fp16": 5e-3, "bf16": 0.06, "dynamic": 0.2, "int8": 0.5}
+QUANTISED = ("int8", "dynamic")
 
 SLOW = ("litert",)  # its converter comes with TensorFlow
 
@@ -37,19 +39,21 @@ CONTENDERS = [
     pytest.param(name, precision, id=f"{name}-{precision}", marks=[pytest.mark.slow] * (name in SLOW))
     for name in ("torch", "torchscript", "onnxruntime", "openvino", "litert")
     for precision in ENGINES[name].precisions["cpu"]
+    if name not in SLOW or precision in ("fp32", "int8")
 ]
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Prepared]:
-    """M1 at 64x64 as a file of a suffix, made once."""
-    made: dict[str, Prepared] = {}
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Prepared]:
+    """M1 at 64x64 as a file of a suffix and a precision, made once; where it is quantised digits, which is small."""
+    made: dict[tuple[str, str], Prepared] = {}
 
-    def make(suffix: str) -> Prepared:
-        if suffix not in made:
+    def make(suffix: str, stored: str = "fp32") -> Prepared:
+        if (suffix, stored) not in made:
             folder = tmp_path_factory.mktemp("prepared")
-            made[suffix] = prepare(model_subject(parse_model("m1")), suffix, "fp32", BATCH, SIDE, SIDE, folder)
-        return made[suffix]
+            subject = model_subject(parse_model("digits" if stored in QUANTISED else "m1"))
+            made[suffix, stored] = prepare(subject, suffix, stored, BATCH, SIDE, SIDE, folder)
+        return made[suffix, stored]
 
     return make
 
@@ -71,16 +75,16 @@ def error(runner: Runner, found: Prepared) -> float:
     assert found.expected is not None
     expected = np.load(found.expected)
     answer = runner.outputs()
-    assert answer.shape == (BATCH, 1000)
+    assert answer.shape == (BATCH, expected.shape[1])
     assert answer.dtype == np.float32
     return float(np.abs(answer[:1] - expected).max() / np.abs(expected).max())
 
 
 @pytest.mark.parametrize(("engine", "precision"), CONTENDERS)
 def test_an_engine_gives_the_models_answer_and_its_profile_adds_up(
-    engine: str, precision: str, prepared: Callable[[str], Prepared]
+    engine: str, precision: str, prepared: Callable[..., Prepared]
 ) -> None:
-    found = prepared(ENGINES[engine].takes)
+    found = prepared(ENGINES[engine].takes, ENGINES[engine].stored(precision))
     runner = opened(engine, job(found, precision))
     assert error(runner, found) < TOLERANCE[precision]
     began = time.perf_counter()
@@ -116,7 +120,7 @@ def test_an_engine_tells_its_version(engine: str) -> None:
     assert load(row.module).version()[0].isdigit()
 
 
-def test_channels_last_gives_the_same_answer(prepared: Callable[[str], Prepared]) -> None:
+def test_channels_last_gives_the_same_answer(prepared: Callable[..., Prepared]) -> None:
     found = prepared(".pt")
     assert error(opened("torch", job(found, layout=CHANNELS_LAST)), found) < TOLERANCE["fp32"]
 
@@ -147,7 +151,7 @@ def _perturbed_torch(source: str, path: Path) -> None:
     ],
 )
 def test_a_kernel_that_is_off_by_a_twentieth_is_seen(
-    engine: str, perturb: Callable[[str, Path], None], prepared: Callable[[str], Prepared], tmp_path: Path
+    engine: str, perturb: Callable[[str, Path], None], prepared: Callable[..., Prepared], tmp_path: Path
 ) -> None:
     found = prepared(ENGINES[engine].takes)
     path = tmp_path / f"perturbed{ENGINES[engine].takes}"
@@ -155,7 +159,42 @@ def test_a_kernel_that_is_off_by_a_twentieth_is_seen(
     assert error(opened(engine, job(replace(found, source=str(path)))), found) > 100 * TOLERANCE["fp32"]
 
 
-def test_bf16_is_computed_in_bf16(prepared: Callable[[str], Prepared]) -> None:
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_broken_file_of_integers_is_seen(engine: str, prepared: Callable[..., Prepared], tmp_path: Path) -> None:
+    """Within what is allowed of int8: the codes of one kernel in the middle, the other way round."""
+    found = prepared(".onnx", "int8")
+    model = onnx.load(found.source)
+    kernels = [
+        each for each in model.graph.initializer if each.data_type == onnx.TensorProto.INT8 and len(each.dims) == 4
+    ]
+    tensor = kernels[len(kernels) // 2]
+    codes = numpy_helper.to_array(tensor)
+    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(codes[::-1]), tensor.name))
+    path = tmp_path / "broken.onnx"
+    onnx.save(model, path)
+    assert error(opened(engine, job(found, "int8")), found) < allowed("model", "int8", "int8")
+    assert error(opened(engine, job(replace(found, source=str(path)), "int8")), found) > allowed(
+        "model", "int8", "int8"
+    )
+
+
+def test_openvino_says_what_it_computes_the_rest_of_a_quantised_file_in(prepared: Callable[..., Prepared]) -> None:
+    assert opened("openvino", job(prepared(".onnx", "int8"), "int8")).mode.startswith("floats in ")
+    assert opened("openvino", job(prepared(".onnx"))).mode == ""
+
+
+def test_litert_converts_what_is_taken_and_given_in_integers() -> None:
+    from latency.engines import litert
+
+    tensor = {"dtype": np.int8, "quantization": (0.5, -3)}
+    codes = litert._as_taken(np.array([-100, -1, 0, 0.26, 100], np.float32), tensor)
+    assert (codes.dtype, codes.tolist()) == (np.int8, [-128, -5, -3, -2, 127])
+    assert litert._as_meant(codes, tensor).tolist() == [-62.5, -1, 0, 0.5, 65]
+    plain = {"dtype": np.float32, "quantization": (0.0, 0)}
+    assert litert._as_meant(litert._as_taken(np.float32([0.1]), plain), plain) == np.float32(0.1)
+
+
+def test_bf16_is_computed_in_bf16(prepared: Callable[..., Prepared]) -> None:
     """Otherwise its time would be another precision's."""
     for engine in ("torch", "torchscript", "openvino"):
         found = prepared(ENGINES[engine].takes)
@@ -252,6 +291,10 @@ def test_classes_in_pytorch(name: str, shapes: list[list[int]], class_: str) -> 
 
 def test_classes_in_the_other_engines() -> None:
     assert classify_onnxruntime("Conv", [[1, 8, 4, 4], [8, 1, 3, 3]]) == "convolution depthwise"
+    assert classify_onnxruntime("QLinearConv", [[1, 4, 4, 8], [], [], [8]], [8, 1, 3, 3]) == "convolution depthwise"
+    assert classify_onnxruntime("QLinearConv", [[1, 4, 4, 8], [], [], [8]]) == "convolution other"
+    assert classify_onnxruntime("ConvInteger", [[1, 8, 4, 4], [9, 8, 1, 1], []]) == "convolution 1x1"
+    assert classify_onnxruntime("MatMulIntegerToFloat", [[1, 8, 4]]) == "matrix product"
     assert classify_onnxruntime("ReorderInput", [[1, 8, 4, 4]]) == "copies, reshapes and layout"
     assert classify_openvino("GroupConvolution", "brgconv_avx512_f32", [8, 1, 1, 3, 3]) == "convolution depthwise"
     assert classify_openvino("Convolution", "brgconv_avx512_1x1_f32", []) == "convolution 1x1"

@@ -10,9 +10,11 @@ import pytest
 
 from evim_deploy.errors import BadInput, EvimError, NotInstalled, UsageProblem
 from evim_deploy.variants import parse_model
+from exporters import FORMATS
 from latency import engines
 from latency.plan import BenchRequest, Plan, plan
 from latency.protocol import PROTOCOLS
+from latency.tolerances import allowed
 
 ROBUST = PROTOCOLS["robust"]
 M1 = parse_model("m1")
@@ -80,6 +82,38 @@ def test_what_an_engine_cannot_is_left_out_and_said() -> None:
     }
     assert any("bf16 is left out" in note for note in found.notes)
     assert any("HSM-SSD single-head is not timed in litert" in note for note in found.notes)
+
+
+def test_one_run_has_ours_quantised_beside_peers_in_floating_point() -> None:
+    found = planned(
+        engines=("onnxruntime", "openvino"), precisions=("fp32", "bf16", "int8", "dynamic"), peers=("efficientvim_m1",)
+    )
+    assert len({entry.group for entry in found.entries}) == 1
+    ours = {
+        (e.engine.name, e.precision, e.engine.stored(e.precision)) for e in found.entries if e.subject.kind == "model"
+    }
+    peers = {(e.engine.name, e.precision) for e in found.entries if e.subject.kind == "peer"}
+    assert ours == {
+        *(("onnxruntime", precision, precision) for precision in ("fp32", "int8", "dynamic")),
+        *(("openvino", precision, precision) for precision in ("fp32", "int8", "dynamic")),
+        ("openvino", "bf16", "fp32"),
+    }
+    assert peers == {("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16")}
+    assert "efficientvim_m1 is not timed in int8: quantised files are EfficientViM's." in found.notes
+    assert "onnxruntime is timed in fp32, fp16, int8, dynamic on the cpu: bf16 is left out." in found.notes
+
+
+def test_core_mls_precisions_are_not_run_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    entries = planned(engines=("coreml",), precisions=FORMATS["coreml"].precisions).entries
+    assert [entry.precision for entry in entries] == list(FORMATS["coreml"].precisions)
+    assert all("macOS only" in entry.absent for entry in entries)
+
+
+def test_every_precision_has_a_tolerance() -> None:
+    for engine in engines.ENGINES.values():
+        for precision in {name for names in engine.precisions.values() for name in names}:
+            assert 0 < allowed("model", precision, engine.stored(precision)) < 1
 
 
 @pytest.mark.parametrize(

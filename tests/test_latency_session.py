@@ -46,7 +46,7 @@ def find(results: Results, name: str, role: str = "contender") -> Contender:
 def mixed() -> Results:
     """Contenders of every fate, timed together."""
     return measure(
-        entry("plain", delay_s=0.01),
+        entry("plain", delay_s=0.01, mode="floats in bf16"),
         entry("twice", delay_s=0.02),
         entry("same", delay_s=0.01),
         entry("bumpy", delay_s=0.01, slow_every=11, slow_s=0.03),
@@ -56,6 +56,11 @@ def mixed() -> Results:
         entry("never fits", fits=0),
         replace(entry("elsewhere"), absent="there is none here; go there"),
     )
+
+
+def test_what_an_engine_chose_itself_is_its_mode(mixed: Results) -> None:
+    assert find(mixed, "plain").mode == find(mixed, "plain", "control").mode == "floats in bf16"
+    assert find(mixed, "twice").mode is None
 
 
 def test_known_delays_give_known_statistics(mixed: Results) -> None:

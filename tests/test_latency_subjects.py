@@ -18,6 +18,7 @@ from evim_deploy.errors import BadInput, NotInstalled, ParityFailed, UsageProble
 from evim_deploy.export import export
 from evim_deploy.request import Request
 from evim_deploy.variants import parse_model
+from latency.artifacts import Fixed
 from latency.engines import first_image
 from latency.peers import MISSING, TABLE_3, TABLE_E, Peer, find_peers
 from latency.plan import BenchRequest, plan
@@ -185,6 +186,16 @@ def test_a_peers_file_of_any_engine_gives_the_original_answer(tmp_path: Path, su
     np.testing.assert_allclose(answer, np.load(prepared.expected), atol=1e-5)
 
 
+def test_a_quantised_file_says_what_it_was_calibrated_on(tmp_path: Path) -> None:
+    from latency.preparation import prepare
+
+    prepared = prepare(model_subject(parse_model("digits")), ".onnx", "dynamic", 4, SIDE, SIDE, tmp_path)
+    assert (prepared.stored, prepared.weights) == ("dynamic", "package:digits, trained")
+    assert prepared.form.endswith("8-bit weights, values in 8 bits when it runs")
+    prepared = prepare(model_subject(parse_model("digits")), ".onnx", "int8", 4, SIDE, SIDE, tmp_path)
+    assert "8-bit weights and values, calibrated on " in prepared.form
+
+
 # --- files
 
 
@@ -221,10 +232,10 @@ def test_an_open_size_is_the_models_unless_another_is_asked_for(artifacts: dict[
 
 
 def test_a_file_tells_what_it_fixes(artifacts: dict[str, Path]) -> None:
-    from latency.artifacts import fixed_axes
+    from latency.artifacts import read_fixed
 
-    found = {name: fixed_axes(path) for name, path in artifacts.items()}
-    assert found == {"fixed": (1, (64, 96)), "open": (None, None)}
+    found = {name: read_fixed(path) for name, path in artifacts.items()}
+    assert found == {"fixed": Fixed(1, (64, 96), "fp32"), "open": Fixed(None, None, "fp32")}
 
 
 def test_a_plan_heeds_what_a_file_fixes(artifacts: dict[str, Path], tmp_path: Path) -> None:
@@ -245,6 +256,23 @@ def test_a_plan_heeds_what_a_file_fixes(artifacts: dict[str, Path], tmp_path: Pa
     for asked in ({"sizes": ((128, 128),)}, {"batches": (2,)}):
         with pytest.raises(BadInput, match="Leave out"):
             planned(artifacts["fixed"], **asked)
+
+
+def test_a_file_is_timed_in_its_own_precision_and_what_its_engine_makes_of_that(
+    artifacts: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the request says of others."""
+
+    def precisions(**asked: Any) -> set[tuple[str, str]]:
+        entries = plan(BenchRequest(PROTOCOLS["robust"], artifacts=(artifacts["fixed"],), **asked)).entries
+        return {(entry.engine.name, entry.precision) for entry in entries}
+
+    assert precisions() == {("onnxruntime", "fp32"), ("openvino", "fp32")}
+    assert precisions(precisions=("fp32", "bf16", "int8")) == {*precisions(), ("openvino", "bf16")}
+    monkeypatch.setattr("latency.artifacts.read_fixed", lambda path: Fixed(1, (SIDE, 96), "int8"))
+    assert precisions() == precisions(precisions=("int8", "bf16")) == {("onnxruntime", "int8"), ("openvino", "int8")}
+    with pytest.raises(BadInput, match=r"is int8: fp32 is left out"):
+        precisions(precisions=("fp32",))
 
 
 def test_a_size_that_a_file_does_not_take_is_refused(artifacts: dict[str, Path], tmp_path: Path) -> None:

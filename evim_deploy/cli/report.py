@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from latency.results import Results
 
 _STYLES = {"good": "green", "bad": "red", "unsure": "yellow", "muted": "dim"}
-_LEFT_OUT = ("p90_ms", "images_per_s")
+_LEFT_OUT = ("p90_ms", "images_per_s", "evaluated_images", "answer_error")
 """Columns that a terminal has no room for."""
 
 _LEAST_WIDTH = 8
@@ -37,7 +37,19 @@ def report(
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What the others are held against.", show_default="the first of each group"),
+        typer.Option(
+            metavar="NAME[, ENGINE[, PRECISION]]",
+            help="What the others are held against.",
+            show_default="the first of each group",
+        ),
+    ] = None,
+    artifacts: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="With manifests of exports: size and parity beside latency. Repeatable."),
+    ] = None,
+    accuracy: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Of `evim-deploy evaluate --json`: accuracy, likewise. Repeatable."),
     ] = None,
     import_: Annotated[
         list[Path] | None, typer.Option("--import", metavar="FILE", help="Written by the demo app on a phone.")
@@ -53,6 +65,7 @@ def report(
     require_harness()
 
     from latency.report import build, write_report
+    from latency.report.evidence import read_evidence
     from latency.results import read_results
 
     paths = [*(results or ()), *(import_ or ())]
@@ -65,10 +78,11 @@ def report(
         for path in paths:
             reporter.step(f"Reading {path}")
             files.append(read_results(path))
+        evidence = read_evidence(artifacts or (), accuracy or ())
         if output is not None:
             reporter.step(f"Writing {output}")
-            write_report(files, output, baseline, overwrite)
-        view = build(files, baseline) if json or output is None else None
+            write_report(files, output, baseline, evidence, overwrite)
+        view = build(files, baseline, evidence) if json or output is None else None
     if json and view is not None:
         written = {"path": str(output)} if output else {}
         print_json({"schema_version": SCHEMA_VERSION, **written, **view.document()})

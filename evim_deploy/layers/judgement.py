@@ -11,6 +11,7 @@ from torch import Tensor
 
 from evim_deploy.codes import Grid
 from evim_deploy.evaluate import on_grids
+from evim_deploy.fixed_point import explained as fixed_point
 from evim_deploy.layers.alignment import Row
 from evim_deploy.layers.operations import apply, magnitudes, roundoffs, stored_steps
 from evim_deploy.layers.weights import Stale, stale_weights
@@ -105,7 +106,8 @@ def judge(
     reference = flat([_within(values[name], grids.get(name)) for name in row.node.outputs])
     least = 0.0 if rounding < HALF else SMALLEST_HALF if accumulation < HALF else SMALLEST_NORMAL_HALF
     explained = MARGIN * ((lost * accumulation + stored * rounding) * sums + rounding * reference.abs() + least)
-    steps = {name: grids[name].explained if name in grids else 0.0 for name in row.node.outputs}
+    computing = next((node for node in reversed(row.nodes) if node.weights), row.node)  # a ReLU rounds what it clips
+    steps = {name: fixed_point(computing, grids, grids[name]) if name in grids else 0.0 for name in row.node.outputs}
     explained += flat([torch.full_like(values[name], step) for name, step in steps.items()])
     explained[~reference.isfinite()] = torch.inf
     return Judgement(row, stale, inputs, flat(outputs), reference, explained, rounding, accumulation)

@@ -22,9 +22,10 @@ VIEWS = ("flatten", "unflatten", "split", "max_tokens")
 def layers(graph: Graph, scheme: Scheme) -> list[str]:
     """Names of the operations that a scheme quantises, and that may be kept in floating point instead.
 
-    A ReLU goes with what it clips, and a view with what it is of.
+    A ReLU goes with what it clips, a view with what it is of, and what has no weights with what takes it.
     """
-    return [node.name for node in graph.nodes if _is_quantised(node, scheme) and node.op not in ("relu", *VIEWS)]
+    weighted = (node for node in graph.nodes if node.weights or node.op == "add")
+    return [node.name for node in weighted if _is_quantised(node, scheme)]
 
 
 def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[str, str]:
@@ -93,15 +94,15 @@ def quantised(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Col
         grids: Of values, by name.
         kept: Names of operations that stay in floating point.
     """
-    stored = rounded(graph) if scheme.floats == "fp16" else graph
     nodes = []
-    for node, exact in zip(stored.nodes, graph.nodes, strict=True):
-        encodings = {} if node.name in kept else _encodings(exact, scheme, grids)
+    for node in graph.nodes:
+        encodings = {} if node.name in kept else _encodings(node, scheme, grids)
         node = node.encoded(**encodings)
         if "kernel" in encodings and scheme.integer_bias and "bias" in node.weights and node.inputs[0] in grids:
             node = with_integer_bias(node, grids[node.inputs[0]])
         nodes.append(node)
-    return Graph(graph.input_name, nodes, graph.outputs, grids)
+    found = Graph(graph.input_name, nodes, graph.outputs, grids)
+    return rounded(found) if scheme.floats == "fp16" else found  # what is decoded is float16, too
 
 
 def _encodings(node: Node, scheme: Scheme, grids: Mapping[str, Grid]) -> dict[str, Encoding]:

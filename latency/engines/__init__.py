@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evim_deploy.errors import NotInstalled, UsageProblem
+from exporters import FORMATS
 
 Array = npt.NDArray[np.float32]
 
@@ -36,7 +37,7 @@ class Job:
 
     Attributes:
         source: The file that the engine loads.
-        precision: That it computes in, one of its row's.
+        precision: That it is timed in, one of its row's.
         batch: Images in one prediction.
         shape: Of one image (C, H, W).
         threads: That the engine may use; None leaves it to the engine.
@@ -89,7 +90,13 @@ class ProfiledOperation:
 
 
 class Runner(Protocol):
-    """A loaded model with its images in place."""
+    """A loaded model with its images in place.
+
+    Attributes:
+        mode: What it chose itself of how it computes; empty where it had no choice.
+    """
+
+    mode: str
 
     def predict(self) -> None:
         """One prediction, which has come to its end on return."""
@@ -119,7 +126,8 @@ class Engine:
         takes: The suffix of the file that it loads.
         requires: What must be installed, by its names on the package index.
         extra: The extra that installs it.
-        precisions: What it computes in, by device, the usual one first.
+        precisions: What it is timed in, by device, the usual one first: those that its files are made in, and
+            those that it computes in itself, from files of fp32.
         layouts: That it can choose from; empty where it chooses for itself.
         system: The operating system that it exists on; empty for any.
         takes_images: Whether its files take images alone, so that a mixer has none.
@@ -135,6 +143,13 @@ class Engine:
     system: str = ""
     takes_images: bool = False
 
+    def stored(self, precision: str) -> str:
+        """The precision of the file that it is timed from."""
+        return precision if precision in _FILES.get(self.takes, ()) else "fp32"
+
+
+_FILES = {row.suffix: row.precisions for row in FORMATS.values()}
+"""Precisions of files by their suffix."""
 
 _TORCH = {"cpu": ("fp32", "bf16"), "cuda": ("fp16", "bf16", "fp32")}
 LAYOUTS = (CHANNELS_FIRST, CHANNELS_LAST)
@@ -145,15 +160,24 @@ ENGINES = {
         Engine("torch", "latency.engines.torch", ".pt", ("torch",), "bench", _TORCH, LAYOUTS),
         Engine("torch-compile", "latency.engines.torch_compile", ".pt", ("torch",), "bench", _TORCH, LAYOUTS),
         Engine("torchscript", "latency.engines.torchscript", ".pt", ("torch",), "bench", _TORCH, LAYOUTS),
-        Engine("onnxruntime", "latency.engines.onnxruntime", ".onnx", ("onnxruntime",), "bench", {"cpu": ("fp32",)}),
-        Engine("openvino", "latency.engines.openvino", ".onnx", ("openvino",), "bench", {"cpu": ("fp32", "bf16")}),
+        Engine(
+            "onnxruntime", "latency.engines.onnxruntime", ".onnx", ("onnxruntime",), "bench", {"cpu": _FILES[".onnx"]}
+        ),
+        Engine(
+            "openvino",
+            "latency.engines.openvino",
+            ".onnx",
+            ("openvino",),
+            "bench",
+            {"cpu": (*_FILES[".onnx"], "bf16")},
+        ),
         Engine(
             "litert",
             "latency.engines.litert",
             ".tflite",
             ("ai-edge-litert",),
             "tflite",
-            {"cpu": ("fp32",)},
+            {"cpu": _FILES[".tflite"]},
             takes_images=True,
         ),
         Engine(
@@ -162,7 +186,7 @@ ENGINES = {
             ".mlpackage",
             ("coremltools",),
             "coreml",
-            {"coreml": ("fp16", "fp32")},
+            {"coreml": _FILES[".mlpackage"]},
             system="Darwin",
             takes_images=True,
         ),

@@ -23,6 +23,8 @@ def version() -> str:
 class CoremlRunner:
     """A package and its images; precision and shapes are the package's own."""
 
+    mode = ""
+
     def __init__(self, job: Job) -> None:
         import coremltools
 

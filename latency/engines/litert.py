@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from latency.engines import Array, Job, ProfiledOperation
 from latency.environment import describe_host
@@ -18,7 +20,12 @@ def version() -> str:
 
 
 class LitertRunner:
-    """A TFLite file with its images in its input; maps are channels-last inside."""
+    """A TFLite file with its images in its input; maps are channels-last inside.
+
+    What it takes and gives in integers is converted before and after a prediction, which is no part of its time.
+    """
+
+    mode = ""
 
     def __init__(self, job: Job) -> None:
         from ai_edge_litert.interpreter import Interpreter
@@ -27,14 +34,14 @@ class LitertRunner:
         self._interpreter: Any = Interpreter(job.source, num_threads=threads)
         self._interpreter.allocate_tensors()
         (image,) = self._interpreter.get_input_details()
-        self._interpreter.set_tensor(image["index"], np.ascontiguousarray(job.images().transpose(0, 2, 3, 1)))
-        self._output = self._interpreter.get_output_details()[0]["index"]
+        self._interpreter.set_tensor(image["index"], _as_taken(job.images().transpose(0, 2, 3, 1), image))
+        self._output = self._interpreter.get_output_details()[0]
 
     def predict(self) -> None:
         self._interpreter.invoke()
 
     def outputs(self) -> Array:
-        answer: Array = self._interpreter.get_tensor(self._output)
+        answer = _as_meant(self._interpreter.get_tensor(self._output["index"]), self._output)
         return answer.transpose(0, 3, 1, 2) if answer.ndim == 4 else answer
 
     def profile(self, count: int) -> list[ProfiledOperation]:
@@ -43,3 +50,20 @@ class LitertRunner:
 
 
 open_runner = LitertRunner
+
+
+def _as_taken(images: Array, tensor: Mapping[str, Any]) -> npt.NDArray[Any]:
+    """Values as a tensor holds them, codes where these are integers."""
+    if np.issubdtype(tensor["dtype"], np.floating):
+        return np.ascontiguousarray(images, tensor["dtype"])
+    scale, zero_point = tensor["quantization"]
+    limits = np.iinfo(tensor["dtype"])
+    return np.ascontiguousarray((images / scale + zero_point).round().clip(limits.min, limits.max), tensor["dtype"])
+
+
+def _as_meant(found: npt.NDArray[Any], tensor: Mapping[str, Any]) -> Array:
+    """What the values in a tensor stand for."""
+    if np.issubdtype(found.dtype, np.floating):
+        return found.astype(np.float32)
+    scale, zero_point = tensor["quantization"]
+    return np.float32(scale) * (found.astype(np.float32) - np.float32(zero_point))

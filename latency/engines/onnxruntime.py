@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from latency.engines import Array, Job, ProfiledOperation
 
 _MICROSECOND = 1e-6
 _OF_A_NODE = "_kernel_time"
+_OF_A_FUSION = re.compile(r"_token_\d+$")
+"""What ONNX Runtime adds to the name of an operation that it makes of several."""
+
 _OPEN_AXES = ("batch", "height", "width")
 """As our files name what they leave open: settled, shapes are known when the session plans its memory."""
 
@@ -27,6 +32,8 @@ def version() -> str:
 
 class OrtRunner:
     """An ONNX file, its images and its answers in place."""
+
+    mode = ""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -51,7 +58,7 @@ class OrtRunner:
             for _ in range(count + 1):
                 session.run([self._output], {self._input: self._images})
             events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
-        return _operations(events, count)
+        return _operations(events, count, _kernels(self._job.source))
 
     def _open(self, profiled: Path | None) -> Any:
         import onnxruntime
@@ -71,7 +78,21 @@ class OrtRunner:
 open_runner = OrtRunner
 
 
-def _operations(events: list[dict[str, Any]], count: int) -> list[ProfiledOperation]:
+def _kernels(source: str) -> dict[str, list[int]]:
+    """Shape of the kernel of each convolution of integers by its name, which the profile does not tell."""
+    import onnx
+
+    graph = onnx.load(source, load_external_data=False).graph
+    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    decoded = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    return {
+        node.name: shapes[decoded[node.input[1]]]
+        for node in graph.node
+        if node.op_type == "Conv" and decoded.get(node.input[1]) in shapes
+    }
+
+
+def _operations(events: list[dict[str, Any]], count: int, kernels: Mapping[str, list[int]]) -> list[ProfiledOperation]:
     """Kernels of all predictions but the first, and as an operation what of each prediction lies between them."""
     runs = [event for event in events if event["name"] == "model_run"][1:]
     begun = runs[0]["ts"]
@@ -81,7 +102,9 @@ def _operations(events: list[dict[str, Any]], count: int) -> list[ProfiledOperat
         if event["cat"] == "Node" and event["name"].endswith(_OF_A_NODE) and event["ts"] >= begun:
             details = event["args"]
             shapes = [list(shape) for each in details["input_type_shape"] for shape in each.values()]
-            key = event["name"].removesuffix(_OF_A_NODE), classify_onnxruntime(details["op_name"], shapes)
+            name = event["name"].removesuffix(_OF_A_NODE)
+            kernel = kernels.get(_OF_A_FUSION.sub("", name), [])
+            key = name, classify_onnxruntime(details["op_name"], shapes, kernel)
             seconds[key] += event["dur"] * _MICROSECOND
             calls[key] += 1
     between = sum(run["dur"] for run in runs) * _MICROSECOND - seconds.total()

@@ -37,6 +37,8 @@ class TorchRunner:
         profiled_as: What makes of it what is profiled, where that is another.
     """
 
+    mode = ""
+
     def __init__(self, job: Job, transform: Transform | None = None, profiled_as: Transform | None = None) -> None:
         if job.threads is not None:
             torch.set_num_threads(job.threads)

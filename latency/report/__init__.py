@@ -10,11 +10,12 @@ from evim_deploy.errors import BadInput
 from evim_deploy.publish import publish, refuse_overwrite, staging
 from latency.judgement import INVALID, SUSPECT, VALID
 from latency.paper import MACHINES
-from latency.report import beside_paper, breakdowns, conditions
+from latency.report import beside_paper, breakdowns, conditions, precisions
 from latency.report.answers import answer
 from latency.report.clusters import Cluster, clusters
 from latency.report.columns import TABLE, figure, table_of, text
 from latency.report.entries import Entry, collect
+from latency.report.evidence import NONE, Evidence
 from latency.report.growth import growth_table, lines
 from latency.report.ratios import forests
 from latency.report.samples import samples_of
@@ -51,17 +52,18 @@ _READING = (
 )
 
 
-def build(files: Sequence[Results], baseline: str | None = None) -> Report:
+def build(files: Sequence[Results], baseline: str | None = None, evidence: Evidence = NONE) -> Report:
     """The view of one results file or several.
 
     Ratios are taken within the groups of a file alone: what was timed on two machines stands in one table, but is
     never divided.
 
     Args:
-        baseline: Name of a subject that the others are held against; without one, each group's first.
+        baseline: What the others are held against (:func:`latency.judgement.names`); without one, each group's first.
+        evidence: What is known of artifacts besides.
 
     Raises:
-        BadInput: There is no subject of that name.
+        BadInput: There is none of that name.
     """
     entries = collect(files, baseline)
     found = clusters(entries)
@@ -75,35 +77,42 @@ def build(files: Sequence[Results], baseline: str | None = None) -> Report:
         _READING,
         (
             *(_setting(cluster, anchors[id(cluster)]) for cluster in found),
+            *precisions.section(evidence, entries),
             *beside_paper.sections(entries),
             *breakdowns.sections(entries),
             *_resources(entries),
             conditions.section(files),
         ),
         samples_of(files, entries),
-        _figures(files, entries),
+        precisions.beside(_figures(files, entries), evidence, entries),
     )
 
 
-def render(files: Sequence[Results], suffix: str, baseline: str | None = None) -> str:
+def render(files: Sequence[Results], suffix: str, baseline: str | None = None, evidence: Evidence = NONE) -> str:
     """The text of a report.
 
     Args:
         suffix: ``.html``, ``.md`` or ``.csv``.
 
     Raises:
-        BadInput: It is another suffix, or there is no subject of the baseline's name.
+        BadInput: It is another suffix, or there is none of the baseline's name.
         NotInstalled: The HTML needs jinja2 and matplotlib.
     """
     if suffix not in WRITERS:
         raise BadInput(
             f"A report is not written as {suffix or 'a file without a suffix'}.", "End it in .html, .md or .csv."
         )
-    written: str = importlib.import_module(WRITERS[suffix]).write(build(files, baseline))
+    written: str = importlib.import_module(WRITERS[suffix]).write(build(files, baseline, evidence))
     return written
 
 
-def write_report(files: Sequence[Results], path: Path, baseline: str | None = None, overwrite: bool = False) -> Path:
+def write_report(
+    files: Sequence[Results],
+    path: Path,
+    baseline: str | None = None,
+    evidence: Evidence = NONE,
+    overwrite: bool = False,
+) -> Path:
     """Write a report in the format of the path's suffix, whole or not at all.
 
     Raises:
@@ -111,7 +120,7 @@ def write_report(files: Sequence[Results], path: Path, baseline: str | None = No
         NotInstalled: As :func:`render`.
     """
     refuse_overwrite([path], overwrite)
-    content = render(files, path.suffix.lower(), baseline)
+    content = render(files, path.suffix.lower(), baseline, evidence)
     with staging(path.parent) as folder:
         staged = folder / path.name
         staged.write_text(content, "utf-8", newline="")

@@ -53,7 +53,7 @@ def _of_group(cluster: Cluster, group: list[Entry]) -> Iterator[str]:
 
 def _invalid(cluster: Cluster, entries: list[Entry]) -> Iterator[str]:
     for entry in entries:
-        yield f"Invalid: {cluster.label(entry)}; {', '.join(entry.judgement.reasons)}."
+        yield f"Invalid: {cluster.label(entry.contender)}; {', '.join(entry.judgement.reasons)}."
 
 
 def _beside(cluster: Cluster, first: Entry, others: list[Entry]) -> Iterator[str]:
@@ -77,7 +77,7 @@ def _estimate(entry: Entry) -> float:
 
 def _ratio(cluster: Cluster, entry: Entry) -> str:
     found = entry.comparison.interval if entry.comparison else None
-    return f"{cluster.label(entry)} {words.interval(found) if found else '(too few rounds)'}"
+    return f"{cluster.label(entry.contender)} {words.interval(found) if found else '(too few rounds)'}"
 
 
 def _time(cluster: Cluster, entry: Entry) -> str:
@@ -90,9 +90,8 @@ def _time(cluster: Cluster, entry: Entry) -> str:
         )
         where = _AT[cluster.axis].format(said[cluster.axis]) + " "
     batch = f" in batches of {entry.contender.batch}" if entry.contender.batch != entry.contender.batch_asked else ""
-    told = (
-        f"{where}{cluster.label(entry)} takes {words.duration(entry.milliseconds)} an image{batch} on {entry.machine}"
-    )
+    took = f"{words.duration(entry.milliseconds)} an image{batch}"
+    told = f"{where}{cluster.label(entry.contender)} takes {took} on {entry.machine}"
     times = quotient(entry)
     if times is not None and entry.contender.setting:
         paper = f"the paper's {entry.paper_milliseconds} ms on {MACHINES[entry.contender.setting]}"
@@ -109,5 +108,5 @@ def _growth(cluster: Cluster) -> Iterator[str]:
 def _out_of_memory(cluster: Cluster) -> Iterator[str]:
     lost = [entry for entry in cluster.entries if entry.contender.outcome == "out of memory"]
     if lost:
-        said = (f"{cluster.label(e)} at {words.size(e.contender.height, e.contender.width)}" for e in lost)
+        said = (f"{cluster.label(e.contender)} at {words.size(e.contender.height, e.contender.width)}" for e in lost)
         yield words.sentence(f"Out of memory: {words.listed(said)}")

@@ -13,6 +13,7 @@ from itertools import groupby
 
 from latency.report import words
 from latency.report.entries import Entry
+from latency.results import Contender
 from latency.settings import thread_words
 
 AXES = ("resolution", "batch", "threads")
@@ -67,9 +68,8 @@ class Cluster:
         }
         return [key for key, values in known.items() if len(values) > 1]
 
-    def label(self, entry: Entry) -> str:
-        """A name that tells an entry from others of its group."""
-        c = entry.contender
+    def label(self, c: Contender) -> str:
+        """A name that tells a contender from others of its group."""
         varying = set(self.varying())
         if len({other.contender.mode for other in self.entries} - {None}) < 2:
             varying.discard("mode")  # the other engines have none

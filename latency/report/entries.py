@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evim_deploy.errors import BadInput
-from latency.judgement import INVALID, Comparison, Judgement, compare_with_baseline, groups, judge
+from latency.judgement import (
+    INVALID,
+    Comparison,
+    Judgement,
+    compare_with_baseline,
+    groups,
+    judge,
+    names,
+    require_baseline,
+)
 from latency.paper import milliseconds
 from latency.results import Contender, Host, Results
 from latency.settings import SETTINGS
@@ -104,18 +112,16 @@ def collect(files: Sequence[Results], baseline: str | None) -> list[Entry]:
     """The contenders of all files in their order.
 
     Args:
-        baseline: Name of a subject; without one, the first contender of each group is what others are held against.
-            The multi-head mixer is held against the single-head one in any case.
+        baseline: As :func:`latency.judgement.names` has it; without one, the first contender of each group is what
+            others are held against. The multi-head mixer is held against the single-head one in any case.
 
     Raises:
-        BadInput: No file has a subject of that name.
+        BadInput: No file has one of that name.
     """
-    names = [{c.subject.name for c in results.contenders if c.role == "contender"} for results in files]
-    if baseline is not None and not any(baseline in found for found in names):
-        known = ", ".join(sorted(set().union(*names)))
-        raise BadInput(f"There is no {baseline!r} among the results.", f"Name one of {known}.")
+    require_baseline(files, baseline)
     entries: list[Entry] = []
-    for file, (results, found) in enumerate(zip(files, names, strict=True)):
+    for file, results in enumerate(files):
+        found = {name for c in results.contenders if c.role == "contender" for name in names(c)}
         judgements = judge(results)
         comparisons = compare_with_baseline(results, baseline if baseline in found else None)
         mixers = {c.id for c in results.contenders if c.subject.kind == "mixer"}

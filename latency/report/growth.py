@@ -33,7 +33,7 @@ def series(cluster: Cluster) -> dict[str, list[Entry]]:
     several = len({entry.file for entry in cluster.entries}) > 1
     for entry in cluster.entries:
         if entry.milliseconds and entry.sound:
-            label = cluster.label(entry)
+            label = cluster.label(entry.contender)
             found.setdefault(f"{label}, {entry.machine}" if several else label, []).append(entry)
     return found
 

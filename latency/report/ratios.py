@@ -29,7 +29,7 @@ def _forest(cluster: Cluster, group: list[Entry]) -> Forest | None:
     if len(rows) < _ENOUGH:
         return None
     compared = [entry.comparison for entry in group if entry.comparison]
-    names = words.listed(dict.fromkeys(comparison.baseline.subject.name for comparison in compared))
+    names = words.listed(dict.fromkeys(cluster.label(comparison.baseline) for comparison in compared))
     noise = max(comparison.noise for comparison in compared)
     shaded = f"Shaded: no difference, ±{words.percent(noise)}."
     caption = f"Times the time of {names}, with 95 % intervals; left of 1 is faster. {shaded}"
@@ -43,4 +43,4 @@ def _label(cluster: Cluster, entry: Entry) -> str:
         "batch": f"batch {c.batch_asked}",
         "threads": thread_words(c.threads),
     }
-    return ", ".join(filter(None, (cluster.label(entry), at.get(cluster.axis, ""))))
+    return ", ".join(filter(None, (cluster.label(entry.contender), at.get(cluster.axis, ""))))
