@@ -61,9 +61,7 @@ def plot_layers(report: LayerReport, artifact: str, trained: bool, path: Path) -
     first = report.first
     if first is not None:
         _draw_divergence(axes, report.layers.index(first), first)
-    drawn = [panel.get_legend_handles_labels() for panel in figure.axes]
-    handles, labels = (sum(each, []) for each in zip(*drawn, strict=True))
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     figure.savefig(path, format="png")
 
 

@@ -75,6 +75,12 @@ def test_swift_reads_the_versions_that_python_writes() -> None:
     assert GOLDEN_VERSION == 1
 
 
+def test_swift_reads_the_precisions_that_core_ml_has() -> None:
+    manifest = (FOLDER.parents[2] / "Sources" / "EvimCore" / "Model" / "Manifest.swift").read_text("utf-8")
+    (listed,) = re.findall(r"precisions = (\[.*\])", manifest)
+    assert set(json.loads(listed)) == set(FORMATS["coreml"].precisions)
+
+
 def test_what_the_app_writes_fits_the_schema() -> None:
     schema = json.loads(SCHEMA_FILE.read_text("utf-8"))
     document = json.loads(DEVICE.read_text("utf-8"))
