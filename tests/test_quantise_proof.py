@@ -13,7 +13,7 @@ from told import target_of
 
 import exporters
 from evim_deploy.artifact import Target, Weights
-from evim_deploy.codes import Encoding, Linear, Table
+from evim_deploy.codes import Encoding, Table
 from evim_deploy.graph import Graph
 from evim_deploy.parity.proof import Prover
 from evim_deploy.parity.result import FAIL, PASS, Parity
@@ -126,9 +126,7 @@ def test_a_sound_artifact_is_proven(made: Made, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [another_code, another_scale])
-def test_a_wrong_weight_fails_and_is_named(
-    made: Made, tmp_path: Path, change: Callable[[Encoding], Encoding]
-) -> None:
+def test_a_wrong_weight_fails_and_is_named(made: Made, tmp_path: Path, change: Callable[[Encoding], Encoding]) -> None:
     found = made.proof(tmp_path, with_encoding(change))
     assert found.status == FAIL
     assert WEIGHTS in found.reason

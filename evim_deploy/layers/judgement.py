@@ -114,10 +114,7 @@ def judge(
     computing = next((node for node in reversed(row.nodes) if node.weights), row.node)  # a ReLU rounds what it clips
     steps = {name: fixed_point(computing, grids, grids[name]) if name in grids else 0.0 for name in row.node.outputs}
     off_grid = flat(
-        [
-            _off_grid(value, grids.get(name), rounding)
-            for name, value in zip(row.node.outputs, outputs, strict=True)
-        ]
+        [_off_grid(value, grids.get(name), rounding) for name, value in zip(row.node.outputs, outputs, strict=True)]
     )
     explained += ~off_grid * flat([torch.full_like(values[name], step) for name, step in steps.items()])
     explained[~reference.isfinite()] = torch.inf
