@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from safetensors.numpy import load_file
 
 from evim_deploy.artifact import SCHEMA_VERSION
 from evim_deploy.golden import SCHEMA_VERSION as GOLDEN_VERSION
+from exporters import FORMATS
 from latency.judgement import VALID, judge
 from latency.report import build
 from latency.results import SCHEMA_FILE, read_results, to_json

@@ -324,7 +324,7 @@ def test_a_document_is_plain_json(reference: GraphReference, prover: Prover) -> 
         measures = entry["measures"]
         assert measures.keys() == {"max_abs", "mean_abs", "cosine", "snr_db", "top1", "top5", "kl", "worst"}
         assert measures["worst"].keys() == {"input", "output", "index"}
-        assert entry["tolerance"].keys() == {"max_abs", "mean_abs", "reason", "distribution"}
+        assert entry["tolerance"].keys() == {"max_abs", "mean_abs", "reason", "distribution", "times_own"}
         assert entry["status"] == "pass"
     power = document["power"]
     assert power["caught"] == power["layers"] - len(power["missed"])
