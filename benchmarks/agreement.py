@@ -3,8 +3,8 @@
     python benchmarks/agreement.py benchmarks/agreement.json
 
 Over crops of the photographs that ship, each as it is and mirrored, and over seeded noise, in the engine that runs the
-file here. Untrained weights: the classes mean nothing, and lie closer together than those of a trained network. The table is
-Markdown, for docs/quantisation.md.
+file here. Its weights are untrained: the classes mean nothing, and lie closer together than those of a trained network.
+The table is Markdown, for docs/quantisation.md.
 """
 
 from __future__ import annotations
