@@ -18,6 +18,9 @@ _COST = "#5b3c88"
 _FLOOR = 1e-9
 """The least error that is drawn; an operation that only moves data has none."""
 
+_QUIET = 100.0
+"""Signal to noise, dB, above which a layer adds what float32 rounds, and is not drawn."""
+
 _HEADROOM = 60
 """By how much the axis is longer, for the words on a divergence."""
 
@@ -97,7 +100,7 @@ def _draw_signal_to_noise(axes: Any, report: LayerReport) -> None:
         ("that of the layer by itself", _LOCAL, "o", [layer.own_snr_db for layer in report.layers]),
         ("that which it alone leaves at the outputs", _COST, "v", [layer.cost_db for layer in report.layers]),
     ):
-        heights = [nan if value is None or not isfinite(value) else value for value in values]
+        heights = [nan if value is None or not -inf < value < _QUIET else value for value in values]
         axes.plot(range(len(heights)), heights, style, color=colour, lw=1.6, ms=3.5, label=label)
     blamed = report.blamed
     if blamed is not None and blamed.cost_db is not None and isfinite(blamed.cost_db):

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from command import assert_done, assert_refused, run
 from model_files import Computed, integers, ones, options, write_tflite
-from onnx import TensorProto, helper, save
+from onnx import TensorProto, helper, load, save
 
-from evim_deploy.artifact import SCHEMA_VERSION
+from evim_deploy.artifact import METADATA_KEY, SCHEMA_VERSION
+from evim_deploy.quantise.quantisation import Calibration, Quantisation
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,8 @@ def test_people_are_told_everything_with_its_reason_and_its_source(foreign: Path
         "CONV_2D 1",
         "only moves data",
         "copy",
-        "weights: 0.9 KiB",
+        "weights: 0.9 KiB in 3 operations",
+        "stored as float32 0.9 KiB, int32 0.0 KiB, int64 0.0 KiB",
         "6x3x3x4",
         "TFLite GPU delegate: nothing known keeps an operation off it",
         "XNNPACK: 1 of 3 operations stay off it",
@@ -101,6 +103,7 @@ def test_machines_are_told_the_same(foreign: Path) -> None:
         "shapes": [[6, 3, 3, 4], [6]],
         "bytes": 4 * (6 * 3 * 3 * 4 + 6),
     }
+    assert function["weight_types"] == {"float32": 4 * (6 * 3 * 3 * 4 + 6), "int32": 4 * 6, "int64": 8}
     gpu, xnnpack = function["targets"]
     assert (gpu["target"], gpu["operations"], gpu["kept_off"]) == ("tflite_gpu", 3, 0)
     assert (xnnpack["target"], xnnpack["kept_off"]) == ("xnnpack", 1)
@@ -108,6 +111,47 @@ def test_machines_are_told_the_same(foreign: Path) -> None:
     assert {"rule", "severity", "operation", "type", "detail", "reason", "source"} == set(finding)
     assert (finding["severity"], finding["type"], finding["operation"]) == ("blocks", "SPLIT_V", "t8")
     assert artifact["xnnpack"] == {"operations": 3, "partitions": 1, "outside": ["SPLIT_V"]}
+
+
+QUANTISATION = Quantisation(
+    Calibration("a folder of cats", 12),
+    sensitivity=(("stem", 21.4), ("head", 40.0)),
+    kept=("stem",),
+    allowed_loss=0.5,
+    loss=0.25,
+)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "told"),
+    [
+        (
+            {"format": "onnx", "precision": "int8", "quantisation": QUANTISATION.document()},
+            (
+                "int8: 8-bit weights and values",
+                "calibrated on 12 images: a folder of cats",
+                "stem 21 dB, head 40 dB",
+                "1 of 2 layers kept in floating point (stem): 0.25 % of the calibration images",
+            ),
+        ),
+        ({"format": "onnx", "precision": "fp32", "quantisation": None}, ()),
+        ({"format": "onnx", "precision": "int8", "quantisation": {"calibration": 7}}, ()),
+        ({"format": "onnx", "precision": "int3", "quantisation": QUANTISATION.document()}, ()),
+        ({"quantisation": "int8"}, ()),
+    ],
+)
+def test_how_a_file_was_quantised_is_told(
+    relu: Path, tmp_path: Path, manifest: dict[str, Any], told: tuple[str, ...]
+) -> None:
+    """What its manifest says; where that cannot be read, which need not be ours, nothing."""
+    model = load(relu)
+    helper.set_model_props(model, {METADATA_KEY: json.dumps(manifest)})
+    path = tmp_path / "quantised.onnx"
+    save(model, path)
+    result = run("inspect", path)
+    assert_done(result)
+    assert all(each in result.stdout for each in told)
+    assert ("signal to noise" in result.stdout) == bool(told)
 
 
 def test_what_litert_does_not_load_is_not_measured(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from evim_deploy.parity.proof import comparable
 from evim_deploy.parity.result import Tolerance
 from evim_deploy.publish import sha256
 from evim_deploy.request import Request, plan
+from evim_deploy.sources import parse_source
 from evim_deploy.variants import parse_model
 
 SIDE = 64
@@ -66,6 +67,42 @@ def test_an_artifact_passes_its_golden_file_and_the_control_does_not(exported: d
     target = Target("coreml", "fp16", SIDE, SIDE, 1, "classify", "probabilities", True, ())
     expected, allowed = outputs(tensors, "expected."), document["tolerance"]
     images = tensors["input"].transpose(0, 3, 1, 2).astype(np.float32)  # (N, 3, H, W)
+    with runtimes.open_artifact(path, runtimes.first_here(runtimes.engines_for(path))) as session:
+        answers = [session.run(image[None])["probabilities"] for image in images]
+    largest, mean = errors(document, target, expected, {"probabilities": np.concatenate(answers)})
+    assert largest <= allowed["max_abs"]
+    assert mean <= allowed["mean_abs"]
+    largest, mean = errors(document, target, expected, outputs(tensors, "control."))
+    assert largest > allowed["max_abs"] or mean > allowed["mean_abs"]
+
+
+@pytest.fixture(scope="module")
+def in_few_bits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Artifacts of digits by their precision: it is trained, so that what few bits cost means something."""
+    asked = Request(
+        parse_source("digits"),
+        ("coreml",),
+        precisions=("int8", "w8a8"),
+        sizes=((SIDE, SIDE),),
+        output_dir=tmp_path_factory.mktemp("bits"),
+        golden=True,
+    )
+    return {made["precision"]: made for made in export(asked)}
+
+
+@pytest.mark.parametrize("precision", ["int8", "w8a8"])
+def test_a_quantised_artifact_passes_its_golden_file_and_the_control_does_not(
+    in_few_bits: dict[str, dict[str, Any]], precision: str
+) -> None:
+    """By the tolerance of its proof, which is as wide as rounding moves the network by itself."""
+    made = in_few_bits[precision]
+    document, tensors = read(Path(made["golden"]))
+    target = Target("coreml", precision, SIDE, SIDE, 1, "classify", "probabilities", True, ())
+    expected, allowed = outputs(tensors, "expected."), document["tolerance"]
+    compared = made["parity"]["comparisons"][-1]
+    assert document["precision"] == precision
+    assert allowed == {key: compared["tolerance"][key] for key in ("max_abs", "mean_abs", "reason")}
+    path, images = Path(made["path"]), tensors["input"].transpose(0, 3, 1, 2).astype(np.float32)  # (N, 3, H, W)
     with runtimes.open_artifact(path, runtimes.first_here(runtimes.engines_for(path))) as session:
         answers = [session.run(image[None])["probabilities"] for image in images]
     largest, mean = errors(document, target, expected, {"probabilities": np.concatenate(answers)})

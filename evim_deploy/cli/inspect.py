@@ -218,8 +218,7 @@ def _show_layers(console: Console, inspection: Inspection, function: FunctionIns
 
     if not function.layers:
         return
-    types = ", ".join(f"{dtype} {_size(size)}" for dtype, size in function.weight_types.items())
-    title = f"weights: {_size(function.weight_bytes)} in {len(function.layers)} operations ({types})"
+    title = f"weights: {_size(function.weight_bytes)} in {len(function.layers)} operations"
     largest = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold")
     for column in ("largest", "type", "shapes", "size", "of file"):
         largest.add_column(column, no_wrap=True, justify="right" if column in ("size", "of file") else "left")
@@ -227,8 +226,10 @@ def _show_layers(console: Console, inspection: Inspection, function: FunctionIns
         shapes = ", ".join(_shape(shape) for shape in layer.shapes)
         share = f"{layer.bytes / inspection.bytes:.1%}"
         largest.add_row(_short(layer.operation, NAME_WIDTH), layer.type, shapes, _size(layer.bytes), share)
+    types = ", ".join(f"{dtype} {_size(size)}" for dtype, size in function.weight_types.items())
     console.print()
     console.print(largest)
+    console.print(f"stored as {types}", soft_wrap=True, markup=False)
 
 
 def _show_target(console: Console, target: Suitability) -> None:
