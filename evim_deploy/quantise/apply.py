@@ -126,7 +126,7 @@ def encoded(node: Node, scheme: Scheme, grids: Mapping[str, Grid]) -> Node:
 def _encodings(node: Node, scheme: Scheme, grids: Mapping[str, Grid]) -> dict[str, Encoding]:
     """The weights of an operation that are stored in few bits."""
     if _has_codes(node, scheme):
-        encoding = scheme.weights.encode(node.weights["kernel"])
+        encoding = scheme.weighting(node.name).encode(node.weights["kernel"])
         return {"kernel": encoding} if encoding else {}
     if node.op not in VECTORS or not _is_integer(node, scheme):
         return {}

@@ -16,6 +16,9 @@ WEIGHTED = frozenset(["conv", "project", "linear"])
 """Operations whose kernels are stored in few bits."""
 
 
+_STEM = "patch_embed."
+
+
 @dataclass(frozen=True)
 class Scheme:
     """A quantised precision of a format.
@@ -33,12 +36,14 @@ class Scheme:
         deployment_target: The oldest system that has it; empty where all have.
         widened: Operations of ``integers`` that give floating point: only what they take is on grids.
         integer_bias: Whether biases are integers, too, in the units of the sums that they are added to.
+        stem: How the stem's kernels are stored: they are few, and all that follows has their errors; None for as others.
         meaning: In a few words, for people.
     """
 
     weights: Weighting
     floats: str
     meaning: str
+    stem: Weighting | None = None
     integers: frozenset[str] = frozenset()
     codes: Codes = EIGHT_BITS
     symmetric: Mapping[str, int] = field(default_factory=dict, hash=False)
@@ -48,6 +53,10 @@ class Scheme:
     deployment_target: str = ""
     widened: frozenset[str] = frozenset()
     integer_bias: bool = False
+
+    def weighting(self, layer: str) -> Weighting:
+        """How a layer's kernel is stored, by the layer's name."""
+        return self.stem if self.stem is not None and layer.startswith(_STEM) else self.weights
 
     @property
     def is_calibrated(self) -> bool:
@@ -102,12 +111,22 @@ SCHEMES: dict[tuple[str, str], Scheme] = {
     ),
     ("coreml", "int8"): Scheme(_apple(8), "fp16", "8-bit weights"),
     ("coreml", "pal8"): Scheme(_apple(8, table=True), "fp16", "weights from a table of 256"),
-    ("coreml", "pal6"): Scheme(_apple(6, table=True), "fp16", "weights from a table of 64"),
-    ("coreml", "pal4"): Scheme(_apple(4, table=True), "fp16", "weights from a table of 16"),
+    ("coreml", "pal6"): Scheme(
+        _apple(6, table=True), "fp16", "weights from a table of 64, the stem's in 8 bits", stem=_apple(8)
+    ),
+    ("coreml", "pal4"): Scheme(
+        _apple(4, table=True), "fp16", "weights from a table of 16, the stem's in 8 bits", stem=_apple(8)
+    ),
     ("coreml", "w8a8"): Scheme(
         _apple(8), "fp16", "8-bit weights and values", frozenset(["conv", "relu"]), deployment_target="iOS17"
     ),
-    ("coreml", "int4"): Scheme(_apple(4, block=32), "fp16", "4-bit weights in blocks of 32", deployment_target="iOS18"),
+    ("coreml", "int4"): Scheme(
+        _apple(4, block=32),
+        "fp16",
+        "4-bit weights in blocks of 32, the stem's in 8 bits",
+        stem=_apple(8),
+        deployment_target="iOS18",
+    ),
 }
 """By format and precision."""
 
