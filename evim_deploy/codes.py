@@ -28,14 +28,6 @@ class Grid:
         """The least and the greatest value that it has."""
         return self.scale * (self.least - self.zero_point), self.scale * (self.most - self.zero_point)
 
-    @property
-    def explained(self) -> float:
-        """By how much rounding to it moves a value within its range: half a step, and a little.
-
-        Kernels of integers round their factors and biases, too, so that what lies next to the middle goes either way.
-        """
-        return 0.55 * self.scale
-
 
 @dataclass(frozen=True, eq=False)
 class Linear:

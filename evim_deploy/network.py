@@ -17,6 +17,7 @@ from torch import Tensor
 
 from evim_deploy.codes import Grid
 from evim_deploy.evaluate import Weights, evaluate, on_grids, round_to, run, step, tensors
+from evim_deploy.fixed_point import explained
 from evim_deploy.graph import Graph
 
 Array = npt.NDArray[Any]
@@ -77,10 +78,11 @@ class GraphNetwork:
                 sound = step(node, self._weights[node.name], values)[node.name]
                 moved = step(node, noisy(self._weights[node.name], share, generator), values)[node.name]
                 clip = self._graph.only_user(node.name)
-                if node.name not in grids and clip is not None and clip.op == "relu":
-                    yield node.name, _clearness(sound.relu(), moved.relu(), grids.get(clip.name))
-                else:
-                    yield node.name, _clearness(sound, moved, grids.get(node.name))
+                is_clipped = node.name not in grids and clip is not None and clip.op == "relu"
+                if is_clipped:
+                    sound, moved = sound.relu(), moved.relu()
+                grid = grids.get(clip.name if clip is not None and is_clipped else node.name)
+                yield node.name, _clearness(sound, moved, grid, explained(node, grids, grid) if grid else 0.0)
 
     def faults(self, image: Array, share: float, generator: torch.Generator) -> tuple[Outputs, Faults]:
         """Only what follows a layer is computed anew."""
@@ -109,8 +111,11 @@ class GraphNetwork:
 _FLOAT32 = 1e-4
 """Of a layer's largest value, which no rounding of float32 explains."""
 
+_CLEAR = 1.01
+"""By how much more than what is explained a value has to move: float32 takes no tie for one."""
 
-def _clearness(sound: Tensor, moved: Tensor, grid: Grid | None) -> float:
+
+def _clearness(sound: Tensor, moved: Tensor, grid: Grid | None, unseen: float) -> float:
     """By how much a value moves, in units of what has to be exceeded for that to be seen.
 
     Of many values some lie next to the middle between two codes, and the least movement beyond what is explained gives
@@ -119,8 +124,8 @@ def _clearness(sound: Tensor, moved: Tensor, grid: Grid | None) -> float:
     if grid is None:
         return float((moved - sound).abs().max() / (_FLOAT32 * sound.abs().max() or 1.0))
     sound, moved = sound.clamp(*grid.range), moved.clamp(*grid.range)
-    is_seen = bool(((round_to(grid, moved) - sound).abs() > grid.explained).any())
-    return float((moved - sound).abs().max()) / (grid.explained + (-1 if is_seen else 1) * grid.scale / 2)
+    is_seen = bool(((round_to(grid, moved) - sound).abs() > unseen * _CLEAR).any())
+    return float((moved - sound).abs().max()) / (unseen * _CLEAR + (-1 if is_seen else 1) * grid.scale / 2)
 
 
 def noisy(weights: Weights, share: float, generator: torch.Generator) -> Weights:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from evim_deploy.layers import Layer, LayerReport
 
 _CUMULATIVE, _LOCAL, _EXPLAINED, _DIVERGENCE = "#1f5fa8", "#e08214", "#8c8c8c", "#c0182b"
+_COST = "#5b3c88"
 _FLOOR = 1e-9
 """The least error that is drawn; an operation that only moves data has none."""
 
@@ -26,6 +27,8 @@ _NAMES_OF_PARTS = {"input": "stem", "output": "head"}
 
 def plot_layers(report: LayerReport, artifact: str, trained: bool, path: Path) -> None:
     """Draw the cumulative and the local error of each operation on a logarithmic axis, as a PNG.
+
+    Of a quantised artifact signal to noise stands below, and the layer to blame for the loss is named.
 
     Args:
         report: What was found; it has at least one layer.
@@ -41,19 +44,24 @@ def plot_layers(report: LayerReport, artifact: str, trained: bool, path: Path) -
     except ModuleNotFoundError as error:
         raise NotInstalled("The plot needs matplotlib.", 'pip install "evim-deploy[plot]"') from error
 
-    figure = Figure(figsize=(12, 5.6), dpi=120, layout="constrained")
-    axes = figure.subplots()
+    blamed = report.blamed
+    panels = 1 if blamed is None else 2
+    figure = Figure(figsize=(12, 1.6 + 4 * panels), dpi=120, layout="constrained")
+    axes, *below = figure.subplots(panels, squeeze=False)[:, 0]
     _draw_errors(axes, report)
-    _draw_parts(axes, report)
     axes.set_ylabel("largest error / largest magnitude")
     axes.set_title(artifact, loc="left", fontweight="bold")
     if not trained:
         axes.set_title("UNTRAINED weights", loc="right", color=_DIVERGENCE, fontweight="bold")
+    for panel in below:
+        _draw_signal_to_noise(panel, report)
+        panel.set_ylabel("signal to noise, dB")
+    for panel in figure.axes:
+        _draw_parts(panel, report)
     first = report.first
     if first is not None:
         _draw_divergence(axes, report.layers.index(first), first)
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     figure.savefig(path, format="png")
 
 
@@ -82,6 +90,21 @@ def _draw_errors(axes: Any, report: LayerReport) -> None:
         axes.plot(lost, [0.02] * len(lost), "x", color=_DIVERGENCE, ms=5, transform=of_picture, label="not finite")
 
 
+def _draw_signal_to_noise(axes: Any, report: LayerReport) -> None:
+    """Of each value, of what its layer adds by itself, and of the outputs where that layer alone is quantised."""
+    for label, colour, style, values in (
+        ("signal to noise", _CUMULATIVE, "-", [layer.snr_db for layer in report.layers]),
+        ("that of the layer by itself", _LOCAL, "o", [layer.own_snr_db for layer in report.layers]),
+        ("that which it alone leaves at the outputs", _COST, "v", [layer.cost_db for layer in report.layers]),
+    ):
+        heights = [nan if value is None or not isfinite(value) else value for value in values]
+        axes.plot(range(len(heights)), heights, style, color=colour, lw=1.6, ms=3.5, label=label)
+    blamed = report.blamed
+    if blamed is not None and blamed.cost_db is not None and isfinite(blamed.cost_db):
+        index = report.layers.index(blamed)
+        _point_at(axes, index, f"{blamed.name} costs most: {blamed.cost_db:.0f} dB are left", _COST)
+
+
 def _draw_parts(axes: Any, report: LayerReport) -> None:
     """Shade every second part of the model, and name each below the axis."""
 
@@ -104,12 +127,16 @@ def _draw_parts(axes: Any, report: LayerReport) -> None:
 
 
 def _draw_divergence(axes: Any, index: int, layer: Layer) -> None:
-    axes.axvline(index, color=_DIVERGENCE, lw=1, ls="--")
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom, top * _HEADROOM)
+    _point_at(axes, index, f"{layer.name} ({layer.op}): {layer.cause}", _DIVERGENCE)
+
+
+def _point_at(axes: Any, index: int, words: str, colour: str) -> None:
+    axes.axvline(index, color=colour, lw=1, ls="--")
     is_left = index < axes.get_xlim()[1] / 2
     axes.annotate(
-        textwrap.fill(f"{layer.name} ({layer.op}): {layer.cause}", 60),
+        textwrap.fill(words, 60),
         xy=(index, 0.98),
         xycoords=axes.get_xaxis_transform(),
         xytext=(10 if is_left else -10, 0),
@@ -117,7 +144,7 @@ def _draw_divergence(axes: Any, index: int, layer: Layer) -> None:
         horizontalalignment="left" if is_left else "right",
         multialignment="left",
         verticalalignment="top",
-        color=_DIVERGENCE,
+        color=colour,
         fontsize=9,
-        bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": _DIVERGENCE},
+        bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": colour},
     )

@@ -15,7 +15,7 @@ from evim_deploy.graph import Graph, Node
 
 def rounded(graph: Graph) -> Graph:
     """The same operations with float64 weights that float16 represents exactly."""
-    return Graph(graph.input_name, map(_rounded, graph.nodes), graph.outputs)
+    return Graph(graph.input_name, map(_rounded, graph.nodes), graph.outputs, graph.grids)
 
 
 def _rounded(node: Node) -> Node:

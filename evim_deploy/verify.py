@@ -192,7 +192,8 @@ class Verifier:
         prover = self.prover(verdict.manifest, artifact)
         worst = verdict.parity.comparisons[-1].measures.worst.input if verdict.parity.comparisons else ""
         image = prover.images(target, worst)
-        found = runtimes.trace(artifact, image, mode=self.mode)
+        engine = runtimes.engines_for(artifact)[-1]
+        found = runtimes.trace(artifact, image, mode=self.mode or (engine.exact if target.quantisation else None))
         return prover.reference.line_up(target, found, image)
 
     def prover(self, manifest: Manifest, artifact: Path) -> Prover:
@@ -313,9 +314,9 @@ def is_on_grids(target: Target) -> bool:
 def _operations(artifact: Path, target: Target, prover: Prover, progress: Progress) -> Operations:
     """Each operation of an artifact on the values that it is given there."""
     progress.step(f"{target}: comparing its operations one by one")
-    engine = next(engine for engine in reversed(runtimes.engines_for(artifact)) if "fp32" in engine.modes)
+    engine = next(engine for engine in reversed(runtimes.engines_for(artifact)) if engine.exact in engine.modes)
     name, image = prover.first(target)
-    report = prover.reference.line_up(target, runtimes.trace(artifact, image, engine, "fp32"), image)
+    report = prover.reference.line_up(target, runtimes.trace(artifact, image, engine, engine.exact), image)
     return Operations(
         name,
         len(report.layers) + len(report.unmatched),
@@ -346,7 +347,7 @@ def _runs(
     engine = _with_mode(engines, wanted, artifact) if wanted else runtimes.first_here(engines)
     if is_on_grids(target):
         return [run(PRECISION, engine, wanted or engine.modes[0])]
-    found = [run(PROGRAM, program, program.modes[0] if target.precision == "fp32" else "fp32", "fp32")]
+    found = [run(PROGRAM, program, program.modes[0] if target.precision == "fp32" else program.exact, "fp32")]
     if wanted != "fp32" and (target.precision != "fp32" or engine is not program):
         found.append(run(PRECISION, engine, wanted or engine.modes[0]))
     return found

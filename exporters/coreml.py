@@ -13,11 +13,9 @@ Operations: https://apple.github.io/coremltools/source/coremltools.converters.mi
 
 from __future__ import annotations
 
-import functools
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,9 +29,12 @@ from evim_deploy.about import about
 from evim_deploy.artifact import Contract, Facts, Target, TensorSpec
 from evim_deploy.contents.coreml import MAIN, model_path, read_spec
 from evim_deploy.graph import Graph, Node
+from evim_deploy.quantise.apply import VIEWS
+from evim_deploy.quantise.schemes import scheme
+from exporters import coreml_tokens
+from exporters.coreml_quantise import DEQUANTIZED, EXACT, QUANTIZED, decoded, on_grid
 
 DEPLOYMENT_TARGETS = {"iOS16": ct.target.iOS16, "iOS17": ct.target.iOS17, "iOS18": ct.target.iOS18}
-LONGEST_AXIS = 16384  # that the Neural Engine takes: evim_deploy.inspection.neural_engine
 CLASS_LABEL = "classLabel"
 CLASS_PROBABILITIES = "classLabel_probs"
 
@@ -133,7 +134,13 @@ def input_type(target: Target, name: str) -> Any:
 
 def output_types(target: Target, names: Iterable[str]) -> list[Any]:
     """Of outputs that are arrays, likewise."""
-    return [ct.TensorType(name=name, dtype=_PRECISIONS[target.precision][1]) for name in names]
+    return [ct.TensorType(name=name, dtype=_PRECISIONS[floats_of(target)][1]) for name in names]
+
+
+def floats_of(target: Target) -> str:
+    """What a target stores and computes in where it has no integers, ``fp16`` or ``fp32``."""
+    found = scheme(target.format, target.precision)
+    return found.floats if found else target.precision
 
 
 def convert(network: Any, target: Target, path: Path, **how: Any) -> Contract:
@@ -146,7 +153,7 @@ def convert(network: Any, target: Target, path: Path, **how: Any) -> Contract:
             ct.ClassifierConfig(list(target.labels), predicted_feature_name=CLASS_LABEL) if labelled else None
         ),
         minimum_deployment_target=system_of(target),
-        compute_precision=_PRECISIONS[target.precision][0],
+        compute_precision=_PRECISIONS[floats_of(target)][0],
         skip_model_load=True,
         **how,
     )
@@ -198,10 +205,17 @@ def _program(graph: Graph, shape: tuple[int, ...], system: ct.target) -> Any:
 
     def compute(image: Any) -> Any:
         values = {graph.input_name: image}
+        if graph.input_name in graph.grids:
+            grid, name = graph.grids[graph.input_name], graph.input_name
+            values[name] = on_grid(image, grid, name + DEQUANTIZED, name + QUANTIZED)
         renamed = {value: name for name, value in graph.outputs.items()}
         for node in graph.nodes:
             name = renamed.get(node.name, node.name)
-            results = _HANDLERS[node.op](node, name, *(values[value] for value in node.inputs))
+            is_rounded = node.name in graph.grids and node.op not in VIEWS  # a view is of what is rounded already
+            inputs = (values[value] for value in node.inputs)
+            results = _HANDLERS[node.op](node, name + EXACT if is_rounded else name, *inputs)
+            if is_rounded:
+                results = on_grid(results, graph.grids[node.name], name, name + QUANTIZED)
             values.update(zip(node.outputs, results if isinstance(results, list | tuple) else [results], strict=True))
         return tuple(values[value] for value in graph.outputs.values())
 
@@ -217,11 +231,20 @@ def _per_channel(parameter: Any, x: Any) -> Any:
     return _float32(parameter).reshape(1, -1, *(1,) * (x.rank - 2))
 
 
+def _kernel(node: Node, name: str, axes: int) -> Any:
+    """Of so many axes; what is in few bits is decoded by an operation of its own."""
+    encoding = node.encodings.get("kernel")
+    if encoding is not None:
+        return decoded(encoding, axes, f"{name}_kernel")
+    kernel = _float32(node.weights["kernel"])
+    return kernel.reshape(*kernel.shape, *(1,) * (axes - kernel.ndim))
+
+
 def _conv(node: Node, name: str, x: Any) -> Any:
     padding = node.integer("padding")
     return mb.conv(
         x=x,
-        weight=_float32(node.weights["kernel"]),
+        weight=_kernel(node, name, 4),
         **({"bias": _float32(node.weights["bias"])} if "bias" in node.weights else {}),
         strides=[node.integer("stride")] * 2,
         pad_type="custom" if padding else "valid",
@@ -232,87 +255,16 @@ def _conv(node: Node, name: str, x: Any) -> Any:
 
 
 def _linear(node: Node, name: str, x: Any) -> Any:
-    return mb.linear(x=x, weight=_float32(node.weights["kernel"]), bias=_float32(node.weights["bias"]), name=name)
+    return mb.linear(x=x, weight=_kernel(node, name, 2), bias=_float32(node.weights["bias"]), name=name)
 
 
 def _split(node: Node, name: str, x: Any) -> Any:
     return mb.split(x=x, split_sizes=list(node.sections()), axis=1, name=name)
 
 
-def _flatten(node: Node, name: str, x: Any) -> Any:
-    batch, channels, height, width = x.shape
-    if height * width > LONGEST_AXIS:
-        return x  # tokens by rows: (B, C, H, W)
-    return mb.reshape(x=x, shape=[batch, channels, height * width], name=name)  # (B, C, L)
-
-
-def _unflatten(node: Node, name: str, x: Any, like: Any) -> Any:
-    return x if x.rank == 4 else mb.reshape(x=x, shape=like.shape, name=name)  # (B, C, H, W)
-
-
-def _softmax_tokens(node: Node, name: str, x: Any) -> Any:
-    """Written out where it is spread: a row's mean of exponentials is in float16's range, the sum of all may not be."""
-    times = node.spread(_tokens(x))
-    if x.rank == 3 and times == 1:
-        return mb.softmax(x=x, axis=2, name=name)
-    largest = mb.reduce_max(x=x, axes=list(range(2, x.rank)), keep_dims=True)
-    exponentials = mb.exp(x=mb.sub(x=x, y=largest))
-    total = mb.reduce_mean(x=exponentials, axes=[x.rank - 1], keep_dims=True)
-    if x.rank == 4:
-        total = mb.reduce_sum(x=total, axes=[2], keep_dims=True)
-    # of all tokens it is the sum over a row's length
-    share = mb.real_div(x=np.float32(times / x.shape[-1]), y=total)
-    return mb.mul(x=exponentials, y=share, name=name)
-
-
-def _by_rows(x: Any) -> list[Any]:
-    """Tokens in parts that an axis may have, (B, C, L) each."""
-    if x.rank == 3:
-        return [x]
-    height, width = x.shape[2:]
-    rows = LONGEST_AXIS // width
-    sizes = [min(rows, height - start) for start in range(0, height, rows)]
-    return [_flatten_rows(part) for part in mb.split(x=x, split_sizes=sizes, axis=2)]
-
-
-def _flatten_rows(x: Any) -> Any:
-    return mb.reshape(x=x, shape=[*x.shape[:2], x.shape[2] * x.shape[3]])  # (B, C, L)
-
-
-def _write(node: Node, name: str, u: Any, w: Any) -> Any:
-    products = (mb.matmul(x=a, y=b, transpose_y=True) for a, b in zip(_by_rows(u), _by_rows(w), strict=True))
-    states = functools.reduce(lambda x, y: mb.add(x=x, y=y), products)
-    return mb.expand_dims(x=_gathered(node, states, u), axes=[2], name=name)  # (B, D, 1, N)
-
-
-def _read(node: Node, name: str, h: Any, c: Any) -> Any:
-    states = mb.squeeze(x=h, axes=[2])  # (B, D, N)
-    if c.rank == 3:
-        return mb.matmul(x=states, y=c, name=name)  # (B, D, L)
-    parts = [mb.matmul(x=states, y=part) for part in _by_rows(c)]
-    shapes = [[*part.shape[:2], part.shape[2] // c.shape[3], c.shape[3]] for part in parts]
-    rows = [mb.reshape(x=part, shape=shape) for part, shape in zip(parts, shapes, strict=True)]
-    return mb.concat(values=rows, axis=2, name=name)  # (B, D, H, W)
-
-
-def _sum_tokens(node: Node, name: str, x: Any) -> Any:
-    total = mb.reduce_sum(x=x, axes=list(range(2, x.rank)), keep_dims=False)
-    return mb.expand_dims(x=_gathered(node, total, x), axes=[1, 2], name=name)  # (B, 1, 1, N)
-
-
-def _gathered(node: Node, total: Any, x: Any) -> Any:
-    """A sum over the tokens x whose weights were spread."""
-    times = node.spread(_tokens(x))
-    return total if times == 1 else mb.mul(x=total, y=np.float32(1 / times))
-
-
-def _tokens(x: Any) -> int:
-    return prod(x.shape[2:])
-
-
 _HANDLERS: dict[str, Callable[..., Any]] = {
     "conv": _conv,
-    "project": lambda node, name, x: mb.conv(x=x, weight=_float32(node.weights["kernel"])[..., None, None], name=name),
+    "project": lambda node, name, x: mb.conv(x=x, weight=_kernel(node, name, 4), name=name),
     "linear": _linear,
     "layer_norm": lambda node, name, x: mb.layer_norm(x=x, axes=[1], epsilon=node.eps(), name=name),
     "scale": lambda node, name, x: mb.mul(x=x, y=_per_channel(node.weights["factor"], x), name=name),
@@ -322,14 +274,14 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "relu": lambda node, name, x: mb.relu(x=x, name=name),
     "sigmoid": lambda node, name, x: mb.sigmoid(x=x, name=name),
     "silu": lambda node, name, x: mb.silu(x=x, name=name),
-    "softmax_tokens": _softmax_tokens,
+    "softmax_tokens": coreml_tokens.softmax_tokens,
     "softmax_channels": lambda node, name, x: mb.softmax(x=x, axis=1, name=name),
     "split": _split,
-    "flatten": _flatten,
-    "unflatten": _unflatten,
-    "write": _write,
-    "read": _read,
-    "sum_tokens": _sum_tokens,
+    "flatten": coreml_tokens.flatten,
+    "unflatten": coreml_tokens.unflatten,
+    "write": coreml_tokens.write,
+    "read": coreml_tokens.read,
+    "sum_tokens": coreml_tokens.sum_tokens,
     "mean": lambda node, name, x: mb.reduce_mean(x=x, axes=[2, 3], keep_dims=bool(node.attributes["keep"]), name=name),
     "concat": lambda node, name, *xs: mb.concat(values=xs, axis=1, name=name),
 }

@@ -71,6 +71,7 @@ class Engine:
         extra: The extra that installs it.
         requires: What must be installed, by its names on the package index.
         modes: How it can compute, the usual one first.
+        exact: The one of them that rounds nothing but to float32, and to the grids that the file has.
         delegate: What it hands operations to, and tells which; empty where it has none that tells.
     """
 
@@ -80,13 +81,14 @@ class Engine:
     requires: tuple[str, ...]
     modes: tuple[str, ...]
     delegate: str = ""
+    exact: str = "fp32"
 
 
 ENGINES = {
     engine.name: engine
     for engine in (
         Engine("onnxruntime", ".onnx", "onnx", ("onnxruntime",), ("fp16", "fp32")),
-        Engine("litert", ".tflite", "tflite", ("ai-edge-litert",), ("fp32",), "XNNPACK"),
+        Engine("litert", ".tflite", "tflite", ("ai-edge-litert",), ("fp32", "decoded"), "XNNPACK", "decoded"),
         Engine(
             "coreml",
             ".mlpackage",

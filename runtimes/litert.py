@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from evim_deploy.errors import BadInput, NotRunHere
 from evim_deploy.trace import SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array
 from runtimes.delegation import Delegation, Planned, delegation
+from runtimes.litert_codes import INTEGER_ROUNDING, decoded, without_run_time_grids
 from runtimes.litert_process import Crashed, LitertProcess, Refused
+
+_RUN_TIME = 2.0**-8
+"""Unit roundoff of an operation that rounds floats to 8 bits when it runs, since its kernel has 8."""
 
 _TRACED_BYTES = 8 << 30
 """Of values that a trace may hold: LiteRT gives those between input and output all at once or not at all."""
@@ -45,12 +48,13 @@ class LitertSession:
 
 @contextmanager
 def open_session(path: Path, mode: str) -> Iterator[LitertSession]:
-    """Load a TFLite file; on a CPU its floats are float32, and its integers what they are.
+    """Load a TFLite file as it stands (``fp32``: on a CPU its floats are that), or without the grids that are found
+    when it runs (``decoded``).
 
     Raises:
         BadInput: LiteRT cannot read it, or it has no named signature.
     """
-    content = _read(path)
+    content = _as(mode, path)
     with _telling(path):
         process = LitertProcess(content, os.cpu_count() or 1)
     with closing(process):
@@ -85,6 +89,15 @@ def _read(path: Path) -> bytes:
     if content[4:8] != b"TFL3":
         raise BadInput(f"{path} is not a TFLite file.", "Export it again.")
     return content
+
+
+def _as(mode: str, path: Path) -> bytes:
+    """A file as it is run in a mode."""
+    content = _read(path)
+    if mode != "decoded":
+        return content
+    with _telling(path):
+        return without_run_time_grids(content)
 
 
 @contextmanager
@@ -129,7 +142,7 @@ def trace(path: Path, image: Array, mode: str) -> Trace:
     Raises:
         BadInput: LiteRT cannot read it, or its values are too many to be held together.
     """
-    content = _read(path)
+    content = _as(mode, path)
     with _telling(path):
         process = LitertProcess(content, os.cpu_count() or 1, keeps_all=True)
         if process.bytes > _TRACED_BYTES:
@@ -162,7 +175,7 @@ def _operations(content: bytes) -> tuple[tuple[TracedOperation, ...], list[list[
     stored = {
         index: array
         for index, tensor in enumerate(graph.tensors)
-        if (array := _stored(tensor, model.buffers[tensor.buffer].data)) is not None
+        if (array := decoded(tensor, model.buffers[tensor.buffer].data)) is not None
     }
     names = {index: tensor.name.decode() for index, tensor in enumerate(graph.tensors)}
     for signature in model.signatureDefs:
@@ -178,27 +191,17 @@ def _operations(content: bytes) -> tuple[tuple[TracedOperation, ...], list[list[
                 # the converter joins the names of what it fuses; what follows a name says which step it is
                 tuple(dict.fromkeys(name.partition("/")[0] for name in names[op.outputs[0]].split(";"))),
                 tuple(stored[index] for index in op.inputs if index in stored),
-                SINGLE,
-                SINGLE,
+                INTEGER_ROUNDING if graph.tensors[op.outputs[0]].type == schema.TensorType.INT16 else SINGLE,
+                _RUN_TIME if _is_hybrid([graph.tensors[index] for index in op.inputs]) else SINGLE,
             )
         )
     return tuple(found), [list(op.outputs) for op in graph.operators]
 
 
-def _stored(tensor: Any, data: npt.NDArray[np.uint8] | None) -> npt.NDArray[Any] | None:
-    """The weights in a tensor, float16 or float32, integers as what they stand for; None where it has none."""
+def _is_hybrid(inputs: Sequence[Any]) -> bool:
+    """Whether an operation takes floats and a kernel of 8 bits."""
     from ai_edge_litert import schema_py_generated as schema
 
-    dtypes = {number: name.lower() for name, number in vars(schema.TensorType).items() if isinstance(number, int)}
-    dtype = dtypes[tensor.type]
-    if data is None or dtype not in ("float32", "float16", "int8", "int32", "int64"):
-        return None
-    array: npt.NDArray[Any] = data.view(dtype)
-    if dtype.startswith("float"):
-        return array
-    quantised = tensor.quantization
-    if quantised is None or quantised.scale is None:
-        return None  # axes and shapes
-    axes = [-1 if axis == quantised.quantizedDimension else 1 for axis in range(len(tensor.shape))]
-    scale = quantised.scale if len(quantised.scale) == 1 else quantised.scale.reshape(axes)
-    return np.asarray(array.reshape(tensor.shape) * scale, np.float32)
+    first, *others = inputs
+    kernels = [tensor for tensor in others[:1] if tensor.type == schema.TensorType.INT8]
+    return bool(kernels) and first.type == schema.TensorType.FLOAT32

@@ -176,6 +176,7 @@ def test_the_manifest_has_the_fields_that_were_promised() -> None:
         "comparisons": [],
         "power": None,
         "stored": None,
+        "operations": None,
     }
     assert document["rewrites"] == [{"name": "fold", "applied": 2, "removed": {"batch_norm": 2}, "added": {}}]
     assert document["tools"] == {"evim-deploy": "0.1.0"}

@@ -396,7 +396,7 @@ class TestArtifact:
 
     def test_parity(self, defaults: Exported, format_: str) -> None:
         parity = defaults.artifact(format_)["parity"]
-        assert set(parity) == {"status", "reason", "comparisons", "power", "stored"}
+        assert set(parity) == {"status", "reason", "comparisons", "power", "stored", "operations"}
         assert (parity["status"], parity["reason"]) == ("pass", "")
         said = [(each["subject"], each["engine"], each["mode"]) for each in parity["comparisons"]]
         assert said == COMPARED[format_]
@@ -583,7 +583,7 @@ class TestExport:
         assert (said["num_classes"], said["outputs"][0]["shape"]) == (3, [1, 3])
         metadata, _ = own_metadata(Path(said["path"]), "onnx")
         assert json.loads(metadata[LABELS_KEY]) == ["cat", "big dog", "Zi\u00e8ge"]
-        unproven = {"comparisons": [], "power": None, "stored": None}
+        unproven = {"comparisons": [], "power": None, "stored": None, "operations": None}
         assert said["parity"] == {"status": "not_run", "reason": "--no-verify", **unproven}
 
     def test_for_people(self, tmp_path: Path) -> None:

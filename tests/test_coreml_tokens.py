@@ -37,14 +37,14 @@ def build(reference: Reference, target: Target, folder: Path) -> Path:
 
 def limited(monkeypatch: pytest.MonkeyPatch, longest: int) -> None:
     """As if an axis, and the tokens that have weights in float16's range, were no more than so many."""
-    monkeypatch.setattr("exporters.coreml.LONGEST_AXIS", longest)
+    monkeypatch.setattr("exporters.coreml_tokens.LONGEST_AXIS", longest)
     monkeypatch.setattr("evim_deploy.graph.MANY_TOKENS", longest)
 
 
 def test_the_limit_is_that_of_the_rules() -> None:
-    from exporters import coreml
+    from exporters import coreml_tokens
 
-    assert coreml.LONGEST_AXIS == neural_engine.LONGEST_AXIS
+    assert coreml_tokens.LONGEST_AXIS == neural_engine.LONGEST_AXIS
 
 
 @pytest.mark.parametrize("longest", [79, 30, 10])
@@ -71,7 +71,8 @@ def test_operation_by_operation_they_are_the_model_s(
     path = build(reference, target, tmp_path)
     image = pixels(1, *SIZE).float().numpy()
     graph, _ = reference.rewritten(target)
-    report = compare(reference.model, graph, target, runtimes.trace(path, image), image)
+    exported = reference.stored(target)
+    report = compare(reference.model, graph, exported, target, runtimes.trace(path, image), image)
     assert report.status == "pass", report
 
 
@@ -103,7 +104,7 @@ def test_nothing_is_kept_off_the_neural_engine(
     products = Counter(each.type for each in contents.read(path).functions[0].operations)["matmul"]
     assert products == 2 * (parts + 1 + 1)  # stages 2 and 3 have a quarter and a sixteenth of the tokens
     if parts > 1:
-        monkeypatch.setattr("exporters.coreml.LONGEST_AXIS", np.inf)
+        monkeypatch.setattr("exporters.coreml_tokens.LONGEST_AXIS", np.inf)
         (tmp_path / "long").mkdir()
         found = suitability(build(reference, target, tmp_path / "long"))
         assert found.kept_off > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from safetensors.numpy import load_file
 
 from evim_deploy.artifact import SCHEMA_VERSION
 from evim_deploy.golden import SCHEMA_VERSION as GOLDEN_VERSION
+from exporters import FORMATS
 from latency.judgement import VALID, judge
 from latency.report import build
 from latency.results import SCHEMA_FILE, read_results, to_json
@@ -73,6 +75,12 @@ def test_swift_reads_the_versions_that_python_writes() -> None:
     sources = FOLDER.parents[2] / "Sources" / "EvimCore"
     assert f"1...{SCHEMA_VERSION}" in (sources / "Model" / "Manifest.swift").read_text("utf-8")
     assert GOLDEN_VERSION == 1
+
+
+def test_swift_reads_the_precisions_that_core_ml_has() -> None:
+    manifest = (FOLDER.parents[2] / "Sources" / "EvimCore" / "Model" / "Manifest.swift").read_text("utf-8")
+    (listed,) = re.findall(r"precisions = (\[.*\])", manifest)
+    assert set(json.loads(listed)) == set(FORMATS["coreml"].precisions)
 
 
 def test_what_the_app_writes_fits_the_schema() -> None:

@@ -18,6 +18,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.errors", ""),
     ("evim_deploy.codes", ""),
     ("evim_deploy.graph", "codes"),
+    ("evim_deploy.fixed_point", "codes graph"),
     ("evim_deploy.background", ""),
     ("evim_deploy.tools", ""),
     ("evim_deploy.arrays", ""),
@@ -61,7 +62,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.hub", "background errors variants"),
     ("evim_deploy.weights", "artifact checkpoint digits errors hub model untrained variants"),
     # --- the comparison knows what it compares, and no format or engine
-    ("evim_deploy.network", "codes evaluate graph"),
+    ("evim_deploy.network", "codes evaluate fixed_point graph"),
     (
         "evim_deploy.reference",
         """artifact graph layers lowering model network parity.result preprocessing quantise reparam rounding
@@ -70,7 +71,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.parity", "arrays artifact errors network photographs preprocessing reference"),
     (
         "evim_deploy.layers",
-        """artifact codes documents evaluate graph lowering model parity.result preprocessing shapes
+        """artifact codes documents evaluate fixed_point graph lowering model parity.result preprocessing shapes
         trace""",
     ),
     (

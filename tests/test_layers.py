@@ -24,7 +24,7 @@ import runtimes
 from evim_deploy import photographs
 from evim_deploy.artifact import Target
 from evim_deploy.cli.layers import show_layers
-from evim_deploy.evaluate import step, tensors
+from evim_deploy.evaluate import on_grids, step, tensors
 from evim_deploy.graph import Graph
 from evim_deploy.layers import Layer, LayerReport, compare
 from evim_deploy.layers.judgement import MARGIN
@@ -282,7 +282,7 @@ def told(
     rounding: float = SINGLE,
     rename: Callable[[str], str] = str,
 ) -> Trace:
-    """A file that has each operation of a graph, in float32, some of them changed."""
+    """A file that has each operation of a graph, in float32 and on the graph's grids, some of them changed."""
     operations = [
         TracedOperation(
             node.op.upper(),
@@ -295,10 +295,10 @@ def told(
     ]
 
     def compute(wanted: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
-        values = {graph.input_name: torch.from_numpy(image)}
+        values = on_grids({graph.input_name: torch.from_numpy(image)}, graph.grids)
         weights = tensors(graph, torch.float32)
         for index, node in enumerate(graph.nodes):
-            found = step(node, weights[node.name], values)
+            found = on_grids(step(node, weights[node.name], values), graph.grids)
             if change and node.name in change:
                 changed = [change[node.name](value) for value in found.values()]
                 found = dict(zip(found, changed, strict=True))

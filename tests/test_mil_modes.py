@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mil_functions import function, operation, single, steps
+from mil_functions import constant, function, operation, single, steps
 from mil_packages import classifier, pixels, probabilities
 
 from runtimes.mil import MilSession
@@ -54,6 +54,13 @@ def test_a_result_is_what_float16_holds_of_the_exact_one(kind: str, given: dict[
     near = [half(exact * (1 + side * 2.0**-22)) for side in (-1, 1)]
     assert ((near[0] <= y.numpy()) & (y.numpy() <= near[1])).all()
     assert (y.numpy() == half(exact)).mean() > 0.999
+
+
+def test_codes_are_made_of_a_quotient_that_ane_rounds() -> None:
+    """It is 204.55, above the middle between two codes; float16 holds 204.5, and halves go to the even code."""
+    body = operation("quantize", "y", "uint8", (1,), input="x", scale=0.3, output_dtype=constant("uint8"))
+    codes = {mode: steps(function({"x": ("float16", (1,))}, body), mode, x=[61.375])[0].values[0] for mode in MODES}
+    assert {mode: code.tolist() for mode, code in codes.items()} == {"fp32": [205], "fp16": [205], "ane": [204]}
 
 
 def test_inputs_are_rounded_as_the_function_types_them() -> None:

@@ -308,7 +308,7 @@ def test_a_document_is_plain_json(reference: GraphReference, prover: Prover) -> 
     target = target_of(precision="fp16")
     document = prover.prove(target, exact_runs(reference, target)).document()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
-    assert document.keys() == {"status", "reason", "comparisons", "power", "stored"}
+    assert document.keys() == {"status", "reason", "comparisons", "power", "stored", "operations"}
     for entry in document["comparisons"]:
         assert entry.keys() == {
             "subject",
@@ -324,7 +324,7 @@ def test_a_document_is_plain_json(reference: GraphReference, prover: Prover) -> 
         measures = entry["measures"]
         assert measures.keys() == {"max_abs", "mean_abs", "cosine", "snr_db", "top1", "top5", "kl", "worst"}
         assert measures["worst"].keys() == {"input", "output", "index"}
-        assert entry["tolerance"].keys() == {"max_abs", "mean_abs", "reason", "distribution"}
+        assert entry["tolerance"].keys() == {"max_abs", "mean_abs", "reason", "distribution", "times_own"}
         assert entry["status"] == "pass"
     power = document["power"]
     assert power["caught"] == power["layers"] - len(power["missed"])
@@ -371,6 +371,7 @@ def test_what_was_not_run_says_why() -> None:
         "comparisons": [],
         "power": None,
         "stored": None,
+        "operations": None,
     }
 
 

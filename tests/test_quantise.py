@@ -202,6 +202,14 @@ class TestQuantised:
             answers(graph), answers(quantised(graph, INTEGERS, grids))
         )
 
+    @pytest.mark.parametrize("name", [name for name, row in SCHEMES.items() if row.is_calibrated], ids=" ".join)
+    def test_where_all_layers_are_kept_nothing_is_rounded(self, graph: Graph, name: tuple[str, str]) -> None:
+        prepared = graph
+        for prepare in SCHEMES[name].prepare:
+            prepared = prepare(prepared)
+        assert gridded(prepared, SCHEMES[name])
+        assert not gridded(prepared, SCHEMES[name], layers(prepared, SCHEMES[name]))
+
     def test_kept_layers_lose_nothing(self, graph: Graph, grids: dict[str, Grid]) -> None:
         assert torch.equal(answers(with_kept(graph, INTEGERS, grids, layers(graph, INTEGERS))), answers(graph))
 

@@ -50,19 +50,19 @@ def _test() -> SelfTest:
 def _show_test(test: SelfTest) -> None:
     from rich.table import Table
 
-    from evim_deploy.self_test import IMAGES
-
     table = Table(box=None, pad_edge=False)
-    for column in ("self-test", "engine", "status", "parity", "digits read right", "seconds"):
+    for column in ("self-test", "engine", "status", "parity", "digits read right", "of", "seconds"):
         table.add_column(column, no_wrap=column != "status")
     for check in test.checks:
         status = check.status.replace("_", " ") + (f": {check.reason}" if check.reason else "")
-        right, seconds = ("", "") if check.top1 is None else (f"{check.top1:.1f} %", f"{check.seconds:.1f}")
-        table.add_row(f"{check.format} {check.precision}", check.engine, status, check.parity, right, seconds)
+        read = ("", "", "")
+        if check.top1 is not None:
+            read = f"{check.top1:.1f} %", str(check.count), f"{check.seconds:.1f}"
+        table.add_row(f"{check.format} {check.precision}", check.engine, status, check.parity, *read)
     console = out()
     console.print()
     console.print(table)
-    console.print(f"\n{test.status} in {test.seconds:.0f} s, over {IMAGES} held-out digits", soft_wrap=True)
+    console.print(f"\n{test.status} in {test.seconds:.0f} s, over held-out digits", soft_wrap=True)
 
 
 def _show(report: Report) -> None:

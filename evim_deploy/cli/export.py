@@ -13,6 +13,7 @@ from evim_deploy.artifact import SCHEMA_VERSION, UNTRAINED_NOTICE
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.cli.parity import show_proof
+from evim_deploy.cli.quantisation import quantisation_lines
 
 
 class Task(StrEnum):
@@ -186,7 +187,7 @@ def _show(artifacts: list[dict[str, Any]]) -> None:
             *(f"takes  {_spec(spec)}" for spec in artifact["inputs"]),
             *(f"gives  {_spec(spec)}" for spec in artifact["outputs"]),
             f"weights {artifact['weights']['source']}, sha256 {artifact['weights']['sha256'][:12]}",
-            *(_quantisation(artifact["quantisation"]) if artifact["quantisation"] else ()),
+            *_quantisation(artifact),
         ]
         for line in lines:
             console.print(f"  {line}", soft_wrap=True, markup=False)
@@ -197,23 +198,12 @@ def _show(artifacts: list[dict[str, Any]]) -> None:
             console.print(f"  {UNTRAINED_NOTICE}", style="bold yellow", soft_wrap=True, markup=False)
 
 
-_TOLD = 3
-"""Of the layers that cost most to quantise, how many are told; the manifest has all."""
+def _quantisation(artifact: dict[str, Any]) -> Iterator[str]:
+    from evim_deploy.quantise.quantisation import Quantisation
 
-
-def _quantisation(found: dict[str, Any]) -> Iterator[str]:
-    """How it was quantised, in a few lines."""
-    calibration, costs, kept = found["calibration"], found["sensitivity"], found["kept"]
-    if calibration:
-        yield f"calibrated on {calibration['images']} images: {calibration['source']}"
-    worst = ", ".join(f"{name} {costs[name]:.0f} dB" for name in list(costs)[:_TOLD] if costs[name] is not None)
-    yield f"costliest layers, signal to noise of each alone: {worst}"
-    if found["allowed_loss"] is not None:
-        told = ", ".join(kept) or "none"
-        yield (
-            f"{len(kept)} of {len(costs)} layers kept in floating point ({told}): {found['loss']:.2f} % of the "
-            f"calibration images are answered otherwise, and {found['allowed_loss']:g} % may be"
-        )
+    if artifact["quantisation"]:
+        found = Quantisation.parse(artifact["quantisation"])
+        yield from quantisation_lines(artifact["format"], artifact["precision"], found)
 
 
 def _spec(spec: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from evim_deploy.artifact import SCHEMA_VERSION
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.cli.problems import end_with
+from evim_deploy.cli.quantisation import quantisation_lines
 from evim_deploy.errors import EvimError
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def _function(function: FunctionInspection) -> dict[str, Any]:
         "outputs": [_value(value) for value in function.outputs],
         "operations": function.classes,
         "weight_bytes": function.weight_bytes,
+        "weight_types": function.weight_types,
         "layers": [asdict(layer) for layer in function.layers],
         "movements": [asdict(movement) for movement in function.movements],
         "conversions": [asdict(conversion) for conversion in function.conversions],
@@ -135,6 +137,8 @@ def _show(console: Console, inspection: Inspection) -> None:
         line("  no manifest of evim-deploy in it")
     elif (weights := inspection.manifest.get("weights")) and isinstance(weights, dict):
         line(f"  weights {'trained' if weights.get('trained') else 'UNTRAINED'}, from {weights.get('source')}")
+    for text in _quantisation(inspection):
+        line(f"  {text}")
     for key, text in inspection.other_metadata.items():
         line(f"  {key}: {_short(text, METADATA_WIDTH)}", "dim")
     for word, values in (("takes", contents.inputs), ("gives", contents.outputs)):
@@ -146,6 +150,18 @@ def _show(console: Console, inspection: Inspection) -> None:
             line(f"function {function.name}", "bold")
         _show_function(console, inspection, function)
     _show_delegation(console, _ask_xnnpack(inspection.path))
+
+
+def _quantisation(inspection: Inspection) -> list[str]:
+    """How the file was quantised, as its manifest says; a manifest that cannot be read says nothing."""
+    from evim_deploy.quantise.quantisation import Quantisation
+
+    manifest = inspection.manifest or {}
+    try:
+        found = Quantisation.parse(manifest["quantisation"])
+        return list(quantisation_lines(manifest["format"], manifest["precision"], found))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
 def _show_function(console: Console, inspection: Inspection, function: FunctionInspection) -> None:
@@ -202,7 +218,8 @@ def _show_layers(console: Console, inspection: Inspection, function: FunctionIns
 
     if not function.layers:
         return
-    title = f"weights: {_size(function.weight_bytes)} in {len(function.layers)} operations"
+    types = ", ".join(f"{dtype} {_size(size)}" for dtype, size in function.weight_types.items())
+    title = f"weights: {_size(function.weight_bytes)} in {len(function.layers)} operations ({types})"
     largest = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold")
     for column in ("largest", "type", "shapes", "size", "of file"):
         largest.add_column(column, no_wrap=True, justify="right" if column in ("size", "of file") else "left")

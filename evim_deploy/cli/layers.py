@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ _WORST = 5
 
 
 def show_layers(console: Console, report: LayerReport) -> None:
-    """Print the stages, then the operations around the first divergence, or the worst ones, and what it comes to."""
+    """Print the stages, then the operations around the first divergence, or the worst ones, and what it comes to.
+
+    Of a quantised artifact without one the worst are those that cost its outputs most.
+    """
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
@@ -29,20 +33,44 @@ def show_layers(console: Console, report: LayerReport) -> None:
         for stage in report.stages:
             error = "not in the file" if stage.error is None else f"{stage.error:.1e}"
             stages.add_row(Text(stage.name), error)
-        for table in (stages, _operations(_chosen(report))):
+        for table in (stages, _operations(_chosen(report), _LOSSES if _is_lossy(report) else _ERRORS)):
             console.print(Padding(table, (0, 0, 1, 2)))
     style = {"pass": "green", "incomplete": "yellow", "not_run": "yellow"}.get(report.status, "bold red")
     console.print(f"  {report}", style=style, soft_wrap=True, markup=False)
 
 
+def _is_lossy(report: LayerReport) -> bool:
+    return report.first is None and report.blamed is not None
+
+
 def _chosen(report: LayerReport) -> Sequence[Layer]:
+    if _is_lossy(report):
+        return sorted(report.layers, key=_cost)[:_WORST]
     if report.first is None:
         return sorted(report.layers, key=lambda layer: layer.excess, reverse=True)[:_WORST]
     at = report.layers.index(report.first)
     return report.layers[max(0, at - _BEFORE) : at + _AFTER + 1]
 
 
-def _operations(layers: Sequence[Layer]) -> Table:
+def _cost(layer: Layer) -> float:
+    return inf if layer.cost_db is None else layer.cost_db
+
+
+_ERRORS: Mapping[str, Callable[[Layer], str]] = {
+    "cumulative": lambda layer: f"{layer.cumulative:.1e}",
+    "by itself": lambda layer: f"{layer.local:.1e}",
+    "explained": lambda layer: f"{layer.bound:.1e}",
+}
+
+_LOSSES: Mapping[str, Callable[[Layer], str]] = {
+    "SNR": lambda layer: f"{layer.snr_db:.0f} dB",
+    "by itself": lambda layer: f"{layer.own_snr_db:.0f} dB",
+    "outputs by it alone": lambda layer: f"{_cost(layer):.0f} dB",
+}
+"""Signal to noise of the value, of what its layer adds, and of the outputs where that layer alone is quantised."""
+
+
+def _operations(layers: Sequence[Layer], columns: Mapping[str, Callable[[Layer], str]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -50,10 +78,10 @@ def _operations(layers: Sequence[Layer]) -> Table:
     table.add_column("operation", overflow="fold")
     for title in ("kind", "in the file"):
         table.add_column(title)
-    for title in ("cumulative", "by itself", "explained"):
+    for title in columns:
         table.add_column(title, justify="right")
     for layer in layers:
-        numbers = (f"{number:.1e}" for number in (layer.cumulative, layer.local, layer.bound))
+        numbers = (tell(layer) for tell in columns.values())
         style = "bold red" if layer.diverges else ""
         table.add_row(Text(layer.name), layer.op, Text(layer.type), *numbers, style=style)
     return table

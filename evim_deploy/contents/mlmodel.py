@@ -122,7 +122,7 @@ def _given(
             elif isinstance(binding, str):
                 given.append(values[binding])
             else:
-                given.append(_constant(key, binding))
+                given.append(_constant(f"{op.name}.{key}", binding))
     return tuple(given), parameters
 
 

@@ -18,7 +18,7 @@ from evim_deploy.contents import Contents, Function, Operation, Value
 from evim_deploy.documents import parse_json
 from evim_deploy.inspection.classes import CLASSES, class_of
 from evim_deploy.inspection.conversions import Conversion, conversions
-from evim_deploy.inspection.layers import Layer, at_run_time, layers
+from evim_deploy.inspection.layers import Layer, at_run_time, layers, weight_types
 from evim_deploy.inspection.movement import Movement, movements
 from evim_deploy.inspection.neural_engine import NEURAL_ENGINE
 from evim_deploy.inspection.onnxruntime_coreml import ONNXRUNTIME_COREML
@@ -65,6 +65,7 @@ class FunctionInspection:
         movements: What only moves data.
         conversions: Where values go from integers to floats or back.
         layers: Operations with weights, the largest first.
+        weight_types: Bytes of weights by their type in the file, the most first.
         targets: What would keep it off each target.
     """
 
@@ -75,6 +76,7 @@ class FunctionInspection:
     movements: tuple[Movement, ...]
     conversions: tuple[Conversion, ...]
     layers: tuple[Layer, ...]
+    weight_types: Mapping[str, int]
     targets: tuple[Suitability, ...]
 
     @property
@@ -137,6 +139,7 @@ def _inspect_function(format_: str, function: Function) -> FunctionInspection:
         movements(format_, running),
         conversions(running) if format_ == "tflite" else (),
         layers(function),
+        weight_types(function),
         tuple(targets),
     )
 

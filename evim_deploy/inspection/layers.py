@@ -7,6 +7,7 @@ operation behind it that also takes a computed value, and an engine does it once
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from evim_deploy.contents import Axis, Function, Operation
@@ -47,6 +48,15 @@ def layers(function: Function) -> tuple[Layer, ...]:
             found.append(Layer(operation.name, operation.type, weights, stored))
     found += [Layer(name, "constant", (), stored) for name, stored in passed.items()]
     return tuple(sorted(found, key=lambda layer: -layer.bytes))
+
+
+def weight_types(function: Function) -> dict[str, int]:
+    """Bytes of stored values by their type, the most first; of a few bits each, as the file packs them."""
+    values = {value.name: value for operation in function.operations for value in operation.inputs if value.is_constant}
+    types: Counter[str] = Counter()
+    for value in values.values():
+        types[value.dtype] += value.stored_bytes
+    return dict(types.most_common())
 
 
 def fixed_values(function: Function) -> frozenset[str]:

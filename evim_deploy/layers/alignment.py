@@ -110,6 +110,7 @@ def computed(graph: Graph, operations: Sequence[TracedOperation]) -> dict[str, C
         for name in value.named - {last}:
             steps = found.pop(name, Computed())  # of a fused operation there are steps alone
             value.operations[:0] = steps.operations
+            value.named |= steps.named
     return found
 
 

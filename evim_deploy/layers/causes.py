@@ -40,6 +40,11 @@ def _stale_weight(judgement: Judgement) -> str:
     return "stale weight: " + "; ".join(map(str, judgement.stale)) if judgement.stale else ""
 
 
+def _another_grid(judgement: Judgement) -> str:
+    count = int(judgement.off_grid.sum())
+    return f"another grid: {count} of {judgement.off_grid.numel()} values are none of its own" if count else ""
+
+
 def _wrong_axis(judgement: Judgement) -> str:
     explained = judgement.explained.max()
     if judgement.difference.max() <= _CLEAR * explained:
@@ -70,4 +75,4 @@ def _readings(judgement: Judgement) -> Iterator[tuple[str, Tensor]]:
             yield f"axes {i} and {j} exchanged", flat([output.transpose(i, j) for output in outputs])
 
 
-_CAUSES: tuple[Callable[[Judgement], str], ...] = (_overflow, _stale_weight, _wrong_axis)
+_CAUSES: tuple[Callable[[Judgement], str], ...] = (_overflow, _stale_weight, _another_grid, _wrong_axis)

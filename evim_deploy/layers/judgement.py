@@ -11,6 +11,7 @@ from torch import Tensor
 
 from evim_deploy.codes import Grid
 from evim_deploy.evaluate import on_grids
+from evim_deploy.fixed_point import explained as fixed_point
 from evim_deploy.layers.alignment import Row
 from evim_deploy.layers.operations import apply, magnitudes, roundoffs, stored_steps
 from evim_deploy.layers.weights import Stale, stale_weights
@@ -23,6 +24,9 @@ Of 55616 operations in the 228 traces of 42 random tiny variants (three formats,
 mode; noise and plain colours, 32 to 200 pixels a side) half have an error below 0.08 of what is then
 explained, 99 in 100 below 0.32, and the worst has 0.45; of M4 at 256x256 and 1024x1024 the worst has 0.48.
 """
+
+_FLOAT_CODES = 0.01
+"""Of a step: how well float32 tells a value of a grid of 16 bits."""
 
 SMALLEST_HALF, SMALLEST_NORMAL_HALF = 2.0**-25, 2.0**-14
 """What rounding to float16 loses however small the value is, and what is lost where subnormals become zero."""
@@ -39,6 +43,7 @@ class Judgement:
         actual: What it gave.
         reference: What the reference operation gives for the same inputs.
         explained: Size of error that the arithmetic explains at each value.
+        off_grid: Which values do not lie on the grid that they are rounded to.
         rounding: Unit roundoff of what it gives.
         accumulation: Unit roundoff of the arithmetic inside it.
     """
@@ -49,6 +54,7 @@ class Judgement:
     actual: Tensor
     reference: Tensor
     explained: Tensor
+    off_grid: Tensor
     rounding: float
     accumulation: float
 
@@ -105,10 +111,23 @@ def judge(
     reference = flat([_within(values[name], grids.get(name)) for name in row.node.outputs])
     least = 0.0 if rounding < HALF else SMALLEST_HALF if accumulation < HALF else SMALLEST_NORMAL_HALF
     explained = MARGIN * ((lost * accumulation + stored * rounding) * sums + rounding * reference.abs() + least)
-    steps = {name: grids[name].explained if name in grids else 0.0 for name in row.node.outputs}
-    explained += flat([torch.full_like(values[name], step) for name, step in steps.items()])
+    computing = next((node for node in reversed(row.nodes) if node.weights), row.node)  # a ReLU rounds what it clips
+    steps = {name: fixed_point(computing, grids, grids[name]) if name in grids else 0.0 for name in row.node.outputs}
+    off_grid = flat(
+        [_off_grid(value, grids.get(name), rounding) for name, value in zip(row.node.outputs, outputs, strict=True)]
+    )
+    explained += ~off_grid * flat([torch.full_like(values[name], step) for name, step in steps.items()])
     explained[~reference.isfinite()] = torch.inf
-    return Judgement(row, stale, inputs, flat(outputs), reference, explained, rounding, accumulation)
+    return Judgement(row, stale, inputs, flat(outputs), reference, explained, off_grid, rounding, accumulation)
+
+
+def _off_grid(values: Tensor, grid: Grid | None, rounding: float) -> Tensor:
+    """Which values are none of a grid's, as far as the type that they are in can tell."""
+    if grid is None:
+        return torch.zeros_like(values, dtype=torch.bool)
+    steps = values / grid.scale
+    unclear = _FLOAT_CODES + (HALF * steps.abs() if rounding == HALF else 0.0)
+    return (steps - steps.round()).abs() > unclear
 
 
 def _within(values: Tensor, grid: Grid | None) -> Tensor:

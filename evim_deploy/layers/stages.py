@@ -43,7 +43,7 @@ def stage_values(graph: Graph) -> dict[str, str]:
     values = {}
     for node in graph.nodes:
         match = _STAGES.match(node.name)
-        if match is not None:
+        if match is not None and not node.is_floating:  # which is the copy that a head is given
             values[match.group()] = node.name
     return {**values, **graph.outputs}
 

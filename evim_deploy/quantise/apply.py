@@ -22,17 +22,17 @@ VIEWS = ("flatten", "unflatten", "split", "max_tokens")
 def layers(graph: Graph, scheme: Scheme) -> list[str]:
     """Names of the operations that a scheme quantises, and that may be kept in floating point instead.
 
-    A ReLU goes with what it clips, and a view with what it is of.
+    A ReLU goes with what it clips, a view with what it is of, and what has no weights with what takes it.
     """
-    return [node.name for node in graph.nodes if _is_quantised(node, scheme) and node.op not in ("relu", *VIEWS)]
+    return [node.name for node in graph.nodes if _stands_alone(node) and _is_quantised(node, scheme)]
 
 
 def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[str, str]:
     """The values that are rounded, each with the one whose range its grid is found on: of views the first.
 
     What an operation that computes in integers takes and gives is rounded, but for what goes into a ReLU alone, which
-    an engine computes in one with it; where one is kept so is the other. An addition is one where a term has a grid
-    anyway: of floats an engine adds as fast.
+    an engine computes in one with it. An addition is one where a term has a grid anyway: of floats an engine adds as
+    fast.
 
     Args:
         graph: Rewritten, in floating point.
@@ -41,7 +41,7 @@ def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[st
     """
     wanted: set[str] = set()
     clips = {node.name: clip.name for node in graph.nodes if (clip := _clip(graph, node, scheme))}
-    kept = {*kept, *(clips[name] for name in kept if name in clips)}
+    kept = _with_followers(graph, kept, clips)
     computed = [node for node in graph.nodes if _is_integer(node, scheme) and node.name not in kept]
     for node in sorted(computed, key=lambda node: node.op == "add"):
         if node.op != "add" or wanted.intersection(node.inputs):
@@ -55,6 +55,22 @@ def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[st
     wanted |= {roots[value] for value in wanted if value in roots}
     found = {value: roots.get(value, value) for value in wanted}
     return found | {value: root for value, root in roots.items() if root in wanted}
+
+
+def _stands_alone(node: Node) -> bool:
+    """Whether an operation is kept in floating point for its own sake: it has weights, or adds."""
+    return bool(node.weights) or node.op == "add"
+
+
+def _with_followers(graph: Graph, kept: Collection[str], clips: Mapping[str, str]) -> set[str]:
+    """What is kept, the ReLUs that clip it, and what has no weights and is taken by nothing else."""
+    found = {*kept, *(clips[name] for name in kept if name in clips)}
+    for node in reversed(graph.nodes):
+        if not _stands_alone(node) and node.name not in clips.values():
+            users = {user.name for value in node.outputs for user in graph.users(value)}
+            if users and users <= found:
+                found.add(node.name)
+    return found
 
 
 def _clip(graph: Graph, node: Node, scheme: Scheme) -> Node | None:
@@ -93,15 +109,18 @@ def quantised(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Col
         grids: Of values, by name.
         kept: Names of operations that stay in floating point.
     """
-    stored = rounded(graph) if scheme.floats == "fp16" else graph
-    nodes = []
-    for node, exact in zip(stored.nodes, graph.nodes, strict=True):
-        encodings = {} if node.name in kept else _encodings(exact, scheme, grids)
-        node = node.encoded(**encodings)
-        if "kernel" in encodings and scheme.integer_bias and "bias" in node.weights and node.inputs[0] in grids:
-            node = with_integer_bias(node, grids[node.inputs[0]])
-        nodes.append(node)
-    return Graph(graph.input_name, nodes, graph.outputs, grids)
+    nodes = (node if node.name in kept else encoded(node, scheme, grids) for node in graph.nodes)
+    found = Graph(graph.input_name, nodes, graph.outputs, grids)
+    return rounded(found) if scheme.floats == "fp16" else found  # what is decoded is float16, too
+
+
+def encoded(node: Node, scheme: Scheme, grids: Mapping[str, Grid]) -> Node:
+    """An operation with its weights in few bits, as far as the scheme has them so."""
+    encodings = _encodings(node, scheme, grids)
+    node = node.encoded(**encodings)
+    if "kernel" in encodings and scheme.integer_bias and "bias" in node.weights and node.inputs[0] in grids:
+        return with_integer_bias(node, grids[node.inputs[0]])
+    return node
 
 
 def _encodings(node: Node, scheme: Scheme, grids: Mapping[str, Grid]) -> dict[str, Encoding]:

@@ -91,10 +91,14 @@ class _Seen:
         self._greatest = max(self._greatest, float(flat.max()))
         self._images += 1
         share = _SAMPLES // self._images  # of each image so far
-        self._sample = torch.cat([self._some(self._sample, _SAMPLES - share), self._some(flat, share)])
+        new = flat if len(flat) <= share else flat[self._places(len(flat), share)]
+        room = _SAMPLES - len(self._sample)
+        self._sample = torch.cat([self._sample, new[:room]]) if room else self._sample
+        self._sample[self._places(len(self._sample), len(new) - room)] = new[room:]
 
-    def _some(self, values: Tensor, most: int) -> Tensor:
-        return values[torch.randperm(len(values), generator=self._generator)[:most]]
+    def _places(self, among: int, count: int) -> Tensor:
+        """Drawn at random, (count,), some of them more than once: far sooner than a permutation."""
+        return torch.randint(among, (max(count, 0),), generator=self._generator)
 
     def grid(self, codes: Codes, dtype: type[np.floating[Any]]) -> Grid:
         """The one of the tried ranges whose rounding loses least in squares."""

@@ -101,9 +101,10 @@ def _keeping(
 
 def _told(images: CalibrationImages, text: str, progress: Progress) -> Iterator[npt.NDArray[np.float32]]:
     count = len(images)
-    for index, image in enumerate(images, 1):
-        progress.step(f"{text}, image {index} of {count}")
+    for done, image in enumerate(images):
+        progress.advance(text, done, count)
         yield image
+    progress.advance(text, count, count)
 
 
 def _warn(calibration: Calibration, progress: Progress) -> None:

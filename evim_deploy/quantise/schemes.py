@@ -68,7 +68,7 @@ _POINTWISE = frozenset(["relu", "add", "scale", "shift", "subtract", "multiply",
 _OVER_AXES = frozenset(["mean_channels", "max_tokens", "sum_tokens", "mean", "write", "read"])
 _FACTORS = {"write": 0, "read": 0}
 """XNNPACK takes the second factor of BATCH_MATMUL, our first, as if its zero point was 0, and gives wrong products
-otherwise (measured in ai-edge-litert 2.1.2)."""
+otherwise (measured in ai-edge-litert 2.1.0)."""
 
 SCHEMES: dict[tuple[str, str], Scheme] = {
     ("onnx", "int8"): Scheme(

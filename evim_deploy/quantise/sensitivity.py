@@ -17,7 +17,7 @@ from torch import Tensor
 from evim_deploy.codes import Grid
 from evim_deploy.evaluate import Weights, evaluate, on_grids, run, step, tensors
 from evim_deploy.graph import Graph
-from evim_deploy.quantise.apply import gridded, layers, quantised
+from evim_deploy.quantise.apply import encoded, gridded, layers, quantised
 from evim_deploy.quantise.schemes import Scheme
 
 Image = npt.NDArray[np.float32]
@@ -121,8 +121,7 @@ def _alone(
     """A layer's own quantised weights, and the grids of what it takes and gives."""
     node = graph.producer(name)
     assert node is not None
-    encoding = scheme.weights.encode(node.weights["kernel"]) if "kernel" in node.weights else None
-    stored = node.encoded(kernel=encoding) if encoding else node
+    stored = encoded(node, scheme, grids)
     wanted = gridded(graph, scheme, kept=[other for other in names if other != name])
     weights = {weight: torch.from_numpy(array).float() for weight, array in stored.weights.items()}
     return weights, {value: grids[value] for value in wanted}

@@ -130,8 +130,8 @@ def read_operations(path: Path, mode: str, function: str | None = None) -> tuple
 
 
 def _operations(session: MilSession) -> tuple[TracedOperation, ...]:
-    function = session._evaluator.function
-    return tuple(_traced(op, function.constants, session._mode) for op in function.operations)
+    evaluator = session._evaluator
+    return tuple(_traced(op, evaluator.stored, session._mode) for op in evaluator.operations)
 
 
 def trace(path: Path, image: Array, mode: str) -> Trace:
@@ -142,7 +142,7 @@ def trace(path: Path, image: Array, mode: str) -> Trace:
         NotRunHere: It has an operation that is not known.
     """
     session = MilSession(path, mode)
-    indices = {op.name: index for index, op in enumerate(session._evaluator.function.operations)}
+    indices = {op.name: index for index, op in enumerate(session._evaluator.operations)}
 
     def compute(wanted: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
         with _told(path):
@@ -171,5 +171,6 @@ def _traced(op: Operation, constants: Mapping[str, Constant], mode: str) -> Trac
     )
 
 
-_ADDED = re.compile(r"_(cast|to)_fp16$")
-"""What coremltools adds to the name of an operation that it makes one on float16."""
+_ADDED = re.compile(r"(_exact|_quantize|_dequantize)?(_(cast|to)_fp16)?$")
+"""What the name of a step ends in: what our exporter calls one on the way to a value on a grid, and what coremltools
+adds to the name of an operation that it makes one on float16."""

@@ -66,7 +66,7 @@ class Exact:
 
 
 class Half(Exact):
-    """Float16 inside an operation, too: what ``ane`` computes an operation on float16 in."""
+    """Float16 inside an operation, too: what ``ane`` computes an operation in that takes or gives it."""
 
     def round(self, x: Tensor) -> Tensor:
         rounded, anomalies = halved(x)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evim_deploy.contents.mil import Function, Operation, ValueType
+from evim_deploy.contents.mil import Constant, Function, Operation, ValueType
 from runtimes.mil.arithmetic import SMALLEST_NORMAL, Exact, Half, halved
 from runtimes.mil.operations import HANDLERS
 from runtimes.mil.values import DTYPES, Value, bounded, from_constant
@@ -69,7 +69,9 @@ class Evaluator:
 
     Attributes:
         function: The function.
+        operations: Those that run for each image.
         constants: Its constants by name, and those that are given in place by a key of their own.
+        stored: Its constants by name as the file has them, decompressed ones among them.
 
     Raises:
         UnknownOperation: There is an operation that is not known.
@@ -84,14 +86,19 @@ class Evaluator:
         self.constants: dict[Hashable, Value] = {
             name: from_constant(constant) for name, constant in function.constants.items()
         }
+        self.stored: dict[str, Constant] = dict(function.constants)
         self._calls: list[_Call] = []
         for op in function.operations:
             call = self._prepared(op)
             if op.type.startswith(_COMPRESSED):
                 results, _ = _store(op, _run(call, self.constants, Exact()))
-                self.constants.update(zip((name for name, _ in op.outputs), results, strict=True))
+                for (name, declared), value in zip(op.outputs, results, strict=True):
+                    self.constants[name] = value
+                    self.stored[name] = Constant(declared, value.numpy(), 0)
             else:
                 self._calls.append(call)
+        self._halves = _on_float16(function)
+        self.operations = tuple(call.operation for call in self._calls)
         uses = {
             key: index
             for index, call in enumerate(self._calls)
@@ -130,8 +137,7 @@ class Evaluator:
         values: dict[Hashable, Value] = self.constants | self._entered(inputs, mode)
         for index, call in enumerate(self._calls):
             op = call.operation
-            is_half = mode == "ane" and any(declared.dtype == "float16" for _, declared in op.outputs)
-            arithmetic = Half() if is_half else Exact()
+            arithmetic = Half() if mode == "ane" and op.name in self._halves else Exact()
             results = _run(call, values, arithmetic)
             anomalies: Anomalies = {}
             if mode != "fp32":
@@ -153,6 +159,19 @@ class Evaluator:
             _check(name, value, declared)
             entered[name] = value.half().float() if declared.dtype == "float16" and mode != "fp32" else value
         return entered
+
+
+def _on_float16(function: Function) -> frozenset[str]:
+    """Names of the operations that take float16, as one does that makes codes of it, or give it."""
+    types = dict(function.inputs) | {name: constant.type for name, constant in function.constants.items()}
+    types |= dict(output for op in function.operations for output in op.outputs)
+    found = set()
+    for op in function.operations:
+        taken = (each for bindings in op.inputs.values() for each in bindings)
+        given = [each.type if isinstance(each, Constant) else types[each] for each in taken]
+        if any(each.dtype == "float16" for each in (*given, *(declared for _, declared in op.outputs))):
+            found.add(op.name)
+    return frozenset(found)
 
 
 def _run(call: _Call, values: Mapping[Hashable, Value], arithmetic: Exact) -> tuple[Value, ...]:

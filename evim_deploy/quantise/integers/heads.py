@@ -18,44 +18,38 @@ from dataclasses import replace
 from evim_deploy.graph import Graph, Node
 from evim_deploy.reparam.rewrite import Rewrite
 
-FLOATING = ".float"
-"""Ends the name of a value that is computed twice, the second time in floating point."""
-
 
 def _apply(graph: Graph, norm: Node) -> bool:
     if norm.is_floating or not all(user.op == "mean" for user in graph.users(norm.name)):
         return False
     (x,) = norm.inputs
-    graph.substitute(norm, *_copies(graph, x), _floating(norm, {x: f"{x}{FLOATING}"} if _states(graph, x) else {}))
+    copied = _copied(graph, x)
+    renamed = {output: f"{norm.name}.of.{output}" for node in copied for output in node.outputs}
+    copies = [
+        replace(_floating(node, renamed), outputs=tuple(renamed[output] for output in node.outputs)) for node in copied
+    ]
+    graph.substitute(norm, *copies, _floating(norm, renamed))
     _follow(graph, norm.name)
     return True
 
 
-def _states(graph: Graph, value: str) -> bool:
+def _copied(graph: Graph, value: str) -> list[Node]:
+    """The operations that give states, back to the split of hz; none of a map."""
     producer = graph.producer(value)
-    return producer is not None and producer.op == "project"
+    if producer is None or producer.op != "project":
+        return []
+    found: dict[str, Node] = {}
 
+    def visit(name: str) -> None:
+        node = graph.producer(name)
+        if node is not None and node.name not in found:
+            if node.op != "split":
+                for each in node.inputs:
+                    visit(each)
+            found[node.name] = node
 
-def _copies(graph: Graph, states: str) -> list[Node]:
-    """Copies of the operations that give the states, back to the split of hz."""
-    copied: dict[str, Node] = {}
-
-    def visit(value: str) -> None:
-        node = graph.producer(value)
-        if node is None or node.name in copied:
-            return
-        if node.op != "split":
-            for each in node.inputs:
-                visit(each)
-        copied[node.name] = node
-
-    if _states(graph, states):
-        visit(states)
-    renamed = {output: f"{output}{FLOATING}" for node in copied.values() for output in node.outputs}
-    return [
-        replace(_floating(node, renamed), outputs=tuple(renamed[output] for output in node.outputs))
-        for node in copied.values()
-    ]
+    visit(value)
+    return list(found.values())
 
 
 def _floating(node: Node, renamed: dict[str, str]) -> Node:

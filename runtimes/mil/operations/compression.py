@@ -31,7 +31,7 @@ def quantize(
     """round(x / scale) + zero point, cut off to the range of ``int8`` or ``uint8``."""
     scales, zeros = (_along(value, input, axis) for value in (scale, zero_point))
     dtype = DTYPES[output_dtype]
-    whole = torch.round(input / scales) + zeros
+    whole = torch.round(m.round(input / scales)) + zeros
     return whole.clamp(torch.iinfo(dtype).min, torch.iinfo(dtype).max).to(dtype)
 
 

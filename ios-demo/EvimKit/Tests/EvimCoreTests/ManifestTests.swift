@@ -25,6 +25,11 @@ import Testing
         try manifest.requireImageClassifier()
     }
 
+    @Test(arguments: Manifest.precisions)
+    func readsEachPrecision(precision: String) throws {
+        #expect(try Manifest(decoding: Documents.manifest(["precision": precision])).precision == precision)
+    }
+
     @Test func survivesBeingWrittenAndRead() throws {
         let manifest = try Manifest(decoding: Documents.manifest(["resolution": [40, 48]]))
         #expect((manifest.resolution.height, manifest.resolution.width) == (40, 48))
@@ -80,7 +85,7 @@ import Testing
     @Test(
         arguments: [
             ("format", "tflite", "format: \"tflite\" is none of coreml"),
-            ("precision", "int8", "precision: \"int8\" is none of fp16, fp32"),
+            ("precision", "bf16", "precision: \"bf16\" is none of fp16, fp32, int8, pal8, pal6, pal4, w8a8, int4"),
             ("task", "segment", "task: \"segment\" is none of classify, features"),
             ("output", "features", "output: \"features\" is none of logits, probabilities"),
             ("resolution", "dynamic", "resolution: "),

@@ -8,11 +8,14 @@ public struct Manifest: Codable, Equatable, Sendable {
     /// Schema versions in which everything that is read here means the same.
     public static let readableVersions = 1...2
 
+    /// Of Core ML packages (`exporters/__init__.py`).
+    public static let precisions = ["fp16", "fp32", "int8", "pal8", "pal6", "pal4", "w8a8", "int4"]
+
     /// Version of the document's schema.
     public let schemaVersion: Int
     /// Always `coreml`: manifests of other formats are refused.
     public let format: String
-    /// Of weights and computation, `fp16` or `fp32`.
+    /// Of weights and computation, one of `precisions`.
     public let precision: String
     /// Canonical name of the network, `efficientvim_m4` or `efficientvim_m4_dist`.
     public let model: String
@@ -71,7 +74,7 @@ public struct Manifest: Codable, Equatable, Sendable {
         let values = try decoder.container(keyedBy: CodingKeys.self)
         schemaVersion = try values.decode(Int.self, forKey: .schemaVersion)
         format = try values.decode(String.self, forKey: .format, among: ["coreml"])
-        precision = try values.decode(String.self, forKey: .precision, among: ["fp16", "fp32"])
+        precision = try values.decode(String.self, forKey: .precision, among: Self.precisions)
         model = try values.decode(String.self, forKey: .model)
         task = try values.decode(String.self, forKey: .task, among: Self.outputsOfTasks.keys.sorted())
         output = try values.decode(String.self, forKey: .output, among: Self.outputsOfTasks[task] ?? [])
