@@ -52,7 +52,7 @@ def main(output: Path) -> None:
         for kind, pixels in kinds.items()
     }
     found = []
-    for row in FORMATS.values():
+    for row in sorted(FORMATS.values(), key=lambda row: row.name == "coreml"):  # which takes longest
         for precision in row.precisions:
             with tempfile.TemporaryDirectory() as folder:
                 request = Request(model, (row.name,), (precision,), weights=WEIGHTS, output_dir=Path(folder))

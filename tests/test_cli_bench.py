@@ -174,6 +174,19 @@ def test_truncated_foreign_and_newer_files_are_told_apart(results: Results, fold
     assert_refused(run("compare", path, folder / "results.json"), 3, "schema version 2")
 
 
+def test_a_report_takes_what_export_and_evaluate_wrote(results: Results, folder: Path, tmp_path: Path) -> None:
+    path = folder / "results.json"
+    assert_refused(run("report", path, "--artifacts", tmp_path), 3, "has no artifacts")
+    assert_refused(run("report", path, "--accuracy", path), 3, "results.json is not what was expected at results")
+    document = tmp_path / "accuracy.json"
+    figures = {"artifact": "m1.onnx", "count": 600, "top1": 98.5, "top5": 100.0, "agreement": 99.25}
+    document.write_text(json.dumps({"schema_version": 2, "results": [figures]}))
+    told = run("report", path, "--accuracy", document, "--baseline", "MobileOne-S0, torch, fp32")
+    assert_done(told)
+    assert re.search(r"m1\.onnx .* 98\.50 .* 99\.25", told.stdout)
+    assert "MobileOne-S0 takes" in told.stdout
+
+
 def test_two_machines_are_not_compared(results: Results, folder: Path, tmp_path: Path) -> None:
     other = results.model_copy(update={"host": results.host.model_copy(update={"processor": "another"})})
     path = tmp_path / "other.json"

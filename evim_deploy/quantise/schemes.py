@@ -36,7 +36,8 @@ class Scheme:
         deployment_target: The oldest system that has it; empty where all have.
         widened: Operations of ``integers`` that give floating point: only what they take is on grids.
         integer_bias: Whether biases are integers, too, in the units of the sums that they are added to.
-        stem: How the stem's kernels are stored: they are few, and all that follows has their errors; None for as others.
+        stem: How the stem's kernels are stored: they are few, and all that follows has their errors.
+            None for as others.
         meaning: In a few words, for people.
     """
 

@@ -1,7 +1,7 @@
 """OpenVINO on the CPU, which reads ONNX files.
 
 It computes in the precision that it is told. Of a quantised file what does not compute in integers is float32, which is
-said as the mode: left to itself OpenVINO takes bfloat16, and M4 in int8 is slower for it (AMD EPYC, 36 ms instead of 32).
+said as the mode: left to itself OpenVINO takes bfloat16, and M4 in int8 takes longer (on an AMD EPYC 36 ms, not 32).
 """
 
 from __future__ import annotations
