@@ -30,7 +30,7 @@ from evim_deploy.quantise.schemes import WEIGHTED, Scheme
 from evim_deploy.reference import GraphReference
 
 SIDE, CLASSES = 64, 5
-INTEGERS = Scheme(Weighting(8), "fp32", "all in 8 bits", WEIGHTED | {"shift", "relu", "add"})
+INTEGERS = Scheme(Weighting(8), "fp32", "all in 8 bits", integers=WEIGHTED | {"shift", "relu", "add"})
 COARSE = Weighting(2)
 BLAMED = [
     "patch_embed.conv.2.conv",
