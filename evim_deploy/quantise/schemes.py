@@ -44,7 +44,6 @@ class Scheme:
     weights: Weighting
     floats: str
     meaning: str
-    stem: Weighting | None = None
     integers: frozenset[str] = frozenset()
     codes: Codes = EIGHT_BITS
     symmetric: Mapping[str, int] = field(default_factory=dict, hash=False)
@@ -54,6 +53,7 @@ class Scheme:
     deployment_target: str = ""
     widened: frozenset[str] = frozenset()
     integer_bias: bool = False
+    stem: Weighting | None = None
 
     def weighting(self, layer: str) -> Weighting:
         """How a layer's kernel is stored, by the layer's name."""
