@@ -172,7 +172,7 @@ def test_every_mode_is_within_fp16s_reach(halves: dict[str, Path], format_: str,
     with opened(halves[format_], mode) as session:
         error = np.abs(session.run(image.float().numpy())["logits"] - expected).max() / np.ptp(expected)
     assert error < 0.05
-    if mode != "fp32":
+    if mode not in ("fp32", "decoded"):
         assert error > 1e-4  # it does round
 
 
