@@ -45,14 +45,28 @@ TOLERANCES = {
         f"{_WEIGHTS}, and every value and partial sum",
         "tiny 3.2e-3 to 2.2e-2, mean to 1.6e-3; native sizes overflow on flat pictures, which is told and fails",
     ),
-    ("onnx", "int8"): Tolerance(1e-2, 1e-3, _GRIDS, "provisional", times_own=2.0),
-    ("onnx", "dynamic"): Tolerance(5e-2, 1e-2, _RUN_TIME, "provisional", times_own=1.0),
-    ("tflite", "int8"): Tolerance(1e-2, 1e-3, _GRIDS, "provisional", times_own=2.0),
-    ("tflite", "int16x8"): Tolerance(1e-2, 1e-3, _GRIDS, "provisional", times_own=2.0),
-    ("tflite", "dynamic"): Tolerance(5e-2, 1e-2, _RUN_TIME, "provisional", times_own=1.0),
+    ("onnx", "int8"): Tolerance(
+        1e-2, 1e-3, _GRIDS, "tiny, digits and M1 1.0 to 1.1 times what the network loses by itself", times_own=2.0
+    ),
+    ("onnx", "dynamic"): Tolerance(
+        2e-1, 5e-2, _RUN_TIME, "tiny 9.0e-3 to 1.0e-1, digits 4.6e-2; mean to 2.4e-2", times_own=1.0
+    ),
+    ("tflite", "int8"): Tolerance(
+        1e-2, 1e-3, _GRIDS, "digits and M1 0.9 to 1.0 times what the network loses by itself", times_own=2.0
+    ),
+    ("tflite", "int16x8"): Tolerance(
+        1e-2, 1e-3, _GRIDS, "digits 1.0 times what the network loses by itself", times_own=2.0
+    ),
+    ("tflite", "dynamic"): Tolerance(
+        8e-2, 1.5e-2, _RUN_TIME, "tiny 6.4e-3 to 3.9e-2, digits 2.8e-2; mean to 5.5e-3", times_own=1.0
+    ),
     **{
-        ("coreml", precision): Tolerance(5e-2, 5e-3, "every value in float16", "provisional", times_own=1.0)
+        ("coreml", precision): Tolerance(
+            5e-2, 5e-3, "every value in float16", "int8 tiny 5e-4 to 1.2e-3 beside the simulation", times_own=1.0
+        )
         for precision in ("int8", "pal8", "pal6", "pal4", "int4")
     },
-    ("coreml", "w8a8"): Tolerance(5e-2, 5e-3, _GRIDS, "provisional", times_own=2.0),
+    ("coreml", "w8a8"): Tolerance(
+        5e-2, 5e-3, _GRIDS, "ties that float16 moves: tiny 4.3e-3 to 7.1e-2 beside the simulation", times_own=2.0
+    ),
 }
