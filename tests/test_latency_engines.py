@@ -30,7 +30,7 @@ PROFILED = 10
 """Predictions in a profile, whose time is mostly theirs."""
 
 # largest difference as a share of the largest logit; bf16 has 8 bits, and M1 here is some 60 layers of it deep
-TOLERANCE = {"fp32": 1e-5, "fp16": 5e-3, "bf16": 0.06, "dynamic": 0.2, "int8": 0.5}
+TOLERANCE = {"fp32": 1e-5, "fp16": 5e-3, "bf16": 0.06, "dynamic": 0.2, "int8": 0.7}
 QUANTISED = ("int8", "dynamic")
 
 SLOW = ("litert",)  # its converter comes with TensorFlow
@@ -99,7 +99,8 @@ def test_an_engine_gives_the_models_answer_and_its_profile_adds_up(
         seconds[each.operation_class] += each.seconds
     # between bounds that hold on a busy machine, too: nothing is missing, and nothing is counted twice
     assert 0.5 * _fastest(runner) < seconds.total() < profiling / PROFILED
-    assert seconds[OTHER] < 0.5 * seconds.total()
+    # of so small a network going over to integers and back is half of the time
+    assert seconds[OTHER] < (0.7 if precision in QUANTISED else 0.5) * seconds.total()
     assert min(seconds["convolution 1x1"], seconds["convolution depthwise"], seconds["matrix product"]) > 0
 
 
