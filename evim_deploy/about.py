@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evim_deploy import __version__, digits
+from evim_deploy.arrays import SIGMOID
 from evim_deploy.artifact import Facts, Target, TensorSpec, Weights, describe
 
 
@@ -72,6 +73,7 @@ def _output(spec: TensorSpec, target: Target) -> str:
         return f"Feature map at stride {spec.name.removeprefix('stride')}, {spec.layout}"
     if spec.dtype == "string":
         return f"The likeliest of {classes} classes"
+    each = " by itself" if target.activation == SIGMOID else ""
     if target.output == "logits":
-        return f"A score for each of {classes} classes; softmax makes probabilities of them"
-    return f"The probability of each of {classes} classes"
+        return f"A score for each of {classes} classes; {target.activation} makes probabilities of them"
+    return f"The probability of each of {classes} classes{each}"

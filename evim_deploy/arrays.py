@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,19 @@ def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Probabilities (B, classes) of logits (B, classes)."""
     exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def sigmoid(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Probabilities of logits, each class by itself."""
+    exponentials = np.exp(-np.abs(logits.astype(np.float64)))
+    return np.where(logits >= 0, 1, exponentials) / (1 + exponentials)
+
+
+SOFTMAX, SIGMOID = "softmax", "sigmoid"
+
+ACTIVATIONS: Mapping[str, Callable[[npt.NDArray[Any]], npt.NDArray[np.float64]]] = {SOFTMAX: softmax, SIGMOID: sigmoid}
+"""Makes probabilities (B, classes) of logits (B, classes), by the name that a manifest has: softmax where a picture is
+of one class, sigmoid where each class is there or not (multi-label)."""
 
 
 def batches(count: int, size: int) -> list[npt.NDArray[np.int64]]:

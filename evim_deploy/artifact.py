@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from evim_deploy.arrays import SOFTMAX
 from evim_deploy.parity.result import Parity
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class Target:
         output: ``logits``, ``probabilities`` or, for dense features, ``features``.
         preprocess: Whether the input is RGB pixels 0-255 rather than a normalised tensor.
         labels: A name for each class; empty where the output is no classification.
+        activation: Makes probabilities of a classifier's logits: ``softmax``, or ``sigmoid`` where each class has a
+            probability of its own (multi-label).
         opset: ONNX's operator set; None for the format's usual one, and in other formats.
         half_io: Whether an fp16 ONNX file takes and gives float16, too, instead of float32.
         deployment_target: The oldest system that a Core ML package is for, ``iOS16`` to ``iOS18``; None for the
@@ -89,6 +92,7 @@ class Target:
     output: str
     preprocess: bool
     labels: tuple[str, ...]
+    activation: str = SOFTMAX
     opset: int | None = None
     half_io: bool = False
     deployment_target: str | None = None
@@ -220,6 +224,7 @@ class Facts:
             "deployment_target": target.deployment_target,
             "quantisation": target.quantisation and target.quantisation.document(),
             "num_classes": len(target.labels) or None,
+            "activation": target.activation if target.labels else None,
             "labels_sha256": labels_sha256(target.labels),
             "preprocessing": asdict(self.preprocessing),
             "weights": asdict(self.weights),

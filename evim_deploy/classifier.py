@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 import runtimes
-from evim_deploy.arrays import batches, softmax
+from evim_deploy.arrays import ACTIVATIONS, batches
 from evim_deploy.errors import BadInput
 from evim_deploy.manifest import Manifest, embedded_manifest
 from evim_deploy.preprocessing import Pixels, normalise
@@ -40,7 +40,7 @@ class Classifier:
         for indices in batches(len(pixels), target.batch or min(len(pixels), _LARGEST_BATCH)):
             image = pixels[indices].transpose(0, 3, 1, 2).astype(np.float32)  # (B, 3, H, W)
             values = self.session.run(image if target.preprocess else normalise(image, how))[target.output]
-            rows.append(values if target.output == "probabilities" else softmax(values))
+            rows.append(values if target.output == "probabilities" else ACTIVATIONS[target.activation](values))
         return np.concatenate(rows)[: len(pixels)].astype(np.float64)
 
 

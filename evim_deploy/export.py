@@ -24,7 +24,7 @@ from evim_deploy.artifact import (
     Target,
     file_stem,
 )
-from evim_deploy.errors import ParityFailed
+from evim_deploy.errors import BadInput, ParityFailed
 from evim_deploy.golden import SUFFIX as GOLDEN_SUFFIX
 from evim_deploy.golden import write_golden
 from evim_deploy.labels import class_labels
@@ -69,7 +69,8 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
         progress.warn(" ".join(filter(None, (f"UNTRAINED weights ({weights.source}).", weights.note))))
     if request.task == "classify":
         labels = class_labels(reference.num_classes, request.labels, weights.source)
-        targets = [replace(target, labels=labels) for target in targets]
+        fitted = [_fitted(target, request, reference, progress) for target in targets]
+        targets = [replace(target, labels=labels) for target in fitted]
     prover = Prover(reference, request.model.resolution)
     source = _Source(request.model, reference, prover, request.verify, request.calibration, request.allowed_loss)
     names = [source.file_name(target) for target in targets]
@@ -106,6 +107,25 @@ class _Source:
     def file_name(self, target: Target) -> str:
         row = exporters.FORMATS[target.format]
         return file_stem(self.name, target, self.reference.weights, row.default_output) + row.suffix
+
+
+def _fitted(target: Target, request: Request, reference: Reference, progress: Progress) -> Target:
+    """A classifier with the activation of its network, and an output that this network can have.
+
+    Raises:
+        BadInput: The user asks for an output that it cannot have.
+    """
+    target = replace(target, activation=reference.activation)
+    if target.output in reference.classifier_outputs:
+        return target
+    (output,) = reference.classifier_outputs
+    if request.output is not None:
+        raise BadInput(
+            f"{request.model.name} gives {output}, and its {target.output} were not found.",
+            f"Give --output {output}, or export the network again without its last activation.",
+        )
+    progress.step(f"{target}: its output is {output}")
+    return replace(target, output=output)
 
 
 def _check_host(request: Request, targets: list[Target]) -> None:

@@ -56,6 +56,7 @@ def write_golden(facts: Facts, prover: Prover, artifact: str, digest: str, path:
     from safetensors.numpy import save
 
     from evim_deploy.parity.control import refused_control
+    from evim_deploy.parity.proof import is_compared_as_logits
 
     target = facts.target
     answers = prover.answers(target)
@@ -85,7 +86,7 @@ def write_golden(facts: Facts, prover: Prover, artifact: str, digest: str, path:
         "weights": asdict(facts.weights),
         "reference": "PyTorch fp32",
         "tolerance": {"max_abs": tolerance.max_abs, "mean_abs": tolerance.mean_abs, "reason": tolerance.reason},
-        "least_probability": answers.least if target.output == "probabilities" else None,
+        "least_probability": answers.least if is_compared_as_logits(target) else None,
         "cases": list(answers.names),
         "control": control.words,
     }

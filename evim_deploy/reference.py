@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import numpy as np
 import torch
 
+from evim_deploy.arrays import SOFTMAX, softmax
 from evim_deploy.artifact import Target, Weights
 from evim_deploy.layers.weights import compare_weights
 from evim_deploy.lowering import FEATURE_OUTPUTS, lower
@@ -62,8 +64,24 @@ class Reference(Protocol):
     def stored_network(self, target: Target) -> Network:
         """The inference form in float32, its weights rounded as they are stored."""
 
-    def outputs(self, task: str, images: Array) -> dict[str, Array]:
-        """What the network as published gives for normalised images (B, 3, H, W): ``logits``, or the maps by name."""
+    @property
+    def activation(self) -> str:
+        """What makes probabilities of its logits, a key of :data:`~evim_deploy.arrays.ACTIVATIONS`."""
+
+    @property
+    def classifier_outputs(self) -> tuple[str, ...]:
+        """The outputs that its classifier can have, of ``logits`` and ``probabilities``."""
+
+    def outputs(self, output: str, images: Array) -> dict[str, Array]:
+        """What the network as published gives for normalised images (B, 3, H, W), in float32.
+
+        Args:
+            output: ``logits``, ``probabilities`` or ``features``.
+            images: As the network takes them.
+
+        Returns:
+            The one output by its name, (B, classes), or the maps (B, D, h, w) by theirs.
+        """
 
     def compare_stored(self, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:
         """The weights in an artifact's file beside those that belong there."""
@@ -87,6 +105,8 @@ class GraphReference:
 
     form: ClassVar[str] = "graph"
     preprocessing: ClassVar[Preprocessing] = PAPER
+    activation: ClassVar[str] = SOFTMAX
+    classifier_outputs: ClassVar[tuple[str, ...]] = ("logits", "probabilities")
 
     model: EfficientViM
     weights: Weights
@@ -144,12 +164,14 @@ class GraphReference:
     def stored_network(self, target: Target) -> GraphNetwork:
         return GraphNetwork(self.stored(target))
 
-    def outputs(self, task: str, images: Array) -> dict[str, Array]:
+    def outputs(self, output: str, images: Array) -> dict[str, Array]:
         """One image at a time, which bounds the memory."""
-        names = FEATURE_OUTPUTS if task == "features" else ("logits",)
+        if output == "probabilities":
+            return {output: softmax(self.outputs("logits", images)["logits"]).astype(np.float32)}
+        names = FEATURE_OUTPUTS if output == "features" else ("logits",)
         with torch.no_grad():
             each = [torch.from_numpy(images[i : i + 1]) for i in range(len(images))]
-            found = [self.model.features(image) if task == "features" else [self.model(image)] for image in each]
+            found = [self.model.features(image) if output == "features" else [self.model(image)] for image in each]
         return {n: torch.cat(column).numpy() for n, column in zip(names, zip(*found, strict=True), strict=True)}
 
     def compare_stored(self, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:

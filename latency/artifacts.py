@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from evim_deploy import contents
-from evim_deploy.arrays import softmax
 from evim_deploy.contents import Contents, Value
 from evim_deploy.errors import BadInput, EvimError
 from evim_deploy.manifest import Manifest, embedded_manifest
@@ -162,6 +161,6 @@ def _answer(manifest: Manifest, path: Path, image: Array) -> Array:
     """
     target = manifest.target
     reference = Verifier().prover(manifest, path).reference
-    outputs = reference.outputs(target.task, normalise(image, reference.preprocessing) if target.preprocess else image)
-    first = next(iter(outputs.values()))
-    return softmax(first).astype(np.float32) if target.output == "probabilities" else first
+    taken = normalise(image, reference.preprocessing) if target.preprocess else image
+    outputs = reference.outputs(target.output, taken)
+    return next(iter(outputs.values()))

@@ -21,7 +21,6 @@ from evim_deploy.accuracy.data import DataSet, open_data
 from evim_deploy.accuracy.result import NO_ACCURACY, NO_COMPARISON, Accuracy, Comparison, accuracy, compare
 from evim_deploy.accuracy.stream import stream
 from evim_deploy.accuracy.subject import Subject, find_subjects
-from evim_deploy.arrays import softmax
 from evim_deploy.artifact import UNTRAINED_NOTICE
 from evim_deploy.classifier import batch_size, image_size, open_classifier
 from evim_deploy.errors import BadInput, EvimError
@@ -51,7 +50,8 @@ class Original:
 
     def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float64]:
         images = pixels.transpose(0, 3, 1, 2).astype(np.float32)  # (N, 3, H, W)
-        return softmax(self.reference.outputs("classify", normalise(images, self.reference.preprocessing))["logits"])
+        normalised = normalise(images, self.reference.preprocessing)
+        return self.reference.outputs("probabilities", normalised)["probabilities"].astype(np.float64)
 
 
 @dataclass(frozen=True)

@@ -229,10 +229,9 @@ def _declared(info: Any) -> Value:
 
 
 def _axis(dim: Any) -> Axis:
-    if not dim.HasField("dim_value"):
+    """An axis of an input or output. Some exporters write -1 for an open one, and ONNX Runtime reads it so."""
+    if not dim.HasField("dim_value") or dim.dim_value < 0:
         return dim.dim_param or "?"
-    if dim.dim_value < 0:
-        raise ValueError(f"an axis of length {dim.dim_value}")
     return int(dim.dim_value)
 
 

@@ -1,20 +1,21 @@
 """A classifier in an ONNX file: read without executing anything in it, refused where it is no such network.
 
-ONNX Runtime answers for the file as it was published. What is converted is the same graph as a torch module. A last
-Softmax is left out of both: whether an artifact gives probabilities is the user's choice. A file does not say how
-its images are normalised: unless that is told, an artifact takes what the file takes.
+ONNX Runtime runs the file as it was published, from its input to its output. The converted network is the same graph as
+a torch module, cut before its last activation: the user chooses whether an artifact gives logits or probabilities. A
+file does not say how its images are normalised: without ``--mean`` and ``--std`` an artifact takes what the file takes.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from evim_deploy import contents
+from evim_deploy.arrays import ACTIVATIONS
 from evim_deploy.errors import BadInput, first_line
 from evim_deploy.networks.name import NetworkName
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from evim_deploy.network import Array
+    from evim_deploy.networks.onnx_ending import Ending
     from evim_deploy.networks.opened import Opened
     from evim_deploy.preprocessing import Preprocessing
 
@@ -31,6 +33,9 @@ USUAL_SIZE = (224, 224)
 _OTHER = "Export a classifier with one input of images (B, 3, H, W) and one output (B, classes)."
 _QUANTISED = ("quantize", "integer")
 """In the names of operations on quantised numbers."""
+
+_SAME_PROBABILITIES = 1e-5
+"""Most that probabilities computed from a file's logits may be from its own: float32's rounding."""
 
 
 def find_onnx(path: str, preprocessing: Preprocessing | None = None) -> NetworkName:
@@ -74,33 +79,46 @@ def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> Opened:
         BadInput: Something in it cannot be converted.
         NotInstalled: onnx or ONNX Runtime is missing.
     """
-    import numpy as np
     import torch
 
     from evim_deploy.artifact import Weights
+    from evim_deploy.networks.onnx_ending import find_ending
     from evim_deploy.networks.onnx_module import OnnxModule
     from evim_deploy.networks.opened import Opened
+    from evim_deploy.networks.seeding import sample_images
     from evim_deploy.preprocessing import PAPER
 
     path = Path(name.source)
     model, opset = _model(path)
-    original = _original(path, model)
-    image = np.random.default_rng(0).standard_normal((1, 3, *name.size), dtype=np.float32)
-    logits = original(image)
-    if logits.ndim != 2 or logits.shape[0] != 1:
-        raise BadInput(f"{path} gives {_shape(logits.shape)}, and no classes.", _OTHER)
-    module = OnnxModule(model.graph, opset, torch.from_numpy(image))
-    if not _takes_several(module, image):
+    images = sample_images(*name.size).numpy()
+    (output,) = (each.name for each in model.graph.output)
+
+    def compute(values: Sequence[str]) -> list[Array]:
+        return _session(path, model, values)(images)
+
+    ending = find_ending(model.graph, compute, str(path))
+    module = OnnxModule(ending.cut(model.graph), opset, torch.from_numpy(images[:1]))
+    if not _takes_several(module, images[:1]):
         module.only_batch = 1
     preprocessing = name.preprocessing or replace(PAPER, assumed=True)
+    if ending.note:
+        notify(f"{path.name} {ending.note}")
     if not name.is_normalisation_known:
         notify(f"{path.name} does not say how its images are normalised: the artifact takes what the file takes")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Opened(original, module, preprocessing, logits.shape[1], Weights(f"onnx:{path.name}", True, digest))
+    return Opened(
+        original=_Original(path, model, output, ending),
+        module=module,
+        gives=ending.gives,
+        activation=ending.activation,
+        preprocessing=preprocessing,
+        num_classes=ending.num_classes,
+        weights=Weights(f"onnx:{path.name}", True, digest),
+    )
 
 
 def _model(path: Path) -> tuple[Any, int]:
-    """The file's model with its weights, which ends before its Softmax, and its opset."""
+    """The file's model with its weights, and its opset."""
     import onnx
     from onnx import AttributeProto
 
@@ -118,48 +136,80 @@ def _model(path: Path) -> tuple[Any, int]:
         if any(word in node.op_type.lower() for word in _QUANTISED):
             raise BadInput(f"{path} has {title}: it is quantised.", "Name the file that it was made from.")
     opset = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=0)
-    _cut_softmax(model.graph, opset)
     return model, opset
 
 
-def _cut_softmax(graph: Any, opset: int) -> None:
-    """Let a graph end before a Softmax over its classes, in place."""
-    (output,) = graph.output
-    last = next((node for node in graph.node if output.name in node.output), None)
-    if last is None or last.op_type != "Softmax":
-        return
-    axis = next((each.i for each in last.attribute if each.name == "axis"), -1 if opset >= 13 else 1)
-    if axis in (1, -1):
-        output.name = last.input[0]
-        output.type.ClearField("tensor_type")
-        output.type.tensor_type.elem_type = 1
-        graph.node.remove(last)
+class _Original:
+    """The file as it was published, in ONNX Runtime, to the output that is asked for.
+
+    The file itself is run, from its input to its output. Probabilities of a file that ends in logits are computed from
+    these in float64; logits of a file that ends in probabilities are a value inside of it, and have to give its output.
+    """
+
+    def __init__(self, path: Path, model: Any, output: str, ending: Ending) -> None:
+        self._path, self._ending = path, ending
+        self._run = _session(path, model, [output])
+        self._run_logits = (
+            _session(path, model, [output, ending.value]) if ending.is_applied and ending.gives == "logits" else None
+        )
+
+    def __call__(self, output: str, images: Array) -> Array:
+        """Logits or probabilities (N, classes) of normalised images (N, 3, H, W)."""
+        import numpy as np
+
+        activate = ACTIVATIONS[self._ending.activation]
+        if self._ending.is_applied == (output == "probabilities"):
+            return self._run(images)[0].reshape(len(images), -1)
+        if not self._ending.is_applied:
+            return activate(self._run(images)[0].reshape(len(images), -1)).astype(np.float32)
+        assert self._run_logits, "an output that the reference does not have"
+        answers, logits = (each.reshape(len(images), -1) for each in self._run_logits(images))
+        if not np.allclose(activate(logits), answers, rtol=0, atol=_SAME_PROBABILITIES):
+            raise BadInput(
+                f"The last {self._ending.activation} of {self._path} gives other probabilities than the file.",
+                "Give `--output probabilities`: the file's own output is then kept as it is.",
+            )
+        return logits
 
 
-def _original(path: Path, model: Any) -> Callable[[Array], Array]:
-    """What ONNX Runtime computes with a model: logits (B, classes) of images (B, 3, H, W), one at a time."""
+def _session(path: Path, model: Any, values: Sequence[str]) -> Callable[[Array], list[Array]]:
+    """Computes values of a file, in float32, for images (N, 3, H, W), one image at a time.
+
+    The file is run as it is. Only for a value that is no output of it a copy is run that gives this one, too.
+    """
     import numpy as np
+    import onnx
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     failures = _failures(state)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    inner = [name for name in values if name not in {each.name for each in model.graph.output}]
+    source: str | bytes = str(path)
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        if inner:
+            copied = onnx.ModelProto()
+            copied.CopyFrom(model)
+            copied.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
+            source = copied.SerializeToString()
+        session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except failures as error:
         raise BadInput(f"ONNX Runtime does not take {path}: {first_line(error)}.", "Export it again.") from None
     input_name = session.get_inputs()[0].name
 
-    def answer(images: Array) -> Array:
+    def compute(images: Array) -> list[Array]:
         try:
-            each = [session.run(None, {input_name: images[i : i + 1]})[0] for i in range(len(images))]
+            each = [session.run(list(values), {input_name: images[i : i + 1]}) for i in range(len(images))]
         except failures as error:
             size = "x".join(map(str, images.shape[2:]))
             raise BadInput(f"{path} does not take images of {size}: {first_line(error)}.", "Choose `-r`.") from None
-        return np.concatenate(each)
+        return [
+            np.concatenate([np.atleast_1d(one) for one in column]).astype(np.float32)
+            for column in zip(*each, strict=True)
+        ]
 
-    return answer
+    return compute
 
 
 def _failures(module: ModuleType) -> tuple[type[Exception], ...]:

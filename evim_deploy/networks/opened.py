@@ -7,25 +7,31 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from evim_deploy.arrays import SOFTMAX
 from evim_deploy.artifact import Weights
 from evim_deploy.network import Array
 from evim_deploy.preprocessing import Preprocessing
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Opened:
     """What opening a network comes to.
 
     Attributes:
-        original: What it computes as published: logits (B, classes) in float32 of normalised images (B, 3, H, W).
-        module: The same as a torch module, in evaluation mode and without gradients; nothing is folded yet.
+        original: Computes ``logits`` or ``probabilities``, as it is told, (B, classes) in float32, of normalised images
+            (B, 3, H, W), with the network as published.
+        module: The same network as a torch module, in evaluation mode and without gradients; nothing is folded yet.
+        gives: What the module computes: ``logits``, or ``probabilities`` where the logits are not known.
+        activation: What makes probabilities of its logits, a key of :data:`~evim_deploy.arrays.ACTIVATIONS`.
         preprocessing: How it is evaluated: what makes images of pixels.
         num_classes: That it tells apart.
         weights: Where they come from.
     """
 
-    original: Callable[[Array], Array]
+    original: Callable[[str, Array], Array]
     module: nn.Module
+    gives: str = "logits"
+    activation: str = SOFTMAX
     preprocessing: Preprocessing
     num_classes: int
     weights: Weights

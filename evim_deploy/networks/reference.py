@@ -80,8 +80,16 @@ class ModuleReference:
     def stored_network(self, target: Target) -> ModuleNetwork:
         return ModuleNetwork(self.stored(target), target.output)
 
-    def outputs(self, task: str, images: Array) -> dict[str, Array]:
-        return {"logits": self._opened.original(images)}
+    @property
+    def activation(self) -> str:
+        return self._opened.activation
+
+    @property
+    def classifier_outputs(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((self._opened.gives, "probabilities")))
+
+    def outputs(self, output: str, images: Array) -> dict[str, Array]:
+        return {output: self._opened.original(output, images)}
 
     def compare_stored(self, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:
         """A converter may give an operation other weights than the network has: those are not compared."""
@@ -98,7 +106,8 @@ class ModuleReference:
         assert target.height
         assert target.width
         self._check_size(target.height, target.width)
-        return Servable(self.rewritten[0], self.preprocessing, target).eval().requires_grad_(False)
+        servable = Servable(self.rewritten[0], self._opened.gives, self.preprocessing, target)
+        return servable.eval().requires_grad_(False)
 
     def _check_size(self, height: int, width: int) -> None:
         """Try an image of a size.

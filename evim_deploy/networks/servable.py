@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from evim_deploy.arrays import SIGMOID, SOFTMAX
 from evim_deploy.artifact import Target
 from evim_deploy.preprocessing import Preprocessing
 
 
 class Servable(nn.Module):
-    """Takes what the artifact takes, (B, 3, H, W), and gives its one output (B, classes)."""
+    """Takes what the artifact takes, (B, 3, H, W), and gives its one output (B, classes).
+
+    Args:
+        network: Takes normalised images (B, 3, H, W).
+        gives: What it gives, ``logits`` or ``probabilities``.
+        preprocessing: How it is evaluated.
+        target: Says what the artifact takes and gives.
+
+    Raises:
+        ValueError: The target's output cannot be made of what the network gives.
+    """
 
     pixel_mean: Tensor
     pixel_scale: Tensor
 
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing, target: Target) -> None:
+    def __init__(self, network: nn.Module, gives: str, preprocessing: Preprocessing, target: Target) -> None:
         super().__init__()
+        if (gives, target.output) == ("probabilities", "logits"):
+            raise ValueError("logits cannot be made of probabilities")
         self.network = network
         self.takes_pixels = target.preprocess
-        self.gives_probabilities = target.output == "probabilities"
+        self.activation = None if target.output == gives else _ACTIVATIONS[target.activation]
         if self.takes_pixels:
             # 255 (x / 255 - mean) / (255 std); a buffer of the name `mean` would be found before a tensor's method
             self.register_buffer("pixel_mean", _per_channel(preprocessing.mean))
@@ -31,8 +46,11 @@ class Servable(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         if self.takes_pixels:
             image = (image - self.pixel_mean) * self.pixel_scale
-        logits: Tensor = self.network(image)
-        return logits.softmax(-1) if self.gives_probabilities else logits
+        answer: Tensor = self.network(image)
+        return self.activation(answer) if self.activation else answer
+
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {SOFTMAX: partial(torch.softmax, dim=-1), SIGMOID: torch.sigmoid}
 
 
 def _per_channel(values: tuple[float, float, float]) -> Tensor:

@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import timm
 import torch
 from torch import Tensor, nn
 
 from evim_deploy import hub
+from evim_deploy.arrays import softmax
 from evim_deploy.artifact import Weights
 from evim_deploy.checkpoint import StateDict, check_numbers, read_state_dict
 from evim_deploy.errors import BadInput, UsageProblem
@@ -71,7 +73,13 @@ def open_timm(name: NetworkName, spec: str | None, num_classes: int | None, noti
         config.crop_pct,
         config.interpolation if config.interpolation in INTERPOLATIONS else "bilinear",  # of which timm makes "random"
     )
-    return Opened(_computing(module), module, preprocessing, _num_classes(module), weights)
+    return Opened(
+        original=_computing(module),
+        module=module,
+        preprocessing=preprocessing,
+        num_classes=_num_classes(module),
+        weights=weights,
+    )
 
 
 def _config(name: str) -> Any:
@@ -188,13 +196,13 @@ def _num_classes(module: nn.Module) -> int:
     return int(cast("int", module.num_classes))
 
 
-def _computing(module: nn.Module) -> Callable[[Array], Array]:
-    """What a module computes, one image at a time, which bounds the memory."""
+def _computing(module: nn.Module) -> Callable[[str, Array], Array]:
+    """Computes a module's logits or probabilities, one image at a time, which bounds the memory."""
 
-    def compute(images: Array) -> Array:
+    def compute(output: str, images: Array) -> Array:
         with torch.no_grad():
             logits: Array = torch.cat([module(torch.from_numpy(image[None])) for image in images]).numpy()
-        return logits
+        return logits if output == "logits" else softmax(logits).astype(np.float32)
 
     return compute
 

@@ -35,7 +35,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy.arrays import batches, softmax
+from evim_deploy.arrays import SOFTMAX, batches
 from evim_deploy.artifact import Target
 from evim_deploy.network import GraphNetwork, Outputs
 from evim_deploy.parity import inputs
@@ -189,7 +189,7 @@ class Prover:
             "rounded network" if is_rounded else "PyTorch",
             tuple(dict.fromkeys(row.name for row in lined_up)),
             self._allowed(target, _row(run, target), *self._sizes(target)),
-            measure(lined_up, target.task == "classify"),
+            measure(lined_up, target.task == "classify" and target.activation == SOFTMAX),
             anomalies,
         )
 
@@ -224,7 +224,7 @@ class Prover:
             images = self._fed_at(size, target)[:_POWER_IMAGES]
             units = ranges(comparable(self._model_outputs(target, size), target, _FP32_LEAST))
             network = self.reference.network(target)
-            self._moved[key] = movements(network, images, target.output == "probabilities", units)
+            self._moved[key] = movements(network, images, is_compared_as_logits(target), units)
         return power(self._moved[key], comparison, size)
 
     def _sizes(self, target: Target) -> list[Size]:
@@ -265,13 +265,11 @@ class Prover:
 
     def _model_outputs(self, target: Target, size: Size) -> Outputs:
         """The PyTorch model's, one image at a time, which bounds the memory."""
-        key = target.task, size
+        key = target.output, size
         if key not in self._pytorch:
             stack = normalise(np.stack(list(self._images_at(size).values())), self.reference.preprocessing)
-            self._pytorch[key] = self.reference.outputs(target.task, stack)
-        if target.output != "probabilities":
-            return self._pytorch[key]
-        return {"probabilities": softmax(self._pytorch[key]["logits"])}
+            self._pytorch[key] = self.reference.outputs(target.output, stack)
+        return self._pytorch[key]
 
 
 def _in_batches(count: int, size: int | None) -> list[npt.NDArray[np.int64]]:
@@ -289,9 +287,14 @@ def _least(precision: str) -> float:
     return _FP32_LEAST if precision == "fp32" else _FP16_LEAST
 
 
+def is_compared_as_logits(target: Target) -> bool:
+    """Whether an output is probabilities of classes of which one is right: small ones would not show beside it."""
+    return target.output == "probabilities" and target.activation == SOFTMAX
+
+
 def comparable(outputs: Outputs, target: Target, least: float) -> Outputs:
-    """Outputs as they are compared: probabilities as logits."""
-    if target.output != "probabilities" or "probabilities" not in outputs:
+    """Outputs as they are compared: probabilities of a softmax as logits, others as they are."""
+    if not is_compared_as_logits(target) or "probabilities" not in outputs:
         return outputs
     return {"probabilities": as_logits(outputs["probabilities"], least)}
 
