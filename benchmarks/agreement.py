@@ -48,7 +48,7 @@ def main(output: Path) -> None:
     reference = open_reference(model, WEIGHTS, None, print)
     kinds = images(model.resolution)
     expected = {
-        kind: reference.outputs("logits", normalise(pixels, reference.preprocessing))["logits"]
+        kind: reference.outputs("classify", normalise(pixels, reference.preprocessing))["logits"]
         for kind, pixels in kinds.items()
     }
     found = []

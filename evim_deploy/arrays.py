@@ -28,6 +28,11 @@ ACTIVATIONS: Mapping[str, Callable[[npt.NDArray[Any]], npt.NDArray[np.float64]]]
 of one class, sigmoid where each class is there or not (multi-label)."""
 
 
+def with_probabilities(logits: npt.NDArray[Any], activation: str = SOFTMAX) -> dict[str, npt.NDArray[np.float32]]:
+    """The two outputs of a classifier by name, (B, classes), from its logits."""
+    return {"logits": logits, "probabilities": ACTIVATIONS[activation](logits).astype(np.float32)}
+
+
 def batches(count: int, size: int) -> list[npt.NDArray[np.int64]]:
     """Indices of ``count`` images in batches of a fixed size, the last filled up from the first."""
     return [np.arange(start, start + size) % count for start in range(0, count, size)]

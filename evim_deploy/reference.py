@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-import numpy as np
 import torch
 
-from evim_deploy.arrays import SOFTMAX, softmax
+from evim_deploy.arrays import SOFTMAX, with_probabilities
 from evim_deploy.artifact import Target, Weights
 from evim_deploy.layers.weights import compare_weights
 from evim_deploy.lowering import FEATURE_OUTPUTS, lower
@@ -72,15 +71,12 @@ class Reference(Protocol):
     def classifier_outputs(self) -> tuple[str, ...]:
         """The outputs that its classifier can have, of ``logits`` and ``probabilities``."""
 
-    def outputs(self, output: str, images: Array) -> dict[str, Array]:
-        """What the network as published gives for normalised images (B, 3, H, W), in float32.
+    def outputs(self, task: str, images: Array) -> dict[str, Array]:
+        """The outputs of the network as published, by name, in float32, for normalised images (B, 3, H, W).
 
         Args:
-            output: ``logits``, ``probabilities`` or ``features``.
+            task: ``classify`` gives :attr:`classifier_outputs`, (B, classes); ``features`` the maps (B, D, h, w).
             images: As the network takes them.
-
-        Returns:
-            The one output by its name, (B, classes), or the maps (B, D, h, w) by theirs.
         """
 
     def compare_stored(self, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:
@@ -164,15 +160,14 @@ class GraphReference:
     def stored_network(self, target: Target) -> GraphNetwork:
         return GraphNetwork(self.stored(target))
 
-    def outputs(self, output: str, images: Array) -> dict[str, Array]:
+    def outputs(self, task: str, images: Array) -> dict[str, Array]:
         """One image at a time, which bounds the memory."""
-        if output == "probabilities":
-            return {output: softmax(self.outputs("logits", images)["logits"]).astype(np.float32)}
-        names = FEATURE_OUTPUTS if output == "features" else ("logits",)
+        names = FEATURE_OUTPUTS if task == "features" else ("logits",)
         with torch.no_grad():
             each = [torch.from_numpy(images[i : i + 1]) for i in range(len(images))]
-            found = [self.model.features(image) if output == "features" else [self.model(image)] for image in each]
-        return {n: torch.cat(column).numpy() for n, column in zip(names, zip(*found, strict=True), strict=True)}
+            found = [self.model.features(image) if task == "features" else [self.model(image)] for image in each]
+        outputs = {n: torch.cat(column).numpy() for n, column in zip(names, zip(*found, strict=True), strict=True)}
+        return outputs if task == "features" else with_probabilities(outputs["logits"])
 
     def compare_stored(self, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:
         return compare_weights(self.stored(target), operations)

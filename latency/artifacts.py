@@ -162,5 +162,5 @@ def _answer(manifest: Manifest, path: Path, image: Array) -> Array:
     target = manifest.target
     reference = Verifier().prover(manifest, path).reference
     taken = normalise(image, reference.preprocessing) if target.preprocess else image
-    outputs = reference.outputs(target.output, taken)
-    return next(iter(outputs.values()))
+    outputs = reference.outputs(target.task, taken)
+    return outputs[target.output] if target.task == "classify" else next(iter(outputs.values()))

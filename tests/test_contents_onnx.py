@@ -251,6 +251,14 @@ def _list_of_w(made: Any) -> None:
     _weights(made).float_data[:] = [1.0] * 7
 
 
+def test_an_axis_of_minus_one_is_open(path: Path) -> None:
+    made = convolution()
+    made.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
+    (image,) = read(path, made).inputs
+    assert image.shape is not None
+    assert image.shape[0] == "?"
+
+
 @pytest.mark.parametrize(
     ("edit", "told"),
     [

@@ -28,12 +28,12 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.parity.result", "documents"),
     ("evim_deploy.__main__", "cli"),
     ("evim_deploy.variants", "errors"),
-    ("evim_deploy.artifact", "errors parity.result preprocessing quantise.quantisation variants"),
-    ("evim_deploy.about", "artifact digits"),
+    ("evim_deploy.artifact", "arrays errors parity.result preprocessing quantise.quantisation variants"),
+    ("evim_deploy.about", "arrays artifact digits"),
     ("evim_deploy.networks.name", "errors preprocessing"),
     (
         "evim_deploy.manifest",
-        """artifact contents documents errors networks.name preprocessing quantise.quantisation quantise.schemes
+        """arrays artifact contents documents errors networks.name preprocessing quantise.quantisation quantise.schemes
         variants""",
     ),
     ("evim_deploy.shapes", "graph"),
@@ -65,7 +65,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.network", "codes evaluate fixed_point graph"),
     (
         "evim_deploy.reference",
-        """artifact graph layers lowering model network parity.result preprocessing quantise reparam rounding
+        """arrays artifact graph layers lowering model network parity.result preprocessing quantise reparam rounding
         trace""",
     ),
     ("evim_deploy.parity", "arrays artifact errors network photographs preprocessing reference"),
@@ -76,8 +76,8 @@ TABLE: tuple[tuple[str, str], ...] = (
     ),
     (
         "evim_deploy.networks",
-        """artifact checkpoint contents errors hub layers network parity.result photographs preprocessing reparam trace
-        untrained variants weights""",
+        """arrays artifact checkpoint contents errors hub layers network parity.result photographs preprocessing reparam
+        trace untrained variants weights""",
     ),
     ("evim_deploy.golden", "artifact errors parity"),
     ("evim_deploy.plot", "errors layers"),

@@ -172,7 +172,7 @@ def test_golden_files_hold_what_the_network_answers(tmp_path: Path) -> None:
     with safe_open(artifact["golden"], "numpy") as golden:
         pixels = golden.get_tensor("input").transpose(0, 3, 1, 2).astype(np.float32)  # (N, 3, H, W)
         own = reference()
-        expected = softmax(own.outputs("logits", normalise(pixels, own.preprocessing))["logits"])
+        expected = softmax(own.outputs("classify", normalise(pixels, own.preprocessing))["logits"])
         np.testing.assert_allclose(golden.get_tensor("expected.probabilities"), expected, rtol=1e-5)
 
 
@@ -187,7 +187,7 @@ def test_prediction_crops_and_resizes_as_the_network_is_evaluated(artifacts: Art
     report = predict(Path(artifacts["onnx", "fp32"]["path"]), [picture], 3)
     own = reference()
     pixels = resize_and_crop(open_image(picture), SIDE, SIDE, own.preprocessing).transpose(2, 0, 1)[None]
-    expected = softmax(own.outputs("logits", normalise(pixels.astype(np.float32), own.preprocessing))["logits"])[0]
+    expected = softmax(own.outputs("classify", normalise(pixels.astype(np.float32), own.preprocessing))["logits"])[0]
     guesses = report.predictions[0].top
     assert [guess.index for guess in guesses] == np.argsort(-expected)[:3].tolist()
     assert guesses[0].probability == pytest.approx(expected.max(), rel=1e-4)

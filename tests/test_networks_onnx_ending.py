@@ -256,8 +256,8 @@ def test_an_activation_is_found(make: Make, activation: str, tmp_path: Path) -> 
     found, expected = opened(path), given(path, images())
     assert (found.activation, found.gives, found.num_classes) == (activation, "logits", CLASSES)
     assert np.abs(BY_NAME[activation](module_logits(found)) - expected).max() < 2e-6
-    assert np.abs(found.original("probabilities", images()) - expected).max() == 0
-    assert np.abs(found.original("logits", images()) - module_logits(found)).max() < 2e-5  # logits up to 10
+    assert np.abs(found.original(images())["probabilities"] - expected).max() == 0
+    assert np.abs(found.original(images())["logits"] - module_logits(found)).max() < 2e-5  # logits up to 10
 
 
 @pytest.mark.parametrize("make", KEPT, ids=lambda each: each.__name__)
@@ -275,7 +275,7 @@ def test_logits_are_logits(make: Make, tmp_path: Path) -> None:
     found, expected = opened(path), given(path, images())
     assert (found.activation, found.gives) == ("softmax", "logits")
     assert np.abs(module_logits(found) - expected).max() < 3e-6 * np.abs(expected).max()
-    assert np.abs(found.original("probabilities", images()) - softmax(expected)).max() < 1e-6
+    assert np.abs(found.original(images())["probabilities"] - softmax(expected)).max() < 1e-6
 
 
 def percent(tail: Tail) -> None:

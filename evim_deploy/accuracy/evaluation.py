@@ -51,7 +51,7 @@ class Original:
     def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float64]:
         images = pixels.transpose(0, 3, 1, 2).astype(np.float32)  # (N, 3, H, W)
         normalised = normalise(images, self.reference.preprocessing)
-        return self.reference.outputs("probabilities", normalised)["probabilities"].astype(np.float64)
+        return self.reference.outputs("classify", normalised)["probabilities"].astype(np.float64)
 
 
 @dataclass(frozen=True)

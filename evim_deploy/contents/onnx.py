@@ -55,6 +55,7 @@ _ELEMENT_TYPES: Mapping[str, tuple[str, int]] = {
 }
 """By ONNX's name of an element type: numpy's, and the bits of one element. The others have eight."""
 
+_OPEN = -1
 _MOST_AXES = 1 << 12
 _PATIENCE = 60  # seconds, for a graph of any size that fits an engine
 _INFER = """
@@ -230,8 +231,10 @@ def _declared(info: Any) -> Value:
 
 def _axis(dim: Any) -> Axis:
     """An axis of an input or output. Some exporters write -1 for an open one, and ONNX Runtime reads it so."""
-    if not dim.HasField("dim_value") or dim.dim_value < 0:
+    if not dim.HasField("dim_value") or dim.dim_value == _OPEN:
         return dim.dim_param or "?"
+    if dim.dim_value < 0:
+        raise ValueError(f"an axis of length {dim.dim_value}")
     return int(dim.dim_value)
 
 

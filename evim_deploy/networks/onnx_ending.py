@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evim_deploy.arrays import ACTIVATIONS, SIGMOID, SOFTMAX
 from evim_deploy.errors import BadInput
-from evim_deploy.network import Array
+
+if TYPE_CHECKING:
+    from evim_deploy.network import Array
 
 LOGITS, PROBABILITIES = "logits", "probabilities"
 
-Compute = Callable[[Sequence[str]], list[Array]]
+Compute = Callable[[Sequence[str]], list["Array"]]
 """Values of a graph by their names, each (N, ...) for the same N images."""
 
 _KEEPS_ORDER = ("Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout")
@@ -29,8 +31,8 @@ _KEEPS_ORDER = ("Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze"
 _SUM_ERROR = 1e-3
 """Most that the sum of a row of probabilities may be from 1: float16 rounds a thousand of them that far."""
 
-_SAME = 1e-5
-"""Most that probabilities computed from the logits may be from the file's own."""
+SAME = 1e-5
+"""Most that probabilities computed from the logits may be from the file's own: float32's rounding."""
 
 _REMEDY = "Export the network with its logits as the output, or with Softmax or Sigmoid as its last operation."
 
@@ -97,7 +99,7 @@ def find_ending(graph: Any, compute: Compute, path: str) -> Ending:
         logits = compute([value])[0]
         if logits.size == answers.size and max(logits.shape[1:], default=0) == classes:
             found = ACTIVATIONS[activation](logits.reshape(answers.shape))
-            if np.abs(found - answers).max() <= _SAME:
+            if np.abs(found - answers).max() <= SAME:
                 return Ending(value, LOGITS, activation, True, logits.ndim, classes)
     sums = answers.sum(1)
     if answers.min() >= -_SUM_ERROR and np.abs(sums - 1).max() <= _SUM_ERROR:

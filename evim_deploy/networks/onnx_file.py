@@ -8,22 +8,22 @@ file does not say how its images are normalised: without ``--mean`` and ``--std`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from evim_deploy import contents
-from evim_deploy.arrays import ACTIVATIONS
+from evim_deploy.arrays import ACTIVATIONS, with_probabilities
 from evim_deploy.errors import BadInput, first_line
 from evim_deploy.networks.name import NetworkName
+from evim_deploy.networks.onnx_ending import LOGITS, PROBABILITIES, SAME, Ending, find_ending
 
 if TYPE_CHECKING:
     from torch import nn
 
     from evim_deploy.network import Array
-    from evim_deploy.networks.onnx_ending import Ending
     from evim_deploy.networks.opened import Opened
     from evim_deploy.preprocessing import Preprocessing
 
@@ -33,9 +33,6 @@ USUAL_SIZE = (224, 224)
 _OTHER = "Export a classifier with one input of images (B, 3, H, W) and one output (B, classes)."
 _QUANTISED = ("quantize", "integer")
 """In the names of operations on quantised numbers."""
-
-_SAME_PROBABILITIES = 1e-5
-"""Most that probabilities computed from a file's logits may be from its own: float32's rounding."""
 
 
 def find_onnx(path: str, preprocessing: Preprocessing | None = None) -> NetworkName:
@@ -82,7 +79,6 @@ def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> Opened:
     import torch
 
     from evim_deploy.artifact import Weights
-    from evim_deploy.networks.onnx_ending import find_ending
     from evim_deploy.networks.onnx_module import OnnxModule
     from evim_deploy.networks.opened import Opened
     from evim_deploy.networks.seeding import sample_images
@@ -91,7 +87,6 @@ def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> Opened:
     path = Path(name.source)
     model, opset = _model(path)
     images = sample_images(*name.size).numpy()
-    (output,) = (each.name for each in model.graph.output)
 
     def compute(values: Sequence[str]) -> list[Array]:
         return _session(path, model, values)(images)
@@ -107,7 +102,7 @@ def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> Opened:
         notify(f"{path.name} does not say how its images are normalised: the artifact takes what the file takes")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Opened(
-        original=_Original(path, model, output, ending),
+        original=_original(path, model, ending),
         module=module,
         gives=ending.gives,
         activation=ending.activation,
@@ -139,37 +134,33 @@ def _model(path: Path) -> tuple[Any, int]:
     return model, opset
 
 
-class _Original:
-    """The file as it was published, in ONNX Runtime, to the output that is asked for.
+def _original(path: Path, model: Any, ending: Ending) -> Callable[[Array], Mapping[str, Array]]:
+    """The file as it was published, in ONNX Runtime: probabilities, and logits where they are known, (N, classes).
 
-    The file itself is run, from its input to its output. Probabilities of a file that ends in logits are computed from
-    these in float64; logits of a file that ends in probabilities are a value inside of it, and have to give its output.
+    The file itself is run, from its input to its output. The logits of a file that ends in probabilities are a value
+    inside of it, and have to give its output.
     """
+    import numpy as np
 
-    def __init__(self, path: Path, model: Any, output: str, ending: Ending) -> None:
-        self._path, self._ending = path, ending
-        self._run = _session(path, model, [output])
-        self._run_logits = (
-            _session(path, model, [output, ending.value]) if ending.is_applied and ending.gives == "logits" else None
-        )
+    (output,) = (each.name for each in model.graph.output)
+    run = _session(path, model, [output])
+    run_to_logits = _session(path, model, [ending.value]) if ending.is_applied and ending.gives == LOGITS else None
 
-    def __call__(self, output: str, images: Array) -> Array:
-        """Logits or probabilities (N, classes) of normalised images (N, 3, H, W)."""
-        import numpy as np
-
-        activate = ACTIVATIONS[self._ending.activation]
-        if self._ending.is_applied == (output == "probabilities"):
-            return self._run(images)[0].reshape(len(images), -1)
-        if not self._ending.is_applied:
-            return activate(self._run(images)[0].reshape(len(images), -1)).astype(np.float32)
-        assert self._run_logits, "an output that the reference does not have"
-        answers, logits = (each.reshape(len(images), -1) for each in self._run_logits(images))
-        if not np.allclose(activate(logits), answers, rtol=0, atol=_SAME_PROBABILITIES):
+    def compute(images: Array) -> Mapping[str, Array]:
+        answers = run(images)[0].reshape(len(images), -1)
+        if not ending.is_applied:
+            return with_probabilities(answers, ending.activation)
+        if run_to_logits is None:
+            return {PROBABILITIES: answers}
+        logits = run_to_logits(images)[0].reshape(len(images), -1)
+        if not np.allclose(ACTIVATIONS[ending.activation](logits), answers, rtol=0, atol=SAME):
             raise BadInput(
-                f"The last {self._ending.activation} of {self._path} gives other probabilities than the file.",
-                "Give `--output probabilities`: the file's own output is then kept as it is.",
+                f"The last {ending.activation} of {path} gives other probabilities than the file.",
+                "Export the network with its logits as the output.",
             )
-        return logits
+        return {LOGITS: logits, PROBABILITIES: answers}
+
+    return compute
 
 
 def _session(path: Path, model: Any, values: Sequence[str]) -> Callable[[Array], list[Array]]:

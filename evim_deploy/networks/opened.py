@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -18,8 +18,8 @@ class Opened:
     """What opening a network comes to.
 
     Attributes:
-        original: Computes ``logits`` or ``probabilities``, as it is told, (B, classes) in float32, of normalised images
-            (B, 3, H, W), with the network as published.
+        original: The network as published: ``probabilities``, and ``logits`` where they are known, (B, classes) in
+            float32, of normalised images (B, 3, H, W).
         module: The same network as a torch module, in evaluation mode and without gradients; nothing is folded yet.
         gives: What the module computes: ``logits``, or ``probabilities`` where the logits are not known.
         activation: What makes probabilities of its logits, a key of :data:`~evim_deploy.arrays.ACTIVATIONS`.
@@ -28,7 +28,7 @@ class Opened:
         weights: Where they come from.
     """
 
-    original: Callable[[str, Array], Array]
+    original: Callable[[Array], Mapping[str, Array]]
     module: nn.Module
     gives: str = "logits"
     activation: str = SOFTMAX

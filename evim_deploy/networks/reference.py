@@ -88,8 +88,8 @@ class ModuleReference:
     def classifier_outputs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self._opened.gives, "probabilities")))
 
-    def outputs(self, output: str, images: Array) -> dict[str, Array]:
-        return {output: self._opened.original(output, images)}
+    def outputs(self, task: str, images: Array) -> dict[str, Array]:
+        return dict(self._opened.original(images))
 
     def compare_stored(self, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:
         """A converter may give an operation other weights than the network has: those are not compared."""

@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import timm
 import torch
 from torch import Tensor, nn
 
 from evim_deploy import hub
-from evim_deploy.arrays import softmax
+from evim_deploy.arrays import with_probabilities
 from evim_deploy.artifact import Weights
 from evim_deploy.checkpoint import StateDict, check_numbers, read_state_dict
 from evim_deploy.errors import BadInput, UsageProblem
@@ -196,13 +195,12 @@ def _num_classes(module: nn.Module) -> int:
     return int(cast("int", module.num_classes))
 
 
-def _computing(module: nn.Module) -> Callable[[str, Array], Array]:
-    """Computes a module's logits or probabilities, one image at a time, which bounds the memory."""
+def _computing(module: nn.Module) -> Callable[[Array], Mapping[str, Array]]:
+    """What a module computes, one image at a time, which bounds the memory."""
 
-    def compute(output: str, images: Array) -> Array:
+    def compute(images: Array) -> Mapping[str, Array]:
         with torch.no_grad():
-            logits: Array = torch.cat([module(torch.from_numpy(image[None])) for image in images]).numpy()
-        return logits if output == "logits" else softmax(logits).astype(np.float32)
+            return with_probabilities(torch.cat([module(torch.from_numpy(image[None])) for image in images]).numpy())
 
     return compute
 

@@ -265,11 +265,12 @@ class Prover:
 
     def _model_outputs(self, target: Target, size: Size) -> Outputs:
         """The PyTorch model's, one image at a time, which bounds the memory."""
-        key = target.output, size
+        key = target.task, size
         if key not in self._pytorch:
             stack = normalise(np.stack(list(self._images_at(size).values())), self.reference.preprocessing)
-            self._pytorch[key] = self.reference.outputs(target.output, stack)
-        return self._pytorch[key]
+            self._pytorch[key] = self.reference.outputs(target.task, stack)
+        outputs = self._pytorch[key]
+        return outputs if target.task == "features" else {target.output: outputs[target.output]}
 
 
 def _in_batches(count: int, size: int | None) -> list[npt.NDArray[np.int64]]:
