@@ -94,13 +94,13 @@ class Comparison:
 def noise_bound(control: Interval | None, ratio: Interval | None = None) -> float:
     """How far from 1 a ratio must lie to decide something: 0.02 leaves 1 / 1.02 to 1.02 undecided.
 
-    A second process of a contender takes 1 times its time. What the control's interval [low, high] holds besides 1 is
-    noise, which another contender may have as well, and in the other direction: the bound is the least b whose
-    1 / (1 + b) to 1 + b covers the interval, so b = max(high, 1 / low) - 1. The estimate alone is not enough: of a control
-    of 1.01 [0.798, 1.04] it says 1 %, and the machine's noise is 25 %. A bound below :data:`SMALLEST_EFFECT` counts as that.
+    A second process of a contender takes 1 times its time. All else that the control's interval [low, high] holds is
+    noise, which another contender may have as well, and in the other direction. The bound is the least b for which
+    1 / (1 + b) to 1 + b covers the interval: b = max(high, 1 / low) - 1, and at least :data:`SMALLEST_EFFECT`. The
+    estimate alone is not enough: of a control of 1.01 [0.798, 1.04] it says 1 %, and the bound is 25 %.
 
-    Without a control nothing has measured the noise. The ratio's own interval stands in for it, moved to 1: a control would
-    have rounds of the same kind, and an interval about as wide.
+    Without a control nothing has measured the noise. The ratio's own interval then stands in for the control's, moved
+    to 1: a control would have rounds of the same kind, and an interval about as wide.
 
     Args:
         control: The control's ratio; None where none was timed.
@@ -129,6 +129,8 @@ def decide(interval: Interval | None, noise: float, figures: Mapping[str, Judgem
     doubtful = {name: figure.status for name, figure in figures.items() if figure.status != VALID}
     if doubtful:
         reason = " and ".join(f"{name} is {status}" for name, status in doubtful.items())
+        if len(doubtful) > 1 and len(set(doubtful.values())) == 1:
+            reason = f"both figures are {next(iter(doubtful.values()))}"
         return Decision(UNDECIDED, reason, doubtful=True)
     if interval is None:
         return Decision(UNDECIDED, TOO_FEW)
@@ -182,7 +184,7 @@ class Group:
 
     @cached_property
     def control(self) -> Interval | None:
-        """A contender's second process over its first: 1 on a machine without noise. None where either was not timed."""
+        """A contender's second process over its first: 1 on a machine without noise; None where one was not timed."""
         twin = self.twin
         first = next((each for each in self.contenders if twin and f"{each.id}{CONTROL}" == twin.id), None)
         if twin is None or first is None or not (was_timed(twin) and was_timed(first)):

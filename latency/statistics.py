@@ -153,12 +153,12 @@ class Centre:
         variance = float(np.var(self._winsorised, ddof=1)) * (rounds - 1) / (left * (left - 1))
         if self._cut <= 1:
             variance = max(variance, float(np.var(self.logs, ddof=1)) / rounds)
-        return variance * self._dependence
+        return variance * self.rounds_as_one
 
     @property
     def freedom(self) -> float:
         """Degrees of freedom of the variance."""
-        return max(1.0, self._left / self._dependence - 1)
+        return max(1.0, self._left / self.rounds_as_one - 1)
 
     @property
     def _cut(self) -> int:
@@ -177,8 +177,8 @@ class Centre:
         return np.clip(self.logs, ordered[self._cut], ordered[-1 - self._cut])
 
     @cached_property
-    def _dependence(self) -> float:
-        """How many rounds say as much as one independent round."""
+    def rounds_as_one(self) -> float:
+        """How many rounds say as much as one independent round, 1 or more."""
         around = self._winsorised - self._winsorised.mean()
         spread = float(around @ around)
         if not spread:

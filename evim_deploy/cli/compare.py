@@ -66,9 +66,14 @@ def _show(found: list[Difference]) -> None:
             each.verdict,
         )
     console.print(table)
+    undecided: dict[str, list[str]] = {}
     for each in found:
-        if each.decision.reason:
-            console.print(f"{each.second.id} {each.verdict}: {'; '.join(_reasons(each))}.", soft_wrap=True, markup=False)
+        undecided.setdefault("; ".join(_reasons(each)), []).append(each.second.id)
+    for reasons, contenders in undecided.items():
+        if reasons:
+            console.print(f"Undecided: {reasons}", soft_wrap=True, markup=False)
+            for contender in contenders:
+                console.print(f"  {contender}", soft_wrap=True, markup=False)
     console.print(
         "B / A: how many times A's time B takes, in units of the yardstick's, work that never changes; without one "
         "as it is.\n"
@@ -79,7 +84,9 @@ def _show(found: list[Difference]) -> None:
 
 
 def _reasons(difference: Difference) -> list[str]:
-    """Why it decides nothing, and why its figures are suspect."""
+    """Why it decides nothing, and why its figures are suspect; empty where it decides."""
+    if not difference.decision.reason:
+        return []
     return [difference.decision.reason, *dict.fromkeys(r for each in difference.judgements for r in each.reasons)]
 
 
@@ -92,5 +99,5 @@ def _document(difference: Difference) -> dict[str, Any]:
         "machine": difference.machine,
         "statuses": difference.statuses,
         "verdict": difference.verdict,
-        "reasons": _reasons(difference) if difference.decision.reason else [],
+        "reasons": _reasons(difference),
     }

@@ -114,7 +114,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Forest:
-    """Ratios with intervals (label, low, estimate, high, noise, verdict); nearer to 1 than the noise is no difference."""
+    """Ratios with intervals (label, low, estimate, high, noise, verdict); nearer to 1 than the noise is equal."""
 
     caption: str
     baseline: str
