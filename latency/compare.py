@@ -2,8 +2,9 @@
 
 A machine is not equally fast on two days. Each run times a yardstick beside its contenders, work that never
 changes: a contender's time is taken in units of the yardstick's, round by round, and these are compared.
-Work of another kind than the yardstick's slows by other amounts, so what the yardstick itself moved between
-the runs widens what counts as noise.
+Work of another kind than the yardstick's slows by other amounts, so what the yardstick itself may have moved between
+the runs, its interval included, widens what counts as noise. Without a yardstick in both runs times are compared as
+they are: nothing tells then whether the machine was slower.
 """
 
 from __future__ import annotations
@@ -11,10 +12,21 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from evim_deploy.errors import BadInput
-from latency.judgement import INVALID, NOT_MEASURED, Group, groups, judge, paired, seconds_per_image, verdict
+from latency.judgement import (
+    INVALID,
+    NOT_MEASURED,
+    Decision,
+    Group,
+    Judgement,
+    decide,
+    groups,
+    judge,
+    noise_bound,
+    paired,
+    reach,
+    seconds_per_image,
+)
 from latency.results import Contender, Host, Results
 from latency.statistics import Interval, Logs, log_ratios, ratio_of_ratios
 
@@ -28,19 +40,34 @@ class Difference:
 
     Attributes:
         interval: How many times the time of the first run the second takes; None with too few rounds.
-        machine: How many times the yardstick's time of the first run the second took; None without one.
+        yardstick: How many times the yardstick's time of the first run the second took; None without one in both.
         noise: How far from 1 the ratio must lie to decide something.
-        verdict: ``faster``, ``slower`` or ``decides nothing``.
-        statuses: How far the figure of either run can be believed.
+        judgements: How far the figure of either run can be believed.
     """
 
     first: Contender
     second: Contender
-    statuses: tuple[str, str]
+    judgements: tuple[Judgement, Judgement]
     interval: Interval | None
-    machine: float | None
+    yardstick: Interval | None
     noise: float
-    verdict: str
+    decision: Decision
+
+    @property
+    def verdict(self) -> str:
+        """``faster``, ``slower`` or ``decides nothing``."""
+        return self.decision.verdict
+
+    @property
+    def statuses(self) -> tuple[str, str]:
+        """Of both figures."""
+        first, second = self.judgements
+        return first.status, second.status
+
+    @property
+    def machine(self) -> float | None:
+        """The estimate of how many times as slow the machine was in the second run."""
+        return self.yardstick.estimate if self.yardstick else None
 
 
 def compare(first: Results, second: Results) -> list[Difference]:
@@ -79,41 +106,42 @@ def _hosts(a: Host, b: Host) -> Sequence[tuple[str, object, object]]:
 class _Timed:
     contender: Contender
     group: Group
-    status: str
+    judgement: Judgement
 
 
 def _timed(results: Results) -> dict[Hashable, _Timed]:
     """Contenders whose samples mean something, by what must be the same in two runs."""
     judged = judge(results)
-    found = [_Timed(c, group, judged[c.id].status) for group in groups(results).values() for c in group.contenders]
+    found = [_Timed(c, group, judged[c.id]) for group in groups(results).values() for c in group.contenders]
     return {
         (timed.contender.id, timed.contender.height, timed.contender.width, timed.contender.batch): timed
         for timed in found
-        if timed.status not in (NOT_MEASURED, INVALID)
+        if timed.judgement.status not in (NOT_MEASURED, INVALID)
     }
 
 
 def _difference(a: _Timed, b: _Timed) -> Difference:
-    first, before, second, after = a.contender, a.group, b.contender, b.group
-    machine = _machine(before, after)
-    yardsticks = (before.yardstick, after.yardstick) if machine is not None else (None, None)
-    interval = ratio_of_ratios(_in_units(second, yardsticks[1]), _in_units(first, yardsticks[0]))
-    moved = 0.0 if machine is None else abs(machine - 1)
-    noise = max(before.noise, after.noise, _DRIFT_SHARE * moved)
-    return Difference(first, second, (a.status, b.status), interval, machine, noise, verdict(interval, noise))
-
-
-def _machine(before: Group, after: Group) -> float | None:
-    """How many times the first run's yardstick the second's took."""
-    if before.yardstick is None or after.yardstick is None:
-        return None
-    first, second = (np.median(group.samples) for group in (before.yardstick, after.yardstick))
-    return float(second / first)
+    first, second = a.contender, b.contender
+    units = a.group.yardstick, b.group.yardstick
+    if not (units[0] and units[1] and units[0].rounds and units[1].rounds):
+        units = None, None
+    interval = ratio_of_ratios(_in_units(second, units[1]), _in_units(first, units[0]))
+    moved = ratio_of_ratios(_in_seconds(units[1]), _in_seconds(units[0])) if units[0] and units[1] else None
+    noise = max(
+        noise_bound(a.group.control, interval),
+        noise_bound(b.group.control, interval),
+        _DRIFT_SHARE * reach(moved) if moved else 0.0,
+    )
+    decision = decide(interval, noise, {"the figure in A": a.judgement, "the figure in B": b.judgement})
+    return Difference(first, second, (a.judgement, b.judgement), interval, moved, noise, decision)
 
 
 def _in_units(contender: Contender, yardstick: Contender | None) -> Logs:
     """The logarithm of a contender's rounds, in units of the yardstick's or in seconds."""
-    if yardstick is not None:
-        return paired(contender, yardstick)
+    return paired(contender, yardstick) if yardstick is not None else _in_seconds(contender)
+
+
+def _in_seconds(contender: Contender) -> Logs:
+    """The logarithm of a contender's rounds, seconds of an image."""
     rounds = seconds_per_image(contender)
     return log_ratios(rounds, [[1.0]] * len(rounds))

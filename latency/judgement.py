@@ -1,14 +1,19 @@
 """What may be said of a results file: how far each figure can be believed, and which of two is faster.
 
 A figure is ``valid``, ``suspect`` (it stands, and something may have bent it) or ``invalid`` (it tells
-nothing). A ratio decides something only if its whole interval lies beyond the noise: beyond 1 by more than
-the control, a second process of the same thing, strayed from it, and by more than 1 %.
+nothing). :func:`decide` is the one place where a ratio is called faster or slower: of two valid figures, and only if
+its whole interval lies beyond the noise (:func:`noise_bound`), which a control measures, a second process of the same
+thing.
+
+Simulated runs of equal contenders get a verdict in fewer than 1 of 100 runs, all contenders of a run together
+(``python tests/simulated_runs.py``). No control shows noise that one process keeps for its whole life and another does
+not have, such as where its memory lies: the smallest effect, 1 %, is the only bound on that.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +23,8 @@ from latency.statistics import FEWEST_ROUNDS, Interval, Logs, Summary, log_ratio
 
 VALID, SUSPECT, INVALID, NOT_MEASURED = "valid", "suspect", "invalid", "not measured"
 FASTER, SLOWER, UNDECIDED = "faster", "slower", "decides nothing"
+
+TOO_FEW = "too few rounds to say how far the ratio is known"
 
 SMALLEST_EFFECT = 0.01
 """A ratio nearer to 1 is called no difference."""
@@ -50,19 +57,91 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """Whether a ratio decides something.
+
+    Attributes:
+        verdict: ``faster``, ``slower`` or ``decides nothing``.
+        reason: Why it decides nothing; empty where it decides.
+        doubtful: Whether that is because a figure is not valid.
+    """
+
+    verdict: str
+    reason: str = ""
+    doubtful: bool = False
+
+
+@dataclass(frozen=True)
 class Comparison:
     """A contender beside the baseline of its group, by the time that one image takes.
 
     Attributes:
         interval: How many times the baseline's time it takes; None where there are too few rounds to say.
-        noise: How far from 1 a ratio must lie to decide something.
-        verdict: ``faster``, ``slower`` or ``decides nothing``.
+        noise: How far from 1 a ratio must lie to decide something, as :func:`noise_bound` has it.
     """
 
     baseline: Contender
     interval: Interval | None
     noise: float
-    verdict: str
+    decision: Decision
+
+    @property
+    def verdict(self) -> str:
+        """``faster``, ``slower`` or ``decides nothing``."""
+        return self.decision.verdict
+
+
+def noise_bound(control: Interval | None, ratio: Interval | None = None) -> float:
+    """How far from 1 a ratio must lie to decide something: 0.02 leaves 1 / 1.02 to 1.02 undecided.
+
+    A second process of a contender takes 1 times its time. All else that the control's interval [low, high] holds is
+    noise, which another contender may have as well, and in the other direction. The bound is the least b for which
+    1 / (1 + b) to 1 + b covers the interval: b = max(high, 1 / low) - 1, and at least :data:`SMALLEST_EFFECT`. The
+    estimate alone is not enough: of a control of 1.01 [0.798, 1.04] it says 1 %, and the bound is 25 %.
+
+    Without a control nothing has measured the noise. The ratio's own interval then stands in for the control's, moved
+    to 1: a control would have rounds of the same kind, and an interval about as wide.
+
+    Args:
+        control: The control's ratio; None where none was timed.
+        ratio: The ratio that is to be decided.
+    """
+    if control is not None:
+        return max(SMALLEST_EFFECT, reach(control))
+    if ratio is None:
+        return SMALLEST_EFFECT
+    return max(SMALLEST_EFFECT, ratio.high / ratio.estimate - 1)
+
+
+def reach(interval: Interval) -> float:
+    """How far from 1 it goes, as a share, upwards or by its inverse downwards."""
+    return max(interval.high, 1 / interval.low) - 1
+
+
+def decide(interval: Interval | None, noise: float, figures: Mapping[str, Judgement]) -> Decision:
+    """What a ratio decides, and why nothing where it does not.
+
+    Args:
+        interval: The ratio; None where there are too few rounds.
+        noise: As :func:`noise_bound` has it.
+        figures: What the ratio was taken of, by the name that the reason calls each by.
+    """
+    doubtful = {name: figure.status for name, figure in figures.items() if figure.status != VALID}
+    if doubtful:
+        reason = " and ".join(f"{name} is {status}" for name, status in doubtful.items())
+        if len(doubtful) > 1 and len(set(doubtful.values())) == 1:
+            reason = f"both figures are {next(iter(doubtful.values()))}"
+        return Decision(UNDECIDED, reason, doubtful=True)
+    if interval is None:
+        return Decision(UNDECIDED, TOO_FEW)
+    found = verdict(interval, noise)
+    within = f"its interval is not beyond the noise, {noise_in_words(noise)}"
+    return Decision(found, within if found == UNDECIDED else "")
+
+
+def noise_in_words(noise: float) -> str:
+    """A noise bound as a share; beyond twice the time its size says no more."""
+    return f"{noise:.1%}" if noise <= 1 else "over 100%"
 
 
 def verdict(interval: Interval | None, noise: float) -> str:
@@ -98,17 +177,24 @@ class Group:
         """The work that never changes."""
         return self._by_role.get("yardstick")
 
+    @property
+    def twin(self) -> Contender | None:
+        """The control: a second process of one of the contenders."""
+        return self._by_role.get("control")
+
     @cached_property
     def control(self) -> Interval | None:
-        """A contender's second process over its first: 1 on a machine without noise."""
-        twin = self._by_role.get("control")
+        """A contender's second process over its first: 1 on a machine without noise; None where one was not timed."""
+        twin = self.twin
         first = next((each for each in self.contenders if twin and f"{each.id}{CONTROL}" == twin.id), None)
-        return typical_ratio(paired(twin, first)) if twin and first else None
+        if twin is None or first is None or not (was_timed(twin) and was_timed(first)):
+            return None
+        return typical_ratio(paired(twin, first))
 
     @property
     def noise(self) -> float:
-        """How far from 1 a ratio must lie to decide something."""
-        return max(SMALLEST_EFFECT, abs(self.control.estimate - 1) if self.control else 0.0)
+        """How far from 1 a ratio must lie to decide something, by the control alone."""
+        return noise_bound(self.control)
 
     @cached_property
     def conditions(self) -> tuple[str, ...]:
@@ -205,14 +291,16 @@ def compare_with_baseline(results: Results, baseline: str | None = None) -> dict
         BadInput: The file has none of that name.
     """
     require_baseline([results], baseline)
-    found = {}
+    judgements, found = judge(results), {}
     for group in groups(results).values():
         for contender in group.contenders:
             other = group.baseline(contender, baseline)
             if other is None or other.id == contender.id or not (was_timed(contender) and was_timed(other)):
                 continue
             interval = typical_ratio(paired(contender, other))
-            found[contender.id] = Comparison(other, interval, group.noise, verdict(interval, group.noise))
+            noise = noise_bound(group.control, interval)
+            figures = {"the baseline's figure": judgements[other.id], "its own figure": judgements[contender.id]}
+            found[contender.id] = Comparison(other, interval, noise, decide(interval, noise, figures))
     return found
 
 
@@ -243,14 +331,16 @@ def _judge(contender: Contender, group: Group, protocol: Protocol) -> Judgement:
 
 
 def _conditions(group: Group) -> Iterator[str]:
-    control = group.control
+    control, twin = group.control, group.twin
     if control is not None and abs(control.estimate - 1) > _CONTROL_STRAYS:
         yield f"a second process of the same thing took {control.estimate:.2f} times as long"
+    if twin is not None and not was_timed(twin):
+        yield f"a second process of the same thing was not timed: {twin.reason or twin.outcome}"
     if group.yardstick is not None and len(group.yardstick.rounds) >= FEWEST_ROUNDS:
         medians = sorted(summarise(each.samples_s).median for each in group.yardstick.rounds)
         low, high = medians[len(medians) // 10], medians[-1 - len(medians) // 10]
         if high > _DRIFT * low:
-            yield f"the machine's own speed varied by {high / low:.2f} meanwhile; ratios hold, times less"
+            yield f"the machine's own speed varied by {high / low:.2f} meanwhile"
     during = [reading for reading in group.readings if reading.phase == "during"]
     for value, limit, words in (
         (_mean(reading.steal_share for reading in during), _STEAL, "of the processor's time was stolen by others"),

@@ -5,8 +5,12 @@ two contenders is taken within each round, and how much the rounds disagree tell
 
 - A round is told by the median of its samples: a burst of somebody else's work moves it little.
 - The ratio is the trimmed mean of the rounds' log ratios, a fifth off each end.
-- Its interval is a percentile bootstrap over the rounds (scipy), expanded for few rounds as in Hesterberg,
-  "What Teachers Should Know About the Bootstrap" (2015), section 4.3: the plain one covers too little.
+- Its interval is Student's t of that mean, with the error of a trimmed mean (Tukey and McLaughlin 1963; Yuen 1974),
+  widened where successive rounds resemble each other: see :class:`Centre`.
+
+A bootstrap over single rounds takes them for independent. Where a process was slow for several rounds on end, such
+an interval of 95 % held the truth in 77 of 100 simulated runs (lag-one autocorrelation 0.5, 60 rounds), this one in 94:
+``python tests/simulated_runs.py`` prints what each interval covers.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +33,10 @@ FEWEST_ROUNDS = 5
 """Below them nothing is said about a ratio."""
 
 _TRIMMED = 0.2
-_RESAMPLES = 2000
+_MOST_DEPENDENT = 0.95
+_LARGEST_LOG = 700.0
+"""float64 holds its exponential and the inverse of that."""
+
 _PARTS = 5
 _OUTLIER = 3.5
 """Robust deviations above the median: Iglewicz and Hoaglin's modified z-score."""
@@ -113,31 +122,92 @@ def log_ratios(rounds: Rounds, baseline: Rounds) -> Logs:
     return _log_medians(rounds) - _log_medians(baseline)
 
 
-def typical_ratio(logs: Logs, seed: int = 0) -> Interval | None:
-    """What rounds of :func:`log_ratios` come to, as a ratio; None where there are too few to say."""
-    from scipy import stats
+@dataclass(frozen=True)
+class Centre:
+    """The typical value of rounds, and how far it is known.
 
+    The variance of a trimmed mean of n independent rounds, of which h are left, is that of the winsorised rounds times
+    (n - 1) / (h (h - 1)), with h - 1 degrees of freedom (Yuen, Biometrika 61, 1974). Two things make it larger here:
+
+    - Rounds that resemble the one before say less than independent ones. With lag-one autocorrelation r, n of them say
+      as much as n (1 - r) / (1 + r), for a first-order process; r is estimated from the winsorised rounds, without
+      the bias of few rounds, (1 + 3r) / n (Marriott and Pope, Biometrika 41, 1954), and counts where it is positive.
+    - A fifth of fewer than ten rounds is one round at each end. On a machine with two speeds the rest are often equal
+      by chance, and their variance nothing: it is then at least that of all rounds.
+
+    Attributes:
+        logs: One value a round, in the order in which they were taken, (rounds,); :data:`FEWEST_ROUNDS` or more.
+    """
+
+    logs: Logs
+
+    @cached_property
+    def value(self) -> float:
+        """The trimmed mean."""
+        return float(np.sort(self.logs)[self._cut : len(self.logs) - self._cut].mean())
+
+    @cached_property
+    def variance(self) -> float:
+        """Of the trimmed mean."""
+        rounds, left = len(self.logs), self._left
+        variance = float(np.var(self._winsorised, ddof=1)) * (rounds - 1) / (left * (left - 1))
+        if self._cut <= 1:
+            variance = max(variance, float(np.var(self.logs, ddof=1)) / rounds)
+        return variance * self.rounds_as_one
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the variance."""
+        return max(1.0, self._left / self.rounds_as_one - 1)
+
+    @property
+    def _cut(self) -> int:
+        """Rounds that trimming drops at each end."""
+        return int(_TRIMMED * len(self.logs))
+
+    @property
+    def _left(self) -> int:
+        """Rounds that it leaves."""
+        return len(self.logs) - 2 * self._cut
+
+    @cached_property
+    def _winsorised(self) -> Logs:
+        """The rounds, those that trimming drops moved to the nearest that it leaves."""
+        ordered = np.sort(self.logs)
+        return np.clip(self.logs, ordered[self._cut], ordered[-1 - self._cut])
+
+    @cached_property
+    def rounds_as_one(self) -> float:
+        """How many rounds say as much as one independent round, 1 or more."""
+        around = self._winsorised - self._winsorised.mean()
+        spread = float(around @ around)
+        if not spread:
+            return 1.0
+        measured = float(around[1:] @ around[:-1]) / spread
+        known = min(max(0.0, measured + (1 + 3 * measured) / len(self.logs)), _MOST_DEPENDENT)
+        return (1 + known) / (1 - known)
+
+
+def typical_ratio(logs: Logs) -> Interval | None:
+    """What rounds of :func:`log_ratios` come to, as a ratio; None where there are too few to say."""
     if len(logs) < FEWEST_ROUNDS:
         return None
-    return _as_ratio(
-        _centre(logs),
-        stats.bootstrap((logs,), _centre, **_how(len(logs), seed)).confidence_interval,
-    )
+    centre = Centre(logs)
+    return _interval(centre.value, centre.variance, centre.freedom)
 
 
-def ratio_of_ratios(logs: Logs, baseline: Logs, seed: int = 0) -> Interval | None:
-    """How many times the baseline's ratio another one is, their rounds taken at different times."""
-    from scipy import stats
+def ratio_of_ratios(logs: Logs, baseline: Logs) -> Interval | None:
+    """How many times the baseline's ratio another one is, their rounds taken at different times; None where there are
+    too few to say.
 
-    count = min(len(logs), len(baseline))
-    if count < FEWEST_ROUNDS:
+    The degrees of freedom are Welch's (Biometrika 34, 1947).
+    """
+    if min(len(logs), len(baseline)) < FEWEST_ROUNDS:
         return None
-
-    def difference(a: Logs, b: Logs, axis: int = -1) -> Logs:
-        return _centre(a, axis) - _centre(b, axis)
-
-    found = stats.bootstrap((logs, baseline), difference, **_how(count, seed))
-    return _as_ratio(difference(logs, baseline), found.confidence_interval)
+    centres = Centre(logs), Centre(baseline)
+    variance = sum(centre.variance for centre in centres)
+    spread = sum(centre.variance**2 / centre.freedom for centre in centres)
+    return _interval(centres[0].value - centres[1].value, variance, variance**2 / spread if spread else 1.0)
 
 
 def growth(pixels: Sequence[float], seconds: Sequence[float]) -> float | None:
@@ -154,29 +224,13 @@ def _without_extremes(samples: Sequence[float], dropped: int) -> Sequence[float]
 
 
 def _log_medians(rounds: Rounds) -> Logs:
-    return np.log([np.median(samples) for samples in rounds])
+    return np.log([median(samples) for samples in rounds])
 
 
-def _centre(logs: Logs, axis: int = -1) -> Logs:
+def _interval(centre: float, variance: float, freedom: float) -> Interval:
+    """Student's interval of a logarithm, as ratios."""
     from scipy import stats
 
-    return np.asarray(stats.trim_mean(logs, _TRIMMED, axis=axis))
-
-
-def _how(rounds: int, seed: int) -> dict[str, object]:
-    """How to bootstrap so many rounds."""
-    from scipy import stats
-
-    reach = math.sqrt(rounds / (rounds - 1)) * stats.t.ppf((1 + CONFIDENCE) / 2, rounds - 1)
-    return {
-        "method": "percentile",
-        "n_resamples": _RESAMPLES,
-        "confidence_level": 1 - 2 * stats.norm.sf(reach),
-        "vectorized": True,
-        "rng": np.random.default_rng(seed),
-    }
-
-
-def _as_ratio(centre: Logs, bounds: tuple[float, float]) -> Interval:
-    low, high = bounds
-    return Interval(math.exp(float(centre)), math.exp(low), math.exp(high))
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(variance)
+    bounds = np.clip((centre, centre - reach, centre + reach), -_LARGEST_LOG, _LARGEST_LOG)
+    return Interval(*(math.exp(bound) for bound in bounds))

@@ -292,6 +292,7 @@ def judgements() -> list[dict[str, Any]]:
         ("valid", _phone_results([_on_the_phone(mode) for mode in _PHONE_MODES])),
         ("with a control", _phone_results([quiet, control])),
         ("the control strays", _phone_results([quiet, strayed])),
+        ("the control failed", _phone_results([quiet, _failed(control)])),
         ("hot and saving power", _phone_results([quiet], hot)),
         ("wrong answers", _phone_results([_on_the_phone("all", check=different)])),
         ("not checked", _phone_results([_on_the_phone("all", check=unknown)])),
@@ -318,6 +319,11 @@ def judgements() -> list[dict[str, Any]]:
         }
         for name, results in cases
     ]
+
+
+def _failed(each: Contender) -> Contender:
+    """The same, broken after three rounds."""
+    return each.model_copy(update={"rounds": each.rounds[:3], "outcome": "failed", "reason": "it was ended"})
 
 
 def _many_outliers() -> Contender:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from command import assert_done, assert_refused, interrupt, left_in, run
 
-from latency.results import Results, read_results
+from latency.results import Reading, Results, read_results
 
 QUICK = ("--seconds", "0.5", "--warmup", "0.1", "--rounds", "5", "-r", "64", "-b", "2")
 
@@ -74,30 +74,46 @@ def test_a_file_is_not_slower_than_itself(results: Results, folder: Path) -> Non
     assert result.stdout.count("decides nothing") == 2
 
 
-def test_a_slower_run_ends_in_1(results: Results, folder: Path) -> None:
-    slower = [
+def steady(results: Results, stolen: float, **seconds: float) -> str:
+    """The file of such a run on a steady machine, on which others took a share of the processor."""
+    contenders = [
         contender.model_copy(
             update={
                 "rounds": [
-                    each.model_copy(update={"samples_s": [3 * sample for sample in each.samples_s]})
+                    each.model_copy(
+                        update={"samples_s": [seconds.get(contender.subject.name.replace("-", "_"), 0.1)] * 2}
+                    )
                     for each in contender.rounds
                 ]
             }
         )
-        if contender.subject.name == "MobileOne-S0"
-        else contender
         for contender in results.contenders
     ]
-    path = folder / "slower.json"
-    path.write_text(results.model_copy(update={"contenders": slower}).model_dump_json(by_alias=True))
-    result = run("compare", folder / "results.json", path)
+    readings = [Reading(at_s=contenders[0].rounds[0].started_s, phase="during", steal_share=stolen)]
+    return results.model_copy(update={"contenders": contenders, "readings": readings}).model_dump_json(by_alias=True)
+
+
+def test_a_slower_run_ends_in_1_and_one_of_suspect_figures_does_not(results: Results, folder: Path) -> None:
+    before, after, suspect = (folder / f"{name}.json" for name in ("before", "after", "suspect"))
+    before.write_text(steady(results, 0.0))
+    after.write_text(steady(results, 0.0, MobileOne_S0=0.3))
+    suspect.write_text(steady(results, 0.2, MobileOne_S0=0.3))
+    result = run("compare", before, after)
     assert result.returncode == 1
     assert "slower" in result.stdout
-    told = run("compare", folder / "results.json", path, "--json")
+    told = run("compare", before, after, "--json")
     assert told.returncode == 1
     document = json.loads(told.stdout)
     assert document["slower"]
     assert [each["verdict"] for each in document["contenders"]] == ["decides nothing", "slower"]
+    undecided = run("compare", before, suspect)
+    assert_done(undecided)
+    assert (
+        "Undecided: the figure in B is suspect; 20% of the processor's time was stolen by others\n" in undecided.stdout
+    )
+    document = json.loads(run("compare", before, suspect, "--json").stdout)
+    assert not document["slower"]
+    assert document["contenders"][1]["reasons"][0] == "the figure in B is suspect"
 
 
 def test_nothing_is_overwritten_unasked(results: Results, folder: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from evim_deploy.errors import BadInput
 from latency.compare import compare
-from latency.judgement import FASTER, SLOWER, UNDECIDED
-from latency.results import SCHEMA, SCHEMA_VERSION, Results, read_results, to_json
+from latency.judgement import CONTROL, FASTER, SLOWER, UNDECIDED
+from latency.results import SCHEMA, SCHEMA_VERSION, Reading, Results, read_results, to_json
 
 ROUNDS = 20
 CPU = {"system": "Linux", "machine": "box", "processor": "one", "cores": 2}
@@ -93,6 +93,50 @@ def test_without_a_yardstick_times_are_compared_as_they_are() -> None:
 def test_a_machine_that_moved_widens_the_noise() -> None:
     (still,), (moved,) = compare(run(1), run(2)), compare(run(1), run(2, machine=2.0))
     assert moved.noise > 0.2 > still.noise
+
+
+def test_how_far_the_machine_s_movement_is_known_counts() -> None:
+    """A quarter of what the yardstick's interval holds, not of its estimate alone."""
+    (difference,) = compare(run(1), run(2, machine=1.3))
+    assert difference.yardstick is not None
+    assert difference.yardstick.high > difference.yardstick.estimate == difference.machine
+    assert difference.noise == pytest.approx((difference.yardstick.high - 1) / 4)
+
+
+@pytest.mark.parametrize("suspect", [0, 1])
+def test_a_suspect_run_decides_nothing(suspect: int) -> None:
+    runs = [run(1), run(2, 0.2)]
+    assert [each.verdict for each in compare(*runs)] == [SLOWER]
+    hot = Reading(at_s=1.0, phase="during", thermal_state="serious")
+    runs[suspect] = runs[suspect].model_copy(update={"readings": [hot]})
+    (difference,) = compare(*runs)
+    assert difference.verdict == UNDECIDED
+    assert difference.decision.reason == f"the figure in {'AB'[suspect]} is suspect"
+    assert difference.judgements[suspect].reasons == ("the device was hot",)
+
+
+def test_a_control_of_either_run_bounds_what_is_decided() -> None:
+    """The second took 1.2 times as long; beside a control that is known to a fifth or less that is no difference."""
+    slower = run(2, 0.12)
+    assert [each.verdict for each in compare(run(1), slower)] == [SLOWER]
+    factors = np.exp(0.4 * np.array([1, 1, -1, -1] * 5))
+    model = slower.contenders[0]
+    twin = model.model_copy(
+        update={
+            "id": f"{model.id}{CONTROL}",
+            "role": "control",
+            "rounds": [
+                each.model_copy(update={"samples_s": [factor * sample for sample in each.samples_s]})
+                for each, factor in zip(model.rounds, factors, strict=True)
+            ],
+        }
+    )
+    others = [each for each in slower.contenders if each.role != "control"]
+    noisy = slower.model_copy(update={"contenders": [*others, twin]})
+    (difference,) = compare(run(1), noisy)
+    assert difference.noise > 0.2
+    assert difference.verdict == UNDECIDED
+    assert not difference.decision.doubtful
 
 
 def test_two_machines_are_not_compared() -> None:

@@ -11,14 +11,23 @@ from latency.judgement import (
     CONTROL,
     INVALID,
     NOT_MEASURED,
+    SLOWER,
     SMALLEST_EFFECT,
     SUSPECT,
+    TOO_FEW,
+    UNDECIDED,
     VALID,
+    Decision,
+    Judgement,
     compare_with_baseline,
+    decide,
     groups,
     judge,
+    noise_bound,
+    noise_in_words,
 )
 from latency.results import Check, Contender, Reading, Results
+from latency.statistics import Interval
 
 WRONG = Check(status="different", against="PyTorch", error=0.4, tolerance=1e-4)
 UNCHECKED = Check(status="not checked", against="the file does not say what it was made from")
@@ -102,12 +111,84 @@ def test_the_control_is_held_against_its_own_twin() -> None:
     (group,) = groups(make_results([lost, twin, control_of(twin, 0.0362 * 1.08)])).values()
     assert group.control is not None
     assert group.control.estimate == pytest.approx(1.08, abs=0.01)
-    assert group.noise == pytest.approx(0.08, abs=0.01)
+    assert group.control.high > group.control.estimate
+    assert group.noise == group.control.high - 1
 
 
 def test_without_a_control_the_noise_is_the_smallest_effect() -> None:
     (group,) = groups(make_results([contender()])).values()
     assert (group.control, group.noise) == (None, SMALLEST_EFFECT)
+
+
+@pytest.mark.parametrize(
+    ("control", "ratio", "expected"),
+    [
+        (Interval(1.01, 0.798, 1.04), None, 1 / 0.798 - 1),  # by the estimate it was 1 %
+        (Interval(0.99, 0.96, 1.2), None, 0.2),
+        (Interval(1.0, 0.999, 1.001), None, SMALLEST_EFFECT),
+        (Interval(1.05, 1.03, 1.07), Interval(2, 1, 4), 0.07),
+        (None, Interval(2, 1.9, 2.1), 0.05),
+        (None, Interval(2, 1.999, 2.001), SMALLEST_EFFECT),
+        (None, None, SMALLEST_EFFECT),
+    ],
+)
+def test_the_noise_covers_the_interval(control: Interval | None, ratio: Interval | None, expected: float) -> None:
+    """Of the control; without one, that of the ratio, moved to 1."""
+    noise = noise_bound(control, ratio)
+    assert noise == pytest.approx(expected)
+    if control is not None:
+        assert 1 / (1 + noise) <= control.low * (1 + 1e-12)
+        assert control.high <= (1 + noise) * (1 + 1e-12)
+
+
+def test_the_noise_is_told_as_a_share() -> None:
+    assert [noise_in_words(each) for each in (0.253, 1.0, 40.0)] == ["25.3%", "100.0%", "over 100%"]
+
+
+def figure(status: str) -> Judgement:
+    return Judgement(status, (), None)
+
+
+@pytest.mark.parametrize(
+    ("interval", "first", "second", "expected"),
+    [
+        (Interval(2, 1.9, 2.1), VALID, VALID, Decision(SLOWER)),
+        (Interval(2, 1.9, 2.1), VALID, SUSPECT, Decision(UNDECIDED, "B is suspect", doubtful=True)),
+        (Interval(2, 1.9, 2.1), SUSPECT, VALID, Decision(UNDECIDED, "A is suspect", doubtful=True)),
+        (Interval(2, 1.9, 2.1), SUSPECT, SUSPECT, Decision(UNDECIDED, "both figures are suspect", doubtful=True)),
+        (Interval(2, 1.9, 2.1), SUSPECT, INVALID, Decision(UNDECIDED, "A is suspect and B is invalid", doubtful=True)),
+        (None, VALID, VALID, Decision(UNDECIDED, TOO_FEW)),
+        (None, VALID, SUSPECT, Decision(UNDECIDED, "B is suspect", doubtful=True)),
+        (
+            Interval(1.02, 1.01, 1.03),
+            VALID,
+            VALID,
+            Decision(UNDECIDED, "its interval is not beyond the noise, 2.0%"),
+        ),
+    ],
+)
+def test_valid_figures_alone_decide(interval: Interval | None, first: str, second: str, expected: Decision) -> None:
+    assert decide(interval, 0.02, {"A": figure(first), "B": figure(second)}) == expected
+
+
+@pytest.mark.parametrize("changes", [{"check": UNCHECKED}, {"rounds": 15}, {"outcome": "failed", "reason": "it broke"}])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_doubtful_figure_is_called_neither_faster_nor_slower(changes: dict[str, Any], place: int) -> None:
+    """Neither it, nor anything beside it."""
+    members = [contender(), contender("SHViT-S4", 0.0181)]
+    assert compare_with_baseline(make_results(members))[members[1].id].verdict != UNDECIDED
+    name, seconds = ("EfficientViM-M4", 0.0362) if place == 0 else ("SHViT-S4", 0.0181)
+    members[place] = contender(name, seconds, **changes)
+    assert {each.verdict for each in compare_with_baseline(make_results(members)).values()} <= {UNDECIDED}
+
+
+def test_a_control_that_failed_makes_all_suspect() -> None:
+    twin = contender()
+    failed = control_of(twin, 0.0362).model_copy(update={"outcome": "failed", "reason": "it died"})
+    results = make_results([twin, failed])
+    assert status(results) == (SUSPECT, "a second process of the same thing was not timed: it died")
+    (group,) = groups(results).values()
+    assert group.control is None
 
 
 def test_the_baseline_is_the_first_that_was_timed() -> None:

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 import typer
-from latency_files import SERVER, absent, contender, make_results, phone, profiled, run, sweep, table_e
+from latency_files import SERVER, absent, contender, make_results, mixers, phone, profiled, run, sweep, table_e
 
 from evim_deploy.artifact import SCHEMA_VERSION
 from evim_deploy.cli.report import report
 from evim_deploy.errors import BadInput, NotInstalled
-from latency.judgement import FASTER, UNDECIDED, compare_with_baseline, judge
+from latency.judgement import CONTROL, FASTER, SMALLEST_EFFECT, UNDECIDED, compare_with_baseline, judge
 from latency.paper import milliseconds, of_table_3, of_table_e, table_3
 from latency.report import build, render, words, write_report
 from latency.report.view import Forest, Lines, Report, Table
-from latency.results import Check, Results, to_json
+from latency.results import Check, Reading, Results, to_json
 
 HOSTILE = ["<script>alert(1)</script>", "a|b\n# c", "$\\frac{1}{0}$", '" onload="x', "</style><b>", "]]><!--"]
 
@@ -244,6 +244,55 @@ def test_what_decides_nothing_is_called_neither_faster_nor_slower() -> None:
     (answer,) = build([results]).answers
     assert any(sentence.startswith("Decides nothing: SHViT-S4") for sentence in answer.sentences)
     assert FASTER not in " ".join(answer.sentences).casefold()
+
+
+def noisy() -> Results:
+    """A run in which others took a part of the processor, and all that it timed is far from equal."""
+    stolen = [Reading(at_s=100.0, phase="during", steal_share=0.2)]
+    return make_results([*table_e(), *sweep(), *mixers()], readings=stolen)
+
+
+@pytest.mark.parametrize("baseline", [None, "SHViT-S4"])
+def test_suspect_figures_announce_nothing(baseline: str | None) -> None:
+    """In no view: not a verdict, not a time beside the paper's, not how the time grows."""
+    view = build([noisy()], baseline)
+    verdicts = [row.get("verdict") for table in every_table(view) for row in rows_of(table)]
+    assert set(verdicts) <= {None, "baseline", UNDECIDED}
+    assert UNDECIDED in verdicts
+    assert {row["undecided_because"] for row in rows_of(view.figures)} == {None, "both figures are suspect"}
+    forests = [plot for section in view.sections for plot in section.plots if isinstance(plot, Forest)]
+    assert {row[-1] for plot in forests for row in plot.rows} == {UNDECIDED}
+    sentences = " ".join(sentence for answer in view.answers for sentence in answer.sentences)
+    assert "Suspect: EfficientViM-M4 takes 36" in sentences or baseline
+    assert "20% of the processor's time was stolen by others." in sentences
+    assert "Decides nothing, because both figures are suspect: " in sentences
+    for word in ("Faster", "Slower", "the paper's", "The time grows"):
+        assert word not in sentences
+    for suffix in (".html", ".md", ".csv"):
+        assert not re.search(r"[▲▼]|\b(?:Faster|Slower):", render([noisy()], suffix, baseline))
+
+
+def test_a_suspect_figure_among_valid_ones_says_why_in_its_sentence() -> None:
+    unchecked = Check(status="not checked", against="no converter")
+    members = [contender(), contender("SHViT-S4", 0.02, check=unchecked), contender("FastViT-T12", 0.09)]
+    (answer,) = build([make_results(members)]).answers
+    assert answer.sentences[1].startswith("Slower: FastViT-T12 2.")
+    assert answer.sentences[2].startswith("Decides nothing, because its own figure is suspect: SHViT-S4 0.5")
+    assert answer.sentences[2].endswith("(its answers were not checked: no converter).")
+
+
+def test_a_noise_bound_is_drawn_for_each_ratio() -> None:
+    """Of groups in one picture each has its own."""
+    first, *others = sweep()
+    rounds = [
+        each.model_copy(update={"samples_s": [(0.8 if each.index % 2 else 1.25) * sample for sample in each.samples_s]})
+        for each in first.rounds
+    ]
+    control = first.model_copy(update={"id": f"{first.id}{CONTROL}", "role": "control", "rounds": rounds})
+    results = make_results([first, control, *others])
+    (plot,) = [plot for plot in build([results]).sections[0].plots if isinstance(plot, Forest)]
+    bounds = [noise for *_, noise, _ in plot.rows]
+    assert bounds[0] > bounds[1] == SMALLEST_EFFECT
 
 
 def test_too_few_rounds_give_no_ratio() -> None:

@@ -1,25 +1,16 @@
-"""The statistics on samples whose truth is known: by hand, and over seeded simulations of a shared machine."""
+"""The statistics on samples whose truth is known by hand; test_latency_simulated.py has seeded simulations."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from latency_files import contender, make_results
+from latency_files import contender
 
-from latency.judgement import (
-    CONTROL,
-    FASTER,
-    SLOWER,
-    SMALLEST_EFFECT,
-    UNDECIDED,
-    compare_with_baseline,
-    paired,
-    verdict,
-)
-from latency.protocol import PROTOCOLS
+from latency.judgement import FASTER, SLOWER, SMALLEST_EFFECT, UNDECIDED, paired, verdict
 from latency.results import Contender, Round
 from latency.statistics import (
     FEWEST_ROUNDS,
+    Centre,
     Interval,
     growth,
     log_ratios,
@@ -30,44 +21,6 @@ from latency.statistics import (
     typical_ratio,
 )
 
-SIMULATIONS = 200
-ROUNDS = PROTOCOLS["robust"].rounds
-
-
-class SharedMachine:
-    """Times of work on a machine that others use, too, one sample a round as long predictions have.
-
-    Scatter is that of the first run of Table E on a shared virtual machine (benchmarks/cpu-table-e.json): the
-    logarithm of a round's ratio of two contenders had a standard deviation of 0.043 to 0.059. On top come a drift,
-    a neighbour that comes or goes, and bursts.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._random = np.random.default_rng(seed)
-        steps = self._random.normal(0, 0.03, ROUNDS)
-        steps[self._random.integers(ROUNDS)] += self._random.choice([-0.4, 0.4])
-        self._drift = np.exp(np.cumsum(steps))
-
-    def rounds(self, seconds: float) -> list[list[float]]:
-        """Samples of work that takes so long on the idle machine."""
-        scatter = self._random.lognormal(0, 0.036, ROUNDS)
-        bursts = np.where(self._random.random(ROUNDS) < 0.05, self._random.exponential(0.3, ROUNDS), 0)
-        return (seconds * self._drift * (scatter + bursts))[:, None].tolist()
-
-
-def simulated_verdict(seed: int, slowdown: float) -> str:
-    """What a report would say of a contender that takes so many times the baseline's time."""
-    machine = SharedMachine(seed)
-    members = [
-        measured(id_, role, machine.rounds(seconds))
-        for id_, role, seconds in (
-            ("baseline", "contender", 0.1),
-            ("other", "contender", 0.1 * slowdown),
-            (f"baseline{CONTROL}", "control", 0.1),
-        )
-    ]
-    return compare_with_baseline(make_results(members))["other"].verdict
-
 
 def measured(id_: str, role: str, samples: list[list[float]]) -> Contender:
     """A contender with these samples of one image."""
@@ -75,25 +28,6 @@ def measured(id_: str, role: str, samples: list[list[float]]) -> Contender:
     return contender(id_, None, id=id_, role=role, group="simulated", batch=1, outcome="measured").model_copy(
         update={"rounds": rounds}
     )
-
-
-def test_a_slowdown_of_5_percent_is_found_and_one_of_0_is_not() -> None:
-    found = [simulated_verdict(seed, 1.05) for seed in range(SIMULATIONS)]
-    imagined = [simulated_verdict(seed, 1.0) for seed in range(SIMULATIONS)]
-    assert found.count(SLOWER) >= 0.95 * SIMULATIONS
-    assert FASTER not in found
-    assert imagined.count(UNDECIDED) == SIMULATIONS
-
-
-def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
-    """95 of 100: fewer than 91 of 100 in this many simulations has a chance of 1 in 100."""
-    held = 0
-    for seed in range(SIMULATIONS):
-        machine = SharedMachine(seed)
-        interval = typical_ratio(log_ratios(machine.rounds(0.11), machine.rounds(0.1)))
-        assert interval is not None
-        held += interval.low <= 1.1 <= interval.high
-    assert held >= 0.91 * SIMULATIONS
 
 
 def test_a_summary_flags_outliers_and_counts_them() -> None:
@@ -131,6 +65,26 @@ def test_one_wild_round_does_not_move_the_ratio() -> None:
     interval = typical_ratio(log_ratios(rounds, [[1.0]] * 10))
     assert interval is not None
     assert interval.estimate == pytest.approx(1.1)
+
+
+def test_the_error_of_a_trimmed_mean_is_yuen_s() -> None:
+    """By hand: a fifth off each end of 0 to 9 leaves 2 to 7; 2, 2, 2, 3, ..., 6, 7, 7, 7 have a variance of 42.5 / 9."""
+    places = np.array([3.0, 9, 0, 6, 4, 1, 8, 2, 5, 7])
+    centre = Centre(places)
+    assert centre.value == 4.5
+    assert centre.variance / centre.rounds_as_one == pytest.approx(42.5 / 9 * 9 / (6 * 5))
+    assert centre.freedom == pytest.approx(6 / centre.rounds_as_one - 1)
+
+
+@pytest.mark.parametrize(("order", "expected"), [([0, 1] * 10, 1.0), ([0] * 10 + [1] * 10, 39.0)])
+def test_rounds_that_resemble_the_one_before_say_less(order: list[float], expected: float) -> None:
+    """Where every other round is slow they say what they say in any order; where one half is, twenty are hardly two."""
+    assert Centre(np.array(order, np.float64)).rounds_as_one == pytest.approx(expected)
+
+
+def test_with_few_rounds_one_that_differs_counts() -> None:
+    """Trimming leaves three equal ones, of which nothing is known."""
+    assert Centre(np.array([0.0, 0, 0.7, 0, 0])).variance >= np.var([0, 0, 0.7, 0, 0], ddof=1) / 5
 
 
 def test_too_few_rounds_say_nothing() -> None:

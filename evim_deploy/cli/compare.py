@@ -24,7 +24,7 @@ def compare(
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Is B slower than A, and is that more than noise: exit code 1 if so."""
+    """Is B slower than A, and is that more than noise: exit code 1 if so. Suspect figures decide nothing."""
     from latency.installed import require_harness
 
     require_harness()
@@ -48,6 +48,8 @@ def compare(
 def _show(found: list[Difference]) -> None:
     from rich.table import Table
 
+    from latency.judgement import noise_in_words
+
     console = out()
     table = Table(box=None, pad_edge=False)
     for heading in ("contender", "B / A", "95 % interval", "noise", "machine", "A", "B", "verdict"):
@@ -58,17 +60,34 @@ def _show(found: list[Difference]) -> None:
             each.second.id,
             f"{interval.estimate:.3f}" if interval else "-",
             f"{interval.low:.3f} to {interval.high:.3f}" if interval else "too few rounds",
-            f"{each.noise:.1%}",
+            noise_in_words(each.noise),
             f"{each.machine:.3f}" if each.machine else "-",
             *each.statuses,
             each.verdict,
         )
     console.print(table)
+    undecided: dict[str, list[str]] = {}
+    for each in found:
+        undecided.setdefault("; ".join(_reasons(each)), []).append(each.second.id)
+    for reasons, contenders in undecided.items():
+        if reasons:
+            console.print(f"Undecided: {reasons}", soft_wrap=True, markup=False)
+            for contender in contenders:
+                console.print(f"  {contender}", soft_wrap=True, markup=False)
     console.print(
-        "B / A: how many times A's time B takes, in units of the yardstick's, work that never changes.\n"
+        "B / A: how many times A's time B takes, in units of the yardstick's, work that never changes; without one "
+        "as it is.\n"
+        "noise: how far from 1 the whole interval must lie.\n"
         "machine: how many times the yardstick's time in A it took in B; A, B: how far either can be believed.",
         style="dim",
     )
+
+
+def _reasons(difference: Difference) -> list[str]:
+    """Why it decides nothing, and why its figures are suspect; empty where it decides."""
+    if not difference.decision.reason:
+        return []
+    return [difference.decision.reason, *dict.fromkeys(r for each in difference.judgements for r in each.reasons)]
 
 
 def _document(difference: Difference) -> dict[str, Any]:
@@ -80,4 +99,5 @@ def _document(difference: Difference) -> dict[str, Any]:
         "machine": difference.machine,
         "statuses": difference.statuses,
         "verdict": difference.verdict,
+        "reasons": _reasons(difference),
     }

@@ -46,7 +46,8 @@ _MEMORY = (
 
 _READING = (
     "A ratio is of rounds that were taken next to each other, in brackets the interval that holds it in 95 of 100 "
-    "runs. It decides something only if the whole interval lies beyond the noise of its group. A time is the median "
+    "runs. It decides something only if both figures are valid and the whole interval lies beyond the noise, which is "
+    "as far from 1 as the interval of the control reaches, a second process of the same thing. A time is the median "
     "of its samples, under the protocols paper and modelbench a mean, and of the machine that it names. Accuracy is "
     "the paper's, on ImageNet-1k, and is not measured here."
 )
@@ -200,6 +201,10 @@ def _figures(files: Sequence[Results], entries: Sequence[Entry]) -> Table:
         (Column("batch_asked", "batch asked"), lambda e, _: figure(e.contender.batch_asked)),
         (Column("outcome", "outcome", numeric=False), lambda e, _: text(e.contender.outcome)),
         (Column("reasons", "reasons", numeric=False), lambda e, _: text("; ".join(e.judgement.reasons))),
+        (
+            Column("undecided_because", "undecided because", numeric=False),
+            lambda e, _: text(e.comparison and e.comparison.decision.reason),
+        ),
         (Column("baseline", "baseline", numeric=False), lambda e, _: text(e.comparison and e.comparison.baseline.id)),
         (Column("weights", "weights", numeric=False), lambda e, _: text(e.contender.subject.weights)),
         (Column("group", "group", numeric=False), lambda e, _: text(e.contender.group)),

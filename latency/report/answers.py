@@ -1,4 +1,4 @@
-"""What a table comes to, in sentences: the baseline's time, and who is faster than it."""
+"""What a table comes to, in sentences: the baseline's time, and who is faster than it; of suspect figures neither."""
 
 from __future__ import annotations
 
@@ -59,25 +59,35 @@ def _invalid(cluster: Cluster, entries: list[Entry]) -> Iterator[str]:
 def _beside(cluster: Cluster, first: Entry, others: list[Entry]) -> Iterator[str]:
     """Who is faster than a baseline and who slower, the fastest first."""
     held = [e for e in others if e.comparison is not None and e.comparison.baseline.id == first.contender.id]
-    for verdict, beginning in _BEGINNINGS.items():
-        said = [_ratio(cluster, entry) for entry in sorted(held, key=_estimate) if _verdict(entry) == verdict]
-        if len(said) > _MOST_NAMED:
-            said[_MOST_NAMED:] = [f"and {len(said) - _MOST_NAMED} more"]
-        if said:
-            yield words.sentence(f"{beginning}: {', '.join(said)}")
+    said: dict[str, list[Entry]] = {beginning: [] for beginning in _BEGINNINGS.values()}
+    for entry in sorted(held, key=_estimate):
+        said.setdefault(_beginning(entry), []).append(entry)
+    for beginning, entries in said.items():
+        ratios = [_ratio(cluster, entry, first) for entry in entries]
+        if len(ratios) > _MOST_NAMED:
+            ratios[_MOST_NAMED:] = [f"and {len(ratios) - _MOST_NAMED} more"]
+        if ratios:
+            yield words.sentence(f"{beginning}: {', '.join(ratios)}")
 
 
-def _verdict(entry: Entry) -> str:
-    return entry.comparison.verdict if entry.comparison else ""
+def _beginning(entry: Entry) -> str:
+    """Of the sentence that an entry is named in."""
+    assert entry.comparison is not None
+    decision = entry.comparison.decision
+    because = f", because {decision.reason}" if decision.doubtful else ""
+    return f"{_BEGINNINGS[decision.verdict]}{because}"
 
 
 def _estimate(entry: Entry) -> float:
     return entry.comparison.interval.estimate if entry.comparison and entry.comparison.interval else 0.0
 
 
-def _ratio(cluster: Cluster, entry: Entry) -> str:
+def _ratio(cluster: Cluster, entry: Entry, first: Entry) -> str:
+    """A ratio with its interval, and what is doubtful of it alone."""
     found = entry.comparison.interval if entry.comparison else None
-    return f"{cluster.label(entry.contender)} {words.interval(found) if found else '(too few rounds)'}"
+    own = "; ".join(reason for reason in entry.judgement.reasons if reason not in first.judgement.reasons)
+    said = f"{cluster.label(entry.contender)} {words.interval(found) if found else '(too few rounds)'}"
+    return f"{said} ({own})" if own else said
 
 
 def _time(cluster: Cluster, entry: Entry) -> str:
@@ -92,6 +102,8 @@ def _time(cluster: Cluster, entry: Entry) -> str:
     batch = f" in batches of {entry.contender.batch}" if entry.contender.batch != entry.contender.batch_asked else ""
     took = f"{words.duration(entry.milliseconds)} an image{batch}"
     told = f"{where}{cluster.label(entry.contender)} takes {took} on {entry.machine}"
+    if not entry.valid:
+        return f"Suspect: {told}; {', '.join(entry.judgement.reasons)}."
     times = quotient(entry)
     if times is not None and entry.contender.setting:
         paper = f"the paper's {entry.paper_milliseconds} ms on {MACHINES[entry.contender.setting]}"
@@ -100,9 +112,13 @@ def _time(cluster: Cluster, entry: Entry) -> str:
 
 
 def _growth(cluster: Cluster) -> Iterator[str]:
-    said = [f"{words.number(found.exponent)} ({label})" for label, found in exponents(cluster).items()]
+    grown = exponents(cluster)
+    said = [f"{words.number(found.exponent)} ({label})" for label, found in grown.items() if found.valid]
     if said:
         yield words.sentence(f"The time grows as the number of pixels to the power of {words.listed(said)}")
+    doubtful = [label for label, found in grown.items() if not found.valid]
+    if doubtful:
+        yield f"How the time grows is not told of {words.listed(doubtful)}: some figures are suspect."
 
 
 def _out_of_memory(cluster: Cluster) -> Iterator[str]:

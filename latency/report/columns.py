@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from latency.judgement import FASTER, INVALID, NOT_MEASURED, SLOWER, SUSPECT, UNDECIDED, VALID
+from latency.judgement import FASTER, INVALID, NOT_MEASURED, SLOWER, SUSPECT, TOO_FEW, UNDECIDED, VALID
 from latency.paper import USUAL_EPOCHS, of_table_3
 from latency.report import words
 from latency.report.entries import Entry
@@ -16,7 +16,6 @@ Teller = Callable[[Entry, Notes], Cell]
 NOTHING = Cell("")
 _VERDICTS = {FASTER: ("▼", "good"), SLOWER: ("▲", "bad"), UNDECIDED: ("◇", "unsure")}
 _STATUSES = {VALID: ("●", "good"), SUSPECT: ("◐", "unsure"), INVALID: ("✕", "bad"), NOT_MEASURED: ("○", "muted")}
-_TOO_FEW = "too few rounds to say how far the ratio is known, so it decides nothing"
 
 
 def figure(value: float | None, entry: Entry | None = None, text: str | None = None) -> Cell:
@@ -71,7 +70,7 @@ def _ratio(entry: Entry, notes: Notes) -> Cell:
         return NOTHING
     found = entry.comparison.interval
     if found is None:
-        return Cell(words.UNKNOWN, notes=notes.refer([_TOO_FEW]))
+        return Cell(words.UNKNOWN, notes=notes.refer([TOO_FEW]))
     return figure(found.estimate, entry, words.interval(found))
 
 
@@ -86,9 +85,9 @@ def _bound(name: str) -> Teller:
 def _verdict(entry: Entry, notes: Notes) -> Cell:
     if entry.comparison is None:
         return Cell("baseline", "baseline", "muted") if entry.is_baseline and entry.measured else NOTHING
-    verdict = entry.comparison.verdict
+    verdict, reason = entry.comparison.verdict, entry.comparison.decision.reason
     mark, sign = _VERDICTS[verdict]
-    return Cell(f"{mark} {verdict}", verdict, sign)
+    return Cell(f"{mark} {verdict}", verdict, sign, notes.refer([reason] if reason else []))
 
 
 def _paper(entry: Entry, notes: Notes) -> Cell:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from latency.judgement import Group, groups, seconds_per_image
+from latency.judgement import Group, groups, noise_in_words, seconds_per_image
 from latency.report import words
 from latency.report.columns import NOTHING, figure, text
 from latency.report.view import Cell, Column, Row, Section, Table, without_empty
@@ -71,7 +71,7 @@ Teller = Callable[[Group], Cell]
 def _noise(results: Results) -> Table:
     columns: tuple[tuple[Column, Teller], ...] = (
         (Column("control", "control", "same thing twice, 95 %"), _control),
-        (Column("noise", "no difference below"), lambda g: _share(g.noise if g.control else None)),
+        (Column("noise", "no difference below"), _bound),
         (Column("yardstick_ms", "yardstick", "ms, lowest to highest round"), _yardstick),
         (Column("load", "load", "processes"), _mean("load_1m")),
         (Column("steal", "stolen", "of the processor"), _mean("steal_share", words.percent)),
@@ -128,5 +128,5 @@ def _bent(group: Group) -> Cell:
     return text("; ".join(group.conditions) or "nothing that was noticed")
 
 
-def _share(value: float | None) -> Cell:
-    return figure(value, None, words.percent(value))
+def _bound(group: Group) -> Cell:
+    return figure(group.noise, None, noise_in_words(group.noise)) if group.control else NOTHING

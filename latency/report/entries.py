@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from latency.judgement import (
     INVALID,
+    VALID,
     Comparison,
     Judgement,
     compare_with_baseline,
@@ -56,6 +57,11 @@ class Entry:
     def sound(self) -> bool:
         """Whether there are samples of it that mean something."""
         return self.measured and self.judgement.status != INVALID
+
+    @property
+    def valid(self) -> bool:
+        """Whether its figures may be announced: nothing was noticed that may have bent them."""
+        return self.judgement.status == VALID
 
     @property
     def milliseconds(self) -> float | None:

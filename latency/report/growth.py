@@ -9,19 +9,21 @@ from latency.report import words
 from latency.report.clusters import Cluster
 from latency.report.columns import figure, rate
 from latency.report.entries import Entry
-from latency.report.view import Cell, Column, Curve, Lines, Row, Table
+from latency.report.view import Cell, Column, Curve, Lines, Notes, Row, Table
 from latency.statistics import growth
 
 _X_LABELS = {"resolution": "side of the image in pixels", "batch": "images in a batch", "threads": "threads"}
 _BY = {"resolution": "resolution", "batch": "batch", "threads": "threads"}
+SUSPECT_FIGURES = "some of its figures are suspect"
 _FIGURES = {"gpu": "The paper's Figure 5", "cpu": "The paper's Figure C", "iphone": "The paper's Figure C"}
 
 
 @dataclass(frozen=True)
 class Growth:
-    """Of one contender over a sweep: seconds ~ pixels ** exponent."""
+    """Of one contender over a sweep: seconds ~ pixels ** exponent; ``valid`` if all its figures are."""
 
     exponent: float
+    valid: bool
     smallest: str
     largest: str
     sizes: int
@@ -46,7 +48,7 @@ def exponents(cluster: Cluster) -> dict[str, Growth]:
         exponent = growth(pixels, [entry.milliseconds or 0 for entry in entries])
         if exponent is not None:
             ends = [words.size(entry.contender.height, entry.contender.width) for entry in (entries[0], entries[-1])]
-            found[label] = Growth(exponent, ends[0], ends[1], len(entries))
+            found[label] = Growth(exponent, all(entry.valid for entry in entries), ends[0], ends[1], len(entries))
     return found
 
 
@@ -59,10 +61,11 @@ def growth_table(cluster: Cluster) -> Table | None:
         Column("smallest", "from", numeric=False),
         Column("largest", "to", numeric=False),
     )
+    notes = Notes()
     rows = tuple(
         Row(
             (
-                Cell(label, label),
+                Cell(label, label, notes=notes.refer([] if found.valid else [SUSPECT_FIGURES])),
                 figure(found.exponent),
                 Cell(str(found.sizes), found.sizes),
                 Cell(found.smallest, found.smallest),
@@ -72,7 +75,7 @@ def growth_table(cluster: Cluster) -> Table | None:
         for label, found in exponents(cluster).items()
     )
     caption = "Growth of the time of an image with its pixels, fitted on logarithmic axes: 1 is in proportion"
-    return Table(caption, columns, rows) if rows else None
+    return Table(caption, columns, rows, notes.texts) if rows else None
 
 
 def lines(cluster: Cluster) -> Lines | None:
@@ -94,6 +97,9 @@ def lines(cluster: Cluster) -> Lines | None:
     caption = f"{caption.strip()} {_BY[cluster.axis]}. {cluster.caption()}."
     if any(any(curve.hollow) for curve in curves):
         caption += " Hollow: in a smaller batch than asked for, as much as fits in memory."
+    suspect = [entry for timed in series(cluster).values() for entry in timed if not entry.valid]
+    if suspect:
+        caption += f" {len(suspect)} of its figures are suspect: the table says which."
     return Lines(caption, _X_LABELS[cluster.axis], what, tuple(curves))
 
 

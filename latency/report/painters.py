@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from latency.judgement import FASTER, SLOWER, UNDECIDED
+from latency.judgement import FASTER, SLOWER, SMALLEST_EFFECT, UNDECIDED
 from latency.report import words
 from latency.report.names import is_ours, name_ends, name_points
 from latency.report.palette import BAD, FAINT, GOOD, GRID, PAPER, SERIES, UNSURE
@@ -108,9 +108,12 @@ def _bars(axes: Axes, plot: Bars) -> None:
 
 
 def _forest(axes: Axes, plot: Forest) -> None:
-    axes.axvspan(1 / (1 + plot.noise), 1 + plot.noise, color=GRID, linewidth=0, zorder=0)
+    ratios = [value for _, low, _, high, *_ in plot.rows for value in (low, high)]
+    least, most = min(*ratios, 1 / (1 + SMALLEST_EFFECT)), max(*ratios, 1 + SMALLEST_EFFECT)
     axes.axvline(1, color=FAINT, linewidth=1, zorder=1)
-    for place, (_, low, estimate, high, verdict) in enumerate(plot.rows):
+    for place, (_, low, estimate, high, noise, verdict) in enumerate(plot.rows):
+        left, right = max(least, 1 / (1 + noise)), min(most, 1 + noise)
+        axes.barh(place, right - left, left=left, height=1, color=GRID, linewidth=0, zorder=0)
         told = words.interval(Interval(estimate, low, high))
         colour, marker = _VERDICTS[verdict]
         axes.plot([low, high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
@@ -131,9 +134,8 @@ def _forest(axes: Axes, plot: Forest) -> None:
             annotation_clip=False,
         )
     axes.set_xscale("log")
-    ends = [value for _, low, _, high, _ in plot.rows for value in (low, high)] + [1 / (1 + plot.noise), 1 + plot.noise]
-    margin = (max(ends) / min(ends)) ** 0.06
-    axes.set_xlim(min(ends) / margin, max(ends) * margin)
+    margin = (most / least) ** 0.06
+    axes.set_xlim(least / margin, most * margin)
     axes.set_yticks(range(len(plot.rows)), [label for label, *_ in plot.rows])
     axes.set_ylim(len(plot.rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)

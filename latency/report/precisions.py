@@ -209,5 +209,6 @@ _COLUMNS: tuple[tuple[Column, Teller], ...] = (
     (Column("evaluated_images", "images"), _images),
     (Column("time_ms", "time", "ms an image"), _time),
     _timed("ratio"),
+    _timed("verdict"),
     (Column("answer_error", "answer off", "largest of the output, as timed"), _off),
 )

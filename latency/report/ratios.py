@@ -25,15 +25,14 @@ def _forest(cluster: Cluster, group: list[Entry]) -> Forest | None:
         if comparison is None or comparison.interval is None or not entry.sound:
             continue
         found = comparison.interval
-        rows.append((_label(cluster, entry), found.low, found.estimate, found.high, comparison.verdict))
+        label = _label(cluster, entry)
+        rows.append((label, found.low, found.estimate, found.high, comparison.noise, comparison.verdict))
     if len(rows) < _ENOUGH:
         return None
     compared = [entry.comparison for entry in group if entry.comparison]
     names = words.listed(dict.fromkeys(cluster.label(comparison.baseline) for comparison in compared))
-    noise = max(comparison.noise for comparison in compared)
-    shaded = f"Shaded: no difference, ±{words.percent(noise)}."
-    caption = f"Times the time of {names}, with 95 % intervals; left of 1 is faster. {shaded}"
-    return Forest(caption, names, noise, tuple(rows))
+    caption = f"Times the time of {names}, with 95 % intervals; left of 1 is faster. Shaded: the noise."
+    return Forest(caption, names, tuple(rows))
 
 
 def _label(cluster: Cluster, entry: Entry) -> str:

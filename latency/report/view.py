@@ -114,12 +114,11 @@ class Bars:
 
 @dataclass(frozen=True)
 class Forest:
-    """Ratios with intervals (label, low, estimate, high, verdict); nearer to 1 than the noise is no difference."""
+    """Ratios with intervals (label, low, estimate, high, noise, verdict); nearer to 1 than the noise is equal."""
 
     caption: str
     baseline: str
-    noise: float
-    rows: tuple[tuple[str, float, float, float, str], ...]
+    rows: tuple[tuple[str, float, float, float, float, str], ...]
 
 
 Plot = Lines | Scatter | Bars | Forest

@@ -46,6 +46,10 @@ struct ContenderGroup {
         if let strays = controlRatio, abs(strays - 1) > Self.controlStrays {
             found.append("a second process of the same thing took \(String(format: "%.2f", strays)) times as long")
         }
+        if let twin, !Self.wasTimed(twin) {
+            let reason = twin.reason ?? twin.outcome.rawValue
+            found.append("a second process of the same thing was not timed: \(reason)")
+        }
         if readings.contains(where: { $0.thermalState?.isHot == true }) { found.append("the device was hot") }
         if readings.contains(where: { $0.lowPowerMode == true }) { found.append("low power mode was on") }
         return found
@@ -53,7 +57,9 @@ struct ContenderGroup {
 
     /// How many times as long the control took as the contender that it repeats: 1 on a device without noise.
     private var controlRatio: Double? {
-        guard let twin, let first = contenders.first(where: { $0.id + Self.control == twin.id }) else { return nil }
+        guard let twin, let first = contenders.first(where: { $0.id + Self.control == twin.id }),
+            Self.wasTimed(twin), Self.wasTimed(first)
+        else { return nil }
         let medians = Self.medians(first)
         let ours = Self.medians(twin)
         let logs = twin.rounds.compactMap { round -> Double? in
@@ -61,6 +67,11 @@ struct ContenderGroup {
             return log(numerator) - log(denominator)
         }
         return Statistics.typicalRatio(logs: logs)
+    }
+
+    /// Whether a contender has samples of a right answer, and did not fail on the way.
+    private static func wasTimed(_ contender: Results.Contender) -> Bool {
+        !contender.rounds.isEmpty && contender.outcome == .measured && contender.check?.status != .different
     }
 
     /// The median time of an image in each round, by the round's index.

@@ -1,0 +1,85 @@
+"""The judgement over seeded runs whose truth is known: equal contenders get no verdict, a slower one is found.
+
+``python tests/simulated_runs.py`` does the same with more runs, and prints it.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import simulated_runs
+from simulated_runs import MACHINES, Tally, compared_runs, found_slower, tally
+
+from latency.judgement import VALID, judge
+from latency.statistics import Centre
+
+RUNS = 100
+CASES = [
+    ("quiet", 20),
+    ("shared", 60),
+    ("drifting", 20),
+    ("heavy-tailed", 10),
+    ("two speeds, half of the time", 5),
+    ("two speeds, half of the time", 60),
+    ("two speeds, for a third", 10),
+    ("two speeds, slow for 3 turns", 10),
+    ("dependent rounds, 0.5", 5),
+    ("dependent rounds, 0.5", 20),
+    ("dependent rounds, 0.8", 60),
+]
+
+
+@functools.cache
+def equal(machine: str, rounds: int) -> Tally:
+    return tally(MACHINES[machine], rounds, RUNS)
+
+
+@pytest.mark.parametrize(("machine", "rounds"), CASES)
+def test_equal_contenders_get_a_verdict_in_one_run_of_100_at_most(machine: str, rounds: int) -> None:
+    """Any of the four contenders of a run, in either direction; and that is so without the statuses, too."""
+    found = equal(machine, rounds)
+    assert found.announced <= 1
+    assert found.beyond <= 1
+
+
+def test_a_bound_that_ignores_the_control_s_interval_fails() -> None:
+    """The negative control: as it was before the interval counted, more than one run in 100 announces something."""
+    found = [equal(*case) for case in CASES]
+    assert sum(each.by_estimate for each in found) > 0.02 * sum(each.runs for each in found)
+    assert equal("dependent rounds, 0.8", 60).by_estimate > 1
+
+
+@pytest.mark.parametrize(
+    ("machine", "rounds", "least"), [("quiet", 30, 0.9), ("quiet", 60, 0.99), ("shared", 120, 0.95)]
+)
+def test_a_slowdown_of_5_percent_is_found(machine: str, rounds: int, least: float) -> None:
+    """In the noise of a shared machine it takes more rounds."""
+    assert found_slower(MACHINES[machine], rounds, RUNS) >= least * RUNS
+
+
+@pytest.mark.parametrize(("machine", "rounds"), [case for case in CASES if "0.8" not in case[0]])
+def test_intervals_hold_the_truth_as_often_as_they_say(machine: str, rounds: int) -> None:
+    """95 of 100; five intervals of a run share their baseline, so a rate of 100 runs may fall short by 5."""
+    found = equal(machine, rounds)
+    assert found.covered >= 0.9 * found.intervals
+
+
+def test_intervals_that_take_rounds_for_independent_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The negative control of the dependence between rounds."""
+    monkeypatch.setattr(Centre, "rounds_as_one", 1.0)
+    found = tally(MACHINES["dependent rounds, 0.5"], 60, 50)
+    assert found.covered < 0.85 * found.intervals
+
+
+def test_two_runs_of_the_same_thing_are_called_equal_and_a_slower_one_is_found() -> None:
+    assert compared_runs(MACHINES["shared"], 20, 50) == 0
+    assert compared_runs(MACHINES["dependent rounds, 0.5"], 10, 50) <= 1
+    assert compared_runs(MACHINES["quiet"], 60, 20, simulated_runs.SLOWDOWN) >= 19
+
+
+def test_a_quiet_machine_s_figures_are_valid() -> None:
+    """Else that nothing is announced would say nothing."""
+    runs = [simulated_runs.simulate(seed, MACHINES["quiet"], 20, yardstick=True) for seed in range(20)]
+    statuses = [judgement.status for run in runs for judgement in judge(run).values()]
+    assert statuses.count(VALID) >= 0.9 * len(statuses)
