@@ -24,7 +24,8 @@ def _conv(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
     if x.ndim not in _CONVOLUTIONS:
         raise node.refused(f"takes values of {x.ndim} axes")
     outputs, inputs, *sides = kernel.shape
-    pads = padding(node, sides, x.shape[2:])
+    dilations = node.integers("dilations", [1] * len(sides))
+    pads = padding(node, sides, lengths(x)[2:], dilations)
     fits = is_even(pads) and node.text("auto_pad", "NOTSET") in ("NOTSET", "VALID")
     groups = node.integer("group", 1)
     layer = _CONVOLUTIONS[x.ndim](
@@ -33,7 +34,7 @@ def _conv(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
         tuple(sides),
         tuple(node.integers("strides", [1] * len(sides))),
         tuple(pads[::-2]) if fits else 0,
-        tuple(node.integers("dilations", [1] * len(sides))),
+        tuple(dilations),
         groups,
         bool(bias),
     )

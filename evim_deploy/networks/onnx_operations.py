@@ -214,7 +214,7 @@ def _slice(node: Node, x: Tensor, *limits: Value) -> Tensor:
     index, own = slices(node, x.ndim, *limits), lengths(x)
     for axis, each in enumerate(index):
         if (each.step or 1) < 0:
-            x = x.index_select(axis, torch.tensor(range(*each.indices(own[axis]))))
+            x = x.index_select(axis, torch.tensor(range(*each.indices(own[axis])), dtype=torch.int64))
             index[axis] = slice(None)
     return x[tuple(index)]
 

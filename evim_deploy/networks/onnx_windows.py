@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,26 +18,30 @@ _MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
 """ONNX's names of what is put around a map, and torch's."""
 
 
-def padding(node: Node, kernel: Sequence[int], sizes: Sequence[int]) -> list[int]:
+def padding(node: Node, kernel: Sequence[int], sizes: Sequence[int], dilations: Sequence[int]) -> list[int]:
     """Of each axis the pixels before and after it, in torch's order: the last axis first.
 
     Args:
         node: A convolution or pooling.
         kernel: Sides of its window.
         sizes: Of the map, whose axes they go along.
+        dilations: From one pixel of the window to the next.
+
+    Raises:
+        BadInput: The window leaves out pixels at the edge, of which ONNX Runtime chooses otherwise in each operation.
     """
     count = len(kernel)
-    strides, dilations = node.integers("strides", [1] * count), node.integers("dilations", [1] * count)
-    how = node.text("auto_pad", "NOTSET")
+    strides, how = node.integers("strides", [1] * count), node.text("auto_pad", "NOTSET")
     found = []
     for i in reversed(range(count)):
         if how in ("NOTSET", "VALID"):
             pads = node.integers("pads", [0] * 2 * count) if how == "NOTSET" else [0] * 2 * count
             found += [pads[i], pads[i + count]]
         else:
-            reach = (-(-sizes[i] // strides[i]) - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1
-            total = max(reach - sizes[i], 0)
-            small, large = total // 2, total - total // 2
+            total = (-(-sizes[i] // strides[i]) - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 - sizes[i]
+            if total < -1:
+                raise node.refused(f"pads {how} a window that leaves out {-total} pixels")
+            small, large = max(total, 0) // 2, -(-max(total, 0) // 2)
             found += [small, large] if how == "SAME_UPPER" else [large, small]
     return found
 
@@ -54,13 +59,14 @@ class Pad(nn.Module):
         self._node, self._kernel = node, tuple(kernel)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pad(x, padding(self._node, self._kernel, lengths(x)[2:]))
+        dilations = self._node.integers("dilations", [1] * len(self._kernel))
+        return F.pad(x, padding(self._node, self._kernel, lengths(x)[2:], dilations))
 
 
 def _sides(node: Node, x: Tensor) -> list[pools.Side]:
-    """How a pool's window moves along each axis of a map."""
+    """How a pool's window moves along each axis of a map. ONNX Runtime pads it as if it were not dilated."""
     kernel = node.integers("kernel_shape", ())
-    pads = padding(node, kernel, lengths(x)[2:])
+    pads = padding(node, kernel, lengths(x)[2:], [1] * len(kernel))
     each = zip(
         kernel,
         node.integers("strides", [1] * len(kernel)),
@@ -73,36 +79,45 @@ def _sides(node: Node, x: Tensor) -> list[pools.Side]:
 
 
 def _average_pool(node: Node, x: Tensor) -> Tensor:
-    sides = _sides(node, x)
+    sides = tuple(_sides(node, x))
     if any(side.dilation != 1 for side in sides):
         raise node.refused("is dilated")
-    if not node.integer("count_include_pad", 0):
-        return pools.average_pool(x, sides, pools.ON_MAP)
-    return pools.average_pool(x, sides, pools.ALL if _divides_by_all(node.opset) else pools.ON_PADDING)
+    counts_padding = bool(node.integer("count_include_pad", 0))
+    return pools.average_pool(x, sides, _divisors(sides, tuple(lengths(x)[2:]), node.opset) if counts_padding else None)
 
 
 @cache
-def _divides_by_all(opset: int) -> bool:
-    """Whether ONNX Runtime divides a window by its whole kernel where it reaches over a padding that counts.
+def _divisors(sides: Sequence[pools.Side], lengths: Sequence[int], opset: int) -> npt.NDArray[np.int64]:
+    """What ONNX Runtime divides each window by where padding counts, (*windows): found by a pool of ones.
 
-    It does so below opset 19, in later versions not at all (onnxruntime #16203, #29629): a map of one 1 is asked for.
+    Below opset 19 it is the whole kernel, in later versions of ONNX Runtime the pixels on the map and its padding
+    (onnxruntime #16203, #29629); from opset 19 on these, but one axis takes another's padding (#24681).
     """
     import onnxruntime
     from onnx import TensorProto, helper
 
     pool = helper.make_node(
-        "AveragePool", ["map"], ["mean"], kernel_shape=[2], strides=[2], ceil_mode=1, count_include_pad=1
+        "AveragePool",
+        ["map"],
+        ["mean"],
+        kernel_shape=[side.kernel for side in sides],
+        strides=[side.stride for side in sides],
+        pads=[side.before for side in sides] + [side.after for side in sides],
+        ceil_mode=int(sides[0].ceil),
+        count_include_pad=1,
     )
-    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, size]) for name, size in _PROBE]
-    graph = helper.make_graph([pool], "probe", ports[:1], ports[1:])
+    ones = np.ones((1, 1, *lengths), np.float32)
+    image = helper.make_tensor_value_info("map", TensorProto.FLOAT, ones.shape)
+    graph = helper.make_graph([pool], "pool", [image], [helper.make_empty_tensor_value_info("mean")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=_IR_VERSION)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (mean,) = session.run(None, {"map": np.ones((1, 1, 3), np.float32)})
-    return bool(mean[0, 0, 1] < 1)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    (mean,) = session.run(None, {"map": ones})
+    return np.rint(pools.divisors(sides, lengths, False) / mean[0, 0]).astype(np.int64)
 
 
-_PROBE = ("map", 3), ("mean", 2)
-_IR_VERSION = 8  # which every ONNX Runtime with these opsets takes
+_IR_VERSION = 8  # which every ONNX Runtime takes that has these opsets
 
 
 def _pad(node: Node, x: Tensor, pads: Value, value: Value = None, axes: Value = None) -> Tensor:

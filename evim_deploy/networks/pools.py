@@ -1,9 +1,10 @@
 """Pools in the one form that all engines read alike: no ``ceil_mode``, and no padding that counts.
 
 Engines disagree on the divisor of a window that reaches over a map's edge. Core ML is reported to divide by the whole
-kernel where ``ceil_mode`` adds to the map (coremltools #2772, #2844), and where much padding counts (#1901); ONNX
-Runtime does so below opset 19 (onnxruntime #16203); torch pads both ends alike. Here zeros are put around the map by an
-operation of their own, the pool has no padding, and a constant corrects the means of the windows at the edges.
+kernel where ``ceil_mode`` adds to the map (coremltools #2772, #2844), and to be wrong where much padding counts
+(#1901); ONNX Runtime's divisor depends on the opset (onnxruntime #16203, #24681); torch pads both ends alike. Here an
+operation of its own puts zeros around the map, the pool has no padding, and a constant corrects the means of the
+windows at the edges.
 
 A maximum takes copies of the edge instead of zeros: each window that reaches over the edge has the edge in it already.
 """
@@ -12,9 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -60,7 +63,10 @@ class Side:
     def counts(self, length: int, before: int = 0, after: int = 0) -> list[int]:
         """Of each window the pixels on the map, and on so much of the padding."""
         taps = range(0, self._reach, self.dilation)
-        return [sum(-before <= start + tap < length + after for tap in taps) for start in self.starts(length)]
+        found = [sum(-before <= start + tap < length + after for tap in taps) for start in self.starts(length)]
+        if 0 in found:
+            raise ValueError("a window lies beside the map")
+        return found
 
     @property
     def _reach(self) -> int:
@@ -72,37 +78,35 @@ class Side:
         return self.before == self.after and 2 * self.before <= self.kernel
 
 
-ON_MAP, ON_PADDING, ALL = "on the map", "on the map and its padding", "all"
-"""The pixels of a window that its sum is divided by."""
+def divisors(sides: Sequence[Side], lengths: Sequence[int], counts_padding: bool) -> npt.NDArray[np.int64]:
+    """How many pixels of each window are on a map of these lengths, (*windows), those of its padding counted or not."""
+    found = np.ones((), np.int64)
+    for side, length in zip(sides, lengths, strict=True):
+        padding = (side.before, side.after) if counts_padding else (0, 0)
+        found = np.multiply.outer(found, np.array(side.counts(length, *padding)))
+    return found
 
 
-def average_pool(x: Tensor, sides: Sequence[Side], counted: str) -> Tensor:
+def average_pool(x: Tensor, sides: Sequence[Side], counts: npt.NDArray[np.int64] | None = None) -> Tensor:
     """The mean of each window.
 
     Args:
         x: (B, C, *map).
         sides: Of each axis of the map; not dilated.
-        counted: Which pixels of a window the sum is divided by: :data:`ON_MAP`, :data:`ON_PADDING` or :data:`ALL`.
+        counts: What the sum of each window is divided by, (*windows); None for its pixels on the map.
 
     Returns:
         (B, C, *windows)
 
     Raises:
-        ValueError: A window is larger than the map, or without a pixel that counts.
+        ValueError: A window is larger than the map, or has none of its pixels.
     """
     pool, kernel, strides, lengths = _pool("avg", x, sides)
     overhangs = [side.overhang(length) for side, length in zip(sides, lengths, strict=True)]
-    if counted == ON_MAP and not any(overhangs) and all(side.is_even for side in sides):
+    if counts is None and not any(overhangs) and all(side.is_even for side in sides):
         return pool(x, kernel, strides, [side.before for side in sides], count_include_pad=False)
+    share = prod(kernel) / (divisors(sides, lengths, False) if counts is None else counts)
     mean = pool(_padded(x, sides, overhangs), kernel, strides)
-    if counted == ALL:
-        return mean
-    share = np.ones(())
-    for side, length in zip(sides, lengths, strict=True):
-        counts = side.counts(length, *((side.before, side.after) if counted == ON_PADDING else ()))
-        if 0 in counts:
-            raise ValueError("a window lies beside the map")
-        share = np.multiply.outer(share, side.kernel / np.array(counts))
     return mean if (share == 1).all() else mean * torch.tensor(share.tolist(), dtype=x.dtype)
 
 
@@ -121,8 +125,6 @@ def max_pool(x: Tensor, sides: Sequence[Side]) -> Tensor:
     """
     pool, kernel, strides, lengths = _pool("max", x, sides)
     overhangs = [side.overhang(length) for side, length in zip(sides, lengths, strict=True)]
-    if any(0 in side.counts(length) for side, length in zip(sides, lengths, strict=True)):
-        raise ValueError("a window lies beside the map")
     dilations = [side.dilation for side in sides]
     if not any(overhangs) and all(side.is_even for side in sides):
         return pool(x, kernel, strides, [side.before for side in sides], dilations)
@@ -131,9 +133,15 @@ def max_pool(x: Tensor, sides: Sequence[Side]) -> Tensor:
 
 
 def _pool(kind: str, x: Tensor, sides: Sequence[Side]) -> tuple[Callable[..., Tensor], list[int], list[int], list[int]]:
-    """torch's pool of so many axes, its kernel and strides, and the map's lengths."""
+    """torch's pool of so many axes, its kernel and strides, and the map's lengths.
+
+    Raises:
+        ValueError: A window is larger than the map, or has none of its pixels.
+    """
+    lengths = [int(length) for length in x.shape[2:]]
+    divisors(sides, lengths, False)
     function: Callable[..., Tensor] = getattr(F, f"{kind}_pool{len(sides)}d")
-    return function, [side.kernel for side in sides], [side.stride for side in sides], [int(n) for n in x.shape[2:]]
+    return function, [side.kernel for side in sides], [side.stride for side in sides], lengths
 
 
 def _padded(x: Tensor, sides: Sequence[Side], overhangs: Sequence[int], **how: Any) -> Tensor:
@@ -152,12 +160,14 @@ class Pool(nn.Module):
         names = ("kernel_size", "stride", "padding", "padding", "dilation")
         each = [_of_each(getattr(settings, name, 1), count) for name in names]
         self.sides = tuple(Side(*numbers, settings.ceil_mode) for numbers in zip(*each, strict=True))
-        self.counted = None
-        if isinstance(pool, _AVERAGES):
-            self.counted = ON_PADDING if settings.count_include_pad else ON_MAP
+        self.is_maximum = isinstance(pool, _MAXIMA)
+        self.counts_padding = bool(getattr(settings, "count_include_pad", False))
 
     def forward(self, x: Tensor) -> Tensor:
-        return max_pool(x, self.sides) if self.counted is None else average_pool(x, self.sides, self.counted)
+        if self.is_maximum:
+            return max_pool(x, self.sides)
+        lengths = [int(length) for length in x.shape[2:]]
+        return average_pool(x, self.sides, divisors(self.sides, lengths, True) if self.counts_padding else None)
 
 
 def _of_each(value: Any, count: int) -> tuple[int, ...]:
