@@ -2,84 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnx_nodes import Case, both, floats, gap, image_of, ints, model_of, scalar
 
 from evim_deploy.errors import BadInput
 from evim_deploy.networks.onnx_module import OnnxModule
-
-RANDOM = np.random.default_rng(0)
-MAP = (2, 4, 6, 8)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A node: its operation, attributes, what it takes besides the image, and the image's shape and least value."""
-
-    op: str
-    attributes: dict[str, Any] = field(default_factory=dict)
-    others: tuple[Any, ...] = ()
-    shape: tuple[int, ...] = MAP
-    opset: int = 18
-    outputs: int = 1
-    positive: bool = False
-
-    def __str__(self) -> str:
-        words = "-".join(f"{name}={value}".replace(" ", "") for name, value in self.attributes.items())
-        others = "-".join("none" if each is None else "x".join(map(str, np.shape(each))) for each in self.others)
-        return f"{self.op}-{self.opset}-{words}-{others}"
-
-
-def floats(*shape: int) -> np.ndarray[Any, Any]:
-    return RANDOM.standard_normal(shape, dtype=np.float32)
-
-
-def ints(*values: int) -> np.ndarray[Any, Any]:
-    return np.array(values, dtype=np.int64)
-
-
-def scalar(value: float) -> np.ndarray[Any, Any]:
-    return np.array(value, dtype=np.float32)
-
-
-def model_of(case: Case) -> Any:
-    """The case as a model; its inputs besides the image are constants."""
-    names = [f"c{i}" if other is not None else "" for i, other in enumerate(case.others)]
-    node = helper.make_node(case.op, ["image", *names], [f"y{i}" for i in range(case.outputs)], **case.attributes)
-    weights = [numpy_helper.from_array(a, n) for n, a in zip(names, case.others, strict=True) if n]
-    graph = helper.make_graph(
-        [node],
-        "graph",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, case.shape)],
-        [helper.make_empty_tensor_value_info("y0")],
-        weights,
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", case.opset)], ir_version=8)
-
-
-def image_of(case: Case) -> np.ndarray[Any, Any]:
-    image = np.random.default_rng(1).standard_normal(case.shape, dtype=np.float32)
-    return np.abs(image) + np.float32(0.1) if case.positive else image
-
-
-def both(case: Case) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """What ONNX Runtime and what our module compute."""
-    model, image = model_of(case), image_of(case)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    module = OnnxModule(model.graph, case.opset, torch.from_numpy(image))
-    return session.run(None, {"image": image})[0], module(torch.from_numpy(image)).numpy()
-
-
-def gap(expected: np.ndarray[Any, Any], actual: np.ndarray[Any, Any]) -> float:
-    """The largest difference in units of the largest value."""
-    return float(np.abs(expected.astype(np.float64) - actual).max() / (np.abs(expected).max() or 1))
-
 
 KERNEL = {"kernel_shape": [3, 3]}
 SIMPLE = [

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from evim_deploy.networks.onnx_node import Node
+from evim_deploy.networks.onnx_node import Node, lengths
 from evim_deploy.networks.onnx_windows import Pad, is_even, padding
 
 _CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {3: nn.Conv1d, 4: nn.Conv2d}
@@ -15,6 +15,7 @@ _BATCH_NORMS: dict[int, Callable[..., nn.Module]] = {
     3: nn.BatchNorm1d,
     4: nn.BatchNorm2d,
 }
+_INSTANCE_NORMS: dict[int, Callable[..., nn.Module]] = {3: nn.InstanceNorm1d, 4: nn.InstanceNorm2d}
 """By the rank of what they take."""
 
 
@@ -23,7 +24,8 @@ def _conv(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
     if x.ndim not in _CONVOLUTIONS:
         raise node.refused(f"takes values of {x.ndim} axes")
     outputs, inputs, *sides = kernel.shape
-    pads = padding(node, sides, x.shape[2:])
+    dilations = node.integers("dilations", [1] * len(sides))
+    pads = padding(node, sides, lengths(x)[2:], dilations)
     fits = is_even(pads) and node.text("auto_pad", "NOTSET") in ("NOTSET", "VALID")
     groups = node.integer("group", 1)
     layer = _CONVOLUTIONS[x.ndim](
@@ -32,7 +34,7 @@ def _conv(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
         tuple(sides),
         tuple(node.integers("strides", [1] * len(sides))),
         tuple(pads[::-2]) if fits else 0,
-        tuple(node.integers("dilations", [1] * len(sides))),
+        tuple(dilations),
         groups,
         bool(bias),
     )
@@ -65,6 +67,34 @@ def _linear(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module | Non
     return layer
 
 
+def _layer_norm(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
+    sizes = lengths(x)[node.integer("axis", -1) % x.ndim :]
+    scale, *offset = (each.expand(sizes) for each in weights)
+    layer = nn.LayerNorm(sizes, node.number("epsilon", 1e-5), bias=bool(offset))
+    _fill(layer, weight=scale, **({"bias": offset[0]} if offset else {}))
+    return layer
+
+
+def _group_norm(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
+    """Before opset 21 it has a weight for each group, from then on for each channel."""
+    if x.ndim != 4:
+        raise node.refused(f"takes values of {x.ndim} axes")
+    groups, channels = node.integer("num_groups", 1), lengths(x)[1]
+    scale, offset = (each.repeat_interleave(channels // len(each)) for each in weights)
+    layer = nn.GroupNorm(groups, channels, node.number("epsilon", 1e-5))
+    _fill(layer, weight=scale, bias=offset)
+    return layer
+
+
+def _instance_norm(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
+    if x.ndim not in _INSTANCE_NORMS:
+        raise node.refused(f"takes values of {x.ndim} axes")
+    scale, offset = weights
+    layer = _INSTANCE_NORMS[x.ndim](len(scale), node.number("epsilon", 1e-5), affine=True)
+    _fill(layer, weight=scale, bias=offset)
+    return layer
+
+
 def _fill(layer: nn.Module, **weights: Tensor) -> None:
     layer.eval().requires_grad_(False)
     layer.load_state_dict({name: tensor.contiguous() for name, tensor in weights.items()}, strict=False)
@@ -75,6 +105,9 @@ LAYERS: dict[str, Callable[[Node, Tensor, Sequence[Tensor]], nn.Module | None]] 
     "BatchNormalization": _batch_norm,
     "Gemm": _linear,
     "MatMul": _linear,
+    "LayerNormalization": _layer_norm,
+    "GroupNormalization": _group_norm,
+    "InstanceNormalization": _instance_norm,
 }
 """Each makes a layer of a node, what it takes, and its other inputs, which are weights."""
 

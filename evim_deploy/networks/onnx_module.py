@@ -10,28 +10,24 @@ is traced, so that a trace has fixed shapes and no operation that computes them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from evim_deploy.errors import BadInput
+from evim_deploy.errors import BadInput, EvimError, first_line
 from evim_deploy.networks.onnx_gelu import find_gelu
-from evim_deploy.networks.onnx_layers import layer_of
-from evim_deploy.networks.onnx_node import Node, Value, tensor
+from evim_deploy.networks.onnx_layers import LAYERS, layer_of
+from evim_deploy.networks.onnx_node import Host, Node, Value, is_known, tensor
 from evim_deploy.networks.onnx_operations import OPERATIONS
-from evim_deploy.networks.onnx_shapes import HOST, SHAPES
+from evim_deploy.networks.onnx_shapes import HOST, SHAPES, plain
 
 LEAST_OPSET, GREATEST_OPSET = 11, 23
 """Operators whose meaning is known here."""
-
-_FAILURES = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError)
-"""What torch and numpy raise where a node's inputs do not fit it."""
 
 
 class OnnxModule(nn.Module):
@@ -56,7 +52,7 @@ class OnnxModule(nn.Module):
                 f"The network is in ONNX opset {opset}; those from {LEAST_OPSET} to {GREATEST_OPSET} can be converted.",
                 "Export it again in one of those.",
             )
-        constants = dict(_constants(graph))
+        constants = {name: _held(array, name in _numbers(graph)) for name, array in _constants(graph).items()}
         self.only_batch: int | None = None
         (self._output,) = (output.name for output in graph.output)
         (self._input,) = (each.name for each in graph.input if each.name not in constants)
@@ -97,15 +93,18 @@ class OnnxModule(nn.Module):
         """Compute what is constant; of the other nodes make layers and steps."""
         values: dict[str, Value] = {"": None, **constants, self._input: image}
         for node in nodes:
+            inputs = [_given(name, node, nodes, values) for name in node.inputs]
             try:
-                inputs = [values[name] for name in node.inputs]
                 if all(name in constants for name in node.inputs if name):
-                    constants.update(found := compute(node, inputs))
+                    found = {name: _folded(value) for name, value in compute(node, inputs).items()}
+                    constants.update(found)
                 else:
                     self._add(node, inputs, constants)
                     found = self._computed(node, inputs)
-            except _FAILURES as error:
-                raise node.refused(f"does not fit what it takes ({next(iter(str(error).splitlines()), '')})") from None
+            except EvimError:
+                raise
+            except Exception as error:  # of any kind: what torch and numpy raise where inputs do not fit
+                raise node.refused(f"does not fit what it takes ({first_line(error)})") from error
             values.update(found)
 
     def _add(self, node: Node, inputs: Sequence[Value], constants: Mapping[str, Value]) -> None:
@@ -138,7 +137,9 @@ def compute(node: Node, inputs: Sequence[Value]) -> dict[str, Value]:
     if node.op in SHAPES:
         return {node.outputs[0]: SHAPES[node.op](node, *inputs)}
     if node.op in HOST and not any(isinstance(value, Tensor) for value in inputs):
-        return {node.outputs[0]: HOST[node.op](node, *inputs)}
+        return {node.outputs[0]: plain(HOST[node.op](node, *inputs))}
+    if node.op in LAYERS and node.op not in OPERATIONS:
+        raise node.refused("computes its weights from the image")
     if node.op not in OPERATIONS:
         raise node.refused("is not known here")
     if not any(isinstance(value, Tensor) for value in inputs):
@@ -152,23 +153,66 @@ def _key(name: str) -> str:
     return f"value_{name.replace('%', '%25').replace('.', '%2E')}"
 
 
-def _constants(graph: Any) -> Iterator[tuple[str, Value]]:
-    """The values that a graph holds: numbers that lengths and limits are computed of as arrays, weights as tensors."""
-    numbers = {name for node in graph.node if node.op_type == "Resize" for name in node.input}
+def _given(name: str, node: Node, nodes: Sequence[Node], values: Mapping[str, Value]) -> Value:
+    """A value that a node takes.
+
+    Raises:
+        BadInput: What makes it does not give it here, or nothing makes it.
+    """
+    if name not in values:
+        maker = next((each for each in nodes if name in each.outputs), None)
+        raise (
+            maker.refused(f"gives {name} besides") if maker else node.refused(f"takes {name}, which is not known here")
+        )
+    value = values[name]
+    if isinstance(value, np.ndarray) and value.dtype != object and not is_known(value):
+        raise node.refused(f"takes {name} of the element type {value.dtype.name}")
+    return value
+
+
+def _numbers(graph: Any) -> set[str]:
+    """Names of the floats that sizes are computed of."""
+    return {name for node in graph.node if node.op_type == "Resize" for name in node.input}
+
+
+def _held(array: Host, is_number: bool = False) -> Value:
+    """A constant: numbers that lengths and limits are computed of as an array, weights as a tensor."""
+    is_weight = is_known(array) and array.dtype.kind == "f" and (array.size != 1 or array.ndim > 1)
+    return torch.tensor(array) if is_weight and not is_number else array
+
+
+def _folded(value: Value) -> Value:
+    """A constant that was computed."""
+    return _held(value.numpy()) if isinstance(value, Tensor) else value
+
+
+def _constants(graph: Any) -> dict[str, Host]:
+    """The values that a graph holds, by name."""
     found = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    found |= {each.values.name: _dense(each) for each in graph.sparse_initializer}
     for node in graph.node:
         if node.op_type == "Constant":
             found[node.output[0]] = _elements(node.attribute[0])
-    for name, array in found.items():
-        is_number = array.dtype.kind in "iub" or (array.size == 1 and array.ndim <= 1) or name in numbers
-        yield name, array if is_number else torch.tensor(array)
+    return found
 
 
-def _elements(attribute: Any) -> npt.NDArray[Any]:
+def _elements(attribute: Any) -> Host:
     value = helper.get_attribute_value(attribute)
+    if attribute.name == "sparse_value":
+        return _dense(value)
     if attribute.name == "value":
         return numpy_helper.to_array(value)
-    return np.array(value, dtype=np.int64 if "int" in attribute.name else np.float32)
+    kinds: dict[str, Any] = {"value_int": np.int64, "value_float": np.float32, "value_string": np.str_}
+    return np.array(value, dtype=kinds[attribute.name.removesuffix("s")])
+
+
+def _dense(tensor: Any) -> Host:
+    """A sparse tensor as an array: its indices are of flattened elements, or of each axis."""
+    values, indices = numpy_helper.to_array(tensor.values), numpy_helper.to_array(tensor.indices)
+    found = np.zeros(tuple(tensor.dims), values.dtype)
+    places = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), found.shape)
+    found.flat[places] = values
+    return found
 
 
 def _nodes(graph: Any, opset: int) -> list[Node]:

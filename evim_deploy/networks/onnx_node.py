@@ -87,10 +87,41 @@ class Node:
 
 
 def tensor(value: Value, like: Tensor | None = None) -> Tensor:
-    """A value as a tensor, in the place and precision of another where one is given."""
+    """A value as a tensor; an array of floats in the precision of another tensor where one is given."""
     assert value is not None
     if isinstance(value, Tensor):
         return value
-    if like is None or value.dtype.kind != "f" or not like.is_floating_point():
+    if value.dtype == object:  # torch's symbols
         return torch.tensor(value.tolist())
-    return torch.tensor(value.tolist(), dtype=like.dtype)
+    is_float = value.dtype.kind == "f" and like is not None and like.is_floating_point()
+    return torch.tensor(
+        value.tolist(), dtype=like.dtype if like is not None and is_float else _DTYPES[value.dtype.name]
+    )
+
+
+def lengths(x: Tensor | Host) -> list[Any]:
+    """The lengths of a value's axes as numbers; a symbol where torch.export leaves the batch open.
+
+    While torch.jit traces a network, ``x.shape`` has tensors instead: what is computed of those becomes part of the
+    graph, and numpy and a converter cannot take it.
+    """
+    return [int(length) if isinstance(length, Tensor) else length for length in x.shape]
+
+
+_DTYPES = {
+    "bool": torch.bool,
+    "uint8": torch.uint8,
+    "int8": torch.int8,
+    "int16": torch.int16,
+    "int32": torch.int32,
+    "int64": torch.int64,
+    "float16": torch.float16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
+"""By numpy's name of an element type: those that torch computes with."""
+
+
+def is_known(array: Host) -> bool:
+    """Whether torch has an array's element type."""
+    return array.dtype.name in _DTYPES

@@ -8,9 +8,10 @@ Operators: https://onnx.ai/onnx/operators/
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import reduce
-from math import prod
+from math import isclose, prod
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from evim_deploy.networks.onnx_node import Node, Value, tensor
+from evim_deploy.networks.onnx_node import Node, Value, lengths, tensor
 from evim_deploy.networks.onnx_shapes import slices
 from evim_deploy.networks.onnx_windows import WINDOWS
 
 Function = Callable[..., Any]
 
 _SOFTMAX_OF_ONE_AXIS = 13  # the opset from which on it is not over all axes that follow
-_GROUP_NORM_BY_CHANNEL = 21
+_SELU = 1.6732632423543772, 1.0507009873554805
+"""alpha and gamma of the paper, which are ONNX's and torch's."""
+
 _DTYPES = {1: torch.float32, 6: torch.int32, 7: torch.int64, 9: torch.bool, 11: torch.float64}
 """By ONNX's number of an element type."""
 
@@ -34,14 +37,21 @@ def _of(function: Callable[..., Tensor]) -> Function:
     """An operation on the elements of one or more tensors; a single number stays one."""
 
     def apply(node: Node, *values: Value) -> Tensor:
-        like = next(value for value in values if isinstance(value, Tensor))
+        like = max((value for value in values if isinstance(value, Tensor)), key=lambda value: value.ndim)
         return function(*(_operand(value, like) for value in values))
 
     return apply
 
 
 def _operand(value: Value, like: Tensor) -> Any:
-    return value.item() if isinstance(value, np.ndarray) and value.size == 1 else tensor(value, like)
+    """A number that adds no axis to the result stays a number."""
+    is_number = isinstance(value, np.ndarray) and value.size == 1 and value.ndim <= like.ndim
+    return value.item() if is_number else tensor(value, like)
+
+
+def _where(node: Node, condition: Value, x: Value, y: Value) -> Tensor:
+    floats = [value for value in (x, y) if isinstance(value, Tensor) and value.is_floating_point()]
+    return torch.where(tensor(condition), *(tensor(value, *floats[:1]) for value in (x, y)))
 
 
 def _divide(x: Any, y: Any) -> Tensor:
@@ -79,6 +89,12 @@ def _gelu(node: Node, x: Tensor) -> Tensor:
     return F.gelu(x, approximate=node.text("approximate", "none"))
 
 
+def _selu(node: Node, x: Tensor) -> Tensor:
+    alpha, gamma = node.number("alpha", _SELU[0]), node.number("gamma", _SELU[1])
+    is_torchs = isclose(alpha, _SELU[0], rel_tol=1e-6) and isclose(gamma, _SELU[1], rel_tol=1e-6)
+    return F.selu(x) if is_torchs else gamma * F.elu(x, alpha)
+
+
 def _elu(node: Node, x: Tensor) -> Tensor:
     return F.elu(x, node.number("alpha", 1.0))
 
@@ -109,7 +125,7 @@ def _softmax(function: Callable[..., Tensor]) -> Function:
         if node.opset >= _SOFTMAX_OF_ONE_AXIS:
             return function(x, node.integer("axis", -1))
         axis = node.integer("axis", 1) % x.ndim
-        return function(x.flatten(axis), -1).reshape(x.shape)
+        return function(x, axis) if axis == x.ndim - 1 else function(x.flatten(axis), -1).reshape(lengths(x))
 
     return apply
 
@@ -132,54 +148,43 @@ def _product(x: Tensor, axes: list[int], keepdim: bool) -> Tensor:
     return x
 
 
-def _layer_norm(node: Node, x: Tensor, scale: Value, offset: Value = None) -> Tensor:
-    sizes = x.shape[node.integer("axis", -1) % x.ndim :]
-    weight, bias = (None if each is None else tensor(each, x).expand(sizes) for each in (scale, offset))
-    return F.layer_norm(x, sizes, weight, bias, node.number("epsilon", 1e-5))
-
-
 def _rms_norm(node: Node, x: Tensor, scale: Value) -> Tensor:
     axes = list(range(node.integer("axis", -1) % x.ndim, x.ndim))
     return x * torch.rsqrt((x * x).mean(axes, keepdim=True) + node.number("epsilon", 1e-5)) * tensor(scale, x)
 
 
-def _group_norm(node: Node, x: Tensor, scale: Value, offset: Value) -> Tensor:
-    groups = node.integer("num_groups", 1)
-    weight, bias = tensor(scale, x), tensor(offset, x)
-    if node.opset < _GROUP_NORM_BY_CHANNEL:  # a weight for each group
-        weight, bias = (each.repeat_interleave(x.shape[1] // groups) for each in (weight, bias))  # (C,)
-    return F.group_norm(x, groups, weight, bias, node.number("epsilon", 1e-5))
-
-
-def _instance_norm(node: Node, x: Tensor, scale: Value, offset: Value) -> Tensor:
-    weight, bias = tensor(scale, x), tensor(offset, x)
-    return F.instance_norm(x, weight=weight, bias=bias, eps=node.number("epsilon", 1e-5))
-
-
 def _lp_norm(node: Node, x: Tensor) -> Tensor:
-    return x / torch.linalg.vector_norm(x, node.integer("p", 2), node.integer("axis", -1), keepdim=True)
+    """Zeros stay zeros."""
+    norm = torch.linalg.vector_norm(x, node.integer("p", 2), node.integer("axis", -1), keepdim=True)
+    return x / norm.clamp(min=torch.finfo(x.dtype).tiny)
 
 
 def _gemm(node: Node, a: Tensor, b: Tensor, c: Value = None) -> Tensor:
     a = a.T if node.integer("transA", 0) else a
     b = b.T if node.integer("transB", 0) else b
-    product = node.number("alpha", 1.0) * (a @ b)
-    return product if c is None else product + node.number("beta", 1.0) * tensor(c, product)
+    product = _times(node.number("alpha", 1.0), a @ b)
+    return product if c is None else product + _times(node.number("beta", 1.0), tensor(c, product))
+
+
+def _times(factor: float, x: Tensor) -> Tensor:
+    return x if factor == 1 else factor * x
 
 
 def _reshape(node: Node, x: Tensor, sizes: Value) -> Tensor:
     wanted = node.ints(sizes)
     if not node.integer("allowzero", 0):
-        wanted = [x.shape[i] if isinstance(size, int) and size == 0 else size for i, size in enumerate(wanted)]
+        own = lengths(x)
+        wanted = [own[i] if isinstance(size, int) and size == 0 else size for i, size in enumerate(wanted)]
     return x.reshape(wanted)
 
 
 def _flatten(node: Node, x: Tensor) -> Tensor:
     axis = node.integer("axis", 1)
     axis += x.ndim if axis < 0 else 0
-    if axis == 1:
+    if axis == 1 < x.ndim:
         return x.flatten(1)  # (B, ...) -> (B, n)
-    return x.reshape(prod(x.shape[:axis]), prod(x.shape[axis:]))
+    own = lengths(x)
+    return x.reshape(prod(own[:axis]), prod(own[axis:]))
 
 
 def _squeeze(node: Node, x: Tensor, axes: Value = None) -> Tensor:
@@ -201,53 +206,56 @@ def _split(node: Node, x: Tensor, sections: Value = None) -> tuple[Tensor, ...]:
     if sections is not None or "split" in node.attributes:
         sizes = node.integers("split", ()) if sections is None else node.ints(sections)
         return x.split(sizes, axis)
-    return x.split(-(-x.shape[axis] // parts), axis)
+    return x.split(-(-lengths(x)[axis] // parts), axis)
 
 
 def _slice(node: Node, x: Tensor, *limits: Value) -> Tensor:
-    index = slices(node, x.ndim, *limits)
-    if any((each.step or 1) < 0 for each in index):
-        raise node.refused("has a negative step")
+    """torch has no negative steps: what they take is picked."""
+    index, own = slices(node, x.ndim, *limits), lengths(x)
+    for axis, each in enumerate(index):
+        if (each.step or 1) < 0:
+            x = x.index_select(axis, torch.tensor(range(*each.indices(own[axis])), dtype=torch.int64))
+            index[axis] = slice(None)
     return x[tuple(index)]
 
 
 def _gather(node: Node, x: Value, index: Value) -> Tensor:
-    axis, data = node.integer("axis", 0), tensor(x)
-    length = data.shape[axis]
+    data = tensor(x)
+    own, axis = lengths(data), node.integer("axis", 0) % data.ndim
     if isinstance(index, np.ndarray):
-        index = np.where(index < 0, index + length, index)
+        index = np.where(index < 0, index + own[axis], index)
         if index.ndim == 0:
-            return data.select(axis, index.item())
+            return data.select(axis, int(index))
     indices = tensor(index, data)
-    axis %= data.ndim
     found = data.index_select(axis, indices.reshape(-1))
-    return found.reshape(*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :])
+    return found if indices.ndim == 1 else found.reshape(*own[:axis], *lengths(indices), *own[axis + 1 :])
 
 
 def _expand(node: Node, x: Tensor, sizes: Value) -> Tensor:
     """Both shapes are widened to each other."""
     wanted = node.ints(sizes)
     wanted = [1] * (x.ndim - len(wanted)) + wanted
-    own = [1] * (len(wanted) - x.ndim) + list(x.shape)
+    own = [1] * (len(wanted) - x.ndim) + lengths(x)
     return x.expand(
         [there if isinstance(there, int) and there != 1 else size for there, size in zip(own, wanted, strict=True)]
     )
 
 
 def _depth_to_space(node: Node, x: Tensor) -> Tensor:
+    """A block's pixels lie beside each other in CRD, as torch has them, and a number of channels apart in DCR."""
     side = node.integer("blocksize", 1)
-    if node.text("mode", "DCR") == "CRD":
-        return F.pixel_shuffle(x, side)
-    batch, channels, height, width = x.shape
-    parts = x.reshape(batch, side, side, channels // side**2, height, width)
-    return parts.permute(0, 3, 4, 1, 5, 2).reshape(batch, channels // side**2, height * side, width * side)
+    batch, channels, height, width = lengths(x)
+    if node.text("mode", "DCR") == "DCR":
+        parts = x.reshape(batch, side**2, channels // side**2, height, width)
+        x = parts.transpose(1, 2).reshape(batch, channels, height, width)
+    return F.pixel_shuffle(x, side)
 
 
 def _space_to_depth(node: Node, x: Tensor) -> Tensor:
     side = node.integer("blocksize", 1)
-    batch, channels, height, width = x.shape
-    parts = x.reshape(batch, channels, height // side, side, width // side, side)
-    return parts.permute(0, 3, 5, 1, 2, 4).reshape(batch, channels * side**2, height // side, width // side)
+    batch, channels, height, width = lengths(x)
+    parts = F.pixel_unshuffle(x, side).reshape(batch, channels, side**2, height // side, width // side)
+    return parts.transpose(1, 2).reshape(batch, channels * side**2, height // side, width // side)
 
 
 _LOGICAL: dict[str, Function] = {
@@ -259,7 +267,7 @@ _LOGICAL: dict[str, Function] = {
     "And": _of(lambda x, y: x & y),
     "Or": _of(lambda x, y: x | y),
     "Not": _of(lambda x: ~x),
-    "Where": _of(torch.where),
+    "Where": _where,
 }
 
 _ARITHMETIC: dict[str, Function] = {
@@ -283,11 +291,11 @@ _ARITHMETIC: dict[str, Function] = {
     "Sign": _of(torch.sign),
     "Min": _of(lambda *xs: reduce(_least, xs)),
     "Max": _of(lambda *xs: reduce(_greatest, xs)),
-    "Sum": _of(lambda *xs: reduce(torch.add, xs)),
-    "Mean": _of(lambda *xs: reduce(torch.add, xs) / len(xs)),
+    "Sum": _of(lambda *xs: reduce(operator.add, xs)),
+    "Mean": _of(lambda *xs: reduce(operator.add, xs) / len(xs)),
     "MatMul": _of(torch.matmul),
     "Gemm": _gemm,
-    "Einsum": lambda node, *xs: torch.einsum(node.text("equation", ""), *xs),
+    "Einsum": lambda node, *xs: torch.einsum(node.text("equation", ""), *map(tensor, xs)),
 }
 
 _ACTIVATIONS: dict[str, Function] = {
@@ -295,7 +303,7 @@ _ACTIVATIONS: dict[str, Function] = {
     "LeakyRelu": lambda node, x: F.leaky_relu(x, node.number("alpha", 0.01)),
     "PRelu": _prelu,
     "Elu": _elu,
-    "Selu": _of(F.selu),
+    "Selu": _selu,
     "Sigmoid": _of(torch.sigmoid),
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _of(F.hardswish),
@@ -322,10 +330,7 @@ _REDUCTIONS: dict[str, Function] = {
 }
 
 _NORMS: dict[str, Function] = {
-    "LayerNormalization": _layer_norm,
     "RMSNormalization": _rms_norm,
-    "GroupNormalization": _group_norm,
-    "InstanceNormalization": _instance_norm,
     "LpNormalization": _lp_norm,
 }
 

@@ -19,6 +19,7 @@ from evim_deploy.networks.folding import fold
 from evim_deploy.networks.group_norm import split_means
 from evim_deploy.networks.module_network import ModuleNetwork
 from evim_deploy.networks.opened import Opened
+from evim_deploy.networks.pools import write_pools
 from evim_deploy.networks.seeding import sample_images
 from evim_deploy.networks.servable import Servable, rounded
 from evim_deploy.parity.result import StoredWeights
@@ -62,6 +63,7 @@ class ModuleReference:
         """The inference form of the bare network, and what became of its norms."""
         module = deepcopy(self._opened.module)
         outcomes = fold(module, sample_images(*self._size)[:1])
+        write_pools(module)
         norms = len(split_means(module))
         counts = Counter({"group_norm": norms} if norms else {})
         return module, [*outcomes, Outcome("means of GroupNorms in two steps", norms, counts, counts, ())]

@@ -89,9 +89,45 @@ def hardswish(context: Any, node: Any) -> None:
     context.add(mb.mul(x=x, y=mb.real_div(x=_relu6(x), y=_SIX), name=node.name))
 
 
+def log_softmax(context: Any, node: Any) -> None:
+    """``x - max - log(sum(exp(x - max)))``; the logarithm of a softmax is -103 at the least, in float16 -16."""
+    x, axis, *_ = _get_inputs(context, node)
+    shifted = mb.sub(x=x, y=mb.reduce_max(x=x, axes=[axis.val], keep_dims=True))
+    total = mb.reduce_sum(x=mb.exp(x=shifted), axes=[axis.val], keep_dims=True)
+    context.add(mb.sub(x=shifted, y=mb.log(x=total), name=node.name))
+
+
+def prod(context: Any, node: Any) -> None:
+    """The product along an axis, which coremltools 9.0 does not have."""
+    x, axis, keeps, *_ = _get_inputs(context, node)
+    context.add(mb.reduce_prod(x=x, axes=[axis.val], keep_dims=keeps.val, name=node.name))
+
+
+def reciprocal(context: Any, node: Any) -> None:
+    """``1 / x``: the operation ``inverse`` adds 1e-4 to x (coremltools #2773)."""
+    (x,) = _get_inputs(context, node)
+    context.add(mb.real_div(x=np.float32(1), y=x, name=node.name))
+
+
+def rms_norm(context: Any, node: Any) -> None:
+    """``x / sqrt(mean(x^2) + eps)``, of x divided by its largest element where that is above 1.
+
+    So float16 holds the squares, and eps is divided, too (coremltools #2821).
+    """
+    x, shape, weight, eps = _get_inputs(context, node)
+    axes = list(range(-len(shape.val), 0))
+    largest = mb.maximum(x=mb.reduce_max(x=mb.abs(x=x), axes=axes, keep_dims=True), y=np.float32(1))
+    scaled = mb.real_div(x=x, y=largest)
+    least = np.float32(np.finfo(np.float32).eps if eps is None else eps.val)  # as torch has it
+    added = mb.real_div(x=mb.real_div(x=least, y=largest), y=largest)
+    mean = mb.reduce_mean(x=mb.square(x=scaled), axes=axes, keep_dims=True)
+    result = mb.real_div(x=scaled, y=mb.sqrt(x=mb.add(x=mean, y=added)))
+    context.add(result if weight is None else mb.mul(x=result, y=weight), node.name)
+
+
 def _relu6(x: Any) -> Any:
     return mb.relu6(x=mb.add(x=x, y=np.float32(3)))
 
 
-for operation in (addcmul, hardsigmoid, hardswish):
+for operation in (addcmul, hardsigmoid, hardswish, log_softmax, prod, reciprocal, rms_norm):
     register_torch_op(operation, override=True)
