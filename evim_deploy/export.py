@@ -143,6 +143,8 @@ def _engine(target: Target) -> runtimes.Engine:
 def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Facts:
     """Write, check and annotate one artifact."""
     row = exporters.FORMATS[target.format]
+    if source.verify is not False:
+        source.prover.require_finite(target)
     target = _quantisation(source, target, progress)
     outcomes = source.reference.outcomes(target)
     for outcome in outcomes:

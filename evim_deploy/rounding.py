@@ -10,15 +10,37 @@ from dataclasses import replace
 
 import numpy as np
 
+from evim_deploy.codes import Array
+from evim_deploy.errors import BadInput
 from evim_deploy.graph import Graph, Node
 
 
+LARGEST_HALF = 65504.0
+"""Of float16."""
+
+
 def rounded(graph: Graph) -> Graph:
-    """The same operations with float64 weights that float16 represents exactly."""
+    """The same operations with float64 weights that float16 represents exactly.
+
+    Raises:
+        BadInput: A weight is beyond float16's range.
+    """
     return Graph(graph.input_name, map(_rounded, graph.nodes), graph.outputs, graph.grids)
 
 
 def _rounded(node: Node) -> Node:
-    weights = {name: array.astype(np.float16).astype(np.float64) for name, array in node.weights.items()}
+    weights = {name: _half(node.name, name, array) for name, array in node.weights.items()}
     eps = {"eps": float(np.float16(node.eps()))} if "eps" in node.attributes else {}
     return replace(node, weights=weights, attributes={**node.attributes, **eps})
+
+
+def _half(node: str, name: str, array: Array) -> Array:
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16).astype(np.float64)
+    if np.isinf(half).any():
+        raise BadInput(
+            f"The network's weights overflow float16: the {name} of {node}, with the norms that are folded into it, has "
+            f"{np.abs(array).max():.3g}, and float16 ends at {LARGEST_HALF:.0f}.",
+            "Choose a precision that computes in float32.",
+        )
+    return half

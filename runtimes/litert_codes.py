@@ -26,7 +26,7 @@ def decoded(tensor: Any, data: npt.NDArray[np.uint8] | None) -> npt.NDArray[Any]
         return None
     array: npt.NDArray[Any] = data.view(dtype)
     if dtype.startswith("float"):
-        return array
+        return array.reshape(tensor.shape)
     quantised = tensor.quantization
     if quantised is None or quantised.scale is None:
         return None  # axes and shapes

@@ -37,7 +37,7 @@ TABLE: tuple[tuple[str, str], ...] = (
         variants""",
     ),
     ("evim_deploy.shapes", "graph"),
-    ("evim_deploy.rounding", "graph"),
+    ("evim_deploy.rounding", "codes errors graph"),
     ("evim_deploy.preprocessing", "errors"),
     ("evim_deploy.labels", "digits documents errors variants"),
     ("evim_deploy.digits", "errors preprocessing"),
@@ -71,7 +71,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.parity", "arrays artifact errors network photographs preprocessing reference"),
     (
         "evim_deploy.layers",
-        """artifact codes documents evaluate fixed_point graph lowering model parity.result preprocessing shapes
+        """artifact codes documents evaluate fixed_point graph lowering model parity.result preprocessing rounding shapes
         trace""",
     ),
     (

@@ -10,10 +10,8 @@ from torch import Tensor
 
 from evim_deploy.layers.judgement import Judgement, flat
 from evim_deploy.layers.operations import apply, inner_step
+from evim_deploy.rounding import LARGEST_HALF
 from evim_deploy.trace import HALF
-
-LARGEST_HALF = 65504.0
-"""Of float16."""
 
 _CLEAR = 4.0
 """By how much an error must exceed what is explained before another reading of the values is believed."""

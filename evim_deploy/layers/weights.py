@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -98,8 +99,17 @@ def _beside(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale]:
 
 def _nearest(name: str, array: Array, stored: Sequence[Stored]) -> Stale | None:
     """A weight against that of a file's arrays of its size that is the nearest."""
-    found = [_difference(array, each, Stale(name, 0, array.size, 0.0)) for each in stored if each.size == array.size]
+    subject = Stale(name, 0, array.size, 0.0)
+    found = [_difference(array, each, subject) for each in map(partial(_once, array), stored) if each.size == array.size]
     return min(found, key=lambda stale: stale.differing, default=None)
+
+
+def _once(array: Array, stored: Stored) -> Stored:
+    """A file's vector that repeats itself for each pixel of a row as what is repeated, as long as another vector."""
+    if array.ndim != 1 or stored.ndim != 1 or stored.size % array.size:
+        return stored
+    rows = stored.reshape(-1, array.size)
+    return rows[0] if (rows == rows[0]).all() else stored
 
 
 def _difference(expected: Array, stored: Stored, subject: Stale) -> Stale:

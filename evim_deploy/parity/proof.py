@@ -37,6 +37,7 @@ import numpy.typing as npt
 
 from evim_deploy.arrays import SOFTMAX, batches
 from evim_deploy.artifact import Target
+from evim_deploy.errors import BadInput
 from evim_deploy.network import GraphNetwork, Outputs
 from evim_deploy.parity import inputs
 from evim_deploy.parity.difference import Row, as_logits, measure, ranges, rows
@@ -121,6 +122,23 @@ class Prover:
         self._moved: dict[tuple[str, bool, Size], Mapping[str, float]] = {}
         self._rounded: dict[tuple[Any, ...], Outputs] = {}
         self._rewrites: dict[tuple[str, bool, int | None, int | None], Comparison] = {}
+
+    def require_finite(self, target: Target) -> None:
+        """Refuse a network that computes no numbers itself: nothing made of it could be right.
+
+        Raises:
+            BadInput: Some of its outputs are infinite or not a number.
+        """
+        for size in self._sizes(target):
+            for output, values in self._model_outputs(target, size).items():
+                lost = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+                if lost.any():
+                    names = [name for name, is_lost in zip(self._names(target, size), lost, strict=True) if is_lost]
+                    raise BadInput(
+                        f"The source model itself computes infinite {output}, or such that are not numbers, in float32, for "
+                        f"{len(names)} of {len(lost)} inputs: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}.",
+                        "Check the weights: some are far too large, or damaged.",
+                    )
 
     def prove(self, target: Target, runs: Sequence[Run]) -> Parity:
         """Make all comparisons of an artifact; where they pass, analyse what the one of its program would catch."""

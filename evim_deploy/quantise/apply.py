@@ -15,6 +15,9 @@ from evim_deploy.rounding import rounded
 VECTORS = {"shift": "offset", "scale": "factor"}
 """Operations that take a weight as they take a value, where they compute in integers."""
 
+_UNSEEN = 1 / 256
+"""Of a step: what a constant adds is in no finer ones."""
+
 VIEWS = ("flatten", "unflatten", "split", "max_tokens")
 """Operations that compute nothing: what they give has the grid of what they take."""
 
@@ -40,9 +43,9 @@ def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[st
         kept: Names of operations that stay in floating point.
     """
     wanted: set[str] = set()
-    clips = {node.name: clip.name for node in graph.nodes if (clip := _clip(graph, node, scheme))}
+    clips = {node.name: relu.name for node in graph.nodes if (relu := clip(graph, node, scheme))}
     kept = _with_followers(graph, kept, clips)
-    computed = [node for node in graph.nodes if _is_integer(node, scheme) and node.name not in kept]
+    computed = [node for node in graph.nodes if is_integer(node, scheme) and node.name not in kept]
     for node in sorted(computed, key=lambda node: node.op == "add"):
         if node.op != "add" or wanted.intersection(node.inputs):
             wanted.update(node.inputs, () if node.op in scheme.widened else node.outputs)
@@ -73,7 +76,7 @@ def _with_followers(graph: Graph, kept: Collection[str], clips: Mapping[str, str
     return found
 
 
-def _clip(graph: Graph, node: Node, scheme: Scheme) -> Node | None:
+def clip(graph: Graph, node: Node, scheme: Scheme) -> Node | None:
     """The ReLU that alone takes what an operation with weights gives."""
     user = graph.only_user(node.name) if node.op in WEIGHTED else None
     return user if user is not None and user.op == "relu" and user.op in scheme.integers else None
@@ -81,15 +84,15 @@ def _clip(graph: Graph, node: Node, scheme: Scheme) -> Node | None:
 
 def _is_quantised(node: Node, scheme: Scheme) -> bool:
     """Whether something of an operation is in few bits: its kernel, or what it takes and gives."""
-    return _is_integer(node, scheme) or _has_codes(node, scheme)
+    return is_integer(node, scheme) or has_codes(node, scheme)
 
 
-def _is_integer(node: Node, scheme: Scheme) -> bool:
+def is_integer(node: Node, scheme: Scheme) -> bool:
     """Whether an operation computes in integers."""
     return node.op in scheme.integers and not node.is_floating and not _is_scaling(node, scheme)
 
 
-def _has_codes(node: Node, scheme: Scheme) -> bool:
+def has_codes(node: Node, scheme: Scheme) -> bool:
     """Whether an operation's kernel is in few bits."""
     is_left_out = _is_scaling(node, scheme) or (node.is_depthwise and not scheme.depthwise)
     return node.op in WEIGHTED and not is_left_out
@@ -118,22 +121,23 @@ def encoded(node: Node, scheme: Scheme, grids: Mapping[str, Grid]) -> Node:
     """An operation with its weights in few bits, as far as the scheme has them so."""
     encodings = _encodings(node, scheme, grids)
     node = node.encoded(**encodings)
-    if "kernel" in encodings and scheme.integer_bias and "bias" in node.weights and node.inputs[0] in grids:
+    if "kernel" in encodings and scheme.integer_bias and node.inputs[0] in grids:
         return with_integer_bias(node, grids[node.inputs[0]])
     return node
 
 
 def _encodings(node: Node, scheme: Scheme, grids: Mapping[str, Grid]) -> dict[str, Encoding]:
     """The weights of an operation that are stored in few bits."""
-    if _has_codes(node, scheme):
+    if has_codes(node, scheme):
         encoding = scheme.weighting(node.name).encode(node.weights["kernel"])
         return {"kernel": encoding} if encoding else {}
-    if node.op not in VECTORS or not _is_integer(node, scheme):
+    if node.op not in VECTORS or not is_integer(node, scheme):
         return {}
-    return {VECTORS[node.op]: one_scale(node.weights[VECTORS[node.op]], grids[node.name])}
+    least = _UNSEEN * grids[node.name].scale / (grids[node.inputs[0]].scale if node.op == "scale" else 1.0)
+    return {VECTORS[node.op]: one_scale(node.weights[VECTORS[node.op]], least)}
 
 
-def one_scale(vector: Array, grid: Grid) -> Linear:
-    """A factor or an offset for each channel, with one scale for all: as an engine takes a value."""
-    scale = np.float32(max(np.abs(vector).max() / 127, grid.scale / 256))
+def one_scale(vector: Array, least: float) -> Linear:
+    """A factor or an offset for each channel, with one scale for all, not below the least: as an engine takes a value."""
+    scale = np.float32(max(np.abs(vector).max() / 127, least))
     return Linear(8, np.rint(vector / scale).astype(np.int8), np.array([scale], np.float64))

@@ -12,11 +12,14 @@ import torch
 from torch import Tensor
 
 from evim_deploy.codes import Grid
+from evim_deploy.errors import BadInput
 from evim_deploy.evaluate import round_to, step, tensors
-from evim_deploy.graph import Graph
+from evim_deploy.graph import Graph, Node
 from evim_deploy.quantise.apply import gridded
 from evim_deploy.quantise.grid import EIGHT_BITS, Codes, covering
+from evim_deploy.quantise.limits import within_limits
 from evim_deploy.quantise.schemes import Scheme
+from evim_deploy.rounding import LARGEST_HALF
 
 _SAMPLES = 1 << 16
 """Values that are kept of each value of the graph, whatever the number of images: a clipped range is judged on them."""
@@ -40,6 +43,9 @@ def calibrate(graph: Graph, scheme: Scheme, images: Iterable[npt.NDArray[np.floa
         scheme: Of the precision.
         images: As the graph takes them, (B, 3, H, W) each; read once.
         pixels: Whether they are pixels 0-255, whose grid is themselves.
+
+    Raises:
+        BadInput: The network overflows what it computes in.
     """
     wanted = gridded(graph, scheme)
     seen = {root: _Seen(seed) for seed, root in enumerate(sorted(set(wanted.values())))}
@@ -49,6 +55,9 @@ def calibrate(graph: Graph, scheme: Scheme, images: Iterable[npt.NDArray[np.floa
             if name in seen:
                 seen[name].add(value)
     dtype = np.float16 if scheme.floats == "fp16" else np.float32
+    if scheme.floats == "fp16":
+        for name, found in seen.items():
+            _require_half(name, found)
     is_fine = scheme.codes is not EIGHT_BITS
     fixed = {} if is_fine else {node.name: _FIXED[node.op] for node in graph.nodes if node.op in _FIXED}
     if pixels and not is_fine:
@@ -61,19 +70,45 @@ def calibrate(graph: Graph, scheme: Scheme, images: Iterable[npt.NDArray[np.floa
     }
     codes = {root: replace(scheme.codes, is_symmetric=True) if root in factors else scheme.codes for root in seen}
     grids = {root: fixed.get(root) or found.grid(codes[root], dtype) for root, found in seen.items()}
+    grids = within_limits(graph, scheme, wanted, grids, dtype)
     return {value: grids[root] for value, root in sorted(wanted.items())}
 
 
 def values(graph: Graph, weights: Mapping[str, Mapping[str, Tensor]], image: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Every value by name, each dropped once nothing needs it any more."""
+    """Every value by name, each dropped once nothing needs it any more.
+
+    Raises:
+        BadInput: One is not finite.
+    """
     kept, expiring = {graph.input_name: image}, graph.last_uses()
     yield graph.input_name, image
     for node in graph.nodes:
         outputs = step(node, weights[node.name], kept)
+        _require_finite(node, outputs)
         kept.update(outputs)
         yield from outputs.items()
         for name in expiring.get(node.name, ()):
             del kept[name]
+
+
+def _require_finite(node: Node, outputs: Mapping[str, Tensor]) -> None:
+    for value in outputs.values():
+        lost = value.numel() - int(value.isfinite().sum())
+        if lost:
+            raise BadInput(
+                f"The network overflows float32 on a calibration image: {lost} of {value.numel()} values that {node.name} "
+                f"({node.op}) gives are infinite or not a number.",
+                "Check the weights: some are far too large, or damaged.",
+            )
+
+
+def _require_half(name: str, seen: _Seen) -> None:
+    if seen.largest > LARGEST_HALF:
+        raise BadInput(
+            f"The network overflows float16: {name} reaches {seen.largest:.3g} on the calibration images, and float16 ends "
+            f"at {LARGEST_HALF:.0f}.",
+            "Choose --precision fp32, or an int8 format that computes in float32 (ONNX, TFLite).",
+        )
 
 
 class _Seen:
@@ -84,6 +119,11 @@ class _Seen:
         self._sample = torch.empty(0)
         self._images = 0
         self._generator = torch.Generator().manual_seed(_SEED + seed)
+
+    @property
+    def largest(self) -> float:
+        """The largest magnitude."""
+        return max(-self._least, self._greatest)
 
     def add(self, value: Tensor) -> None:
         flat = value.flatten()

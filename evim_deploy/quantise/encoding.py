@@ -68,7 +68,6 @@ def _linear(kernel: Array, bits: int, block: int | None, dtype: Floating) -> Lin
     most = 2 ** (bits - 1) - 1
     parts = _parts(kernel, block)  # (O, blocks, rest)
     largest = np.abs(parts).max(axis=2, keepdims=True)
-    largest[largest == 0] = most  # all weights are 0: any scale will do
     scales = (_stored(largest * share / most, dtype) for share in (_SHRINK if bits < 8 else _SHRINK[-1:]))
     best, error = None, np.inf
     for scale in scales:

@@ -37,8 +37,19 @@ https://ai.google.dev/edge/litert/models/quantization_spec
 """
 
 
+_LEAST = 2.0**-60
+"""Of a scale: the product of two is still a normal number of float32."""
+
+
+def least_scale(dtype: type[np.floating[Any]]) -> float:
+    """The least scale of a grid that a file stores in a type, a normal number: engines take subnormal ones as 0."""
+    return max(_LEAST, float(np.finfo(dtype).tiny))
+
+
 def covering(least: float, greatest: float, codes: Codes, dtype: type[np.floating[Any]] = np.float32) -> Grid:
     """The finest grid that reaches from one value to another and has 0, which padding puts in.
+
+    Zeros alone get the least scale.
 
     Args:
         least: Of the values; above 0 it counts as 0.
@@ -52,6 +63,6 @@ def covering(least: float, greatest: float, codes: Codes, dtype: type[np.floatin
         scale = max(-least, greatest) / (codes.most - middle)
     else:
         scale = (greatest - least) / (codes.most - codes.least)
-    scale = float(dtype(max(scale, float(np.finfo(dtype).tiny)))) if scale else 1.0
+    scale = float(dtype(max(scale, least_scale(dtype))))
     zero = middle if codes.is_symmetric else round(codes.least - least / scale)
     return Grid(scale, min(max(zero, codes.least), codes.most), codes.least, codes.most)

@@ -18,23 +18,29 @@ from evim_deploy.graph import Node
 _MOST = 2.0**30
 """A bias's largest code: as much is left for the products."""
 
+_LEAST_UNIT = 2.0**-120
+"""A normal number of float32, with room for its rounding."""
+
 
 def with_integer_bias(node: Node, taken: Grid) -> Node:
-    """An operation whose kernel has codes, with an int32 bias.
+    """An operation whose kernel has codes, with an int32 bias where it has one.
 
-    A channel of next to no weights has a scale so small that its bias would have no code: it gets a larger one.
+    A channel of next to no weights has a scale so small that its bias would have no code, or that its unit would be no
+    normal number: it gets a larger one.
 
     Args:
-        node: With a kernel (O, ...) in integers and a bias (O).
+        node: With a kernel (O, ...) in integers, and a bias (O) or none.
         taken: The grid of what it takes.
     """
-    kernel, bias = cast("Linear", node.encodings["kernel"]), node.weights["bias"]
+    kernel = cast("Linear", node.encodings["kernel"])
     own = kernel.scale.ravel()
-    needed = np.abs(bias) / (_MOST * taken.scale)
+    bias = node.weights.get("bias", np.zeros(len(own)))
+    needed = np.maximum(np.abs(bias) / _MOST, _LEAST_UNIT) / taken.scale
     scale = np.where(needed > own, needed, own).astype(np.float32)
     if (needed > own).any():
         column = scale.astype(np.float64).reshape(kernel.scale.shape)
         codes = np.rint(node.weights["kernel"] / column).astype(np.int8)
         kernel = Linear(kernel.bits, codes, column)
     unit = (np.float32(taken.scale) * scale).astype(np.float64)
-    return node.encoded(kernel=kernel, bias=Linear(32, np.rint(bias / unit).astype(np.int32), unit))
+    biases = {"bias": Linear(32, np.rint(bias / unit).astype(np.int32), unit)} if "bias" in node.weights else {}
+    return node.encoded(kernel=kernel, **biases)
