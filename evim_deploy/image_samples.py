@@ -119,8 +119,8 @@ def _check_upper_bytes(image: Image.Image, stored: SampleFormat) -> None:
     """Refuse 16-bit colours whose upper bytes, all that Pillow keeps of them, may be the rest of fewer bits."""
     if stored.maximum is not None and stored.maximum < _DEEP_WHITE:
         raise UnknownRange(f"has colours up to {stored.maximum:g} in 16 bits, of which Pillow keeps the upper 8")
-    extrema = [extrema for band, extrema in zip(image.getbands(), image.getextrema(), strict=True) if band not in "Aa"]
-    _check_depth((int(np.max(extrema)) << 8) + _BYTE)
+    most = max(image.getchannel(band).getextrema()[1] for band in image.getbands() if band not in "Aa")
+    _check_depth(256 * most + _BYTE)
 
 
 def _check_depth(most: float) -> None:

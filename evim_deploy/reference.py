@@ -13,6 +13,7 @@ from evim_deploy.layers.weights import compare_weights
 from evim_deploy.lowering import FEATURE_OUTPUTS, lower
 from evim_deploy.network import Array, GraphNetwork, Network
 from evim_deploy.preprocessing import PAPER, Preprocessing
+from evim_deploy.published import Transform, published_transform
 from evim_deploy.quantise.apply import quantised
 from evim_deploy.quantise.equalise import equalised
 from evim_deploy.quantise.schemes import scheme
@@ -64,6 +65,13 @@ class Reference(Protocol):
 
     def outputs(self, task: str, images: Array) -> dict[str, Array]:
         """What the network as published gives for normalised images (B, 3, H, W): ``logits``, or the maps by name."""
+
+    def transform(self, height: int, width: int) -> Transform:
+        """The published evaluation's own transform, from an image to what :meth:`outputs` takes of it (3, H, W).
+
+        Raises:
+            NotInstalled: The library that has it is missing.
+        """
 
     def compare_stored(self, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:
         """The weights in an artifact's file beside those that belong there."""
@@ -151,6 +159,9 @@ class GraphReference:
             each = [torch.from_numpy(images[i : i + 1]) for i in range(len(images))]
             found = [self.model.features(image) if task == "features" else [self.model(image)] for image in each]
         return {n: torch.cat(column).numpy() for n, column in zip(names, zip(*found, strict=True), strict=True)}
+
+    def transform(self, height: int, width: int) -> Transform:
+        return published_transform(self.preprocessing, height, width)
 
     def compare_stored(self, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:
         return compare_weights(self.stored(target), operations)

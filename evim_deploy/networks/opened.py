@@ -10,6 +10,7 @@ from torch import nn
 from evim_deploy.artifact import Weights
 from evim_deploy.network import Array
 from evim_deploy.preprocessing import Preprocessing
+from evim_deploy.published import Transform
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Opened:
         preprocessing: How it is evaluated: what makes images of pixels.
         num_classes: That it tells apart.
         weights: Where they come from.
+        transform: The published evaluation's own transform for images of a height and width; None where nobody
+            published one, as of a file.
     """
 
     original: Callable[[Array], Array]
@@ -29,3 +32,4 @@ class Opened:
     preprocessing: Preprocessing
     num_classes: int
     weights: Weights
+    transform: Callable[[int, int], Transform] | None = None

@@ -44,6 +44,7 @@ from evim_deploy.parity.inputs import Images
 from evim_deploy.parity.power import MIN_SHARE, local_power, movements, power
 from evim_deploy.parity.result import FAIL, PASS, WARNING, Comparison, Parity, Power, Tolerance
 from evim_deploy.parity.tolerances import TOLERANCES
+from evim_deploy.parity.transform import transform_fault
 from evim_deploy.preprocessing import Preprocessing, normalise
 from evim_deploy.reference import Reference
 
@@ -117,6 +118,7 @@ class Prover:
         self._native = native
         self._folder = folder
         self._images: dict[Size, Images] = {}
+        self._transforms: dict[Size, str] = {}
         self._pytorch: dict[tuple[str, Size], Outputs] = {}
         self._moved: dict[tuple[str, bool, Size], Mapping[str, float]] = {}
         self._rounded: dict[tuple[Any, ...], Outputs] = {}
@@ -124,6 +126,8 @@ class Prover:
 
     def prove(self, target: Target, runs: Sequence[Run]) -> Parity:
         """Make all comparisons of an artifact; where they pass, analyse what the one of its program would catch."""
+        if fault := self._transform_fault(target):
+            return Parity(FAIL, fault, ())
         comparisons = [self._compare(target, run) for run in runs]
         if target.precision != "fp32":
             comparisons.insert(0, self._compare_rewrites(target))
@@ -136,6 +140,13 @@ class Prover:
             reason = f"the comparisons pass, but this {strength}, fewer than {MIN_SHARE:.0%}"
             return Parity(WARNING, reason, tuple(comparisons), strength)
         return Parity(PASS, "", tuple(comparisons), strength)
+
+    def _transform_fault(self, target: Target) -> str:
+        """How the manifest's crop and normalisation differ from the published transform; empty where they do not."""
+        for size in self._sizes(target):
+            if size not in self._transforms:
+                self._transforms[size] = transform_fault(self.reference, size)
+        return next(filter(None, (self._transforms[size] for size in self._sizes(target))), "")
 
     def answers(self, target: Target) -> Answers:
         """What the model answers to all images, at the artifact's size."""
@@ -237,7 +248,7 @@ class Prover:
 
     def _images_at(self, size: Size) -> Images:
         if size not in self._images:
-            own = inputs.images_in(self._folder, *size) if self._folder else {}
+            own = inputs.images_in(self._folder, *size, self.reference.preprocessing) if self._folder else {}
             self._images[size] = {**inputs.standard_images(*size), **own}
         return self._images[size]
 
