@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy.errors import BadInput
+from evim_deploy.errors import BadInput, UsageProblem
 from evim_deploy.image_samples import UnknownRange, sample_format, to_rgb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from PIL import Image
 
@@ -73,6 +73,7 @@ class Preprocessing:
 PAPER = Preprocessing(MEAN, STD, 0.875, "bicubic")
 """EfficientViM's, as the paper evaluates it."""
 
+_LEAST_STD = 1 / 510  # half a level of 255; a network that takes pixels 0-255 has 1 / 255
 _MAX_RESIZED_PIXELS = 200_000_000  # at 4096 x 4096 a picture may be nine times as long as it is wide
 _BLACK = (0, 0, 0)
 
@@ -207,6 +208,38 @@ def border_colour(preprocessing: Preprocessing) -> tuple[int, int, int]:
     """The mean in RGB, 0-255."""
     red, green, blue = (round(255 * value) for value in preprocessing.mean)
     return red, green, blue
+
+
+def check_normalisation(mean: Sequence[float], std: Sequence[float]) -> None:
+    """Refuse what cannot be the mean and standard deviation of RGB in units of 255; a proof would agree with it.
+
+    Raises:
+        UsageProblem: They are in pixels 0-255, out of range, or not above 0; the message has the numbers to use.
+    """
+    given = f"--mean {_listed(mean)} --std {_listed(std)}"
+    if max(*mean, *std) > 1:
+        # a deviation of 1 beside a mean in pixels is one of pixels, too: nothing was divided
+        is_undivided = max(mean) > 1 and set(std) == {1}
+        divided = [value / 255 if value > 1 else value for value in mean]
+        deviations = [value / 255 if value > 1 or is_undivided else value for value in std]
+        raise UsageProblem(
+            f"{given} is in pixels 0-255, and has to be in units of 255.",
+            f"Divide by 255: --mean {_listed(divided)} --std {_listed(deviations)}.",
+        )
+    if min(mean) < 0:
+        raise UsageProblem(f"The mean {_listed(mean)} is negative.", "Give the mean of RGB in units of 255, 0 to 1.")
+    if min(std) <= 0:
+        raise UsageProblem(f"{_listed(std)} is no standard deviation.", "Give three numbers above 0.")
+    if min(std) < _LEAST_STD:
+        raise UsageProblem(
+            f"The standard deviation {_listed(std)} is less than half a level of 255: it was divided by 255 twice.",
+            f"Give it in units of 255: --std {_listed([255 * value for value in std])}; "
+            f"of a network that takes pixels 0-255, --mean 0,0,0 --std {_listed([1 / 255] * 3)}.",
+        )
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ",".join(f"{value:.6g}" for value in values)
 
 
 Floats = TypeVar("Floats", np.float32, np.float64)

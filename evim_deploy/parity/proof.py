@@ -39,7 +39,7 @@ from evim_deploy.arrays import batches, softmax
 from evim_deploy.artifact import Target
 from evim_deploy.network import GraphNetwork, Outputs
 from evim_deploy.parity import inputs
-from evim_deploy.parity.difference import Row, as_logits, measure, ranges, rows
+from evim_deploy.parity.difference import Row, as_logits, measure, ranges, rows, spread
 from evim_deploy.parity.inputs import Images
 from evim_deploy.parity.power import MIN_SHARE, local_power, movements, power
 from evim_deploy.parity.result import FAIL, PASS, WARNING, Comparison, Parity, Power, Tolerance
@@ -56,6 +56,7 @@ PROGRAM, PRECISION, REWRITES = "program", "precision", "rewrites"
 _OTHER_SIDES = ((160, 224), (203, 131))  # where an artifact's sides are dynamic, besides its native size
 _FP16_LEAST = 2.0**-14  # probabilities below are subnormal in fp16, or 0: they are compared as this
 _POWER_IMAGES = 2  # photographs; the comparison's other images only add to what it sees
+_LEAST_SPREAD = 0.05  # sound networks show 0.14 and more, untrained ones too; normalised twice, mostly below 0.04
 _FP32_LEAST = 2.0**-120  # near the least normal number, 2^-126, XNNPACK exponentials are off by a third
 
 
@@ -138,6 +139,13 @@ class Prover:
         strength = self._power(target, program) if program else self._power_by_itself(target)
         if strength.caught < MIN_SHARE * strength.layers:
             reason = f"the comparisons pass, but this {strength}, fewer than {MIN_SHARE:.0%}"
+            return Parity(WARNING, reason, tuple(comparisons), strength)
+        outputs = self._model_outputs(target, self._sizes(target)[0])
+        if (varied := spread(comparable(outputs, target, _FP32_LEAST))) < _LEAST_SPREAD:
+            reason = (
+                f"the comparisons pass, but the model answers alike to all images, to {varied:.2g} of the output's "
+                "range: check how its images are normalised"
+            )
             return Parity(WARNING, reason, tuple(comparisons), strength)
         return Parity(PASS, "", tuple(comparisons), strength)
 
