@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,10 @@ import runtimes
 from evim_deploy.arrays import ACTIVATIONS, batches
 from evim_deploy.errors import BadInput
 from evim_deploy.manifest import Manifest, embedded_manifest
-from evim_deploy.preprocessing import Pixels, normalise
+from evim_deploy.preprocessing import Pixels, normalise, resize_and_crop
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _LARGEST_BATCH = 16  # what a dynamic batch is filled with, for the memory's sake
 
@@ -33,8 +37,16 @@ class Classifier:
     engine: str
     session: runtimes.Session
 
+    def prepare(self, image: Image.Image) -> Pixels:
+        """An RGB image as the artifact's network is evaluated on it, (H, W, 3).
+
+        Raises:
+            BadInput: The image is too narrow a strip.
+        """
+        return resize_and_crop(image, *image_size(self.manifest), self.manifest.preprocessing)
+
     def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float64]:
-        """Of each class, (N, classes), for images of :func:`image_size`, RGB (N, H, W, 3)."""
+        """Of each class, (N, classes), for prepared images (N, H, W, 3)."""
         target, how = self.manifest.target, self.manifest.preprocessing
         rows = []
         for indices in batches(len(pixels), target.batch or min(len(pixels), _LARGEST_BATCH)):

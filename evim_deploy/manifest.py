@@ -24,13 +24,15 @@ from evim_deploy.contents import Contents
 from evim_deploy.documents import parse_json
 from evim_deploy.errors import BadInput
 from evim_deploy.networks.name import named
-from evim_deploy.preprocessing import INTERPOLATIONS, PAPER, Preprocessing
+from evim_deploy.preprocessing import CROP_MODES, INTERPOLATIONS, MAX_CROP_FRACTION, PAPER, Preprocessing
 from evim_deploy.quantise.quantisation import Quantisation
 from evim_deploy.quantise.schemes import SCHEMES
 from evim_deploy.variants import MODELS
 
 _READABLE = range(1, SCHEMA_VERSION + 1)
 """Schema versions in which everything that is read here means the same."""
+
+_CROP_MODES_SINCE = 3
 
 _FORMATS = ("coreml", "onnx", "tflite")
 _PRECISIONS = ("fp32", "fp16", *dict.fromkeys(precision for _, precision in SCHEMES))
@@ -154,7 +156,7 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
         )
     resolution, batch, classes = (document[key] for key in ("resolution", "batch", "num_classes"))
     height, width = (None, None) if resolution == "dynamic" else map(_length, resolution)
-    preprocessing = _preprocessing(document["preprocessing"]) if "preprocessing" in document else PAPER
+    preprocessing = _preprocessing(document["preprocessing"], version) if "preprocessing" in document else PAPER
     model = _model(_typed(document["model"], str), height, width, preprocessing)
     if model is None:
         raise BadInput(
@@ -217,15 +219,16 @@ def _model(name: str, height: int | None, width: int | None, preprocessing: Prep
     return MODELS.get(name) or (named(name, (height, width), preprocessing) if height and width else None)
 
 
-def _preprocessing(document: Mapping[str, Any]) -> Preprocessing:
+def _preprocessing(document: Mapping[str, Any], version: int) -> Preprocessing:
     mean, std = (tuple(_number(value) for value in _typed(document[key], list)) for key in ("mean", "std"))
-    if len(mean) != 3 or len(std) != 3 or not all(std):
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
         raise ValueError("its preprocessing is not that of RGB")
     crop = _number(document["crop_fraction"])
-    if not 0 < crop <= 1:
-        raise ValueError(f"{crop} is no share of an image")
-    assumed = _typed(document["assumed"], bool)
-    return Preprocessing(mean, std, crop, _one_of(document["interpolation"], INTERPOLATIONS), assumed)
+    if not 0 < crop <= MAX_CROP_FRACTION:
+        raise ValueError(f"the crop fraction {crop} is not above 0 and at most {MAX_CROP_FRACTION:g}")
+    interpolation = _one_of(document["interpolation"], INTERPOLATIONS)
+    crop_mode = _one_of(document["crop_mode"] if version >= _CROP_MODES_SINCE else "center", CROP_MODES)
+    return Preprocessing(mean, std, crop, interpolation, _typed(document["assumed"], bool), crop_mode)
 
 
 def _number(value: Any) -> float:

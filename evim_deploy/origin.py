@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,14 @@ def open_origin(manifest: Manifest, artifact: Path, weights: str | None, notify:
     if found.trained != manifest.weights.trained:
         raise BadInput(
             f"{artifact} is damaged: its metadata contradicts its weights on whether they were trained.",
+            "Export it again.",
+        )
+    theirs, ours = asdict(manifest.preprocessing), asdict(reference.preprocessing)
+    if differing := [key for key in ours if ours[key] != theirs[key]]:
+        raise BadInput(
+            f"{artifact} says another preprocessing than its network's: "
+            + ", ".join(f"{key} {theirs[key]}, not {ours[key]}" for key in differing)
+            + ".",
             "Export it again.",
         )
     return reference

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 import runtimes
-from evim_deploy.classifier import image_size, open_classifier
+from evim_deploy.classifier import open_classifier
 from evim_deploy.errors import BadInput
-from evim_deploy.preprocessing import open_image, resize_and_crop
+from evim_deploy.preprocessing import open_image
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ def predict(artifact: Path, images: list[Path], top: int, engine: runtimes.Engin
         raise BadInput(f"--top {top} shows nothing.", "Give --top 1 or more.")
     with open_classifier(artifact, engine) as classifier:
         manifest = classifier.manifest
-        size, how = image_size(manifest), manifest.preprocessing
-        pixels = np.stack([resize_and_crop(open_image(path), *size, how) for path in images])  # (images, H, W, 3)
+        pixels = np.stack([classifier.prepare(open_image(path)) for path in images])  # (images, H, W, 3)
         probabilities = classifier.probabilities(pixels)
     labels = manifest.target.labels
     return Report(

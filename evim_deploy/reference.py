@@ -14,6 +14,7 @@ from evim_deploy.layers.weights import compare_weights
 from evim_deploy.lowering import FEATURE_OUTPUTS, lower
 from evim_deploy.network import Array, GraphNetwork, Network
 from evim_deploy.preprocessing import PAPER, Preprocessing
+from evim_deploy.published import Transform, published_transform
 from evim_deploy.quantise.apply import quantised
 from evim_deploy.quantise.equalise import equalised
 from evim_deploy.quantise.schemes import scheme
@@ -77,6 +78,13 @@ class Reference(Protocol):
         Args:
             task: ``classify`` gives :attr:`classifier_outputs`, (B, classes); ``features`` the maps (B, D, h, w).
             images: As the network takes them.
+        """
+
+    def transform(self, height: int, width: int) -> Transform:
+        """The published evaluation's own transform, from an image to what :meth:`outputs` takes of it (3, H, W).
+
+        Raises:
+            NotInstalled: The library that has it is missing.
         """
 
     def compare_stored(self, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:
@@ -168,6 +176,9 @@ class GraphReference:
             found = [self.model.features(image) if task == "features" else [self.model(image)] for image in each]
         outputs = {n: torch.cat(column).numpy() for n, column in zip(names, zip(*found, strict=True), strict=True)}
         return outputs if task == "features" else with_probabilities(outputs["logits"])
+
+    def transform(self, height: int, width: int) -> Transform:
+        return published_transform(self.preprocessing, height, width)
 
     def compare_stored(self, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:
         return compare_weights(self.stored(target), operations)

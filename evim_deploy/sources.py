@@ -33,6 +33,10 @@ def parse_source(text: str, preprocessing: Preprocessing | None = None) -> Model
     is_file = text.lower().endswith(ONNX_SUFFIX)
     if preprocessing is not None and not is_file:
         raise UsageProblem(f"{text} has a normalisation of its own.", "--mean and --std are for ONNX files.")
+    if preprocessing is not None:
+        from evim_deploy.preprocessing import check_normalisation
+
+        check_normalisation(preprocessing.mean, preprocessing.std)
     if text.startswith(_TIMM):
         require("timm")
         from evim_deploy.networks.timm_model import find_timm

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from latency_files import PHONE, contender, make_results
 from networks import random_tiny
-from PIL import Image
 
 from evim_deploy.arrays import softmax
 from evim_deploy.artifact import Contract, Facts, Structure, Target, TensorSpec, Weights, labels_sha256
@@ -22,7 +21,7 @@ from evim_deploy.golden import METADATA_KEY, write_golden
 from evim_deploy.parity.difference import measure, rows
 from evim_deploy.parity.proof import Prover, comparable
 from evim_deploy.parity.result import Parity, Tolerance
-from evim_deploy.preprocessing import PAPER, resize_and_crop
+from evim_deploy.preprocessing import CROP_MODES, PAPER, STD, Preprocessing, border_colour, place
 from evim_deploy.reference import GraphReference
 from evim_deploy.variants import MODELS
 from latency.judgement import judge
@@ -77,30 +76,30 @@ def write_all() -> None:
 
 
 def geometry() -> list[dict[str, Any]]:
-    """Where the network looks in images of many shapes."""
-    images = [(256, 256), (640, 480), (480, 640), (1, 1), (4032, 3024), (333, 517), (219, 1001), (65, 64), (3, 1000)]
+    """Where networks look in images of many shapes, width before height."""
+    images = [(256, 256), (640, 427), (427, 640), (150, 90), (1, 1), (4032, 3024), (333, 517), (219, 1001), (40, 1000)]
     sizes = [(256, 256), (224, 224), (192, 320), (45, 33)]
-    return [_crop(image, size) for image in images for size in sizes]
+    others = [
+        Preprocessing((0.5, 0.25, 0.1), STD, fraction, "bilinear", crop_mode=mode)
+        for mode in CROP_MODES
+        for fraction in (0.9, 1.15)
+    ]
+    usual = [_crop(image, size, PAPER) for image in images for size in sizes]
+    return usual + [_crop(image, size, how) for how in others for image in images[1:4] for size in sizes[1:]]
 
 
-def _crop(image: tuple[int, int], size: tuple[int, int]) -> dict[str, Any]:
-    """What Pillow is told, width before height."""
-    found: dict[str, Any] = {"image": list(image), "to": list(size)}
-
-    class Recorder:
-        width, height = image
-
-        def resize(self, resized: tuple[int, int], _: Any) -> Recorder:
-            found["resized"] = list(resized)
-            return self
-
-        def crop(self, box: tuple[int, int, int, int]) -> Image.Image:
-            found["left"], found["top"] = box[:2]
-            return Image.new("RGB", (box[2] - box[0], box[3] - box[1]))
-
-    pixels = resize_and_crop(Recorder(), size[1], size[0])  # type: ignore[arg-type]
-    assert pixels.shape == (size[1], size[0], 3)
-    return found
+def _crop(image: tuple[int, int], size: tuple[int, int], how: Preprocessing) -> dict[str, Any]:
+    placed = place(image[::-1], size[::-1], how)
+    fill = border_colour(how) if how.crop_mode == "border" else (0, 0, 0)
+    return {
+        "image": list(image),
+        "to": list(size),
+        "preprocessing": asdict(how),
+        "fill": list(fill),
+        "resized": list(placed.resized[::-1]),
+        "left": placed.left,
+        "top": placed.top,
+    }
 
 
 def classification() -> list[dict[str, Any]]:

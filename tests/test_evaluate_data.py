@@ -13,7 +13,7 @@ from scipy.io import savemat
 from evim_deploy.accuracy.classes import match
 from evim_deploy.accuracy.data import open_data
 from evim_deploy.accuracy.label_file import GROUND_TRUTH
-from evim_deploy.accuracy.stream import stream
+from evim_deploy.accuracy.stream import Prepare, stream
 from evim_deploy.errors import BadInput
 from evim_deploy.labels import imagenet_labels
 from evim_deploy.preprocessing import PAPER, open_image, resize_and_crop
@@ -235,24 +235,28 @@ def test_a_rule_that_is_said_counts() -> None:
 # --- on the way to the artifact
 
 
+def sized(height: int, width: int) -> Prepare:
+    return lambda image: resize_and_crop(image, height, width, PAPER)
+
+
 def test_images_come_in_full_batches_without_those_that_cannot_be_read(tmp_path: Path) -> None:
     data = folders(tmp_path, "a", "b", "c", "d")
     (data / "b" / "a.png").write_bytes(b"no image")
     found = open_data(str(data), None)
-    got = list(stream(found, [7, 2, 0, 1, 3, 4, 5], 3, (8, 12), PAPER))
+    got = list(stream(found, [7, 2, 0, 1, 3, 4, 5], 3, sized(8, 12)))
     assert [batch.images for batch in got] == [(7, 0, 1), (3, 4, 5)]
     assert [batch.unreadable for batch in got] == [(2,), ()]
     expected = resize_and_crop(open_image(data / "a" / "a.png"), 8, 12, PAPER)
-    assert np.array_equal(got[0].pixels[1], expected)
-    (last,) = stream(found, [2], 3, (8, 12), PAPER)
-    assert (last.images, last.unreadable, last.pixels.shape) == ((), (2,), (0, 8, 12, 3))
+    assert np.array_equal(got[0].inputs[1], expected)
+    (last,) = stream(found, [2], 3, sized(8, 12))
+    assert (last.images, last.unreadable, len(last.inputs)) == ((), (2,), 0)
 
 
 def test_no_more_than_two_batches_are_decoded_ahead(tmp_path: Path) -> None:
     found = open_data(str(folders(tmp_path, "a", "b", "c", "d")), None)
     opened: list[int] = []
     watched = type(found)(**{**vars(found), "open": lambda place: opened.append(place) or found.open(place)})
-    batches = stream(watched, range(8), 2, (8, 8), PAPER)
+    batches = stream(watched, range(8), 2, sized(8, 8))
     next(batches)
     assert len(opened) <= 4
     batches.close()  # type: ignore[attr-defined]

@@ -38,7 +38,9 @@ TABLE: tuple[tuple[str, str], ...] = (
     ),
     ("evim_deploy.shapes", "graph"),
     ("evim_deploy.rounding", "codes errors graph"),
-    ("evim_deploy.preprocessing", "errors"),
+    ("evim_deploy.image_samples", ""),
+    ("evim_deploy.preprocessing", "errors image_samples"),
+    ("evim_deploy.published", "errors preprocessing"),
     ("evim_deploy.labels", "digits documents errors variants"),
     ("evim_deploy.digits", "errors preprocessing"),
     ("evim_deploy.publish", "errors"),
@@ -65,8 +67,8 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.network", "codes evaluate fixed_point graph"),
     (
         "evim_deploy.reference",
-        """arrays artifact graph layers lowering model network parity.result preprocessing quantise reparam rounding
-        trace""",
+        """arrays artifact graph layers lowering model network parity.result preprocessing published quantise reparam
+        rounding trace""",
     ),
     ("evim_deploy.parity", "arrays artifact errors network photographs preprocessing reference"),
     (
@@ -76,8 +78,8 @@ TABLE: tuple[tuple[str, str], ...] = (
     ),
     (
         "evim_deploy.networks",
-        """arrays artifact checkpoint contents errors hub layers network parity.result photographs preprocessing reparam
-        trace untrained variants weights""",
+        """arrays artifact checkpoint contents errors hub layers network parity.result photographs preprocessing published
+        reparam trace untrained variants weights""",
     ),
     ("evim_deploy.golden", "artifact errors parity"),
     ("evim_deploy.plot", "errors layers"),

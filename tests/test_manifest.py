@@ -74,6 +74,43 @@ def test_version_1_says_the_same() -> None:
     assert read(document).target == TARGET
 
 
+def test_version_2_has_no_crop_mode_and_means_the_centre() -> None:
+    document = {**document_of(), "schema_version": 2}
+    squashed = {**document["preprocessing"], "crop_mode": "squash"}
+    del document["preprocessing"]["crop_mode"]
+    assert read(document).preprocessing == PAPER
+    assert read({**document, "schema_version": 3, "preprocessing": squashed}).preprocessing.crop_mode == "squash"
+    assert_damaged(metadata_of({**document, "schema_version": 3}))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("mean", [0.5, 0.5]),
+        ("mean", [0.5, 0.5, None]),
+        ("std", [0.2, 0.2, 0]),
+        ("std", [0.2, 0.2, -0.2]),
+        ("crop_fraction", 0),
+        ("crop_fraction", 5),
+        ("crop_fraction", True),
+        ("interpolation", "random"),
+        ("crop_mode", "none"),
+        ("crop_mode", None),
+        ("assumed", "no"),
+    ],
+)
+def test_a_preprocessing_that_cannot_be(key: str, value: object) -> None:
+    document = document_of()
+    assert_damaged(metadata_of({**document, "preprocessing": {**document["preprocessing"], key: value}}))
+
+
+def test_a_crop_fraction_above_1_adds_a_border() -> None:
+    """As timm evaluates six networks."""
+    document = document_of()
+    document["preprocessing"]["crop_fraction"] = 1.15
+    assert read(document).preprocessing.crop_fraction == 1.15
+
+
 def test_a_model_to_come_is_named() -> None:
     with pytest.raises(BadInput, match=r"efficientvim_m9, which this evim-deploy does not know"):
         read({**document_of(), "model": "efficientvim_m9"})
@@ -83,9 +120,9 @@ def test_other_labels_than_were_exported_are_refused() -> None:
     assert_damaged(metadata_of(document_of(), TARGET.labels[::-1]))
 
 
-@pytest.mark.parametrize("version", [0, 3, 99, None, "two"])
+@pytest.mark.parametrize("version", [0, 4, 99, None, "two"])
 def test_a_version_to_come_is_named(version: object) -> None:
-    with pytest.raises(BadInput, match=rf"metadata of version {version};.*up to 2") as caught:
+    with pytest.raises(BadInput, match=rf"metadata of version {version};.*up to 3") as caught:
         read({**document_of(), "schema_version": version})
     assert str(ARTIFACT) in caught.value.cause
 

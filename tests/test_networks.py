@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,7 @@ TINY = find_timm(NAME)
 FORMATS = ("onnx", "coreml")
 COMBINATIONS = [(format_, precision) for format_ in FORMATS for precision in exporters.UNQUANTISED]
 PREPROCESSING = Preprocessing((0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 0.9, "bilinear")
+CAFFE = np.array([104.04, 117.3, 122.4])
 FAMILIES = {
     "shvit_s1": 64,
     "fastvit_t8": 64,
@@ -260,13 +262,100 @@ def test_a_file_with_mean_and_std_takes_pixels(onnx_classifier: Path, picture: P
         ("0.4,0.5", "1,1,1", "'0.4,0.5' is not of RGB"),
         ("a,b,c", "1,1,1", "'a,b,c' is not of RGB"),
         ("nan,0,0", "1,1,1", "'nan,0,0' is not of RGB"),
-        ("0,0,0", "1,0,1", "'1,0,1' is no standard deviation"),
+        ("0,0,inf", "1,1,1", "'0,0,inf' is not of RGB"),
+        ("0,0,0,0", "1,1,1", "'0,0,0,0' is not of RGB"),
+        ("", "1,1,1", "'' is not of RGB"),
     ],
 )
 def test_what_is_no_normalisation(mean: str | None, std: str | None, cause: str) -> None:
     with pytest.raises(UsageProblem) as caught:
         parse_normalisation(mean, std)
     assert cause in caught.value.cause
+
+
+def test_one_number_for_three_channels_is_told_how_to_be_written() -> None:
+    with pytest.raises(UsageProblem) as caught:
+        parse_normalisation("0.5", "0.5")
+    assert "0.5,0.5,0.5" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "cause", "remedy"),
+    [
+        (
+            "123.675,116.28,103.53",
+            "58.395,57.12,57.375",
+            "is in pixels 0-255",
+            "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225.",
+        ),
+        ("127.5,127.5,127.5", "127.5,127.5,127.5", "is in pixels", "--mean 0.5,0.5,0.5 --std 0.5,0.5,0.5."),
+        ("0,0,0", "255,255,255", "is in pixels", "--mean 0,0,0 --std 1,1,1."),
+        ("123.675,116.28,103.53", "0.229,0.224,0.225", "is in pixels", "0.485,0.456,0.406 --std 0.229,0.224,0.225."),
+        ("0.485,0.456,0.406", "58.395,57.12,57.375", "is in pixels", "0.485,0.456,0.406 --std 0.229,0.224,0.225."),
+        ("0.485,116.28,0.406", "0.229,0.224,0.225", "is in pixels", "--mean 0.485,0.456,0.406"),
+        ("104.04,117.3,122.4", "1,1,1", "is in pixels", "0.408,0.46,0.48 --std 0.00392157,0.00392157,0.00392157."),
+        ("-0.5,0,0", "1,1,1", "is negative", "0 to 1"),
+        ("0,0,0", "1,0,1", "1,0,1 is no standard deviation", "above 0"),
+        ("0,0,0", "1,-1,1", "1,-1,1 is no standard deviation", "above 0"),
+        ("0.0019,0.0018,0.0016", "0.000898039,0.000878431,0.000882353", "divided by 255 twice", "0.229,0.224,0.225;"),
+    ],
+)
+def test_a_normalisation_that_is_not_in_units_of_255(
+    onnx_classifier: Path, mean: str, std: str, cause: str, remedy: str
+) -> None:
+    with pytest.raises(UsageProblem) as caught:
+        parse_source(str(onnx_classifier), parse_normalisation(mean, std))
+    assert cause in caught.value.cause
+    assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "taken"),
+    [
+        ("0.5,0.5,0.5", "0.5,0.5,0.5", lambda pixels: pixels / 127.5 - 1),
+        ("0,0,0", "1,1,1", lambda pixels: pixels / 255),
+        ("0,0,0", "0.00392156862745098,0.00392156862745098,0.00392156862745098", lambda pixels: pixels),
+        ("0.408,0.46,0.48", "0.0039215686,0.0039215686,0.0039215686", lambda p: p - CAFFE.reshape(3, 1, 1)),
+    ],
+)
+def test_other_ranges_that_networks_take(
+    onnx_classifier: Path, tmp_path: Path, mean: str, std: str, taken: Callable[[Any], Any]
+) -> None:
+    """-1 to 1, 0 to 1, and pixels with and without a mean: the artifact answers to pixels as the file does to those."""
+    name = parse_source(str(onnx_classifier), parse_normalisation(mean, std))
+    (artifact,) = export(Request(name, ("onnx",), output_dir=tmp_path))
+    assert artifact["parity"]["status"] in (
+        PASS,
+        WARNING,
+    )  # pixels drown small weights of a network that is not of them
+    pixels = photographs.load("cat", SIDE, SIDE).transpose(2, 0, 1)[None].astype(np.float32)
+    answers = []
+    for path, image in ((onnx_classifier, taken(pixels)), (Path(artifact["path"]), pixels)):
+        session = onnxruntime.InferenceSession(path)
+        answers.append(session.run(None, {session.get_inputs()[0].name: image.astype(np.float32)})[0])
+    assert np.abs(answers[0] - answers[1]).max() < 1e-4 * np.ptp(answers[0])
+
+
+def test_a_network_that_answers_alike_to_all_images_is_not_proven(tmp_path: Path) -> None:
+    """A file that normalises pixels itself, and is told a normalisation: all that it sees then is near black."""
+    file = tmp_path / "pixels.onnx"
+    network = opened("random:3").module
+
+    class OfPixels(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return network((image / 255 - 0.45) / 0.225)
+
+    exporters.modules.onnx.export(
+        OfPixels().eval(), torch.zeros(1, 3, SIDE, SIDE), "logits", file, 18, dynamic_batch=False
+    )
+    status = {}
+    for mean, std in (("0.485,0.456,0.406", "0.229,0.224,0.225"), ("0,0,0", ",".join(3 * [f"{1 / 255}"]))):
+        name = parse_source(str(file), parse_normalisation(mean, std))
+        (artifact,) = export(Request(name, ("onnx",), output_dir=tmp_path, overwrite=True))
+        status[mean] = artifact["parity"]["status"], artifact["parity"]["reason"]
+    assert status["0,0,0"] == (PASS, "")
+    assert status["0.485,0.456,0.406"][0] == WARNING
+    assert "answers alike to all images" in status["0.485,0.456,0.406"][1]
 
 
 @pytest.mark.parametrize("text", ["m1", "timm:shvit_s1"])

@@ -25,10 +25,13 @@ from evim_deploy.artifact import UNTRAINED_NOTICE
 from evim_deploy.classifier import batch_size, image_size, open_classifier
 from evim_deploy.errors import BadInput, EvimError
 from evim_deploy.origin import open_origin
-from evim_deploy.preprocessing import Pixels, normalise
+from evim_deploy.preprocessing import place
 from evim_deploy.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from PIL import Image
+
+    from evim_deploy.published import Transform
     from evim_deploy.reference import Reference
 
 _REFERENCE_BATCH = 16
@@ -38,20 +41,39 @@ NOT_RUN = "not run on this host"
 class Classifies(Protocol):
     """An artifact or a network."""
 
-    def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float64]:
-        """Of each class, (N, classes), for RGB images (N, H, W, 3)."""
+    def prepare(self, image: Image.Image) -> npt.NDArray[Any]:
+        """What it takes of an RGB image of any size."""
+
+    def probabilities(self, inputs: npt.NDArray[Any], /) -> npt.NDArray[np.float64]:
+        """Of each class, (N, classes), for prepared images (N, ...)."""
 
 
 @dataclass(frozen=True)
 class Original:
-    """The network as published, in PyTorch and float32."""
+    """The network as published, in PyTorch and float32, on what the published evaluation's own transform gives.
+
+    Attributes:
+        reference: The network.
+        size: Height and width of its images, pixels.
+        transform: The published one of that size: a fault in the product's own crop shows in the agreement.
+    """
 
     reference: Reference
+    size: tuple[int, int]
+    transform: Transform
 
-    def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float64]:
-        images = pixels.transpose(0, 3, 1, 2).astype(np.float32)  # (N, 3, H, W)
-        normalised = normalise(images, self.reference.preprocessing)
-        return self.reference.outputs("classify", normalised)["probabilities"].astype(np.float64)
+    def prepare(self, image: Image.Image) -> npt.NDArray[np.float32]:
+        """What the network takes of an RGB image, normalised (3, H, W).
+
+        Raises:
+            BadInput: An artifact does not take it either, and the transform would fill the memory.
+        """
+        place((image.height, image.width), self.size, self.reference.preprocessing)
+        return self.transform(image)
+
+    def probabilities(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Of each class, (N, classes), for normalised images (N, 3, H, W)."""
+        return self.reference.outputs("classify", images)["probabilities"].astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -139,7 +161,7 @@ class Evaluator:
     weights: str | None = None
     resume: Path | None = None
     progress: Progress = field(default_factory=Silent)
-    _references: dict[str, Reference | str] = field(default_factory=dict)
+    _references: dict[str, Original | str] = field(default_factory=dict)
 
     def evaluate(self, artifacts: Sequence[Path], data: str) -> Evaluation:
         """Evaluate artifacts over images, a folder's or ``digits``; an interrupt ends it with what there is.
@@ -171,7 +193,9 @@ class Evaluator:
             self.progress.warn(f"{artifact.name}: {UNTRAINED_NOTICE} ({weights.source}); only its agreement does.")
         self.progress.step(f"{artifact.name}: loading the weights {self.weights or weights.source}")
         try:
-            self._references[key] = open_origin(subject.manifest, artifact, self.weights, self.progress.step)
+            reference = open_origin(subject.manifest, artifact, self.weights, self.progress.step)
+            size = image_size(subject.manifest)
+            self._references[key] = Original(reference, size, reference.transform(*size))
         except EvimError as error:
             if self.weights is not None:
                 raise
@@ -187,8 +211,7 @@ class Evaluator:
                 reference = self._references[subject.reference_key]
                 if not isinstance(reference, str):
                     named = f"{subject.manifest.model.name} in PyTorch"
-                    original = nullcontext(Original(reference))
-                    self._answer(named, subject.reference_key, subject, original, data, places, log)
+                    self._answer(named, subject.reference_key, subject, nullcontext(reference), data, places, log)
         except KeyboardInterrupt:
             return False
         return True
@@ -212,11 +235,10 @@ class Evaluator:
         left = places[answers.seen :]
         if left:
             with opened as classifier:
-                batches = stream(data, left, batch_size(manifest), image_size(manifest), manifest.preprocessing)
-                for batch in batches:
+                for batch in stream(data, left, batch_size(manifest), classifier.prepare):
                     self.progress.advance(f"{name}: classifying", answers.seen, len(places))
                     start = time.perf_counter()
-                    found = classifier.probabilities(batch.pixels) if batch.images else np.empty((0, 1))
+                    found = classifier.probabilities(batch.inputs) if batch.images else np.empty((0, 1))
                     seconds = time.perf_counter() - start
                     log.add(key, answer(batch.images, batch.unreadable, found, seconds))
             self.progress.advance(f"{name}: classifying", answers.seen, len(places))

@@ -1,19 +1,23 @@
-"""Images from disk as an artifact takes them, a batch at a time, the next one decoded meanwhile."""
+"""Images from disk as a classifier takes them, a batch at a time, the next one decoded meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from evim_deploy.accuracy.data import DataSet
 from evim_deploy.errors import BadInput
-from evim_deploy.preprocessing import Pixels, Preprocessing, resize_and_crop
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 T = TypeVar("T")
+Prepare = Callable[["Image.Image"], npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -23,45 +27,40 @@ class Batch:
     Attributes:
         images: Their places in the data, (B,); none in a last batch that nothing of could be read.
         unreadable: The places of images that were passed over on the way.
-        pixels: RGB 0-255, (B, H, W, 3).
+        inputs: Each image as the classifier takes it, (B, ...).
     """
 
     images: tuple[int, ...]
     unreadable: tuple[int, ...]
-    pixels: Pixels
+    inputs: npt.NDArray[Any]
 
 
-def stream(
-    data: DataSet, places: Iterable[int], batch: int, size: tuple[int, int], how: Preprocessing
-) -> Iterator[Batch]:
+def stream(data: DataSet, places: Iterable[int], batch: int, prepare: Prepare) -> Iterator[Batch]:
     """The images at some places, in full batches but for the last; at most two batches are in memory.
 
     Args:
         data: Where they are.
         places: In the order in which they come.
         batch: Images in one.
-        size: Height and width that the artifact takes, pixels.
-        how: Its network is evaluated.
+        prepare: Makes what the classifier takes of an RGB image; it raises BadInput where it cannot.
     """
-    return _ahead(_decoded(data, places, batch, size, how))
+    return _ahead(_decoded(data, places, batch, prepare))
 
 
-def _decoded(
-    data: DataSet, places: Iterable[int], batch: int, size: tuple[int, int], how: Preprocessing
-) -> Iterator[Batch]:
+def _decoded(data: DataSet, places: Iterable[int], batch: int, prepare: Prepare) -> Iterator[Batch]:
     images: list[int] = []
     unreadable: list[int] = []
-    pixels: list[Pixels] = []
+    inputs: list[npt.NDArray[Any]] = []
 
     def taken() -> Batch:
-        found = Batch(tuple(images), tuple(unreadable), np.array(pixels, np.uint8).reshape(-1, *size, 3))
-        for each in (images, unreadable, pixels):
+        found = Batch(tuple(images), tuple(unreadable), np.array(inputs))
+        for each in (images, unreadable, inputs):
             each.clear()
         return found
 
     for place in places:
         try:
-            pixels.append(resize_and_crop(data.open(place), *size, how))
+            inputs.append(prepare(data.open(place)))
         except BadInput:
             unreadable.append(place)
             continue

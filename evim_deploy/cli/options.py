@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from math import isfinite, nan
+from math import isfinite
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,7 +59,7 @@ def parse_normalisation(mean: str | None, std: str | None) -> Preprocessing | No
     """``0.485,0.456,0.406`` each, of RGB in units of 255; None where neither is given.
 
     Raises:
-        UsageProblem: One of them alone, or no three numbers, or a standard deviation that is not above 0.
+        UsageProblem: One of them alone, or not three numbers.
     """
     from dataclasses import replace
 
@@ -70,18 +70,18 @@ def parse_normalisation(mean: str | None, std: str | None) -> Preprocessing | No
     if mean is None or std is None:
         raise UsageProblem("--mean and --std belong together.", "Give both.")
     values = _rgb(mean), _rgb(std)
-    if min(values[1]) <= 0:
-        raise UsageProblem(f"{std!r} is no standard deviation.", "Give three numbers above 0.")
     return replace(PAPER, mean=values[0], std=values[1])
 
 
 def _rgb(text: str) -> tuple[float, float, float]:
     try:
-        red, green, blue = map(float, text.split(","))
+        numbers = [float(part) for part in text.split(",")]
     except ValueError:
-        red = green = blue = nan
-    if not all(map(isfinite, (red, green, blue))):
-        raise UsageProblem(f"{text!r} is not of RGB.", "Give three numbers, as in 0.485,0.456,0.406.")
+        numbers = []
+    if len(numbers) != 3 or not all(map(isfinite, numbers)):
+        example = ",".join([text] * 3) if len(numbers) == 1 and isfinite(numbers[0]) else "0.485,0.456,0.406"
+        raise UsageProblem(f"{text!r} is not of RGB.", f"Give three numbers, as in {example}.")
+    red, green, blue = numbers
     return red, green, blue
 
 

@@ -11,6 +11,7 @@ from evim_deploy.arrays import SOFTMAX
 from evim_deploy.artifact import Weights
 from evim_deploy.network import Array
 from evim_deploy.preprocessing import Preprocessing
+from evim_deploy.published import Transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class Opened:
         preprocessing: How it is evaluated: what makes images of pixels.
         num_classes: That it tells apart.
         weights: Where they come from.
+        transform: The published evaluation's own transform for images of a height and width; None where nobody
+            published one, as of a file.
     """
 
     original: Callable[[Array], Mapping[str, Array]]
@@ -35,3 +38,4 @@ class Opened:
     preprocessing: Preprocessing
     num_classes: int
     weights: Weights
+    transform: Callable[[int, int], Transform] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from copy import deepcopy
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -24,6 +24,7 @@ from evim_deploy.networks.seeding import sample_images
 from evim_deploy.networks.servable import Servable, rounded
 from evim_deploy.parity.result import StoredWeights
 from evim_deploy.preprocessing import Preprocessing
+from evim_deploy.published import Transform, published_transform
 from evim_deploy.reparam.rewrite import Outcome
 
 if TYPE_CHECKING:
@@ -92,6 +93,10 @@ class ModuleReference:
 
     def outputs(self, task: str, images: Array) -> dict[str, Array]:
         return dict(self._opened.original(images))
+
+    def transform(self, height: int, width: int) -> Transform:
+        published = self._opened.transform or partial(published_transform, self.preprocessing)
+        return published(height, width)
 
     def compare_stored(self, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:
         """A converter may give an operation other weights than the network has: those are not compared."""

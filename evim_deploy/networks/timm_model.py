@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import timm
 import torch
+from timm.data import create_transform, resolve_data_config
 from torch import Tensor, nn
 
 from evim_deploy import hub
@@ -24,7 +26,8 @@ from evim_deploy.network import Array
 from evim_deploy.networks.name import NetworkName
 from evim_deploy.networks.opened import Opened
 from evim_deploy.networks.seeding import seed_weights
-from evim_deploy.preprocessing import INTERPOLATIONS, Preprocessing
+from evim_deploy.preprocessing import CROP_MODES, INTERPOLATIONS, Preprocessing
+from evim_deploy.published import Transform
 from evim_deploy.variants import MIN_CLASSES
 from evim_deploy.weights import parse_seed, state_sha256
 
@@ -66,19 +69,52 @@ def open_timm(name: NetworkName, spec: str | None, num_classes: int | None, noti
         module, weights = _untrained(name, config, num_classes, parse_seed(spec), "")
     else:
         module, weights = _load(name, config, *_find(spec, notify), num_classes)
-    preprocessing = Preprocessing(
-        tuple(config.mean),
-        tuple(config.std),
-        config.crop_pct,
-        config.interpolation if config.interpolation in INTERPOLATIONS else "bilinear",  # of which timm makes "random"
-    )
+    # weights of another tag are evaluated in its way
+    evaluated = _config(spec.removeprefix("timm:")) if spec and spec.startswith("timm:") else config
+    preprocessing = _preprocessing(name, evaluated)
+    transform = partial(_published_transform, evaluated)
     return Opened(
         original=_computing(module),
         module=module,
         preprocessing=preprocessing,
         num_classes=_num_classes(module),
         weights=weights,
+        transform=transform,
     )
+
+
+def _data_config(config: Any, height: int, width: int) -> dict[str, Any]:
+    """timm's own reading of how a network is evaluated, for images of a size."""
+    found: dict[str, Any] = resolve_data_config({"input_size": (_CHANNELS, height, width)}, config.to_dict())
+    return found
+
+
+def _preprocessing(name: NetworkName, config: Any) -> Preprocessing:
+    """What a manifest says of it.
+
+    Raises:
+        BadInput: A manifest has no words for it.
+    """
+    found = _data_config(config, *name.size)
+    for what, known in (("interpolation", INTERPOLATIONS), ("crop_mode", CROP_MODES)):
+        if found[what] not in known:
+            raise BadInput(
+                f"timm evaluates {name.source} with the {what} {found[what]!r}, which a manifest cannot express.",
+                f"Name a network that is evaluated with one of {', '.join(known)}.",
+            )
+    mean, std = tuple(found["mean"]), tuple(found["std"])
+    if len(mean) != _CHANNELS or len(std) != _CHANNELS:
+        raise BadInput(
+            f"timm normalises the images of {name.source} by {len(mean)} means and {len(std)} standard deviations.",
+            "Name a network of RGB images.",
+        )
+    return Preprocessing(mean, std, found["crop_pct"], found["interpolation"], crop_mode=found["crop_mode"])
+
+
+def _published_transform(config: Any, height: int, width: int) -> Transform:
+    """timm's own transform."""
+    transform = create_transform(**_data_config(config, height, width))
+    return lambda image: transform(image).numpy()
 
 
 def _config(name: str) -> Any:

@@ -52,6 +52,16 @@ def ranges(references: Outputs) -> dict[str, float]:
     return {name: max(_range(values) for values in array) for name, array in references.items()}
 
 
+def spread(references: Outputs) -> float:
+    """How much the image matters: the most that any value of an output (B, ...) varies over images, of its range.
+
+    Of a network that answers alike to all images it is 0.
+    """
+    units = ranges(references)
+    moved = {name: float(np.ptp(array, axis=0).max()) for name, array in references.items()}
+    return max(moved[name] / units[name] if units[name] else 0.0 for name in references)
+
+
 def as_logits(probabilities: Array, least: float) -> Array:
     """The logits (B, classes) that probabilities stand for; those are up to a constant of each image, here of mean 0.
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from evim_deploy import photographs
 from evim_deploy.errors import BadInput
-from evim_deploy.preprocessing import IMAGE_SUFFIXES, open_image, resize_and_crop
+from evim_deploy.preprocessing import IMAGE_SUFFIXES, Preprocessing, open_image, resize_and_crop
 
 Array = npt.NDArray[np.float32]
 Images = Mapping[str, Array]
@@ -49,8 +49,8 @@ def standard_images(height: int, width: int) -> Images:
     }
 
 
-def images_in(folder: Path, height: int, width: int) -> Images:
-    """The pictures of a folder, as the network sees them.
+def images_in(folder: Path, height: int, width: int, preprocessing: Preprocessing) -> Images:
+    """The pictures of a folder, as a network is evaluated on them.
 
     Raises:
         BadInput: There is no folder or no picture, or one of them is damaged.
@@ -62,7 +62,7 @@ def images_in(folder: Path, height: int, width: int) -> Images:
         raise BadInput(cause, "Name a directory of images with --inputs.") from None
     if not paths:
         raise BadInput(f"{folder} has no images.", f"Put files that end in one of {', '.join(IMAGE_SUFFIXES)} there.")
-    return {path.name: _planes(resize_and_crop(open_image(path), height, width)) for path in paths}
+    return {path.name: _planes(resize_and_crop(open_image(path), height, width, preprocessing)) for path in paths}
 
 
 def _noise(seed: int, height: int, width: int) -> Array:

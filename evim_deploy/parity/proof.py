@@ -40,11 +40,12 @@ from evim_deploy.artifact import Target
 from evim_deploy.errors import BadInput
 from evim_deploy.network import GraphNetwork, Outputs
 from evim_deploy.parity import inputs
-from evim_deploy.parity.difference import Row, as_logits, measure, ranges, rows
+from evim_deploy.parity.difference import Row, as_logits, measure, ranges, rows, spread
 from evim_deploy.parity.inputs import Images
 from evim_deploy.parity.power import MIN_SHARE, local_power, movements, power
 from evim_deploy.parity.result import FAIL, PASS, WARNING, Comparison, Parity, Power, Tolerance
 from evim_deploy.parity.tolerances import TOLERANCES
+from evim_deploy.parity.transform import transform_fault
 from evim_deploy.preprocessing import Preprocessing, normalise
 from evim_deploy.reference import Reference
 
@@ -56,6 +57,7 @@ PROGRAM, PRECISION, REWRITES = "program", "precision", "rewrites"
 _OTHER_SIDES = ((160, 224), (203, 131))  # where an artifact's sides are dynamic, besides its native size
 _FP16_LEAST = 2.0**-14  # probabilities below are subnormal in fp16, or 0: they are compared as this
 _POWER_IMAGES = 2  # photographs; the comparison's other images only add to what it sees
+_LEAST_SPREAD = 0.05  # sound networks show 0.14 and more, untrained ones too; normalised twice, mostly below 0.04
 _FP32_LEAST = 2.0**-120  # near the least normal number, 2^-126, XNNPACK exponentials are off by a third
 
 
@@ -118,6 +120,7 @@ class Prover:
         self._native = native
         self._folder = folder
         self._images: dict[Size, Images] = {}
+        self._transforms: dict[Size, str] = {}
         self._pytorch: dict[tuple[str, Size], Outputs] = {}
         self._moved: dict[tuple[str, bool, Size], Mapping[str, float]] = {}
         self._rounded: dict[tuple[Any, ...], Outputs] = {}
@@ -142,6 +145,8 @@ class Prover:
 
     def prove(self, target: Target, runs: Sequence[Run]) -> Parity:
         """Make all comparisons of an artifact; where they pass, analyse what the one of its program would catch."""
+        if fault := self._transform_fault(target):
+            return Parity(FAIL, fault, ())
         comparisons = [self._compare(target, run) for run in runs]
         if target.precision != "fp32":
             comparisons.insert(0, self._compare_rewrites(target))
@@ -153,7 +158,21 @@ class Prover:
         if strength.caught < MIN_SHARE * strength.layers:
             reason = f"the comparisons pass, but this {strength}, fewer than {MIN_SHARE:.0%}"
             return Parity(WARNING, reason, tuple(comparisons), strength)
+        outputs = self._model_outputs(target, self._sizes(target)[0])
+        if (varied := spread(comparable(outputs, target, _FP32_LEAST))) < _LEAST_SPREAD:
+            reason = (
+                f"the comparisons pass, but the model answers alike to all images, to {varied:.2g} of the output's "
+                "range: check how its images are normalised"
+            )
+            return Parity(WARNING, reason, tuple(comparisons), strength)
         return Parity(PASS, "", tuple(comparisons), strength)
+
+    def _transform_fault(self, target: Target) -> str:
+        """How the manifest's crop and normalisation differ from the published transform; empty where they do not."""
+        for size in self._sizes(target):
+            if size not in self._transforms:
+                self._transforms[size] = transform_fault(self.reference, size)
+        return next(filter(None, (self._transforms[size] for size in self._sizes(target))), "")
 
     def answers(self, target: Target) -> Answers:
         """What the model answers to all images, at the artifact's size."""
@@ -255,7 +274,7 @@ class Prover:
 
     def _images_at(self, size: Size) -> Images:
         if size not in self._images:
-            own = inputs.images_in(self._folder, *size) if self._folder else {}
+            own = inputs.images_in(self._folder, *size, self.reference.preprocessing) if self._folder else {}
             self._images[size] = {**inputs.standard_images(*size), **own}
         return self._images[size]
 

@@ -97,7 +97,8 @@
         /// - Throws: `EvimError.inputIsNotAnImage`, and the errors of the image.
         public nonisolated func prepare(_ image: CGImage) throws -> PreparedImage {
             try input.requireImage()
-            return try PreparedImage(cropping: image, width: input.width, height: input.height)
+            return try PreparedImage(
+                cropping: image, width: input.width, height: input.height, as: manifest.preprocessing)
         }
 
         /// A camera's frame as the model takes it, made without waiting for the model.
@@ -107,7 +108,8 @@
         /// - Throws: `EvimError.inputIsNotAnImage`, and the errors of the image.
         public nonisolated func prepare(_ buffer: CVPixelBuffer) throws -> PreparedImage {
             try input.requireImage()
-            return try PreparedImage(cropping: buffer, width: input.width, height: input.height)
+            return try PreparedImage(
+                cropping: buffer, width: input.width, height: input.height, as: manifest.preprocessing)
         }
     }
 #endif

@@ -9,14 +9,16 @@
         /// The centre of a camera's frame in any format that VideoToolbox converts.
         ///
         /// - Throws: As for an image; `EvimError.unsupportedColorSpace` where the format cannot be converted.
-        init(cropping buffer: CVPixelBuffer, width: Int, height: Int) throws(EvimError) {
+        init(
+            cropping buffer: CVPixelBuffer, width: Int, height: Int, as preprocessing: Preprocessing = .paper
+        ) throws(EvimError) {
             var image: CGImage?
             let status = VTCreateCGImageFromCVPixelBuffer(buffer, options: nil, imageOut: &image)
             guard status == noErr, let image else {
                 let format = CVPixelBufferGetPixelFormatType(buffer)
                 throw .unsupportedColorSpace(name: "of the pixel format \(format), VideoToolbox error \(status)")
             }
-            try self.init(cropping: image, width: width, height: height)
+            try self.init(cropping: image, width: width, height: height, as: preprocessing)
         }
 
         /// The same pixels where Core ML takes them from: 32BGRA in memory that the hardware can reach.

@@ -2,7 +2,7 @@
     import CoreGraphics
     import EvimCore
 
-    /// An image as a model takes it: its centre, in sRGB, of the model's size.
+    /// An image as a model takes it: what its network is evaluated on, in sRGB, of the model's size.
     ///
     /// Plain bytes, so that they may go from a camera's queue to the model.
     public struct PreparedImage: Equatable, Sendable {
@@ -16,19 +16,23 @@
         static let bytesPerPixel = 4
         private static let opaque: UInt8 = 255
 
-        /// The centre of an image, scaled and cut as ``EvimCore/CenterCrop`` says.
+        /// What a network is evaluated on of an image, scaled and cut as ``EvimCore/CenterCrop`` says.
         ///
-        /// Core Graphics scales with its own filter; a pixel may differ a little from Pillow's, on which the weights were
-        /// evaluated.
+        /// Rows and columns are exactly those of the published evaluation. Core Graphics scales with its own filter, and
+        /// decodes and converts colours in its own way, so a pixel may differ a little from Pillow's.
         ///
         /// - Throws: `EvimError.emptyImage`, `EvimError.transparentImage`, `EvimError.unsupportedColorSpace`,
         ///   `EvimError.imageTooNarrow`.
-        init(cropping image: CGImage, width: Int, height: Int) throws(EvimError) {
+        init(
+            cropping image: CGImage, width: Int, height: Int, as preprocessing: Preprocessing = .paper
+        ) throws(EvimError) {
             try ImageTraits(image).check()
             let crop = try CenterCrop(
-                imageWidth: image.width, imageHeight: image.height, toWidth: width, toHeight: height)
-            var bytes = [UInt8](repeating: Self.opaque, count: width * height * Self.bytesPerPixel)
-            let isDrawn = bytes.withUnsafeMutableBytes { Self.draw(image, crop, into: $0) }
+                imageWidth: image.width, imageHeight: image.height, toWidth: width, toHeight: height, as: preprocessing)
+            let pixel = preprocessing.fill.reversed() + [Self.opaque]
+            var bytes = (0..<width * height).flatMap { _ in pixel }
+            let quality: CGInterpolationQuality = preprocessing.interpolation == "nearest" ? .none : .high
+            let isDrawn = bytes.withUnsafeMutableBytes { Self.draw(image, crop, quality, into: $0) }
             guard isDrawn else { throw .damaged(what: "The image", why: "Core Graphics does not draw it") }
             self.init(width: width, height: height, bgra: bytes)
         }
@@ -59,7 +63,8 @@
         }
 
         private static func draw(
-            _ image: CGImage, _ crop: CenterCrop, into bytes: UnsafeMutableRawBufferPointer
+            _ image: CGImage, _ crop: CenterCrop, _ quality: CGInterpolationQuality,
+            into bytes: UnsafeMutableRawBufferPointer
         ) -> Bool {
             let layout = CGBitmapInfo.byteOrder32Little.rawValue | CGImageAlphaInfo.noneSkipFirst.rawValue
             guard let sRGB = CGColorSpace(name: CGColorSpace.sRGB),
@@ -67,7 +72,7 @@
                     data: bytes.baseAddress, width: crop.width, height: crop.height, bitsPerComponent: 8,
                     bytesPerRow: crop.width * bytesPerPixel, space: sRGB, bitmapInfo: layout)
             else { return false }
-            context.interpolationQuality = .high
+            context.interpolationQuality = quality
             // a context counts its rows from below
             let bottom = crop.resizedHeight - crop.top - crop.height
             let whole = CGRect(x: -crop.left, y: -bottom, width: crop.resizedWidth, height: crop.resizedHeight)

@@ -6,6 +6,8 @@ import Testing
     struct Case: Decodable, Sendable {
         let image: [Int]
         let to: [Int]
+        let preprocessing: Preprocessing
+        let fill: [UInt8]
         let resized: [Int]
         let left: Int
         let top: Int
@@ -14,7 +16,9 @@ import Testing
     @Test func takesThePixelsThatPythonTakes() throws {
         for each in try Fixtures.decode([Case].self, "geometry.json") {
             let crop = try CenterCrop(
-                imageWidth: each.image[0], imageHeight: each.image[1], toWidth: each.to[0], toHeight: each.to[1])
+                imageWidth: each.image[0], imageHeight: each.image[1], toWidth: each.to[0], toHeight: each.to[1],
+                as: each.preprocessing)
+            #expect(each.preprocessing.fill == each.fill, "\(each)")
             #expect([crop.resizedWidth, crop.resizedHeight] == each.resized, "\(each)")
             #expect([crop.left, crop.top] == [each.left, each.top], "\(each)")
             #expect([crop.width, crop.height] == each.to)
@@ -26,13 +30,24 @@ import Testing
         (320, 256, 256, [365, 292, 54, 18]),
         // Of 3 columns too many half is 1.5, of 1 row 0.5.
         (5, 4, 7, [10, 8, 2, 0]),
-        // 5 * 1 / 2 is 2.5 columns.
+        // 5 * 1 / 2 is 2.5 columns, of which the half is cut off.
         (5, 2, 1, [2, 1, 0, 0]),
         (1, 1, 256, [292, 292, 18, 18]),
+        // 640 * 256 / 427 is 383.7 columns.
+        (640, 427, 224, [383, 256, 80, 16]),
+        (427, 640, 224, [256, 383, 16, 80]),
     ])
     func halvesGoToTheEvenNeighbour(width: Int, height: Int, side: Int, expected: [Int]) throws {
         let crop = try CenterCrop(imageWidth: width, imageHeight: height, toWidth: side, toHeight: side)
         #expect([crop.resizedWidth, crop.resizedHeight, crop.left, crop.top] == expected)
+    }
+
+    @Test func aSideThatVanishesIsRefused() throws {
+        let border = Preprocessing(mean: [0, 0.5, 1], cropFraction: 1, interpolation: "bicubic", cropMode: .border)
+        #expect(border.fill == [0, 128, 255])
+        #expect(throws: EvimError.imageTooNarrow(width: 1, height: 3000)) {
+            try CenterCrop(imageWidth: 1, imageHeight: 3000, toWidth: 224, toHeight: 224, as: border)
+        }
     }
 
     @Test(arguments: [(0, 0), (0, 5), (5, 0), (-1, 5), (Int.min, 5)])

@@ -6,7 +6,7 @@ import Testing
 @Suite struct ManifestTests {
     @Test func readsWhatPythonWrites() throws {
         let manifest = try Manifest(decoding: Fixtures.data("manifest.json"))
-        #expect(manifest.schemaVersion == 2)
+        #expect(manifest.schemaVersion == 3)
         #expect(manifest.model == "efficientvim_m1")
         #expect(manifest.precision == "fp16")
         #expect(manifest.output == "probabilities")
@@ -23,6 +23,39 @@ import Testing
         #expect(manifest.sizeBytes == 1_234_567)
         #expect(manifest.takesImage)
         try manifest.requireImageClassifier()
+    }
+
+    @Test(arguments: Preprocessing.CropMode.allCases)
+    func saysHowTheNetworkIsEvaluated(mode: Preprocessing.CropMode) throws {
+        let squash: [String: any Sendable] = [
+            "mean": [0.5, 0.25, 0], "std": [1, 1, 1], "crop_fraction": 1, "crop_mode": mode.rawValue,
+            "interpolation": "bilinear", "assumed": false,
+        ]
+        let found = try Manifest(decoding: Documents.manifest(["preprocessing": squash])).preprocessing
+        #expect(found.cropMode == mode)
+        #expect(found.cropFraction == 1)
+        #expect(found.fill == (mode == .border ? [128, 64, 0] : [0, 0, 0]))
+    }
+
+    @Test func anOlderManifestMeansTheCentre() throws {
+        let older: [String: any Sendable] = [
+            "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "crop_fraction": 0.875,
+            "interpolation": "bicubic", "assumed": false,
+        ]
+        for changes in [["schema_version": 2, "preprocessing": older], ["schema_version": 1, "preprocessing": nil]]
+            as [[String: (any Sendable)?]]
+        {
+            #expect(try Manifest(decoding: Documents.manifest(changes)).preprocessing == .paper)
+        }
+    }
+
+    @Test(arguments: ["crop", "Center", ""])
+    func refusesACropModeToCome(mode: String) throws {
+        let unknown: [String: any Sendable] = [
+            "mean": [0.5, 0.5, 0.5], "crop_fraction": 1, "crop_mode": mode, "interpolation": "bilinear",
+        ]
+        let json = try Documents.manifest(["preprocessing": unknown])
+        #expect(damage { try Manifest(decoding: json) }?.hasPrefix("preprocessing.crop_mode: ") == true)
     }
 
     @Test(arguments: Manifest.precisions)
@@ -59,10 +92,10 @@ import Testing
         #expect(manifest.labelsSHA256 == nil)
     }
 
-    @Test(arguments: [3, 4, 1_000_000])
+    @Test(arguments: [4, 5, 1_000_000])
     func aVersionToComeIsNamedBeforeAnythingElseIsRead(version: Int) {
         let json = Data("{\"schema_version\": \(version), \"model\": 7}".utf8)
-        #expect(throws: EvimError.newerSchema(what: "The manifest", version: version, readable: 2)) {
+        #expect(throws: EvimError.newerSchema(what: "The manifest", version: version, readable: 3)) {
             try Manifest(decoding: json)
         }
     }

@@ -6,7 +6,7 @@ import Foundation
 /// own metadata under `evim_deploy.manifest`, and in a file beside the package, which says its size and hash as well.
 public struct Manifest: Codable, Equatable, Sendable {
     /// Schema versions in which everything that is read here means the same.
-    public static let readableVersions = 1...2
+    public static let readableVersions = 1...3
 
     /// Of Core ML packages (`exporters/__init__.py`).
     public static let precisions = ["fp16", "fp32", "int8", "pal8", "pal6", "pal4", "w8a8", "int4"]
@@ -29,6 +29,8 @@ public struct Manifest: Codable, Equatable, Sendable {
     public let batch: Int
     /// Whether it takes RGB pixels 0-255 rather than a normalised tensor.
     public let preprocess: Bool
+    /// How its network is evaluated.
+    public let preprocessing: Preprocessing
     /// Classes that it tells apart; nil for features.
     public let numClasses: Int?
     /// Of its labels as Python's `json.dumps` writes them (hex); nil for features and in schema version 1.
@@ -50,7 +52,7 @@ public struct Manifest: Codable, Equatable, Sendable {
 
     enum CodingKeys: String, CodingKey {
         case format, precision, model, task, output, resolution, batch, preprocess, weights, inputs, outputs, functions
-        case artifact, sha256
+        case artifact, sha256, preprocessing
         case schemaVersion = "schema_version"
         case numClasses = "num_classes"
         case labelsSHA256 = "labels_sha256"
@@ -81,6 +83,7 @@ public struct Manifest: Codable, Equatable, Sendable {
         resolution = try values.decode(Resolution.self, forKey: .resolution)
         batch = try values.decodeLength(forKey: .batch)
         preprocess = try values.decode(Bool.self, forKey: .preprocess)
+        preprocessing = try values.decodeIfPresent(Preprocessing.self, forKey: .preprocessing) ?? .paper
         numClasses = task == "classify" ? try values.decodeLength(forKey: .numClasses) : nil
         labelsSHA256 = try values.decodeIfPresent(String.self, forKey: .labelsSHA256)
         weights = try values.decode(Weights.self, forKey: .weights)
