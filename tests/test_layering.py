@@ -58,8 +58,9 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.quantise.find", "artifact digits graph progress quantise reference"),
     ("evim_deploy.quantise", "codes digits errors evaluate graph photographs preprocessing reparam rounding"),
     # --- checkpoints
-    ("evim_deploy.checkpoint", "errors model variants"),
-    ("evim_deploy.hub", "background errors variants"),
+    ("evim_deploy.shards", "documents errors"),
+    ("evim_deploy.checkpoint", "errors model shards variants"),
+    ("evim_deploy.hub", "background errors shards variants"),
     ("evim_deploy.weights", "artifact checkpoint digits errors hub model untrained variants"),
     # --- the comparison knows what it compares, and no format or engine
     ("evim_deploy.network", "codes evaluate fixed_point graph"),

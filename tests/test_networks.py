@@ -339,7 +339,8 @@ def test_weights_of_a_file_are_the_networks(trained: Path, tmp_path: Path) -> No
     assert (found.num_classes, found.weights.sha256) == (CLASSES, sha256(trained))
     wrapped = {f"module.{name}": tensor for name, tensor in found.module.state_dict().items()}
     torch.save({"state_dict": wrapped, "epoch": 3}, tmp_path / "envelope.pth")
-    assert opened(str(tmp_path / "envelope.pth")).weights.note == "From the entry state_dict of the file."
+    note = "From the entry state_dict of the file, names that begin with 'module.'."
+    assert opened(str(tmp_path / "envelope.pth")).weights.note == note
 
 
 def test_other_numbers_of_classes(tmp_path: Path) -> None:
