@@ -11,7 +11,7 @@ import functools
 import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 import torch
@@ -30,6 +30,7 @@ from evim_deploy.variants import MIN_CLASSES, VARIANTS, ModelName, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from io import BufferedReader
     from pathlib import Path
 
 
@@ -156,14 +157,14 @@ def _read_parts(index: Path) -> tuple[str, Any, Callable[[Any], Tensor]]:
     return digest.hexdigest(), content, lambda tensor: tensor
 
 
-def _read_file(file: BinaryIO) -> tuple[str, Any, Callable[[Any], Tensor]]:
+def _read_file(file: BufferedReader) -> tuple[str, Any, Callable[[Any], Tensor]]:
     """A file's SHA-256, its content, and what turns a tensor of it into a real one."""
     sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     file.seek(0)
     return sha256, *_open(file)
 
 
-def _open(file: BinaryIO) -> tuple[Any, Callable[[Any], Tensor]]:
+def _open(file: BufferedReader) -> tuple[Any, Callable[[Any], Tensor]]:
     """The file's content, and what turns a tensor of it into a real one."""
     head = file.read(file_kind.HEAD_BYTES)
     file.seek(0)
