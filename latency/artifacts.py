@@ -70,7 +70,7 @@ def prepare_artifact(subject: Subject, takes: str, height: int, width: int, fold
         weights = f"{source.source}, {'trained' if source.trained else 'untrained'}"
         image = first_image(shape, takes_in.pixels)
         try:
-            answer = _answer(takes_in.manifest, path, image)
+            engine, answer = _answer(takes_in.manifest, path, image)
         except EvimError as error:
             against = f"nothing: {error.cause}"
         except (MemoryError, RuntimeError) as error:
@@ -78,7 +78,7 @@ def prepare_artifact(subject: Subject, takes: str, height: int, width: int, fold
                 raise
             against = "nothing: the model as published needs more memory than there is"
         else:
-            expected, against = str(folder / "expected.npy"), "PyTorch fp32, the model that it was made from"
+            expected, against = str(folder / "expected.npy"), f"{engine} fp32, the model that it was made from"
             np.save(expected, answer)
     stored = takes_in.stored or "fp32"
     return Prepared(str(path), shape, expected, against, weights, _FORM, None, stored=stored, pixels=takes_in.pixels)
@@ -154,8 +154,8 @@ def _settled(axis: int | str, asked: int, what: str, path: Path) -> int:
     return asked
 
 
-def _answer(manifest: Manifest, path: Path, image: Array) -> Array:
-    """The first output of the model that a file was made from.
+def _answer(manifest: Manifest, path: Path, image: Array) -> tuple[str, Array]:
+    """What computes the model that a file was made from, and that model's first output.
 
     Raises:
         BadInput: Its weights cannot be had, or are others now.
@@ -164,4 +164,6 @@ def _answer(manifest: Manifest, path: Path, image: Array) -> Array:
     reference = Verifier().prover(manifest, path).reference
     outputs = reference.outputs(target.task, normalise(image, reference.preprocessing) if target.preprocess else image)
     first = next(iter(outputs.values()))
-    return softmax(first).astype(np.float32) if target.output == "probabilities" else first
+    if target.output == "probabilities":
+        first = softmax(first).astype(np.float32)
+    return reference.engine, first

@@ -139,7 +139,7 @@ def test_a_module_that_computes_something_else_is_not_kept(
         return module
 
     monkeypatch.setattr(ModuleReference, "stored", without_gelu)
-    with pytest.raises(ParityFailed, match="differs from the model"):
+    with pytest.raises(ParityFailed, match="differs from the source model"):
         made(tmp_path, formats=(format_,), precisions=("fp32",))
     assert list(tmp_path.iterdir()) == []
 

@@ -96,7 +96,8 @@ def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> Opened:
     if not name.is_normalisation_known:
         notify(f"{path.name} does not say how its images are normalised: the artifact takes what the file takes")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Opened(original, module, preprocessing, logits.shape[1], Weights(f"onnx:{path.name}", True, digest))
+    weights = Weights(f"onnx:{path.name}", True, digest)
+    return Opened(original, module, preprocessing, logits.shape[1], weights, "ONNX Runtime")
 
 
 def _model(path: Path) -> tuple[Any, int]:

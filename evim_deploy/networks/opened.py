@@ -22,6 +22,7 @@ class Opened:
         preprocessing: How it is evaluated: what makes images of pixels.
         num_classes: That it tells apart.
         weights: Where they come from.
+        engine: What computes ``original``, as messages name it.
     """
 
     original: Callable[[Array], Array]
@@ -29,3 +30,4 @@ class Opened:
     preprocessing: Preprocessing
     num_classes: int
     weights: Weights
+    engine: str = "PyTorch"
