@@ -41,7 +41,8 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.preprocessing", "errors"),
     ("evim_deploy.labels", "digits documents errors variants"),
     ("evim_deploy.digits", "errors preprocessing"),
-    ("evim_deploy.publish", "errors"),
+    ("evim_deploy.machine", "errors"),
+    ("evim_deploy.publish", "errors machine"),
     ("evim_deploy.photographs", "preprocessing"),
     # --- what is in a file of a format, whoever made it
     ("evim_deploy.contents.onnx_file", "publish"),
@@ -85,8 +86,8 @@ TABLE: tuple[tuple[str, str], ...] = (
     # --- the formats, the engines, the clock: they know artifacts and graphs, never each other
     (
         "exporters",
-        """about errors artifact codes contents evaluate graph preprocessing quantise.apply quantise.schemes shapes
-        variants""",
+        """about errors artifact codes contents evaluate graph machine preprocessing quantise.apply quantise.schemes
+        shapes variants""",
     ),
     ("runtimes", "errors artifact contents documents trace"),
     ("latency.environment", ""),
