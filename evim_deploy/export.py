@@ -28,7 +28,7 @@ from evim_deploy.errors import BadInput, ParityFailed
 from evim_deploy.golden import SUFFIX as GOLDEN_SUFFIX
 from evim_deploy.golden import write_golden
 from evim_deploy.labels import class_labels
-from evim_deploy.parity.result import FAIL, Parity
+from evim_deploy.parity.result import FAIL, Measures, Parity
 from evim_deploy.progress import Progress, Silent
 from evim_deploy.publish import publish, refuse_overwrite, sha256, size_bytes, staging
 from evim_deploy.request import Request, plan
@@ -192,11 +192,60 @@ def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> 
         return unproven, dict.fromkeys(target.of_functions(), unproven)
     parity, functions = prove_functions(path, target, source.prover, progress)
     if parity.status == FAIL:
-        raise ParityFailed(
-            f"The artifact {target} differs from the model: {parity.reason}.",
-            "It was not kept. Please report this with the checkpoint.",
+        failed = functions or {"": parity}
+        raise _failure(
+            source, target, [(target.of_functions().get(name, target), each) for name, each in failed.items()]
         )
     return parity, functions
+
+
+def _failure(source: _Source, target: Target, proofs: Sequence[tuple[Target, Parity]]) -> ParityFailed:
+    """What is to blame that an artifact, or functions of it, differ from the model, and what to do."""
+    reason = "; ".join(parity.reason for _, parity in proofs if parity.status == FAIL)
+    cause = f"The artifact {target} differs from the source model: {reason}."
+    blamed = [_blame(source, each, parity) for each, parity in proofs if parity.status == FAIL]
+    note, remedy = next((each for each in blamed if each == _OURS), blamed[0])
+    return ParityFailed(f"{cause} {note}".rstrip(), f"It was not kept. {remedy}")
+
+
+def _blame(source: _Source, target: Target, parity: Parity) -> tuple[str, str]:
+    """A note on the cause of a failed proof, and what to do.
+
+    The network itself is to blame where its own float32 is not close enough to its float64, and a precision where the
+    same program in float32 passes. Anything else is a fault of ours or of a converter.
+    """
+    from evim_deploy.parity.proof import PRECISION  # after what tells that torch is missing
+
+    failed = [each for each in parity.comparisons if each.status == FAIL]
+    is_rest_right = not (parity.stored and parity.stored.changed) and not (
+        parity.operations and parity.operations.diverging
+    )
+    if not failed or not is_rest_right:
+        return _OURS
+    if {each.subject for each in failed} == {PRECISION} and len(parity.comparisons) > len(failed):
+        return "", f"In {target.precision} this network loses more than is allowed: choose another --precision."
+    own = source.prover.float32_rounding(target)
+    if own is None or any(each.tolerance.allows(own) or _is_beyond(each.measures, own) for each in failed):
+        return _OURS
+    note = (
+        f"The network cannot be computed to this tolerance: in PyTorch, its own float32 differs from its float64 by "
+        f"{own.max_abs:.2g} of the output's range and {own.mean_abs:.2g} on average."
+    )
+    if source.reference.weights.trained:
+        return note, "Check that these are the weights of a fully trained network."
+    return note, "Use trained weights (-w FILE), or try another seed (-w random:1); --no-verify writes it unproven."
+
+
+def _is_beyond(found: Measures, own: Measures) -> bool:
+    """Whether an artifact is farther off than another order of the network's own sums explains."""
+    return found.max_abs > _ORDERS * own.max_abs or found.mean_abs > _ORDERS * own.mean_abs
+
+
+_ORDERS = 10.0
+_OURS = (
+    "",
+    "This is a fault of evim-deploy or of a converter. Please report it with the model, the weights and the command.",
+)
 
 
 def _write_manifest(facts: Facts, digest: str, artifact: Path, manifest: Path) -> None:

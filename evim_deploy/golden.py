@@ -1,4 +1,4 @@
-"""Golden files: inputs beside what the PyTorch model answers to them, for a device to check an artifact against.
+"""Golden files: inputs beside what the source model answers to them, for a device to check an artifact against.
 
 A golden file is a safetensors file. Its metadata has one JSON document under :data:`METADATA_KEY`: which
 artifact it is for, how far that may differ, and the names of the N inputs. Its tensors:
@@ -6,7 +6,7 @@ artifact it is for, how far that may differ, and the names of the N inputs. Its 
 ===================  ============  ===========================================================
 ``input``            U8            (N, H, W, 3), RGB; of an artifact that takes a normalised
                      F32           tensor (N, 3, H, W)
-``expected.OUTPUT``  F32           (N, ...), the PyTorch model's
+``expected.OUTPUT``  F32           (N, ...), the source model's
 ``control.OUTPUT``   F32           (N, ...), those of a network with one disturbed layer, which
                                    a check must refuse: else its pass would mean nothing
 ===================  ============  ===========================================================
@@ -84,7 +84,7 @@ def write_golden(facts: Facts, prover: Prover, artifact: str, digest: str, path:
         "precision": target.precision,
         "preprocess": target.preprocess,
         "weights": asdict(facts.weights),
-        "reference": "PyTorch fp32",
+        "reference": f"{prover.reference.engine} fp32",
         "tolerance": {"max_abs": tolerance.max_abs, "mean_abs": tolerance.mean_abs, "reason": tolerance.reason},
         "least_probability": answers.least if is_compared_as_logits(target) else None,
         "cases": list(answers.names),

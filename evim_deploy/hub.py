@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evim_deploy import background
+from evim_deploy import background, shards
 from evim_deploy.errors import BadInput, NotInstalled, first_line
 
 if TYPE_CHECKING:
@@ -114,6 +114,20 @@ def fetch(repo: str, filename: str, *, notify: Callable[[str], None]) -> Path:
             f"The download of {what} is damaged: its SHA-256 is not the hub's. It was deleted.",
             "Run again; if it stays so, something between the hub and this machine changes files.",
         )
+    return path
+
+
+def fetch_weights(repo: str, filename: str, *, notify: Callable[[str], None]) -> Path:
+    """As :func:`fetch`; of weights in several files the index, with all the files that it names.
+
+    Raises:
+        BadInput: As :func:`fetch`, or the index is damaged.
+    """
+    path = fetch(repo, filename, notify=notify)
+    if filename.endswith(shards.INDEX_SUFFIX):
+        folder = filename.rpartition("/")[0]
+        for part in sorted(set(shards.weight_map(path).values())):
+            fetch(repo, f"{folder}/{part}".lstrip("/"), notify=notify)
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
@@ -12,14 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from evim_deploy.errors import BadInput, EvimError
+from evim_deploy.machine import name_problem, problem_of, temporary_folder
 
 COMPANION_SUFFIX = ".data"
 """Ends the name of a second file that an artifact's own refers to: an ONNX file's weights, where they are many."""
 
 _STAGING_PREFIX = ".evim-deploy-"
-_FULL_BYTES = 1 << 20
 _BLOCK_BYTES = 1 << 24
-_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.EIO)
 
 
 @contextmanager
@@ -35,19 +33,19 @@ def staging(directory: Path) -> Iterator[Path]:
     except (FileExistsError, NotADirectoryError):
         raise BadInput(f"{directory} is not a directory.", "Choose another place with -o.") from None
     except OSError as error:
-        raise _cannot_write(directory, error) from None
+        raise problem_of(error, directory) or BadInput(
+            f"{directory} cannot be written: {error.strerror or error}.", "Choose another place with -o."
+        ) from None
     try:
         yield folder
     except EvimError:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
-            raise _cannot_write(directory, error) from None
         # Libraries tell of a full disk in words of their own, and write to the temporary directory first.
-        for place in (directory, Path(tempfile.gettempdir())):
-            if shutil.disk_usage(place).free < _FULL_BYTES:
-                raise _cannot_write(place, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from None
-        raise
+        problem = problem_of(error, directory, temporary_folder())
+        if problem is None:
+            raise
+        raise problem from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -56,8 +54,11 @@ def refuse_overwrite(paths: list[Path], overwrite: bool) -> None:
     """Stop before any work if a name is taken.
 
     Raises:
-        BadInput: One of the paths exists, and overwriting was not asked for.
+        BadInput: One of the paths exists, and overwriting was not asked for; or its name is too long.
     """
+    for path in paths:
+        if problem := name_problem(path, COMPANION_SUFFIX):
+            raise problem
     taken = [each for path in paths for each in (path, _companion(path)) if os.path.lexists(each)]
     if taken and not overwrite:
         raise BadInput(f"{taken[0]} exists already.", "Say --overwrite, or choose another place with -o.")
@@ -132,11 +133,3 @@ def _flush(path: Path) -> None:
     for file in _files(path):
         with file.open("rb+") as handle:
             os.fsync(handle.fileno())
-
-
-def _cannot_write(directory: Path, error: OSError) -> BadInput:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        cause = f"The disk of {directory} is full"
-    else:
-        cause = f"{error.filename or directory} cannot be written: {error.strerror or error}"
-    return BadInput(f"{cause}.", "Free some space or mend the permissions, or choose another place with -o.")

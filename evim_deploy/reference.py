@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -39,6 +40,10 @@ class Reference(Protocol):
     """
 
     form: ClassVar[str]
+
+    @property
+    def engine(self) -> str:
+        """What computes :meth:`outputs`, as messages name it."""
 
     @property
     def weights(self) -> Weights:
@@ -87,6 +92,13 @@ class Reference(Protocol):
             NotInstalled: The library that has it is missing.
         """
 
+    def outputs_in(self, dtype: torch.dtype, task: str, images: Array) -> dict[str, Array]:
+        """The same in PyTorch, computed in another floating-point type.
+
+        Raises:
+            RuntimeError: A part of the network computes in a fixed type.
+        """
+
     def compare_stored(self, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:
         """The weights in an artifact's file beside those that belong there."""
 
@@ -108,6 +120,7 @@ class GraphReference:
     """
 
     form: ClassVar[str] = "graph"
+    engine: ClassVar[str] = "PyTorch"
     preprocessing: ClassVar[Preprocessing] = PAPER
     activation: ClassVar[str] = SOFTMAX
     classifier_outputs: ClassVar[tuple[str, ...]] = ("logits", "probabilities")
@@ -169,11 +182,15 @@ class GraphReference:
         return GraphNetwork(self.stored(target))
 
     def outputs(self, task: str, images: Array) -> dict[str, Array]:
+        return self.outputs_in(torch.float32, task, images)
+
+    def outputs_in(self, dtype: torch.dtype, task: str, images: Array) -> dict[str, Array]:
         """One image at a time, which bounds the memory."""
         names = FEATURE_OUTPUTS if task == "features" else ("logits",)
+        model = self.model if dtype == torch.float32 else deepcopy(self.model).to(dtype)
         with torch.no_grad():
-            each = [torch.from_numpy(images[i : i + 1]) for i in range(len(images))]
-            found = [self.model.features(image) if task == "features" else [self.model(image)] for image in each]
+            each = [torch.from_numpy(images[i : i + 1]).to(dtype) for i in range(len(images))]
+            found = [model.features(image) if task == "features" else [model(image)] for image in each]
         outputs = {n: torch.cat(column).numpy() for n, column in zip(names, zip(*found, strict=True), strict=True)}
         return outputs if task == "features" else with_probabilities(outputs["logits"])
 

@@ -280,7 +280,7 @@ def prove(
     try:
         runs = _runs(artifact, target, mode, compute_units, function)
         engines = ", ".join(dict.fromkeys(f"{run.engine} {run.mode}" for run in runs))
-        progress.step(f"{target}: comparing with PyTorch ({engines})")
+        progress.step(f"{target}: comparing with {prover.reference.engine} ({engines})")
         parity = prover.prove(target, runs)
         stored = prover.reference.compare_stored(target, runtimes.read_operations(artifact, function))
         operations = _operations(artifact, target, prover, progress) if is_on_grids(target) else None

@@ -54,7 +54,9 @@ def resolve(
         return _untrained(model, num_classes, parse_seed(spec), "")
     if spec.startswith(("hf:", "timm:")):
         repo, filename = hub.parse_source(spec)
-        return _load(model, hub.fetch(repo, filename, notify=notify), _source(spec, repo, filename), num_classes)
+        return _load(
+            model, hub.fetch_weights(repo, filename, notify=notify), _source(spec, repo, filename), num_classes
+        )
     return _load(model, Path(spec), spec, num_classes)
 
 
@@ -102,8 +104,7 @@ def _load(model: ModelName, path: Path, source: str, num_classes: int | None) ->
     from evim_deploy.checkpoint import load_model, read_checkpoint
 
     checkpoint = read_checkpoint(path)
-    note = f"From the entry {checkpoint.entry} of the file." if checkpoint.entry else ""
-    return load_model(checkpoint, model, num_classes), Weights(source, True, checkpoint.sha256, note)
+    return load_model(checkpoint, model, num_classes), Weights(source, True, checkpoint.sha256, checkpoint.note)
 
 
 def _untrained(model: ModelName, num_classes: int | None, seed: int, note: str) -> tuple[EfficientViM, Weights]:

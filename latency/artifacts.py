@@ -69,7 +69,7 @@ def prepare_artifact(subject: Subject, takes: str, height: int, width: int, fold
         weights = f"{source.source}, {'trained' if source.trained else 'untrained'}"
         image = first_image(shape, takes_in.pixels)
         try:
-            answer = _answer(takes_in.manifest, path, image)
+            engine, answer = _answer(takes_in.manifest, path, image)
         except EvimError as error:
             against = f"nothing: {error.cause}"
         except (MemoryError, RuntimeError) as error:
@@ -77,7 +77,7 @@ def prepare_artifact(subject: Subject, takes: str, height: int, width: int, fold
                 raise
             against = "nothing: the model as published needs more memory than there is"
         else:
-            expected, against = str(folder / "expected.npy"), "PyTorch fp32, the model that it was made from"
+            expected, against = str(folder / "expected.npy"), f"{engine} fp32, the model that it was made from"
             np.save(expected, answer)
     stored = takes_in.stored or "fp32"
     return Prepared(str(path), shape, expected, against, weights, _FORM, None, stored=stored, pixels=takes_in.pixels)
@@ -153,8 +153,8 @@ def _settled(axis: int | str, asked: int, what: str, path: Path) -> int:
     return asked
 
 
-def _answer(manifest: Manifest, path: Path, image: Array) -> Array:
-    """The first output of the model that a file was made from.
+def _answer(manifest: Manifest, path: Path, image: Array) -> tuple[str, Array]:
+    """What computes the model that a file was made from, and that model's first output.
 
     Raises:
         BadInput: Its weights cannot be had, or are others now.
@@ -163,4 +163,5 @@ def _answer(manifest: Manifest, path: Path, image: Array) -> Array:
     reference = Verifier().prover(manifest, path).reference
     taken = normalise(image, reference.preprocessing) if target.preprocess else image
     outputs = reference.outputs(target.task, taken)
-    return outputs[target.output] if target.task == "classify" else next(iter(outputs.values()))
+    answer = outputs[target.output] if target.task == "classify" else next(iter(outputs.values()))
+    return reference.engine, answer

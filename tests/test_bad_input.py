@@ -104,7 +104,7 @@ class TestCheckpoint:
         ("make", "fragments"),
         [
             (lambda path, intact, state: None, ["No such file"]),
-            (a_directory, ["not a file"]),
+            (a_directory, ["no file of weights"]),
             (lambda path, intact, state: path.write_bytes(b""), ["is empty"]),
             (lambda path, intact, state: path.write_bytes(random.Random(0).randbytes(9999)), ["is of a kind"]),
             (truncated, []),

@@ -208,7 +208,7 @@ class TestEnvelopes:
     def test_the_same_name_under_two_prefixes(self, path: Path) -> None:
         state = state_of()
         with pytest.raises(BadInput, match="weights twice"):
-            read(path, {**state, "module.weights": state["weights"]})
+            read(path, {**state, "_orig_mod.weights": state["weights"]})
 
     def test_timm_shapes_and_missing_counters(self, path: Path) -> None:
         state = state_of()
@@ -411,7 +411,7 @@ class TestDamage:
         os.mkfifo(tmp_path / "pipe")
         for path, what in (
             (tmp_path / "none", "No such file"),
-            (tmp_path, "not a file"),
+            (tmp_path, "no file of weights"),
             (tmp_path / "pipe", "not a file"),
         ):
             with pytest.raises(BadInput, match=what):

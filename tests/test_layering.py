@@ -43,7 +43,8 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.published", "errors preprocessing"),
     ("evim_deploy.labels", "digits documents errors variants"),
     ("evim_deploy.digits", "errors preprocessing"),
-    ("evim_deploy.publish", "errors"),
+    ("evim_deploy.machine", "errors"),
+    ("evim_deploy.publish", "errors machine"),
     ("evim_deploy.photographs", "preprocessing"),
     # --- what is in a file of a format, whoever made it
     ("evim_deploy.contents.onnx_file", "publish"),
@@ -60,8 +61,9 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.quantise.find", "artifact digits graph progress quantise reference"),
     ("evim_deploy.quantise", "codes digits errors evaluate graph photographs preprocessing reparam rounding"),
     # --- checkpoints
-    ("evim_deploy.checkpoint", "errors model variants"),
-    ("evim_deploy.hub", "background errors variants"),
+    ("evim_deploy.shards", "documents errors"),
+    ("evim_deploy.checkpoint", "errors model shards variants"),
+    ("evim_deploy.hub", "background errors shards variants"),
     ("evim_deploy.weights", "artifact checkpoint digits errors hub model untrained variants"),
     # --- the comparison knows what it compares, and no format or engine
     ("evim_deploy.network", "codes evaluate fixed_point graph"),
@@ -86,8 +88,8 @@ TABLE: tuple[tuple[str, str], ...] = (
     # --- the formats, the engines, the clock: they know artifacts and graphs, never each other
     (
         "exporters",
-        """about errors artifact codes contents evaluate graph preprocessing quantise.apply quantise.schemes shapes
-        variants""",
+        """about errors artifact codes contents evaluate graph machine preprocessing quantise.apply quantise.schemes
+        shapes variants""",
     ),
     ("runtimes", "errors artifact contents documents trace"),
     ("latency.environment", ""),

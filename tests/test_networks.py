@@ -141,7 +141,7 @@ def test_a_module_that_computes_something_else_is_not_kept(
         return module
 
     monkeypatch.setattr(ModuleReference, "stored", without_gelu)
-    with pytest.raises(ParityFailed, match="differs from the model"):
+    with pytest.raises(ParityFailed, match="differs from the source model"):
         made(tmp_path, formats=(format_,), precisions=("fp32",))
     assert list(tmp_path.iterdir()) == []
 
@@ -428,7 +428,8 @@ def test_weights_of_a_file_are_the_networks(trained: Path, tmp_path: Path) -> No
     assert (found.num_classes, found.weights.sha256) == (CLASSES, sha256(trained))
     wrapped = {f"module.{name}": tensor for name, tensor in found.module.state_dict().items()}
     torch.save({"state_dict": wrapped, "epoch": 3}, tmp_path / "envelope.pth")
-    assert opened(str(tmp_path / "envelope.pth")).weights.note == "From the entry state_dict of the file."
+    note = "From the entry state_dict of the file, names that begin with 'module.'."
+    assert opened(str(tmp_path / "envelope.pth")).weights.note == note
 
 
 def test_other_numbers_of_classes(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Classifies(Protocol):
 
 @dataclass(frozen=True)
 class Original:
-    """The network as published, in PyTorch and float32, on what the published evaluation's own transform gives.
+    """The network as published, in float32, on what the published evaluation's own transform gives.
 
     Attributes:
         reference: The network.
@@ -85,6 +85,7 @@ class Result:
         accuracy: None where it was interrupted before the first answer.
         reference: Of the network that it was made from; None where that did not answer.
         comparison: With that.
+        reference_engine: What computed it; "" where that was not had.
         reason: Why it did not.
         unreadable: Names of images that could not be read.
         is_complete: Whether all images were dealt with.
@@ -94,6 +95,7 @@ class Result:
     accuracy: Accuracy | None
     reference: Accuracy | None
     comparison: Comparison | None
+    reference_engine: str
     reason: str
     unreadable: tuple[str, ...]
     is_complete: bool
@@ -210,7 +212,7 @@ class Evaluator:
                 self._answer(name, subject.key, subject, open_classifier(artifact), data, places, log)
                 reference = self._references[subject.reference_key]
                 if not isinstance(reference, str):
-                    named = f"{subject.manifest.model.name} in PyTorch"
+                    named = f"{subject.manifest.model.name} in {reference.reference.engine}"
                     self._answer(named, subject.reference_key, subject, nullcontext(reference), data, places, log)
         except KeyboardInterrupt:
             return False
@@ -258,6 +260,7 @@ class Evaluator:
             accuracy(answers, labels),
             None if reason else accuracy(theirs, labels),
             compared,
+            "" if isinstance(reference, str) else reference.engine,
             reason or ("" if compared else "interrupted"),
             tuple(data.images[place] for place in answers.unreadable),
             answers.seen == len(places),

@@ -7,30 +7,31 @@ user asked for. Nothing in a file is ever run (see :mod:`evim_deploy.checkpoint.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from evim_deploy import shards
 from evim_deploy.checkpoint import file_kind, torch_file
-from evim_deploy.checkpoint.safe_pickle import Inert, TensorRef
+from evim_deploy.checkpoint.entries import Place, find_state
+from evim_deploy.checkpoint.safe_pickle import TensorRef
 from evim_deploy.checkpoint.state_dict import canonical, plain, recognise, shorten
-from evim_deploy.checkpoint.torch_file import AGAIN, SAVE_STATE, UnreadableError
+from evim_deploy.checkpoint.torch_file import AGAIN, UnreadableError
 from evim_deploy.errors import BadInput
 from evim_deploy.model import EfficientViM
-from evim_deploy.variants import MIN_CLASSES, ModelName
+from evim_deploy.variants import MIN_CLASSES, VARIANTS, ModelName, Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from io import BufferedReader
     from pathlib import Path
-
-ENTRIES = ("model_ema", "model", "state_dict_ema", "state_dict")
-"""Where a training envelope keeps a state dict, the preferred first: the averaged weights are the more accurate."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class Checkpoint:
         state: Tensors by canonical name, in canonical shapes, fp32; without ``num_batches_tracked``.
         model: The model that these shapes make.
         num_classes: Rows of each head.
-        sha256: Of the file's bytes, in hex.
-        entry: The entry of the envelope that held them, dotted where nested; "" for a bare state dict.
+        sha256: Of the file's bytes, in hex; of several files over their names and bytes.
+        entry: The entry of the file that held them, dotted where nested; "" for a bare state dict.
+        note: Where in the file they are and how they were chosen, for people; "" for a bare state dict.
         source: What to call it in messages.
     """
 
@@ -51,6 +53,7 @@ class Checkpoint:
     num_classes: int
     sha256: str
     entry: str
+    note: str = ""
     source: str = "the checkpoint"
 
 
@@ -60,50 +63,73 @@ class StateDict:
 
     Attributes:
         state: Tensors by name, without the prefixes of wrappers; floats in fp32.
-        sha256: Of the file's bytes, in hex.
-        entry: As a :class:`Checkpoint` has it.
+        sha256: As a :class:`Checkpoint` has it.
+        note: Likewise.
         source: What to call it in messages.
     """
 
     state: dict[str, Tensor]
     sha256: str
-    entry: str
+    note: str
     source: str
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """The weights in a file of ``torch.save`` (zip or older) or safetensors, told apart by content.
 
+    Args:
+        path: Of the file, of the index of several, or of a folder that holds one of these.
+
     Raises:
         BadInput: The file cannot be opened, is damaged, of another kind, or holds no published EfficientViM.
     """
-    with _opened(path) as (sha256, entry, state, read):
-        tensors = canonical(state, read)
+    with _opened(path, _own_networks()) as (sha256, place, read):
+        tensors = canonical(place.state, read)
         model, num_classes = recognise(tensors)
-        return Checkpoint(tensors, model, num_classes, sha256, entry, str(path))
+        return Checkpoint(tensors, model, num_classes, sha256, place.entry, place.note, str(path))
 
 
-def read_state_dict(path: Path) -> StateDict:
-    """Likewise, whatever network it is of.
+def read_state_dict(path: Path, expected: Mapping[str, Tensor]) -> StateDict:
+    """The weights of any network, from the same kinds of files.
+
+    Args:
+        path: As :func:`read_checkpoint` takes it.
+        expected: The network's own parameters and buffers by name, of which no values are used.
 
     Raises:
         BadInput: The file cannot be opened, is damaged, of another kind, or holds no state dict.
     """
-    with _opened(path) as (sha256, entry, state, read):
-        return StateDict(plain(state, read), sha256, entry, str(path))
+    with _opened(path, [expected]) as (sha256, place, read):
+        return StateDict(plain(place.state, read, expected), sha256, place.note, str(path))
+
+
+def _own_networks() -> list[Collection[str]]:
+    """The names of all parameters and buffers of each variant, distilled."""
+    return [_names_of(variant) for variant in VARIANTS.values()]
+
+
+@functools.cache
+def _names_of(variant: Variant) -> Collection[str]:
+    with torch.device("meta"):
+        return EfficientViM(variant, MIN_CLASSES, distilled=True).state_dict().keys()
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[str, str, Mapping[str, Any], Callable[[Any], Tensor]]]:
-    """A file's SHA-256, the entry of its state dict, that itself, and what turns a tensor of it into a real one."""
+def _opened(path: Path, networks: Sequence[Collection[str]]) -> Iterator[tuple[str, Place, Callable[[Any], Tensor]]]:
+    """The SHA-256 of weights, where they are, and what turns a tensor of them into a real one."""
     try:
-        if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
+        file = shards.weights_in(path) if path.is_dir() else path
+        if file.exists() and not file.is_file():  # opening a pipe would wait for a writer
             raise BadInput(f"{path} is not a file.", "Give the path of a weights file.")
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            file.seek(0)
-            content, read = _open(file)
-            yield sha256, *_find_state(content), read
+        if (parts := shards.parts_with(file)) > 1:
+            raise UnreadableError(
+                f"is one of {parts} files that make up the weights", "Give the index file beside it, or the folder."
+            )
+        with file.open("rb") as handle:
+            is_index = file_kind.is_json(handle.read(file_kind.HEAD_BYTES))
+            handle.seek(0)
+            sha256, content, read = _read_parts(file) if is_index else _read_file(handle)
+            yield sha256, find_state(content, networks, read), read
     except OSError as error:
         raise BadInput(
             f"{path} cannot be read: {error.strerror or error}.", "Give the path of a weights file."
@@ -112,7 +138,33 @@ def _opened(path: Path) -> Iterator[tuple[str, str, Mapping[str, Any], Callable[
         raise BadInput(f"{path} {error}.", error.remedy) from error
 
 
-def _open(file: IO[bytes]) -> tuple[Any, Callable[[Any], Tensor]]:
+def _read_parts(index: Path) -> tuple[str, Any, Callable[[Any], Tensor]]:
+    """The tensors of several files, which an index tells; their SHA-256 is over the files' names and bytes."""
+    content: dict[str, Tensor] = {}
+    digest = hashlib.sha256()
+    files = shards.weight_map(index)
+    for name in sorted(set(files.values())):
+        if not (index.parent / name).is_file():
+            raise UnreadableError(f"is incomplete: {name} is not beside it", "Put all its files into one folder.")
+        with (index.parent / name).open("rb") as file:
+            part, tensors, read = _read_file(file)
+            own = [key for key, where in files.items() if where == name]
+            lacking = own if not isinstance(tensors, dict) else [key for key in own if key not in tensors]
+            if lacking:
+                raise UnreadableError(f"is of other files: {name} beside it lacks {shorten(lacking)}")
+            content |= {key: read(tensors[key]) for key in own if isinstance(tensors[key], Tensor | TensorRef)}
+        digest.update(f"{name}\0{part}\n".encode())
+    return digest.hexdigest(), content, lambda tensor: tensor
+
+
+def _read_file(file: BufferedReader) -> tuple[str, Any, Callable[[Any], Tensor]]:
+    """A file's SHA-256, its content, and what turns a tensor of it into a real one."""
+    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    file.seek(0)
+    return sha256, *_open(file)
+
+
+def _open(file: BufferedReader) -> tuple[Any, Callable[[Any], Tensor]]:
     """The file's content, and what turns a tensor of it into a real one."""
     head = file.read(file_kind.HEAD_BYTES)
     file.seek(0)
@@ -131,31 +183,6 @@ def _open(file: IO[bytes]) -> tuple[Any, Callable[[Any], Tensor]]:
         what = file_kind.describe(head)
         raise UnreadableError(f"is {what}", f"Give a file that torch.save wrote, or a .safetensors file. {AGAIN}")
     return opened.content, opened.tensor
-
-
-def _find_state(content: Any) -> tuple[str, Mapping[str, Any]]:
-    """The state dict in an envelope, and the dotted path of its entry.
-
-    Raises:
-        UnreadableError: There is none.
-    """
-    found = _search(content, depth=2)
-    if found is None:
-        what = "a pickled object, not its weights (no object of a file is brought to life)"
-        raise UnreadableError(f"holds {what if isinstance(content, Inert) else 'no state dict'}", SAVE_STATE)
-    return found
-
-
-def _search(content: Any, depth: int) -> tuple[str, Mapping[str, Any]] | None:
-    """The same, from an envelope at most ``depth`` deep; None where there is none."""
-    if not isinstance(content, dict):
-        return None
-    # An entry without tensors, such as an average that training did not keep, gives way to the next.
-    for entry in ENTRIES if depth else ():
-        if inner := _search(content.get(entry), depth - 1):
-            path, state = inner
-            return f"{entry}.{path}".rstrip("."), state
-    return ("", content) if any(isinstance(value, Tensor | TensorRef) for value in content.values()) else None
 
 
 def load_model(checkpoint: Checkpoint, wanted: ModelName, num_classes: int | None) -> EfficientViM:
@@ -196,18 +223,29 @@ def load_model(checkpoint: Checkpoint, wanted: ModelName, num_classes: int | Non
 def _check_names(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size]) -> None:
     """Raise BadInput unless the checkpoint has these names and shapes."""
     state = checkpoint.state
-    lists = {
-        "missing": [name for name in shapes if name not in state],
-        "unexpected": [name for name in state if name not in shapes],
-        "of a wrong shape": [
-            f"{name} (expected {tuple(shape)}, found {tuple(state[name].shape)})"
-            for name, shape in shapes.items()
-            if name in state and state[name].shape != shape
-        ],
-    }
+    differing = {name: (shape, state[name].shape) for name, shape in shapes.items() if name in state}
+    refuse_misfit(
+        checkpoint.source,
+        checkpoint.model.name,
+        [name for name in shapes if name not in state],
+        [name for name in state if name not in shapes],
+        {name: pair for name, pair in differing.items() if pair[0] != pair[1]},
+    )
+
+
+def refuse_misfit(
+    source: str,
+    network: str,
+    missing: Collection[str],
+    unexpected: Collection[str],
+    differing: Mapping[str, tuple[Sequence[int], Sequence[int]]],
+) -> None:
+    """Raise BadInput if any weight is missing, unexpected, or of another shape than expected, which come first."""
+    shapes = [f"{name} (expected {tuple(want)}, found {tuple(is_)})" for name, (want, is_) in differing.items()]
+    lists = {"missing": missing, "unexpected": unexpected, "of a wrong shape": shapes}
     if problems := [f"{len(names)} {what}: {shorten(names)}" for what, names in lists.items() if names]:
         raise BadInput(
-            f"The weights in {checkpoint.source} do not fit {checkpoint.model.name}; " + "; ".join(problems) + ".",
+            f"The weights in {source} do not fit {network}; " + "; ".join(problems) + ".",
             "Give a complete state dict of the unmodified network.",
         )
 

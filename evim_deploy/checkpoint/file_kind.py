@@ -10,7 +10,9 @@ _FOREIGN = (
     (0, b"<", "a web page or other XML"),
     (0, b"\x89HDF", "an HDF5 file"),
     (0, b"\x1f\x8b", "a gzip archive"),
-    (0, b"\x08", "an ONNX model"),
+    (0, b"GGUF", "a GGUF file"),
+    (0, b"\x93NUMPY", "an array of NumPy"),
+    (0, b"\x08", "an ONNX model or another protobuf"),
     (4, b"TFL3", "a TFLite model"),
     (257, b"ustar", "a tar archive"),
 )
@@ -29,6 +31,11 @@ def is_pickle(head: bytes) -> bool:
 def is_safetensors(head: bytes) -> bool:
     """Whether the file has a JSON header after its length, 8 bytes; the format allows no more than 100 MB."""
     return head[4:9] == b"\0\0\0\0{"
+
+
+def is_json(head: bytes) -> bool:
+    """Whether the file is a JSON object, as the index of weights in several files is."""
+    return head.lstrip().startswith(b"{")
 
 
 def describe(head: bytes) -> str:

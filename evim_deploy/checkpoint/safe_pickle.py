@@ -96,6 +96,25 @@ class _Parameter(Inert):
         return data
 
 
+class _PlainTensor(Inert):
+    """``torch.Tensor`` where a pickle names the class."""
+
+    __slots__ = ()
+
+
+class _OfType(Inert):
+    """``torch._tensor._rebuild_from_type_v2``: of a tensor that has attributes of its own, the tensor.
+
+    A tensor of another class, which may keep its numbers in another form, is an :class:`Inert`.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, build: object, kind: object, arguments: object, *_state: object) -> Any:
+        is_tensor = kind is _PlainTensor and (build is TensorRef or build is _Parameter)
+        return build(*arguments) if is_tensor and isinstance(arguments, tuple) else Inert()  # type: ignore[operator]
+
+
 class PlainDict(dict[str, Any]):
     """A dict, or what an OrderedDict becomes. Entries under other keys than strings are nothing we look for."""
 
@@ -133,6 +152,9 @@ _KNOWN: dict[tuple[str, str], object] = {
     ("torch._utils", "_rebuild_tensor_v2"): TensorRef,
     ("torch._utils", "_rebuild_parameter"): _Parameter,
     ("torch._utils", "_rebuild_parameter_with_state"): _Parameter,
+    ("torch._tensor", "_rebuild_from_type_v2"): _OfType,
+    ("torch", "Tensor"): _PlainTensor,
+    ("torch.nn.parameter", "Parameter"): _PlainTensor,
     # Files written on a GPU before torch 1.6 name the storage's class in torch.cuda.
     **{(module, name): dtype for module in ("torch", "torch.cuda") for name, dtype in _DTYPES.items()},
 }

@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from evim_deploy.checkpoint.safe_pickle import TensorRef
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 _SHOWN = 10
 _LONGEST = 150
 
-_PREFIXES = ("module.", "_orig_mod.")
-"""What DistributedDataParallel and torch.compile put before every name."""
+COUNTER = "num_batches_tracked"
+"""Ends the name of a BatchNorm's count of training steps, which inference does not use."""
+
+_FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 
 _OWN = re.compile(r"(patch_embed|stages|norm|weights|weights_dist|heads|heads_dist)(\..*)?")
 _LAYER_NORM = re.compile(r"(stages\.[0-9]+\.blocks\.[0-9]+\.norm|norm\.[0-9]+)\.(weight|bias)")
@@ -45,54 +48,62 @@ def canonical(state: Mapping[str, Any], read: Callable[[Any], Tensor]) -> dict[s
         read: From a tensor of ``state`` to a real one.
 
     Raises:
-        UnreadableError: A weight is no tensor, or not of floating point, or there are two of a name.
+        UnreadableError: A weight is no tensor, or not of floating point.
     """
     result: dict[str, Tensor] = {}
     refused = []
-    for key, value in state.items():
-        name = _strip(key)
-        if name.endswith("num_batches_tracked"):
-            continue  # counts the steps of training; the network does not use it
+    for name, value in state.items():
+        if name.endswith(COUNTER):
+            continue
         if not isinstance(value, Tensor | TensorRef):
             if _OWN.fullmatch(name):
                 refused.append(name)
             continue
-        if name in result:
-            raise UnreadableError(f"holds {name} twice, under different prefixes", SAVE_STATE)
         tensor = read(value)
-        if not tensor.is_floating_point():
+        if not _is_plain(tensor):
             refused.append(name)
             continue
         result[name] = _reshape(name, tensor).float().contiguous()
-    if refused:
-        raise UnreadableError(
-            f"holds weights that are not plain floating-point tensors: {shorten(refused)}",
-            "Give the weights from before quantisation, in fp32, fp16 or bf16.",
-        )
+    _refuse(refused)
     return result
 
 
-def plain(state: Mapping[str, Any], read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
-    """The tensors of a state dict without the prefixes of wrappers, its floats in fp32.
+def plain(state: Mapping[str, Any], read: Callable[[Any], Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a state dict, its floats in fp32 and contiguous.
+
+    Args:
+        state: Tensors, described or real, by name. Values of other kinds are passed over where no parameter of the
+            network has their name.
+        read: From a tensor of ``state`` to a real one.
+        expected: The network's own parameters and buffers, of which the names and types are used.
 
     Raises:
-        UnreadableError: There are two of a name.
+        UnreadableError: A weight is no tensor, or not of floating point.
     """
+    weights = {name for name, tensor in expected.items() if tensor.is_floating_point()}
     result: dict[str, Tensor] = {}
-    for key, value in state.items():
-        name = _strip(key)
-        if name in result:
-            raise UnreadableError(f"holds {name} twice, under different prefixes", SAVE_STATE)
-        if isinstance(value, Tensor | TensorRef):
-            tensor = read(value)
-            result[name] = tensor.float() if tensor.is_floating_point() else tensor
+    refused = []
+    for name, value in state.items():
+        tensor = read(value) if isinstance(value, Tensor | TensorRef) else None
+        if name in weights and (tensor is None or not _is_plain(tensor)):
+            refused.append(name)
+        elif tensor is not None:
+            result[name] = tensor.float().contiguous() if _is_plain(tensor) else tensor
+    _refuse(refused)
     return result
 
 
-def _strip(name: str) -> str:
-    while prefix := next((prefix for prefix in _PREFIXES if name.startswith(prefix)), ""):
-        name = name.removeprefix(prefix)
-    return name
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor holds weights as they are: numbers of fewer bits than 16 need scales that lie elsewhere."""
+    return tensor.dtype in _FLOATS and tensor.layout == torch.strided
+
+
+def _refuse(names: Collection[str]) -> None:
+    if names:
+        raise UnreadableError(
+            f"holds weights that are not plain floating-point tensors: {shorten(names)}",
+            "Give the weights from before quantisation, in fp32, fp16 or bf16.",
+        )
 
 
 def _reshape(name: str, tensor: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ What it does for a state dict is little: unpickle a description, then read the s
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import os
@@ -72,7 +73,7 @@ class TorchFile:
     """
 
     content: Any
-    storage: Callable[[StorageRef], bytes]
+    storage: Callable[[StorageRef], bytearray]
 
     def tensor(self, ref: TensorRef) -> Tensor:
         """The described tensor, as a copy in its own dtype.
@@ -90,7 +91,7 @@ class TorchFile:
         # fill the memory.
         if any(type(n) is not int or n < 0 for n in numbers) or math.prod(ref.size) > ref.storage.elements:
             raise UnreadableError("describes a tensor that its storage cannot hold")
-        flat = torch.frombuffer(bytearray(raw), dtype=ref.storage.dtype) if raw else torch.empty(0)
+        flat = torch.frombuffer(raw, dtype=ref.storage.dtype) if raw else torch.empty(0)
         try:
             return flat.as_strided(ref.size, ref.stride, ref.offset).clone()
         except RuntimeError as error:
@@ -137,7 +138,7 @@ def read_zip(file: IO[bytes]) -> TorchFile:
     if root + "byteorder" in entries and read("byteorder") != b"little":
         raise UnreadableError("holds big-endian numbers", SAVE_STATE)
     content, _ = _unpickle(io.BytesIO(read("data.pkl")))
-    return TorchFile(content, lambda ref: read(f"data/{ref.key}"))
+    return TorchFile(content, _remembering(lambda ref: read(f"data/{ref.key}")))
 
 
 def read_stream(file: IO[bytes]) -> TorchFile:
@@ -163,7 +164,12 @@ def read_stream(file: IO[bytes]) -> TorchFile:
         file.seek(start)
         return file.read(length)
 
-    return TorchFile(content, read)
+    return TorchFile(content, _remembering(read))
+
+
+def _remembering(read: Callable[[StorageRef], bytes]) -> Callable[[StorageRef], bytearray]:
+    """Keep the last storage: where all tensors are views of one, it is read once."""
+    return functools.lru_cache(maxsize=1)(lambda ref: bytearray(read(ref)))
 
 
 def _places(file: IO[bytes], keys: Any, storages: dict[str, StorageRef]) -> dict[str, tuple[int, int]]:

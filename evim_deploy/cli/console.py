@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING
+from io import TextIOWrapper
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
+
+from evim_deploy.errors import BadInput
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 
+_STDOUT, _STDERR = 1, 2
 _BAR_WIDTH = 30
 _QUARTERS = 4
 _FILE_WIDTH = 132  # where nobody looks at a terminal, tables need not be cut
@@ -34,6 +38,90 @@ SETTINGS = Settings()
 """Of the one command that this process runs; read by the last-resort handler too."""
 
 
+class _Stream:
+    """A text stream of which :meth:`failed` decides what a failure to write means."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self.failed(error)
+            return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self.failed(error)
+
+    def failed(self, error: OSError) -> None:
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class Lossy(_Stream):
+    """For those who look: what cannot be written, on a full disk or to nobody, is lost and the work goes on."""
+
+    def failed(self, error: OSError) -> None:
+        pass
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._stream.close()
+
+
+class _Results(_Stream):
+    """Stdout: what cannot be written ends the command, in one message."""
+
+    def failed(self, error: OSError) -> None:
+        """Let stdout go nowhere from here, or the interpreter would fail at it again.
+
+        Raises:
+            BrokenPipeError: Its reader went away, as `head` does.
+            BadInput: Anything else.
+        """
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, _STDOUT)
+        os.close(nowhere)
+        if isinstance(error, BrokenPipeError):
+            raise error
+        raise BadInput(
+            f"The results cannot be written to standard output: {error.strerror}.",
+            "Free some space, or redirect it elsewhere; files that were made are complete.",
+        ) from None
+
+
+def open_streams() -> None:
+    """Make stdin, stdout and stderr fit to be used, whatever the caller closed or set.
+
+    Where one is closed the next file that is opened would take its number, and what is printed would go there.
+
+    Raises:
+        BadInput: There is no stdout, so that no result could be told.
+    """
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(opened)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(_STDERR, "w", closefd=False)
+    sys.stderr = cast("TextIO", Lossy(sys.stderr))
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(_STDOUT, "w", closefd=False)
+        raise BadInput("Standard output is closed.", "Redirect it to /dev/null where the results are not wanted.")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names and labels that the terminal's encoding lacks
+    sys.stdout = cast("TextIO", _Results(sys.stdout))
+
+
 class Reporter:
     """Tells how work goes on: a spinner on a terminal, plain lines elsewhere.
 
@@ -43,13 +131,9 @@ class Reporter:
     def __init__(self, settings: Settings) -> None:
         from rich.console import Console
 
-        class Progress(Console):
-            def on_broken_pipe(self) -> None:
-                self.quiet = True  # nobody listens any more; the work goes on
-
         self._settings = settings
-        self._stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
-        self._console = Progress(file=self._stderr, highlight=False)
+        self._stderr = Lossy(os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, errors="backslashreplace"))
+        self._console = Console(file=cast("IO[str]", self._stderr), highlight=False)
         self._status = self._console.status("") if self._console.is_terminal and not settings.quiet else None
         self._quarter = "", 0
 
@@ -122,8 +206,8 @@ def muted(settings: Settings) -> Iterator[None]:
     """Keep what libraries print, from C too, out of the terminal; a fault's report can still show it."""
     sys.stdout.flush()
     sys.stderr.flush()
-    saved = [(descriptor, os.dup(descriptor)) for descriptor in (1, 2)]
-    with tempfile.TemporaryFile("w+", errors="replace") as log:
+    saved = [(descriptor, os.dup(descriptor)) for descriptor in (_STDOUT, _STDERR)]
+    with _log() as log:
         try:
             for descriptor, _ in saved:
                 os.dup2(log.fileno(), descriptor)
@@ -135,6 +219,13 @@ def muted(settings: Settings) -> Iterator[None]:
                 os.dup2(copy, descriptor)
                 os.close(copy)
             settings.third_party.append(_text(log))
+
+
+def _log() -> IO[str]:
+    """A file for what libraries print; in memory where the system can, since the disk may be full."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("evim-deploy"), "w+", errors="replace")
+    return tempfile.TemporaryFile("w+", errors="replace")
 
 
 def _text(log: IO[str]) -> str:

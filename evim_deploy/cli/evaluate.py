@@ -120,7 +120,13 @@ def _rows(results: Sequence[Result]) -> Iterator[list[str]]:
         yield _row(str(subject.artifact), subject.engine, result.accuracy, *compared)
         later = [other.subject.reference_key for other in results[place + 1 :]]
         if result.reference and subject.reference_key not in later:
-            yield _row(f"{subject.manifest.model.name} as published", "PyTorch", result.reference, "reference", "")
+            yield _row(
+                f"{subject.manifest.model.name} as published",
+                result.reference_engine,
+                result.reference,
+                "reference",
+                "",
+            )
 
 
 def _row(name: str, engine: str, found: Accuracy | None, difference: str, agreement: str) -> list[str]:

@@ -131,13 +131,13 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace artifacts of the same names.")] = False,
     verify: Annotated[
         bool | None,
-        typer.Option("--verify/--no-verify", help="Compare with PyTorch.", show_default="where this host can"),
+        typer.Option("--verify/--no-verify", help="Compare with the source model.", show_default="where this host can"),
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Make artifacts of a model, rewritten for inference and compared with PyTorch."""
+    """Make artifacts of a model, rewritten for inference and compared with the source model."""
     from evim_deploy.export import export as make
     from evim_deploy.request import Request
     from evim_deploy.sources import parse_source

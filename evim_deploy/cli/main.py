@@ -6,6 +6,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -14,7 +15,7 @@ from evim_deploy import __version__
 from evim_deploy.artifact import SCHEMA_VERSION
 from evim_deploy.cli.bench import bench
 from evim_deploy.cli.compare import compare
-from evim_deploy.cli.console import SETTINGS, print_json
+from evim_deploy.cli.console import SETTINGS, open_streams, print_json
 from evim_deploy.cli.doctor import doctor
 from evim_deploy.cli.evaluate import evaluate
 from evim_deploy.cli.export import export
@@ -24,6 +25,7 @@ from evim_deploy.cli.predict import predict
 from evim_deploy.cli.report import report
 from evim_deploy.cli.verify import verify
 from evim_deploy.errors import INTERRUPTED_EXIT_CODE, EvimError, UsageProblem
+from evim_deploy.machine import problem_of
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 a fault in evim-deploy itself, or `compare` found B slower; 2 usage; 3 bad input; "
@@ -56,7 +58,7 @@ app.command()(doctor)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"evim-deploy {__version__}")
+        sys.stdout.write(f"evim-deploy {__version__}\n")
         raise typer.Exit
 
 
@@ -76,7 +78,9 @@ def run() -> NoReturn:
             signal.signal(number, _interrupt)
     SETTINGS.json = "--json" in sys.argv  # for the error too that stops the options from being read
     try:
+        open_streams()
         code = app(standalone_mode=False) or 0
+        sys.stdout.flush()
         if SETTINGS.interrupted:
             _interrupted()
     except typer.Abort:
@@ -89,6 +93,8 @@ def run() -> NoReturn:
         _fail(error)
     except SystemExit as stop:  # 1 is how rich and click end where the reader of stdout went away, as `head` does
         sys.exit(0 if stop.code == 1 else stop.code)
+    except BrokenPipeError:  # likewise
+        sys.exit(0)
     except Exception as error:  # the last resort: a fault of ours is told in one message too
         if SETTINGS.verbose and not SETTINGS.interrupted:
             sys.stderr.writelines([*SETTINGS.third_party, traceback.format_exc()])
@@ -96,7 +102,7 @@ def run() -> NoReturn:
             f"evim-deploy failed: {type(error).__name__}: {error}",
             "This is a fault in evim-deploy. Run it again with --verbose and report what it prints.",
         )
-        _fail(fault)
+        _fail(problem_of(error) or fault)
     sys.exit(code)
 
 
@@ -123,4 +129,6 @@ def _fail(error: EvimError) -> NoReturn:
 
 def _tell_machines(problem: Mapping[str, int | str]) -> None:
     if SETTINGS.json:
-        print_json({"schema_version": SCHEMA_VERSION, "error": problem})
+        with suppress(EvimError, BrokenPipeError):  # the message on stderr and the exit code say it, too
+            print_json({"schema_version": SCHEMA_VERSION, "error": problem})
+            sys.stdout.flush()

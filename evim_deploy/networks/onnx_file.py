@@ -109,6 +109,7 @@ def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> Opened:
         preprocessing=preprocessing,
         num_classes=ending.num_classes,
         weights=Weights(f"onnx:{path.name}", True, digest),
+        engine="ONNX Runtime",
     )
 
 

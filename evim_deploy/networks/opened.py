@@ -29,6 +29,7 @@ class Opened:
         weights: Where they come from.
         transform: The published evaluation's own transform for images of a height and width; None where nobody
             published one, as of a file.
+        engine: What computes ``original``, as messages name it.
     """
 
     original: Callable[[Array], Mapping[str, Array]]
@@ -39,3 +40,4 @@ class Opened:
     num_classes: int
     weights: Weights
     transform: Callable[[int, int], Transform] | None = None
+    engine: str = "PyTorch"

@@ -48,6 +48,10 @@ class ModuleReference:
         self._taken: set[tuple[int, ...]] = set()
 
     @property
+    def engine(self) -> str:
+        return self._opened.engine
+
+    @property
     def weights(self) -> Weights:
         return self._opened.weights
 
@@ -97,6 +101,12 @@ class ModuleReference:
     def transform(self, height: int, width: int) -> Transform:
         published = self._opened.transform or partial(published_transform, self.preprocessing)
         return published(height, width)
+
+    def outputs_in(self, dtype: torch.dtype, task: str, images: Array) -> dict[str, Array]:
+        module = deepcopy(self._opened.module).to(dtype)
+        with torch.no_grad():
+            each = [module(torch.from_numpy(images[i : i + 1]).to(dtype)) for i in range(len(images))]
+        return {self._opened.gives: torch.cat(each).numpy()}
 
     def compare_stored(self, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:
         """A converter may give an operation other weights than the network has: those are not compared."""

@@ -7,6 +7,7 @@ by :mod:`evim_deploy.checkpoint`: nothing in a file is ever run.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from evim_deploy import hub
 from evim_deploy.arrays import with_probabilities
 from evim_deploy.artifact import Weights
-from evim_deploy.checkpoint import StateDict, check_numbers, read_state_dict
+from evim_deploy.checkpoint import StateDict, check_numbers, read_state_dict, refuse_misfit
 from evim_deploy.errors import BadInput, UsageProblem
 from evim_deploy.network import Array
 from evim_deploy.networks.name import NetworkName
@@ -168,13 +169,15 @@ def _find(spec: str, notify: Callable[[str], None]) -> tuple[Path, str]:
         repo, filename = config.hf_hub_id, config.hf_hub_filename or hub.DEFAULT_FILE
     else:
         repo, filename = hub.parse_source(spec)
-    return hub.fetch(repo, filename, notify=notify), spec
+    return hub.fetch_weights(repo, filename, notify=notify), spec
 
 
 def _load(
     name: NetworkName, config: Any, path: Path, source: str, num_classes: int | None
 ) -> tuple[nn.Module, Weights]:
-    found = read_state_dict(path)
+    with torch.device("meta"):
+        expected = timm.create_model(name.source, pretrained=False).state_dict()
+    found = read_state_dict(path, expected)
     check_numbers(found.state, found.source)
     classes = _classes(found.state, config)
     if num_classes not in (None, classes):
@@ -183,7 +186,7 @@ def _load(
             f"Ask for {classes} classes, or leave the number out.",
         )
     module = _with_state(name, found, classes)
-    notes = [f"From the entry {found.entry} of the file."] if found.entry else []
+    notes = [found.note] if found.note else []
     if source.startswith("timm:") and (licence := _config(source.removeprefix("timm:")).license):
         notes.append(f"timm names their licence: {licence}.")
     return module, Weights(source, True, found.sha256, " ".join(notes))
@@ -202,12 +205,27 @@ def _with_state(name: NetworkName, found: StateDict, classes: int) -> nn.Module:
     try:
         module = timm.create_model(name.source, pretrained=True, num_classes=classes, pretrained_cfg_overlay=overlay)
     except (RuntimeError, KeyError, ValueError, AttributeError, TypeError) as error:  # of timm's own adaptation
+        refuse_misfit(found.source, name.source, *_misfit(str(error)))
         raise BadInput(
             f"The weights in {found.source} do not fit {name.source}: {_told(error)}.",
             "Give a complete state dict of the unmodified network.",
         ) from error
     module.pretrained_cfg.pop("state_dict", None)  # or it would hold every weight twice
     return _ready(module, name)
+
+
+def _misfit(message: str) -> tuple[list[str], list[str], dict[str, tuple[list[int], list[int]]]]:
+    """What is missing, unexpected, and of another shape (expected, found), as torch's ``load_state_dict`` tells it."""
+
+    def listed(kind: str) -> list[str]:
+        line = re.search(rf"{kind} key\(s\) in state_dict: (.*)", message)
+        return re.findall(r'"([^"]*)"', line[1]) if line else []
+
+    def sides(text: str) -> list[int]:
+        return [int(side) for side in re.findall(r"\d+", text)]
+
+    mismatches = re.findall(r"size mismatch for (\S+):.*?torch\.Size\((.*?)\).*?torch\.Size\((.*?)\)", message)
+    return listed("Missing"), listed("Unexpected"), {name: (sides(own), sides(is_)) for name, is_, own in mismatches}
 
 
 def _untrained(

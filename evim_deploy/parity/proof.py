@@ -1,15 +1,16 @@
 """Prove that an artifact computes what its model does, and say what the proof would have caught.
 
-An fp32 artifact is compared with the PyTorch model itself (``program``). Half precision would hide a
-wrong weight in its rounding, so an fp16 artifact is proven link by link:
+An fp32 artifact is compared with the source model itself (``program``), which computes in PyTorch or, where it came
+in an ONNX file, in ONNX Runtime. Half precision would hide a wrong weight in its rounding, so an fp16 artifact is
+proven link by link:
 
 =============  ===================================  =============================  =====================
 comparison     what is run                          what it is compared with       allowed
 =============  ===================================  =============================  =====================
-``rewrites``   the rewritten network, in float32    the PyTorch model              float32's rounding
+``rewrites``   the rewritten network, in float32    the source model               float32's rounding
 ``program``    the artifact, computing in float32   the rewritten network with     float32's rounding
                                                     its weights rounded to fp16
-``precision``  the artifact, as it computes         the PyTorch model              fp16's rounding
+``precision``  the artifact, as it computes         the source model               fp16's rounding
 =============  ===================================  =============================  =====================
 
 A wrong weight or operation shows in the second as clearly as in an fp32 artifact. Where weights alone are quantised
@@ -34,6 +35,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from evim_deploy.arrays import SOFTMAX, batches
 from evim_deploy.artifact import Target
@@ -43,7 +45,7 @@ from evim_deploy.parity import inputs
 from evim_deploy.parity.difference import Row, as_logits, measure, ranges, rows, spread
 from evim_deploy.parity.inputs import Images
 from evim_deploy.parity.power import MIN_SHARE, local_power, movements, power
-from evim_deploy.parity.result import FAIL, PASS, WARNING, Comparison, Parity, Power, Tolerance
+from evim_deploy.parity.result import FAIL, PASS, WARNING, Comparison, Measures, Parity, Power, Tolerance
 from evim_deploy.parity.tolerances import TOLERANCES
 from evim_deploy.parity.transform import transform_fault
 from evim_deploy.preprocessing import Preprocessing, normalise
@@ -94,7 +96,7 @@ class Answers:
     Attributes:
         names: Of the N images.
         images: As the artifact takes them, (N, 3, H, W).
-        outputs: The PyTorch model's by name, (N, ...).
+        outputs: The reference's by name, (N, ...).
         tolerance: Of the artifact as it computes.
         least: Below it probabilities are all the same.
     """
@@ -121,7 +123,7 @@ class Prover:
         self._folder = folder
         self._images: dict[Size, Images] = {}
         self._transforms: dict[Size, str] = {}
-        self._pytorch: dict[tuple[str, Size], Outputs] = {}
+        self._published: dict[tuple[str, Size], Outputs] = {}
         self._moved: dict[tuple[str, bool, Size], Mapping[str, float]] = {}
         self._rounded: dict[tuple[Any, ...], Outputs] = {}
         self._rewrites: dict[tuple[str, bool, int | None, int | None], Comparison] = {}
@@ -185,6 +187,22 @@ class Prover:
             _least(target.precision),
         )
 
+    def float32_rounding(self, target: Target) -> Measures | None:
+        """How far the source network in float32 is from itself in float64, both in PyTorch.
+
+        An artifact cannot be closer to its reference than the reference is to the network, so it tells whether a
+        failed comparison blames the artifact. None where a part of the network computes in a fixed type.
+        """
+        size = self._sizes(target)[0]
+        stack = normalise(np.stack(list(self._images_at(size).values())), self.reference.preprocessing)
+        try:
+            single, double = (
+                self.reference.outputs_in(dtype, target.task, stack) for dtype in (torch.float32, torch.float64)
+            )
+        except RuntimeError:
+            return None
+        return measure(rows(self._names(target, size), double, single), classes=False)
+
     def images(self, target: Target, first: str) -> Array:
         """One batch as an artifact takes it, (B, 3, H, W): a named image, and what follows it in the set."""
         sizes = self._sizes(target)
@@ -223,7 +241,7 @@ class Prover:
             run.subject,
             run.engine,
             run.mode,
-            "rounded network" if is_rounded else "PyTorch",
+            "rounded network" if is_rounded else self.reference.engine,
             tuple(dict.fromkeys(row.name for row in lined_up)),
             self._allowed(target, _row(run, target), *self._sizes(target)),
             measure(lined_up, target.task == "classify" and target.activation == SOFTMAX),
@@ -301,12 +319,12 @@ class Prover:
         return self._rounded[key]
 
     def _model_outputs(self, target: Target, size: Size) -> Outputs:
-        """The PyTorch model's, one image at a time, which bounds the memory."""
+        """The reference's, one image at a time, which bounds the memory."""
         key = target.task, size
-        if key not in self._pytorch:
+        if key not in self._published:
             stack = normalise(np.stack(list(self._images_at(size).values())), self.reference.preprocessing)
-            self._pytorch[key] = self.reference.outputs(target.task, stack)
-        outputs = self._pytorch[key]
+            self._published[key] = self.reference.outputs(target.task, stack)
+        outputs = self._published[key]
         return outputs if target.task == "features" else {target.output: outputs[target.output]}
 
 

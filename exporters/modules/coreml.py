@@ -23,6 +23,7 @@ from torch import nn
 
 from evim_deploy.artifact import Contract, Target
 from evim_deploy.errors import BadInput, first_line
+from evim_deploy.machine import problem_of, temporary_folder
 from exporters.coreml import annotate, convert, fixed_shape, for_all_to_read, input_type, is_classifier, output_types
 
 __all__ = ["annotate", "build"]
@@ -61,7 +62,7 @@ def build(module: nn.Module, target: Target, path: Path) -> Contract:
             pass_pipeline=passes,
         )
     except Exception as error:  # of any kind: what a network does that the front end does not foresee
-        raise BadInput(
+        raise problem_of(error, path.parent, temporary_folder()) or BadInput(
             f"coremltools cannot convert the network: {first_line(error)}.", "Choose another format or network."
         ) from error
     for_all_to_read(path)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from evim_deploy.artifact import Contract, Target, TensorSpec
 from evim_deploy.errors import BadInput, first_line
+from evim_deploy.machine import problem_of, temporary_folder
 from exporters.onnx import annotate
 from exporters.onnx_opsets import OPSETS, USUAL_OPSET
 
@@ -91,7 +92,7 @@ def export(module: nn.Module, image: Tensor, output: str, path: Path, opset: int
         )
     except Exception as error:  # of any kind: what a network does that the exporter does not foresee
         cause = first_line(error.__cause__ or error)  # its own is a page on how to report it
-        raise BadInput(
+        raise problem_of(error, path.parent, temporary_folder()) or BadInput(
             f"PyTorch's exporter cannot write the network: {cause}.", "Choose another format, batch or network."
         ) from error
     model = onnx.load(path)
