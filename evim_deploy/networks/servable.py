@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from evim_deploy.artifact import Target
+from evim_deploy.networks.half_numbers import HalfNumbers
 from evim_deploy.preprocessing import Preprocessing
 
 
@@ -21,6 +24,7 @@ class Servable(nn.Module):
     def __init__(self, network: nn.Module, preprocessing: Preprocessing, target: Target) -> None:
         super().__init__()
         self.network = network
+        self.numbers: Callable[[], AbstractContextManager[Any]] = nullcontext  # what becomes of those in its code
         self.takes_pixels = target.preprocess
         self.gives_probabilities = target.output == "probabilities"
         if self.takes_pixels:
@@ -29,10 +33,11 @@ class Servable(nn.Module):
             self.register_buffer("pixel_scale", 1 / _per_channel(preprocessing.std))
 
     def forward(self, image: Tensor) -> Tensor:
-        if self.takes_pixels:
-            image = (image - self.pixel_mean) * self.pixel_scale
-        logits: Tensor = self.network(image)
-        return logits.softmax(-1) if self.gives_probabilities else logits
+        with self.numbers():
+            if self.takes_pixels:
+                image = (image - self.pixel_mean) * self.pixel_scale
+            logits: Tensor = self.network(image)
+            return logits.softmax(-1) if self.gives_probabilities else logits
 
 
 def _per_channel(values: tuple[float, float, float]) -> Tensor:
@@ -40,11 +45,8 @@ def _per_channel(values: tuple[float, float, float]) -> Tensor:
     return 255 * torch.tensor(values).view(3, 1, 1)
 
 
-def rounded(module: nn.Module) -> nn.Module:
-    """A copy in float32 whose weights, and eps of norms, are values that float16 has."""
-    copied = deepcopy(module).half().float()
-    for each in copied.modules():
-        eps = getattr(each, "eps", None)
-        if isinstance(eps, float):
-            setattr(each, "eps", float(np.float16(eps)))  # noqa: B010, which torch does not declare
+def rounded(servable: Servable) -> Servable:
+    """A copy in float32 whose weights, and the numbers in its code, are values that float16 has."""
+    copied = deepcopy(servable).half().float()
+    copied.numbers = HalfNumbers
     return copied
