@@ -68,7 +68,7 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
     if not weights.trained:
         progress.warn(" ".join(filter(None, (f"UNTRAINED weights ({weights.source}).", weights.note))))
     if request.task == "classify":
-        labels = class_labels(reference.num_classes, request.labels, weights.source)
+        labels = class_labels(reference.num_classes, request.labels, weights.source, request.model.labels)
         targets = [replace(target, labels=labels) for target in targets]
     prover = Prover(reference, request.model.resolution)
     source = _Source(request.model, reference, prover, request.verify, request.calibration, request.allowed_loss)

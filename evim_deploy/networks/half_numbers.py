@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class HalfNumbers(TorchFunctionMode):
         if all(map(_is_made_of_numbers, tensors)):
             result = func(*args, **kwargs)
             if isinstance(result, Tensor):
-                result.evim_made_of_numbers = True  # type: ignore[attr-defined]
+                setattr(result, _MARK, True)
             return result
         name = getattr(func, "__name__", "")
         if name in _WITHOUT_OPERANDS:
@@ -65,12 +66,14 @@ class _Conversion:
             return type(value)(map(self, value))
         return {key: self(each) for key, each in value.items()} if type(value) is dict else value
 
-    def _tensor(self, tensor: Tensor) -> Tensor:
+    def _tensor(self, tensor: Tensor) -> Any:
+        if _is_length(tensor) and self._rounds_integers:
+            return half(int(tensor))
         if tensor.dtype != torch.float32:
             return tensor
         if self._is_half:
             return tensor.half()
-        return tensor.half().float() if _is_made_of_numbers(tensor) else tensor
+        return _constant(tensor.half().float()) if hasattr(tensor, _MARK) else tensor
 
 
 def half(number: float) -> float:
@@ -84,7 +87,17 @@ def half(number: float) -> float:
 
 
 def _is_made_of_numbers(tensor: Tensor) -> bool:
-    return hasattr(tensor, "evim_made_of_numbers")
+    return hasattr(tensor, _MARK) or _is_length(tensor)
+
+
+def _is_length(tensor: Tensor) -> bool:
+    """Whether it is a side of a tensor, which is a tensor itself where torch.jit traces a network."""
+    return torch.jit.is_tracing() and tensor.ndim == 0 and tensor.dtype == torch.int64
+
+
+def _constant(tensor: Tensor) -> Tensor:
+    """As a value that a trace holds: a converter that computed it anew might round it to the number beside."""
+    return torch.from_numpy(tensor.numpy()) if torch.jit.is_tracing() else tensor
 
 
 def _flat(values: Iterable[Any]) -> Iterable[Any]:
@@ -127,14 +140,34 @@ def _attention(
     return scores.softmax(-1) @ value
 
 
+def _variance(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, correction: Any = None) -> Tensor:
+    """Beside the mean of squares is a number, n / (n - 1) where the variance is unbiased."""
+    axes, correction = (None, dim) if isinstance(dim, bool) else (dim, unbiased if correction is None else correction)
+    axes = list(range(x.ndim)) if axes is None else axes
+    count = prod(x.shape[axis] for axis in ([axes] if isinstance(axes, int) else axes))
+    ratio = count / (count - int(True if correction is None else correction))
+    return x.var(axes, correction=0, keepdim=keepdim) * half(ratio)
+
+
+def _deviation(*args: Any, **kwargs: Any) -> Tensor:
+    return _variance(*args, **kwargs).sqrt()
+
+
 _WRITTEN_OUT: dict[Callable[..., Any], Callable[..., Tensor]] = {
     F.selu: _selu,
     F.celu: _celu,
     torch.selu: _selu,
     torch.celu: _celu,
     F.softplus: _softplus,
+    torch.var: _variance,
+    torch.std: _deviation,
+    Tensor.var: _variance,
+    Tensor.std: _deviation,
     F.scaled_dot_product_attention: _attention,
 }
+
+_MARK = "evim_made_of_numbers"
+"""Attribute of tensors that depend on no image and no weight."""
 
 _WITHOUT_OPERANDS = ("interpolate", "upsample", "dropout")
 """Functions whose numbers are no operands: sizes, probabilities."""

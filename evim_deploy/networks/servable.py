@@ -25,16 +25,16 @@ class Servable(nn.Module):
         super().__init__()
         self.network = network
         self.numbers: Callable[[], AbstractContextManager[Any]] = nullcontext  # what becomes of those in its code
-        self.takes_pixels = target.preprocess
+        self.normalises = target.preprocess and not preprocessing.keeps_pixels
         self.gives_probabilities = target.output == "probabilities"
-        if self.takes_pixels:
+        if self.normalises:
             # 255 (x / 255 - mean) / (255 std); a buffer of the name `mean` would be found before a tensor's method
             self.register_buffer("pixel_mean", _per_channel(preprocessing.mean))
             self.register_buffer("pixel_scale", 1 / _per_channel(preprocessing.std))
 
     def forward(self, image: Tensor) -> Tensor:
         with self.numbers():
-            if self.takes_pixels:
+            if self.normalises:
                 image = (image - self.pixel_mean) * self.pixel_scale
             logits: Tensor = self.network(image)
             return logits.softmax(-1) if self.gives_probabilities else logits
