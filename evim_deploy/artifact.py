@@ -25,6 +25,9 @@ METADATA_KEY = "evim_deploy.manifest"
 LABELS_KEY = "evim_deploy.labels"
 """Where an artifact's own metadata holds its class labels, a JSON list."""
 
+_UNTRAINED = "UNTRAINED"
+"""In the name of a file."""
+
 UNTRAINED_NOTICE = "UNTRAINED weights: good for latency and parity, its predictions mean nothing"
 
 MANIFEST_SUFFIX = ".json"
@@ -48,6 +51,10 @@ class Model(Protocol):
     @property
     def is_normalisation_known(self) -> bool:
         """Whether it is known what makes images of pixels."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of its classes that come with it; empty where none do."""
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
@@ -259,7 +266,7 @@ def file_stem(model: Model, target: Target, weights: Weights, usual_output: str)
     sizes = target.functions or [(target.height, target.width)]
     parts = [
         model.stem,
-        *([] if weights.trained else ["UNTRAINED", weights.source.replace(":", "")]),
+        *([] if weights.trained or _UNTRAINED in model.stem else [_UNTRAINED, weights.source.replace(":", "")]),
         "dynamic" if target.height is None else "_".join(f"{h}x{w}" for h, w in sizes),
         target.precision,
         *([] if batch == 1 else [f"batch-{batch}"]),

@@ -68,7 +68,7 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
     if not weights.trained:
         progress.warn(" ".join(filter(None, (f"UNTRAINED weights ({weights.source}).", weights.note))))
     if request.task == "classify":
-        labels = class_labels(reference.num_classes, request.labels, weights.source)
+        labels = class_labels(reference.num_classes, request.labels, weights.source, request.model.labels)
         fitted = [_fitted(target, request, reference, progress) for target in targets]
         targets = [replace(target, labels=labels) for target in fitted]
     prover = Prover(reference, request.model.resolution)

@@ -21,7 +21,7 @@ def imagenet_labels() -> tuple[str, ...]:
     return tuple((files("evim_deploy") / "data" / "imagenet1k.txt").read_text("utf-8").splitlines())
 
 
-def class_labels(num_classes: int, path: Path | None, weights: str = "") -> tuple[str, ...]:
+def class_labels(num_classes: int, path: Path | None, weights: str = "", own: tuple[str, ...] = ()) -> tuple[str, ...]:
     """A name for each class.
 
     Args:
@@ -29,11 +29,14 @@ def class_labels(num_classes: int, path: Path | None, weights: str = "") -> tupl
         path: A text file with one name a line, a JSON list of names, or a JSON object of names by
             index; None for ImageNet's names, or ``class 0``, ``class 1``, ... where the classes are not ImageNet's.
         weights: Where they come from: those that ship with the package have classes of their own.
+        own: Names that come with the model; empty where none do.
 
     Raises:
         BadInput: The file cannot be read, or does not name each class once, by one line of text.
     """
     if path is None:
+        if own:
+            return own
         if weights == digits.SOURCE:
             return digits.CLASSES
         if num_classes == IMAGENET_CLASSES:

@@ -133,10 +133,17 @@ def changes(manifest: Manifest, found: Contents) -> Iterator[str]:
     several = manifest.functions or len(functions) > 1
     if several and (manifest.functions != functions or next(iter(functions)) != next(iter(manifest.functions))):
         yield "other functions than were exported"
-    for what in ("inputs", "outputs"):
-        values = getattr(found, what)
-        if getattr(manifest, what) != frozenset(_port(each.name, each.dtype, each.shape or ()) for each in values):
-            yield f"other {what} than were exported"
+    for what in changed_ports(manifest, found):
+        yield f"other {what} than were exported"
+
+
+def changed_ports(manifest: Manifest, found: Contents) -> list[str]:
+    """Which of a file's ``inputs`` and ``outputs`` are not as its manifest says that they were exported."""
+
+    def ports(what: str) -> frozenset[Port]:
+        return frozenset(_port(each.name, each.dtype, each.shape or ()) for each in getattr(found, what))
+
+    return [what for what in ("inputs", "outputs") if getattr(manifest, what) != ports(what)]
 
 
 def _port(name: str, dtype: str, shape: Sequence[int | str]) -> Port:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -69,11 +69,25 @@ class Preprocessing:
     assumed: bool = False
     crop_mode: str = "center"
 
+    @property
+    def keeps_pixels(self) -> bool:
+        """Whether the network takes RGB pixels 0-255 as they are."""
+        return (self.mean, self.std) == (_NO_MEAN, _UNIT_STD)
+
 
 PAPER = Preprocessing(MEAN, STD, 0.875, "bicubic")
 """EfficientViM's, as the paper evaluates it."""
 
 _LEAST_STD = 1 / 510  # half a level of 255; a network that takes pixels 0-255 has 1 / 255
+
+_NO_MEAN, _UNIT_STD = (0.0,) * 3, (1 / 255,) * 3
+
+
+def of_pixels(how: Preprocessing) -> Preprocessing:
+    """That of a network which takes RGB pixels 0-255 as they are, and is evaluated like another."""
+    return replace(how, mean=_NO_MEAN, std=_UNIT_STD)
+
+
 _MAX_RESIZED_PIXELS = 200_000_000  # at 4096 x 4096 a picture may be nine times as long as it is wide
 _BLACK = (0, 0, 0)
 
@@ -247,6 +261,8 @@ Floats = TypeVar("Floats", np.float32, np.float64)
 
 def normalise(pixels: npt.NDArray[Floats], preprocessing: Preprocessing = PAPER) -> npt.NDArray[Floats]:
     """What the network itself takes, (x / 255 - mean) / std, from RGB pixels 0-255 (B, 3, H, W), in their dtype."""
+    if preprocessing.keeps_pixels:
+        return pixels
     mean, std = (
         np.array(values, dtype=pixels.dtype).reshape(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
     )

@@ -83,6 +83,7 @@ class ModelName:
     form: ClassVar[str] = "graph"
     fixed_size: ClassVar[None] = None
     is_normalisation_known: ClassVar[bool] = True
+    labels: ClassVar[tuple[str, ...]] = ()
 
     @property
     def name(self) -> str:

@@ -260,7 +260,7 @@ class Evaluator:
             accuracy(answers, labels),
             None if reason else accuracy(theirs, labels),
             compared,
-            "" if isinstance(reference, str) else reference.engine,
+            "" if isinstance(reference, str) else reference.reference.engine,
             reason or ("" if compared else "interrupted"),
             tuple(data.images[place] for place in answers.unreadable),
             answers.seen == len(places),

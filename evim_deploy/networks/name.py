@@ -32,7 +32,8 @@ class NetworkName:
         source: timm's name, or the file's path.
         size: Height and width of the images that it is made for, pixels.
         fixed: Whether it takes images of no other size.
-        preprocessing: How it is evaluated, as a user says of a file, which does not; None where nobody says.
+        preprocessing: How it is evaluated, as a user says of a file, or one of ours says itself; None where nobody says.
+        labels: Names of its classes, where its file has them.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class NetworkName:
     size: tuple[int, int]
     fixed: bool = False
     preprocessing: Preprocessing | None = None
+    labels: tuple[str, ...] = ()
 
     form: ClassVar[str] = "module"
 

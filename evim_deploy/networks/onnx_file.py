@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from evim_deploy import contents
 from evim_deploy.arrays import ACTIVATIONS, with_probabilities
-from evim_deploy.errors import BadInput, first_line
+from evim_deploy.errors import BadInput, UsageProblem, first_line
 from evim_deploy.networks.name import NetworkName
 from evim_deploy.networks.onnx_ending import LOGITS, PROBABILITIES, SAME, Ending, find_ending
+from evim_deploy.networks.own_file import read_own
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,9 +45,15 @@ def find_onnx(path: str, preprocessing: Preprocessing | None = None) -> NetworkN
 
     Raises:
         BadInput: There is no such file, it is damaged, or what it takes and gives is not an image and classes.
+        UsageProblem: It says itself how its images are normalised.
         NotInstalled: onnx is missing.
     """
     found = contents.read(Path(path))
+    own = read_own(found, Path(path))
+    if own and not own.preprocessing.assumed:
+        if preprocessing:
+            raise UsageProblem(f"{path} has a normalisation of its own.", "Leave out --mean and --std.")
+        preprocessing = own.preprocessing
     if len(found.inputs) != 1:
         raise BadInput(f"{path} has {len(found.inputs)} inputs: {_names(found.inputs)}.", _OTHER)
     if len(found.outputs) != 1:
@@ -60,7 +67,8 @@ def find_onnx(path: str, preprocessing: Preprocessing | None = None) -> NetworkN
         raise BadInput(f"{path} takes {shape[0]} images at a time.", "Export it with a batch of 1, or an open one.")
     height, width = (side if isinstance(side, int) else None for side in shape[2:])
     size = height or width or USUAL_SIZE[0], width or height or USUAL_SIZE[1]
-    return NetworkName("onnx", path, size, height is not None and width is not None, preprocessing)
+    is_fixed = height is not None and width is not None
+    return NetworkName("onnx", path, size, is_fixed, preprocessing, own.labels if own else ())
 
 
 def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> Opened:
@@ -101,6 +109,7 @@ def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> Opened:
     if not name.is_normalisation_known:
         notify(f"{path.name} does not say how its images are normalised: the artifact takes what the file takes")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    own = read_own(contents.read(path), path)
     return Opened(
         original=_original(path, model, ending),
         module=module,
@@ -108,7 +117,7 @@ def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> Opened:
         activation=ending.activation,
         preprocessing=preprocessing,
         num_classes=ending.num_classes,
-        weights=Weights(f"onnx:{path.name}", True, digest),
+        weights=Weights(f"onnx:{path.name}", own is None or own.trained, digest),
         engine="ONNX Runtime",
     )
 

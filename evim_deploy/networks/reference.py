@@ -15,6 +15,7 @@ from evim_deploy.artifact import Target, Weights
 from evim_deploy.errors import BadInput, NotRunHere, first_line
 from evim_deploy.layers.weights import compare_arrays
 from evim_deploy.network import Array
+from evim_deploy.networks.computed_kernels import compute_kernels
 from evim_deploy.networks.folding import fold
 from evim_deploy.networks.group_norm import split_means
 from evim_deploy.networks.module_network import ModuleNetwork
@@ -65,13 +66,18 @@ class ModuleReference:
 
     @cached_property
     def rewritten(self) -> tuple[nn.Module, list[Outcome]]:
-        """The inference form of the bare network, and what became of its norms."""
+        """The inference form of the bare network, and what became of its norms and kernels."""
         module = deepcopy(self._opened.module)
+        kernels = len(compute_kernels(module))
         outcomes = fold(module, sample_images(*self._size)[:1])
         write_pools(module)
         norms = len(split_means(module))
         counts = Counter({"group_norm": norms} if norms else {})
-        return module, [*outcomes, Outcome("means of GroupNorms in two steps", norms, counts, counts, ())]
+        return module, [
+            *outcomes,
+            Outcome("means of GroupNorms in two steps", norms, counts, counts, ()),
+            Outcome("standardised kernels computed", kernels, Counter(), Counter(), ()),
+        ]
 
     def outcomes(self, target: Target) -> list[Outcome]:
         return self.rewritten[1]

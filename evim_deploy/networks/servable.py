@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from functools import partial
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from evim_deploy.arrays import SIGMOID, SOFTMAX
 from evim_deploy.artifact import Target
+from evim_deploy.networks.half_numbers import HalfNumbers
 from evim_deploy.preprocessing import Preprocessing
 
 
@@ -36,18 +38,20 @@ class Servable(nn.Module):
         if (gives, target.output) == ("probabilities", "logits"):
             raise ValueError("logits cannot be made of probabilities")
         self.network = network
-        self.takes_pixels = target.preprocess
+        self.numbers: Callable[[], AbstractContextManager[Any]] = nullcontext  # what becomes of those in its code
+        self.normalises = target.preprocess and not preprocessing.keeps_pixels
         self.activation = None if target.output == gives else _ACTIVATIONS[target.activation]
-        if self.takes_pixels:
+        if self.normalises:
             # 255 (x / 255 - mean) / (255 std); a buffer of the name `mean` would be found before a tensor's method
             self.register_buffer("pixel_mean", _per_channel(preprocessing.mean))
             self.register_buffer("pixel_scale", 1 / _per_channel(preprocessing.std))
 
     def forward(self, image: Tensor) -> Tensor:
-        if self.takes_pixels:
-            image = (image - self.pixel_mean) * self.pixel_scale
-        answer: Tensor = self.network(image)
-        return self.activation(answer) if self.activation else answer
+        with self.numbers():
+            if self.normalises:
+                image = (image - self.pixel_mean) * self.pixel_scale
+            answer: Tensor = self.network(image)
+            return self.activation(answer) if self.activation else answer
 
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {SOFTMAX: partial(torch.softmax, dim=-1), SIGMOID: torch.sigmoid}
@@ -58,11 +62,8 @@ def _per_channel(values: tuple[float, float, float]) -> Tensor:
     return 255 * torch.tensor(values).view(3, 1, 1)
 
 
-def rounded(module: nn.Module) -> nn.Module:
-    """A copy in float32 whose weights, and eps of norms, are values that float16 has."""
-    copied = deepcopy(module).half().float()
-    for each in copied.modules():
-        eps = getattr(each, "eps", None)
-        if isinstance(eps, float):
-            setattr(each, "eps", float(np.float16(eps)))  # noqa: B010, which torch does not declare
+def rounded(servable: Servable) -> Servable:
+    """A copy in float32 whose weights, and the numbers in its code, are values that float16 has."""
+    copied = deepcopy(servable).half().float()
+    copied.numbers = HalfNumbers
     return copied
