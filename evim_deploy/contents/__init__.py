@@ -71,6 +71,7 @@ class Operation:
         inputs: In the format's order; an optional one that is not given is left out.
         outputs: Likewise.
         parameters: Attributes and options, by the names that the format has for them.
+        input_names: What the format calls each input, in their order; empty where it counts them.
     """
 
     type: str
@@ -78,6 +79,11 @@ class Operation:
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    input_names: tuple[str, ...] = ()
+
+    def input(self, name: str) -> Value | None:
+        """The first input of a name; None where there is none, or where it is one of the parameters."""
+        return next((value for key, value in zip(self.input_names, self.inputs, strict=False) if key == name), None)
 
     @property
     def values(self) -> tuple[Value, ...]:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evim_deploy.contents.blob import UnknownType
 from evim_deploy.contents.mil import Function, read_functions
 from evim_deploy.contents.protobuf import core_ml
 from evim_deploy.documents import parse_json
-from evim_deploy.errors import BadInput
+from evim_deploy.errors import BadInput, NotRunHere
 
 MAIN = "main"
 """The function of a package that has one alone."""
@@ -52,6 +53,7 @@ def read_package(path: Path) -> Package:
 
     Raises:
         BadInput: A file of it is missing or damaged, or it holds no ML Program.
+        NotRunHere: It has constants of a type that is not known.
     """
     spec_path = model_path(path)
     spec = read_spec(path)
@@ -67,6 +69,9 @@ def read_package(path: Path) -> Package:
 
     try:
         functions = read_functions(spec.mlProgram, blobs)
+    except UnknownType as error:
+        cause = f"{path} holds what is not known here: {one_line(error)}."
+        raise NotRunHere(cause, "It is newer than this version of evim-deploy, or damaged. Run it on a Mac.") from None
     except ValueError as error:
         raise BadInput(f"{path} is damaged: {one_line(error)}.", _REMEDY) from None
     default = spec.description.defaultFunctionName or MAIN

@@ -54,6 +54,8 @@ def read(path: Path, infer_shapes: bool) -> Contents:
         raise BadInput(f"{path} is not a TFLite file.", "Name a file that a TensorFlow Lite converter wrote.")
     try:
         return _Model(content).contents()
+    except _OtherVersion as version:
+        raise BadInput(f"{path} {version}.", "Convert it by a TensorFlow Lite converter of today.") from None
     except _Damage as damage:
         raise BadInput(f"{path} is damaged: {damage}.", REMEDY) from None
     except (ValueError, TypeError, struct.error):  # what the flatbuffer's own code meets
@@ -64,6 +66,10 @@ class _Damage(Exception):
     """What of a file cannot be."""
 
 
+class _OtherVersion(Exception):
+    """A version of the format that is not known here."""
+
+
 class _Model:
     """A file's flatbuffer; where it is damaged a method raises _Damage, or whatever flatbuffers does."""
 
@@ -71,7 +77,7 @@ class _Model:
         self.content = content
         self.model = schema.Model.GetRootAs(content, 0)
         if self.model.Version() != _VERSION:
-            raise _Damage(f"its schema has version {self.model.Version()}, not {_VERSION}")
+            raise _OtherVersion(f"is of schema version {self.model.Version()}, not {_VERSION}")
 
     def contents(self) -> Contents:
         functions = tuple(self._function(index, graph) for index, graph in enumerate(_each(self.model, "Subgraphs")))
