@@ -247,7 +247,10 @@ def _show_target(console: Console, target: Suitability) -> None:
         first = findings[0]
         types = _short(", ".join(dict.fromkeys(finding.type for finding in findings)), NAME_WIDTH)
         example = f"{_short(first.operation, NAME_WIDTH)} ({first.detail})"
-        line(f"  {severity} {len(findings)}: {types}; e.g. {example}", "yellow" if severity in (BLOCKS, DIFFERS) else None)
+        line(
+            f"  {severity} {len(findings)}: {types}; e.g. {example}",
+            "yellow" if severity in (BLOCKS, DIFFERS) else None,
+        )
         line(f"    {first.reason}")
         line(f"    {first.source}", "dim")
 

@@ -40,6 +40,16 @@ PLAIN = frozenset(
 REMEDY = "Copy the file again, or export it again."
 
 
+class NotKnown(ValueError):
+    """A type, or a version, that is not known here: the file may be newer than this reader."""
+
+
+def not_known(path: Path, what: object) -> BadInput:
+    """The error of a file with something that is not known."""
+    cause = f"{path} has what is not known here: {what}."
+    return BadInput(cause, "Update evim-deploy; if that does not help, the file is damaged: export it again.")
+
+
 @dataclass(frozen=True)
 class Value:
     """What goes into or comes out of an operation.
@@ -166,7 +176,8 @@ def read(path: Path, infer_shapes: bool = False) -> Contents:
             third of a second; the other formats tell them all.
 
     Raises:
-        BadInput: There is no such file, it is of no kind that is known here, or it is damaged or incomplete.
+        BadInput: There is no such file, it or something in it is of no kind that is known here, or it is damaged or
+            incomplete.
         NotInstalled: The package that knows its format is missing.
     """
     row = SUFFIXES.get(path.suffix.lower())

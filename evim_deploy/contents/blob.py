@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evim_deploy.contents import NotKnown
+
 _RECORD = struct.Struct("<IIQQQ")
 _RECORD_BYTES = 64
 _SENTINEL = 0xDEADBEEF
@@ -35,10 +37,6 @@ _CODES: Mapping[int, str] = {
 }
 
 
-class UnknownType(ValueError):
-    """Elements of a type that is not known here: the file may be newer than this reader."""
-
-
 def read_blob(content: bytes, offset: int, dtype: str, count: int) -> npt.NDArray[Any]:
     """The elements of one record, flat, in the smallest numpy type that holds them.
 
@@ -49,7 +47,7 @@ def read_blob(content: bytes, offset: int, dtype: str, count: int) -> npt.NDArra
         count: How many the program says there are.
 
     Raises:
-        UnknownType: The program says that they are of a type that is not known.
+        NotKnown: The program says that they are of a type that is not known.
         ValueError: The record is damaged, or is not what the program says.
     """
     bits = element_bits(dtype)
@@ -71,10 +69,10 @@ def element_bits(dtype: str) -> int:
     """Bits of one element of a type such as ``float16`` or ``int4``.
 
     Raises:
-        UnknownType: It is not known.
+        NotKnown: It is not known.
     """
     if dtype not in _CODES.values():
-        raise UnknownType(f"an array of {dtype}")
+        raise NotKnown(f"an array of {dtype}")
     return int(dtype.lstrip("abcdefghijklmnopqrstuvwxyz"))
 
 
@@ -87,7 +85,7 @@ def unpack(content: bytes | memoryview, dtype: str, count: int) -> npt.NDArray[A
     """Elements from their bytes; those of less than a byte are packed from the lowest bit on.
 
     Raises:
-        UnknownType: The type is not known.
+        NotKnown: The type is not known.
         ValueError: So many elements take another number of bytes.
     """
     bits = element_bits(dtype)

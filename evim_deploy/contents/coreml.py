@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evim_deploy.contents.blob import UnknownType
+from evim_deploy.contents import NotKnown, not_known
 from evim_deploy.contents.mil import Function, read_functions
 from evim_deploy.contents.protobuf import core_ml
 from evim_deploy.documents import parse_json
-from evim_deploy.errors import BadInput, NotRunHere
+from evim_deploy.errors import BadInput
 
 MAIN = "main"
 """The function of a package that has one alone."""
@@ -52,8 +52,8 @@ def read_package(path: Path) -> Package:
     """Read an ML Program package and all of its weights.
 
     Raises:
-        BadInput: A file of it is missing or damaged, or it holds no ML Program.
-        NotRunHere: It has constants of a type that is not known.
+        BadInput: A file of it is missing or damaged, it has constants of a type that is not known, or it holds no ML
+            Program.
     """
     spec_path = model_path(path)
     spec = read_spec(path)
@@ -69,9 +69,8 @@ def read_package(path: Path) -> Package:
 
     try:
         functions = read_functions(spec.mlProgram, blobs)
-    except UnknownType as error:
-        cause = f"{path} holds what is not known here: {one_line(error)}."
-        raise NotRunHere(cause, "It is newer than this version of evim-deploy, or damaged. Run it on a Mac.") from None
+    except NotKnown as error:
+        raise not_known(path, one_line(error)) from None
     except ValueError as error:
         raise BadInput(f"{path} is damaged: {one_line(error)}.", _REMEDY) from None
     default = spec.description.defaultFunctionName or MAIN

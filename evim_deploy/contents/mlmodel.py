@@ -21,11 +21,13 @@ from evim_deploy.contents import (
     Axis,
     Contents,
     Function,
+    NotKnown,
     Operation,
     Parameter,
     Value,
     file_content,
     mil,
+    not_known,
 )
 from evim_deploy.contents.blob import element_bits
 from evim_deploy.contents.coreml import MAIN, Package, interface, read_package, read_spec
@@ -64,6 +66,8 @@ def read(path: Path, infer_shapes: bool) -> Contents:
             outputs,
             functions,
         )
+    except NotKnown as error:
+        raise not_known(path, error) from None
     except ValueError as error:
         raise BadInput(f"{path} is damaged: {error}.", REMEDY) from None
 

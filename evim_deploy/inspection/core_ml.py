@@ -114,7 +114,9 @@ def _vector_product(operation: Operation, function: Function) -> str:
         return ""
     ranks = [rank(value) or 0 for value in operation.inputs]
     vectors = (shown(value) for value in operation.inputs if rank(value) == 1)
-    return first(vectors) or ("a vector of constants" if max(ranks, default=0) > (rank(operation.outputs[0]) or 0) else "")
+    return first(vectors) or (
+        "a vector of constants" if max(ranks, default=0) > (rank(operation.outputs[0]) or 0) else ""
+    )
 
 
 def _integer_product(operation: Operation, function: Function) -> str:
@@ -272,7 +274,7 @@ CORE_ML = Target(
             "pad_outer_axes",
             DIFFERS,
             "Core ML is reported not to load reflection or replication of other axes than the last two.",
-            f"{_CORE_ML_TOOLS}/issues/2576 {_CORE_ML_TOOLS}/issues/2571 {_CORE_ML_TOOLS}/pull/2701 {_WEB_NN}/issues/739",
+            f"{_CORE_ML_TOOLS}/issues/2576 {_CORE_ML_TOOLS}/pull/2701 {_WEB_NN}/issues/739",
             _outer_pad,
             remedy="Pad after a transpose.",
         ),

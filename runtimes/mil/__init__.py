@@ -92,7 +92,9 @@ class MilSession:
 
 
 _REMEDY = "Copy the package again, or export it again."
-_EITHER = "It is damaged, or evim-deploy evaluates it wrongly: if a fresh export says the same, report it with the package."
+_EITHER = (
+    "It is damaged, or evim-deploy has a fault: if a fresh export gives the same message, report it with the package."
+)
 
 
 @contextmanager

@@ -148,7 +148,7 @@ class Evaluator:
 
         Raises:
             UnknownOperation: An operation is given parameters whose meaning is not specified.
-            ContradictoryProgram: An operation cannot be done with what it is given, or gives something else than is declared.
+            ContradictoryProgram: An operation does not fit what it is given, or gives something else than is declared.
         """
         values: dict[Hashable, Value] = self.constants | self._entered(inputs, mode)
         for index, call in enumerate(self._calls):
