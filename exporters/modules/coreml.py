@@ -24,6 +24,7 @@ from torch import nn
 from evim_deploy.artifact import Contract, Target
 from evim_deploy.errors import BadInput, first_line
 from exporters.coreml import annotate, convert, fixed_shape, for_all_to_read, input_type, is_classifier, output_types
+from exporters.modules import coreml_otherwise
 
 __all__ = ["annotate", "build"]
 
@@ -95,3 +96,4 @@ def _relu6(x: Any) -> Any:
 
 for operation in (addcmul, hardsigmoid, hardswish):
     register_torch_op(operation, override=True)
+coreml_otherwise.register()
