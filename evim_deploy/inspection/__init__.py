@@ -163,7 +163,7 @@ def _verdict(target: Target, findings: tuple[Finding, ...], kept_off: int, opera
     if kept_off:
         return f"{kept_off} of {operations} operations stay off it"
     if differing:
-        return f"{len(differing)} of {operations} operations are reported to compute something else than specified"
+        return f"reported to differ from the specification in {len(differing)} of {operations} operations"
     return target.clear
 
 

@@ -8,6 +8,7 @@ average pool   counted padding is an operation of its own, so that what is beyon
 any pool       a last window that would lie in the padding alone is left out by padding less
 softplus       max(x, 0) + log(1 + exp(-abs(x))), which overflows nowhere
 logsumexp      the maximum taken out first, likewise
+nearest        elements by their indices, where a scale is a fraction
 =============  ===============================================================================================
 """
 
@@ -17,10 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
 from coremltools.converters.mil import Builder as mb  # noqa: N813, the name in coremltools' own documentation
 from coremltools.converters.mil.frontend.torch import ops
 from coremltools.converters.mil.frontend.torch.ops import _get_inputs
 from coremltools.converters.mil.frontend.torch.torch_op_registry import register_torch_op
+from torch.nn import functional
 
 _RIGHT_KERNEL = 3
 """The widest kernel of an average pool over counted padding that is reported to be right."""
@@ -172,7 +176,45 @@ def logsumexp(context: Any, node: Any) -> None:
     context.add(mb.identity(x=y, name=node.name) if keeps.val else mb.squeeze(x=y, axes=over, name=node.name))
 
 
+def upsample_nearest2d(context: Any, node: Any) -> None:
+    """The elements that PyTorch takes, found by itself of an axis of numbers."""
+    x, size, *scales = _get_inputs(context, node)
+    heights, widths = _scales(scales)
+    sides = [int(side) for side in x.shape[-2:]]
+    given = [None, None] if size is None else [int(side) for side in size.val]
+    taken = [_taken(*each) for each in zip(sides, given, (heights, widths), strict=True)]
+    if all(len(indices) % side == 0 for indices, side in zip(taken, sides, strict=True)):
+        return ops.upsample_nearest2d(context, node)
+    rows = mb.gather(x=x, indices=taken[0], axis=x.rank - 2)
+    context.add(mb.gather(x=rows, indices=taken[1], axis=x.rank - 1, name=node.name))
+    return None
+
+
+def _scales(given: Sequence[Any]) -> tuple[float | None, float | None]:
+    """Of height and width; a trace has both in one, or each by itself, or none."""
+    if len(given) == 1:
+        return (None, None) if given[0] is None else (float(given[0].val[0]), float(given[0].val[1]))
+    heights, widths = (None if each is None else float(each.val) for each in given)
+    return heights, widths
+
+
+def _taken(side: int, size: int | None, scale: float | None) -> Any:
+    numbers = torch.arange(side, dtype=torch.float32).reshape(1, 1, side)
+    if scale is None:
+        resized = functional.interpolate(numbers, size=size, mode="nearest")
+    else:
+        resized = functional.interpolate(numbers, scale_factor=scale, mode="nearest", recompute_scale_factor=False)
+    return resized.reshape(-1).numpy().astype(np.int32)
+
+
+def reciprocal(context: Any, node: Any) -> None:
+    """1 / x: the front end writes 1 / (x + 0.0001)."""
+    (x,) = _get_inputs(context, node)
+    context.add(mb.real_div(x=np.float32(1), y=x, name=node.name))
+
+
 def register() -> None:
     """Put these in place of the front end's own."""
-    for operation in (avg_pool1d, avg_pool2d, max_pool1d, max_pool2d, softplus, mish, logsumexp):
+    pools = (avg_pool1d, avg_pool2d, max_pool1d, max_pool2d)
+    for operation in (*pools, softplus, mish, logsumexp, upsample_nearest2d, reciprocal):
         register_torch_op(operation, override=True)
