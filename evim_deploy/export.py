@@ -24,9 +24,10 @@ from evim_deploy.artifact import (
     Target,
     file_stem,
 )
-from evim_deploy.errors import BadInput, ParityFailed
+from evim_deploy.errors import BadInput, EvimError, ParityFailed
 from evim_deploy.golden import SUFFIX as GOLDEN_SUFFIX
 from evim_deploy.golden import write_golden
+from evim_deploy.inspection.core_ml import told_otherwise
 from evim_deploy.labels import class_labels
 from evim_deploy.parity.result import FAIL, Measures, Parity
 from evim_deploy.progress import Progress, Silent
@@ -152,13 +153,15 @@ def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Fa
     progress.step(f"{target}: writing")
     exporter = exporters.load(row, source.reference.form)
     contract = exporter.build(source.reference.stored(target), target, path)
+    found = contents.read(path)
+    _refuse_reported(found, target)
     facts = Facts(
         source.name,
         target,
         source.reference.weights,
         source.reference.preprocessing,
         contract,
-        Structure.of(contents.read(path).operations),
+        Structure.of(found.operations),
         Parity.not_run("not checked yet"),
         tuple(_record(outcome) for outcome in outcomes),
         tool_versions("torch", "numpy", *exporters.needs(row, source.name.form), *_engine(target).requires),
@@ -184,13 +187,36 @@ def _annotate(exporter: exporters.Exporter, path: Path, facts: Facts) -> None:
         raise RuntimeError(f"{path.name} changed when its metadata was written")
 
 
+def _refuse_reported(found: contents.Contents, target: Target) -> None:
+    """Refuse a Core ML program with an operation that Core ML is reported to compute otherwise.
+
+    Such a file cannot be proven here, and is believed to be wrong there: it is not kept.
+
+    Raises:
+        BadInput: It has one, which is named.
+    """
+    for function in found.functions if found.format == "coreml" else ():
+        if told := told_otherwise(function):
+            cause, remedy = told
+            raise BadInput(
+                f"{target} would have an operation that Core ML is reported to compute otherwise: {cause}",
+                f"It was not kept. {remedy} Or choose another format.",
+            )
+
+
 def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> tuple[Parity, Mapping[str, Parity]]:
     """The proof of an artifact, and that of each function where there are several."""
     reason = runtimes.why_not(_engine(target))
     if source.verify is False or reason:
         unproven = Parity.not_run("--no-verify" if source.verify is False else f"not run on this host: {reason}")
         return unproven, dict.fromkeys(target.of_functions(), unproven)
-    parity, functions = prove_functions(path, target, source.prover, progress)
+    try:
+        parity, functions = prove_functions(path, target, source.prover, progress)
+    except BadInput as error:  # of a file that was written a moment ago
+        raise EvimError(
+            f"evim-deploy cannot run the artifact {target} that it wrote: {error.cause}",
+            "It was not kept. This is a fault of evim-deploy or of the converter: report it with this message.",
+        ) from error
     if parity.status == FAIL:
         failed = functions or {"": parity}
         raise _failure(

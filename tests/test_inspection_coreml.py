@@ -170,7 +170,7 @@ def package(path: Path, build: Program, shape: tuple[int, ...], dtype: Any = typ
 
 
 def rules(inspection: Inspection, severity: str) -> set[str]:
-    (target,) = inspection.functions[0].targets
+    target, _ = inspection.functions[0].targets
     return {finding.rule for finding in target.findings if finding.severity == severity}
 
 
@@ -211,7 +211,7 @@ def test_a_network_in_float32_stays_off_the_engine(tmp_path: Path) -> None:
         ct.convert(traced, inputs=[image], compute_precision=precision, skip_model_load=True).save(str(path))
         inspection = inspect(path)
         assert ("float32" in rules(inspection, BLOCKS)) == kept_off
-        (target,) = inspection.functions[0].targets
+        target, _ = inspection.functions[0].targets
         assert (target.kept_off > 0) == kept_off
         assert [value.name for value in inspection.contents.inputs] == ["image"]
 
@@ -240,7 +240,7 @@ def test_weights_of_four_bits_take_half_a_byte_and_belong_to_their_convolution(t
     (layer,) = inspection.functions[0].layers
     assert layer.operation == "convolution"
     assert weights.size // 2 <= layer.bytes <= weights.size // 2 + 64
-    (target,) = inspection.functions[0].targets
+    target, _ = inspection.functions[0].targets
     assert target.operations == 1
 
 

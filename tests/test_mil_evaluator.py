@@ -16,7 +16,7 @@ import runtimes
 from evim_deploy.contents.mil import Constant, Function, Operation, ValueType
 from evim_deploy.errors import BadInput, NotRunHere
 from runtimes.mil import MilSession
-from runtimes.mil.evaluate import DamagedProgram, Evaluator, UnknownOperation, unknown_operations
+from runtimes.mil.evaluate import ContradictoryProgram, Evaluator, UnknownOperation, unknown_operations
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -263,7 +263,7 @@ def test_an_operation_that_is_not_known_is_counted() -> None:
 
 @pytest.mark.parametrize("shape", [(3,), (2, 1), ()])
 def test_an_input_of_another_shape_is_told(shape: tuple[int, ...]) -> None:
-    with pytest.raises(DamagedProgram, match=r"x is declared \[2\]"):
+    with pytest.raises(ContradictoryProgram, match=r"x is declared \[2\]"):
         steps(chain(), "fp32", x=np.zeros(shape))
 
 
@@ -271,5 +271,5 @@ def test_open_axes_take_any_length() -> None:
     program = function({"x": ("float32", (None, 2))}, operation("relu", "y", "float32", (None, 2), x="x"))
     for count in (1, 5):
         assert steps(program, "fp32", x=np.ones((count, 2)))[0].values[0].shape == (count, 2)
-    with pytest.raises(DamagedProgram, match="is declared"):
+    with pytest.raises(ContradictoryProgram, match="is declared"):
         steps(program, "fp32", x=np.ones((1, 3)))

@@ -168,13 +168,14 @@ def pool(reduce: Callable[[Array, Array], float], *, averages: bool = False) -> 
         stride = [min(each) for each in zip(stride, kernel, strict=True)] if up else stride
         amount = [draw.integer(0, size - 1) // 2 for size in kernel]
         amounts = pads(p["pad_type"], list(np.repeat(amount, 2)), sides, kernel, stride)
-        excludes = averages and draw.flag()
+        axes = list(zip(sides, kernel, stride, amounts, strict=True))
+        rooms = [side + before + after - size for side, size, _, (before, after) in axes]
+        last = [-(-room // step) * step for room, step in zip(rooms, stride, strict=True)]
+        up = up and all(at < side + before for at, (side, _, _, (before, _)) in zip(last, axes, strict=True))
+        # Core ML is reported to count what a window reaches beyond counted padding
+        excludes = averages and (draw.flag() or (up and last != rooms))
         x = draw.array(draw.integer(1, 2), draw.integer(1, 3), *sides)
-        out = []
-        for side, size, step, (before, after) in zip(sides, kernel, stride, amounts, strict=True):
-            room = side + before + after - size
-            count = (room + step - 1) // step + 1 if up else room // step + 1
-            out.append(count - 1 if up and before + after and (count - 1) * step >= side + before else count)
+        out = [(at if up else room) // step + 1 for at, room, step in zip(last, rooms, stride, strict=True)]
         y = np.zeros((*x.shape[:2], *out))
         for place in np.ndindex(*out):
             taps = list(window(place, kernel, stride, sides, amounts))
@@ -229,7 +230,6 @@ def test_operation_computes_its_sum(op: str, part: int) -> None:
     [  # 1, 2, 3 ...
         (5, 2, 2, 0, [2, 4, 5]),  # the last window reaches over the end
         (4, 2, 2, 1, [1, 3, 4]),
-        (4, 2, 5, 1, [1]),  # a second window would begin where the elements end
         (5, 2, 5, 1, [1, 5]),
         (6, 4, 3, 1, [3, 6, 6]),
     ],
@@ -242,7 +242,22 @@ def test_rounding_up_adds_a_window_that_holds_an_element(
     assert evaluate("max_pool", of(0, x=x, **given))[0].ravel().tolist() == expected
 
 
-def test_a_window_beyond_the_end_is_refused() -> None:
-    given = {"kernel_sizes": [1], "strides": [3], "pad_type": "valid", "ceil_mode": True}
-    with pytest.raises(NotImplementedError, match="beyond the end"):
-        evaluate("max_pool", of(0, x=np.ones((1, 1, 2)), **given))
+@pytest.mark.parametrize(
+    ("side", "size", "stride", "pad"),
+    [(2, 1, 3, 0), (4, 2, 5, 1)],  # the second, of padding alone, is one that PyTorch leaves out
+)
+def test_a_window_without_an_element_is_refused(side: int, size: int, stride: int, pad: int) -> None:
+    given = {"kernel_sizes": [size], "strides": [stride], "pad_type": "custom", "pad": [pad, pad], "ceil_mode": True}
+    with pytest.raises(NotImplementedError, match="a window without an element"):
+        evaluate("max_pool", of(0, x=np.ones((1, 1, side)), **given))
+
+
+@pytest.mark.parametrize(("side", "excludes", "runs"), [(5, False, False), (5, True, True), (4, False, True)])
+def test_an_average_of_counted_padding_and_beyond_is_refused(side: int, excludes: bool, runs: bool) -> None:
+    given = {"kernel_sizes": [2], "strides": [2], "pad_type": "valid", "ceil_mode": True}
+    case = of(0, x=np.arange(1.0, side + 1).reshape(1, 1, side), exclude_padding_from_average=excludes, **given)
+    if runs:
+        assert evaluate("avg_pool", case)[0].ravel().tolist() == [1.5, 3.5, 5][: (side + 1) // 2]
+    else:
+        with pytest.raises(NotImplementedError, match="ceil_mode, counted padding"):
+            evaluate("avg_pool", case)

@@ -233,7 +233,7 @@ def _show_layers(console: Console, inspection: Inspection, function: FunctionIns
 
 
 def _show_target(console: Console, target: Suitability) -> None:
-    from evim_deploy.inspection.rules import BLOCKS
+    from evim_deploy.inspection.rules import BLOCKS, DIFFERS
 
     def line(text: str, style: str | None = None) -> None:
         console.print(text, style=style, soft_wrap=True, markup=False)
@@ -241,16 +241,16 @@ def _show_target(console: Console, target: Suitability) -> None:
     groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
     for finding in target.findings:
         groups[finding.severity, finding.rule].append(finding)
-    verdict = "nothing known keeps an operation off it"
-    if target.kept_off:
-        verdict = f"{target.kept_off} of {target.operations} operations stay off it"
     console.print()
-    line(f"{target.title}: {verdict}", "bold")
+    line(f"{target.title}: {target.verdict}", "bold")
     for (severity, _), findings in groups.items():
         first = findings[0]
         types = _short(", ".join(dict.fromkeys(finding.type for finding in findings)), NAME_WIDTH)
         example = f"{_short(first.operation, NAME_WIDTH)} ({first.detail})"
-        line(f"  {severity} {len(findings)}: {types}; e.g. {example}", "yellow" if severity == BLOCKS else None)
+        line(
+            f"  {severity} {len(findings)}: {types}; e.g. {example}",
+            "yellow" if severity in (BLOCKS, DIFFERS) else None,
+        )
         line(f"    {first.reason}")
         line(f"    {first.source}", "dim")
 

@@ -40,6 +40,16 @@ PLAIN = frozenset(
 REMEDY = "Copy the file again, or export it again."
 
 
+class NotKnown(ValueError):
+    """A type, or a version, that is not known here: the file may be newer than this reader."""
+
+
+def not_known(path: Path, what: object) -> BadInput:
+    """The error of a file with something that is not known."""
+    cause = f"{path} has what is not known here: {what}."
+    return BadInput(cause, "Update evim-deploy; if that does not help, the file is damaged: export it again.")
+
+
 @dataclass(frozen=True)
 class Value:
     """What goes into or comes out of an operation.
@@ -71,6 +81,7 @@ class Operation:
         inputs: In the format's order; an optional one that is not given is left out.
         outputs: Likewise.
         parameters: Attributes and options, by the names that the format has for them.
+        input_names: What the format calls each input, in their order; empty where it counts them.
     """
 
     type: str
@@ -78,6 +89,11 @@ class Operation:
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    input_names: tuple[str, ...] = ()
+
+    def input(self, name: str) -> Value | None:
+        """The first input of a name; None where there is none, or where it is one of the parameters."""
+        return next((value for key, value in zip(self.input_names, self.inputs, strict=False) if key == name), None)
 
     @property
     def values(self) -> tuple[Value, ...]:
@@ -160,7 +176,8 @@ def read(path: Path, infer_shapes: bool = False) -> Contents:
             third of a second; the other formats tell them all.
 
     Raises:
-        BadInput: There is no such file, it is of no kind that is known here, or it is damaged or incomplete.
+        BadInput: There is no such file, it or something in it is of no kind that is known here, or it is damaged or
+            incomplete.
         NotInstalled: The package that knows its format is missing.
     """
     row = SUFFIXES.get(path.suffix.lower())

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evim_deploy.contents import NotKnown
+
 _RECORD = struct.Struct("<IIQQQ")
 _RECORD_BYTES = 64
 _SENTINEL = 0xDEADBEEF
@@ -45,8 +47,10 @@ def read_blob(content: bytes, offset: int, dtype: str, count: int) -> npt.NDArra
         count: How many the program says there are.
 
     Raises:
+        NotKnown: The program says that they are of a type that is not known.
         ValueError: The record is damaged, or is not what the program says.
     """
+    bits = element_bits(dtype)
     if offset + _RECORD_BYTES > len(content):
         raise ValueError(f"the weights end at byte {len(content)}, before a record at {offset}")
     sentinel, code, size, start, padding_bits = _RECORD.unpack_from(content, offset)
@@ -56,7 +60,6 @@ def read_blob(content: bytes, offset: int, dtype: str, count: int) -> npt.NDArra
         raise ValueError(f"the weights at byte {offset} are {_CODES.get(code, f'of type {code}')}, not {dtype}")
     if start + size > len(content):
         raise ValueError(f"the weights end at byte {len(content)}, before those of byte {start} to {start + size}")
-    bits = element_bits(dtype)
     if 8 * size - padding_bits != bits * count:
         raise ValueError(f"the weights at byte {offset} have {size} bytes, not {count} elements of {bits} bits")
     return unpack(memoryview(content)[start : start + size], dtype, count)
@@ -66,10 +69,10 @@ def element_bits(dtype: str) -> int:
     """Bits of one element of a type such as ``float16`` or ``int4``.
 
     Raises:
-        ValueError: There is no such type.
+        NotKnown: It is not known.
     """
     if dtype not in _CODES.values():
-        raise ValueError(f"an array of {dtype}")
+        raise NotKnown(f"an array of {dtype}")
     return int(dtype.lstrip("abcdefghijklmnopqrstuvwxyz"))
 
 
@@ -82,7 +85,8 @@ def unpack(content: bytes | memoryview, dtype: str, count: int) -> npt.NDArray[A
     """Elements from their bytes; those of less than a byte are packed from the lowest bit on.
 
     Raises:
-        ValueError: There is no such type, or so many elements take another number of bytes.
+        NotKnown: The type is not known.
+        ValueError: So many elements take another number of bytes.
     """
     bits = element_bits(dtype)
     if len(content) != packed_bytes(dtype, count):

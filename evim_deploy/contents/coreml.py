@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evim_deploy.contents import NotKnown, not_known
 from evim_deploy.contents.mil import Function, read_functions
 from evim_deploy.contents.protobuf import core_ml
 from evim_deploy.documents import parse_json
@@ -51,7 +52,8 @@ def read_package(path: Path) -> Package:
     """Read an ML Program package and all of its weights.
 
     Raises:
-        BadInput: A file of it is missing or damaged, or it holds no ML Program.
+        BadInput: A file of it is missing or damaged, it has constants of a type that is not known, or it holds no ML
+            Program.
     """
     spec_path = model_path(path)
     spec = read_spec(path)
@@ -67,6 +69,8 @@ def read_package(path: Path) -> Package:
 
     try:
         functions = read_functions(spec.mlProgram, blobs)
+    except NotKnown as error:
+        raise not_known(path, one_line(error)) from None
     except ValueError as error:
         raise BadInput(f"{path} is damaged: {one_line(error)}.", _REMEDY) from None
     default = spec.description.defaultFunctionName or MAIN

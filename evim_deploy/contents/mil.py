@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evim_deploy.contents import NotKnown
 from evim_deploy.contents.blob import packed_bytes, read_blob, unpack
 from evim_deploy.contents.protobuf import core_ml
 
@@ -119,6 +120,7 @@ def read_functions(program: Any, blobs: Blobs) -> dict[str, Function]:
     """The functions of a program, a ``MILSpec.Program``.
 
     Raises:
+        NotKnown: A constant is of a type that is not known.
         ValueError: It is damaged, saying where.
     """
     return {name: _function(name, function, blobs) for name, function in program.functions.items()}
@@ -208,6 +210,8 @@ def _constant(value: Any, blobs: Blobs, name: str) -> Constant:
         else:
             raise ValueError(f"a constant that is {kind or 'nothing'}")
         array = flat.reshape(shape)
+    except NotKnown as error:
+        raise NotKnown(f"{name}: {error}") from None
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{name}: {error}") from None
     return Constant(value_type, array if array.ndim else array.item(), stored)

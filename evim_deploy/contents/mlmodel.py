@@ -21,11 +21,13 @@ from evim_deploy.contents import (
     Axis,
     Contents,
     Function,
+    NotKnown,
     Operation,
     Parameter,
     Value,
     file_content,
     mil,
+    not_known,
 )
 from evim_deploy.contents.blob import element_bits
 from evim_deploy.contents.coreml import MAIN, Package, interface, read_package, read_spec
@@ -64,6 +66,8 @@ def read(path: Path, infer_shapes: bool) -> Contents:
             outputs,
             functions,
         )
+    except NotKnown as error:
+        raise not_known(path, error) from None
     except ValueError as error:
         raise BadInput(f"{path} is damaged: {error}.", REMEDY) from None
 
@@ -92,27 +96,39 @@ def _program(path: Path, package: Package) -> tuple[Function, ...]:
 
 
 def _function(name: str, function: mil.Function, description: Any) -> Function:
-    values = {key: _typed(key, type_) for key, type_ in function.inputs.items()}
+    found = of_program(name, function)
     declared = {value.name: value.shape for value in _interface(description, name)[0]}
     inputs = tuple(
-        replace(value, shape=declared.get(key, value.shape)) if "?" in (value.shape or ()) else value
-        for key, value in values.items()
+        replace(value, shape=declared.get(value.name, value.shape)) if "?" in (value.shape or ()) else value
+        for value in found.inputs
     )
+    return replace(found, inputs=inputs)
+
+
+def of_program(name: str, function: mil.Function) -> Function:
+    """A function of a program in the common form.
+
+    Raises:
+        KeyError: An operation takes a value that nothing gives.
+    """
+    values = {key: _typed(key, type_) for key, type_ in function.inputs.items()}
+    inputs = tuple(values.values())
     values |= {key: _constant(key, constant) for key, constant in function.constants.items()}
     operations = []
     for op in function.operations:
         outputs = tuple(_typed(key, type_) for key, type_ in op.outputs)
         given, parameters = _given(op, function.constants, values)
-        operations.append(Operation(op.type, op.name, given, outputs, parameters))
+        names, taken = tuple(key for key, _ in given), tuple(value for _, value in given)
+        operations.append(Operation(op.type, op.name, taken, outputs, parameters, names))
         values |= {value.name: value for value in outputs}
     return Function(name, inputs, tuple(values[output] for output in function.outputs), tuple(operations))
 
 
 def _given(
     op: mil.Operation, constants: Mapping[str, mil.Constant], values: Mapping[str, Value]
-) -> tuple[tuple[Value, ...], dict[str, Parameter]]:
-    """What an operation is given: values, and as parameters the constants that stand in the program itself."""
-    given: list[Value] = []
+) -> tuple[list[tuple[str, Value]], dict[str, Parameter]]:
+    """What an operation is given: named values, and as parameters the constants that stand in the program itself."""
+    given: list[tuple[str, Value]] = []
     parameters: dict[str, Parameter] = {}
     for key, bindings in op.inputs.items():
         for binding in bindings:
@@ -120,10 +136,10 @@ def _given(
             if constant is not None and constant.stored_bytes == 0 and len(bindings) == 1 and _is_small(constant):
                 parameters[key] = _plain(constant)
             elif isinstance(binding, str):
-                given.append(values[binding])
+                given.append((key, values[binding]))
             else:
-                given.append(_constant(f"{op.name}.{key}", binding))
-    return tuple(given), parameters
+                given.append((key, _constant(f"{op.name}.{key}", binding)))
+    return given, parameters
 
 
 def _is_small(constant: mil.Constant) -> bool:

@@ -24,11 +24,13 @@ from evim_deploy.contents import (
     Axis,
     Contents,
     Function,
+    NotKnown,
     Operation,
     Parameter,
     Scalar,
     Value,
     file_content,
+    not_known,
 )
 from evim_deploy.errors import BadInput
 
@@ -82,6 +84,8 @@ def read(path: Path, infer_shapes: bool) -> Contents:
         raise BadInput(f"{path} is not an ONNX model.", "Name a file that an ONNX exporter wrote.")
     try:
         return _Model(path, model).contents(infer_shapes)
+    except NotKnown as what:
+        raise not_known(path, what) from None
     except (ValueError, TypeError, OverflowError) as error:
         raise BadInput(f"{path} is damaged: {error}.", REMEDY) from None
 
@@ -246,7 +250,7 @@ def _element_type(number: int, name: str) -> tuple[str, int]:
     if number == TensorProto.UNDEFINED:
         return "unknown", 8
     if number not in TensorProto.DataType.values():
-        raise ValueError(f"{name} is of element type {number}, which does not exist")
+        raise NotKnown(f"{name} is of element type {number}")
     word = TensorProto.DataType.Name(number)
     return _ELEMENT_TYPES.get(word, (word.lower(), 8))
 

@@ -17,7 +17,19 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from evim_deploy.contents import PLAIN, REMEDY, SMALL, Contents, Function, Operation, Parameter, Value, file_content
+from evim_deploy.contents import (
+    PLAIN,
+    REMEDY,
+    SMALL,
+    Contents,
+    Function,
+    NotKnown,
+    Operation,
+    Parameter,
+    Value,
+    file_content,
+    not_known,
+)
 from evim_deploy.errors import BadInput
 
 _IDENTIFIER = b"TFL3"
@@ -54,6 +66,8 @@ def read(path: Path, infer_shapes: bool) -> Contents:
         raise BadInput(f"{path} is not a TFLite file.", "Name a file that a TensorFlow Lite converter wrote.")
     try:
         return _Model(content).contents()
+    except NotKnown as what:
+        raise not_known(path, what) from None
     except _Damage as damage:
         raise BadInput(f"{path} is damaged: {damage}.", REMEDY) from None
     except (ValueError, TypeError, struct.error):  # what the flatbuffer's own code meets
@@ -71,7 +85,7 @@ class _Model:
         self.content = content
         self.model = schema.Model.GetRootAs(content, 0)
         if self.model.Version() != _VERSION:
-            raise _Damage(f"its schema has version {self.model.Version()}, not {_VERSION}")
+            raise NotKnown(f"its schema has version {self.model.Version()}, not {_VERSION}")
 
     def contents(self) -> Contents:
         functions = tuple(self._function(index, graph) for index, graph in enumerate(_each(self.model, "Subgraphs")))
@@ -126,7 +140,7 @@ class _Model:
         name = _text(tensor.Name()) or f"tensor {number}"
         dtype = _DTYPES.get(tensor.Type())
         if dtype is None:
-            raise _Damage(f"{name} is of type {tensor.Type()}, which does not exist")
+            raise NotKnown(f"{name} is of type {tensor.Type()}")
         shape = _integers(tensor, "Shape")
         signature = _integers(tensor, "ShapeSignature")
         if min(shape, default=0) < 0 or len(shape) > _MOST_AXES:

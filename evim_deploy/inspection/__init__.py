@@ -18,16 +18,17 @@ from evim_deploy.contents import Contents, Function, Operation, Value
 from evim_deploy.documents import parse_json
 from evim_deploy.inspection.classes import CLASSES, class_of
 from evim_deploy.inspection.conversions import Conversion, conversions
+from evim_deploy.inspection.core_ml import CORE_ML
 from evim_deploy.inspection.layers import Layer, at_run_time, layers, weight_types
 from evim_deploy.inspection.movement import Movement, movements
 from evim_deploy.inspection.neural_engine import NEURAL_ENGINE
 from evim_deploy.inspection.onnxruntime_coreml import ONNXRUNTIME_COREML
-from evim_deploy.inspection.rules import BLOCKS, INPUT, Finding, Target, check
+from evim_deploy.inspection.rules import BLOCKS, DIFFERS, INPUT, Finding, Target, check
 from evim_deploy.inspection.tflite_gpu import TFLITE_GPU
 from evim_deploy.inspection.xnnpack import XNNPACK
 
 TARGETS: Mapping[str, tuple[Target, ...]] = {
-    "coreml": (NEURAL_ENGINE,),
+    "coreml": (NEURAL_ENGINE, CORE_ML),
     "onnx": (ONNXRUNTIME_COREML,),
     "tflite": (TFLITE_GPU, XNNPACK),
 }
@@ -44,6 +45,7 @@ class Suitability:
         operations: How many of the function's operations run at all, rather than once as it loads.
         kept_off: How many of those the target does not take.
         findings: Everything that is in the way, in the order of the target's rules.
+        verdict: The outcome in a sentence.
     """
 
     target: str
@@ -51,6 +53,7 @@ class Suitability:
     operations: int
     kept_off: int
     findings: tuple[Finding, ...]
+    verdict: str
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,9 @@ def _inspect_function(format_: str, function: Function) -> FunctionInspection:
     targets = []
     for target in TARGETS[format_]:
         findings = check(target, running, function)
-        targets.append(Suitability(target.id, target.title, len(running), _kept_off(findings, running), findings))
+        kept_off = _kept_off(findings, running)
+        verdict = _verdict(target, findings, kept_off, len(running))
+        targets.append(Suitability(target.id, target.title, len(running), kept_off, findings, verdict))
     return FunctionInspection(
         function.name,
         function.inputs,
@@ -151,6 +156,15 @@ def _kept_off(findings: tuple[Finding, ...], operations: tuple[Operation, ...]) 
         return len(operations)
     names = {finding.operation for finding in blocked}
     return sum(operation.name in names for operation in operations)
+
+
+def _verdict(target: Target, findings: tuple[Finding, ...], kept_off: int, operations: int) -> str:
+    differing = {finding.operation for finding in findings if finding.severity == DIFFERS}
+    if kept_off:
+        return f"{kept_off} of {operations} operations stay off it"
+    if differing:
+        return f"reported to differ from the specification in {len(differing)} of {operations} operations"
+    return target.clear
 
 
 def _size(path: Path) -> int:

@@ -15,9 +15,11 @@ from evim_deploy.inspection.classes import types
 BLOCKS = "blocks"
 SLOWS = "slows"
 ROUNDS = "rounds"
+DIFFERS = "differs"
 
-SEVERITIES = (BLOCKS, SLOWS, ROUNDS)
-"""It stays off the target; it runs there, but slower than it could; it runs there, but its numbers may suffer."""
+SEVERITIES = (BLOCKS, SLOWS, ROUNDS, DIFFERS)
+"""It stays off the target; it runs there, but slower than it could; it runs there, but its numbers may suffer; its
+value there is reported to be another than the specification's."""
 
 INPUT = "input"
 """Type of the subject where a rule looks at an input of a function."""
@@ -34,6 +36,7 @@ class Rule:
         source: Where that is written.
         find: What of an operation is in the way; empty where nothing is.
         of_inputs: Whether it looks at inputs of a function, as operations of type :data:`INPUT` with it as output.
+        remedy: How else the operation can be written, where that is known.
     """
 
     id: str
@@ -42,6 +45,7 @@ class Rule:
     source: str
     find: Callable[[Operation, Function], str]
     of_inputs: bool = False
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,13 @@ class Target:
         id: Its name in reports.
         title: Its name for people.
         rules: Those that are known of it.
+        clear: What is said of a function that no rule keeps an operation of away from it.
     """
 
     id: str
     title: str
     rules: tuple[Rule, ...]
+    clear: str = "nothing known keeps an operation off it"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from evim_deploy.artifact import Contract, Target
 from evim_deploy.errors import BadInput, first_line
 from evim_deploy.machine import problem_of, temporary_folder
 from exporters.coreml import annotate, convert, fixed_shape, for_all_to_read, input_type, is_classifier, output_types
+from exporters.modules import coreml_otherwise
 
 __all__ = ["annotate", "build"]
 
@@ -132,3 +133,4 @@ def _relu6(x: Any) -> Any:
 
 for operation in (addcmul, hardsigmoid, hardswish, log_softmax, prod, reciprocal, rms_norm):
     register_torch_op(operation, override=True)
+coreml_otherwise.register()

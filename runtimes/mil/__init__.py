@@ -92,17 +92,23 @@ class MilSession:
 
 
 _REMEDY = "Copy the package again, or export it again."
+_EITHER = (
+    "It is damaged, or evim-deploy has a fault: if a fresh export gives the same message, report it with the package."
+)
 
 
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
     """What the evaluator finds of a package, as the user is told it."""
-    from runtimes.mil.evaluate import DamagedProgram, UnknownOperation
+    from runtimes.mil.evaluate import ContradictoryProgram, ReportedOtherwise, UnknownOperation
 
     try:
         yield
-    except DamagedProgram as error:
-        raise BadInput(f"{path} is damaged: {one_line(error)}.", _REMEDY) from None
+    except ContradictoryProgram as error:
+        raise BadInput(f"{path} cannot be evaluated: {one_line(error)}.", _EITHER) from None
+    except ReportedOtherwise as error:
+        cause = f"{path} cannot be evaluated here: {one_line(error)}"
+        raise NotRunHere(cause, f"{error.remedy} Core ML itself runs it on a Mac, as it does.") from None
     except UnknownOperation as error:
         cause = f"{path} has operations that cannot be evaluated here: {one_line(error)}."
         raise NotRunHere(cause, "Run it on a Mac.") from None
@@ -114,7 +120,7 @@ def open_session(path: Path, mode: str, function: str | None = None) -> Iterator
 
     Raises:
         BadInput: It is damaged, or has no such function.
-        NotRunHere: It has an operation that is not known.
+        NotRunHere: It has an operation that is not known, or that Core ML is reported to compute otherwise.
     """
     yield MilSession(path, mode, function)
 
@@ -124,7 +130,7 @@ def read_operations(path: Path, mode: str, function: str | None = None) -> tuple
 
     Raises:
         BadInput: It is damaged, or has no such function.
-        NotRunHere: It has an operation that is not known.
+        NotRunHere: It has an operation that is not known, or that Core ML is reported to compute otherwise.
     """
     return _operations(MilSession(path, mode, function))
 
@@ -139,7 +145,7 @@ def trace(path: Path, image: Array, mode: str) -> Trace:
 
     Raises:
         BadInput: It is damaged.
-        NotRunHere: It has an operation that is not known.
+        NotRunHere: It has an operation that is not known, or that Core ML is reported to compute otherwise.
     """
     session = MilSession(path, mode)
     indices = {op.name: index for index, op in enumerate(session._evaluator.operations)}

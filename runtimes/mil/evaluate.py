@@ -19,9 +19,11 @@ import torch
 from torch import Tensor
 
 from evim_deploy.contents.mil import Constant, Function, Operation, ValueType
+from evim_deploy.contents.mlmodel import of_program
+from evim_deploy.inspection.core_ml import told_otherwise
 from runtimes.mil.arithmetic import SMALLEST_NORMAL, Exact, Half, halved
 from runtimes.mil.operations import HANDLERS
-from runtimes.mil.values import DTYPES, Value, bounded, from_constant
+from runtimes.mil.values import DTYPES, LARGEST_BYTES, TooLarge, Value, bounded, from_constant
 
 _COMPRESSED = "constexpr_"
 
@@ -30,8 +32,19 @@ class UnknownOperation(Exception):
     """The program has an operation, or a variant of one, that the evaluator does not know; it says which."""
 
 
-class DamagedProgram(Exception):
-    """The program contradicts itself; its only argument says where and how."""
+class ReportedOtherwise(Exception):
+    """Core ML is reported to compute an operation otherwise than it is specified; says which, and how to write it."""
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(cause)
+        self.remedy = remedy
+
+
+class ContradictoryProgram(Exception):
+    """An operation does not fit what it is given or what is declared of it; its only argument says where and how.
+
+    The program is damaged, or the evaluator has a fault: neither can be told from here.
+    """
 
 
 Anomalies = Mapping[str, int]
@@ -75,13 +88,16 @@ class Evaluator:
 
     Raises:
         UnknownOperation: There is an operation that is not known.
-        DamagedProgram: The types or the constants of the program do not fit together.
+        ReportedOtherwise: There is one that Core ML is reported to compute otherwise.
+        ContradictoryProgram: The types or the constants of the program do not fit together.
     """
 
     def __init__(self, function: Function) -> None:
         unknown = unknown_operations(function)
         if unknown:
             raise UnknownOperation(", ".join(f"{op} ({count} times)" for op, count in sorted(unknown.items())))
+        if told := told_otherwise(of_program("", function)):
+            raise ReportedOtherwise(*told)
         self.function = function
         self.constants: dict[Hashable, Value] = {
             name: from_constant(constant) for name, constant in function.constants.items()
@@ -132,7 +148,7 @@ class Evaluator:
 
         Raises:
             UnknownOperation: An operation is given parameters whose meaning is not specified.
-            DamagedProgram: An operation cannot be done with what it is given, or gives something else than is declared.
+            ContradictoryProgram: An operation does not fit what it is given, or gives something else than is declared.
         """
         values: dict[Hashable, Value] = self.constants | self._entered(inputs, mode)
         for index, call in enumerate(self._calls):
@@ -154,7 +170,7 @@ class Evaluator:
         entered: dict[Hashable, Value] = {}
         for name, declared in self.function.inputs.items():
             if name not in inputs or declared.dtype not in DTYPES:
-                raise DamagedProgram(f"the function takes {name!r}, a {declared.dtype}, which nothing gives")
+                raise ContradictoryProgram(f"the function takes {name!r}, a {declared.dtype}, which nothing gives")
             value = inputs[name].to(DTYPES[declared.dtype])
             _check(name, value, declared)
             entered[name] = value.half().float() if declared.dtype == "float16" and mode != "fp32" else value
@@ -178,13 +194,13 @@ def _run(call: _Call, values: Mapping[Hashable, Value], arithmetic: Exact) -> tu
     op, handler = call.operation, HANDLERS[call.operation.type]
     many = _takes_many(handler)
     for name, declared in op.outputs:
-        try:
-            bounded(side for side in declared.shape if side is not None)
-        except ValueError as error:
-            raise DamagedProgram(f"{name} is declared as {error}") from None
+        _check_known(name, declared)
+    unknown = [parameter for parameter in call.arguments if parameter not in _parameters(handler)]
+    if unknown:
+        raise UnknownOperation(f"{op.type} with the parameter {unknown[0]!r}")
     several = [parameter for parameter, keys in call.arguments.items() if len(keys) > 1 and parameter not in many]
     if several:
-        raise DamagedProgram(f"{op.name} ({op.type}) is given several values for {several[0]!r}")
+        raise ContradictoryProgram(f"{op.name} ({op.type}) is given several values for {several[0]!r}")
     arguments = {
         parameter: tuple(values[key] for key in keys) if parameter in many else values[keys[0]]
         for parameter, keys in call.arguments.items()
@@ -194,14 +210,37 @@ def _run(call: _Call, values: Mapping[Hashable, Value], arithmetic: Exact) -> tu
             result = handler(arithmetic, **arguments)
     except NotImplementedError as error:
         raise UnknownOperation(f"{op.type} with {_first_line(error)}") from None
-    except Exception as error:  # whatever a handler runs into, it is what it was given
-        raise DamagedProgram(f"{op.name} ({op.type}) cannot be computed: {_first_line(error)}") from None
+    except Exception as error:  # whatever a handler runs into, by what it was given or by a fault of its own
+        raise ContradictoryProgram(f"{op.name} ({op.type}) cannot be computed: {_first_line(error)}") from None
     results = result if isinstance(result, tuple) else (result,)
     if len(results) != len(op.outputs):
-        raise DamagedProgram(f"{op.name} ({op.type}) gives {len(results)} values, not {len(op.outputs)}")
+        raise ContradictoryProgram(f"{op.name} ({op.type}) gives {len(results)} values, not {len(op.outputs)}")
     for value, (name, declared) in zip(results, op.outputs, strict=True):
         _check(name, value, declared)
     return results
+
+
+def _check_known(name: str, declared: ValueType) -> None:
+    """Check that a value of a type can be held.
+
+    Raises:
+        UnknownOperation: The element type is not known, or the value is too large.
+        ContradictoryProgram: There is no such shape.
+    """
+    if declared.shape and declared.dtype not in DTYPES:
+        raise UnknownOperation(f"{name}, which is declared {declared.dtype}")
+    try:
+        bounded(side for side in declared.shape if side is not None)
+    except TooLarge as error:
+        raise UnknownOperation(f"{name}, {error}; {LARGEST_BYTES / 2**30:.3g} GiB are the most here") from None
+    except ValueError as error:
+        raise ContradictoryProgram(f"{name} is declared as {error}") from None
+
+
+@cache
+def _parameters(handler: Callable[..., Any]) -> frozenset[str]:
+    """Names of what a handler takes, after the arithmetic."""
+    return frozenset(list(inspect.signature(handler).parameters)[1:])
 
 
 @cache
@@ -222,9 +261,9 @@ def _check(name: str, value: Value, declared: ValueType) -> None:
     sides = declared.shape
     fits = len(sides) == value.ndim and all(side in (None, size) for side, size in zip(sides, value.shape, strict=True))
     if not fits and not declared.is_variadic:
-        raise DamagedProgram(f"{name} is declared {list(sides)} and comes out {list(value.shape)}")
+        raise ContradictoryProgram(f"{name} is declared {list(sides)} and comes out {list(value.shape)}")
     if DTYPES.get(declared.dtype) != value.dtype:
-        raise DamagedProgram(f"{name} is declared {declared.dtype} and comes out {value.dtype}")
+        raise ContradictoryProgram(f"{name} is declared {declared.dtype} and comes out {value.dtype}")
 
 
 def _store(op: Operation, results: tuple[Value, ...]) -> tuple[tuple[Value, ...], Counter[str]]:

@@ -70,8 +70,7 @@ def image_input(interface: Any, package: str) -> ImageInput:
     """The input of a package, from its description or a function's.
 
     Raises:
-        BadInput: The description is damaged.
-        NotRunHere: It takes something else than one image.
+        NotRunHere: It takes something else than one image, or one of colors that are not known.
     """
     names = [feature.name for feature in (*interface.input, *interface.state)]
     if len(names) != 1:
@@ -84,7 +83,8 @@ def image_input(interface: Any, package: str) -> ImageInput:
     if kind == "imageType":
         image = feature.type.imageType
         if image.colorSpace not in _COLOR_SPACES:
-            raise BadInput(f"{package} is damaged: its image has color space {image.colorSpace}.", "Export it again.")
+            cause = f"{package} takes an image of color space {image.colorSpace}, which is not known here."
+            raise NotRunHere(cause, "Run it on a Mac.")
         colors = _COLOR_SPACES[image.colorSpace]
         sides = ((1, 1), (_CHANNELS[colors], _CHANNELS[colors]))
         return ImageInput(package, feature.name, colors, tuple((*sides, *size) for size in _sizes(image)))

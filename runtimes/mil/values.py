@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from evim_deploy.contents.mil import Constant
+
+Entry = TypeVar("Entry")
 
 Value = Any
 """A tensor, a scalar of Python's, a string, an array of strings, or a dictionary of a classifier."""
@@ -42,9 +44,24 @@ DTYPES: Mapping[str, torch.dtype] = {
 """What a type is held as."""
 
 LARGEST_BYTES = 4 * 2**30
-"""Of one value, as it is held: what is larger is a damaged program's and not computed."""
+"""Of one value, as it is held: what is larger is not computed."""
 
 _HELD_BYTES = 4  # of an element, at most
+
+
+class TooLarge(ValueError):
+    """A value that would take more than :data:`LARGEST_BYTES`."""
+
+
+def known(table: Mapping[str, Entry], name: str, what: str) -> Entry:
+    """What a table has of a name that a program gives.
+
+    Raises:
+        NotImplementedError: It has none: the program may be newer than the table.
+    """
+    if name not in table:
+        raise NotImplementedError(f"{what} {name!r}")
+    return table[name]
 
 
 def from_constant(constant: Constant) -> Value:
@@ -82,11 +99,12 @@ def bounded(shape: Iterable[int]) -> tuple[int, ...]:
     """A shape that something is about to have.
 
     Raises:
-        ValueError: A side is negative, or it would take more than :data:`LARGEST_BYTES`.
+        ValueError: A side is negative.
+        TooLarge: It would take more than :data:`LARGEST_BYTES`.
     """
     sides = tuple(shape)
     if min(sides, default=0) < 0:
         raise ValueError(f"a value of shape {list(sides)}")
     if prod(sides) * _HELD_BYTES > LARGEST_BYTES:
-        raise ValueError(f"a value of shape {list(sides)}, which takes {prod(sides) * _HELD_BYTES / 2**30:.3g} GiB")
+        raise TooLarge(f"a value of shape {list(sides)}, which takes {prod(sides) * _HELD_BYTES / 2**30:.3g} GiB")
     return sides

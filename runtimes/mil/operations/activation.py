@@ -28,7 +28,7 @@ def gelu(m: Exact, x: Tensor, mode: str = "EXACT") -> Tensor:
         cube = m.round(m.round(x * x) * x)
         bell = m.round(torch.tanh(m.round(sqrt(2 / pi) * m.round(x + m.round(0.044715 * cube)))))
     else:
-        raise ValueError(f"mode {mode!r}")
+        raise NotImplementedError(f"mode {mode!r}")
     return m.round(0.5 * x) * m.round(1 + bell)
 
 

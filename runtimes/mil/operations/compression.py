@@ -17,7 +17,7 @@ from torch import Tensor
 from evim_deploy.contents.blob import unpack
 from runtimes.mil.arithmetic import Exact
 from runtimes.mil.operations.unary import cast
-from runtimes.mil.values import DTYPES, bounded, integers, tensor
+from runtimes.mil.values import DTYPES, bounded, integers, known, tensor
 
 
 def quantize(
@@ -30,7 +30,7 @@ def quantize(
 ) -> Tensor:
     """round(x / scale) + zero point, cut off to the range of ``int8`` or ``uint8``."""
     scales, zeros = (_along(value, input, axis) for value in (scale, zero_point))
-    dtype = DTYPES[output_dtype]
+    dtype = known(DTYPES, output_dtype, "the type")
     whole = torch.round(m.round(input / scales)) + zeros
     return whole.clamp(torch.iinfo(dtype).min, torch.iinfo(dtype).max).to(dtype)
 

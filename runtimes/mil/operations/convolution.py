@@ -88,7 +88,7 @@ def _crops(
     if pad_type == "valid":
         return [(0, side - want) for side, want in zip(full, wanted or full, strict=True)]
     if pad_type != "same":
-        raise ValueError(f"pad_type {pad_type!r}")
+        raise NotImplementedError(f"pad_type {pad_type!r}")
     wanted = wanted or [side * step for side, step in zip(sides, stride, strict=True)]
     surplus = [side - want for side, want in zip(full, wanted, strict=True)]
     return [(max(0, more) // 2, more - max(0, more) // 2) for more in surplus]

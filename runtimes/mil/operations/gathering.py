@@ -14,20 +14,20 @@ import torch
 from torch import Tensor
 
 from runtimes.mil.arithmetic import Exact
-from runtimes.mil.values import bounded, tensor
+from runtimes.mil.values import bounded, known, tensor
 
 
 def _wrapped(indices: Tensor | int, side: int, validate_indices: bool | None) -> Tensor:
     """Indices of an axis, none of them negative.
 
     Raises:
-        IndexError: One is outside of the axis.
+        NotImplementedError: One is outside of the axis: what comes of that is not specified.
     """
     found = tensor(indices).long()
     if validate_indices is None:
         found = torch.where(found < 0, found + side, found)
     if found.numel() and not 0 <= int(found.min()) <= int(found.max()) < side:
-        raise IndexError(f"an index outside of an axis of {side}")
+        raise NotImplementedError(f"an index outside of an axis of {side}")
     return found
 
 
@@ -138,7 +138,7 @@ def _combined(data: Tensor, places: Tensor, updates: Tensor, mode: str) -> Tenso
         return flat.scatter(0, where, given).reshape(data.shape)
     if mode == "div" and not data.is_floating_point():
         raise NotImplementedError("division of integers")
-    reduction, of_updates = _COMBINATIONS[mode]
+    reduction, of_updates = known(_COMBINATIONS, mode, "mode")
     return flat.scatter_reduce(0, where, of_updates(given), reduction).reshape(data.shape)
 
 

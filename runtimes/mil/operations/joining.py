@@ -48,14 +48,14 @@ def pad(m: Exact, x: Tensor, pad: Tensor, mode: str = "constant", constant_val: 
 
 def _sources(mode: str, side: int, amounts: tuple[int, int]) -> Tensor:
     """Which element of an axis stands at each place of the padded one."""
+    if mode not in ("reflect", "replicate"):
+        raise NotImplementedError(f"mode {mode!r}")
     if min(amounts) < 0 or max(amounts) > (side - 1 if mode == "reflect" else side):
         raise ValueError(f"padding {amounts} of an axis of {side}")
     places = torch.arange(-amounts[0], side + amounts[1])
     if mode == "replicate":
         return places.clamp(0, side - 1)
-    if mode == "reflect":
-        return (side - 1) - ((side - 1) - places.abs()).abs()
-    raise ValueError(f"mode {mode!r}")
+    return (side - 1) - ((side - 1) - places.abs()).abs()
 
 
 HANDLERS: Mapping[str, Callable[..., Any]] = {"concat": concat, "pad": pad, "stack": stack, "tile": tile}

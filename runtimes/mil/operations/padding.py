@@ -19,7 +19,8 @@ def padding(
     ``same`` gives ceil(side / stride) windows; what is odd goes after the side, in ``same_lower`` before it.
 
     Raises:
-        ValueError: There is no such type, or an amount is missing.
+        NotImplementedError: The type is not known.
+        ValueError: An amount is missing.
     """
     if pad_type == "valid":
         return [(0, 0)] * len(sides)
@@ -27,7 +28,7 @@ def padding(
         flat = integers(pad, [0] * (2 * len(sides)))
         return list(zip(flat[::2], flat[1::2], strict=True))
     if pad_type not in ("same", "same_lower"):
-        raise ValueError(f"pad_type {pad_type!r}")
+        raise NotImplementedError(f"pad_type {pad_type!r}")
     found = []
     for side, size, step, gap in zip(sides, kernel, stride, dilation, strict=True):
         total = max(0, (-(-side // step) - 1) * step + gap * (size - 1) + 1 - side)

@@ -42,13 +42,16 @@ class _Pool:
 
 
 def _overhang(side: int, pad: tuple[int, int], size: int, step: int) -> int:
-    """How far the last window of ``ceil_mode`` reaches over the padding."""
+    """How far the last window of ``ceil_mode`` reaches over the padding.
+
+    Raises:
+        NotImplementedError: It holds no element. The specification leaves it out where there is padding, which Core ML
+            is reported not to do, and is silent where there is none.
+    """
     padded_side = side + sum(pad)
     count = -(-(padded_side - size) // step) + 1
-    if (count - 1) * step >= side + pad[0]:  # a window that would hold no element
-        if not any(pad):
-            raise NotImplementedError("ceil_mode, and a window that lies beyond the end")
-        count -= 1
+    if (count - 1) * step >= side + pad[0]:
+        raise NotImplementedError("ceil_mode, and a window without an element")
     return max(0, (count - 1) * step + size - padded_side)
 
 
@@ -76,8 +79,15 @@ def avg_pool(
     ceil_mode: bool = False,
     exclude_padding_from_average: bool = False,
 ) -> Tensor:
-    """The mean of each window, padding with or without, but never what ``ceil_mode`` adds to it."""
+    """The mean of each window, padding with or without.
+
+    Raises:
+        NotImplementedError: Padding counts, and ``ceil_mode`` adds to it: the specification does not count that, and
+            Core ML is reported to.
+    """
     pool = _Pool(x, kernel_sizes, strides, pad_type, pad, ceil_mode)
+    if not exclude_padding_from_average and any(map(any, pool.overhang)):
+        raise NotImplementedError("ceil_mode, counted padding and a window that reaches beyond the end")
     counted = pool.windows(torch.ones_like(x[:1, :1]), 0 if exclude_padding_from_average else 1, 0).sum(-1)
     elements = pool.windows(x, 0, 0)
     return m.mean(elements, [-1], keep=False) * (elements.shape[-1] / counted)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from runtimes.mil.arithmetic import Exact
-from runtimes.mil.values import bounded, integers
+from runtimes.mil.values import bounded, integers, known
 
 _POINTS: Mapping[str, Callable[[Tensor, int, int], Tensor]] = {
     "STRICT_ALIGN_CORNERS": lambda i, n, k: i * (n - 1) / max(1, k - 1),
@@ -38,9 +38,9 @@ def _linear(m: Exact, x: Tensor, sides: list[int], sampling_mode: str) -> Tensor
     """x (..., *old sides) -> (..., *sides)."""
     for axis, count in enumerate(sides, start=-len(sides)):
         length = x.shape[axis]
-        bounded((*x.shape[:axis], count, x.numel() // max(1, length)))
+        bounded((count, x.numel() // max(1, length)))
         places = torch.arange(count, dtype=torch.float64)
-        points = _POINTS[sampling_mode](places, length, count).clamp(0, length - 1)
+        points = known(_POINTS, sampling_mode, "sampling_mode")(places, length, count).clamp(0, length - 1)
         below = points.long()
         above = (below + 1).clamp_max(length - 1)
         share = (points - below).float().reshape(-1, *(1,) * (-axis - 1))

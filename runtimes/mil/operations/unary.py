@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from runtimes.mil.arithmetic import Exact
-from runtimes.mil.values import DTYPES
+from runtimes.mil.values import DTYPES, known
 
 
 def cast(m: Exact, x: Tensor, dtype: str) -> Tensor:
     """To another type, by its name in MIL (``fp16``, ``int32`` ...); floats are truncated to integers."""
-    return x.to(DTYPES[dtype.replace("fp", "float")])
+    return x.to(known(DTYPES, dtype.replace("fp", "float"), "the type"))
 
 
 def inverse(m: Exact, x: Tensor, epsilon: float = 1e-4) -> Tensor:

@@ -1,0 +1,397 @@
+"""Core ML's own runtime, where public reports say that it computes something else than the specification of MIL.
+
+Each row has a public thread, which was read, and the operation that it concerns, by its attributes and
+shapes. The value of such an operation cannot be computed without Core ML: the evaluator refuses it, an
+export does not write it, and ``inspect`` names it. An operation whose value is the same either way (an
+average pool in ceil mode whose last window fits, for one) meets no row.
+
+The reports are other people's. Where one gives a single set of parameters and no cause, the row takes in
+what shares them; where one says which parameters are right, the row leaves them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from evim_deploy.contents import Function, Operation, Value
+from evim_deploy.inspection.rules import DIFFERS, ROUNDS, Rule, Target, first, integers, rank, shown, told
+
+_CORE_ML_TOOLS = "https://github.com/apple/coremltools"
+_ONNX_RUNTIME = "https://github.com/microsoft/onnxruntime"
+_WEB_NN = "https://github.com/webmachinelearning/webnn"
+
+_RIGHT_KERNEL = 3
+"""The widest kernel of an average pool over counted padding that #1901 reports to be right."""
+
+_LEAST_WRONG_BATCH = 10
+"""From here on #2650 reports attention on the GPU to be wrong."""
+
+_INTEGERS = frozenset(["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64"])
+
+
+def _pools(operation: Operation) -> Iterator[tuple[int, int, int, int, int]]:
+    """Side, padding before and after, kernel and stride of each axis of a pool whose shapes are known."""
+    if not operation.type.endswith("_pool") or not operation.inputs:
+        return
+    sides = (operation.inputs[0].shape or ())[2:]
+    kernel = integers(operation.parameters.get("kernel_sizes"))
+    stride = integers(operation.parameters.get("strides")) or (1,) * len(sides)
+    pad = integers(operation.parameters.get("pad")) if operation.parameters.get("pad_type") == "custom" else ()
+    pad = pad or (0, 0) * len(sides)
+    if len(kernel) != len(sides) or len(pad) != 2 * len(sides):
+        return
+    for side, before, after, size, step in zip(sides, pad[::2], pad[1::2], kernel, stride, strict=False):
+        if isinstance(side, int) and step > 0:
+            yield side, before, after, size, step
+
+
+def _ceil_windows(operation: Operation) -> Iterator[tuple[int, int]]:
+    """Of each axis of a pool in ceil mode: how far its last window reaches beyond the padding, and how far it begins
+    behind the last element."""
+    if operation.parameters.get("ceil_mode") is True:
+        for side, before, after, size, step in _pools(operation):
+            start = -(-(side + before + after - size) // step) * step
+            yield start + size - (side + before + after), start - (side + before) + 1
+
+
+def _counts_padding(operation: Operation) -> bool:
+    return operation.type == "avg_pool" and operation.parameters.get("exclude_padding_from_average") is not True
+
+
+def _ceil_average(operation: Operation, function: Function) -> str:
+    beyond = max((beyond for beyond, _ in _ceil_windows(operation)), default=0)
+    return f"ceil_mode, a window reaches {beyond} beyond the end" if _counts_padding(operation) and beyond > 0 else ""
+
+
+def _ceil_empty(operation: Operation, function: Function) -> str:
+    behind = max((behind for _, behind in _ceil_windows(operation)), default=0)
+    return "ceil_mode, the last window has no element" if behind > 0 else ""
+
+
+def _padded_average(operation: Operation, function: Function) -> str:
+    if not _counts_padding(operation):
+        return ""
+    wide = [size for _, before, after, size, _ in _pools(operation) if before + after and size > _RIGHT_KERNEL]
+    return f"a kernel {wide[0]} wide over padding that counts" if wide else ""
+
+
+def _output_shape(operation: Operation, function: Function) -> str:
+    """One that says what follows from the padding anyway, as coremltools writes it, changes nothing."""
+    given = integers(operation.parameters.get("output_shape")) if operation.type == "conv_transpose" else ()
+    sides = tuple(_transposed_sides(operation))
+    return f"output_shape {list(given)} and not {list(sides)}" if given and sides and given[2:] != sides else ""
+
+
+def _transposed_sides(operation: Operation) -> Iterator[int]:
+    """Sides of a transposed convolution's result by its padding; none where they are not known."""
+    x, kernel = operation.input("x"), _kernel(operation)[2:]
+    sides = (x.shape or ())[2:] if x else ()
+    ones = (1,) * len(sides)
+    strides, dilations = (integers(operation.parameters.get(name)) or ones for name in ("strides", "dilations"))
+    pad_type = operation.parameters.get("pad_type", "valid")
+    pad = (integers(operation.parameters.get("pad")) if pad_type == "custom" else ()) or (0, 0) * len(sides)
+    if len(kernel) != len(sides) or len(pad) != 2 * len(sides):
+        return
+    for side, size, step, gap, before, after in zip(
+        sides, kernel, strides, dilations, pad[::2], pad[1::2], strict=False
+    ):
+        if isinstance(side, int):
+            full = (side - 1) * step + gap * (size - 1) + 1 - before - after
+            yield side * step if pad_type == "same" else full
+
+
+def _uneven_transpose(operation: Operation, function: Function) -> str:
+    pad = integers(operation.parameters.get("pad")) if operation.type == "conv_transpose" else ()
+    uneven = pad[::2] != pad[1::2] and operation.parameters.get("pad_type") == "custom"
+    return f"pad {list(pad)} in float16" if uneven and _is_half(operation) else ""
+
+
+def _oblong_conv(operation: Operation, function: Function) -> str:
+    kernel = _kernel(operation) if operation.type == "conv" else ()
+    strides = integers(operation.parameters.get("strides"))
+    padded = operation.parameters.get("pad_type") != "valid" and any(integers(operation.parameters.get("pad")) or (1,))
+    if len(kernel) != 4 or len(set(kernel[2:])) == 1 or kernel[1] == 1 or max(strides, default=1) == 1 or not padded:
+        return ""
+    return f"kernel {kernel[2]}x{kernel[3]}, strides {list(strides)}, padded"
+
+
+def _dilated_groups(operation: Operation, function: Function) -> str:
+    kernel = _kernel(operation) if operation.type == "conv" else ()
+    dilations, groups = (integers(operation.parameters.get(name)) for name in ("dilations", "groups"))
+    applies = len(kernel) == 3 and max(dilations, default=1) > 1 and max(groups, default=1) > 1
+    return f"one axis, dilations {list(dilations)}, {groups[0]} groups" if applies else ""
+
+
+def _kernel(operation: Operation) -> tuple[int, ...]:
+    """Sides of a convolution's weights, (O, C/groups, *kernel); none where they are not known."""
+    shape = weight.shape if (weight := operation.input("weight")) else None
+    return tuple(side for side in shape or () if isinstance(side, int))
+
+
+def _vector_product(operation: Operation, function: Function) -> str:
+    """A vector takes an axis from what it is multiplied with; one of a few numbers is told by that alone."""
+    if operation.type != "matmul":
+        return ""
+    ranks = [rank(value) or 0 for value in operation.inputs]
+    vectors = (shown(value) for value in operation.inputs if rank(value) == 1)
+    return first(vectors) or (
+        "a vector of constants" if max(ranks, default=0) > (rank(operation.outputs[0]) or 0) else ""
+    )
+
+
+def _integer_product(operation: Operation, function: Function) -> str:
+    integer = (told(value) for value in operation.outputs if value.dtype in _INTEGERS)
+    return first(integer) if operation.type in ("matmul", "linear") else ""
+
+
+def _outer_pad(operation: Operation, function: Function) -> str:
+    mode, pad = operation.parameters.get("mode", "constant"), integers(operation.parameters.get("pad"))
+    applies = operation.type == "pad" and mode != "constant" and any(pad[:-4])
+    return f"{mode}, pad {list(pad)}" if applies else ""
+
+
+def _is_half(operation: Operation) -> bool:
+    return any(value.dtype == "float16" for value in operation.outputs)
+
+
+def _softplus(operation: Operation, function: Function) -> str:
+    return "in float16" if operation.type in ("softplus", "softplus_parametric") and _is_half(operation) else ""
+
+
+def _log_sum_exp(operation: Operation, function: Function) -> str:
+    return "in float16" if operation.type == "reduce_log_sum_exp" and _is_half(operation) else ""
+
+
+def _squeezed_steps(operation: Operation, function: Function) -> str:
+    stride, squeezed = operation.parameters.get("stride"), operation.parameters.get("squeeze_mask")
+    steps, flags = integers(stride), squeezed if isinstance(squeezed, tuple) else (squeezed,)
+    applies = operation.type == "slice_by_index" and any(flags) and any(step != 1 for step in steps)
+    return f"stride {list(steps)} and squeeze_mask" if applies else ""
+
+
+def _computed_places(operation: Operation, function: Function) -> str:
+    indices = operation.input("indices") if operation.type == "gather_nd" else None
+    return f"computed indices, {shown(indices)}" if indices is not None and not indices.is_constant else ""
+
+
+def _negative_index(operation: Operation, function: Function) -> str:
+    if operation.type not in ("gather", "gather_along_axis", "gather_nd"):
+        return ""
+    given = operation.input("indices")
+    indices = given.elements if given else integers(operation.parameters.get("indices"))
+    return first(f"index {index}" for index in indices if isinstance(index, int) and index < 0)
+
+
+def _mod(operation: Operation, function: Function) -> str:
+    return "the sign of a remainder" if operation.type == "mod" else ""
+
+
+def _round(operation: Operation, function: Function) -> str:
+    return "halves" if operation.type == "round" else ""
+
+
+def _fractional_nearest(operation: Operation, function: Function) -> str:
+    if operation.type != "upsample_nearest_neighbor":
+        return ""
+    scales = (operation.parameters.get(f"scale_factor_{axis}", 1) for axis in ("height", "width"))
+    return first(f"a scale of {scale:.4g}" for scale in scales if isinstance(scale, float) and scale % 1)
+
+
+def _batched_attention(operation: Operation, function: Function) -> str:
+    """Of a product with a softmax's result, or of the operation that is all of it."""
+    if operation.type == "matmul":
+        softmaxes = {op.outputs[0].name for op in function.operations if op.type == "softmax"}
+        batched = [value for value in operation.inputs if value.name in softmaxes]
+    else:
+        batched = list(operation.inputs[:1]) if operation.type == "scaled_dot_product_attention" else []
+    return first(shown(value) for value in batched if _batch(value) >= _LEAST_WRONG_BATCH)
+
+
+def _batch(value: Value) -> int:
+    axes = value.shape or ()
+    return axes[0] if len(axes) > 2 and isinstance(axes[0], int) else 0
+
+
+CORE_ML = Target(
+    "core_ml",
+    "Core ML's runtime",
+    (
+        Rule(
+            "pool_ceil_average",
+            DIFFERS,
+            "Core ML is reported to divide a window that reaches beyond the end by the whole kernel, "
+            "on the CPU too; the specification counts what lies inside.",
+            f"{_CORE_ML_TOOLS}/issues/2772 {_CORE_ML_TOOLS}/pull/2844",
+            _ceil_average,
+            remedy="Pad by an operation of its own, and average with exclude_padding_from_average.",
+        ),
+        Rule(
+            "pool_ceil_empty",
+            DIFFERS,
+            "Core ML is reported to keep a window that lies in the padding alone; the specification leaves it out.",
+            f"{_WEB_NN}/issues/935",
+            _ceil_empty,
+            remedy="Pad without ceil_mode, by as much as the last window needs.",
+        ),
+        Rule(
+            "pool_padded_average",
+            DIFFERS,
+            "Core ML is reported to give a 49th of the average of a 7x7 kernel over counted padding; "
+            "a 3x3 kernel is reported to be right.",
+            f"{_CORE_ML_TOOLS}/issues/1901",
+            _padded_average,
+            remedy="Pad by an operation of its own.",
+        ),
+        Rule(
+            "conv_transpose_output_shape",
+            DIFFERS,
+            "Core ML is reported to give other values on the CPU alone than on all units where output_shape crops.",
+            f"{_CORE_ML_TOOLS}/issues/2281",
+            _output_shape,
+            remedy="Leave out output_shape, and crop.",
+        ),
+        Rule(
+            "conv_transpose_uneven",
+            DIFFERS,
+            "Core ML is reported to shift the result in float16 where the padding differs before and after (macOS 14).",
+            f"{_CORE_ML_TOOLS}/issues/2324",
+            _uneven_transpose,
+            remedy="Leave out the padding, and crop.",
+        ),
+        Rule(
+            "conv_oblong",
+            DIFFERS,
+            "Core ML is reported to give a wrong last corner for a 3x2 kernel in steps of 2 over padding.",
+            f"{_CORE_ML_TOOLS}/issues/2515",
+            _oblong_conv,
+            remedy="Pad the kernel with zeros to a square one.",
+        ),
+        Rule(
+            "conv_dilated_groups",
+            DIFFERS,
+            "Core ML is reported to crash on a dilated convolution of groups along one axis (macOS 15).",
+            f"{_CORE_ML_TOOLS}/issues/2574",
+            _dilated_groups,
+            remedy="Make it one of two axes, one of which has length 1.",
+        ),
+        Rule(
+            "matmul_vector",
+            DIFFERS,
+            "Core ML is reported to fail on a product with a vector, which ONNX Runtime therefore does not give it.",
+            f"{_CORE_ML_TOOLS}/issues/2263 {_ONNX_RUNTIME}/pull/21186",
+            _vector_product,
+            remedy="Make the vector a matrix.",
+        ),
+        Rule(
+            "matmul_integer",
+            DIFFERS,
+            "Core ML is reported not to load a matrix product of integers (macOS 15).",
+            f"{_CORE_ML_TOOLS}/issues/2575",
+            _integer_product,
+            remedy="Cast to floats first.",
+        ),
+        Rule(
+            "pad_outer_axes",
+            DIFFERS,
+            "Core ML is reported not to load reflection or replication of other axes than the last two.",
+            f"{_CORE_ML_TOOLS}/issues/2576 {_CORE_ML_TOOLS}/pull/2701 {_WEB_NN}/issues/739",
+            _outer_pad,
+            remedy="Pad after a transpose.",
+        ),
+        Rule(
+            "softplus_half",
+            DIFFERS,
+            "The Neural Engine is reported to give 0 for inputs above 10.4; the CPU and the GPU are right.",
+            f"{_CORE_ML_TOOLS}/issues/2687 {_CORE_ML_TOOLS}/pull/2725",
+            _softplus,
+            remedy="Write it as max(x, 0) + log(1 + exp(-|x|)), or in float32.",
+        ),
+        Rule(
+            "log_sum_exp_half",
+            DIFFERS,
+            "The Neural Engine is reported to give 0 once a sum of exponentials is above 65504; "
+            "the CPU and the GPU are right.",
+            f"{_CORE_ML_TOOLS}/issues/2690 {_CORE_ML_TOOLS}/pull/2726",
+            _log_sum_exp,
+            remedy="Take the maximum out first, or write it in float32.",
+        ),
+        Rule(
+            "slice_squeezed_steps",
+            DIFFERS,
+            "Core ML is reported to keep the axis that squeeze_mask takes away where another axis has a stride.",
+            f"{_CORE_ML_TOOLS}/issues/1710",
+            _squeezed_steps,
+            remedy="Slice first, and squeeze by an operation of its own.",
+        ),
+        Rule(
+            "gather_nd_computed",
+            DIFFERS,
+            "Core ML is reported to take the first slice, whatever the indices, where these are computed.",
+            f"{_ONNX_RUNTIME}/pull/28598",
+            _computed_places,
+            remedy="Use gather, or constant indices.",
+        ),
+        Rule(
+            "gather_negative",
+            DIFFERS,
+            "Core ML is reported to take the first element for an index of -1 (M4); "
+            "until iOS 16 the specification counts from the end, later on it does not say.",
+            "https://github.com/rustnn/rustnn/pull/227",
+            _negative_index,
+            remedy="Count from the beginning.",
+        ),
+        Rule(
+            "mod",
+            DIFFERS,
+            "Core ML is reported to give a remainder the sign of the dividend; the specification, that of the divisor.",
+            "https://github.com/kasper0406/stablehlo-coreml/pull/70",
+            _mod,
+            remedy="Write it as x - y floor(x / y).",
+        ),
+        Rule(
+            "round",
+            DIFFERS,
+            "How Core ML rounds halves is said to depend on the unit that computes.",
+            f"{_WEB_NN}/issues/817",
+            _round,
+            remedy="Write it as floor(x + 0.5), or as another rounding that is meant.",
+        ),
+        Rule(
+            "upsample_nearest_fraction",
+            DIFFERS,
+            "coremltools' own test of fractional scales is expected to fail on other units than the CPU.",
+            f"{_CORE_ML_TOOLS}/blob/main/coremltools/converters/mil/mil/ops/tests/iOS15/test_image_resizing.py "
+            "(rdar://97398448)",
+            _fractional_nearest,
+            remedy="Use a whole scale, or gather.",
+        ),
+        Rule(
+            "attention_batch",
+            ROUNDS,
+            f"The GPU is reported to give wrong attention from a batch of {_LEAST_WRONG_BATCH} on (macOS 26.2); "
+            "the CPU and the Neural Engine are right. Windows of an image are such a batch.",
+            f"{_CORE_ML_TOOLS}/issues/2650",
+            _batched_attention,
+        ),
+    ),
+    "nothing is reported of these operations",
+)
+
+
+def reported(function: Function) -> Iterator[tuple[Operation, Rule, str]]:
+    """Operations whose value is reported to differ from the specification's, each with its rule and what of it."""
+    for operation in function.operations:
+        for rule in CORE_ML.rules:
+            if rule.severity == DIFFERS and (detail := rule.find(operation, function)):
+                yield operation, rule, detail
+
+
+def told_otherwise(function: Function) -> tuple[str, str] | None:
+    """What is reported of a function's operations, and how else the first of them can be written; None of most."""
+    found = list(reported(function))
+    if not found:
+        return None
+    operation, rule, detail = found[0]
+    others = len({each.name for each, _, _ in found}) - 1
+    more = f" (and {others} more such operations)" if others > 1 else " (and one more such operation)" if others else ""
+    return f"{operation.name} is {operation.type} with {detail}{more}. {rule.reason} {rule.source}", rule.remedy
