@@ -21,9 +21,7 @@ def imagenet_labels() -> tuple[str, ...]:
     return tuple((files("evim_deploy") / "data" / "imagenet1k.txt").read_text("utf-8").splitlines())
 
 
-def class_labels(
-    num_classes: int, path: Path | None, weights: str = "", own: tuple[str, ...] = ()
-) -> tuple[str, ...]:
+def class_labels(num_classes: int, path: Path | None, weights: str = "", own: tuple[str, ...] = ()) -> tuple[str, ...]:
     """A name for each class.
 
     Args:

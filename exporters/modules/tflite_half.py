@@ -48,7 +48,11 @@ def _widening(model: Any, index: int, code: int) -> Any:
     tensors = model.subgraphs[0].tensors
     stored, buffer = schema.TensorT(), schema.BufferT()
     buffer.data = np.frombuffer(_values(model, tensors[index]).astype(np.float16).tobytes(), np.uint8)
-    stored.name, stored.shape, stored.type = tensors[index].name + b"_half", tensors[index].shape, schema.TensorType.FLOAT16
+    stored.name, stored.shape, stored.type = (
+        tensors[index].name + b"_half",
+        tensors[index].shape,
+        schema.TensorType.FLOAT16,
+    )
     stored.buffer = len(model.buffers)
     model.buffers.append(buffer)
     tensors[index].buffer = 0  # by convention an empty one
