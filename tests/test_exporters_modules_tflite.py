@@ -94,10 +94,10 @@ class _Fake(nn.Module):
 
 
 def test_what_onnx2tf_cannot_do_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(module: nn.Module, target: Target, path: Path, opset: int) -> None:
+    def write(module: nn.Module, target: Target, path: Path) -> None:
         path.write_bytes(b"no model")
 
-    monkeypatch.setattr(tflite, "write_onnx", write)
+    monkeypatch.setattr(tflite, "_write_source", write)
     with no_folder_is_left(), pytest.raises(BadInput, match=r"onnx2tf cannot convert the network: .*Error"):
         tflite.build(_Fake(), target(), tmp_path / "fake.tflite")
     assert not list(tmp_path.iterdir())
@@ -108,8 +108,8 @@ def test_an_operation_that_tflite_has_not_is_named(
 ) -> None:
     model = tflite_file.parse(written.read_bytes())
     model.operatorCodes[0].customCode = b"FlexErf"
-    monkeypatch.setattr(tflite, "write_onnx", lambda *arguments: None)
-    monkeypatch.setattr(tflite, "_converted", lambda folder, target: tflite_file.pack(model))
+    monkeypatch.setattr(tflite, "_write_source", lambda *arguments: None)
+    monkeypatch.setattr(tflite, "_converted", lambda folder: tflite_file.pack(model))
     with pytest.raises(BadInput, match="FlexErf"):
         tflite.build(_Fake(), target(), tmp_path / "flex.tflite")
     assert not list(tmp_path.iterdir())
@@ -125,7 +125,7 @@ def test_an_interrupt_ends_the_converter(tmp_path: Path, monkeypatch: pytest.Mon
                 raise KeyboardInterrupt
             return super().wait(timeout)
 
-    monkeypatch.setattr(tflite, "write_onnx", lambda *arguments: None)
+    monkeypatch.setattr(tflite, "_write_source", lambda *arguments: None)
     monkeypatch.setattr(subprocess, "Popen", Interrupted)
     with no_folder_is_left(), pytest.raises(KeyboardInterrupt):
         tflite.build(_Fake(), target(), tmp_path / "fake.tflite")

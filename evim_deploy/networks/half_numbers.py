@@ -11,6 +11,7 @@ Those functions are written out with numbers that float16 has. Others are operat
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from math import prod
 from typing import Any
@@ -46,6 +47,10 @@ class HalfNumbers(TorchFunctionMode):
         if name in _WITHOUT_OPERANDS:
             return func(*args, **kwargs)
         convert = _Conversion(tensors, rounds_integers=name.strip("_") in _ARITHMETIC)
+        if _IN_PLACE.fullmatch(name):
+            first, *others = args
+            vars(first).pop(_MARK, None)
+            return func(first, *convert(others), **convert(kwargs))
         return func(*convert(args), **convert(kwargs))
 
 
@@ -77,13 +82,15 @@ class _Conversion:
 
 
 def half(number: float) -> float:
-    """The nearest number that float16 has; it stays finite, and does not become 0, which a tiny eps must not.
+    """The nearest number that float16 has: finite where the number is, and not 0 where it is not, as a tiny eps.
 
-    An integer stays one where it has to be, as 2 in ``x ** 2``.
+    A number that float16 has is returned as it is, so that an integer stays one.
     """
-    if number == 0 or not math.isfinite(number) or np.float16(min(abs(number), _GREATEST)) == abs(number):
+    size = abs(number)
+    nearest = float(np.float16(min(size, _GREATEST)))
+    if size in (nearest, math.inf) or math.isnan(number):
         return number
-    return math.copysign(max(float(np.float16(min(abs(number), _GREATEST))), _LEAST), number)
+    return math.copysign(max(nearest, _LEAST), number)
 
 
 def _is_made_of_numbers(tensor: Tensor) -> bool:
@@ -133,11 +140,16 @@ def _attention(
     enable_gqa: bool = False,
 ) -> Tensor:
     """(B, heads, L, E), (B, heads, S, E), (B, heads, S, V) -> (B, heads, L, V)"""
-    number = query.shape[-1] ** -0.5 if scale is None else scale
-    scores = query * half(number) @ key.transpose(-2, -1)
-    if attn_mask is not None:
-        scores = scores.masked_fill(~attn_mask, -_GREATEST) if attn_mask.dtype == torch.bool else scores + attn_mask
-    return scores.softmax(-1) @ value
+    number = int(query.shape[-1]) ** -0.5 if scale is None else scale
+    if enable_gqa:
+        key, value = (each.repeat_interleave(query.shape[-3] // each.shape[-3], -3) for each in (key, value))
+    if is_causal:
+        attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool).tril()
+    with HalfNumbers():
+        scores = query * number @ key.transpose(-2, -1)
+        if attn_mask is not None:
+            scores = scores.masked_fill(~attn_mask, -_GREATEST) if attn_mask.dtype == torch.bool else scores + attn_mask
+        return scores.softmax(-1) @ value
 
 
 def _variance(
@@ -146,9 +158,10 @@ def _variance(
     """Beside the mean of squares is a number, n / (n - 1) where the variance is unbiased."""
     axes, correction = (None, dim) if isinstance(dim, bool) else (dim, unbiased if correction is None else correction)
     axes = list(range(x.ndim)) if axes is None else axes
-    count = prod(x.shape[axis] for axis in ([axes] if isinstance(axes, int) else axes))
+    count = prod(int(x.shape[axis]) for axis in ([axes] if isinstance(axes, int) else axes))
     ratio = count / (count - int(True if correction is None else correction))
-    return x.var(axes, correction=0, keepdim=keepdim) * half(ratio)
+    variance = x.var(axes, correction=0, keepdim=keepdim)
+    return variance if ratio == 1 else variance * half(ratio)
 
 
 def _deviation(*args: Any, **kwargs: Any) -> Tensor:
@@ -173,6 +186,9 @@ _MARK = "evim_made_of_numbers"
 
 _WITHOUT_OPERANDS = ("interpolate", "upsample", "dropout")
 """Functions whose numbers are no operands: sizes, probabilities."""
+
+_IN_PLACE = re.compile(r"(?!_).*_|__i\w+__|__setitem__")
+"""Names of functions that write into what they take first, which stays the tensor that it is."""
 
 _ARITHMETIC = ("add", "radd", "sub", "rsub", "mul", "rmul", "div", "truediv", "rdiv", "rtruediv", "where", "clamp")
 """Functions whose integers are operands, by their names without underscores."""

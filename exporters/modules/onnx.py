@@ -107,7 +107,13 @@ def export(module: nn.Module, image: Tensor, output: str, path: Path, opset: int
     for described in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output):
         described.ClearField("metadata_props")  # the exporter's notes, which name this machine's folders
     onnx.save(model, path)
-    onnx.checker.check_model(path, full_check=True)
+    try:
+        onnx.checker.check_model(path, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise BadInput(
+            f"PyTorch's exporter writes a file of the network that ONNX's checker refuses: {first_line(error)}.",
+            "Give another --opset or --precision, or choose another format.",
+        ) from error
 
 
 def _is_half(module: nn.Module) -> bool:

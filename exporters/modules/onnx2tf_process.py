@@ -3,7 +3,7 @@
 onnx2tf ends the process where it fails, runs programs on its input, and reads a sample picture of its own from the
 folder that it runs in. Of what it makes, the Keras model is taken: to write its other files takes most of its time.
 
-    python -P onnx2tf_process.py INPUT.onnx OUTPUT.tflite fp32|fp16
+    python -P onnx2tf_process.py INPUT.onnx OUTPUT.tflite
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SAMPLES = "calibration_image_sample_data_20x128x128x3_float32.npy"
 """What onnx2tf downloads where it is not there: pictures for its comparisons, values 0 to 1."""
 
 
-def _convert(source: str, destination: str, precision: str) -> None:
+def _convert(source: str, destination: str) -> None:
     np.save(_SAMPLES, np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32))
 
     import onnx2tf
@@ -33,9 +33,6 @@ def _convert(source: str, destination: str, precision: str) -> None:
     converter.experimental_lower_to_saved_model = False  # which would take half of the time
     # what has no operation of TFLite's is kept, so that it can be named
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
-    if precision == "fp16":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
     Path(destination).write_bytes(converter.convert())
 
 

@@ -23,7 +23,7 @@ from evim_deploy.artifact import Contract, Target
 from evim_deploy.errors import BadInput
 from evim_deploy.machine import problem_in
 from exporters import tflite_file
-from exporters.modules import onnx2tf_process, tflite_depthwise
+from exporters.modules import onnx2tf_process, onnx_ranks, tflite_depthwise, tflite_half
 from exporters.modules.onnx import write_onnx
 from exporters.tflite import annotate, complete
 
@@ -43,7 +43,7 @@ _EXCEPTION = re.compile(r"[A-Za-z_.]*(Error|Exception): ")
 def build(module: nn.Module, target: Target, path: Path) -> Contract:
     """Write a servable module as a .tflite file with one named signature.
 
-    fp16 stores the weights in half precision, as for our own graph.
+    fp16 stores the weights in half precision, as for our own graph; the module's weights are values that float16 has.
 
     Raises:
         BadInput: onnx2tf cannot convert the network, or needs operations that TFLite has not.
@@ -53,12 +53,20 @@ def build(module: nn.Module, target: Target, path: Path) -> Contract:
         raise ValueError("a TFLite file has fixed shapes")
     with tempfile.TemporaryDirectory(prefix="evim-onnx2tf-") as name:
         folder = Path(name)
-        write_onnx(_written_out(module), target, folder / "model.onnx", _OPSET)
-        model = tflite_file.parse(_converted(folder, target))
+        _write_source(module, target, folder / "model.onnx")
+        model = tflite_file.parse(_converted(folder))
     if missing := sorted({each.customCode.decode() for each in model.operatorCodes if each.customCode}):
         raise BadInput(f"TFLite has no operation for {', '.join(missing)}, which the network needs.", _REMEDY)
     tflite_depthwise.mend(model)
+    if target.precision == "fp16":
+        tflite_half.store(model)
     return complete(tflite_file.pack(model), [_INPUT], [target.output], target, path)
+
+
+def _write_source(module: nn.Module, target: Target, path: Path) -> None:
+    """A servable module as the ONNX file that onnx2tf takes."""
+    write_onnx(_written_out(module), target, path, _OPSET)
+    onnx_ranks.write_out(path)
 
 
 def _written_out(module: nn.Module) -> nn.Module:
@@ -83,7 +91,7 @@ class _HardSigmoid(nn.Module):
 _MOST_OF_A_SIXTH = float(np.float16(1 / 6))
 
 
-def _converted(folder: Path, target: Target) -> bytes:
+def _converted(folder: Path) -> bytes:
     """What onnx2tf makes of the model in a folder.
 
     Raises:
@@ -92,7 +100,7 @@ def _converted(folder: Path, target: Target) -> bytes:
     log = folder / "log.txt"
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-P", onnx2tf_process.__file__, "model.onnx", "model.tflite", target.precision],
+            [sys.executable, "-P", onnx2tf_process.__file__, "model.onnx", "model.tflite"],
             cwd=folder,
             env=_environment(),
             stdin=subprocess.DEVNULL,

@@ -15,8 +15,10 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 _GROUPED, DEPTHWISE = schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D
 
+_HAS_DILATIONS = 2
+"""The first version of DEPTHWISE_CONV_2D that has them."""
+
 _SHARED = ("padding", "strideW", "strideH", "dilationWFactor", "dilationHFactor", "fusedActivationFunction")
-_DTYPES = {schema.TensorType.FLOAT16: np.float16, schema.TensorType.FLOAT32: np.float32}
 
 
 def mend(model: Any) -> int:
@@ -26,16 +28,13 @@ def mend(model: Any) -> int:
         How many there were.
     """
     graph = model.subgraphs[0]
-    makers = {index: operator for operator in graph.operators for index in operator.outputs}
     code = position(model, _GROUPED)
     found = [each for each in graph.operators if each.opcodeIndex == code and _is_depthwise(graph.tensors, each)]
     turned: set[int] = set()
     for operator in found:
-        kernel = operator.inputs[1]
-        stored = makers[kernel].inputs[0] if kernel in makers else kernel  # before its DEQUANTIZE from float16
-        if stored not in turned:
-            turned.add(stored)
-            _turn(model, {stored, kernel}, graph.tensors[stored])
+        if operator.inputs[1] not in turned:
+            turned.add(operator.inputs[1])
+            _turn(model, graph.tensors[operator.inputs[1]])
         _rewrite(model, operator)
     return len(found)
 
@@ -45,14 +44,13 @@ def _is_depthwise(tensors: Any, operator: Any) -> bool:
     return image[3] != 1 and kernel[3] == 1 and kernel[0] % image[3] == 0
 
 
-def _turn(model: Any, indices: set[int], stored: Any) -> None:
+def _turn(model: Any, tensor: Any) -> None:
     """(O, h, w, 1) -> (1, h, w, O)"""
-    buffer = model.buffers[stored.buffer]
-    kernel = np.frombuffer(buffer.data.tobytes(), _DTYPES[stored.type]).reshape(stored.shape)
+    buffer = model.buffers[tensor.buffer]
+    kernel = np.frombuffer(buffer.data.tobytes(), np.float32).reshape(tensor.shape)
     turned = np.ascontiguousarray(kernel.transpose(3, 1, 2, 0))
     buffer.data = np.frombuffer(turned.tobytes(), np.uint8)
-    for index in indices:
-        model.subgraphs[0].tensors[index].shape = list(turned.shape)
+    tensor.shape = list(turned.shape)
 
 
 def _rewrite(model: Any, operator: Any) -> None:
@@ -66,13 +64,13 @@ def _rewrite(model: Any, operator: Any) -> None:
     operator.opcodeIndex = position(model, DEPTHWISE)
 
 
-def position(model: Any, builtin: int) -> int:
+def position(model: Any, builtin: int, version: int = _HAS_DILATIONS) -> int:
     """Where an operation stands in the file's list of those that it uses, to which it is added."""
     for index, each in enumerate(model.operatorCodes):
         if max(each.builtinCode, each.deprecatedBuiltinCode) == builtin:
             return index
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = builtin
-    code.version = 2  # has dilations
+    code.version = version
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
