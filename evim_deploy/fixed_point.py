@@ -20,12 +20,12 @@ from evim_deploy.graph import Node
 _OWN_UNIT = {"conv": "kernel", "project": "kernel", "linear": "kernel", "scale": "factor"}
 """Sums of products with weights, and under what name they have these."""
 
-_LOST = {"add": 0.0, "shift": 0.0, "subtract": 0.0, "mean": 0.5}
-"""Steps that are lost besides the half of rounding once: terms are added in a millionth of a step, and a mean's zero
-point is rounded by itself."""
-
 _TWICE = 0.25
-"""The same of an operation that is not named, at the most."""
+"""Steps that are lost at the most besides the half of rounding once."""
+
+_LOST = {"add": 0.0, "shift": 0.0, "subtract": 0.0, "mean": _TWICE + 0.5}
+"""The same by operation: terms are added in a millionth of a step, and a mean's zero point is rounded by itself (LiteRT,
+kernels/internal/optimized/integer_ops/mean.h)."""
 
 
 def explained(node: Node, grids: Mapping[str, Grid], output: Grid) -> float:

@@ -47,9 +47,17 @@ def rows(
     return found
 
 
+_LEAST_RANGES = {"probabilities": 0.1}
+"""By output. A softmax in float32 gives probabilities to about 2^-22 of each, which is so much of their logits, whatever
+their range: of an untrained network, whose classes are all next to equally likely, that would be most of it."""
+
+
 def ranges(references: Outputs) -> dict[str, float]:
-    """By output (B, ...), the largest range that it has of any image."""
-    return {name: max(_range(values) for values in array) for name, array in references.items()}
+    """By output (B, ...), the largest range that it has of any image; of probabilities, as logits, 0.1 at the least."""
+    return {
+        name: max(_LEAST_RANGES.get(name, 0.0), *(_range(values) for values in array))
+        for name, array in references.items()
+    }
 
 
 def spread(references: Outputs) -> float:
