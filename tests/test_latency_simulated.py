@@ -58,9 +58,12 @@ def test_a_slowdown_of_5_percent_is_found(machine: str, rounds: int, least: floa
     assert found_slower(MACHINES[machine], rounds, RUNS) >= least * RUNS
 
 
-@pytest.mark.parametrize(("machine", "rounds"), [case for case in CASES if "0.8" not in case[0]])
+@pytest.mark.parametrize(("machine", "rounds"), [case for case in CASES if "dependent" not in case[0] or case[1] >= 20])
 def test_intervals_hold_the_truth_as_often_as_they_say(machine: str, rounds: int) -> None:
-    """95 of 100; five intervals of a run share their baseline, so a rate of 100 runs may fall short by 5."""
+    """95 of 100; five intervals of a run share their baseline, so a rate of 100 runs may fall short by 5.
+
+    Five dependent rounds do not tell how dependent they are: their intervals hold it in 88 of 100.
+    """
     found = equal(machine, rounds)
     assert found.covered >= 0.9 * found.intervals
 
