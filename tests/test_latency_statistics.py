@@ -103,6 +103,16 @@ def test_rounds_are_paired_by_their_number_and_those_that_only_one_has_are_left_
     assert paired(one, gap).tolist() == [0.0] * 7
 
 
+def test_rounds_that_were_taken_one_contender_after_the_other_are_not_paired() -> None:
+    """As the protocol paper takes them: the machine may have changed meanwhile."""
+    one, other = measured("one", "contender", [[1.0]] * 10), measured("other", "contender", [[1.1]] * 10)
+    assert len(paired(one, other)) == 10
+    later = [each.model_copy(update={"started_s": each.started_s + 10}) for each in other.rounds]
+    assert len(paired(one, other.model_copy(update={"rounds": later}))) == 0
+    half = [each.model_copy(update={"started_s": each.started_s + 100 * (each.index >= 6)}) for each in other.rounds]
+    assert len(paired(one, other.model_copy(update={"rounds": half}))) == 6
+
+
 def test_ratios_of_two_runs() -> None:
     first, second = np.log([2.0] * 8), np.log([3.0] * 6)
     interval = ratio_of_ratios(second, first)
