@@ -164,6 +164,7 @@ class Centre:
 
     @property
     def _few(self) -> bool:
+        """Whether trimming drops one round at each end or none."""
         return self._cut <= 1
 
     @property

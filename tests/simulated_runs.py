@@ -191,7 +191,7 @@ def tally(machine: Machine, rounds: int, runs: int) -> Tally:
 
 
 def found_slower(machine: Machine, rounds: int, runs: int) -> int:
-    """Of so many runs those in which a contender that takes 1.05 times as long is called slower.
+    """Count the runs, out of so many, in which a contender that takes 1.05 times as long is called slower.
 
     A yardstick is timed beside them, as in every run on a processor.
     """
@@ -205,7 +205,7 @@ def _any(compared: list[Comparison], noise: float | None) -> bool:
 
 
 def compared_runs(machine: Machine, rounds: int, pairs: int, slowdown: float = 1.0) -> int:
-    """Of pairs of runs of the same thing at different times, those after which ``compare`` calls anything slower or
+    """Count the pairs of runs of the same thing at different times after which ``compare`` calls anything slower or
     faster; with a slowdown, those after which it calls the last contender slower."""
     found = 0
     for pair in range(pairs):

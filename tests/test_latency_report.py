@@ -270,7 +270,7 @@ def test_suspect_figures_announce_nothing(baseline: str | None) -> None:
     for word in ("Faster", "Slower", "the paper's", "The time grows"):
         assert word not in sentences
     for suffix in (".html", ".md", ".csv"):
-        assert not re.search(r"[▲▼]|\b(?:Faster|Slower):", render([noisy()], suffix, baseline))
+        assert not re.search(r"[▲▼]|faster|slower", render([noisy()], suffix, baseline), re.IGNORECASE)
 
 
 def test_a_suspect_figure_among_valid_ones_says_why_in_its_sentence() -> None:
