@@ -60,7 +60,7 @@ class Difference:
 
     @property
     def statuses(self) -> tuple[str, str]:
-        """Of both figures."""
+        """The status of either figure."""
         first, second = self.judgements
         return first.status, second.status
 

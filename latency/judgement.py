@@ -5,9 +5,11 @@ nothing). :func:`decide` is the one place where a ratio is called faster or slow
 its whole interval lies beyond the noise (:func:`noise_bound`), which a control measures, a second process of the same
 thing.
 
-Simulated runs of equal contenders get a verdict in fewer than 1 of 100 runs, all contenders of a run together
-(``python tests/simulated_runs.py``). No control shows noise that one process keeps for its whole life and another does
-not have, such as where its memory lies: the smallest effect, 1 %, is the only bound on that.
+Fewer than 1 of 100 simulated runs of four equal contenders give any of them a verdict (``python
+tests/simulated_runs.py``). Two kinds of noise are beyond that, and give more: processes that differ for their whole
+life, by where their memory lies, by a standard deviation of 0.5 % or more on a machine that is otherwise quiet, since a
+control is one draw of it (none of the controls in benchmarks/ shows such a difference); and fewer than twenty rounds
+with an autocorrelation of 0.8 or more.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from latency.statistics import FEWEST_ROUNDS, Interval, Logs, Summary, log_ratio
 VALID, SUSPECT, INVALID, NOT_MEASURED = "valid", "suspect", "invalid", "not measured"
 FASTER, SLOWER, UNDECIDED = "faster", "slower", "decides nothing"
 
-TOO_FEW = "too few rounds to say how far the ratio is known"
+TOO_FEW = "too few rounds next to each other to say how far the ratio is known"
 
 SMALLEST_EFFECT = 0.01
 """A ratio nearer to 1 is called no difference."""
@@ -244,13 +246,24 @@ def was_timed(contender: Contender) -> bool:
 
 
 def paired(contender: Contender, baseline: Contender) -> Logs:
-    """The logarithm of how many times the baseline's time an image took, in each round that both have."""
+    """The logarithm of how many times the baseline's time an image took, in each round that both have.
+
+    Rounds that were not taken next to each other are left out: the machine may have changed between them. They were
+    taken so if both came after the round before and before the round after, of either.
+    """
     ours, theirs = (
-        {each.index: samples for each, samples in zip(c.rounds, seconds_per_image(c), strict=True)}
+        {each.index: (each.started_s, samples) for each, samples in zip(c.rounds, seconds_per_image(c), strict=True)}
         for c in (contender, baseline)
     )
-    both = [index for index in ours if index in theirs]
-    return log_ratios([ours[index] for index in both], [theirs[index] for index in both])
+    order = sorted({*ours, *theirs})
+    begun = [sorted(rounds[index][0] for rounds in (ours, theirs) if index in rounds) for index in order]
+    ends = [[-math.inf], *begun, [math.inf]]
+    beside = [
+        index
+        for index, before, both, after in zip(order, ends, begun, ends[2:], strict=False)
+        if len(both) > 1 and before[-1] <= both[0] and both[-1] <= after[0]
+    ]
+    return log_ratios([ours[index][1] for index in beside], [theirs[index][1] for index in beside])
 
 
 def groups(results: Results) -> dict[str, Group]:

@@ -34,6 +34,7 @@ FEWEST_ROUNDS = 5
 
 _TRIMMED = 0.2
 _MOST_DEPENDENT = 0.95
+_LEAST_FREEDOM = 2.0
 _LARGEST_LOG = 700.0
 """float64 holds its exponential and the inverse of that."""
 
@@ -130,10 +131,11 @@ class Centre:
     (n - 1) / (h (h - 1)), with h - 1 degrees of freedom (Yuen, Biometrika 61, 1974). Two things make it larger here:
 
     - Rounds that resemble the one before say less than independent ones. With lag-one autocorrelation r, n of them say
-      as much as n (1 - r) / (1 + r), for a first-order process; r is estimated from the winsorised rounds, without
-      the bias of few rounds, (1 + 3r) / n (Marriott and Pope, Biometrika 41, 1954), and counts where it is positive.
+      as much as n (1 - r) / (1 + r), for a first-order process, in error and in degrees of freedom. r is that of the
+      winsorised rounds, without the bias of few rounds, (1 + 3r) / n (Marriott and Pope, Biometrika 41, 1954), and
+      counts where it is positive.
     - A fifth of fewer than ten rounds is one round at each end. On a machine with two speeds the rest are often equal
-      by chance, and their variance nothing: it is then at least that of all rounds.
+      by chance, and their variance nothing: it is then at least that of all rounds, with its degrees of freedom.
 
     Attributes:
         logs: One value a round, in the order in which they were taken, (rounds,); :data:`FEWEST_ROUNDS` or more.
@@ -151,14 +153,19 @@ class Centre:
         """Of the trimmed mean."""
         rounds, left = len(self.logs), self._left
         variance = float(np.var(self._winsorised, ddof=1)) * (rounds - 1) / (left * (left - 1))
-        if self._cut <= 1:
+        if self._few:
             variance = max(variance, float(np.var(self.logs, ddof=1)) / rounds)
         return variance * self.rounds_as_one
 
     @property
     def freedom(self) -> float:
         """Degrees of freedom of the variance."""
-        return max(1.0, self._left / self.rounds_as_one - 1)
+        return len(self.logs) - 1.0 if self._few else max(_LEAST_FREEDOM, self._left / self.rounds_as_one - 1)
+
+    @property
+    def _few(self) -> bool:
+        """Whether trimming drops one round at each end or none."""
+        return self._cut <= 1
 
     @property
     def _cut(self) -> int:

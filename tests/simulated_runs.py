@@ -101,6 +101,15 @@ def dependent(correlation: float) -> Machine:
     return draw
 
 
+def apart(difference: float) -> Machine:
+    """A quiet machine whose processes differ for their whole life, by this standard deviation."""
+
+    def draw(random: np.random.Generator, processes: int, rounds: int) -> Logs:
+        return quiet(random, processes, rounds) + random.normal(0, difference, (processes, 1))
+
+    return draw
+
+
 def _in_turns(random: np.random.Generator, over_time: npt.NDArray[np.generic], processes: int) -> Logs:
     """What the machine does over time, by process and round: each round goes over all processes in a random order."""
     by_round = over_time.astype(np.float64).reshape(-1, processes)
@@ -118,6 +127,7 @@ MACHINES: dict[str, Machine] = {
     "two speeds, slow for 10 turns": two_speeds(0.2, 10),
     "dependent rounds, 0.5": dependent(0.5),
     "dependent rounds, 0.8": dependent(0.8),
+    "processes 0.3 % apart": apart(0.003),
 }
 
 CASES = [
@@ -191,7 +201,7 @@ def tally(machine: Machine, rounds: int, runs: int) -> Tally:
 
 
 def found_slower(machine: Machine, rounds: int, runs: int) -> int:
-    """Of so many runs those in which a contender that takes 1.05 times as long is called slower.
+    """Count the runs, out of so many, in which a contender that takes 1.05 times as long is called slower.
 
     A yardstick is timed beside them, as in every run on a processor.
     """
@@ -205,7 +215,7 @@ def _any(compared: list[Comparison], noise: float | None) -> bool:
 
 
 def compared_runs(machine: Machine, rounds: int, pairs: int, slowdown: float = 1.0) -> int:
-    """Of pairs of runs of the same thing at different times, those after which ``compare`` calls anything slower or
+    """Count the pairs of runs of the same thing at different times after which ``compare`` calls anything slower or
     faster; with a slowdown, those after which it calls the last contender slower."""
     found = 0
     for pair in range(pairs):

@@ -68,7 +68,7 @@ def test_one_wild_round_does_not_move_the_ratio() -> None:
 
 
 def test_the_error_of_a_trimmed_mean_is_yuen_s() -> None:
-    """By hand: a fifth off each end of 0 to 9 leaves 2 to 7; 2, 2, 2, 3, ..., 6, 7, 7, 7 have a variance of 42.5 / 9."""
+    """By hand: a fifth off each end of 0 to 9 leaves 2 to 7; that of 2, 2, 2, 3, ..., 6, 7, 7, 7 is 42.5 / 9."""
     places = np.array([3.0, 9, 0, 6, 4, 1, 8, 2, 5, 7])
     centre = Centre(places)
     assert centre.value == 4.5
@@ -84,7 +84,9 @@ def test_rounds_that_resemble_the_one_before_say_less(order: list[float], expect
 
 def test_with_few_rounds_one_that_differs_counts() -> None:
     """Trimming leaves three equal ones, of which nothing is known."""
-    assert Centre(np.array([0.0, 0, 0.7, 0, 0])).variance >= np.var([0, 0, 0.7, 0, 0], ddof=1) / 5
+    centre = Centre(np.array([0.0, 0, 0.7, 0, 0]))
+    assert centre.variance >= np.var(centre.logs, ddof=1) / 5
+    assert centre.freedom == 4
 
 
 def test_too_few_rounds_say_nothing() -> None:
@@ -99,6 +101,16 @@ def test_rounds_are_paired_by_their_number_and_those_that_only_one_has_are_left_
     one, other = measured("one", "contender", times), measured("other", "contender", times)
     gap = other.model_copy(update={"rounds": [each for each in other.rounds if each.index != 2]})
     assert paired(one, gap).tolist() == [0.0] * 7
+
+
+def test_rounds_that_were_taken_one_contender_after_the_other_are_not_paired() -> None:
+    """As the protocol paper takes them: the machine may have changed meanwhile."""
+    one, other = measured("one", "contender", [[1.0]] * 10), measured("other", "contender", [[1.1]] * 10)
+    assert len(paired(one, other)) == 10
+    later = [each.model_copy(update={"started_s": each.started_s + 10}) for each in other.rounds]
+    assert len(paired(one, other.model_copy(update={"rounds": later}))) == 0
+    half = [each.model_copy(update={"started_s": each.started_s + 100 * (each.index >= 6)}) for each in other.rounds]
+    assert len(paired(one, other.model_copy(update={"rounds": half}))) == 6
 
 
 def test_ratios_of_two_runs() -> None:

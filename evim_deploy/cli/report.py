@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,6 +17,7 @@ from evim_deploy.publish import refuse_overwrite
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from latency.report.view import Report, Table
     from latency.results import Results
@@ -25,6 +27,8 @@ _LEFT_OUT = ("p90_ms", "images_per_s", "evaluated_images", "answer_error")
 """Columns that a terminal has no room for."""
 
 _LEAST_WIDTH = 8
+_GAP = 2
+"""Between columns."""
 
 
 def report(
@@ -119,26 +123,54 @@ def show(view: Report) -> None:
 
 
 def _show_table(console: Console, table: Table) -> None:
+    """Print a table; one that is wider than the terminal in parts below each other, each with the first column."""
     from rich.table import Table as Drawn
     from rich.text import Text
 
     from latency.report.view import letter
 
-    drawn = Drawn(box=None, pad_edge=False)
     shown = [place for place, column in enumerate(table.columns) if column.key not in _LEFT_OUT]
-    for place in shown:
-        column = table.columns[place]
-        width = max(_LEAST_WIDTH, *(len(row.cells[place].text) for row in table.rows))
-        head = Text(
-            "\n".join(
-                line for part in (column.title, column.unit) for line in wrap(part, width, break_long_words=False)
-            )
-        )
-        drawn.add_column(head, justify="right" if column.numeric else "left", vertical="bottom", no_wrap=True)
-    for row in table.rows:
-        cells = [row.cells[place] for place in shown]
-        drawn.add_row(*(Text(" ".join([c.text, *map(letter, c.notes)]), _STYLES.get(c.sign, "")) for c in cells))
+    heads = {place: _head(table, place) for place in shown}
+    cells = {
+        place: [
+            Text(" ".join([cell.text, *map(letter, cell.notes)]), _STYLES.get(cell.sign, ""))
+            for cell in (row.cells[place] for row in table.rows)
+        ]
+        for place in shown
+    }
+    widths = {place: max(text.cell_len for text in [*heads[place].split(), *cells[place]]) for place in shown}
     console.print(table.caption, style="italic", soft_wrap=True, markup=False)
-    console.print(drawn)
+    for number, part in enumerate(_parts(widths, console.width)):
+        drawn = Drawn(box=None, pad_edge=False)
+        for place in part:
+            justify: Literal["left", "right"] = "right" if table.columns[place].numeric else "left"
+            drawn.add_column(heads[place], justify=justify, vertical="bottom", no_wrap=True)
+        for row in range(len(table.rows)):
+            drawn.add_row(*(cells[place][row] for place in part))
+        if number:
+            console.print()
+        console.print(drawn)
     for place, note in enumerate(table.notes):
         console.print(f"  {letter(place)}: {note}", style="dim", soft_wrap=True, markup=False)
+
+
+def _head(table: Table, place: int) -> Text:
+    """A column's title and unit, in lines about as wide as what stands below."""
+    from rich.text import Text
+
+    column = table.columns[place]
+    width = max(_LEAST_WIDTH, *(len(row.cells[place].text) for row in table.rows))
+    lines = [line for part in (column.title, column.unit) for line in wrap(part, width, break_long_words=False)]
+    return Text("\n".join(lines))
+
+
+def _parts(widths: dict[int, int], room: int) -> Iterator[list[int]]:
+    """Columns in order, as many in a part as there is room for, the first in each."""
+    first, *others = widths
+    part = [first]
+    for place in others:
+        if len(part) > 1 and sum(widths[each] + _GAP for each in part) + widths[place] > room:
+            yield part
+            part = [first]
+        part.append(place)
+    yield part

@@ -201,6 +201,7 @@ def _figures(files: Sequence[Results], entries: Sequence[Entry]) -> Table:
         (Column("batch_asked", "batch asked"), lambda e, _: figure(e.contender.batch_asked)),
         (Column("outcome", "outcome", numeric=False), lambda e, _: text(e.contender.outcome)),
         (Column("reasons", "reasons", numeric=False), lambda e, _: text("; ".join(e.judgement.reasons))),
+        (Column("noise", "noise"), lambda e, _: figure(e.comparison and e.comparison.noise)),
         (
             Column("undecided_because", "undecided because", numeric=False),
             lambda e, _: text(e.comparison and e.comparison.decision.reason),

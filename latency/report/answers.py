@@ -71,7 +71,7 @@ def _beside(cluster: Cluster, first: Entry, others: list[Entry]) -> Iterator[str
 
 
 def _beginning(entry: Entry) -> str:
-    """Of the sentence that an entry is named in."""
+    """The beginning of the sentence that names an entry."""
     assert entry.comparison is not None
     decision = entry.comparison.decision
     because = f", because {decision.reason}" if decision.doubtful else ""
