@@ -88,9 +88,8 @@ def test_python_crops_as_the_network_is_evaluated() -> None:
     """The lines of each page that crop, on photographs of the shapes that a rounded side shows in."""
     texts = [block.text for page in PYTHON for block in blocks(page, "python") if "photo.resize" in block.text]
     assert len(texts) == 3
-    (crop,) = {
-        match for text in texts for match in re.findall(r"^# the short side.*?^photo = photo\.crop.*?$", text, FLAGS)
-    }
+    lines = re.compile(r"^# the short side.*?^photo = photo\.crop.*?$", re.MULTILINE | re.DOTALL)
+    (crop,) = {match for text in texts for match in lines.findall(text)}
     for size in [(640, 427), (427, 640), (150, 90), (333, 333)]:
         photo = Image.effect_noise(size, 100).convert("RGB")
         namespace: dict[str, Any] = {"Image": Image, "photo": photo, "width": 224, "height": 224}
