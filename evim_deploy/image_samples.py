@@ -119,7 +119,7 @@ def _check_upper_bytes(image: Image.Image, stored: SampleFormat) -> None:
     """Refuse 16-bit colours whose upper bytes, all that Pillow keeps of them, may be the rest of fewer bits."""
     if stored.maximum is not None and stored.maximum < _DEEP_WHITE:
         raise UnknownRange(f"has colours up to {stored.maximum:g} in 16 bits, of which Pillow keeps the upper 8")
-    most = max(image.getchannel(band).getextrema()[1] for band in image.getbands() if band not in "Aa")
+    most = max(int(np.asarray(image.getchannel(band)).max()) for band in image.getbands() if band not in "Aa")
     _check_depth(256 * most + _BYTE)
 
 

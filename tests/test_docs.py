@@ -18,6 +18,8 @@ import typer
 from command import photographs
 from media_pipe import import_mediapipe
 from pages import GUIDES, PAGES, ROOT, Block, blocks, code_spans
+from PIL import Image
+from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 import evim_deploy.export
 from evim_deploy.cli.console import SETTINGS
@@ -63,13 +65,14 @@ RUNS = {"macos": lambda: sys.platform == "darwin", "mediapipe": lambda: import_m
 """Where a block with such a word beside its language runs; without MediaPipe its page's test says: not run."""
 
 
-def run_blocks(page: list[Block]) -> None:
-    """A page's blocks one after the other, in one namespace."""
+def run_blocks(page: list[Block]) -> dict[str, Any]:
+    """A page's blocks one after the other, in one namespace, which is given back."""
     namespace: dict[str, Any] = {"__name__": "__page__"}
     for block in page:
         code = compile("\n" * block.line + block.text, block.page, "exec")
         if all(RUNS[word]() for word in block.words):
             exec(code, namespace)
+    return namespace
 
 
 @pytest.mark.parametrize("page", PYTHON, ids=lambda path: path.name)
@@ -79,6 +82,20 @@ def test_python_runs(
     monkeypatch.chdir(samples)
     run_blocks(blocks(page, "python"))
     assert capsys.readouterr().out.strip()
+
+
+def test_python_crops_as_the_network_is_evaluated() -> None:
+    """The lines of each page that crop, on photographs of the shapes that a rounded side shows in."""
+    texts = [block.text for page in PYTHON for block in blocks(page, "python") if "photo.resize" in block.text]
+    assert len(texts) == 3
+    lines = re.compile(r"^# the short side.*?^photo = photo\.crop.*?$", re.MULTILINE | re.DOTALL)
+    (crop,) = {match for text in texts for match in lines.findall(text)}
+    for size in [(640, 427), (427, 640), (150, 90), (333, 333)]:
+        photo = Image.effect_noise(size, 100).convert("RGB")
+        namespace: dict[str, Any] = {"Image": Image, "photo": photo, "width": 224, "height": 224}
+        exec(crop, namespace)
+        expected = Compose([Resize(256, InterpolationMode.BICUBIC), CenterCrop(224)])(photo)
+        assert namespace["photo"].tobytes() == expected.tobytes(), size
 
 
 @pytest.mark.parametrize("text", ["import onnxruntime\nonnxruntime.InferenceSession('none.onnx')", "1 +"])

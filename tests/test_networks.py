@@ -324,10 +324,7 @@ def test_other_ranges_that_networks_take(
     """-1 to 1, 0 to 1, and pixels with and without a mean: the artifact answers to pixels as the file does to those."""
     name = parse_source(str(onnx_classifier), parse_normalisation(mean, std))
     (artifact,) = export(Request(name, ("onnx",), output_dir=tmp_path))
-    assert artifact["parity"]["status"] in (
-        PASS,
-        WARNING,
-    )  # pixels drown small weights of a network that is not of them
+    assert artifact["parity"]["status"] in (PASS, WARNING)  # pixels drown the small weights of this network
     pixels = photographs.load("cat", SIDE, SIDE).transpose(2, 0, 1)[None].astype(np.float32)
     answers = []
     for path, image in ((onnx_classifier, taken(pixels)), (Path(artifact["path"]), pixels)):
@@ -345,9 +342,8 @@ def test_a_network_that_answers_alike_to_all_images_is_not_proven(tmp_path: Path
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             return network((image / 255 - 0.45) / 0.225)
 
-    exporters.modules.onnx.export(
-        OfPixels().eval(), torch.zeros(1, 3, SIDE, SIDE), "logits", file, 18, dynamic_batch=False
-    )
+    image = torch.zeros(1, 3, SIDE, SIDE)
+    exporters.modules.onnx.export(OfPixels().eval(), image, "logits", file, 18, dynamic_batch=False)
     status = {}
     for mean, std in (("0.485,0.456,0.406", "0.229,0.224,0.225"), ("0,0,0", ",".join(3 * [f"{1 / 255}"]))):
         name = parse_source(str(file), parse_normalisation(mean, std))

@@ -15,28 +15,19 @@ from PIL import Image
 
 from evim_deploy import photographs
 from evim_deploy.errors import BadInput
-from evim_deploy.preprocessing import MEAN, PAPER, STD, Pixels, normalise, open_image, resize_and_crop
+from evim_deploy.preprocessing import (
+    MEAN,
+    PAPER,
+    STD,
+    Placement,
+    Preprocessing,
+    normalise,
+    open_image,
+    place,
+    resize_and_crop,
+)
 
 # --- geometry ----------------------------------------------------------------------------------------------
-
-
-class Watched:
-    """A picture that notes how it is resized and cut, and gives back the cut's size."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self.width, self.height = width, height
-        self.resized: tuple[int, int] | None = None
-        self.method: object = None
-        self.box: tuple[int, int, int, int] | None = None
-
-    def resize(self, size: tuple[int, int], method: object) -> Watched:
-        self.resized, self.method = size, method
-        return self
-
-    def crop(self, box: tuple[int, int, int, int]) -> Pixels:
-        self.box = box
-        left, top, right, bottom = box
-        return np.zeros((bottom - top, right - left, 3), np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -55,16 +46,18 @@ class Watched:
         ((1024, 512), (224, 448), (512, 256), (32, 16, 480, 240)),  # the same shape: both sides fit
         ((2000, 10), (32, 32), (7200, 36), (3584, 2, 3616, 34)),
         ((1, 1), (32, 32), (36, 36), (2, 2, 34, 34)),
+        ((640, 427), (224, 224), (383, 256), (80, 16, 304, 240)),  # 383.70 is cut off, not rounded; 79.5 to the even 80
+        ((427, 640), (224, 224), (256, 383), (16, 80, 240, 304)),
+        ((150, 90), (224, 224), (426, 256), (101, 16, 325, 240)),  # 426.67
     ],
 )
 def test_where_the_centre_is_cut(
     picture: tuple[int, int], size: tuple[int, int], resized: tuple[int, int], box: tuple[int, int, int, int]
 ) -> None:
-    watched = Watched(*picture)
-    pixels = resize_and_crop(watched, *size)  # type: ignore[arg-type]
-    assert (watched.resized, watched.box) == (resized, box)
-    assert watched.method is Image.Resampling.BICUBIC
-    assert pixels.shape == (*size, 3)
+    placed = place(picture[::-1], size)
+    left, top, right, bottom = box
+    assert placed == Placement(resized[::-1], top, left)
+    assert (bottom - top, right - left) == size
 
 
 def test_the_crop_fraction_is_the_papers() -> None:
@@ -95,6 +88,42 @@ def test_a_strip_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch, pictu
     except BadInput:
         return
     assert (pixels == (10, 20, 30)).all()
+
+
+@pytest.mark.parametrize(
+    ("mode", "picture", "side", "fraction", "resized", "offset"),
+    [
+        # height and width of the picture, side wanted, its fraction; height and width between, top and left
+        ("squash", (90, 150), 96, 1.0, (96, 96), (0, 0)),
+        ("squash", (90, 150), 96, 0.9, (106, 106), (5, 5)),
+        ("squash", (90, 150), 96, 1.15, (83, 83), (-6, -6)),  # of 13 rows too few the greater half lies below
+        ("border", (90, 150), 96, 1.0, (58, 96), (-19, 0)),  # 90 * 96 / 150 = 57.6
+        ("border", (150, 90), 96, 0.8, (120, 72), (12, -12)),
+        ("center", (90, 150), 96, 1.15, (83, 138), (-6, 21)),
+    ],
+)
+def test_where_an_image_lies_in_each_crop_mode(
+    mode: str, picture: tuple[int, int], side: int, fraction: float, resized: tuple[int, int], offset: tuple[int, int]
+) -> None:
+    placed = place(picture, (side, side), Preprocessing(MEAN, STD, fraction, "bicubic", crop_mode=mode))
+    assert placed == Placement(resized, *offset)
+
+
+def test_what_lies_around_the_image_is_black_or_the_mean() -> None:
+    white = Image.new("RGB", (40, 20), WHITE)
+    how = Preprocessing((0.5, 0.25, 0.1), STD, 1.0, "bicubic", crop_mode="border")
+    bordered = resize_and_crop(white, 40, 40, how)
+    assert (bordered[10:30] == 255).all()
+    assert (np.concatenate([bordered[:10], bordered[30:]]) == (128, 64, 26)).all()  # 127.5, 63.75 and 25.5
+    padded = resize_and_crop(white, 40, 40, Preprocessing(MEAN, STD, 2.0, "bicubic"))
+    assert (padded[10:30] == 255).all()
+    assert (np.concatenate([padded[:10], padded[30:]]) == 0).all()
+
+
+def test_a_strip_of_which_nothing_would_be_left_is_refused() -> None:
+    border = Preprocessing(MEAN, STD, 1, "bicubic", crop_mode="border")
+    with pytest.raises(BadInput, match="too narrow a strip"):
+        resize_and_crop(Image.new("RGB", (1, 3000)), 224, 224, border)
 
 
 def test_the_centre_stays_in_the_centre() -> None:

@@ -30,6 +30,16 @@
             #expect(color(of: image, x: 63, y: 31) == Self.blue)
         }
 
+        @Test func aBorderHasTheMeansColor() throws {
+            let border = Preprocessing(mean: [1, 0.5, 0], cropFraction: 1, interpolation: "bicubic", cropMode: .border)
+            let wide = try TestImage.opaque(width: 80, height: 40)
+            let image = try PreparedImage(cropping: wide, width: 32, height: 32, as: border)
+
+            #expect(color(of: image, x: 16, y: 2) == [0, 128, 255])
+            #expect(color(of: image, x: 16, y: 30) == [0, 128, 255])
+            #expect(color(of: image, x: 2, y: 16) == Self.red)
+        }
+
         @Test func alphaCountsOnlyWhereItShows() throws {
             let opaque = try TestImage.opaqueWithAlpha(width: 40, height: 40)
             #expect(try PreparedImage(cropping: opaque, width: 32, height: 32).width == 32)

@@ -32,7 +32,8 @@ public struct Preprocessing: Codable, Equatable, Sendable {
         case cropMode = "crop_mode"
     }
 
-    init(mean: [Double], cropFraction: Double, interpolation: String, cropMode: CropMode) {
+    /// Describes an evaluation; `mean` is of red, green and blue.
+    public init(mean: [Double], cropFraction: Double, interpolation: String, cropMode: CropMode) {
         (self.mean, self.cropFraction) = (mean, cropFraction)
         (self.interpolation, self.cropMode) = (interpolation, cropMode)
     }
