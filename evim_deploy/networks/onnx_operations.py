@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from onnx import TensorProto
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -108,7 +109,7 @@ def _hard_sigmoid(node: Node, x: Tensor) -> Tensor:
 def _cast(node: Node, x: Tensor) -> Tensor:
     target = node.integer("to", 1)
     if target not in _DTYPES:
-        raise node.refused(f"casts to ONNX's element type {target}")
+        raise node.refused(f"casts to {TensorProto.DataType.Name(target)}")
     return x.to(_DTYPES[target])
 
 
@@ -232,12 +233,12 @@ def _gather(node: Node, x: Value, index: Value) -> Tensor:
 
 
 def _expand(node: Node, x: Tensor, sizes: Value) -> Tensor:
-    """Both shapes are widened to each other."""
+    """Both shapes are widened to each other; an axis of open length stays."""
     wanted = node.ints(sizes)
     wanted = [1] * (x.ndim - len(wanted)) + wanted
     own = [1] * (len(wanted) - x.ndim) + lengths(x)
     return x.expand(
-        [there if isinstance(there, int) and there != 1 else size for there, size in zip(own, wanted, strict=True)]
+        [size if isinstance(there, int) and there == 1 else there for there, size in zip(own, wanted, strict=True)]
     )
 
 
@@ -264,9 +265,9 @@ _LOGICAL: dict[str, Function] = {
     "GreaterOrEqual": _of(lambda x, y: x >= y),
     "Less": _of(lambda x, y: x < y),
     "LessOrEqual": _of(lambda x, y: x <= y),
-    "And": _of(lambda x, y: x & y),
-    "Or": _of(lambda x, y: x | y),
-    "Not": _of(lambda x: ~x),
+    "And": _of(torch.logical_and),
+    "Or": _of(torch.logical_or),
+    "Not": _of(torch.logical_not),
     "Where": _where,
 }
 
