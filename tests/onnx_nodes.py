@@ -100,7 +100,9 @@ def all_in_one(cases: Sequence[Case]) -> Any:
 
     The number is the product of what the case gives with random weights, so that each element of it counts.
     """
-    nodes, weights, numbers = [], {}, []
+    nodes: list[Any] = []
+    weights: dict[str, Any] = {}
+    numbers = []
     for i, case in enumerate(cases):
         count = int(np.prod(case.shape))
         others = [f"c{i}_{j}" if other is not None else "" for j, other in enumerate(case.others)]

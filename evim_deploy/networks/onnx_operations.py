@@ -46,13 +46,15 @@ def _of(function: Callable[..., Tensor]) -> Function:
 
 def _operand(value: Value, like: Tensor) -> Any:
     """A number that adds no axis to the result stays a number."""
-    is_number = isinstance(value, np.ndarray) and value.size == 1 and value.ndim <= like.ndim
-    return value.item() if is_number else tensor(value, like)
+    if isinstance(value, np.ndarray) and value.size == 1 and value.ndim <= like.ndim:
+        return value.item()
+    return tensor(value, like)
 
 
 def _where(node: Node, condition: Value, x: Value, y: Value) -> Tensor:
     floats = [value for value in (x, y) if isinstance(value, Tensor) and value.is_floating_point()]
-    return torch.where(tensor(condition), *(tensor(value, *floats[:1]) for value in (x, y)))
+    one, other = (tensor(value, *floats[:1]) for value in (x, y))
+    return torch.where(tensor(condition), one, other)
 
 
 def _divide(x: Any, y: Any) -> Tensor:

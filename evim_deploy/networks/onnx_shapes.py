@@ -43,7 +43,8 @@ def _cast(node: Node, x: Host) -> Host:
     if target not in _DTYPES:
         raise node.refused(f"casts to {TensorProto.DataType.Name(target)}")
     if x.dtype == object:  # a symbol stays itself
-        elements = [_DTYPES[target](each) if isinstance(each, int | np.generic) else each for each in x.flat]
+        convert: Callable[[Any], Any] = _DTYPES[target]
+        elements = [convert(each) if isinstance(each, int | np.generic) else each for each in x.flat]
         return np.array(elements, dtype=object).reshape(x.shape)
     return x.astype(_DTYPES[target])
 
