@@ -61,6 +61,7 @@ NORMS = [
     Case("GroupNormalization", {"num_groups": 1}, (floats(1), floats(1)), shape=(2, 4, 9), opset=18),
     Case("RMSNormalization", {"axis": 2, "epsilon": 0.1}, (floats(6, 8),), opset=23),
     Case("LpNormalization", {"axis": 1}),
+    Case("LRN", {"size": 3, "alpha": 0.5, "beta": 0.6, "bias": 2.0}),
 ]
 WEIGHTS = [
     Case("Conv", {"pads": [1, 1, 1, 1], "strides": [2, 2]}, (floats(5, 4, 3, 3), floats(5))),
@@ -179,7 +180,7 @@ REFUSED = [
     Case("MaxPool", {"kernel_shape": [1, 1], "strides": [4, 4], "auto_pad": "SAME_UPPER"}, shape=(2, 4, 8, 8)),
     Case("Cast", {"to": TensorProto.FLOAT16}),
     Case("Dropout", {}, (scalar(0.5), np.array(True))),
-    Case("LRN", {"size": 3}),
+    Case("MeanVarianceNormalization"),
     Case("Conv", {}, (floats(5, 4, 1, 1, 1),), shape=(2, 4, 5, 5, 5)),
     Case("Relu", opset=10),
 ]

@@ -156,6 +156,15 @@ def _rms_norm(node: Node, x: Tensor, scale: Value) -> Tensor:
     return x * torch.rsqrt((x * x).mean(axes, keepdim=True) + node.number("epsilon", 1e-5)) * tensor(scale, x)
 
 
+def _local_norm(node: Node, x: Tensor) -> Tensor:
+    """Each element by a power of the squares around it, of as many channels on both sides."""
+    size, channels = node.integer("size", 1), lengths(x)[1]
+    squares = F.pad(x * x, [0, 0] * (x.ndim - 2) + [size // 2] * 2)
+    total = reduce(operator.add, (squares.narrow(1, first, channels) for first in range(size)))
+    mean = total * (node.number("alpha", 1e-4) / size)
+    return x / (mean + node.number("bias", 1.0)) ** node.number("beta", 0.75)
+
+
 def _lp_norm(node: Node, x: Tensor) -> Tensor:
     """Zeros stay zeros."""
     norm = torch.linalg.vector_norm(x, node.integer("p", 2), node.integer("axis", -1), keepdim=True)
@@ -335,6 +344,7 @@ _REDUCTIONS: dict[str, Function] = {
 _NORMS: dict[str, Function] = {
     "RMSNormalization": _rms_norm,
     "LpNormalization": _lp_norm,
+    "LRN": _local_norm,
 }
 
 _SHAPES: dict[str, Function] = {
