@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,3 +93,49 @@ def module_of(case: Case) -> OnnxModule:
 def gap(expected: np.ndarray[Any, Any], actual: np.ndarray[Any, Any]) -> float:
     """The largest difference in units of the largest value."""
     return float(np.abs(expected.astype(np.float64) - actual).max() / (np.abs(expected).max() or 1))
+
+
+def all_in_one(cases: Sequence[Case]) -> Any:
+    """One model of many cases: of ``image`` (1, n) each takes the first elements, and gives one number (1, cases).
+
+    The number is the product of what the case gives with random weights, so that each element of it counts.
+    """
+    nodes: list[Any] = []
+    weights: dict[str, Any] = {}
+    numbers = []
+    for i, case in enumerate(cases):
+        count = int(np.prod(case.shape))
+        others = [f"c{i}_{j}" if other is not None else "" for j, other in enumerate(case.others)]
+        weights |= {name: other for name, other in zip(others, case.others, strict=True) if name}
+        size = runtime(case).size
+        spread = np.random.default_rng(i).standard_normal((size, 1)) / size**0.5
+        weights |= {
+            f"end{i}": ints(count),
+            f"shape{i}": ints(*case.shape),
+            f"spread{i}": spread.astype(np.float32),
+        }
+        made, source = f"x{i}", "positive" if case.positive else "image"
+        nodes += [
+            helper.make_node("Slice", [source, "zero", f"end{i}", "one"], [f"part{i}"]),
+            helper.make_node("Reshape", [f"part{i}", f"shape{i}"], [made]),
+            helper.make_node(case.op, [made, *others], [f"y{i}_{j}" for j in range(case.outputs)], **case.attributes),
+            helper.make_node("Cast", [f"y{i}_0"], [f"float{i}"], to=TensorProto.FLOAT),
+            helper.make_node("Reshape", [f"float{i}", "row"], [f"row{i}"]),
+            helper.make_node("MatMul", [f"row{i}", f"spread{i}"], [f"number{i}"]),
+        ]
+        numbers.append(f"number{i}")
+    weights |= {"zero": ints(0), "one": ints(1), "row": ints(1, -1), "least": scalar(0.1)}
+    largest = max(int(np.prod(case.shape)) for case in cases)
+    first = [
+        helper.make_node("Abs", ["image"], ["absolute"]),
+        helper.make_node("Add", ["absolute", "least"], ["positive"]),
+    ]
+    graph = helper.make_graph(
+        [*first, *nodes, helper.make_node("Concat", numbers, ["y"], axis=1)],
+        "graph",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, largest])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, len(cases)])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    opsets = [helper.make_opsetid("", cases[0].opset)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSIONS.get(cases[0].opset, 8))

@@ -16,7 +16,7 @@ from onnx_nodes import Case, gap, image_of, module_of, runtime
 
 from evim_deploy.errors import BadInput
 
-OPSETS = (11, 12, 13, 16, 17, 18, 19, 20, 21, 22)
+OPSETS = (11, 12, 13, 16, 17, 18, 19, 20, 21, 22, 23)
 DRAWS = 60
 TOLERANCE = 1e-5
 LARGEST = np.iinfo(np.int64).max
@@ -251,6 +251,11 @@ def _lp_norm(draw: Draw, opset: int) -> Case:
     return Case("LpNormalization", draw.some(axis=draw.integer(-4, 3), p=draw.choice(1, 2)), (), draw.map(), opset)
 
 
+def _local_norm(draw: Draw, opset: int) -> Case:
+    attributes = draw.some(alpha=draw.number(0, 2), beta=draw.number(0, 2), bias=draw.number(1, 3))
+    return Case("LRN", {"size": draw.choice(1, 3, 5), **attributes}, (), draw.map(), opset)
+
+
 def _blocks(op: str) -> Callable[[Draw, int], Case]:
     def make(draw: Draw, opset: int) -> Case:
         side = draw.choice(1, 2, 3)
@@ -319,6 +324,7 @@ MAKERS: dict[str, Callable[[Draw, int], Case]] = {
     "GroupNormalization": _group_norm,
     "InstanceNormalization": _instance_norm,
     "LpNormalization": _lp_norm,
+    "LRN": _local_norm,
     "DepthToSpace": _blocks("DepthToSpace"),
     "SpaceToDepth": _blocks("SpaceToDepth"),
     "Squeeze": _axes("Squeeze"),

@@ -76,14 +76,14 @@ def _layer_norm(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
 
 
 def _group_norm(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
-    """Before opset 21 it has a weight for each group, from then on for each channel."""
-    if x.ndim != 4:
+    """Before opset 21 it has a weight for each group, from then on for each channel. Tokens are a map of one column."""
+    if x.ndim not in (3, 4):
         raise node.refused(f"takes values of {x.ndim} axes")
     groups, channels = node.integer("num_groups", 1), lengths(x)[1]
     scale, offset = (each.repeat_interleave(channels // len(each)) for each in weights)
     layer = nn.GroupNorm(groups, channels, node.number("epsilon", 1e-5))
     _fill(layer, weight=scale, bias=offset)
-    return layer
+    return layer if x.ndim == 4 else nn.Sequential(nn.Unflatten(2, (-1, 1)), layer, nn.Flatten(2))
 
 
 def _instance_norm(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:

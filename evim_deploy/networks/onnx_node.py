@@ -105,7 +105,8 @@ def lengths(x: Tensor | Host) -> list[Any]:
     While torch.jit traces a network, ``x.shape`` has tensors instead: what is computed of those becomes part of the
     graph, and numpy and a converter cannot take it.
     """
-    return [int(length) if isinstance(length, Tensor) else length for length in x.shape]
+    sizes: Sequence[Any] = x.shape
+    return [int(length) if isinstance(length, Tensor) else length for length in sizes]
 
 
 _DTYPES = {

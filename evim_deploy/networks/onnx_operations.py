@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from onnx import TensorProto
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -45,13 +46,15 @@ def _of(function: Callable[..., Tensor]) -> Function:
 
 def _operand(value: Value, like: Tensor) -> Any:
     """A number that adds no axis to the result stays a number."""
-    is_number = isinstance(value, np.ndarray) and value.size == 1 and value.ndim <= like.ndim
-    return value.item() if is_number else tensor(value, like)
+    if isinstance(value, np.ndarray) and value.size == 1 and value.ndim <= like.ndim:
+        return value.item()
+    return tensor(value, like)
 
 
 def _where(node: Node, condition: Value, x: Value, y: Value) -> Tensor:
     floats = [value for value in (x, y) if isinstance(value, Tensor) and value.is_floating_point()]
-    return torch.where(tensor(condition), *(tensor(value, *floats[:1]) for value in (x, y)))
+    one, other = (tensor(value, *floats[:1]) for value in (x, y))
+    return torch.where(tensor(condition), one, other)
 
 
 def _divide(x: Any, y: Any) -> Tensor:
@@ -108,7 +111,7 @@ def _hard_sigmoid(node: Node, x: Tensor) -> Tensor:
 def _cast(node: Node, x: Tensor) -> Tensor:
     target = node.integer("to", 1)
     if target not in _DTYPES:
-        raise node.refused(f"casts to ONNX's element type {target}")
+        raise node.refused(f"casts to {TensorProto.DataType.Name(target)}")
     return x.to(_DTYPES[target])
 
 
@@ -151,6 +154,15 @@ def _product(x: Tensor, axes: list[int], keepdim: bool) -> Tensor:
 def _rms_norm(node: Node, x: Tensor, scale: Value) -> Tensor:
     axes = list(range(node.integer("axis", -1) % x.ndim, x.ndim))
     return x * torch.rsqrt((x * x).mean(axes, keepdim=True) + node.number("epsilon", 1e-5)) * tensor(scale, x)
+
+
+def _local_norm(node: Node, x: Tensor) -> Tensor:
+    """Each element by a power of the squares around it, of as many channels on both sides."""
+    size, channels = node.integer("size", 1), lengths(x)[1]
+    squares = F.pad(x * x, [0, 0] * (x.ndim - 2) + [size // 2] * 2)
+    total = reduce(operator.add, (squares.narrow(1, first, channels) for first in range(size)))
+    mean = total * (node.number("alpha", 1e-4) / size)
+    return x / (mean + node.number("bias", 1.0)) ** node.number("beta", 0.75)
 
 
 def _lp_norm(node: Node, x: Tensor) -> Tensor:
@@ -232,12 +244,12 @@ def _gather(node: Node, x: Value, index: Value) -> Tensor:
 
 
 def _expand(node: Node, x: Tensor, sizes: Value) -> Tensor:
-    """Both shapes are widened to each other."""
+    """Both shapes are widened to each other; an axis of open length stays."""
     wanted = node.ints(sizes)
     wanted = [1] * (x.ndim - len(wanted)) + wanted
     own = [1] * (len(wanted) - x.ndim) + lengths(x)
     return x.expand(
-        [there if isinstance(there, int) and there != 1 else size for there, size in zip(own, wanted, strict=True)]
+        [size if isinstance(there, int) and there == 1 else there for there, size in zip(own, wanted, strict=True)]
     )
 
 
@@ -264,9 +276,9 @@ _LOGICAL: dict[str, Function] = {
     "GreaterOrEqual": _of(lambda x, y: x >= y),
     "Less": _of(lambda x, y: x < y),
     "LessOrEqual": _of(lambda x, y: x <= y),
-    "And": _of(lambda x, y: x & y),
-    "Or": _of(lambda x, y: x | y),
-    "Not": _of(lambda x: ~x),
+    "And": _of(torch.logical_and),
+    "Or": _of(torch.logical_or),
+    "Not": _of(torch.logical_not),
     "Where": _where,
 }
 
@@ -332,6 +344,7 @@ _REDUCTIONS: dict[str, Function] = {
 _NORMS: dict[str, Function] = {
     "RMSNormalization": _rms_norm,
     "LpNormalization": _lp_norm,
+    "LRN": _local_norm,
 }
 
 _SHAPES: dict[str, Function] = {

@@ -42,9 +42,12 @@ _ROUNDINGS: dict[str, _Rounding] = {
 def resize(node: Node, x: Tensor, region: Value = None, scales: Value = None, sizes: Value = None) -> Tensor:
     """A map in another size, (B, C, H, W) -> (B, C, *sizes)."""
     mode, where = node.text("mode", "nearest"), node.text("coordinate_transformation_mode", "half_pixel")
-    policy = node.text("keep_aspect_ratio_policy", "stretch")
-    if x.ndim != 4 or policy != "stretch" or any(node.integer(name, 0) for name in ("antialias", "exclude_outside")):
-        raise node.refused("scales in a way that is unusual")
+    if x.ndim != 4:
+        raise node.refused(f"takes values of {x.ndim} axes")
+    if (policy := node.text("keep_aspect_ratio_policy", "stretch")) != "stretch":
+        raise node.refused(f"has the keep_aspect_ratio_policy {policy}")
+    if unknown := next((name for name in ("antialias", "exclude_outside") if node.integer(name, 0)), None):
+        raise node.refused(f"has {unknown}")
     wanted = _wanted(node, x, scales, sizes)
     if mode == "nearest" and where in _PLACES:
         return _nearest(x, wanted, _PLACES[where], _ROUNDINGS[node.text("nearest_mode", "round_prefer_floor")])
@@ -63,9 +66,9 @@ def _wanted(node: Node, x: Tensor, scales: Value, sizes: Value) -> list[tuple[in
     has_sizes = sizes is not None and sizes.shape != (0,)
     given = node.numbers(sizes if has_sizes else scales)
     numbers = dict(zip((axis % x.ndim for axis in node.integers("axes", range(x.ndim))), given, strict=True))
-    for axis in (0, 1):
+    for axis in (1,) if own[0] != 1 else (0, 1):  # a file for one image has that as a size
         same = own[axis] if has_sizes else 1
-        if numbers.get(axis, same) != same and own[0] == 1:  # a file for one image has that as a size
+        if numbers.get(axis, same) != same:
             raise node.refused("scales more than height and width")
     if has_sizes:
         return [

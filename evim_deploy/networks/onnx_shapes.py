@@ -12,6 +12,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from evim_deploy.networks.onnx_node import Host, Node, Value, lengths
 
@@ -40,9 +41,10 @@ def _shape(node: Node, x: Value) -> Host:
 def _cast(node: Node, x: Host) -> Host:
     target = node.integer("to", 7)
     if target not in _DTYPES:
-        raise node.refused(f"casts to the element type {target}")
+        raise node.refused(f"casts to {TensorProto.DataType.Name(target)}")
     if x.dtype == object:  # a symbol stays itself
-        elements = [_DTYPES[target](each) if isinstance(each, int | np.generic) else each for each in x.flat]
+        convert: Callable[[Any], Any] = _DTYPES[target]
+        elements = [convert(each) if isinstance(each, int | np.generic) else each for each in x.flat]
         return np.array(elements, dtype=object).reshape(x.shape)
     return x.astype(_DTYPES[target])
 

@@ -159,7 +159,10 @@ class Pool(nn.Module):
         count = int(type(pool).__name__[-2])  # of axes: AvgPool2d
         names = ("kernel_size", "stride", "padding", "padding", "dilation")
         each = [_of_each(getattr(settings, name, 1), count) for name in names]
-        self.sides = tuple(Side(*numbers, settings.ceil_mode) for numbers in zip(*each, strict=True))
+        self.sides = tuple(
+            Side(kernel, stride, before, after, dilation, bool(settings.ceil_mode))
+            for kernel, stride, before, after, dilation in zip(*each, strict=True)
+        )
         self.is_maximum = isinstance(pool, _MAXIMA)
         self.counts_padding = bool(getattr(settings, "count_include_pad", False))
 
@@ -192,4 +195,4 @@ def _is_ambiguous(module: nn.Module) -> bool:
         return bool(module.ceil_mode) and not module.return_indices
     if type(module) not in _AVERAGES or getattr(module, "divisor_override", None) is not None:
         return False
-    return bool(module.ceil_mode) or (module.count_include_pad and any(_of_each(module.padding, 1)))
+    return bool(module.ceil_mode) or bool(module.count_include_pad and any(_of_each(module.padding, 1)))
