@@ -1,4 +1,4 @@
-"""A Core ML export keeps no file that Core ML is reported to compute otherwise, and blames nobody for its own faults."""
+"""A Core ML export keeps no file that Core ML is reported to compute otherwise, and blames its own faults on itself."""
 
 from __future__ import annotations
 
