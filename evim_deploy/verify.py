@@ -285,7 +285,7 @@ def prove(
         stored = prover.reference.compare_stored(target, runtimes.read_operations(artifact, function))
         operations = _operations(artifact, target, prover, progress) if is_on_grids(target) else None
     except NotRunHere as error:
-        return Parity.not_run(f"not run on this host: {error.cause}")
+        return Parity.not_run(f"not run on this host: {error.cause} {error.remedy}")
     except ParityFailed as error:
         return Parity(FAIL, error.cause)
     parity = replace(parity, stored=stored, operations=operations)

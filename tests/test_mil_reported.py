@@ -188,6 +188,12 @@ def test_a_side_that_is_open_is_looked_at_when_it_is_known() -> None:
         list(evaluator.steps({"x": torch.ones(1, 1, 5)}, "fp32"))
 
 
+def test_the_documentation_has_every_report() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "coreml.md").read_text("utf-8")
+    sources = [source for rule in CORE_ML.rules for source in rule.source.split() if source.startswith("https://")]
+    assert [source for source in sources if f"({source})" not in page] == []
+
+
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As coremltools writes an average pool of 2x2 over 5x5 in ceil mode: #2772."""

@@ -1,0 +1,62 @@
+"""A Core ML export keeps no file that Core ML is reported to compute otherwise, and blames its own faults on itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from evim_deploy import verify
+from evim_deploy.errors import BadInput, EvimError
+from evim_deploy.export import export
+from evim_deploy.request import Request
+from evim_deploy.sources import parse_source
+
+SIDE = 32
+
+
+def write(module: nn.Module, path: Path) -> Path:
+    """A classifier that ends in these layers' mean, as an ONNX file."""
+    torch.manual_seed(0)
+    network = nn.Sequential(module, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)).eval()
+    names: dict[str, Any] = {"input_names": ["image"], "output_names": ["logits"]}
+    torch.onnx.export(network, (torch.zeros(1, 3, SIDE, SIDE),), path, opset_version=17, dynamo=False, **names)
+    return path
+
+
+def exported(path: Path, folder: Path, precision: str = "fp32") -> dict[str, Any]:
+    request = Request(parse_source(str(path)), ("coreml",), (precision,), output_dir=folder)
+    (artifact,) = export(request)
+    return artifact
+
+
+def test_an_operation_that_core_ml_computes_otherwise_is_refused_by_name(tmp_path: Path) -> None:
+    path = write(nn.Conv2d(3, 4, (3, 2), stride=2, padding=1), tmp_path / "oblong.onnx")
+    with pytest.raises(BadInput, match=r"is conv with kernel 3x2.*coremltools/issues/2515") as told:
+        exported(path, tmp_path / "out")
+    assert told.value.remedy.startswith("It was not kept. Pad the kernel with zeros to a square one.")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_its_neighbour_is_exported_and_proven(tmp_path: Path) -> None:
+    path = write(nn.Conv2d(3, 4, 3, stride=2, padding=1), tmp_path / "square.onnx")
+    assert exported(path, tmp_path / "out")["parity"]["status"] != "not_run"
+
+
+def test_a_file_that_cannot_be_read_back_is_our_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can have damaged it between the writing and the proof."""
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise BadInput("x.mlpackage is damaged: a bit.", "Copy it again.")
+
+    monkeypatch.setattr(verify.runtimes, "open_artifact", fails)
+    path = write(nn.Conv2d(3, 4, 3, stride=2, padding=1), tmp_path / "square.onnx")
+    with pytest.raises(EvimError, match=r"evim-deploy cannot run the artifact .* that it wrote: .*a bit") as told:
+        exported(path, tmp_path / "out")
+    assert told.value.exit_code == 1
+    assert "This is a fault of evim-deploy or of the converter" in told.value.remedy
+    assert "Copy" not in told.value.remedy
+    assert not list((tmp_path / "out").iterdir())
