@@ -16,6 +16,9 @@ from pathlib import Path
 
 from evim_deploy.errors import BadInput
 
+STAGING_PREFIX = ".evim-deploy-"
+"""Begins the name of a folder that is gone when a message is read: its parent is named."""
+
 _FULL_BYTES = 1 << 20
 _PLACE = "Free some space or mend the permissions, or choose another place with -o; TMPDIR is that of temporary files."
 _PROBLEMS = {
@@ -139,4 +142,7 @@ def _full(places: tuple[Path, ...]) -> str:
 
 def _told(number: int, place: str) -> BadInput:
     cause, remedy = _PROBLEMS[number]
+    path = Path(place)
+    hidden = next((each for each in (path, *path.parents) if each.name.startswith(STAGING_PREFIX)), None)
+    place = str(hidden.parent) if hidden else place
     return BadInput(cause.format(place=place, said=os.strerror(number)) + ".", remedy)

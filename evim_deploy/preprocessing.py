@@ -82,6 +82,8 @@ def open_image(path: Path) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadInput(f"{path} claims a size that no photograph has.", "Resize it first.") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if isinstance(error, OSError) and error.errno:  # Pillow's own have none
+            raise BadInput(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
         raise BadInput(f"{path} is damaged: {error}.", "Replace it by an intact copy.") from None
 
 

@@ -89,7 +89,7 @@ TABLE: tuple[tuple[str, str], ...] = (
         """about errors artifact codes contents evaluate graph machine preprocessing quantise.apply quantise.schemes
         shapes variants""",
     ),
-    ("runtimes", "errors artifact contents documents trace"),
+    ("runtimes", "errors artifact contents documents machine trace"),
     ("latency.environment", ""),
     # --- what a user asks for: here everything meets
     ("evim_deploy.request", "artifact errors quantise.schemes variants exporters"),

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from evim_deploy.contents import PLAIN, REMEDY, SMALL, Contents, Function, Operation, Parameter, Value, file_content
-from evim_deploy.errors import BadInput
+from evim_deploy.contents import PLAIN, SMALL, Contents, Function, Operation, Parameter, Value, file_content
+from evim_deploy.errors import BadInput, Damaged
 
 _IDENTIFIER = b"TFL3"
 _VERSION = 3
@@ -55,9 +55,9 @@ def read(path: Path, infer_shapes: bool) -> Contents:
     try:
         return _Model(content).contents()
     except _Damage as damage:
-        raise BadInput(f"{path} is damaged: {damage}.", REMEDY) from None
+        raise Damaged(f"{path} is damaged: {damage}.") from None
     except (ValueError, TypeError, struct.error):  # what the flatbuffer's own code meets
-        raise BadInput(f"{path} is damaged: it points beyond its end.", REMEDY) from None
+        raise Damaged(f"{path} is damaged: it points beyond its end.") from None
 
 
 class _Damage(Exception):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evim_deploy.contents.coreml import one_line
-from evim_deploy.errors import BadInput, NotRunHere
+from evim_deploy.errors import BadInput, Damaged, NotRunHere
 from runtimes import Array
 
 _RGB, _BGR, _GREY = "RGB", "BGR", "grayscale"
@@ -84,7 +84,7 @@ def image_input(interface: Any, package: str) -> ImageInput:
     if kind == "imageType":
         image = feature.type.imageType
         if image.colorSpace not in _COLOR_SPACES:
-            raise BadInput(f"{package} is damaged: its image has color space {image.colorSpace}.", "Export it again.")
+            raise Damaged(f"{package} is damaged: its image has color space {image.colorSpace}.")
         colors = _COLOR_SPACES[image.colorSpace]
         sides = ((1, 1), (_CHANNELS[colors], _CHANNELS[colors]))
         return ImageInput(package, feature.name, colors, tuple((*sides, *size) for size in _sizes(image)))
