@@ -51,6 +51,15 @@ class BadInput(EvimError):
     exit_code = 3
 
 
+class Damaged(BadInput):
+    """A model file that cannot be read or run as what it says that it is: cut off, altered, or written wrongly."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(
+            cause, "Copy it again, or export it again; where a fresh export says the same, please report it."
+        )
+
+
 class NotInstalled(EvimError):
     """A package that the work needs is missing; the remedy is the pip command."""
 

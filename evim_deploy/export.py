@@ -24,7 +24,7 @@ from evim_deploy.artifact import (
     Target,
     file_stem,
 )
-from evim_deploy.errors import BadInput, EvimError, ParityFailed
+from evim_deploy.errors import BadInput, Damaged, ParityFailed
 from evim_deploy.golden import SUFFIX as GOLDEN_SUFFIX
 from evim_deploy.golden import write_golden
 from evim_deploy.inspection.core_ml import told_otherwise
@@ -82,7 +82,7 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
     with staging(request.output_dir) as folder:
         for target, name in zip(targets, names, strict=True):
             artifact, manifest, *golden = staged = [folder / f"{name}{suffix}" for suffix in suffixes]
-            facts = _make(source, target, artifact, progress)
+            facts = _make_sound(source, target, artifact, progress)
             digest = sha256(artifact)
             _write_manifest(facts, digest, artifact, manifest)
             if golden:
@@ -139,6 +139,15 @@ def _check_host(request: Request, targets: list[Target]) -> None:
 
 def _engine(target: Target) -> runtimes.Engine:
     return runtimes.first_here(runtimes.engines_of(exporters.FORMATS[target.format].suffix))
+
+
+def _make_sound(source: _Source, target: Target, path: Path, progress: Progress) -> Facts:
+    """As :func:`_make`, where a file that was only just written is nobody's to copy again."""
+    try:
+        return _make(source, target, path, progress)
+    except Damaged as error:
+        cause = f"The artifact {target} was written wrongly: {error.cause.replace(str(path), path.name)}"
+        raise ParityFailed(cause, f"It was not kept. {_REPORT}") from error
 
 
 def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Facts:
@@ -210,13 +219,7 @@ def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> 
     if source.verify is False or reason:
         unproven = Parity.not_run("--no-verify" if source.verify is False else f"not run on this host: {reason}")
         return unproven, dict.fromkeys(target.of_functions(), unproven)
-    try:
-        parity, functions = prove_functions(path, target, source.prover, progress)
-    except BadInput as error:  # of a file that was written a moment ago
-        raise EvimError(
-            f"evim-deploy cannot run the artifact {target} that it wrote: {error.cause}",
-            "It was not kept. This is a fault of evim-deploy or of the converter: report it with this message.",
-        ) from error
+    parity, functions = prove_functions(path, target, source.prover, progress)
     if parity.status == FAIL:
         failed = functions or {"": parity}
         raise _failure(
@@ -268,10 +271,10 @@ def _is_beyond(found: Measures, own: Measures) -> bool:
 
 
 _ORDERS = 10.0
-_OURS = (
-    "",
-    "This is a fault of evim-deploy or of a converter. Please report it with the model, the weights and the command.",
+_REPORT = (
+    "This is a fault of evim-deploy or of a converter: please report it with the model, the weights and the command."
 )
+_OURS = "", _REPORT
 
 
 def _write_manifest(facts: Facts, digest: str, artifact: Path, manifest: Path) -> None:

@@ -72,7 +72,9 @@ def _read(path: Path) -> tuple[str, ...]:
         text = path.read_text("utf-8-sig")
     except FileNotFoundError:
         raise BadInput(f"There is no label file {path}.", "Check the path.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
+    except UnicodeDecodeError as error:
         raise BadInput(f"{path} cannot be read as text: {error}.", "Give UTF-8 text, one label a line.") from None
     if not text.lstrip().startswith(("[", "{")):
         return tuple(line.strip() for line in text.splitlines() if line.strip())

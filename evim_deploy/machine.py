@@ -16,16 +16,19 @@ from pathlib import Path
 
 from evim_deploy.errors import BadInput
 
+STAGING_PREFIX = ".evim-deploy-"
+"""Begins the name of a folder that is gone when a message is read: its parent is named."""
+
 _FULL_BYTES = 1 << 20
 _PLACE = "Free some space or mend the permissions, or choose another place with -o; TMPDIR is that of temporary files."
 _PROBLEMS = {
     errno.ENOSPC: ("The disk of {place} is full", _PLACE),
     errno.EDQUOT: ("The disk quota of {place} is used up", _PLACE),
-    errno.EFBIG: ("{place} may not be so large: {said}", "Raise the limit on the size of a file (ulimit -f)."),
+    errno.EFBIG: ("Writing to {place} failed: {said}", "Raise the limit on the size of a file (ulimit -f)."),
     errno.EACCES: ("{place} cannot be opened or written: {said}", _PLACE),
     errno.EPERM: ("{place} cannot be opened or written: {said}", _PLACE),
     errno.EROFS: ("{place} cannot be written: {said}", _PLACE),
-    errno.EIO: ("{place} cannot be read or written: {said}", "Check the disk, or choose another one."),
+    errno.EIO: ("{place} cannot be read or written: {said}", "Check the disk and its limits (ulimit -f)."),
     errno.ENAMETOOLONG: ("The name {place} is too long", "Use a shorter name."),
     errno.ELOOP: ("{place} is a circle of links", "Give the path of the file itself."),
     errno.EMFILE: ("Too many files are open", "Raise the limit on open files (ulimit -n)."),
@@ -34,6 +37,7 @@ _PROBLEMS = {
 }
 _WORDS = {
     **{os.strerror(number): number for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE)},
+    "[MIL FileWriter]": errno.EIO,  # coremltools', which says no more
     "not enough memory": errno.ENOMEM,
     "can't allocate memory": errno.ENOMEM,
     "std::bad_alloc": errno.ENOMEM,
@@ -139,4 +143,7 @@ def _full(places: tuple[Path, ...]) -> str:
 
 def _told(number: int, place: str) -> BadInput:
     cause, remedy = _PROBLEMS[number]
+    path = Path(place)
+    hidden = next((each for each in (path, *path.parents) if each.name.startswith(STAGING_PREFIX)), None)
+    place = str(hidden.parent) if hidden else place
     return BadInput(cause.format(place=place, said=os.strerror(number)) + ".", remedy)

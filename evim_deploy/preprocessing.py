@@ -125,6 +125,8 @@ def open_image(path: Path) -> Image.Image:
     except UnknownRange as error:
         raise BadInput(f"{path} {error}.", "Save it with 8 bits per channel, scaled so that white is 255.") from None
     except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error) as error:  # of Pillow's readers
+        if isinstance(error, OSError) and error.errno:  # Pillow's own have none
+            raise BadInput(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
         raise BadInput(f"{path} is damaged: {error}.", "Replace it by an intact copy.") from None
 
 

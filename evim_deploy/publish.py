@@ -11,12 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from evim_deploy.errors import BadInput, EvimError
-from evim_deploy.machine import name_problem, problem_of, temporary_folder
+from evim_deploy.machine import STAGING_PREFIX, name_problem, problem_of, temporary_folder
 
 COMPANION_SUFFIX = ".data"
 """Ends the name of a second file that an artifact's own refers to: an ONNX file's weights, where they are many."""
 
-_STAGING_PREFIX = ".evim-deploy-"
 _BLOCK_BYTES = 1 << 24
 
 
@@ -29,7 +28,7 @@ def staging(directory: Path) -> Iterator[Path]:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=directory))
+        folder = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=directory))
     except (FileExistsError, NotADirectoryError):
         raise BadInput(f"{directory} is not a directory.", "Choose another place with -o.") from None
     except OSError as error:

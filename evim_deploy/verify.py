@@ -57,7 +57,9 @@ class Verdict:
         reason = self.parity.reason.removesuffix(".")
         if self.parity.status == FAIL:
             cause = f"{self.artifact} does not equal the model that it was made from: {reason}."
-            return ParityFailed(cause, _ON_THE_ENGINE if self._fails_on_the_engine_alone else _CHANGED)
+            if self._fails_on_the_engine_alone:
+                return ParityFailed(cause, _ON_THE_ENGINE)
+            return ParityFailed(cause, _CHANGED if self.manifest.model.form != "graph" else f"{_LAYERS} {_CHANGED}")
         if self.parity.status == NOT_RUN:
             return NotRunHere(f"{self.artifact} cannot be verified: {reason}.", "Verify it where its engine runs.")
         return None
@@ -76,7 +78,8 @@ def _with_anomalies(parity: Parity) -> dict[str, Any]:
     return document
 
 
-_CHANGED = "--layers names the operation; export it again, or use a copy that nothing was done to."
+_LAYERS = "--layers names the operation."
+_CHANGED = "Export it again, or use an unchanged copy; where a fresh export says the same, please report it."
 _ON_THE_ENGINE = (
     "Mode ane is pessimistic. To be safe keep it off the Neural Engine (computeUnits .cpuAndGPU), "
     "or export it with --precision fp32."

@@ -9,7 +9,7 @@ import numpy as np
 
 from evim_deploy.artifact import LABELS_KEY
 from evim_deploy.documents import parse_json
-from evim_deploy.errors import BadInput
+from evim_deploy.errors import Damaged
 from runtimes import Array
 
 
@@ -25,5 +25,5 @@ def probabilities(by_label: Mapping[str, float], metadata: Mapping[str, str], pa
     except (ValueError, KeyError, TypeError):
         values = []
     if len(values) != len(by_label):
-        raise BadInput(f"{path} is damaged: its classes are not the labels in its metadata.", "Export it again.")
+        raise Damaged(f"{path} is damaged: its classes are not the labels in its metadata.")
     return np.array([values], dtype=np.float32)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from evim_deploy.contents.coreml import interface, one_line
-from evim_deploy.errors import BadInput
+from evim_deploy.errors import Damaged
+from evim_deploy.machine import problem_of
 from runtimes import Array
 from runtimes.classes import probabilities
 
@@ -68,5 +69,5 @@ def open_session(path: Path, mode: str, function: str | None = None) -> Iterator
     try:
         model = coremltools.models.MLModel(str(path), compute_units=units, function_name=function)
     except (RuntimeError, ValueError, OSError) as error:
-        raise BadInput(f"{path} is damaged: {one_line(error)}", "Export it again.") from None
+        raise problem_of(error) or Damaged(f"Core ML does not take {path}: {one_line(error)}") from None
     yield CoremlSession(path, model, function)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from evim_deploy.errors import BadInput, NotRunHere
+from evim_deploy.errors import BadInput, Damaged, NotRunHere
 from evim_deploy.trace import SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array
 from runtimes.delegation import Delegation, Planned, delegation
@@ -106,10 +106,10 @@ def _telling(path: Path) -> Iterator[None]:
     try:
         yield
     except Crashed as error:
-        raise BadInput(f"{path} is damaged: LiteRT crashes on it ({error}).", "Export it again.") from None
+        raise Damaged(f"LiteRT crashes on {path} ({error}).") from None
     except (Refused, RuntimeError, ValueError, TypeError, IndexError, struct.error) as error:
         cause = next(iter(str(error).splitlines()), type(error).__name__)
-        raise BadInput(f"{path} is damaged: {cause}", "Export it again.") from None
+        raise Damaged(f"LiteRT does not take {path}: {cause}") from None
 
 
 def _metadata(content: bytes) -> dict[str, str]:

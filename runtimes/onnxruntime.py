@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evim_deploy.contents.onnx_names import CHANNELS_LAST
-from evim_deploy.errors import BadInput
+from evim_deploy.errors import Damaged
+from evim_deploy.machine import problem_of
 from evim_deploy.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array, onnx_codes
 
@@ -112,7 +113,7 @@ def _telling(path: Path) -> Iterator[None]:
         yield
     except (*own, onnx.checker.ValidationError, DecodeError, ValueError, TypeError, IndexError, OSError) as error:
         cause = next(iter(str(error).splitlines()), type(error).__name__)
-        raise BadInput(f"{path} is not an ONNX file that ONNX Runtime takes: {cause}", "Export it again.") from None
+        raise problem_of(error) or Damaged(f"ONNX Runtime does not take {path}: {cause}") from None
 
 
 def _widen(model: Any, weights: dict[str, npt.NDArray[Any]]) -> None:

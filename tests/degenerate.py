@@ -119,9 +119,7 @@ def quantised_target(reference: GraphReference, format_: str, precision: str) ->
     graph = reference.inference(target)
     exponents = find_exponents(graph, images)
     grids = calibrate(equalised(graph, exponents), scheme, images, pixels=True)
-    return replace(
-        target, quantisation=Quantisation(exponents=tuple(exponents.items()), grids=tuple(grids.items()))
-    )
+    return replace(target, quantisation=Quantisation(exponents=tuple(exponents.items()), grids=tuple(grids.items())))
 
 
 def proof(prover: Prover, format_: str, precision: str, folder: Path) -> Parity:

@@ -48,7 +48,14 @@ def test_the_few_have_each_precision_and_most_kinds() -> None:
     told = [text for seed in range(FEW) for text in drawn(seed)[1]]
     assert len({text.partition(":")[0] for text in told}) >= len(DAMAGES) // 2
     model, _ = drawn(0)
-    assert {kind(name) for name in model.state_dict()} >= {"norm weight", "norm running_var", "weight", "alpha", "A", "D"}
+    assert {kind(name) for name in model.state_dict()} >= {
+        "norm weight",
+        "norm running_var",
+        "weight",
+        "alpha",
+        "A",
+        "D",
+    }
 
 
 @pytest.mark.parametrize("seed", range(FEW))

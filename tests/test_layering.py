@@ -91,7 +91,7 @@ TABLE: tuple[tuple[str, str], ...] = (
         """about errors artifact codes contents evaluate graph machine preprocessing quantise.apply quantise.schemes
         shapes variants""",
     ),
-    ("runtimes", "errors artifact contents documents inspection.core_ml trace"),
+    ("runtimes", "errors artifact contents documents inspection.core_ml machine trace"),
     ("latency.environment", ""),
     # --- what a user asks for: here everything meets
     ("evim_deploy.request", "artifact errors quantise.schemes variants exporters"),

@@ -227,9 +227,7 @@ class TestWeights:
             lambda kernel: kernel * np.logspace(-30, 3, 16)[:, None],
         ],
     )
-    def test_degenerate_kernels_have_finite_codes(
-        self, weighting: Weighting, change: Callable[[Array], Array]
-    ) -> None:
+    def test_degenerate_kernels_have_finite_codes(self, weighting: Weighting, change: Callable[[Array], Array]) -> None:
         kernel = change(np.random.default_rng(0).normal(size=(16, 64)))
         with np.errstate(all="raise", under="ignore"):
             found = weighting.encode(kernel)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
@@ -24,7 +24,7 @@ from evim_deploy.cli.models import models
 from evim_deploy.cli.predict import predict
 from evim_deploy.cli.report import report
 from evim_deploy.cli.verify import verify
-from evim_deploy.errors import INTERRUPTED_EXIT_CODE, EvimError, UsageProblem
+from evim_deploy.errors import INTERRUPTED_EXIT_CODE, BadInput, EvimError, UsageProblem
 from evim_deploy.machine import problem_of
 
 EXIT_CODES = (
@@ -79,6 +79,7 @@ def run() -> NoReturn:
     SETTINGS.json = "--json" in sys.argv  # for the error too that stops the options from being read
     try:
         open_streams()
+        _check_text(sys.argv)
         code = app(standalone_mode=False) or 0
         sys.stdout.flush()
         if SETTINGS.interrupted:
@@ -104,6 +105,22 @@ def run() -> NoReturn:
         )
         _fail(problem_of(error) or fault)
     sys.exit(code)
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Refuse names that are no text here, before a library meets them: none takes their bytes.
+
+    Raises:
+        BadInput: An argument has bytes that the system's encoding lacks.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise BadInput(
+                f"{argument!a} is not text in this system's encoding, {sys.getfilesystemencoding()}.",
+                "Rename the file or folder, or set LC_ALL to a UTF-8 locale such as C.UTF-8.",
+            ) from None
 
 
 def _interrupt(signum: int, frame: object) -> NoReturn:

@@ -37,9 +37,6 @@ PLAIN = frozenset(
 )
 """Element types that numpy has too."""
 
-REMEDY = "Copy the file again, or export it again."
-
-
 class NotKnown(ValueError):
     """A type, or a version, that is not known here: the file may be newer than this reader."""
 

@@ -16,12 +16,11 @@ from evim_deploy.contents import NotKnown, not_known
 from evim_deploy.contents.mil import Function, read_functions
 from evim_deploy.contents.protobuf import core_ml
 from evim_deploy.documents import parse_json
-from evim_deploy.errors import BadInput
+from evim_deploy.errors import BadInput, Damaged
 
 MAIN = "main"
 """The function of a package that has one alone."""
 
-_REMEDY = "Copy the package again, or export it again."
 _MODEL_FOLDER = "@model_path/"
 
 
@@ -72,10 +71,10 @@ def read_package(path: Path) -> Package:
     except NotKnown as error:
         raise not_known(path, one_line(error)) from None
     except ValueError as error:
-        raise BadInput(f"{path} is damaged: {one_line(error)}.", _REMEDY) from None
+        raise Damaged(f"{path} is damaged: {one_line(error)}.") from None
     default = spec.description.defaultFunctionName or MAIN
     if default not in functions:
-        raise BadInput(f"{path} is damaged: it has no function {default!r}.", _REMEDY)
+        raise Damaged(f"{path} is damaged: it has no function {default!r}.")
     return Package(spec, functions, default)
 
 
@@ -90,7 +89,7 @@ def read_spec(path: Path) -> Any:
     try:
         return core_ml("Model_pb2").Model.FromString(_read(path, model_path(path)))
     except DecodeError:
-        raise BadInput(f"{path} is damaged: its model cannot be parsed.", _REMEDY) from None
+        raise Damaged(f"{path} is damaged: its model cannot be parsed.") from None
 
 
 def interface(description: Any, function: str) -> Any:
@@ -111,7 +110,7 @@ def model_path(path: Path) -> Path:
         item = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
         return _member(path, path / "Data" / item)
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise BadInput(f"{path} is damaged: its Manifest.json names no model in it.", _REMEDY) from None
+        raise Damaged(f"{path} is damaged: its Manifest.json names no model in it.") from None
 
 
 def one_line(text: object) -> str:
@@ -137,6 +136,6 @@ def _read(path: Path, member: Path) -> bytes:
     try:
         return member.read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise BadInput(f"{path} is incomplete: it has no {one_line(member.name)}.", _REMEDY) from None
+        raise Damaged(f"{path} is incomplete: it has no {one_line(member.name)}.") from None
     except OSError as error:
         raise BadInput(f"{member} cannot be read: {error.strerror}.", "Check its permissions.") from None

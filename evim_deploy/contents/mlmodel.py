@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from evim_deploy.contents import (
-    REMEDY,
     SMALL,
     Axis,
     Contents,
@@ -32,7 +31,7 @@ from evim_deploy.contents import (
 from evim_deploy.contents.blob import element_bits
 from evim_deploy.contents.coreml import MAIN, Package, interface, read_package, read_spec
 from evim_deploy.contents.protobuf import core_ml
-from evim_deploy.errors import BadInput
+from evim_deploy.errors import BadInput, Damaged
 
 _PACKAGE = ".mlpackage"
 
@@ -69,7 +68,7 @@ def read(path: Path, infer_shapes: bool) -> Contents:
     except NotKnown as error:
         raise not_known(path, error) from None
     except ValueError as error:
-        raise BadInput(f"{path} is damaged: {error}.", REMEDY) from None
+        raise Damaged(f"{path} is damaged: {error}.") from None
 
 
 def _interface(description: Any, function: str) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
@@ -84,7 +83,7 @@ def _parsed(path: Path) -> Any:
     try:
         return core_ml("Model_pb2").Model.FromString(file_content(path))
     except DecodeError:
-        raise BadInput(f"{path} is damaged: it cannot be parsed as a Core ML model.", REMEDY) from None
+        raise Damaged(f"{path} is damaged: it cannot be parsed as a Core ML model.") from None
 
 
 def _program(path: Path, package: Package) -> tuple[Function, ...]:
@@ -92,7 +91,7 @@ def _program(path: Path, package: Package) -> tuple[Function, ...]:
     try:
         return tuple(_function(name, package.functions[name], package.spec.description) for name in names)
     except KeyError as error:
-        raise BadInput(f"{path} is damaged: an operation takes {error}, which nothing gives.", REMEDY) from None
+        raise Damaged(f"{path} is damaged: an operation takes {error}, which nothing gives.") from None
 
 
 def _function(name: str, function: mil.Function, description: Any) -> Function:

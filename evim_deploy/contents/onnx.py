@@ -19,7 +19,6 @@ from onnx import AttributeProto, TensorProto, numpy_helper
 
 from evim_deploy.contents import (
     PLAIN,
-    REMEDY,
     SMALL,
     Axis,
     Contents,
@@ -32,7 +31,7 @@ from evim_deploy.contents import (
     file_content,
     not_known,
 )
-from evim_deploy.errors import BadInput
+from evim_deploy.errors import BadInput, Damaged
 
 _ELEMENT_TYPES: Mapping[str, tuple[str, int]] = {
     "FLOAT": ("float32", 32),
@@ -79,7 +78,7 @@ def read(path: Path, infer_shapes: bool) -> Contents:
     try:
         model.ParseFromString(file_content(path))
     except DecodeError:
-        raise BadInput(f"{path} is damaged: it cannot be parsed as an ONNX model.", REMEDY) from None
+        raise Damaged(f"{path} is damaged: it cannot be parsed as an ONNX model.") from None
     if not model.HasField("graph") or not model.ir_version or not model.opset_import:
         raise BadInput(f"{path} is not an ONNX model.", "Name a file that an ONNX exporter wrote.")
     try:
@@ -87,7 +86,7 @@ def read(path: Path, infer_shapes: bool) -> Contents:
     except NotKnown as what:
         raise not_known(path, what) from None
     except (ValueError, TypeError, OverflowError) as error:
-        raise BadInput(f"{path} is damaged: {error}.", REMEDY) from None
+        raise Damaged(f"{path} is damaged: {error}.") from None
 
 
 class _Model:

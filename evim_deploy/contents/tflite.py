@@ -19,7 +19,6 @@ from ai_edge_litert import schema_py_generated as schema
 
 from evim_deploy.contents import (
     PLAIN,
-    REMEDY,
     SMALL,
     Contents,
     Function,
@@ -30,7 +29,7 @@ from evim_deploy.contents import (
     file_content,
     not_known,
 )
-from evim_deploy.errors import BadInput
+from evim_deploy.errors import BadInput, Damaged
 
 _IDENTIFIER = b"TFL3"
 _VERSION = 3
@@ -69,9 +68,9 @@ def read(path: Path, infer_shapes: bool) -> Contents:
     except NotKnown as what:
         raise not_known(path, what) from None
     except _Damage as damage:
-        raise BadInput(f"{path} is damaged: {damage}.", REMEDY) from None
+        raise Damaged(f"{path} is damaged: {damage}.") from None
     except (ValueError, TypeError, struct.error):  # what the flatbuffer's own code meets
-        raise BadInput(f"{path} is damaged: it points beyond its end.", REMEDY) from None
+        raise Damaged(f"{path} is damaged: it points beyond its end.") from None
 
 
 class _Damage(Exception):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from evim_deploy import contents
 from evim_deploy.arrays import ACTIVATIONS, with_probabilities
-from evim_deploy.errors import BadInput, UsageProblem, first_line
+from evim_deploy.errors import BadInput, Damaged, UsageProblem, first_line
 from evim_deploy.networks.name import NetworkName
 from evim_deploy.networks.onnx_ending import LOGITS, PROBABILITIES, SAME, Ending, find_ending
 from evim_deploy.networks.own_file import read_own
@@ -131,7 +131,7 @@ def _model(path: Path) -> tuple[Any, int]:
     try:
         model = onnx.load(path)
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read: {error}.", contents.REMEDY) from None
+        raise Damaged(f"{path} cannot be read: {error}.") from None
     for node in model.graph.node:
         title = f"the operation {node.op_type} ({node.name or next(iter(node.output), '')})"
         if node.domain not in ("", "ai.onnx"):

@@ -16,7 +16,7 @@ import numpy as np
 
 from evim_deploy.contents.coreml import one_line, read_package
 from evim_deploy.contents.mil import Constant, Operation
-from evim_deploy.errors import BadInput, NotRunHere
+from evim_deploy.errors import BadInput, Damaged, NotRunHere
 from evim_deploy.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array
 from runtimes.classes import probabilities
@@ -53,7 +53,7 @@ class MilSession:
         self._probabilities: str = interface.predictedProbabilitiesName
         missing = {*self._outputs, *filter(None, [self._probabilities])} - set(self._evaluator.function.outputs)
         if missing:
-            raise BadInput(f"{path} is damaged: its program gives no {min(missing)!r}.", _REMEDY)
+            raise Damaged(f"{path} is damaged: its program gives no {min(missing)!r}.")
         self.metadata: Mapping[str, str] = package.metadata
         self.anomalies: dict[str, Mapping[str, int]] = {}
 
@@ -78,23 +78,17 @@ class MilSession:
         if self._probabilities:
             by_label = outputs[self._probabilities]
             if not isinstance(by_label, dict):
-                raise BadInput(f"{self._path} is damaged: {self._probabilities!r} is not by label.", _REMEDY)
+                raise Damaged(f"{self._path} is damaged: {self._probabilities!r} is not by label.")
             return {"probabilities": probabilities(by_label, self.metadata, self._path)}
         for name in self._outputs:
             if not isinstance(outputs[name], torch.Tensor):
-                raise BadInput(f"{self._path} is damaged: its output {name!r} is no array.", _REMEDY)
+                raise Damaged(f"{self._path} is damaged: its output {name!r} is no array.")
         return {name: outputs[name].float().numpy() for name in self._outputs}
 
     def _feed(self, image: Array) -> dict[str, Any]:
         import torch
 
         return {self._image.name: torch.from_numpy(self._image.feed(image))}
-
-
-_REMEDY = "Copy the package again, or export it again."
-_EITHER = (
-    "It is damaged, or evim-deploy has a fault: if a fresh export gives the same message, report it with the package."
-)
 
 
 @contextmanager
@@ -105,7 +99,7 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except ContradictoryProgram as error:
-        raise BadInput(f"{path} cannot be evaluated: {one_line(error)}.", _EITHER) from None
+        raise Damaged(f"The program of {path} cannot be evaluated: {one_line(error)}.") from None
     except ReportedOtherwise as error:
         cause = f"{path} cannot be evaluated here: {one_line(error)}"
         raise NotRunHere(cause, f"{error.remedy} Core ML itself runs it on a Mac, as it does.") from None
