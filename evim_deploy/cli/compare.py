@@ -87,7 +87,8 @@ def _reasons(difference: Difference) -> list[str]:
     """Why it decides nothing, and why its figures are suspect; empty where it decides."""
     if not difference.decision.reason:
         return []
-    return [difference.decision.reason, *dict.fromkeys(r for each in difference.judgements for r in each.reasons)]
+    figures = zip("AB", difference.judgements, strict=True)
+    return [difference.decision.reason, *(f"{run}: {reason}" for run, figure in figures for reason in figure.reasons)]
 
 
 def _document(difference: Difference) -> dict[str, Any]:
