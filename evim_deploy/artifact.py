@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from evim_deploy.preprocessing import Preprocessing
     from evim_deploy.quantise.quantisation import Quantisation
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 2
 """Version of the manifest and of every ``--json`` document; it grows when a field changes its meaning."""
 
 METADATA_KEY = "evim_deploy.manifest"

@@ -32,8 +32,6 @@ from evim_deploy.variants import MODELS
 _READABLE = range(1, SCHEMA_VERSION + 1)
 """Schema versions in which everything that is read here means the same."""
 
-_CROP_MODES_SINCE = 3
-
 _FORMATS = ("coreml", "onnx", "tflite")
 _PRECISIONS = ("fp32", "fp16", *dict.fromkeys(precision for _, precision in SCHEMES))
 _OUTPUTS = {"classify": ("logits", "probabilities"), "features": ("features",)}
@@ -163,7 +161,7 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
         )
     resolution, batch, classes = (document[key] for key in ("resolution", "batch", "num_classes"))
     height, width = (None, None) if resolution == "dynamic" else map(_length, resolution)
-    preprocessing = _preprocessing(document["preprocessing"], version) if "preprocessing" in document else PAPER
+    preprocessing = _preprocessing(document["preprocessing"]) if "preprocessing" in document else PAPER
     model = _model(_typed(document["model"], str), height, width, preprocessing)
     if model is None:
         raise BadInput(
@@ -226,7 +224,7 @@ def _model(name: str, height: int | None, width: int | None, preprocessing: Prep
     return MODELS.get(name) or (named(name, (height, width), preprocessing) if height and width else None)
 
 
-def _preprocessing(document: Mapping[str, Any], version: int) -> Preprocessing:
+def _preprocessing(document: Mapping[str, Any]) -> Preprocessing:
     mean, std = (tuple(_number(value) for value in _typed(document[key], list)) for key in ("mean", "std"))
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
         raise ValueError("its preprocessing is not that of RGB")
@@ -234,7 +232,7 @@ def _preprocessing(document: Mapping[str, Any], version: int) -> Preprocessing:
     if not 0 < crop <= MAX_CROP_FRACTION:
         raise ValueError(f"the crop fraction {crop} is not above 0 and at most {MAX_CROP_FRACTION:g}")
     interpolation = _one_of(document["interpolation"], INTERPOLATIONS)
-    crop_mode = _one_of(document["crop_mode"] if version >= _CROP_MODES_SINCE else "center", CROP_MODES)
+    crop_mode = _one_of(document.get("crop_mode", "center"), CROP_MODES)  # all were, once
     return Preprocessing(mean, std, crop, interpolation, _typed(document["assumed"], bool), crop_mode)
 
 

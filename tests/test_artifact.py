@@ -151,7 +151,7 @@ def test_the_manifest_is_plain_json() -> None:
 
 def test_the_manifest_has_the_fields_that_were_promised() -> None:
     document = json.loads(json.dumps(facts().document()))
-    assert document["schema_version"] == 3
+    assert document["schema_version"] == 2
     assert (document["format"], document["precision"], document["model"], document["task"]) == (
         "coreml",
         "fp16",

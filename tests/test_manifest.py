@@ -74,13 +74,12 @@ def test_version_1_says_the_same() -> None:
     assert read(document).target == TARGET
 
 
-def test_version_2_has_no_crop_mode_and_means_the_centre() -> None:
-    document = {**document_of(), "schema_version": 2}
+def test_a_manifest_without_a_crop_mode_means_the_centre() -> None:
+    document = document_of()
     squashed = {**document["preprocessing"], "crop_mode": "squash"}
     del document["preprocessing"]["crop_mode"]
     assert read(document).preprocessing == PAPER
-    assert read({**document, "schema_version": 3, "preprocessing": squashed}).preprocessing.crop_mode == "squash"
-    assert_damaged(metadata_of({**document, "schema_version": 3}))
+    assert read({**document, "preprocessing": squashed}).preprocessing.crop_mode == "squash"
 
 
 @pytest.mark.parametrize(
@@ -120,9 +119,9 @@ def test_other_labels_than_were_exported_are_refused() -> None:
     assert_damaged(metadata_of(document_of(), TARGET.labels[::-1]))
 
 
-@pytest.mark.parametrize("version", [0, 4, 99, None, "two"])
+@pytest.mark.parametrize("version", [0, 3, 99, None, "two"])
 def test_a_version_to_come_is_named(version: object) -> None:
-    with pytest.raises(BadInput, match=rf"metadata of version {version};.*up to 3") as caught:
+    with pytest.raises(BadInput, match=rf"metadata of version {version};.*up to 2") as caught:
         read({**document_of(), "schema_version": version})
     assert str(ARTIFACT) in caught.value.cause
 

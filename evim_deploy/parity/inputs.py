@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from evim_deploy import photographs
 from evim_deploy.errors import BadInput
-from evim_deploy.preprocessing import IMAGE_SUFFIXES, Preprocessing, open_image, resize_and_crop
+from evim_deploy.preprocessing import IMAGE_SUFFIXES, PAPER, Preprocessing, open_image, resize_and_crop
 
 Array = npt.NDArray[np.float32]
 Images = Mapping[str, Array]
@@ -49,7 +49,7 @@ def standard_images(height: int, width: int) -> Images:
     }
 
 
-def images_in(folder: Path, height: int, width: int, preprocessing: Preprocessing) -> Images:
+def images_in(folder: Path, height: int, width: int, preprocessing: Preprocessing = PAPER) -> Images:
     """The pictures of a folder, as a network is evaluated on them.
 
     Raises:

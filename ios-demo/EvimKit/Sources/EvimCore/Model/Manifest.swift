@@ -6,7 +6,7 @@ import Foundation
 /// own metadata under `evim_deploy.manifest`, and in a file beside the package, which says its size and hash as well.
 public struct Manifest: Codable, Equatable, Sendable {
     /// Schema versions in which everything that is read here means the same.
-    public static let readableVersions = 1...3
+    public static let readableVersions = 1...2
 
     /// Of Core ML packages (`exporters/__init__.py`).
     public static let precisions = ["fp16", "fp32", "int8", "pal8", "pal6", "pal4", "w8a8", "int4"]

@@ -38,7 +38,7 @@ public struct Preprocessing: Codable, Equatable, Sendable {
         (self.interpolation, self.cropMode) = (interpolation, cropMode)
     }
 
-    /// Reads what a manifest says; before schema version 3 the crop mode is always the centre.
+    /// Reads what a manifest says; one that says no crop mode means the centre.
     ///
     /// - Throws: `DecodingError`.
     public init(from decoder: any Decoder) throws {
