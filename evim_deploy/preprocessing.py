@@ -63,7 +63,6 @@ def of_pixels(how: Preprocessing) -> Preprocessing:
     """That of a network which takes RGB pixels 0-255 as they are, and is evaluated like another."""
     return replace(how, mean=_NO_MEAN, std=_UNIT_STD)
 
-
 _SIXTEEN_TO_EIGHT_BITS = 257  # 65535 / 255
 _MAX_RESIZED_PIXELS = 200_000_000  # at 4096 x 4096 a picture may be nine times as long as it is wide
 
