@@ -15,6 +15,8 @@ from evim_deploy import digits
 from evim_deploy.arrays import softmax
 from evim_deploy.errors import BadInput, UsageProblem
 from evim_deploy.export import export
+from evim_deploy.network import Array
+from evim_deploy.networks.name import NetworkName
 from evim_deploy.parity import inputs
 from evim_deploy.parity.result import PASS
 from evim_deploy.preprocessing import PAPER, normalise, of_pixels
@@ -36,11 +38,11 @@ def again(source: Path, folder: Path, format_: str = "onnx", **options: Any) -> 
     return artifact
 
 
-def pixels() -> np.ndarray:
+def pixels() -> Array:
     return np.stack(list(inputs.standard_images(SIDE, SIDE).values()))
 
 
-def answers(path: Path, images: np.ndarray) -> np.ndarray:
+def answers(path: Path, images: Array) -> Array:
     """An ONNX file's, in ONNX Runtime alone."""
     session = onnxruntime.InferenceSession(path)
     name = session.get_inputs()[0].name
@@ -117,6 +119,7 @@ def test_a_file_whose_ports_were_changed_is_anybodys(source: Path, tmp_path: Pat
     path = tmp_path / "changed.onnx"
     onnx.save(model, path)
     name = parse_source(str(path))
+    assert isinstance(name, NetworkName)
     assert (name.preprocessing, name.labels) == (None, ())
     assert parse_source(str(source)).labels == digits.CLASSES
 
