@@ -99,12 +99,16 @@ def _is_made_of_numbers(tensor: Tensor) -> bool:
 
 def _is_length(tensor: Tensor) -> bool:
     """Whether it is a side of a tensor, which is a tensor itself where torch.jit traces a network."""
-    return torch.jit.is_tracing() and tensor.ndim == 0 and tensor.dtype == torch.int64
+    return _is_traced() and tensor.ndim == 0 and tensor.dtype == torch.int64
 
 
 def _constant(tensor: Tensor) -> Tensor:
     """As a value that a trace holds: a converter that computed it anew might round it to the number beside."""
-    return torch.from_numpy(tensor.numpy()) if torch.jit.is_tracing() else tensor
+    return torch.from_numpy(tensor.numpy()) if _is_traced() else tensor
+
+
+def _is_traced() -> bool:
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined,no-untyped-call]
 
 
 def _flat(values: Iterable[Any]) -> Iterable[Any]:

@@ -32,7 +32,7 @@ class NetworkName:
         source: timm's name, or the file's path.
         size: Height and width of the images that it is made for, pixels.
         fixed: Whether it takes images of no other size.
-        preprocessing: How it is evaluated, as a user says of a file, or one of ours says itself; None where nobody says.
+        preprocessing: How it is evaluated, as a user says of a file, or one of ours itself; None where nobody says.
         labels: Names of its classes, where its file has them.
     """
 

@@ -66,7 +66,8 @@ def find_onnx(path: str, preprocessing: Preprocessing | None = None) -> NetworkN
     if isinstance(shape[0], int) and shape[0] != 1:
         raise BadInput(f"{path} takes {shape[0]} images at a time.", "Export it with a batch of 1, or an open one.")
     height, width = (side if isinstance(side, int) else None for side in shape[2:])
-    size = height or width or USUAL_SIZE[0], width or height or USUAL_SIZE[1]
+    usual = own.size if own else USUAL_SIZE
+    size = height or width or usual[0], width or height or usual[1]
     is_fixed = height is not None and width is not None
     return NetworkName("onnx", path, size, is_fixed, preprocessing, own.labels if own else ())
 

@@ -19,11 +19,13 @@ class Own:
     Attributes:
         preprocessing: How its images are made: of a file that takes pixels 0-255 these as they are.
         labels: Names of its classes.
+        size: Height and width of the images that its network is made for, pixels.
         trained: Whether its weights are trained.
     """
 
     preprocessing: Preprocessing
     labels: tuple[str, ...]
+    size: tuple[int, int]
     trained: bool
 
 
@@ -39,8 +41,13 @@ def read_own(found: Contents, path: Path) -> Own | None:
     if changed_ports(manifest, found):
         return None
     _check(manifest, path)
-    how = manifest.preprocessing
-    return Own(of_pixels(how) if manifest.target.preprocess else how, manifest.target.labels, manifest.weights.trained)
+    how, side = manifest.preprocessing, manifest.model.resolution
+    return Own(
+        of_pixels(how) if manifest.target.preprocess else how,
+        manifest.target.labels,
+        (side, side),
+        manifest.weights.trained,
+    )
 
 
 def _check(manifest: Manifest, path: Path) -> None:

@@ -46,16 +46,12 @@ def _values(model: Any, tensor: Any) -> Any:
 def _widening(model: Any, index: int, code: int) -> Any:
     """The operation that gives a constant, which it takes in float16."""
     tensors = model.subgraphs[0].tensors
-    stored, buffer = schema.TensorT(), schema.BufferT()
-    buffer.data = np.frombuffer(_values(model, tensors[index]).astype(np.float16).tobytes(), np.uint8)
-    stored.name, stored.shape, stored.type = (
-        tensors[index].name + b"_half",
-        tensors[index].shape,
-        schema.TensorType.FLOAT16,
-    )
+    widened, stored, buffer = tensors[index], schema.TensorT(), schema.BufferT()
+    buffer.data = np.frombuffer(_values(model, widened).astype(np.float16).tobytes(), np.uint8)
+    stored.name, stored.shape, stored.type = widened.name + b"_half", widened.shape, schema.TensorType.FLOAT16
     stored.buffer = len(model.buffers)
     model.buffers.append(buffer)
-    tensors[index].buffer = 0  # by convention an empty one
+    widened.buffer = 0  # by convention an empty one
     operator = schema.OperatorT()
     operator.opcodeIndex, operator.inputs, operator.outputs = code, [len(tensors)], [index]
     operator.builtinOptionsType, operator.builtinOptions = (
