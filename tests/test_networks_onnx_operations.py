@@ -144,6 +144,7 @@ SHAPES = [
     Case("Slice", {}, (ints(-1), ints(-9), ints(3), ints(-2))),
     Case("Gather", {"axis": 1}, (ints(0, -1),)),
     Case("Gather", {"axis": 1}, (np.array(-1),)),
+    Case("Gather", {"axis": 3}, (np.array([7, -1, 0], np.int32),)),
     Case("Gather", {"axis": 2}, (np.array([[0, 1], [3, -2]]),)),
     Case("Expand", {}, (ints(2, 4, 1, 8),), shape=(2, 1, 6, 1)),
     Case("Tile", {}, (ints(1, 2, 1, 3),)),

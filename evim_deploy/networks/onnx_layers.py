@@ -68,11 +68,13 @@ def _linear(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module | Non
 
 
 def _layer_norm(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
-    sizes = lengths(x)[node.integer("axis", -1) % x.ndim :]
-    scale, *offset = (each.expand(sizes) for each in weights)
-    layer = nn.LayerNorm(sizes, node.number("epsilon", 1e-5), bias=bool(offset))
+    """Over several axes it is one over all their elements, since onnx2tf writes it over one axis alone."""
+    axis = node.integer("axis", -1) % x.ndim
+    sizes = lengths(x)[axis:]
+    scale, *offset = (each.expand(sizes).flatten() for each in weights)
+    layer = nn.LayerNorm(len(scale), node.number("epsilon", 1e-5), bias=bool(offset))
     _fill(layer, weight=scale, **({"bias": offset[0]} if offset else {}))
-    return layer
+    return layer if len(sizes) == 1 else nn.Sequential(nn.Flatten(axis), layer, nn.Unflatten(axis, sizes))
 
 
 def _group_norm(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:

@@ -146,9 +146,16 @@ def _reduced(function: Callable[..., Tensor]) -> Function:
 
 
 def _product(x: Tensor, axes: list[int], keepdim: bool) -> Tensor:
+    """torch multiplies along one axis at a time."""
     for axis in sorted(axes, reverse=True):
         x = x.prod(axis, keepdim)
     return x
+
+
+def _length(x: Tensor, axes: list[int], keepdim: bool) -> Tensor:
+    """In steps, since onnx2tf cannot write ReduceL2. Squares of what is above 256 are infinite in float16."""
+    wide = x.float() if x.dtype == torch.float16 else x
+    return (wide * wide).sum(axes, keepdim).sqrt().to(x.dtype)
 
 
 def _rms_norm(node: Node, x: Tensor, scale: Value) -> Tensor:
@@ -167,7 +174,8 @@ def _local_norm(node: Node, x: Tensor) -> Tensor:
 
 def _lp_norm(node: Node, x: Tensor) -> Tensor:
     """Zeros stay zeros."""
-    norm = torch.linalg.vector_norm(x, node.integer("p", 2), node.integer("axis", -1), keepdim=True)
+    axes = [node.integer("axis", -1)]
+    norm = x.abs().sum(axes, True) if node.integer("p", 2) == 1 else _length(x, axes, True)
     return x / norm.clamp(min=torch.finfo(x.dtype).tiny)
 
 
@@ -336,7 +344,7 @@ _REDUCTIONS: dict[str, Function] = {
     "ReduceMin": _reduced(torch.amin),
     "ReduceProd": _reduced(_product),
     "ReduceL1": _reduced(lambda x, axes, keepdim: x.abs().sum(axes, keepdim)),
-    "ReduceL2": _reduced(lambda x, axes, keepdim: torch.linalg.vector_norm(x, 2, axes, keepdim)),
+    "ReduceL2": _reduced(_length),
     "ReduceSumSquare": _reduced(lambda x, axes, keepdim: (x * x).sum(axes, keepdim)),
     "ReduceLogSumExp": _reduced(torch.logsumexp),
 }
