@@ -106,7 +106,10 @@ def _telling(path: Path) -> Iterator[None]:
     try:
         yield
     except Crashed as error:
-        raise BadInput(f"{path} is damaged: LiteRT crashes on it ({error}).", "Export it again.") from None
+        raise BadInput(
+            f"LiteRT crashes on {path} ({error}): the file is damaged, or asks for what LiteRT cannot compute.",
+            "Export it again with this version of evim-deploy, or in another precision.",
+        ) from None
     except (Refused, RuntimeError, ValueError, TypeError, IndexError, struct.error) as error:
         cause = next(iter(str(error).splitlines()), type(error).__name__)
         raise BadInput(f"{path} is damaged: {cause}", "Export it again.") from None

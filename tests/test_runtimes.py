@@ -263,7 +263,7 @@ def test_a_file_that_crashes_litert_is_refused(tmp_path: Path) -> None:
     tensor = next(tensor for tensor in widened if len(tensor.shape) == 4)
     tensor.shape = [*tensor.shape[:2], 1 << 27, *tensor.shape[3:]]
     pack(model, path)
-    with pytest.raises(BadInput, match=r"model\.tflite is damaged: LiteRT crashes on it"):
+    with pytest.raises(BadInput, match=r"LiteRT crashes on .*model\.tflite"):
         runtimes.open_artifact(path).__enter__()
 
 
