@@ -97,9 +97,9 @@ def damage(model: EfficientViM, seed: int) -> list[str]:
 def drawn(seed: int) -> tuple[EfficientViM, list[str]]:
     """A tiny network, and what is wrong with its parameters."""
     draw = random.Random(seed)
-    channels = tuple(draw.choice((16, 24, 32)) for _ in range(3))
-    states = tuple(draw.randint(2, 7) for _ in range(3))
-    variant = Variant("degenerate", (1, 1, 1), channels, states, SIDE)
+    c1, c2, c3 = (draw.choice((16, 24, 32)) for _ in range(3))
+    n1, n2, n3 = (draw.randint(2, 7) for _ in range(3))
+    variant = Variant("degenerate", (1, 1, 1), (c1, c2, c3), (n1, n2, n3), SIDE)
     model = untrained_model(ModelName(variant, draw.random() < 0.2), 10, seed)
     return model, damage(model, seed)
 
@@ -187,4 +187,5 @@ def main(first: int, end: int, wanted: Iterable[tuple[str, str]]) -> None:
 
 if __name__ == "__main__":
     first, end = map(int, sys.argv[1:3] or (0, VARIANTS))
-    main(first, end, [tuple(each.split(":")) for each in sys.argv[3:]] or list(SCHEMES))
+    wanted = [name for name in SCHEMES if ":".join(name) in sys.argv[3:] or not sys.argv[3:]]
+    main(first, end, wanted)

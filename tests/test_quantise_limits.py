@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +55,8 @@ def two(op: str, taken: float, other: float, scheme: Scheme) -> tuple[list[Node]
 def case(op: str, ratio: float, scheme: Scheme) -> Graph:
     """A graph of one operation whose sums have ``ratio`` times the step of what it gives."""
     step = ratio * STEP
-    taken, nodes, grids = step, [Node(op, ("image",), ("out",))], {}
+    taken, nodes = step, [Node(op, ("image",), ("out",))]
+    grids: dict[str, Grid] = {}
     if op in ("add", "subtract"):
         nodes, grids = two(op, step, STEP, scheme)
     elif op == "multiply":
@@ -169,7 +171,7 @@ class TestGrids:
     @pytest.mark.parametrize("codes", [EIGHT_BITS, SIXTEEN_BITS, Codes(0, 255, is_symmetric=True)])
     @pytest.mark.parametrize("ends", [(0.0, 0.0), (1e-45, 1e-42), (-1e-40, 0.0), (-1e-30, 1e-30)])
     def test_the_least_scale_is_a_normal_number_whose_square_is_one(
-        self, ends: tuple[float, float], codes: Codes, dtype: type[np.floating]
+        self, ends: tuple[float, float], codes: Codes, dtype: type[np.floating[Any]]
     ) -> None:
         found = covering(*ends, codes, dtype)
         assert found.scale == least_scale(dtype) >= np.finfo(dtype).tiny
