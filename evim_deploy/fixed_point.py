@@ -24,8 +24,10 @@ _TWICE = 0.25
 """Steps that are lost at the most besides the half of rounding once."""
 
 _LOST = {"add": 0.0, "shift": 0.0, "subtract": 0.0, "mean": _TWICE + 0.5}
-"""The same by operation: terms are added in a millionth of a step, and a mean's zero point is rounded by itself (LiteRT,
-kernels/internal/optimized/integer_ops/mean.h)."""
+"""The same by operation: terms are added in a millionth of a step, and a mean's zero point is rounded by itself.
+
+LiteRT, tflite/kernels/internal/optimized/integer_ops/mean.h
+"""
 
 
 def explained(node: Node, grids: Mapping[str, Grid], output: Grid) -> float:

@@ -14,7 +14,6 @@ from evim_deploy.codes import Array
 from evim_deploy.errors import BadInput
 from evim_deploy.graph import Graph, Node
 
-
 LARGEST_HALF = 65504.0
 """Of float16."""
 
@@ -39,8 +38,8 @@ def _half(node: str, name: str, array: Array) -> Array:
         half = array.astype(np.float16).astype(np.float64)
     if np.isinf(half).any():
         raise BadInput(
-            f"The network's weights overflow float16: the {name} of {node}, with the norms that are folded into it, has "
-            f"{np.abs(array).max():.3g}, and float16 ends at {LARGEST_HALF:.0f}.",
+            f"The weights overflow float16: the {name} of {node}, with the norms that are folded into it, "
+            f"reaches {np.abs(array).max():.3g}, and float16 ends at {LARGEST_HALF:.0f}.",
             "Choose a precision that computes in float32.",
         )
     return half

@@ -106,7 +106,7 @@ def _telling(path: Path) -> Iterator[None]:
     try:
         yield
     except Crashed as error:
-        raise Damaged(f"LiteRT crashes on {path} ({error}).") from None
+        raise Damaged(f"LiteRT crashes on {path} ({error}): the file asks for what LiteRT cannot compute.") from None
     except (Refused, RuntimeError, ValueError, TypeError, IndexError, struct.error) as error:
         cause = next(iter(str(error).splitlines()), type(error).__name__)
         raise Damaged(f"LiteRT does not take {path}: {cause}") from None

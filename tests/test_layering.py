@@ -75,8 +75,8 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.parity", "arrays artifact errors network photographs preprocessing reference"),
     (
         "evim_deploy.layers",
-        """artifact codes documents evaluate fixed_point graph lowering model parity.result preprocessing rounding shapes
-        trace""",
+        """artifact codes documents evaluate fixed_point graph lowering model parity.result preprocessing rounding
+        shapes trace""",
     ),
     (
         "evim_deploy.networks",

@@ -31,6 +31,9 @@ _FLOAT_CODES = 0.01
 SMALLEST_HALF, SMALLEST_NORMAL_HALF = 2.0**-25, 2.0**-14
 """What rounding to float16 loses however small the value is, and what is lost where subnormals become zero."""
 
+SMALLEST_NORMAL_SINGLE = 2.0**-126
+"""The latter of float32."""
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -109,7 +112,8 @@ def judge(
     accumulation = max(operation.accumulation for operation in traced)
     sums = flat([terms[name] for name in row.node.outputs])
     reference = flat([_within(values[name], grids.get(name)) for name in row.node.outputs])
-    least = 0.0 if rounding < HALF else SMALLEST_HALF if accumulation < HALF else SMALLEST_NORMAL_HALF
+    half = SMALLEST_HALF if accumulation < HALF else SMALLEST_NORMAL_HALF
+    least = half if rounding >= HALF else SMALLEST_NORMAL_SINGLE
     explained = MARGIN * ((lost * accumulation + stored * rounding) * sums + rounding * reference.abs() + least)
     computing = next((node for node in reversed(row.nodes) if node.weights), row.node)  # a ReLU rounds what it clips
     steps = {name: fixed_point(computing, grids, grids[name]) if name in grids else 0.0 for name in row.node.outputs}

@@ -100,9 +100,8 @@ def _beside(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale]:
 def _nearest(name: str, array: Array, stored: Sequence[Stored]) -> Stale | None:
     """A weight against that of a file's arrays of its size that is the nearest."""
     subject = Stale(name, 0, array.size, 0.0)
-    found = [
-        _difference(array, each, subject) for each in map(partial(_once, array), stored) if each.size == array.size
-    ]
+    fitting = (each for each in map(partial(_once, array), stored) if each.size == array.size)
+    found = [_difference(array, each, subject) for each in fitting]
     return min(found, key=lambda stale: stale.differing, default=None)
 
 

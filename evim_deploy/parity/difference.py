@@ -48,8 +48,11 @@ def rows(
 
 
 _LEAST_RANGES = {"probabilities": 0.1}
-"""By output. A softmax in float32 gives probabilities to about 2^-22 of each, which is so much of their logits, whatever
-their range: of an untrained network, whose classes are all next to equally likely, that would be most of it."""
+"""By output, the least unit of its errors.
+
+float32 gives each probability to about 2^-22 of it, and moves the logits by that, however small their range is. An
+untrained network may find all classes next to equally likely: the range alone would make that an error.
+"""
 
 
 def ranges(references: Outputs) -> dict[str, float]:

@@ -138,10 +138,10 @@ class Prover:
             for output, values in self._model_outputs(target, size).items():
                 lost = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
                 if lost.any():
-                    names = [name for name, is_lost in zip(self._names(target, size), lost, strict=True) if is_lost]
+                    first = self._names(target, size)[int(lost.argmax())]
                     raise BadInput(
-                        f"The source model itself computes infinite {output}, or such that are not numbers, in float32, for "
-                        f"{len(names)} of {len(lost)} inputs: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}.",
+                        f"The source model overflows float32: {output} are infinite or not numbers for {lost.sum()} of "
+                        f"{len(lost)} inputs, the first {first}.",
                         "Check the weights: some are far too large, or damaged.",
                     )
 

@@ -138,6 +138,6 @@ def _encodings(node: Node, scheme: Scheme, grids: Mapping[str, Grid]) -> dict[st
 
 
 def one_scale(vector: Array, least: float) -> Linear:
-    """A factor or an offset for each channel, with one scale for all, not below the least: as an engine takes a value."""
+    """A factor or an offset for each channel, as an engine takes a value: with one scale, at least ``least``."""
     scale = np.float32(max(np.abs(vector).max() / 127, least))
     return Linear(8, np.rint(vector / scale).astype(np.int8), np.array([scale], np.float64))

@@ -96,8 +96,8 @@ def _require_finite(node: Node, outputs: Mapping[str, Tensor]) -> None:
         lost = value.numel() - int(value.isfinite().sum())
         if lost:
             raise BadInput(
-                f"The network overflows float32 on a calibration image: {lost} of {value.numel()} values that {node.name} "
-                f"({node.op}) gives are infinite or not a number.",
+                f"The network overflows float32 on a calibration image: {node.name} ({node.op}) gives {lost} of "
+                f"{value.numel()} values that are infinite or not numbers.",
                 "Check the weights: some are far too large, or damaged.",
             )
 
@@ -105,8 +105,8 @@ def _require_finite(node: Node, outputs: Mapping[str, Tensor]) -> None:
 def _require_half(name: str, seen: _Seen) -> None:
     if seen.largest > LARGEST_HALF:
         raise BadInput(
-            f"The network overflows float16: {name} reaches {seen.largest:.3g} on the calibration images, and float16 ends "
-            f"at {LARGEST_HALF:.0f}.",
+            f"The network overflows float16: {name} reaches {seen.largest:.3g} on the calibration images, "
+            f"and float16 ends at {LARGEST_HALF:.0f}.",
             "Choose --precision fp32, or an int8 format that computes in float32 (ONNX, TFLite).",
         )
 

@@ -10,7 +10,8 @@ Zeros alone say nothing about their scale. They get the least one, and where the
 XNNPACK adds no values whose scale is less than 2^-10 of the sum's.
 
 Sources: XNNPACK, src/operators/convolution-nhwc.c (requantization scale below 256); LiteRT,
-tflite/delegates/xnnpack/xnnpack_delegate.cc (CheckTensorsInputOutputScale) and tflite/kernels/add.cc; tensorflow #60815.
+tflite/delegates/xnnpack/xnnpack_delegate.cc (CheckTensorsInputOutputScale) and tflite/kernels/add.cc;
+https://github.com/tensorflow/tensorflow/issues/60815.
 """
 
 from __future__ import annotations
