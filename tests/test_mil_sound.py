@@ -20,6 +20,8 @@ from torch.nn import functional as F
 import exporters.modules.coreml  # noqa: F401, which registers our forms
 from evim_deploy.contents.coreml import read_package
 from evim_deploy.contents.mil import Function
+from evim_deploy.contents.mlmodel import of_program
+from evim_deploy.inspection.core_ml import reported
 from runtimes.mil.evaluate import Evaluator
 
 Forward = Callable[[Tensor], Tensor]
@@ -117,6 +119,7 @@ def gap(forward: Forward, shape: tuple[int, ...], path: Path) -> float:
         warnings.simplefilter("ignore")
         expected = module(x)
         function = converted(module, x, path)
+    assert not list(reported(of_program("main", function)))
     evaluator = Evaluator(function)
     *_, last = evaluator.steps({"x": x}, "fp32")
     assert last.operation.name in function.outputs
