@@ -83,9 +83,9 @@ def pools() -> Iterator[tuple[str, Forward, tuple[int, ...]]]:
     """Of many kernels, steps and paddings, rounded up or down."""
     draw = np.random.default_rng(0)
     for number in range(24):
-        kernel = [int(size) for size in draw.integers(1, 8, 2)]
-        step = [int(size) for size in draw.integers(1, 6, 2)]
-        pad = [int(draw.integers(0, size // 2 + 1)) for size in kernel]
+        (high, wide), (down, right) = draw.integers(1, 8, 2).tolist(), draw.integers(1, 6, 2).tolist()
+        kernel, step = (high, wide), (down, right)
+        pad = (int(draw.integers(0, high // 2 + 1)), int(draw.integers(0, wide // 2 + 1)))
         sides = [int(max(1, size - 2 * amount) + draw.integers(0, 8)) for size, amount in zip(kernel, pad, strict=True)]
         counts, rounds_up = bool(draw.integers(2)), bool(draw.integers(4))
         if number % 3:

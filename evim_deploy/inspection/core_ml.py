@@ -394,4 +394,4 @@ def told_otherwise(function: Function) -> tuple[str, str] | None:
     operation, rule, detail = found[0]
     others = len({each.name for each, _, _ in found}) - 1
     more = f" (and {others} more such operations)" if others > 1 else " (and one more such operation)" if others else ""
-    return f"{operation.name} is {operation.type} with {detail}{more}. {rule.reason} {rule.source}", rule.remedy
+    return f"{operation.name} ({operation.type}: {detail}){more}. {rule.reason} {rule.source}", rule.remedy
