@@ -148,7 +148,7 @@ def test_each_function_is_inspected_the_default_one_first(package: Path) -> None
     assert {function.name: function.inputs[0].shape for function in found.functions} == {
         name: (1, 3, *size) for name, size in zip(NAMES, SIZES, strict=True)
     }
-    assert [target.kept_off for function in found.functions for target in function.targets] == [0, 0, 0]
+    assert [target.kept_off for function in found.functions for target in function.targets[:1]] == [0, 0, 0]
 
 
 def test_core_ml_s_own_session_takes_a_function(package: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_package_of_usual_size_is_what_it_was(reference: Reference, tmp_path: 
 
 def suitability(path: Path) -> Suitability:
     (function,) = inspect(path).functions
-    (target,) = function.targets
+    target, _ = function.targets
     return target
 
 

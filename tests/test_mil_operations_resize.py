@@ -137,3 +137,10 @@ def test_the_specifications_own_examples(mode: str, new: int, expected: list[flo
 def test_what_the_specification_leaves_open_is_refused(op: str, given: dict[str, object]) -> None:
     with pytest.raises(NotImplementedError):
         evaluate(op, of(0, x=np.zeros((1, 3, 4)), **given))
+
+
+def test_a_size_is_counted_once() -> None:
+    """A map of many channels, a small part of what may be held: EfficientFormerV2 has such a one."""
+    x = np.zeros((1, 384, 7, 7))
+    given = {"target_size_height": 256, "target_size_width": 256, "sampling_mode": "UNALIGN_CORNERS"}
+    assert evaluate("resize_bilinear", of(0, x=x, **given))[0].shape == (1, 384, 256, 256)

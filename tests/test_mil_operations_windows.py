@@ -261,3 +261,9 @@ def test_an_average_of_counted_padding_and_beyond_is_refused(side: int, excludes
     else:
         with pytest.raises(NotImplementedError, match="ceil_mode, counted padding"):
             evaluate("avg_pool", case)
+
+
+def test_windows_that_take_too_much_say_nothing_against_the_program() -> None:
+    given = {"kernel_sizes": [400], "strides": [1], "pad_type": "valid"}
+    with pytest.raises(NotImplementedError, match="GiB on the way"):
+        evaluate("max_pool", of(0, x=np.zeros((1, 1, 3_000_000)), **given))

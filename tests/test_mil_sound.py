@@ -20,6 +20,8 @@ from torch.nn import functional as F
 import exporters.modules.coreml  # noqa: F401, which registers our forms
 from evim_deploy.contents.coreml import read_package
 from evim_deploy.contents.mil import Function
+from evim_deploy.contents.mlmodel import of_program
+from evim_deploy.inspection.core_ml import reported
 from runtimes.mil.evaluate import Evaluator
 
 Forward = Callable[[Tensor], Tensor]
@@ -81,9 +83,9 @@ def pools() -> Iterator[tuple[str, Forward, tuple[int, ...]]]:
     """Of many kernels, steps and paddings, rounded up or down."""
     draw = np.random.default_rng(0)
     for number in range(24):
-        kernel = [int(size) for size in draw.integers(1, 8, 2)]
-        step = [int(size) for size in draw.integers(1, 6, 2)]
-        pad = [int(draw.integers(0, size // 2 + 1)) for size in kernel]
+        (high, wide), (down, right) = draw.integers(1, 8, 2).tolist(), draw.integers(1, 6, 2).tolist()
+        kernel, step = (high, wide), (down, right)
+        pad = (int(draw.integers(0, high // 2 + 1)), int(draw.integers(0, wide // 2 + 1)))
         sides = [int(max(1, size - 2 * amount) + draw.integers(0, 8)) for size, amount in zip(kernel, pad, strict=True)]
         counts, rounds_up = bool(draw.integers(2)), bool(draw.integers(4))
         if number % 3:
@@ -117,6 +119,7 @@ def gap(forward: Forward, shape: tuple[int, ...], path: Path) -> float:
         warnings.simplefilter("ignore")
         expected = module(x)
         function = converted(module, x, path)
+    assert not list(reported(of_program("main", function)))
     evaluator = Evaluator(function)
     *_, last = evaluator.steps({"x": x}, "fp32")
     assert last.operation.name in function.outputs

@@ -314,7 +314,7 @@ def test_inspection_counts_codes_and_keeps_nothing_off_the_neural_engine(
 ) -> None:
     found = inspect(packages[precision])
     (function,) = found.functions
-    (suitability,) = function.targets
+    suitability, _ = function.targets
     assert [each for each in suitability.findings if each.severity == BLOCKS] == []
     file = weights_of(packages[precision]).stat().st_size
     assert 0.7 * file < function.weight_bytes <= file

@@ -133,10 +133,9 @@ def _vector_product(operation: Operation, function: Function) -> str:
     if operation.type != "matmul":
         return ""
     ranks = [rank(value) or 0 for value in operation.inputs]
+    takes_an_axis = any(len(value.shape) < max(ranks, default=0) for value in operation.outputs if value.shape)
     vectors = (shown(value) for value in operation.inputs if rank(value) == 1)
-    return first(vectors) or (
-        "a vector of constants" if max(ranks, default=0) > (rank(operation.outputs[0]) or 0) else ""
-    )
+    return first(vectors) or ("a vector of constants" if takes_an_axis else "")
 
 
 def _integer_product(operation: Operation, function: Function) -> str:
@@ -200,7 +199,7 @@ def _fractional_nearest(operation: Operation, function: Function) -> str:
 def _batched_attention(operation: Operation, function: Function) -> str:
     """Of a product with a softmax's result, or of the operation that is all of it."""
     if operation.type == "matmul":
-        softmaxes = {op.outputs[0].name for op in function.operations if op.type == "softmax"}
+        softmaxes = {value.name for op in function.operations if op.type == "softmax" for value in op.outputs}
         batched = [value for value in operation.inputs if value.name in softmaxes]
     else:
         batched = list(operation.inputs[:1]) if operation.type == "scaled_dot_product_attention" else []
@@ -394,4 +393,4 @@ def told_otherwise(function: Function) -> tuple[str, str] | None:
     operation, rule, detail = found[0]
     others = len({each.name for each, _, _ in found}) - 1
     more = f" (and {others} more such operations)" if others > 1 else " (and one more such operation)" if others else ""
-    return f"{operation.name} is {operation.type} with {detail}{more}. {rule.reason} {rule.source}", rule.remedy
+    return f"{operation.name} ({operation.type}: {detail}){more}. {rule.reason} {rule.source}", rule.remedy

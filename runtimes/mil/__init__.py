@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from evim_deploy.contents.coreml import one_line, read_package
-from evim_deploy.contents.mil import Constant, Operation
+from evim_deploy.contents.mil import Constant, Function, Operation
+from evim_deploy.contents.mlmodel import of_program
 from evim_deploy.errors import BadInput, Damaged, NotRunHere
+from evim_deploy.inspection.core_ml import told_otherwise
 from evim_deploy.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array
 from runtimes.classes import probabilities
@@ -45,6 +47,7 @@ class MilSession:
         if name not in package.functions:
             raise BadInput(f"{path} has no function {name!r}.", f"Name one of {', '.join(sorted(package.functions))}.")
         interface = package.interface(name)
+        _refuse_reported(path, package.functions[name])
         self._path, self._mode = path, mode
         with _told(path):
             self._evaluator = Evaluator(package.functions[name])
@@ -91,18 +94,27 @@ class MilSession:
         return {self._image.name: torch.from_numpy(self._image.feed(image))}
 
 
+def _refuse_reported(path: Path, function: Function) -> None:
+    """Refuse a program whose values Core ML is reported to compute otherwise than the evaluator does, as specified.
+
+    Raises:
+        NotRunHere: It has such an operation, which is named.
+    """
+    if told := told_otherwise(of_program("", function)):
+        cause, remedy = told
+        cause = f"{path} cannot be evaluated here: {one_line(cause)}"
+        raise NotRunHere(cause, f"{remedy} On a Mac Core ML itself runs it, as it does.")
+
+
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
     """What the evaluator finds of a package, as the user is told it."""
-    from runtimes.mil.evaluate import ContradictoryProgram, ReportedOtherwise, UnknownOperation
+    from runtimes.mil.evaluate import ContradictoryProgram, UnknownOperation
 
     try:
         yield
     except ContradictoryProgram as error:
         raise Damaged(f"The program of {path} cannot be evaluated: {one_line(error)}.") from None
-    except ReportedOtherwise as error:
-        cause = f"{path} cannot be evaluated here: {one_line(error)}"
-        raise NotRunHere(cause, f"{error.remedy} Core ML itself runs it on a Mac, as it does.") from None
     except UnknownOperation as error:
         cause = f"{path} has operations that cannot be evaluated here: {one_line(error)}."
         raise NotRunHere(cause, "Run it on a Mac.") from None

@@ -19,8 +19,6 @@ import torch
 from torch import Tensor
 
 from evim_deploy.contents.mil import Constant, Function, Operation, ValueType
-from evim_deploy.contents.mlmodel import of_program
-from evim_deploy.inspection.core_ml import told_otherwise
 from runtimes.mil.arithmetic import SMALLEST_NORMAL, Exact, Half, halved
 from runtimes.mil.operations import HANDLERS
 from runtimes.mil.values import DTYPES, LARGEST_BYTES, TooLarge, Value, bounded, from_constant
@@ -30,14 +28,6 @@ _COMPRESSED = "constexpr_"
 
 class UnknownOperation(Exception):
     """The program has an operation, or a variant of one, that the evaluator does not know; it says which."""
-
-
-class ReportedOtherwise(Exception):
-    """Core ML is reported to compute an operation otherwise than it is specified; says which, and how to write it."""
-
-    def __init__(self, cause: str, remedy: str) -> None:
-        super().__init__(cause)
-        self.remedy = remedy
 
 
 class ContradictoryProgram(Exception):
@@ -88,7 +78,6 @@ class Evaluator:
 
     Raises:
         UnknownOperation: There is an operation that is not known.
-        ReportedOtherwise: There is one that Core ML is reported to compute otherwise.
         ContradictoryProgram: The types or the constants of the program do not fit together.
     """
 
@@ -96,8 +85,6 @@ class Evaluator:
         unknown = unknown_operations(function)
         if unknown:
             raise UnknownOperation(", ".join(f"{op} ({count} times)" for op, count in sorted(unknown.items())))
-        if told := told_otherwise(of_program("", function)):
-            raise ReportedOtherwise(*told)
         self.function = function
         self.constants: dict[Hashable, Value] = {
             name: from_constant(constant) for name, constant in function.constants.items()

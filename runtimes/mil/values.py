@@ -108,3 +108,15 @@ def bounded(shape: Iterable[int]) -> tuple[int, ...]:
     if prod(sides) * _HELD_BYTES > LARGEST_BYTES:
         raise TooLarge(f"a value of shape {list(sides)}, which takes {prod(sides) * _HELD_BYTES / 2**30:.3g} GiB")
     return sides
+
+
+def on_the_way(shape: Iterable[int]) -> tuple[int, ...]:
+    """A shape of what is computed on the way to a result; it may be larger than anything in the program.
+
+    Raises:
+        NotImplementedError: It would take more than :data:`LARGEST_BYTES`, which says nothing against the program.
+    """
+    try:
+        return bounded(shape)
+    except TooLarge as error:
+        raise NotImplementedError(f"{error} on the way") from None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from runtimes.mil.arithmetic import Exact
 from runtimes.mil.operations.padding import padded, padding
-from runtimes.mil.values import bounded, integers
+from runtimes.mil.values import bounded, integers, on_the_way
 
 
 def conv(
@@ -97,7 +97,7 @@ def _crops(
 def _stretched(x: Tensor, stride: list[int]) -> Tensor:
     """x (B, C, *sides) with ``stride`` - 1 zeros between its elements."""
     sides = [(side - 1) * step + 1 for side, step in zip(x.shape[2:], stride, strict=True)]
-    y = x.new_zeros(bounded((*x.shape[:2], *sides)))
+    y = x.new_zeros(on_the_way((*x.shape[:2], *sides)))
     y[(slice(None), slice(None), *(slice(None, None, step) for step in stride))] = x
     return y
 
