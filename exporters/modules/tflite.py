@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from evim_deploy.artifact import Contract, Target
 from evim_deploy.errors import BadInput
-from evim_deploy.machine import problem_in
+from evim_deploy.machine import problem_in, temporary_folder
 from exporters import tflite_file
 from exporters.modules import onnx2tf_process, tflite_depthwise
 from exporters.modules.onnx import write_onnx
@@ -109,7 +109,7 @@ def _converted(folder: Path, target: Target) -> bytes:
             sys.stderr.write(log.read_text(errors="replace"))
     if process.returncode == 0 and (folder / "model.tflite").is_file():
         return (folder / "model.tflite").read_bytes()
-    raise problem_in(log.read_text(errors="replace"), folder) or BadInput(
+    raise problem_in(log.read_text(errors="replace"), temporary_folder()) or BadInput(
         f"onnx2tf cannot convert the network: {_last_words(log)}", _REMEDY
     )
 
