@@ -67,6 +67,8 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
 
     if not weights.trained:
         progress.warn(" ".join(filter(None, (f"UNTRAINED weights ({weights.source}).", weights.note))))
+    elif weights.note:
+        progress.step(weights.note)
     if request.task == "classify":
         labels = class_labels(reference.num_classes, request.labels, weights.source)
         targets = [replace(target, labels=labels) for target in targets]

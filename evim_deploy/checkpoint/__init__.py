@@ -180,8 +180,9 @@ def _open(file: BufferedReader) -> tuple[Any, Callable[[Any], Tensor]]:
     elif file_kind.is_pickle(head):
         opened = torch_file.read_stream(file)
     else:
-        what = file_kind.describe(head)
-        raise UnreadableError(f"is {what}", f"Give a file that torch.save wrote, or a .safetensors file. {AGAIN}")
+        again = f" {AGAIN}" if file_kind.is_failed_download(head) else ""
+        remedy = f"Give a file that torch.save wrote, or a .safetensors file.{again}"
+        raise UnreadableError(f"is {file_kind.describe(head)}", remedy)
     return opened.content, opened.tensor
 
 
