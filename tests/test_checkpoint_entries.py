@@ -279,6 +279,18 @@ def test_parts_of_one_buffer_are_read(kind: str, tmp_path: Path) -> None:
     assert_equal(loaded(kind, tmp_path / "w.pth")[0], model)
 
 
+def test_a_storage_that_is_used_again_and_again_is_refused(kind: str, tmp_path: Path) -> None:
+    """A hundred copies of a gigabyte fit into a file of one."""
+    state = dict(network(kind).state_dict())
+    shared = torch.ones(100_000)
+    torch.save({"model": {**state, **{f"tied.{i}": shared for i in range(10)}}}, tmp_path / "w.pt")
+    with pytest.raises(BadInput, match=r"10 unexpected: tied\.0"):
+        loaded(kind, tmp_path / "w.pt")
+    torch.save({"model": {**state, **{f"tied.{i}": shared for i in range(100)}}}, tmp_path / "w.pt")
+    with pytest.raises(BadInput, match="more than 32 times the numbers that it holds"):
+        loaded(kind, tmp_path / "w.pt")
+
+
 def test_a_whole_pickled_network_in_an_entry_is_named(kind: str, tmp_path: Path) -> None:
     torch.save({"epoch": 3, "ema": nn.Linear(2, 2), "model": nn.Linear(2, 2)}, tmp_path / "w.pt")
     with pytest.raises(BadInput, match="no state dict, but pickled objects under ema, model") as caught:
