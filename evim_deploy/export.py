@@ -68,6 +68,8 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
 
     if not weights.trained:
         progress.warn(" ".join(filter(None, (f"UNTRAINED weights ({weights.source}).", weights.note))))
+    elif weights.note:
+        progress.step(weights.note)
     if request.task == "classify":
         labels = class_labels(reference.num_classes, request.labels, weights.source, request.model.labels)
         fitted = [_fitted(target, request, reference, progress) for target in targets]

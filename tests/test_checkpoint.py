@@ -281,7 +281,7 @@ class TestRecognition:
 
     @pytest.mark.parametrize("zipped", [True, False])
     def test_a_whole_pickled_model(self, path: Path, zipped: bool) -> None:
-        with pytest.raises(BadInput, match="pickled object") as caught:
+        with pytest.raises(BadInput, match="pickled objects") as caught:
             read(path, network(), _use_new_zipfile_serialization=zipped)
         assert "state_dict()" in caught.value.remedy
 

@@ -108,6 +108,8 @@ WRITTEN: dict[str, Callable[[State], Any]] = {
     "backbone.": lambda own: prefixed("backbone.", own),
     "encoder.q.": lambda own: {"model": prefixed("encoder.q.", own)},
     "an unusual prefix": lambda own: {"weights": prefixed("my_net.inner.", own), "epoch": 1},
+    "a tuple": lambda own: (own, {"state": {}}),
+    "a list in an entry": lambda own: {"models": [prefixed("module.", own)]},
     "four deep": lambda own: {"state": {"train": {"network": own}}},
     "twice the same": lambda own: {"model": own, "best": {k: v.clone() for k, v in own.items()}},
     "loss beside": lambda own: {**own, "criterion.weight": torch.ones(2), "n_averaged": torch.tensor(0)},
@@ -277,11 +279,33 @@ def test_parts_of_one_buffer_are_read(kind: str, tmp_path: Path) -> None:
     assert_equal(loaded(kind, tmp_path / "w.pth")[0], model)
 
 
+def test_a_storage_that_is_used_again_and_again_is_refused(kind: str, tmp_path: Path) -> None:
+    """A hundred copies of a gigabyte fit into a file of one."""
+    state = dict(network(kind).state_dict())
+    shared = torch.ones(100_000)
+    torch.save({"model": {**state, **{f"tied.{i}": shared for i in range(10)}}}, tmp_path / "w.pt")
+    with pytest.raises(BadInput, match=r"10 unexpected: tied\.0"):
+        loaded(kind, tmp_path / "w.pt")
+    torch.save({"model": {**state, **{f"tied.{i}": shared for i in range(100)}}}, tmp_path / "w.pt")
+    with pytest.raises(BadInput, match="more than 32 times the numbers that it holds"):
+        loaded(kind, tmp_path / "w.pt")
+
+
 def test_a_whole_pickled_network_in_an_entry_is_named(kind: str, tmp_path: Path) -> None:
     torch.save({"epoch": 3, "ema": nn.Linear(2, 2), "model": nn.Linear(2, 2)}, tmp_path / "w.pt")
-    with pytest.raises(BadInput, match="no state dict, but a pickled object under ema, model") as caught:
+    with pytest.raises(BadInput, match="no state dict, but pickled objects under ema, model") as caught:
         loaded(kind, tmp_path / "w.pt")
     assert "state_dict()" in caught.value.remedy
+
+
+def test_arrays_of_numpy_and_packed_weights_are_named(kind: str, tmp_path: Path) -> None:
+    state = dict(network(kind).state_dict())
+    torch.save({"weights": {name: tensor.numpy() for name, tensor in state.items()}}, tmp_path / "w.pt")
+    with pytest.raises(BadInput, match="but pickled objects under weights"):
+        loaded(kind, tmp_path / "w.pt")
+    torch.save({**state, "head._packed_params.dtype": 1}, tmp_path / "w.pt")
+    with pytest.raises(BadInput, match=r"not plain floating-point tensors: head\._packed_params\.dtype"):
+        loaded(kind, tmp_path / "w.pt")
 
 
 # --- several files ---------------------------------------------------------------------------------------

@@ -129,7 +129,9 @@ def _opened(path: Path, networks: Sequence[Collection[str]]) -> Iterator[tuple[s
             is_index = file_kind.is_json(handle.read(file_kind.HEAD_BYTES))
             handle.seek(0)
             sha256, content, read = _read_parts(file) if is_index else _read_file(handle)
-            yield sha256, find_state(content, networks, read), read
+            place = find_state(content, networks, read)
+            torch_file.refuse_repetition(each for each in place.state.values() if isinstance(each, TensorRef))
+            yield sha256, place, read
     except OSError as error:
         raise BadInput(
             f"{path} cannot be read: {error.strerror or error}.", "Give the path of a weights file."
@@ -180,8 +182,9 @@ def _open(file: BufferedReader) -> tuple[Any, Callable[[Any], Tensor]]:
     elif file_kind.is_pickle(head):
         opened = torch_file.read_stream(file)
     else:
-        what = file_kind.describe(head)
-        raise UnreadableError(f"is {what}", f"Give a file that torch.save wrote, or a .safetensors file. {AGAIN}")
+        again = f" {AGAIN}" if file_kind.is_failed_download(head) else ""
+        remedy = f"Give a file that torch.save wrote, or a .safetensors file.{again}"
+        raise UnreadableError(f"is {file_kind.describe(head)}", remedy)
     return opened.content, opened.tensor
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -106,22 +106,33 @@ def find_state(content: Any, networks: Sequence[Collection[str]], read: Callable
 
 def _dicts(content: Any, entry: str, depth: int, seen: set[int]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Each dict in a file that holds tensors itself, with its entry; one that is in several places once."""
-    if not isinstance(content, dict) or not depth or id(content) in seen:
+    if not isinstance(content, dict | list | tuple) or not depth or id(content) in seen:
         return
     seen.add(id(content))
-    if any(isinstance(value, Tensor | TensorRef) for value in content.values()):
+    if isinstance(content, dict) and any(isinstance(value, Tensor | TensorRef) for value in content.values()):
         yield entry, content
-    for key, value in content.items():
+    for key, value in _items(content):
         yield from _dicts(value, f"{entry}.{key}".lstrip("."), depth - 1, seen)
+
+
+def _items(content: Any) -> Iterable[tuple[Any, Any]]:
+    return content.items() if isinstance(content, dict) else enumerate(content)
 
 
 def _instead(content: Any) -> str:
     """What a file holds that holds no tensors."""
-    entries = [key for key, value in content.items() if isinstance(value, Inert)] if isinstance(content, dict) else []
+    entries = []
+    if isinstance(content, dict | list | tuple):
+        entries = [str(key) for key, value in _items(content) if isinstance(value, Inert) or _is_of_objects(value)]
     if isinstance(content, Inert) or entries:
         where = f" under {shorten(entries)}" if entries else ""
-        return f"no state dict, but a pickled object{where} (no object of a file is brought to life)"
+        return f"no state dict, but pickled objects{where} (no object of a file is brought to life)"
     return "no state dict"
+
+
+def _is_of_objects(value: Any) -> bool:
+    """Whether it is a dict of foreign objects, arrays of NumPy among them."""
+    return isinstance(value, dict) and any(isinstance(each, Inert) for each in value.values())
 
 
 def _fitting(entry: str, state: Mapping[str, Any], networks: Sequence[set[str]]) -> Iterator[Place]:

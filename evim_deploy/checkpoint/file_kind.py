@@ -17,6 +17,9 @@ _FOREIGN = (
     (257, b"ustar", "a tar archive"),
 )
 
+_DOWNLOADS = (b"version https://git-lfs", b"<")
+_UNKNOWN = "of a kind that is not known here"
+
 
 def is_zip(head: bytes) -> bool:
     """Whether the file is a zip archive, as torch.save writes since torch 1.6."""
@@ -38,11 +41,17 @@ def is_json(head: bytes) -> bool:
     return head.lstrip().startswith(b"{")
 
 
+def is_failed_download(head: bytes) -> bool:
+    """Whether the file is what stays of a download that failed, or may be."""
+    what = describe(head)
+    return what in ("empty", _UNKNOWN, *(name for _, magic, name in _FOREIGN if magic in _DOWNLOADS))
+
+
 def describe(head: bytes) -> str:
     """What a file that is none of the above seems to be."""
     if not head:
         return "empty"
     return next(
         (name for start, magic, name in _FOREIGN if head[start:].lstrip().startswith(magic)),
-        "of a kind that is not known here",
+        _UNKNOWN,
     )

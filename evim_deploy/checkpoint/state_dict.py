@@ -51,7 +51,7 @@ def canonical(state: Mapping[str, Any], read: Callable[[Any], Tensor]) -> dict[s
         UnreadableError: A weight is no tensor, or not of floating point.
     """
     result: dict[str, Tensor] = {}
-    refused = []
+    refused = _packed(state)
     for name, value in state.items():
         if name.endswith(COUNTER):
             continue
@@ -82,7 +82,7 @@ def plain(state: Mapping[str, Any], read: Callable[[Any], Tensor], expected: Map
     """
     weights = {name for name, tensor in expected.items() if tensor.is_floating_point()}
     result: dict[str, Tensor] = {}
-    refused = []
+    refused = _packed(state)
     for name, value in state.items():
         tensor = read(value) if isinstance(value, Tensor | TensorRef) else None
         if name in weights and (tensor is None or not _is_plain(tensor)):
@@ -96,6 +96,11 @@ def plain(state: Mapping[str, Any], read: Callable[[Any], Tensor], expected: Map
 def _is_plain(tensor: Tensor) -> bool:
     """Whether a tensor holds weights as they are: numbers of fewer bits than 16 need scales that lie elsewhere."""
     return tensor.dtype in _FLOATS and tensor.layout == torch.strided
+
+
+def _packed(state: Mapping[str, Any]) -> list[str]:
+    """The weights that PyTorch's quantised layers keep in a form of their engine's."""
+    return [name for name in state if "_packed_params" in name.split(".")]
 
 
 def _refuse(names: Collection[str]) -> None:

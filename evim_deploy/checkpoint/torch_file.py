@@ -27,7 +27,7 @@ from torch import Tensor
 from evim_deploy.checkpoint import safe_pickle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from evim_deploy.checkpoint.safe_pickle import StorageRef, TensorRef
 
@@ -36,6 +36,7 @@ SAVE_STATE = "Save the model's state_dict() with torch.save, or as safetensors, 
 
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _STREAM_VERSION = 1001
+_MOST_COPIES = 32  # layers that share their weights, of which the largest networks have 24
 
 # What zipfile raises on damaged archives, found by damaging some at random; few of them are documented.
 _ZIP_ERRORS = (
@@ -96,6 +97,20 @@ class TorchFile:
             return flat.as_strided(ref.size, ref.stride, ref.offset).clone()
         except RuntimeError as error:
             raise UnreadableError("describes a tensor that its storage cannot hold") from error
+
+
+def refuse_repetition(tensors: Iterable[TensorRef]) -> None:
+    """Refuse a small file that would fill the memory: each tensor is copied, and any number may share a storage.
+
+    Raises:
+        UnreadableError: The tensors hold many times the numbers that the file has.
+    """
+    sized = [each for each in tensors if isinstance(each.size, tuple) and all(type(n) is int for n in each.size)]
+    stored = sum({each.storage.key: each.storage.elements for each in sized}.values())
+    if sum(math.prod(each.size) for each in sized) > _MOST_COPIES * stored:
+        raise UnreadableError(
+            f"describes tensors of more than {_MOST_COPIES} times the numbers that it holds", SAVE_STATE
+        )
 
 
 def _unpickle(file: IO[bytes]) -> tuple[Any, dict[str, StorageRef]]:

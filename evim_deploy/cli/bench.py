@@ -226,7 +226,9 @@ def _nothing(results: Results) -> EvimError:
 
 def _problem(contender: Contender) -> EvimError | None:
     if contender.check is not None and contender.check.status == "different":
-        return ParityFailed(f"{contender.id}: {contender.reason}.", "It was not timed. Please report this.")
+        is_file = contender.subject.kind == "artifact"
+        remedy = "`evim-deploy verify` tells more of the file." if is_file else "Please report this."
+        return ParityFailed(f"{contender.id}: {contender.reason}.", f"It was not timed. {remedy}")
     if contender.outcome == "failed":
         return BadInput(f"{contender.id} failed: {contender.reason}.", "Leave it out, or mend what it says.")
     if contender.outcome == "out of memory":

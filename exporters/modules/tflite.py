@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from evim_deploy.artifact import Contract, Target
 from evim_deploy.errors import BadInput
-from evim_deploy.machine import problem_in
+from evim_deploy.machine import problem_in, temporary_folder
 from exporters import tflite_file
 from exporters.modules import onnx2tf_process, onnx_ranks, tflite_depthwise, tflite_half
 from exporters.modules.onnx import write_onnx
@@ -117,7 +117,7 @@ def _converted(folder: Path) -> bytes:
             sys.stderr.write(log.read_text(errors="replace"))
     if process.returncode == 0 and (folder / "model.tflite").is_file():
         return (folder / "model.tflite").read_bytes()
-    raise problem_in(log.read_text(errors="replace"), folder) or BadInput(
+    raise problem_in(log.read_text(errors="replace"), temporary_folder()) or BadInput(
         f"onnx2tf cannot convert the network: {_last_words(log)}", _REMEDY
     )
 
