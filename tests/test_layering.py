@@ -80,8 +80,8 @@ TABLE: tuple[tuple[str, str], ...] = (
     ),
     (
         "evim_deploy.networks",
-        """arrays artifact checkpoint contents errors hub layers network parity.result photographs preprocessing published
-        reparam trace untrained variants weights""",
+        """arrays artifact checkpoint contents errors hub layers network parity.result photographs
+        preprocessing published reparam trace untrained variants weights""",
     ),
     ("evim_deploy.golden", "artifact errors parity"),
     ("evim_deploy.plot", "errors layers"),

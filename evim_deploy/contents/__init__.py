@@ -37,6 +37,7 @@ PLAIN = frozenset(
 )
 """Element types that numpy has too."""
 
+
 class NotKnown(ValueError):
     """A type, or a version, that is not known here: the file may be newer than this reader."""
 
