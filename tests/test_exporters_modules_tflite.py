@@ -115,6 +115,19 @@ def test_an_operation_that_tflite_has_not_is_named(
     assert not list(tmp_path.iterdir())
 
 
+class _AlignedCorners(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        grown = nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+        return grown.mean((2, 3))
+
+
+def test_what_onnx2tf_misreads_is_refused(tmp_path: Path) -> None:
+    """The file would be off by 0.8 of the range."""
+    with no_folder_is_left(), pytest.raises(BadInput, match="onnx2tf misreads Resize .*align_corners"):
+        tflite.build(_AlignedCorners().eval(), target(), tmp_path / "aligned.tflite")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_interrupt_ends_the_converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[Any]] = []
 

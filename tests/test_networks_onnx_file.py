@@ -136,6 +136,21 @@ def test_the_user_is_told_what_is_assumed(plain: Path) -> None:
     assert "normalised" in told[0]
 
 
+def test_functions_of_the_file_are_read(plain: Path, tmp_path: Path) -> None:
+    model = onnx.load(plain)
+    relu = helper.make_node("Relu", ["x"], ["y"])
+    opsets = [helper.make_opsetid("", 17)]
+    model.functions.append(helper.make_function("own", "Rectify", ["x"], ["y"], [relu], opsets))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    model.graph.node.append(helper.make_node("Rectify", ["logits"], ["rectified"], domain="own"))
+    model.graph.output[0].name = "rectified"
+    onnx.save(model, tmp_path / "function.onnx")
+    found = opened(tmp_path / "function.onnx")
+    expected = opened(plain).original(images(2).numpy())["logits"].clip(0)
+    assert np.abs(found.original(images(2).numpy())["logits"] - expected).max() == 0
+    assert np.abs(found.module(images(2)).numpy() - expected).max() < 1e-5
+
+
 # --- files that are refused
 
 
@@ -206,6 +221,12 @@ def _external(location: str) -> Any:
     return model
 
 
+def _negative_axes() -> Any:
+    """ONNX Runtime 1.23 ends in a segmentation fault where it loads this."""
+    sizes = {"roi": np.zeros(0, np.float32), "scales": np.zeros(0, np.float32), "sizes": np.array([4, 4])}
+    return nodes("Resize", others=sizes, axes=[-2, -1])
+
+
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "several inputs": (_two_inputs, "2 inputs: image, mask"),
     "several outputs": (_two_outputs, "2 outputs: logits, image"),
@@ -217,6 +238,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "custom": (_custom, "Fancy .culprit. of com.acme"),
     "control flow": (_control_flow, "If .culprit., control flow"),
     "unknown": (lambda: nodes("Hardmax"), "Hardmax .culprit.|not one row of classes"),
+    "axes that crash ONNX Runtime": (_negative_axes, "negative axis"),
     "quantised": (lambda: nodes("DynamicQuantizeLinear"), "quantised"),
     "external data missing": (lambda: _external("weights.bin"), "weights.bin is missing"),
     "external data elsewhere": (lambda: _external("../weights.bin"), "not beside it"),

@@ -32,6 +32,7 @@ USUAL_SIZE = (224, 224)
 """Of the images of a file that leaves it open, pixels."""
 
 _OTHER = "Export a classifier with one input of images (B, 3, H, W) and one output (B, classes)."
+_COUNT = "Export it with axes that count from the first one."
 _QUANTISED = ("quantize", "integer")
 """In the names of operations on quantised numbers."""
 
@@ -126,13 +127,15 @@ def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> Opened:
 def _model(path: Path) -> tuple[Any, int]:
     """The file's model with its weights, and its opset."""
     import onnx
-    from onnx import AttributeProto
+    from onnx import AttributeProto, inliner
 
     contents.read(path)  # refuses what is damaged, or has its weights elsewhere
     try:
         model = onnx.load(path)
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
         raise Damaged(f"{path} cannot be read: {error}.") from None
+    if model.functions:
+        model = inliner.inline_local_functions(model)
     for node in model.graph.node:
         title = f"the operation {node.op_type} ({node.name or next(iter(node.output), '')})"
         if node.domain not in ("", "ai.onnx"):
@@ -141,6 +144,8 @@ def _model(path: Path) -> tuple[Any, int]:
             raise BadInput(f"{path} has {title}, control flow, which cannot be converted.", "Export it without.")
         if any(word in node.op_type.lower() for word in _QUANTISED):
             raise BadInput(f"{path} has {title}: it is quantised.", "Name the file that it was made from.")
+        if node.op_type == "Resize" and any(min(each.ints, default=0) < 0 for each in node.attribute):
+            raise BadInput(f"{path} has {title} with a negative axis, on which ONNX Runtime crashes.", _COUNT)
     opset = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=0)
     return model, opset
 
@@ -229,7 +234,7 @@ def _takes_several(module: nn.Module, image: Array) -> bool:
     try:
         with torch.no_grad():
             together, alone = module(pair), torch.cat([module(pair[:1]), module(pair[1:])])
-    except RuntimeError:  # a shape that is written for one image
+    except (RuntimeError, ValueError, IndexError, BadInput):  # a shape that is written for one image
         return False
     return together.shape == alone.shape and torch.allclose(
         together, alone, rtol=1e-3, atol=1e-4 * float(alone.abs().max())

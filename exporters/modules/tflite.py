@@ -17,6 +17,7 @@ from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
+import onnx
 from torch import Tensor, nn
 
 from evim_deploy.artifact import Contract, Target
@@ -35,6 +36,9 @@ _OPSET = 20
 _INPUT = "image"
 _PATIENCE = 3600  # seconds: two minutes of one core for the slowest network that was tried
 _REMEDY = "Export it to ONNX or Core ML, or choose another network."
+_MISREAD = frozenset([("Resize", "coordinate_transformation_mode", "align_corners")])
+"""Operations with an attribute that onnx2tf 1.29 ignores (onnx2tf/ops/Resize.py)."""
+
 _MOST_WORDS = 300
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _EXCEPTION = re.compile(r"[A-Za-z_.]*(Error|Exception): ")
@@ -64,8 +68,17 @@ def build(module: nn.Module, target: Target, path: Path) -> Contract:
 
 
 def _write_source(module: nn.Module, target: Target, path: Path) -> None:
-    """A servable module as the ONNX file that onnx2tf takes."""
+    """A servable module as the ONNX file that onnx2tf takes.
+
+    Raises:
+        BadInput: PyTorch's exporter cannot write it, or onnx2tf would misread it.
+    """
     write_onnx(_written_out(module), target, path, _OPSET)
+    for node in onnx.load(path).graph.node:
+        for attribute in node.attribute:
+            if (node.op_type, attribute.name, attribute.s.decode()) in _MISREAD:
+                cause = f"onnx2tf misreads {node.op_type} with {attribute.name} {attribute.s.decode()} ({node.name})."
+                raise BadInput(cause, _REMEDY)
     onnx_ranks.write_out(path)
 
 
