@@ -123,7 +123,7 @@ class _AlignedCorners(nn.Module):
 
 def test_what_onnx2tf_misreads_is_refused(tmp_path: Path) -> None:
     """The file would be off by 0.8 of the range."""
-    with no_folder_is_left(), pytest.raises(BadInput, match="onnx2tf misreads Resize .*align_corners"):
+    with no_folder_is_left(), pytest.raises(BadInput, match=r"onnx2tf misreads Resize .*align_corners"):
         tflite.build(_AlignedCorners().eval(), target(), tmp_path / "aligned.tflite")
     assert not list(tmp_path.iterdir())
 
