@@ -50,16 +50,18 @@ def read_blob(content: bytes, offset: int, dtype: str, count: int) -> npt.NDArra
         NotKnown: The program says that they are of a type that is not known.
         ValueError: The record is damaged, or is not what the program says.
     """
-    bits = element_bits(dtype)
     if offset + _RECORD_BYTES > len(content):
         raise ValueError(f"the weights end at byte {len(content)}, before a record at {offset}")
     sentinel, code, size, start, padding_bits = _RECORD.unpack_from(content, offset)
     if sentinel != _SENTINEL:
         raise ValueError(f"there is no record of weights at byte {offset}")
+    if code not in _CODES:
+        element_bits(dtype)  # both are of a type that is not known, or the record is wrong
     if _CODES.get(code) != dtype:
         raise ValueError(f"the weights at byte {offset} are {_CODES.get(code, f'of type {code}')}, not {dtype}")
     if start + size > len(content):
         raise ValueError(f"the weights end at byte {len(content)}, before those of byte {start} to {start + size}")
+    bits = element_bits(dtype)
     if 8 * size - padding_bits != bits * count:
         raise ValueError(f"the weights at byte {offset} have {size} bytes, not {count} elements of {bits} bits")
     return unpack(memoryview(content)[start : start + size], dtype, count)
