@@ -583,6 +583,8 @@ class TestHostile:
 
     def test_a_repeating_view_is_refused(self, path: Path) -> None:
         with pytest.raises(BadInput, match="its storage cannot hold"):
+            read(path, {**state_of(), "weights": torch.ones(1).expand(4)})
+        with pytest.raises(BadInput, match="32 times the numbers that it holds"):
             read(path, {**state_of(), "weights": torch.ones(1).expand(10**12)})
 
     def test_a_compressed_entry_is_refused(self, path: Path) -> None:

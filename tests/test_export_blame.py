@@ -105,14 +105,14 @@ def test_a_wrong_artifact_is_not_excused(amount: float) -> None:
     """An error far beyond the network's own is the artifact's, however badly the network is conditioned."""
     found = failure(source(amount), lambda logits: np.roll(logits, 1, axis=-1))
     assert "float64" not in found.cause
-    assert "fault of evim-deploy or of a converter. Please report it" in found.remedy
+    assert "fault of evim-deploy or of a converter: please report it" in found.remedy
 
 
 def test_wrong_weights_in_the_file_are_not_excused() -> None:
     of = source(ILL)
     parity = of.prover.prove(TARGET, [Run(PROGRAM, "told", "fp32", lambda: nullcontext(Artifact(of, lambda x: x)))])
     parity = replace(parity, stored=StoredWeights(2, 2, ("stem.0.weight",)))
-    assert "Please report it" in _failure(of, TARGET, [(TARGET, parity)]).remedy
+    assert "please report it" in _failure(of, TARGET, [(TARGET, parity)]).remedy
 
 
 def test_a_precision_that_loses_too_much_is_blamed_where_the_program_is_right() -> None:
