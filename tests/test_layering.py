@@ -76,8 +76,8 @@ TABLE: tuple[tuple[str, str], ...] = (
     ),
     (
         "evim_deploy.networks",
-        """artifact checkpoint contents errors hub layers network parity.result photographs preprocessing reparam trace
-        untrained variants weights""",
+        """artifact checkpoint contents errors hub layers manifest network parity.result photographs preprocessing
+        reparam trace untrained variants weights""",
     ),
     ("evim_deploy.golden", "artifact errors parity"),
     ("evim_deploy.plot", "errors layers"),

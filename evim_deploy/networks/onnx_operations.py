@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from evim_deploy.networks.onnx_layer_norm import NORMALISE
 from evim_deploy.networks.onnx_node import Node, Value, tensor
 from evim_deploy.networks.onnx_shapes import slices
 from evim_deploy.networks.onnx_windows import WINDOWS
@@ -136,6 +137,13 @@ def _layer_norm(node: Node, x: Tensor, scale: Value, offset: Value = None) -> Te
     sizes = x.shape[node.integer("axis", -1) % x.ndim :]
     weight, bias = (None if each is None else tensor(each, x).expand(sizes) for each in (scale, offset))
     return F.layer_norm(x, sizes, weight, bias, node.number("epsilon", 1e-5))
+
+
+def _normalise(node: Node, x: Tensor) -> Tensor:
+    """A LayerNorm over one axis, without weights."""
+    axis = node.integer("axis", -1)
+    last = x.transpose(axis, -1)
+    return F.layer_norm(last, last.shape[-1:], eps=node.number("epsilon", 1e-5)).transpose(axis, -1)
 
 
 def _rms_norm(node: Node, x: Tensor, scale: Value) -> Tensor:
@@ -327,6 +335,7 @@ _NORMS: dict[str, Function] = {
     "GroupNormalization": _group_norm,
     "InstanceNormalization": _instance_norm,
     "LpNormalization": _lp_norm,
+    NORMALISE: _normalise,
 }
 
 _SHAPES: dict[str, Function] = {
