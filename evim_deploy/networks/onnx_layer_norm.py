@@ -61,8 +61,8 @@ class _Graph:
             return found[0] if found and len(found) == 1 else None
         if node and node.op == "MatMul" and node.inputs[1] == x:
             row = self._constants.get(node.inputs[0])
-            is_row = isinstance(row, Tensor) and row.ndim == 2 and len(row) == 1
-            return -2 if is_row and bool((row * row.shape[1] - 1).abs().max() < _CLOSE) else None
+            if isinstance(row, Tensor) and row.ndim == 2 and len(row) == 1:
+                return -2 if bool((row * row.shape[1] - 1).abs().max() < _CLOSE) else None
         return None
 
     def _square_of(self, name: str) -> list[str]:
