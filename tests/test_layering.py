@@ -80,7 +80,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ),
     (
         "evim_deploy.networks",
-        """arrays artifact checkpoint contents errors hub layers network parity.result photographs
+        """arrays artifact checkpoint contents errors hub layers manifest network parity.result photographs
         preprocessing published reparam trace untrained variants weights""",
     ),
     ("evim_deploy.golden", "artifact errors parity"),

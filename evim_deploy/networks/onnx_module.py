@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from evim_deploy.errors import BadInput, EvimError, first_line
 from evim_deploy.networks.onnx_gelu import find_gelu
+from evim_deploy.networks.onnx_layer_norm import find_layer_norms
 from evim_deploy.networks.onnx_layers import LAYERS, layer_of
 from evim_deploy.networks.onnx_node import Host, Node, Value, is_known, tensor
 from evim_deploy.networks.onnx_operations import OPERATIONS
@@ -61,7 +62,7 @@ class OnnxModule(nn.Module):
         self._layers = nn.ModuleDict()
         self._weights = nn.ParameterDict()
         with torch.no_grad():
-            self._build(_needed(find_gelu(_nodes(graph, opset), constants), self._output), constants, image)
+            self._build(_needed(_found_again(_nodes(graph, opset), constants), self._output), constants, image)
         self._last_used = _last_uses(self._nodes, self._output)
         self.eval().requires_grad_(False)
 
@@ -235,6 +236,11 @@ def _needed(nodes: Sequence[Node], output: str) -> list[Node]:
             needed.update(node.inputs)
             found.append(node)
     return found[::-1]
+
+
+def _found_again(nodes: Sequence[Node], constants: Mapping[str, Value]) -> list[Node]:
+    """The nodes with what is one operation in every format, and written out in the file."""
+    return find_layer_norms(find_gelu(nodes, constants), constants)
 
 
 def _last_uses(nodes: Sequence[Node], output: str) -> dict[str, list[str]]:

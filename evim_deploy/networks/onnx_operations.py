@@ -20,6 +20,7 @@ from onnx import TensorProto
 from torch import Tensor
 from torch.nn import functional as F
 
+from evim_deploy.networks.onnx_layer_norm import NORMALISE
 from evim_deploy.networks.onnx_node import Node, Value, lengths, tensor
 from evim_deploy.networks.onnx_shapes import slices
 from evim_deploy.networks.onnx_windows import WINDOWS
@@ -156,6 +157,13 @@ def _length(x: Tensor, axes: list[int], keepdim: bool) -> Tensor:
     """In steps, since onnx2tf cannot write ReduceL2. Squares of what is above 256 are infinite in float16."""
     wide = x.float() if x.dtype == torch.float16 else x
     return (wide * wide).sum(axes, keepdim).sqrt().to(x.dtype)
+
+
+def _normalise(node: Node, x: Tensor) -> Tensor:
+    """A LayerNorm over one axis, without weights."""
+    axis = node.integer("axis", -1)
+    last = x.transpose(axis, -1)
+    return F.layer_norm(last, last.shape[-1:], eps=node.number("epsilon", 1e-5)).transpose(axis, -1)
 
 
 def _rms_norm(node: Node, x: Tensor, scale: Value) -> Tensor:
@@ -353,6 +361,7 @@ _NORMS: dict[str, Function] = {
     "RMSNormalization": _rms_norm,
     "LpNormalization": _lp_norm,
     "LRN": _local_norm,
+    NORMALISE: _normalise,
 }
 
 _SHAPES: dict[str, Function] = {
