@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from evim_deploy.errors import ParityFailed
-from evim_deploy.parity.difference import measure, rows
+from evim_deploy.parity.difference import as_logits, measure, rows
 from evim_deploy.parity.result import Measures, Worst
 
 Array = npt.NDArray[Any]
