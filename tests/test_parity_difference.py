@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from evim_deploy.errors import ParityFailed
-from evim_deploy.parity.difference import measure, rows
+from evim_deploy.parity.difference import as_logits, measure, rows
 from evim_deploy.parity.result import Measures, Worst
 
 Array = npt.NDArray[Any]
@@ -278,3 +278,17 @@ def test_a_second_output_that_is_missing_is_no_match() -> None:
     maps = np.zeros((1, 2, 3, 3))
     with pytest.raises(ParityFailed, match="stride32"):
         rows(images(1), {"stride16": maps, "stride32": maps}, {"stride16": maps})
+
+
+def test_probabilities_next_to_equal_are_compared_to_what_float32_tells_of_them() -> None:
+    """Their own rounding is no error; a thousandth of one is."""
+    logits = 1e-3 * np.random.RandomState(0).standard_normal((1, 1000))
+    exact = np.exp(logits) / np.exp(logits).sum()
+    rounded = exact.astype(np.float32)
+    wrong = rounded.copy()
+    wrong[0, 0] *= 1.001
+    expected, sound, faulty = ({"probabilities": as_logits(each, 1e-30)} for each in (exact, rounded, wrong))
+    measured = [measure(rows(["a"], expected, found), classes=False) for found in (sound, faulty)]
+    assert measured[0].max_abs < 3e-5
+    assert measured[0].mean_abs < 3e-6
+    assert measured[1].max_abs > 3e-2

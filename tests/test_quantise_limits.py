@@ -288,3 +288,14 @@ class TestRefused:
         with pytest.raises(BadInput, match=r"kernel of out, .* reaches 7e.04"):
             rounded(Graph("image", [kernel(7e4)], {"logits": "out"}))
         assert rounded(Graph("image", [kernel(6e4)], {"logits": "out"}))
+
+
+def test_a_bias_far_beyond_the_output_does_not_wrap_around() -> None:
+    """Of 16 bits: a bias of -1 before a ReLU whose values are next to nothing."""
+    node = kernel(1e-12)
+    node = replace(node, weights={**node.weights, "bias": np.full(20, -1.0)}, outputs=("sum",))
+    grids = {"image": grid(STEP, INT16X8), "out": grid(1e-11, INT16X8)}
+    graph = Graph("image", [node, Node("relu", ("sum",), ("out",))], {"logits": "out"}, grids)
+    found = limited(graph, INT16X8)
+    assert off(made(graph, INT16X8), INT16X8, keeps_all=True) > 1000
+    assert off(made(found, INT16X8), INT16X8, keeps_all=True) < 1.01

@@ -47,16 +47,16 @@ def rows(
     return found
 
 
-_LEAST_RANGES = {"probabilities": 0.1}
+_LEAST_RANGES = {"probabilities": 0.02}
 """By output, the least unit of its errors.
 
-float32 gives each probability to about 2^-22 of it, and moves the logits by that, however small their range is. An
+float32 gives each probability to about 2^-23 of it, and moves the logits by that, however small their range is. An
 untrained network may find all classes next to equally likely: the range alone would make that an error.
 """
 
 
 def ranges(references: Outputs) -> dict[str, float]:
-    """By output (B, ...), the largest range that it has of any image; of probabilities, as logits, 0.1 at the least."""
+    """By output (B, ...), the largest range that it has of any image; of probabilities, as logits, at least 0.02."""
     return {
         name: max(_LEAST_RANGES.get(name, 0.0), *(_range(values) for values in array))
         for name, array in references.items()
@@ -76,9 +76,10 @@ def spread(references: Outputs) -> float:
 def as_logits(probabilities: Array, least: float) -> Array:
     """The logits (B, classes) that probabilities stand for; those are up to a constant of each image, here of mean 0.
 
-    A probability below the least that its type resolves counts as that.
+    A probability below the least that its type resolves counts as that. The logarithms are float64's: those of float32
+    would lose more than float32's probabilities do.
     """
-    logits = np.log(np.maximum(probabilities, least))
+    logits = np.log(np.maximum(probabilities, least), dtype=np.float64)
     return logits - logits.mean(axis=1, keepdims=True)
 
 

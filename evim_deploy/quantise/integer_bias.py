@@ -15,7 +15,7 @@ import numpy as np
 from evim_deploy.codes import Grid, Linear
 from evim_deploy.graph import Node
 
-_MOST = 2.0**30
+LARGEST_BIAS = 2.0**30
 """A bias's largest code: as much is left for the products."""
 
 _LEAST_UNIT = 2.0**-120
@@ -35,7 +35,7 @@ def with_integer_bias(node: Node, taken: Grid) -> Node:
     kernel = cast("Linear", node.encodings["kernel"])
     own = kernel.scale.ravel()
     bias = node.weights.get("bias", np.zeros(len(own)))
-    needed = np.maximum(np.abs(bias) / _MOST, _LEAST_UNIT) / taken.scale
+    needed = np.maximum(np.abs(bias) / LARGEST_BIAS, _LEAST_UNIT) / taken.scale
     scale = np.where(needed > own, needed, own).astype(np.float32)
     if (needed > own).any():
         column = scale.astype(np.float64).reshape(kernel.scale.shape)

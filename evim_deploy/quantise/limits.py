@@ -27,6 +27,7 @@ from evim_deploy.codes import Grid, Linear
 from evim_deploy.graph import Graph, Node
 from evim_deploy.quantise.apply import VECTORS, VIEWS, clip, has_codes, is_integer
 from evim_deploy.quantise.grid import SIXTEEN_BITS, least_scale
+from evim_deploy.quantise.integer_bias import LARGEST_BIAS
 from evim_deploy.quantise.schemes import WEIGHTED, Scheme
 
 _MOST = 2.0**7
@@ -52,12 +53,14 @@ class _Sum:
         inputs: The roots of the values that it takes.
         output: That of the value that it gives, after the ReLU where one alone takes it.
         constant: The scale of its weights; of a kernel the largest channel's, of none 1.
+        bias: The least step of the output in which the bias fits 31 bits, as an engine rescales it.
     """
 
     node: Node
     inputs: tuple[str, ...]
     output: str
     constant: float
+    bias: float
 
     def step(self, grids: Mapping[str, Grid]) -> float:
         """The step of the sums."""
@@ -92,7 +95,7 @@ def within_limits(
 
     def keep_up() -> None:
         for each in sums:
-            coarsen(each.output, each.step(found) / each.most(scheme.codes is SIXTEEN_BITS))
+            coarsen(each.output, max(each.step(found) / each.most(scheme.codes is SIXTEEN_BITS), each.bias))
 
     keep_up()
     for each in (each for each in sums if each.node.op in _TERMS):
@@ -108,7 +111,8 @@ def _sums(graph: Graph, scheme: Scheme, roots: Mapping[str, str]) -> Iterator[_S
     for node in graph.nodes:
         output = (clip(graph, node, scheme) or node).name
         if is_integer(node, scheme) and node.op not in (*VIEWS, *_FUNCTIONS) and {*node.inputs, output} <= roots.keys():
-            yield _Sum(node, tuple(roots[value] for value in node.inputs), roots[output], _constant(node, scheme))
+            inputs, bias = tuple(roots[value] for value in node.inputs), node.weights.get("bias", np.zeros(1))
+            yield _Sum(node, inputs, roots[output], _constant(node, scheme), float(np.abs(bias).max()) / LARGEST_BIAS)
 
 
 def _constant(node: Node, scheme: Scheme) -> float:
