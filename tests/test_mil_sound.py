@@ -22,6 +22,7 @@ from evim_deploy.contents.coreml import read_package
 from evim_deploy.contents.mil import Function
 from evim_deploy.contents.mlmodel import of_program
 from evim_deploy.inspection.core_ml import reported
+from evim_deploy.networks.pools import write_pools
 from runtimes.mil.evaluate import Evaluator
 
 Forward = Callable[[Tensor], Tensor]
@@ -90,10 +91,17 @@ def pools() -> Iterator[tuple[str, Forward, tuple[int, ...]]]:
         counts, rounds_up = bool(draw.integers(2)), bool(draw.integers(4))
         if number % 3:
             average = nn.AvgPool2d(kernel, step, pad, rounds_up, counts)
-            yield f"{number}: {average}", average, (1, 2, *sides)
+            yield f"{number}: {average}", written(average), (1, 2, *sides)
         else:
             largest = nn.MaxPool2d(kernel, step, pad, ceil_mode=rounds_up)
-            yield f"{number}: {largest}", largest, (1, 2, *sides)
+            yield f"{number}: {largest}", written(largest), (1, 2, *sides)
+
+
+def written(pool: nn.Module) -> nn.Module:
+    """A pool as an export hands it to coremltools."""
+    network = nn.Sequential(pool)
+    write_pools(network)
+    return network
 
 
 def converted(module: nn.Module, x: Tensor, path: Path) -> Function:

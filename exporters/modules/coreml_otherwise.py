@@ -4,18 +4,17 @@ The reports are in :mod:`evim_deploy.inspection.core_ml`. Each form here has the
 of operations that no report concerns:
 
 =============  ===============================================================================================
-average pool   counted padding is an operation of its own, so that what is beyond it is all that is not counted
-any pool       a last window that would lie in the padding alone is left out by padding less
 softplus       max(x, 0) + log(1 + exp(-abs(x))), which overflows nowhere
 logsumexp      the maximum taken out first, likewise
 nearest        elements by their indices, where a scale is a fraction
 =============  ===============================================================================================
+
+Pools come in a form that no report concerns already: :mod:`evim_deploy.networks.pools`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,122 +25,8 @@ from coremltools.converters.mil.frontend.torch.ops import _get_inputs
 from coremltools.converters.mil.frontend.torch.torch_op_registry import register_torch_op
 from torch.nn import functional
 
-_RIGHT_KERNEL = 3
-"""The widest kernel of an average pool over counted padding that is reported to be right."""
-
 _STRAIGHT = 20
 """From here on log(1 + exp(x)) is x to the last bit of float32: PyTorch's usual threshold."""
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """Where the windows of a pool lie on an axis.
-
-    Attributes:
-        before: Padding before the first element.
-        after: Padding that a window reaches after the last one.
-        beyond: How far the last window reaches beyond all padding; 0 unless the number of windows is rounded up.
-        is_cut: Whether PyTorch leaves out a window that lies in the padding alone.
-    """
-
-    before: int
-    after: int
-    beyond: int
-    is_cut: bool
-
-
-def _axis(side: int, size: int, step: int, pad: int, is_ceil: bool) -> _Axis:
-    room = side + 2 * pad - size
-    count = (-(-room // step) if is_ceil else room // step) + 1
-    is_cut = is_ceil and (count - 1) * step >= side + pad
-    reach = (count - 1 - is_cut) * step + size - side - pad
-    return _Axis(pad, min(pad, max(0, reach)), max(0, reach - pad), is_cut)
-
-
-def _axes(x: Any, kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int], is_ceil: bool) -> list[_Axis]:
-    sides = x.shape[-len(kernel) :]
-    return [_axis(*each, is_ceil) for each in zip(sides, kernel, stride, pad, strict=True)]
-
-
-def _pool_parameters(inputs: Sequence[Any]) -> tuple[list[int], list[int], list[int]]:
-    """Kernel, stride, which is the kernel unless given, and padding."""
-    kernel = [int(size) for size in inputs[1].val]
-    given = inputs[2].val if len(inputs) > 2 and inputs[2] is not None else None
-    stride = kernel if given is None or not len(given) else [int(step) for step in given]
-    return kernel, stride, [int(amount) for amount in inputs[3].val]
-
-
-def _uneven(axes: Sequence[_Axis]) -> list[int]:
-    """Padding up to the end of the last window, as MIL takes it."""
-    return [amount for axis in axes for amount in (axis.before, axis.after + axis.beyond)]
-
-
-def _avg_pool(context: Any, node: Any, original: Any) -> None:
-    """Counted padding becomes elements, and what lies beyond them is never counted.
-
-    Rounding the number of windows up without counting is reported to be right, and takes even padding alone.
-    """
-    inputs = _get_inputs(context, node)
-    kernel, stride, pad = _pool_parameters(inputs)
-    axes = _axes(inputs[0], kernel, stride, pad, bool(inputs[4].val))
-    is_counted, has_divisor = bool(inputs[5].val), len(inputs) > 6 and inputs[6] is not None
-    is_beyond, is_cut = any(axis.beyond for axis in axes), any(axis.is_cut for axis in axes)
-    is_wrong = is_cut or (is_counted and (is_beyond or (any(pad) and max(kernel) > _RIGHT_KERNEL)))
-    if has_divisor or not is_wrong:
-        return original(context, node)
-    x = inputs[0]
-    if is_counted:
-        added = [amount for axis in axes for amount in (axis.before, axis.after)]
-        x = mb.pad(x=x, pad=[0] * 2 * (x.rank - len(kernel)) + added) if any(added) else x
-        axes = [_Axis(0, 0, axis.beyond, axis.is_cut) for axis in axes]
-    context.add(
-        mb.avg_pool(
-            x=x,
-            kernel_sizes=kernel,
-            strides=stride,
-            pad_type="custom",
-            pad=_uneven(axes) if is_cut else [0] * 2 * len(axes),
-            ceil_mode=is_beyond and not is_cut,
-            exclude_padding_from_average=True,
-            name=node.name,
-        )
-    )
-    return None
-
-
-def _max_pool(context: Any, node: Any, original: Any) -> None:
-    inputs = _get_inputs(context, node)
-    kernel, stride, pad = _pool_parameters(inputs)
-    is_dilated = any(gap != 1 for gap in inputs[4].val)  # which coremltools refuses in its own words
-    axes = [] if is_dilated else _axes(inputs[0], kernel, stride, pad, bool(inputs[5].val))
-    if not any(axis.is_cut for axis in axes):
-        return original(context, node)
-    pool = mb.max_pool(
-        x=inputs[0],
-        kernel_sizes=kernel,
-        strides=stride,
-        pad_type="custom",
-        pad=_uneven(axes),
-        name=node.name,
-    )
-    context.add(pool)
-    return None
-
-
-def avg_pool1d(context: Any, node: Any) -> None:
-    _avg_pool(context, node, ops.avg_pool1d)
-
-
-def avg_pool2d(context: Any, node: Any) -> None:
-    _avg_pool(context, node, ops.avg_pool2d)
-
-
-def max_pool1d(context: Any, node: Any) -> None:
-    _max_pool(context, node, ops.max_pool1d)
-
-
-def max_pool2d(context: Any, node: Any) -> None:
-    _max_pool(context, node, ops.max_pool1d)
 
 
 def _soft(x: Any) -> Any:
@@ -207,14 +92,7 @@ def _taken(side: int, size: int | None, scale: float | None) -> Any:
     return resized.reshape(-1).numpy().astype(np.int32)
 
 
-def reciprocal(context: Any, node: Any) -> None:
-    """1 / x: the front end writes 1 / (x + 0.0001)."""
-    (x,) = _get_inputs(context, node)
-    context.add(mb.real_div(x=np.float32(1), y=x, name=node.name))
-
-
 def register() -> None:
     """Put these in place of the front end's own."""
-    pools = (avg_pool1d, avg_pool2d, max_pool1d, max_pool2d)
-    for operation in (*pools, softplus, mish, logsumexp, upsample_nearest2d, reciprocal):
+    for operation in (softplus, mish, logsumexp, upsample_nearest2d):
         register_torch_op(operation, override=True)
