@@ -293,8 +293,8 @@ class TestRefused:
 def test_a_bias_far_beyond_the_output_does_not_wrap_around() -> None:
     """Of 16 bits: a bias of -1 before a ReLU whose values are next to nothing."""
     node = kernel(1e-12)
-    node = replace(node, weights={**node.weights, "bias": np.full(20, -1.0)}, outputs=("sum",))
-    grids = {"image": grid(STEP, INT16X8), "out": grid(1e-11, INT16X8)}
+    node = replace(node, weights={**node.weights, "bias": np.linspace(-2.0, -0.01, 20)}, outputs=("sum",))
+    grids = {"image": grid(STEP, INT16X8), "out": grid(2e-10, INT16X8)}
     graph = Graph("image", [node, Node("relu", ("sum",), ("out",))], {"logits": "out"}, grids)
     found = limited(graph, INT16X8)
     assert off(made(graph, INT16X8), INT16X8, keeps_all=True) > 1000
