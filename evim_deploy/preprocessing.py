@@ -269,3 +269,11 @@ def normalise(pixels: npt.NDArray[Floats], preprocessing: Preprocessing = PAPER)
         np.array(values, dtype=pixels.dtype).reshape(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
     )
     return (pixels / 255 - mean) / std
+
+
+def denormalise(images: npt.NDArray[Floats], preprocessing: Preprocessing = PAPER) -> npt.NDArray[Floats]:
+    """The RGB pixels (B, 3, H, W) of which :func:`normalise` makes images, in their dtype."""
+    mean, std = (
+        np.array(values, dtype=images.dtype).reshape(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+    )
+    return (images * std + mean) * 255

@@ -92,11 +92,12 @@ def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> Opened:
     from evim_deploy.networks.onnx_module import OnnxModule
     from evim_deploy.networks.opened import Opened
     from evim_deploy.networks.seeding import sample_images
-    from evim_deploy.preprocessing import PAPER
+    from evim_deploy.preprocessing import PAPER, denormalise, normalise
 
     path = Path(name.source)
     model, opset = _model(path)
-    images = sample_images(*name.size).numpy()
+    preprocessing = name.preprocessing or replace(PAPER, assumed=True)
+    images = normalise(denormalise(sample_images(*name.size).numpy()), preprocessing)
 
     def compute(values: Sequence[str]) -> list[Array]:
         return _session(path, model, values)(images)
@@ -105,7 +106,6 @@ def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> Opened:
     module = OnnxModule(ending.cut(model.graph), opset, torch.from_numpy(images[:1]))
     if not _takes_several(module, images[:1]):
         module.only_batch = 1
-    preprocessing = name.preprocessing or replace(PAPER, assumed=True)
     if ending.note:
         notify(f"{path.name} {ending.note}")
     if not name.is_normalisation_known:
