@@ -66,17 +66,18 @@ class ModuleReference:
 
     @cached_property
     def rewritten(self) -> tuple[nn.Module, list[Outcome]]:
-        """The inference form of the bare network, and what became of its norms and kernels."""
+        """The inference form of the bare network, and what became of its norms, kernels and pools."""
         module = deepcopy(self._opened.module)
         kernels = len(compute_kernels(module))
         outcomes = fold(module, sample_images(*self._size)[:1])
-        write_pools(module)
+        pools = len(write_pools(module))
         norms = len(split_means(module))
         counts = Counter({"group_norm": norms} if norms else {})
         return module, [
             *outcomes,
             Outcome("means of GroupNorms in two steps", norms, counts, counts, ()),
             Outcome("standardised kernels computed", kernels, Counter(), Counter(), ()),
+            Outcome("pools without ceil_mode and counted padding", pools, Counter(), Counter(), ()),
         ]
 
     def outcomes(self, target: Target) -> list[Outcome]:
