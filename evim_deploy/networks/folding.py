@@ -117,16 +117,17 @@ class _Uses(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if any(isinstance(value, Tensor) for value in _flat([result])):
-            taken = {id(value) for value in _flat([*args, *kwargs.values()]) if isinstance(value, Tensor)}
+        if any(isinstance(value, Tensor) for value in flat([result])):
+            taken = {id(value) for value in flat([*args, *kwargs.values()]) if isinstance(value, Tensor)}
             self.count.update(taken & self.watched.keys())
         return result
 
 
-def _flat(values: Iterable[Any]) -> Iterable[Any]:
+def flat(values: Iterable[Any]) -> Iterable[Any]:
+    """The elements of lists within lists."""
     for value in values:
         if isinstance(value, list | tuple):
-            yield from _flat(value)
+            yield from flat(value)
         else:
             yield value
 

@@ -22,6 +22,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from evim_deploy.networks.folding import flat
+
 
 class HalfNumbers(TorchFunctionMode):
     """Rounds the numbers that torch's functions take, while it is active.
@@ -37,7 +39,7 @@ class HalfNumbers(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in _WRITTEN_OUT:
             return _WRITTEN_OUT[func](*args, **kwargs)
-        tensors = [each for each in _flat([*args, *kwargs.values()]) if isinstance(each, Tensor)]
+        tensors = [each for each in flat([*args, *kwargs.values()]) if isinstance(each, Tensor)]
         if all(map(_is_made_of_numbers, tensors)):
             result = func(*args, **kwargs)
             if isinstance(result, Tensor):
@@ -109,14 +111,6 @@ def _constant(tensor: Tensor) -> Tensor:
 
 def _is_traced() -> bool:
     return bool(torch.jit.is_tracing())  # type: ignore[attr-defined,no-untyped-call]
-
-
-def _flat(values: Iterable[Any]) -> Iterable[Any]:
-    for value in values:
-        if isinstance(value, list | tuple):
-            yield from _flat(value)
-        else:
-            yield value
 
 
 def _selu(x: Tensor, inplace: bool = False) -> Tensor:
