@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evim_deploy import __version__, digits
-from evim_deploy.arrays import SIGMOID
-from evim_deploy.artifact import Facts, Target, TensorSpec, Weights, describe
+from evim_deploy.artifact import SIGMOID, Facts, Target, TensorSpec, Weights, describe
 
 
 @dataclass(frozen=True)

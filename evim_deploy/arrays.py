@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evim_deploy.artifact import SIGMOID, SOFTMAX
+
 
 def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Probabilities (B, classes) of logits (B, classes)."""
@@ -21,11 +23,8 @@ def sigmoid(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return np.where(logits >= 0, 1, exponentials) / (1 + exponentials)
 
 
-SOFTMAX, SIGMOID = "softmax", "sigmoid"
-
 ACTIVATIONS: Mapping[str, Callable[[npt.NDArray[Any]], npt.NDArray[np.float64]]] = {SOFTMAX: softmax, SIGMOID: sigmoid}
-"""Makes probabilities (B, classes) of logits (B, classes), by the name that a manifest has: softmax where a picture is
-of one class, sigmoid where each class is there or not (multi-label)."""
+"""Makes probabilities (B, classes) of logits (B, classes), by the name that a manifest has."""
 
 
 def with_probabilities(logits: npt.NDArray[Any], activation: str = SOFTMAX) -> dict[str, npt.NDArray[np.float32]]:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from evim_deploy.arrays import SOFTMAX
 from evim_deploy.parity.result import Parity
 
 if TYPE_CHECKING:
@@ -27,6 +26,10 @@ LABELS_KEY = "evim_deploy.labels"
 
 _UNTRAINED = "UNTRAINED"
 """In the name of a file."""
+
+SOFTMAX, SIGMOID = "softmax", "sigmoid"
+"""What makes probabilities of logits: softmax where a picture is of one class, sigmoid where each class is there or not
+(multi-label)."""
 
 UNTRAINED_NOTICE = "UNTRAINED weights: good for latency and parity, its predictions mean nothing"
 

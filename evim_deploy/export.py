@@ -224,15 +224,13 @@ def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> 
     parity, functions = prove_functions(path, target, source.prover, progress)
     if parity.status == FAIL:
         failed = functions or {"": parity}
-        raise _failure(
-            source, target, [(target.of_functions().get(name, target), each) for name, each in failed.items()]
-        )
+        proofs = [(target.of_functions().get(name, target), each) for name, each in failed.items()]
+        raise _failure(source, target, parity.reason, proofs)
     return parity, functions
 
 
-def _failure(source: _Source, target: Target, proofs: Sequence[tuple[Target, Parity]]) -> ParityFailed:
+def _failure(source: _Source, target: Target, reason: str, proofs: Sequence[tuple[Target, Parity]]) -> ParityFailed:
     """What is to blame that an artifact, or functions of it, differ from the model, and what to do."""
-    reason = "; ".join(parity.reason for _, parity in proofs if parity.status == FAIL)
     cause = f"The artifact {target} differs from the source model: {reason}."
     blamed = [_blame(source, each, parity) for each, parity in proofs if parity.status == FAIL]
     note, remedy = next((each for each in blamed if each == _OURS), blamed[0])

@@ -9,12 +9,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from evim_deploy.arrays import ACTIVATIONS, SOFTMAX
 from evim_deploy.artifact import (
     LABELS_KEY,
     MANIFEST_SUFFIX,
     METADATA_KEY,
     SCHEMA_VERSION,
+    SIGMOID,
+    SOFTMAX,
     Model,
     Target,
     Weights,
@@ -180,7 +181,7 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
         _one_of(document["output"], _OUTPUTS[task]),
         _typed(document["preprocess"], bool),
         tuple(_typed(label, str) for label in _typed(labels, list)),
-        _one_of(document.get("activation") or SOFTMAX, tuple(ACTIVATIONS)),
+        _one_of(document.get("activation") or SOFTMAX, (SOFTMAX, SIGMOID)),
         _optional(document.get("opset"), int),
         _typed(document.get("half_io", False), bool),
         _optional(document.get("deployment_target"), str),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 
-from evim_deploy.arrays import SOFTMAX, with_probabilities
-from evim_deploy.artifact import Target, Weights
+from evim_deploy.arrays import with_probabilities
+from evim_deploy.artifact import SOFTMAX, Target, Weights
 from evim_deploy.layers.weights import compare_weights
 from evim_deploy.lowering import FEATURE_OUTPUTS, lower
 from evim_deploy.network import Array, GraphNetwork, Network

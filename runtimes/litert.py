@@ -177,7 +177,7 @@ def _operations(content: bytes) -> tuple[tuple[TracedOperation, ...], list[list[
         for index, tensor in enumerate(graph.tensors)
         if (array := decoded(tensor, model.buffers[tensor.buffer].data)) is not None
     }
-    names = {index: tensor.name.decode() for index, tensor in enumerate(graph.tensors)}
+    names = {index: (tensor.name or b"").decode() for index, tensor in enumerate(graph.tensors)}
     for signature in model.signatureDefs:
         names.update((output.tensorIndex, output.name.decode()) for output in signature.outputs)
     found = []

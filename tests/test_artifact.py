@@ -248,7 +248,6 @@ class StrangeError(Exception):
         KeyboardInterrupt(),
         SystemExit(1),
         ParityFailed("wrong", "report it"),
-        MemoryError(),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -264,9 +263,18 @@ def test_staging_leaves_nothing_and_hides_no_error(tmp_path: Path, error: BaseEx
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_said_so(tmp_path: Path, number: int) -> None:
-    with pytest.raises(BadInput, match=r"The disk of .* is full\.") as caught, staging(tmp_path):
+def test_a_lack_of_memory_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="There is not enough memory"), staging(tmp_path):
+        raise MemoryError
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(errno.ENOSPC, r"The disk of .* is full\."), (errno.EDQUOT, r"The disk quota of .* is used up\.")],
+)
+def test_a_full_disk_is_said_so(tmp_path: Path, number: int, said: str) -> None:
+    with pytest.raises(BadInput, match=said) as caught, staging(tmp_path):
         raise OSError(number, os.strerror(number))
     assert str(tmp_path) in caught.value.cause
     assert "Free some space" in caught.value.remedy
@@ -286,7 +294,7 @@ def test_with_room_on_the_disk_an_error_is_what_it_is(tmp_path: Path, monkeypatc
 
 
 def test_another_trouble_of_the_file_system_names_its_file(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"/x/y cannot be written: Permission denied"), staging(tmp_path):
+    with pytest.raises(BadInput, match=r"/x/y cannot be opened or written: Permission denied"), staging(tmp_path):
         raise PermissionError(errno.EACCES, "Permission denied", "/x/y")
 
 
@@ -310,7 +318,7 @@ def test_a_directory_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest
         raise PermissionError(errno.EACCES, "Permission denied", str(dir))
 
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
-    with pytest.raises(BadInput, match="cannot be written: Permission denied"), staging(tmp_path):
+    with pytest.raises(BadInput, match="cannot be opened or written: Permission denied"), staging(tmp_path):
         pass
 
 

@@ -14,6 +14,7 @@ import tiny_timm
 import torch
 from torch import Tensor, nn
 
+from evim_deploy.arrays import with_probabilities
 from evim_deploy.artifact import Target, Weights
 from evim_deploy.errors import ParityFailed
 from evim_deploy.export import _failure, _Source
@@ -47,10 +48,9 @@ def source(amount: float, trained: bool = False) -> _Source:
     found = open_timm(NAME, "random:3", None, lambda _: None)
     module = Cancelling(found.module, amount).eval()
 
-    def compute(images: Array) -> Array:
+    def compute(images: Array) -> dict[str, Array]:
         with torch.no_grad():
-            logits: Array = module(torch.from_numpy(images)).numpy()
-        return logits
+            return with_probabilities(module(torch.from_numpy(images)).numpy())
 
     opened = replace(found, original=compute, module=module, weights=Weights("random:3", trained, ""))
     reference = ModuleReference(opened, (SIDE, SIDE))
@@ -82,7 +82,7 @@ def failure(
         runs.insert(0, Run(PROGRAM, "told", "fp32", lambda: nullcontext(sound)))
     parity = of.prover.prove(target, runs)
     assert parity.status == FAIL
-    return _failure(of, target, [(target, parity)])
+    return _failure(of, target, parity.reason, [(target, parity)])
 
 
 def test_a_network_that_float32_cannot_compute_is_blamed_with_its_own_error() -> None:

@@ -21,19 +21,19 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.fixed_point", "codes graph"),
     ("evim_deploy.background", ""),
     ("evim_deploy.tools", ""),
-    ("evim_deploy.arrays", ""),
+    ("evim_deploy.arrays", "artifact"),
     ("evim_deploy.trace", ""),
     ("evim_deploy.progress", ""),
     ("evim_deploy.documents", ""),
     ("evim_deploy.parity.result", "documents"),
     ("evim_deploy.__main__", "cli"),
     ("evim_deploy.variants", "errors"),
-    ("evim_deploy.artifact", "arrays errors parity.result preprocessing quantise.quantisation variants"),
-    ("evim_deploy.about", "arrays artifact digits"),
+    ("evim_deploy.artifact", "errors parity.result preprocessing quantise.quantisation variants"),
+    ("evim_deploy.about", "artifact digits"),
     ("evim_deploy.networks.name", "errors preprocessing"),
     (
         "evim_deploy.manifest",
-        """arrays artifact contents documents errors networks.name preprocessing quantise.quantisation quantise.schemes
+        """artifact contents documents errors networks.name preprocessing quantise.quantisation quantise.schemes
         variants""",
     ),
     ("evim_deploy.shapes", "graph"),

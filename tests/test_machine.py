@@ -132,7 +132,7 @@ def test_a_full_disk_in_a_converters_own_process(
     program.write_text(f"print({words!r})\nraise SystemExit(1)\n")
     monkeypatch.setattr(onnx2tf_process, "__file__", str(program))
     with pytest.raises(BadInput, match=said.replace("[", r"\[")):
-        tflite._converted(tmp_path, TARGET)
+        tflite._converted(tmp_path)
 
 
 def test_a_file_that_was_only_just_written_is_not_called_damaged(

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evim_deploy.arrays import ACTIVATIONS, SIGMOID, SOFTMAX
+from evim_deploy.arrays import ACTIVATIONS
+from evim_deploy.artifact import SIGMOID, SOFTMAX
 from evim_deploy.errors import BadInput
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from evim_deploy.arrays import SOFTMAX
-from evim_deploy.artifact import Weights
+from evim_deploy.artifact import SOFTMAX, Weights
 from evim_deploy.network import Array
 from evim_deploy.preprocessing import Preprocessing
 from evim_deploy.published import Transform

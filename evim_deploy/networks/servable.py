@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evim_deploy.arrays import SIGMOID, SOFTMAX
-from evim_deploy.artifact import Target
+from evim_deploy.artifact import SIGMOID, SOFTMAX, Target
 from evim_deploy.networks.half_numbers import HalfNumbers
 from evim_deploy.preprocessing import Preprocessing
 

@@ -37,8 +37,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from evim_deploy.arrays import SOFTMAX, batches
-from evim_deploy.artifact import Target
+from evim_deploy.arrays import batches
+from evim_deploy.artifact import SOFTMAX, Target
 from evim_deploy.errors import BadInput
 from evim_deploy.network import GraphNetwork, Outputs
 from evim_deploy.parity import inputs
