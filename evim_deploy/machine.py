@@ -60,7 +60,7 @@ def problem_of(error: BaseException, *places: Path) -> BadInput | None:
         if isinstance(each, FileNotFoundError) and "No usable temporary directory" in str(each):
             return BadInput("No folder for temporary files can be written.", "Set TMPDIR to one that can.")
         if (number := said(str(each))) is not None:
-            return _told(number, _full(places) or _where(places))
+            return _told_by_words(number, places)
     if place := _full(places):
         return _told(errno.ENOSPC, place)
     return None
@@ -75,9 +75,15 @@ def problem_in(text: str, *places: Path) -> BadInput | None:
     """The problem of the machine that another program's output tells of; None where there is none."""
     number = said(text)
     if number is not None:
-        return _told(number, _full(places) or _where(places))
+        return _told_by_words(number, places)
     place = _full(places)
     return _told(errno.ENOSPC, place) if place else None
+
+
+def _told_by_words(number: int, places: tuple[Path, ...]) -> BadInput:
+    """The problem that words tell of. A failure to write whose cause they leave out is a full disk where one is full."""
+    place = _full(places)
+    return _told(errno.ENOSPC if place and number == errno.EIO else number, place or _where(places))
 
 
 def temporary_folder() -> Path:

@@ -112,7 +112,7 @@ def test_wrong_weights_in_the_file_are_not_excused() -> None:
     of = source(ILL)
     parity = of.prover.prove(TARGET, [Run(PROGRAM, "told", "fp32", lambda: nullcontext(Artifact(of, lambda x: x)))])
     parity = replace(parity, stored=StoredWeights(2, 2, ("stem.0.weight",)))
-    assert "please report it" in _failure(of, TARGET, [(TARGET, parity)]).remedy
+    assert "please report it" in _failure(of, TARGET, parity.reason, [(TARGET, parity)]).remedy
 
 
 def test_a_precision_that_loses_too_much_is_blamed_where_the_program_is_right() -> None:
@@ -124,7 +124,8 @@ def test_a_precision_that_loses_too_much_is_blamed_where_the_program_is_right() 
         Run(PROGRAM, "told", "fp32", lambda: nullcontext(stored)),
         Run(PRECISION, "told", "fp16", lambda: nullcontext(off)),
     ]
-    found = _failure(of, half, [(half, of.prover.prove(half, runs))])
+    parity = of.prover.prove(half, runs)
+    found = _failure(of, half, parity.reason, [(half, parity)])
     assert (
         found.remedy == "It was not kept. In fp16 this network loses more than is allowed: choose another --precision."
     )
