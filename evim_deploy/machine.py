@@ -81,7 +81,7 @@ def problem_in(text: str, *places: Path) -> BadInput | None:
 
 
 def _told_by_words(number: int, places: tuple[Path, ...]) -> BadInput:
-    """The problem that words tell of. A failure to write whose cause they leave out is a full disk where one is full."""
+    """The problem that words tell of. A failure to write without a cause is that of a full disk, where one is full."""
     place = _full(places)
     return _told(errno.ENOSPC if place and number == errno.EIO else number, place or _where(places))
 

@@ -735,7 +735,7 @@ class TestPredict:
         assert document["engine"] == ENGINES["coreml"]
         expected = softmax(logits(pixels(64, 64)))
         for prediction, row in zip(document["predictions"], expected, strict=True):
-            assert prediction["top"][0]["index"] == row.argmax()
+            assert row[prediction["top"][0]["index"]] > 0.99 * row.max()  # of one photograph two are alike to 0.1 %
             for guess in prediction["top"]:
                 assert guess["probability"] == pytest.approx(row[guess["index"]], rel=0.1)
 

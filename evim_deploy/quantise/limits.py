@@ -6,8 +6,9 @@ values from a ratio of 2^9 and ends the process from 2^19, XNNPACK refuses a con
 constant are wrong from 2^20, and sums of 16 bits wrap around. The values come in steps that large, so a finer grid
 gains nothing: it is made coarser, and its range only grows.
 
-Zeros alone say nothing about their scale. They get the least one, and where they are added to other values, the sum's:
-XNNPACK adds no values whose scale is less than 2^-10 of the sum's.
+Zeros alone say nothing about their scale. They get the least one. Where they are added to other values they get the
+sum's, and where they are a sum, the step of it: XNNPACK adds no values whose scale is less than 2^-10 of the sum's, or
+more than 2^8 of it.
 
 Sources: XNNPACK, src/operators/convolution-nhwc.c (requantization scale below 256); LiteRT,
 tflite/delegates/xnnpack/xnnpack_delegate.cc (CheckTensorsInputOutputScale) and tflite/kernels/add.cc;
@@ -99,6 +100,8 @@ def within_limits(
 
     keep_up()
     for each in (each for each in sums if each.node.op in _TERMS):
+        if grids[each.output].scale == least_scale(dtype):
+            coarsen(each.output, each.step(found))
         for value in each.inputs:
             if grids[value].scale == least_scale(dtype):
                 coarsen(value, found[each.output].scale)
