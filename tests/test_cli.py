@@ -735,7 +735,7 @@ class TestPredict:
         assert document["engine"] == ENGINES["coreml"]
         expected = softmax(logits(pixels(64, 64)))
         for prediction, row in zip(document["predictions"], expected, strict=True):
-            assert row[prediction["top"][0]["index"]] > 0.99 * row.max()  # of one photograph two are alike to 0.1 %
+            assert row[prediction["top"][0]["index"]] > 0.998 * row.max()  # two classes of one picture are 0.1 % apart
             for guess in prediction["top"]:
                 assert guess["probability"] == pytest.approx(row[guess["index"]], rel=0.1)
 
