@@ -7,17 +7,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARTIFACTS := artifacts
 BUNDLED := ios-demo/Models
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help export ios-demo test check swift clean
+.PHONY: help export ios-demo test test-fast test-all check swift constraints clean
 
 help:
 	@echo "make export   install what Core ML needs and export $(MODEL) (MODEL=m1 for another)"
 	@echo "make ios-demo export what the demo app bundles ($(IOS_MODELS), and digits; IOS_MODELS=\"m1 m4\" for others)"
-	@echo "make test     install everything, then check and test all of it"
+	@echo "make test     install everything, then check and test it"
+	@echo "make test-fast the same without what takes long, and without Swift"
+	@echo "make test-all the same with all that is tried before a release: an hour or more"
 	@echo "make check    lint, format and types of the Python alone"
 	@echo "make swift    build, test and lint the iOS side, where Swift is installed"
+	@echo "make constraints choose the newest versions that work together"
 	@echo "make clean    remove $(VENV) and $(ARTIFACTS)"
 
 $(BIN)/python:
@@ -26,12 +30,15 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
-$(VENV)/.coreml: $(BIN)/python pyproject.toml constraints.txt
+$(BIN)/uv: $(BIN)/python constraints.txt
+	@$(PIP) uv
+
+$(VENV)/.coreml: $(BIN)/uv pyproject.toml constraints.txt
 	@echo "Installing what Core ML needs into $(VENV): a minute or more, and only once"
 	@$(INSTALL) --editable ".[coreml]"
 	@touch $@
 
-$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/.dev: $(BIN)/uv pyproject.toml constraints.txt
 	@echo "Installing everything into $(VENV): some minutes and 9 GB on Linux, and only once"
 	@$(INSTALL) --editable ".[dev]"
 	@touch $@
@@ -62,9 +69,21 @@ check: $(VENV)/.dev
 
 # The workers share the cores, so each computes on one. One that dies ends the run: pytest-xdist may hang instead.
 # They take files in the order that tests/conftest.py gives them, the slow ones first.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	--no-loadscope-reorder --max-worker-restart 0
+
 test: check swift
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-		--max-worker-restart 0
+	$(PYTEST) -m "not exhaustive"
+
+test-fast: check
+	$(PYTEST) -m "not slow and not exhaustive"
+
+test-all: check swift
+	$(PYTEST)
+
+constraints: $(BIN)/uv
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --extra dev pyproject.toml \
+		--no-annotate --custom-compile-command "make constraints" --output-file constraints.txt
 
 clean:
 	rm -rf $(VENV) $(ARTIFACTS) ios-demo/EvimKit/.build $(BUNDLED)/*.mlpackage*

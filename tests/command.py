@@ -1,19 +1,28 @@
-"""The real command line as tests run it: a process of its own, without a hub, and with nobody's settings."""
+"""The command line as tests run it: a process of its own, without a hub, and with nobody's settings.
+
+:func:`run` takes a fork of a process that has imported what commands import. Where the environment, a limit or a signal
+is what a test is about, the program itself is started.
+"""
 
 from __future__ import annotations
 
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
+
+import command_server
+from filelock import FileLock
 
 PROGRAM = Path(sys.executable).with_name("evim-deploy")
 NO_HUB = "http://127.0.0.1:1"
@@ -24,13 +33,26 @@ _TIMEOUT_SECONDS = 300
 _SETTINGS = ("HF_", "HUGGINGFACE_", "TYPER_", "COV_", "PYTHON")
 
 
-def run(
+def run(*args: str | Path, timeout: float = _TIMEOUT_SECONDS) -> subprocess.CompletedProcess[str]:
+    """Run ``evim-deploy`` to its end."""
+    with tempfile.TemporaryDirectory(prefix="evim-run-") as name:
+        streams = {stream: f"{name}/{stream}" for stream in ("stdout", "stderr")}
+        for path in streams.values():
+            Path(path).touch()
+        request = {"line": _line(args), "cwd": str(Path.cwd()), "env": _environment(), "timeout": timeout, **streams}
+        code = _server().answer(request)
+        return subprocess.CompletedProcess(
+            _line(args), code, **{stream: Path(path).read_text() for stream, path in streams.items()}
+        )
+
+
+def run_program(
     *args: str | Path,
     env: Mapping[str, str] | None = None,
     timeout: float = _TIMEOUT_SECONDS,
     preexec_fn: Callable[[], None] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``evim-deploy`` to its end; ``env`` is put on top of an environment without a hub."""
+    """Run the installed program to its end; ``env`` is put on top of an environment without a hub."""
     return subprocess.run(
         _line(args), env=_environment(env), timeout=timeout, preexec_fn=preexec_fn, capture_output=True, text=True
     )
@@ -45,7 +67,7 @@ def interrupt(*args: str | Path, at: str, by: signal.Signals) -> subprocess.Comp
 
     with subprocess.Popen(
         _line(args),
-        env=_environment(None),
+        env=_environment(),
         preexec_fn=heed,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -117,9 +139,20 @@ class Exported:
 
 @functools.cache
 def exported(base: Path, *args: str) -> Exported:
-    """The export of these arguments, made once for all tests of a session (``base`` is the session's folder)."""
-    folder = Path(tempfile.mkdtemp(prefix="exported-", dir=base))
-    result = run("export", *args, "--json", "-o", folder)
+    """The export of these arguments, made once for all tests and workers of a session.
+
+    Args:
+        base: The session's folder, or its part that is this worker's.
+    """
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / f"exported-{sha256(repr(args).encode()).hexdigest()[:16]}"
+    said = folder.with_suffix(".json")
+    with FileLock(folder.with_suffix(".lock")):
+        if not said.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            made = run("export", *args, "--json", "-o", folder)
+            said.write_text(json.dumps(vars(made)))
+    result = subprocess.CompletedProcess(**json.loads(said.read_text()))
     assert_done(result)
     return Exported(result, folder)
 
@@ -145,7 +178,7 @@ def _line(args: tuple[str | Path, ...]) -> list[str]:
     return [str(PROGRAM), *map(str, args)]
 
 
-def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+def _environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     own = {
         name: value
         for name, value in os.environ.items()
@@ -157,3 +190,28 @@ def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
 @functools.cache
 def _empty_cache() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="evim-no-hub-")  # gone with this process
+
+
+class _Server:
+    """The process whose forks run commands; gone with this one, when its stdin ends."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, command_server.__file__],
+            env=_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def answer(self, request: Mapping[str, Any]) -> int:
+        """The exit code that a run comes to."""
+        stdin, stdout = cast("IO[str]", self._process.stdin), cast("IO[str]", self._process.stdout)
+        stdin.write(json.dumps(request) + "\n")
+        stdin.flush()
+        return int(stdout.readline())
+
+
+@functools.cache
+def _server() -> _Server:
+    return _Server()

@@ -29,6 +29,7 @@ from command import (
     left_in,
     photographs,
     run,
+    run_program,
 )
 from onnx import TensorProto, helper
 from PIL import Image
@@ -345,14 +346,14 @@ class TestOutputDirectory:
     def test_where_temporary_files_have_no_room(self, small_disk: Path, out: Path) -> None:
         """Core ML's tools write a package there first."""
         line = ("export", "m1", "-f", "coreml", "-r", "64", "-w", "random")
-        result = run(*line, "-o", out, env={"TMPDIR": str(small_disk)})
+        result = run_program(*line, "-o", out, env={"TMPDIR": str(small_disk)})
         assert_refused(result, 3, str(small_disk), "is full", "Free some space")
         assert left_in(out) == []
 
     @pytest.mark.parametrize("format_", ["onnx", pytest.param("tflite", marks=pytest.mark.slow)])
     def test_where_the_file_may_not_be_so_large(self, out: Path, format_: str) -> None:
         line = ("export", "m1", "-f", format_, "-r", "64", "-w", "random")
-        assert_refused(run(*line, "-o", out, preexec_fn=full_disk(1 << 20)), 3)
+        assert_refused(run_program(*line, "-o", out, preexec_fn=full_disk(1 << 20)), 3)
         assert left_in(out) == []
 
 
@@ -375,14 +376,14 @@ class TestMissingPackage:
     def test_of_an_exporter(
         self, out: Path, without: Callable[[str], dict[str, str]], format_: str, package: str, extra: str
     ) -> None:
-        result = run("export", "m1", "-f", format_, "-o", out, "--json", env=without(package))
+        result = run_program("export", "m1", "-f", format_, "-o", out, "--json", env=without(package))
         assert_refused(result, 4, package, f'pip install "evim-deploy[{extra}]"')
         assert "Loading" not in result.stderr  # it is known before any work is done
         assert left_in(out) == []
 
     @pytest.mark.parametrize("package", ["torch", "safetensors"])
     def test_of_the_weights(self, out: Path, without: Callable[[str], dict[str, str]], package: str) -> None:
-        result = run(*UNTRAINED_ONNX, "-o", out, env=without(package))
+        result = run_program(*UNTRAINED_ONNX, "-o", out, env=without(package))
         assert_refused(result, 4, package, 'pip install "evim-deploy[torch]"')
         assert left_in(out) == []
 
@@ -399,13 +400,13 @@ class TestMissingPackage:
         named: str,
         extra: str,
     ) -> None:
-        result = run("predict", defaults.path(format_), photographs()[0], env=without(package))
+        result = run_program("predict", defaults.path(format_), photographs()[0], env=without(package))
         assert_refused(result, 4, named, f'pip install "evim-deploy[{extra}]"')
 
     def test_of_an_engine_is_told_before_any_work_where_a_check_is_insisted_on(
         self, out: Path, without: Callable[[str], dict[str, str]]
     ) -> None:
-        result = run(*UNTRAINED_ONNX, "--verify", "-o", out, env=without("onnxruntime"))
+        result = run_program(*UNTRAINED_ONNX, "--verify", "-o", out, env=without("onnxruntime"))
         assert_refused(result, 4, "onnxruntime", 'pip install "evim-deploy[onnx]"')
         assert "Loading" not in result.stderr
         assert left_in(out) == []
@@ -413,12 +414,12 @@ class TestMissingPackage:
     def test_of_an_engine_leaves_the_export_unchecked(
         self, out: Path, without: Callable[[str], dict[str, str]]
     ) -> None:
-        result = run(*UNTRAINED_ONNX, "-o", out, env=without("onnxruntime"))
+        result = run_program(*UNTRAINED_ONNX, "-o", out, env=without("onnxruntime"))
         assert_done(result)
         assert "parity not run: onnxruntime is not installed" in result.stdout
 
     def test_is_what_doctor_is_for(self, without: Callable[[str], dict[str, str]]) -> None:
-        result = run("doctor", env=without("coremltools"))
+        result = run_program("doctor", env=without("coremltools"))
         assert_done(result)
         assert 'needs coremltools: pip install "evim-deploy[coreml]"' in result.stdout
 
@@ -533,7 +534,7 @@ class TestArtifact:
     @pytest.mark.skipif(platform.system() == "Darwin", reason="this host has Core ML")
     def test_that_this_host_cannot_run(self, defaults: Exported, without: Callable[[str], dict[str, str]]) -> None:
         """Neither is it a Mac, nor has it what evaluates a package."""
-        result = run("predict", defaults.path("coreml"), photographs()[0], "--json", env=without("torch"))
+        result = run_program("predict", defaults.path("coreml"), photographs()[0], "--json", env=without("torch"))
         assert_refused(result, 4, "torch, which is not installed")
 
 

@@ -37,6 +37,7 @@ from command import (
     left_in,
     photographs,
     run,
+    run_program,
 )
 from media_pipe import classify
 
@@ -677,7 +678,7 @@ class TestOverwriting:
         def no_large_files() -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 
-        assert_refused(run(*self.LINE, "-o", folder, "--overwrite", preexec_fn=no_large_files), 3)
+        assert_refused(run_program(*self.LINE, "-o", folder, "--overwrite", preexec_fn=no_large_files), 3)
         assert self.contents(folder) == before
 
 
@@ -699,7 +700,7 @@ class TestHub:
             thread.start()
             endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
             line = ("export", "m1", "-f", "onnx", "--labels", tmp_path / "none")  # stops after the weights
-            result = run(*line, env={"HF_ENDPOINT": endpoint})
+            result = run_program(*line, env={"HF_ENDPOINT": endpoint})
             thread.join(timeout=10)
         assert_refused(result, 3, "label file")
         assert f"WARNING: {UNTRAINED} weights (random:0)" in result.stderr

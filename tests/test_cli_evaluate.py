@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import SCHEMA_VERSION, UNTRAINED, Exported, assert_done, assert_refused, exported, interrupt, left_in, run
+from command import (
+    SCHEMA_VERSION,
+    UNTRAINED,
+    Exported,
+    assert_done,
+    assert_refused,
+    exported,
+    interrupt,
+    left_in,
+    run,
+    run_program,
+)
 
 INTERRUPTED = 130
 
@@ -38,7 +49,7 @@ def document(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 def test_for_people(made: Exported) -> None:
     artifacts = made.path("onnx"), made.path("tflite")
-    result = run("evaluate", *artifacts, "digits", "--limit", "40", env={"COLUMNS": "240"})
+    result = run_program("evaluate", *artifacts, "digits", "--limit", "40", env={"COLUMNS": "240"})
     assert_done(result)
     head, *rows = result.stdout.splitlines()
     assert " ".join(head.split()) == "engine images top-1 % difference top-5 % ECE % agreement % images/s"

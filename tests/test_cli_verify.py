@@ -22,6 +22,7 @@ from command import (
     left_in,
     photographs,
     run,
+    run_program,
 )
 from onnx import numpy_helper
 from PIL import Image
@@ -312,7 +313,7 @@ def test_usage_ends_in_2(line: tuple[str, ...], fragment: str, as_json: tuple[st
 
 
 def test_help_names_every_option() -> None:
-    said = " ".join(run("verify", "--help", env={"COLUMNS": "200"}).stdout.split())
+    said = " ".join(run_program("verify", "--help", env={"COLUMNS": "200"}).stdout.split())
     options = "weights inputs mode compute-units layers output-dir overwrite json quiet verbose"
     for option in options.split():
         assert f"--{option}" in said
@@ -340,7 +341,7 @@ def without(tmp_path: Path) -> Callable[[str], dict[str, str]]:
 def test_a_missing_package_ends_in_4(
     single: Path, without: Callable[[str], dict[str, str]], name: str, extra: str
 ) -> None:
-    result = run("verify", single, "--json", env=without(name))
+    result = run_program("verify", single, "--json", env=without(name))
     assert_ends(result, 4, name, f'pip install "evim-deploy[{extra}]"')
     (entry,) = documents(result)
     assert entry["error"]["exit_code"] == 4
