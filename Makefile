@@ -10,8 +10,10 @@ BUNDLED := ios-demo/Models
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
+ONNX2TF = "onnx2tf==1.29.24 ; python_version < '3.12'" "onnx2tf[tensorflow]==2.6.9 ; python_version >= '3.12'"
+
 .DEFAULT_GOAL := help
-.PHONY: help export ios-demo test test-fast test-all check swift constraints clean
+.PHONY: help environments export ios-demo test test-fast test-all check swift constraints clean
 
 help:
 	@echo "make export   install what Core ML needs and export $(MODEL) (MODEL=m1 for another)"
@@ -39,9 +41,18 @@ $(VENV)/.coreml: $(BIN)/uv pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/uv pyproject.toml constraints.txt
-	@echo "Installing everything into $(VENV): some minutes and 9 GB on Linux, and only once"
+	@echo "Installing everything into $(VENV): a minute and 9 GB on Linux, and only once"
 	@$(INSTALL) --editable ".[dev]"
 	@touch $@
+
+# It pins some twenty packages exactly, and so has an environment of its own: docs/networks.md.
+$(VENV)/.onnx2tf: $(BIN)/uv
+	@echo "Installing onnx2tf into $(VENV)/onnx2tf, an environment of its own: 3 GB, and only once"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/onnx2tf
+	@$(BIN)/uv pip install --quiet --python $(VENV)/onnx2tf/bin/python $(ONNX2TF)
+	@touch $@
+
+environments: $(VENV)/.dev $(VENV)/.onnx2tf
 
 export: $(VENV)/.coreml
 	@$(BIN)/evim-deploy export --format coreml $(MODEL) --output-dir $(ARTIFACTS) --overwrite
@@ -62,7 +73,7 @@ ios-demo: $(VENV)/.coreml
 swift:
 	@ios-demo/check.sh
 
-check: $(VENV)/.dev
+check: environments
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

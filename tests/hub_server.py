@@ -15,6 +15,8 @@ import pytest
 REPO, FILE = "timm/efficientvim_m4.e450_in1k", "model.safetensors"
 CONTENT = bytes(range(256)) * 4000
 COMMIT = "c0ffee" + "0" * 34
+HANGING = 600
+"""Seconds that a silent server stays so: far longer than anyone waits, on a loaded machine too."""
 
 
 @dataclass
@@ -52,7 +54,7 @@ def serving() -> Iterator[Server]:
             state.requests.append(f"{self.command} {self.path}")
             on_hub = self.path == f"/{REPO}/resolve/main/{FILE}"
             if state.silent and on_hub:
-                state.stop.wait(30)
+                state.stop.wait(HANGING)
             elif not on_hub and self.path != "/cdn/blob":
                 self.send(404, {})
             elif state.status != 200:
@@ -72,7 +74,7 @@ def serving() -> Iterator[Server]:
                 self.wfile.write(body[: state.stop_after])
                 self.wfile.flush()
                 if state.hang:
-                    state.stop.wait(30)
+                    state.stop.wait(HANGING)
                 if state.stop_after is not None:
                     self.close_connection = True
 

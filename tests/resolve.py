@@ -36,7 +36,17 @@ def resolve(pip: Sequence[str | Path], extra: str, folder: Path) -> bool:
         Whether pip came through without going back to another version of anything.
     """
     report, log = folder / "report.json", folder / "log.txt"
-    line = ["install", "--dry-run", "--ignore-installed", "--quiet", "--report", report, "--log", log, f"{ROOT}[{extra}]"]
+    line = [
+        "install",
+        "--dry-run",
+        "--ignore-installed",
+        "--quiet",
+        "--report",
+        report,
+        "--log",
+        log,
+        f"{ROOT}[{extra}]",
+    ]
     log.unlink(missing_ok=True)
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     code = subprocess.run([*pip, *line], check=False).returncode

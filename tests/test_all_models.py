@@ -1,6 +1,8 @@
-"""The eight published models in the three formats, at their native resolutions; the plain ones in both precisions.
+"""The published models in the three formats, at their native resolutions.
 
-A distilled model has the same operations as the plain one, which tests/test_exporters.py holds, and other weights.
+Every run has the plain ones, each format in its usual precision. Their other precisions, and the distilled models, are
+left to the exhaustive run: a distilled model has the same operations as the plain one, which tests/test_exporters.py
+holds, and other weights.
 """
 
 from __future__ import annotations
@@ -17,11 +19,16 @@ from evim_deploy.variants import PUBLISHED_MODELS
 from exporters import FORMATS, UNQUANTISED
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", PUBLISHED_MODELS)
-def test_a_model_exports_in_every_format(name: str, tmp_path: Path) -> None:
+CASES = [
+    pytest.param(name, precisions, marks=pytest.mark.exhaustive if precisions or model.distilled else pytest.mark.slow)
+    for name, model in PUBLISHED_MODELS.items()
+    for precisions in ([()] if model.distilled else [(), UNQUANTISED])
+]
+
+
+@pytest.mark.parametrize(("name", "precisions"), CASES)
+def test_a_model_exports_in_every_format(name: str, precisions: tuple[str, ...], tmp_path: Path) -> None:
     model = PUBLISHED_MODELS[name]
-    precisions = () if model.distilled else UNQUANTISED
     artifacts = export(Request(model, tuple(FORMATS), precisions, weights="random:0", output_dir=tmp_path))
     assert {(made["format"], made["precision"]) for made in artifacts} == {
         (format_, precision) for format_, row in FORMATS.items() for precision in precisions or (row.precisions[0],)

@@ -342,10 +342,10 @@ def test_no_corruption_goes_further_than_one_message(path: Path) -> None:
             [bytes([intact[at] ^ (1 << draw.randrange(8))]), b"\xff" * 4, b"\0" * 4, draw.randbytes(16)]
         )
         content = intact[:at] if draw.random() < 0.2 else intact[:at] + wrong + intact[at + len(wrong) :]
-        started = time.monotonic()
+        started = time.process_time()
         try:
             read(path, content)
         except BadInput:
             refused += 1
-        assert time.monotonic() - started < 10, seed
+        assert time.process_time() - started < 10, seed
     assert refused > len(SEEDS) // 8

@@ -215,7 +215,7 @@ def test_a_list_that_claims_to_be_endless_is_refused_at_once(network: Path, tmp_
     intact = network.read_bytes()
     path = tmp_path / "x.tflite"
     refused = 0
-    started = time.monotonic()
+    started = time.process_time()
     for offset in range(0, 400, 4):
         path.write_bytes(intact[:offset] + b"\xff\xff\xff\x7f" + intact[offset + 4 :])
         try:
@@ -223,7 +223,7 @@ def test_a_list_that_claims_to_be_endless_is_refused_at_once(network: Path, tmp_
         except BadInput:
             refused += 1
     assert refused > 20
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.3, 0.5, 0.7, 0.9])
@@ -242,12 +242,12 @@ def test_no_corruption_goes_further_than_one_message(network: Path, tmp_path: Pa
     refused = 0
     for seed in SEEDS:
         path.write_bytes(corrupted(intact, random.Random(seed)))
-        started = time.monotonic()
+        started = time.process_time()
         try:
             contents.read(path)
         except BadInput:
             refused += 1
-        assert time.monotonic() - started < 5, seed
+        assert time.process_time() - started < 5, seed
     assert refused > len(SEEDS) // 4
 
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hub_server import CONTENT, FILE, REPO, Server, point_at
+from hub_server import CONTENT, FILE, HANGING, REPO, Server, point_at
 
 from evim_deploy import hub
 from evim_deploy.errors import BadInput, NotInstalled
@@ -127,10 +127,9 @@ class TestRefusals:
     def test_a_download_that_stalls(self, cache: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(hub, "STALL_SECONDS", 1.0)
         server.stop_after, server.hang = len(CONTENT) // 2, True
-        began = time.monotonic()
         with pytest.raises(BadInput, match="nothing came for 1 s"):
             fetch()
-        assert time.monotonic() - began < 5
+        assert not server.stop.is_set()
 
     def test_a_download_that_starts_over_forever(
         self, cache: Path, server: Server, monkeypatch: pytest.MonkeyPatch
@@ -138,17 +137,16 @@ class TestRefusals:
         monkeypatch.setattr(hub, "STALL_SECONDS", 1.5)
         monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)  # so that huggingface_hub sees progress each time
         server.stop_after = len(CONTENT) // 2
-        began = time.monotonic()
         with pytest.raises(BadInput, match="nothing came for 2 s"):
             fetch()
-        assert time.monotonic() - began < 5
 
     def test_no_network(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         point_at(f"http://127.0.0.1:{closed_port()}", monkeypatch)
-        began = time.monotonic()
+        slept: list[float] = []
+        monkeypatch.setattr(time, "sleep", slept.append)  # as huggingface_hub does before each of five retries
         with pytest.raises(hub.HubUnreachable, match="cannot be reached"):
             fetch()
-        assert time.monotonic() - began < 3
+        assert sum(slept) < 1
 
     def test_a_server_that_accepts_and_never_answers(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -156,25 +154,26 @@ class TestRefusals:
             began = time.monotonic()
             with pytest.raises(hub.HubUnreachable, match="cannot be reached"):
                 fetch()
-            assert 2 < time.monotonic() - began < 4
+            assert time.monotonic() - began > 2
+            listener.settimeout(0)
+            listener.accept()
+            with pytest.raises(BlockingIOError):  # it was asked once
+                listener.accept()
 
     def test_a_proxy_that_answers_in_the_place_of_the_hub_but_not_for_the_file(
         self, cache: Path, server: Server
     ) -> None:
         server.silent = True
-        began = time.monotonic()
         with pytest.raises(hub.HubUnreachable, match="cannot be reached"):
             fetch()
-        assert time.monotonic() - began < 4
+        assert not server.stop.is_set()
 
     def test_a_name_server_that_never_answers(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         point_at("http://hub.invalid", monkeypatch)
         asleep = threading.Event()
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asleep.wait(20))
-        began = time.monotonic()
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asleep.wait(HANGING))
         with pytest.raises(hub.HubUnreachable, match="no answer within"):
             fetch()
-        assert time.monotonic() - began < 4
         asleep.set()
 
     def test_a_name_that_the_hub_does_not_allow(self, cache: Path) -> None:

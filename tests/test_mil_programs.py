@@ -262,8 +262,8 @@ def test_a_tiny_network_of_ours(tmp_path: Path, precision: str) -> None:
 
 
 @pytest.mark.slow
-def test_m4_evaluates_in_two_seconds_in_every_mode(tmp_path: Path) -> None:
-    """In units of eager PyTorch's time, measured beside it, so that a busy or a slow machine changes nothing.
+def test_m4_takes_at_most_forty_times_the_work_in_every_mode(tmp_path: Path) -> None:
+    """In units of eager PyTorch's processor time, measured beside it, so that a busy or a slow machine changes nothing.
 
     Forty times are two seconds on two cores where eager takes 0.05 s; ``ane`` takes 16 to 27 times, idle or busy.
     """
@@ -289,6 +289,6 @@ def test_m4_evaluates_in_two_seconds_in_every_mode(tmp_path: Path) -> None:
 
 
 def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     call()
-    return time.perf_counter() - start
+    return time.process_time() - start
