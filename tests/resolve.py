@@ -49,7 +49,7 @@ def resolve(pip: Sequence[str | Path], extra: str, folder: Path) -> bool:
     ]
     log.unlink(missing_ok=True)
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    code = subprocess.run([*pip, *line], check=False).returncode
+    code = subprocess.run([*pip, *line, f"{ROOT}[{extra}]"], check=False).returncode
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     count = len(json.loads(report.read_text())["install"]) if code == 0 else 0
@@ -67,7 +67,8 @@ def main(chosen: Sequence[str]) -> int:
         pip = [folder / "venv" / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
         subprocess.run([*pip, "--version"], check=True)
         print(f"{'extra':<10} {'packages':>8} {'processor s':>12} {'wall s':>10}", flush=True)  # noqa: T201
-        return 0 if all([resolve(pip, extra, folder) for extra in chosen or extras()]) else 1
+        rows = [resolve(pip, extra, folder) for extra in chosen or extras()]
+        return 0 if all(rows) else 1
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from evim_deploy.request import Request
 from evim_deploy.variants import PUBLISHED_MODELS
 from exporters import FORMATS, UNQUANTISED
 
-
 CASES = [
     pytest.param(name, precisions, marks=pytest.mark.exhaustive if precisions or model.distilled else pytest.mark.slow)
     for name, model in PUBLISHED_MODELS.items()
