@@ -38,6 +38,11 @@ Image = npt.NDArray[np.float32]
 
 FORMATS = ("onnx", "tflite", "coreml")
 COMBINATIONS = [(format_, precision) for format_ in FORMATS for precision in ("fp32", "fp16")]
+OF_M4 = [
+    pytest.param(format_, precision, marks=pytest.mark.slow if usual else pytest.mark.exhaustive)
+    for format_, precision in COMBINATIONS
+    for usual in [precision == exporters.FORMATS[format_].precisions[0]]
+]
 SIZE = (48, 80)
 CLASSES = 5
 SMALL = {"depths": (1, 1, 1), "channels": (16, 24, 32)}
@@ -79,9 +84,9 @@ VARIETY = [
         (1, {"size": (33, 95), "output": "features"}, ()),
         (2, {"size": (64, 96), "output": "probabilities", "batch": 2}, pytest.mark.slow),
         (3, {"size": (160, 48), "preprocess": False}, pytest.mark.slow),
-        (4, {"size": (32, 32)}, pytest.mark.slow),
-        (5, {"size": (224, 224), "output": "probabilities"}, pytest.mark.slow),
-        (6, {"size": (65, 129)}, pytest.mark.slow),
+        (4, {"size": (32, 32)}, pytest.mark.exhaustive),
+        (5, {"size": (224, 224), "output": "probabilities"}, pytest.mark.exhaustive),
+        (6, {"size": (65, 129)}, pytest.mark.exhaustive),
     )
 ]
 
@@ -256,8 +261,7 @@ def test_an_artifact_of_other_weights_is_wrong_from_its_first_convolution(
     assert found.first.cause.startswith("stale weight: ")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("format_", "precision"), COMBINATIONS)
+@pytest.mark.parametrize(("format_", "precision"), OF_M4)
 def test_a_changed_weight_of_m4_is_named(tmp_path: Path, format_: str, precision: str) -> None:
     reference = reference_to(untrained_model(ModelName(VARIANTS["m4"], False), 1000, 0))
     target = target_of(format_, precision, "probabilities", (256, 256), classes=1000)
