@@ -19,11 +19,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from coremltools.converters.mil import testing_utils
-from coremltools.converters.mil.mil.ops.tests import testing_utils as operations_utils
 
+import exporters
 from evim_deploy.contents.coreml import read_package
 from runtimes.mil.evaluate import Evaluator, UnknownOperation
+
+exporters.load(
+    exporters.FORMATS["coreml"]
+)  # which imports coremltools, and TensorFlow with it, in the one order that works
+
+from coremltools.converters.mil import testing_utils  # noqa: E402
+from coremltools.converters.mil.mil.ops.tests import testing_utils as operations_utils  # noqa: E402
 
 REPORT = "MIL_APPLE_REPORT"
 evaluated: Counter[str] = Counter()
