@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import timm.layers
 import torch
+from onnx2tf_here import needs_onnx2tf
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,7 +25,7 @@ from evim_deploy.parity.tolerances import TOLERANCES
 from evim_deploy.preprocessing import PAPER
 
 SIDE, CHANNELS = 16, 8
-FORMATS = ("onnx", "coreml", pytest.param("tflite", marks=pytest.mark.slow))
+FORMATS = ("onnx", "coreml", pytest.param("tflite", marks=[pytest.mark.slow, needs_onnx2tf]))
 
 
 def positions(x: Tensor) -> Tensor:
