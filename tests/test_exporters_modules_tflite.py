@@ -175,4 +175,7 @@ def test_half_precision_weights_are_mended_too(tmp_path: Path) -> None:
     path = tmp_path / "half.tflite"
     tflite.build(module, target("fp16"), path)
     assert contents.read(path).operations["DEPTHWISE_CONV_2D"] == 3
+    model = tflite_file.parse(path.read_bytes())
+    used = {tensor.buffer for tensor in model.subgraphs[0].tensors} | {each.buffer for each in model.metadata}
+    assert [index for index, each in enumerate(model.buffers) if each.data is not None and index not in used] == []
     assert gap(path, module(images(1)), images(1)) < 5e-3

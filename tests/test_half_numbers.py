@@ -88,7 +88,7 @@ SPREADS = {
     "var": lambda x: x / (x.var(1, keepdim=True) + 0.1),
     "std": lambda x: x / (x.std(1, keepdim=True) + 0.1),
 }
-"""Which onnx2tf 1.29 converts wrongly in float32, too."""
+"""Which onnx2tf (1.29 and 2.6) converts wrongly in float32, too."""
 
 
 class Numbers(nn.Module):

@@ -38,7 +38,7 @@ _PROGRAM = Path(__file__).with_name("onnx2tf_process.py")
 _PATIENCE = 3600  # seconds: two minutes of one core for the slowest network that was tried
 _REMEDY = "Export it to ONNX or Core ML, or choose another network."
 _MISREAD = frozenset([("Resize", "coordinate_transformation_mode", "align_corners")])
-"""Operations with an attribute that onnx2tf 1.29 ignores (onnx2tf/ops/Resize.py)."""
+"""Operations with an attribute that onnx2tf 1.29 and 2.6 ignore (onnx2tf/ops/Resize.py)."""
 
 _MOST_WORDS = 300
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
