@@ -9,8 +9,10 @@ from itertools import chain
 
 import exporters
 import runtimes
+from evim_deploy.errors import NotInstalled
 from evim_deploy.networks.name import KINDS
 from evim_deploy.tools import installed_version
+from exporters.modules import onnx2tf_environment
 from latency.environment import Environment, describe_host
 
 YES = "yes"
@@ -37,12 +39,32 @@ class FormatHealth:
 
 
 @dataclass(frozen=True)
+class Converter:
+    """A converter in an environment of its own: onnx2tf.
+
+    Attributes:
+        name: On the package index.
+        health: ``yes``, or what is in the way and what to do about it.
+        version: Its version; None where it cannot be used.
+        tensorflow: The version of its TensorFlow; likewise.
+        python: Its interpreter; likewise.
+    """
+
+    name: str
+    health: str
+    version: str | None
+    tensorflow: str | None
+    python: str | None
+
+
+@dataclass(frozen=True)
 class Report:
     """All that ``evim-deploy doctor`` says."""
 
     host: Environment
     packages: tuple[Package, ...]
     formats: tuple[FormatHealth, ...]
+    converters: tuple[Converter, ...]
 
 
 def examine() -> Report:
@@ -58,7 +80,16 @@ def examine() -> Report:
     for package in dict.fromkeys(of_networks):
         needs.setdefault(package, []).append("networks")
     packages = tuple(Package(name, installed_version(name), tuple(uses)) for name, uses in needs.items())
-    return Report(describe_host(), packages, tuple(_health(format_) for format_ in exporters.FORMATS.values()))
+    formats = tuple(_health(format_) for format_ in exporters.FORMATS.values())
+    return Report(describe_host(), packages, formats, (_onnx2tf(),))
+
+
+def _onnx2tf() -> Converter:
+    try:
+        found = onnx2tf_environment.find()
+    except NotInstalled as error:
+        return Converter("onnx2tf", f"{error.cause.rstrip('.')}: {error.remedy}", None, None, None)
+    return Converter("onnx2tf", YES, found.version, found.tensorflow, str(found.python))
 
 
 def _health(format_: exporters.Format) -> FormatHealth:

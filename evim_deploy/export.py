@@ -175,7 +175,8 @@ def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Fa
         Structure.of(found.operations),
         Parity.not_run("not checked yet"),
         tuple(_record(outcome) for outcome in outcomes),
-        tool_versions("torch", "numpy", *exporters.needs(row, source.name.form), *_engine(target).requires),
+        tool_versions("torch", "numpy", *exporters.needs(row, source.name.form), *_engine(target).requires)
+        | exporters.converter_versions(row, source.name.form),
         dict.fromkeys(target.of_functions(), Parity.not_run("not checked yet")),
     )
     _annotate(exporter, path, facts)  # before the check, which thereby sees the file as it was rewritten

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from evim_deploy.artifact import Contract, Facts, Target
 from evim_deploy.errors import NotInstalled, UsageProblem
 from evim_deploy.quantise.schemes import quantised
+from exporters.modules import onnx2tf_environment
 
 
 class Exporter(Protocol):
@@ -72,17 +73,23 @@ class Form:
         package: Where its modules are, one a format.
         requires: By format the packages that it needs besides the format's own.
         extra: The extra that installs these.
+        converters: By format the converter that has an environment of its own: its name, and what finds it or raises
+            :class:`NotInstalled`.
     """
 
     package: str
     requires: Mapping[str, tuple[str, ...]]
     extra: str
+    converters: Mapping[str, tuple[str, Callable[[], onnx2tf_environment.Environment]]] = field(default_factory=dict)
 
 
 FORMS = {
     "graph": Form("exporters", {}, ""),
     "module": Form(
-        "exporters.modules", {"onnx": ("onnxscript",), "tflite": ("onnx", "onnxscript", "onnx2tf")}, "networks"
+        "exporters.modules",
+        {"onnx": ("onnxscript",), "tflite": ("onnx", "onnxscript")},
+        "networks",
+        {"tflite": ("onnx2tf", onnx2tf_environment.find)},
     ),
 }
 
@@ -161,13 +168,24 @@ def require(format_: Format, form: str = "graph") -> None:
     """Check, without importing it, that what a format needs for networks of a form is installed.
 
     Raises:
-        NotInstalled: A package is missing; the message has the pip command.
+        NotInstalled: A package or converter is missing; the message has the command that installs it.
     """
     for package, extra in needs(format_, form).items():
         if importlib.util.find_spec(package) is None:
             raise NotInstalled(
                 f"{format_.name} needs {package}, which is not installed.", f'pip install "evim-deploy[{extra}]"'
             )
+    converter_versions(format_, form)
+
+
+def converter_versions(format_: Format, form: str = "graph") -> dict[str, str]:
+    """Versions of the converters in environments of their own that a format needs for networks of a form, by name.
+
+    Raises:
+        NotInstalled: One is missing; the message has the command that installs it.
+    """
+    needed = filter(None, [FORMS[form].converters.get(format_.name)])
+    return {name: find().version for name, find in needed}
 
 
 def load(format_: Format, form: str = "graph") -> Exporter:

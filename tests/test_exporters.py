@@ -18,6 +18,7 @@ import pytest
 import torch
 from ai_edge_litert import schema_py_generated as litert_schema
 from networks import normalise, pixels, random_network, random_tiny
+from onnx2tf_here import needs_onnx2tf
 from told import FACTS
 from torch import Tensor
 
@@ -838,28 +839,23 @@ def test_another_network_does_not_pass_for_this_one(workshop: Workshop) -> None:
 
 # --- a second opinion --------------------------------------------------------------------------------------
 
-CALIBRATION = "calibration_image_sample_data_20x128x128x3_float32.npy"
-
 
 @slow
-def test_onnx2tf_agrees(tmp_path: Path, workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+@needs_onnx2tf
+def test_onnx2tf_agrees(tmp_path: Path, workshop: Workshop) -> None:
     """The ONNX file converted by onnx2tf computes what our own TFLite file computes.
 
     onnx2tf tells axes apart by their lengths, so no two of this network's are equal.
     """
-    onnx2tf = pytest.importorskip("onnx2tf", reason="onnx2tf is not installed: no second opinion on the TFLite graph")
     from ai_edge_litert.interpreter import Interpreter
+
+    from exporters.modules import tflite
 
     size = (112, 176)
     source = workshop.build(second_opinion(), target_of("onnx", size))
     ours = workshop.build(second_opinion(), target_of("tflite", size))
-    monkeypatch.chdir(tmp_path)
-    # without a network onnx2tf looks for its sample images here before it tries to fetch them
-    np.save(CALIBRATION, np.random.RandomState(0).random_sample((20, 128, 128, 3)).astype(np.float32))
-    onnx2tf.convert(
-        input_onnx_file_path=str(source.path), output_folder_path="theirs", non_verbose=True, verbosity="error"
-    )
-    interpreter = Interpreter(model_path=f"theirs/{source.path.stem}_float32.tflite")
+    shutil.copy(source.path, tmp_path / "model.onnx")
+    interpreter = Interpreter(model_content=tflite.converted(tmp_path))
     interpreter.allocate_tensors()
     (given,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
     for seed in range(3):

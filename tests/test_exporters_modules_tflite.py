@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx2tf_here import needs_onnx2tf
 from tiny_module import CLASSES, SIDE, images, tiny_module
 from torch import Tensor, nn
 
@@ -19,7 +21,10 @@ from evim_deploy import contents
 from evim_deploy.artifact import Target
 from evim_deploy.errors import BadInput
 from exporters import tflite_file
-from exporters.modules import tflite, tflite_depthwise
+from exporters.modules import onnx2tf_environment, tflite, tflite_depthwise
+
+GROUPED = {"1": 1, "2": 0}
+"""Depthwise convolutions of the tiny network that onnx2tf writes as grouped ones, by its major version."""
 
 TOLERANCE = 3e-5  # of the range: float32 adds in another order
 
@@ -45,20 +50,23 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mend = tflite_depthwise.mend
         patch.setattr(tflite_depthwise, "mend", lambda model: mended.append(mend(model)))
         contract = tflite.build(tiny_module(), target(batch=2), path)
-    assert mended == [1]
+    assert mended == [GROUPED[onnx2tf_environment.find().version.partition(".")[0]]]
     assert contract.inputs[0].shape == (2, SIDE, SIDE, 3)
     assert [spec.name for spec in (*contract.inputs, *contract.outputs)] == ["image", "logits"]
     return path
 
 
+@needs_onnx2tf
 def test_the_file_gives_what_the_module_does(written: Path) -> None:
     assert gap(written, tiny_module()(images(2)), images(2)) < TOLERANCE
 
 
+@needs_onnx2tf
 def test_another_network_is_told_apart(written: Path) -> None:
     assert gap(written, tiny_module(1)(images(2)), images(2)) > 100 * TOLERANCE
 
 
+@needs_onnx2tf
 def test_nothing_of_it_is_a_grouped_convolution_or_foreign(written: Path) -> None:
     operations = contents.read(written).operations
     assert operations["DEPTHWISE_CONV_2D"] == 3
@@ -66,6 +74,7 @@ def test_nothing_of_it_is_a_grouped_convolution_or_foreign(written: Path) -> Non
     assert not any("CUSTOM" in name or "Flex" in name for name in operations)
 
 
+@needs_onnx2tf
 def test_a_kernel_in_the_wrong_order_shows(written: Path, tmp_path: Path) -> None:
     model = tflite_file.parse(written.read_bytes())
     graph = model.subgraphs[0]
@@ -77,6 +86,15 @@ def test_a_kernel_in_the_wrong_order_shows(written: Path, tmp_path: Path) -> Non
     path = tmp_path / "swapped.tflite"
     tflite_file.write(path, model, {})
     assert gap(path, tiny_module()(images(2)), images(2)) > 100 * TOLERANCE
+
+
+def test_the_file_handed_over_is_of_a_version_that_older_libraries_read(tmp_path: Path) -> None:
+    """onnx2tf's environment has an onnx of its own: 1.19 reads files up to IR version 12, and 1.16 up to 10."""
+    path = tmp_path / "model.onnx"
+    tflite._write_source(tiny_module(), target(), path)
+    model = onnx.load(path)
+    assert model.ir_version == 9
+    assert [(each.domain, each.version) for each in model.opset_import] == [("", 20)]
 
 
 @contextmanager
@@ -93,6 +111,7 @@ class _Fake(nn.Module):
         return image
 
 
+@needs_onnx2tf
 def test_what_onnx2tf_cannot_do_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(module: nn.Module, target: Target, path: Path) -> None:
         path.write_bytes(b"no model")
@@ -103,13 +122,14 @@ def test_what_onnx2tf_cannot_do_is_one_message(tmp_path: Path, monkeypatch: pyte
     assert not list(tmp_path.iterdir())
 
 
+@needs_onnx2tf
 def test_an_operation_that_tflite_has_not_is_named(
     written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tflite_file.parse(written.read_bytes())
     model.operatorCodes[0].customCode = b"FlexErf"
     monkeypatch.setattr(tflite, "_write_source", lambda *arguments: None)
-    monkeypatch.setattr(tflite, "_converted", lambda folder: tflite_file.pack(model))
+    monkeypatch.setattr(tflite, "converted", lambda folder: tflite_file.pack(model))
     with pytest.raises(BadInput, match="FlexErf"):
         tflite.build(_Fake(), target(), tmp_path / "flex.tflite")
     assert not list(tmp_path.iterdir())
@@ -128,6 +148,7 @@ def test_what_onnx2tf_misreads_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@needs_onnx2tf
 def test_an_interrupt_ends_the_converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[Any]] = []
 
@@ -145,6 +166,7 @@ def test_an_interrupt_ends_the_converter(tmp_path: Path, monkeypatch: pytest.Mon
     assert started[0].returncode is not None
 
 
+@needs_onnx2tf
 @pytest.mark.slow
 def test_half_precision_weights_are_mended_too(tmp_path: Path) -> None:
     module = tiny_module()
@@ -153,4 +175,7 @@ def test_half_precision_weights_are_mended_too(tmp_path: Path) -> None:
     path = tmp_path / "half.tflite"
     tflite.build(module, target("fp16"), path)
     assert contents.read(path).operations["DEPTHWISE_CONV_2D"] == 3
+    model = tflite_file.parse(path.read_bytes())
+    used = {tensor.buffer for tensor in model.subgraphs[0].tensors} | {each.buffer for each in model.metadata}
+    assert [index for index, each in enumerate(model.buffers) if each.data is not None and index not in used] == []
     assert gap(path, module(images(1)), images(1)) < 5e-3

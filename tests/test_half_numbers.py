@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import timm.layers
 import torch
+from onnx2tf_here import needs_onnx2tf
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,9 +23,10 @@ from evim_deploy.networks.half_numbers import HalfNumbers, half
 from evim_deploy.networks.servable import Servable, rounded
 from evim_deploy.parity.tolerances import TOLERANCES
 from evim_deploy.preprocessing import PAPER
+from exporters.modules import onnx2tf_environment
 
 SIDE, CHANNELS = 16, 8
-FORMATS = ("onnx", "coreml", pytest.param("tflite", marks=pytest.mark.slow))
+FORMATS = ("onnx", "coreml", pytest.param("tflite", marks=[pytest.mark.slow, needs_onnx2tf]))
 
 
 def positions(x: Tensor) -> Tensor:
@@ -87,7 +89,8 @@ SPREADS = {
     "var": lambda x: x / (x.var(1, keepdim=True) + 0.1),
     "std": lambda x: x / (x.std(1, keepdim=True) + 0.1),
 }
-"""Which onnx2tf 1.29 converts wrongly in float32, too."""
+MISREAD = {"1": {*SPREADS}, "2": {*SPREADS, "rdiv"}}
+"""Which onnx2tf converts wrongly in float32, too, by its major version. An export refuses such a file."""
 
 
 class Numbers(nn.Module):
@@ -145,7 +148,8 @@ def differing(found: Array, expected: Array, names: Mapping[str, object]) -> lis
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_every_format_stores_the_numbers_that_the_reference_has(tmp_path: Path, format_: str) -> None:
-    kinds = KINDS if format_ == "tflite" else {**KINDS, **SPREADS}
+    misread = MISREAD[onnx2tf_environment.find().version.partition(".")[0]] if format_ == "tflite" else set()
+    kinds = {name: function for name, function in {**KINDS, **SPREADS}.items() if name not in misread}
     asked = target(format_, len(kinds))
     network = stored(Numbers(kinds), asked)
     found = written(network, asked, tmp_path)

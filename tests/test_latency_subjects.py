@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_timm
+from onnx2tf_here import needs_onnx2tf
 
 import runtimes
 from evim_deploy.errors import BadInput, NotInstalled, ParityFailed, UsageProblem
@@ -172,7 +173,9 @@ def test_a_network_of_one_size_is_not_prepared_at_another(tmp_path: Path) -> Non
         prepare(peer_subject(peer), ".pt", "fp32", 1, SIDE, SIDE, tmp_path)
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".mlpackage", pytest.param(".tflite", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "suffix", [".onnx", ".mlpackage", pytest.param(".tflite", marks=[pytest.mark.slow, needs_onnx2tf])]
+)
 def test_a_peers_file_of_any_engine_gives_the_original_answer(tmp_path: Path, suffix: str) -> None:
     from latency.preparation import prepare
 

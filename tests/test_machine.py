@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -126,13 +127,15 @@ def test_a_full_disk_is_not_the_networks_fault(
 def test_a_full_disk_in_a_converters_own_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, said: str
 ) -> None:
-    from exporters.modules import onnx2tf_process, tflite
+    from exporters.modules import onnx2tf_environment, tflite
 
     program = tmp_path / "program.py"
     program.write_text(f"print({words!r})\nraise SystemExit(1)\n")
-    monkeypatch.setattr(onnx2tf_process, "__file__", str(program))
+    here = onnx2tf_environment.Environment(Path(sys.executable), "2.6.9", "2.21.0")
+    monkeypatch.setattr(tflite, "_PROGRAM", program)
+    monkeypatch.setattr(onnx2tf_environment, "find", lambda: here)
     with pytest.raises(BadInput, match=said.replace("[", r"\[")):
-        tflite._converted(tmp_path)
+        tflite.converted(tmp_path)
 
 
 def test_a_file_that_was_only_just_written_is_not_called_damaged(

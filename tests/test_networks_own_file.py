@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx2tf_here import needs_onnx2tf
 
 import runtimes
 from evim_deploy import digits
@@ -54,7 +55,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made(tmp_path_factory.mktemp("own"))
 
 
-@pytest.mark.parametrize("format_", ["onnx", "coreml", pytest.param("tflite", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("format_", ["onnx", "coreml", pytest.param("tflite", marks=[pytest.mark.slow, needs_onnx2tf])])
 def test_it_says_what_its_images_and_classes_are(source: Path, tmp_path: Path, format_: str) -> None:
     artifact = again(source, tmp_path, format_, output="logits")
     assert artifact["parity"]["status"] == PASS

@@ -84,3 +84,8 @@ def _show(report: Report) -> None:
         console.print(f"  export: {format_.export}", soft_wrap=True, markup=False)
         for engine, health in format_.run.items():
             console.print(f"  run and check ({engine}): {health}", soft_wrap=True, markup=False)
+    for converter in report.converters:
+        console.print(converter.name, style="bold")
+        versions = f" ({converter.version}, TensorFlow {converter.tensorflow}, {converter.python})"
+        health = converter.health + (versions if converter.version else "")
+        console.print(f"  convert other networks to tflite: {health}", soft_wrap=True, markup=False)

@@ -1,8 +1,8 @@
 """Weights of each channel with all axes of the map that they meet, for onnx2tf.
 
-ONNX broadcasts (C, 1, 1) to a map (B, C, H, W). onnx2tf 1.29 lays such weights out channels-last in some cases alone:
-beside a map of one pixel they stay (1, C, 1, 1), and the result is (B, C, 1, C); a difference of them and a map fails.
-With the axis of the batch written out, (1, C, 1, 1), all of these come out right.
+ONNX broadcasts (C, 1, 1) to a map (B, C, H, W). onnx2tf, 1.29 and 2.6, lays such weights out channels-last in some
+cases alone: beside a map of one pixel they stay (1, C, 1, 1), and the result is (B, C, 1, C); a difference of them
+and a map fails. With the axis of the batch written out, (1, C, 1, 1), all of these come out right.
 """
 
 from __future__ import annotations

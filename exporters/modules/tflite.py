@@ -24,7 +24,7 @@ from evim_deploy.artifact import Contract, Target
 from evim_deploy.errors import BadInput
 from evim_deploy.machine import problem_in, temporary_folder
 from exporters import tflite_file
-from exporters.modules import onnx2tf_process, onnx_ranks, tflite_depthwise, tflite_half
+from exporters.modules import onnx2tf_environment, onnx_ranks, tflite_depthwise, tflite_half
 from exporters.modules.onnx import write_onnx
 from exporters.tflite import annotate, complete
 
@@ -34,10 +34,11 @@ _OPSET = 20
 """The first that has Gelu: made of Erf, it would be an operation that TFLite has not."""
 
 _INPUT = "image"
+_PROGRAM = Path(__file__).with_name("onnx2tf_process.py")
 _PATIENCE = 3600  # seconds: two minutes of one core for the slowest network that was tried
 _REMEDY = "Export it to ONNX or Core ML, or choose another network."
 _MISREAD = frozenset([("Resize", "coordinate_transformation_mode", "align_corners")])
-"""Operations with an attribute that onnx2tf 1.29 ignores (onnx2tf/ops/Resize.py)."""
+"""Operations with an attribute that onnx2tf 1.29 and 2.6 ignore (onnx2tf/ops/Resize.py)."""
 
 _MOST_WORDS = 300
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -51,6 +52,7 @@ def build(module: nn.Module, target: Target, path: Path) -> Contract:
 
     Raises:
         BadInput: onnx2tf cannot convert the network, or needs operations that TFLite has not.
+        NotInstalled: There is no onnx2tf.
         ValueError: The target's batch, height or width is dynamic.
     """
     if target.batch is None or target.height is None or target.width is None:
@@ -58,7 +60,7 @@ def build(module: nn.Module, target: Target, path: Path) -> Contract:
     with tempfile.TemporaryDirectory(prefix="evim-onnx2tf-") as name:
         folder = Path(name)
         _write_source(module, target, folder / "model.onnx")
-        model = tflite_file.parse(_converted(folder))
+        model = tflite_file.parse(converted(folder))
     if missing := sorted({each.customCode.decode() for each in model.operatorCodes if each.customCode}):
         raise BadInput(f"TFLite has no operation for {', '.join(missing)}, which the network needs.", _REMEDY)
     tflite_depthwise.mend(model)
@@ -104,16 +106,18 @@ class _HardSigmoid(nn.Module):
 _MOST_OF_A_SIXTH = float(np.float16(1 / 6))
 
 
-def _converted(folder: Path) -> bytes:
-    """What onnx2tf makes of the model in a folder.
+def converted(folder: Path) -> bytes:
+    """What onnx2tf, in its own environment, makes of the model in a folder.
 
     Raises:
         BadInput: It fails; the message ends in its last words.
+        NotInstalled: There is no onnx2tf.
     """
+    python = onnx2tf_environment.find().python
     log = folder / "log.txt"
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-P", onnx2tf_process.__file__, "model.onnx", "model.tflite"],
+            [python, "-I", _PROGRAM, "model.onnx", "model.tflite"],
             cwd=folder,
             env=_environment(),
             stdin=subprocess.DEVNULL,

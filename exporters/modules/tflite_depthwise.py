@@ -1,4 +1,4 @@
-"""Depthwise convolutions of a TFLite file that are written as grouped ones, which is what onnx2tf does of many.
+"""Depthwise convolutions of a TFLite file that are written as grouped ones, which is what onnx2tf 1.29 does of many.
 
 XNNPACK takes a grouped convolution, but computes it slowly; LiteRT's own kernels and the GPU delegate refuse it.
 

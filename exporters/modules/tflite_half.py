@@ -27,7 +27,16 @@ def store(model: Any) -> int:
     found = [index for index, tensor in enumerate(graph.tensors) if _fits(model, tensor)]
     code = position(model, schema.BuiltinOperator.DEQUANTIZE, _WIDENS_HALF) if found else -1
     graph.operators = [_widening(model, index, code) for index in found] + list(graph.operators)
+    _empty_unused(model)
     return len(found)
+
+
+def _empty_unused(model: Any) -> None:
+    """Leave out what is now stored in float16; several tensors may have had one buffer."""
+    used = {tensor.buffer for tensor in model.subgraphs[0].tensors} | {each.buffer for each in model.metadata or ()}
+    for index, buffer in enumerate(model.buffers):
+        if index not in used:
+            buffer.data = None
 
 
 def _fits(model: Any, tensor: Any) -> bool:
