@@ -23,6 +23,7 @@ from evim_deploy.accuracy.data import DataSet, open_data
 from evim_deploy.accuracy.result import NO_ACCURACY, NO_COMPARISON, Accuracy, Comparison, accuracy, compare
 from evim_deploy.accuracy.stream import stream
 from evim_deploy.accuracy.subject import Subject, find_subjects
+from evim_deploy.arrays import batches
 from evim_deploy.artifact import UNTRAINED_NOTICE
 from evim_deploy.classifier import batch_size, image_size, open_classifier
 from evim_deploy.errors import BadInput, EvimError
@@ -75,8 +76,13 @@ class Original:
         return self.transform(image)
 
     def probabilities(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Of each class, (N, classes), for normalised images (N, 3, H, W)."""
-        return self.reference.outputs("classify", images, len(images))["probabilities"].astype(np.float64)
+        """Of each class, (N, classes), for normalised images (N, 3, H, W).
+
+        Full batches alone are computed: then an answer is the same to the bit wherever an evaluation is resumed.
+        """
+        indices = np.concatenate(batches(len(images), self.batch))
+        found = self.reference.outputs("classify", images[indices], self.batch)["probabilities"]
+        return found[: len(images)].astype(np.float64)
 
     @property
     def batch(self) -> int:
