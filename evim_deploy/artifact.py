@@ -121,6 +121,10 @@ class Target:
             for height, width in self.functions
         }
 
+    def pixels(self, native: int) -> int:
+        """Of all images of a batch together, with sides of ``native`` pixels and one image where they are dynamic."""
+        return (self.batch or 1) * (self.height or native) * (self.width or native)
+
     @property
     def input_range(self) -> tuple[float, float] | None:
         """Least and greatest value that the input takes; None where it is normalised."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import exporters
 import runtimes
-from evim_deploy import contents
+from evim_deploy import contents, threads
 from evim_deploy.artifact import (
     LABELS_KEY,
     MANIFEST_SUFFIX,
@@ -84,12 +84,13 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
     with staging(request.output_dir) as folder:
         for target, name in zip(targets, names, strict=True):
             artifact, manifest, *golden = staged = [folder / f"{name}{suffix}" for suffix in suffixes]
-            facts = _make_sound(source, target, artifact, progress)
-            digest = sha256(artifact)
-            _write_manifest(facts, digest, artifact, manifest)
-            if golden:
-                progress.step(f"{target}: writing golden inputs and outputs")
-                write_golden(facts, prover, name, digest, golden[0])
+            with threads.computing(prover.pixels(target)):
+                facts = _make_sound(source, target, artifact, progress)
+                digest = sha256(artifact)
+                _write_manifest(facts, digest, artifact, manifest)
+                if golden:
+                    progress.step(f"{target}: writing golden inputs and outputs")
+                    write_golden(facts, prover, name, digest, golden[0])
             final, _, *golden = publish(staged, request.output_dir, request.overwrite)
             told = {"golden": str(golden[0])} if golden else {}
             made.append({"path": str(final), "size_bytes": size_bytes(final), **told, **facts.document()})

@@ -77,12 +77,14 @@ class Reference(Protocol):
     def classifier_outputs(self) -> tuple[str, ...]:
         """The outputs that its classifier can have, of ``logits`` and ``probabilities``."""
 
-    def outputs(self, task: str, images: Array) -> dict[str, Array]:
+    def outputs(self, task: str, images: Array, batch: int = 1) -> dict[str, Array]:
         """The outputs of the network as published, by name, in float32, for normalised images (B, 3, H, W).
 
         Args:
             task: ``classify`` gives :attr:`classifier_outputs`, (B, classes); ``features`` the maps (B, D, h, w).
             images: As the network takes them.
+            batch: The most images that are computed together. One bounds the memory, more are faster where images are
+                small; an output is then the same but for float32's rounding.
         """
 
     def transform(self, height: int, width: int) -> Transform:
@@ -181,15 +183,14 @@ class GraphReference:
     def stored_network(self, target: Target) -> GraphNetwork:
         return GraphNetwork(self.stored(target))
 
-    def outputs(self, task: str, images: Array) -> dict[str, Array]:
-        return self.outputs_in(torch.float32, task, images)
+    def outputs(self, task: str, images: Array, batch: int = 1) -> dict[str, Array]:
+        return self.outputs_in(torch.float32, task, images, batch)
 
-    def outputs_in(self, dtype: torch.dtype, task: str, images: Array) -> dict[str, Array]:
-        """One image at a time, which bounds the memory."""
+    def outputs_in(self, dtype: torch.dtype, task: str, images: Array, batch: int = 1) -> dict[str, Array]:
         names = FEATURE_OUTPUTS if task == "features" else ("logits",)
         model = self.model if dtype == torch.float32 else deepcopy(self.model).to(dtype)
         with torch.no_grad():
-            each = [torch.from_numpy(images[i : i + 1]).to(dtype) for i in range(len(images))]
+            each = [torch.from_numpy(images[i : i + batch]).to(dtype) for i in range(0, len(images), batch)]
             found = [model.features(image) if task == "features" else [model(image)] for image in each]
         outputs = {n: torch.cat(column).numpy() for n, column in zip(names, zip(*found, strict=True), strict=True)}
         return outputs if task == "features" else with_probabilities(outputs["logits"])

@@ -11,7 +11,7 @@ from time import perf_counter
 
 import exporters
 import runtimes
-from evim_deploy import digits
+from evim_deploy import digits, threads
 from evim_deploy.errors import EvimError, NotInstalled, ParityFailed, first_line
 from evim_deploy.export import export
 from evim_deploy.predict import predict
@@ -135,7 +135,8 @@ def _read(artifact: Path, check: Check, engine: runtimes.Engine, images: Mapping
         return replace(check, status=NOT_INSTALLED if runtimes.missing(engine) else NOT_RUN, reason=reason)
     started = perf_counter()
     try:
-        predictions = predict(artifact, list(images), 1, engine).predictions
+        with threads.computing(DIGITS.resolution**2):
+            predictions = predict(artifact, list(images), 1, engine).predictions
     except Exception as error:  # as above
         return replace(check, status=FAIL, reason=first_line(error))
     right = sum(each.top[0].label == label for each, label in zip(predictions, images.values(), strict=True))

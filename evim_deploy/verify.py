@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import runtimes
-from evim_deploy import contents
+from evim_deploy import contents, threads
 from evim_deploy.artifact import Target
 from evim_deploy.errors import BadInput, EvimError, NotRunHere, ParityFailed
 from evim_deploy.manifest import Manifest, changes, check_beside, embedded_manifest
@@ -196,8 +196,9 @@ class Verifier:
         worst = verdict.parity.comparisons[-1].measures.worst.input if verdict.parity.comparisons else ""
         image = prover.images(target, worst)
         engine = runtimes.engines_for(artifact)[-1]
-        found = runtimes.trace(artifact, image, mode=self.mode or (engine.exact if target.quantisation else None))
-        return prover.reference.line_up(target, found, image)
+        with threads.computing(prover.pixels(target)):
+            found = runtimes.trace(artifact, image, mode=self.mode or (engine.exact if target.quantisation else None))
+            return prover.reference.line_up(target, found, image)
 
     def prover(self, manifest: Manifest, artifact: Path) -> Prover:
         """Who compares with the reference that an artifact was made from.
@@ -284,9 +285,10 @@ def prove(
         runs = _runs(artifact, target, mode, compute_units, function)
         engines = ", ".join(dict.fromkeys(f"{run.engine} {run.mode}" for run in runs))
         progress.step(f"{target}: comparing with {prover.reference.engine} ({engines})")
-        parity = prover.prove(target, runs)
-        stored = prover.reference.compare_stored(target, runtimes.read_operations(artifact, function))
-        operations = _operations(artifact, target, prover, progress) if is_on_grids(target) else None
+        with threads.computing(prover.pixels(target)):
+            parity = prover.prove(target, runs)
+            stored = prover.reference.compare_stored(target, runtimes.read_operations(artifact, function))
+            operations = _operations(artifact, target, prover, progress) if is_on_grids(target) else None
     except NotRunHere as error:
         return Parity.not_run(f"not run on this host: {error.cause} {error.remedy}")
     except ParityFailed as error:

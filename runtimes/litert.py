@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from evim_deploy import threads
 from evim_deploy.errors import BadInput, Damaged, NotRunHere
 from evim_deploy.trace import SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array
@@ -56,7 +56,7 @@ def open_session(path: Path, mode: str) -> Iterator[LitertSession]:
     """
     content = _as(mode, path)
     with _telling(path):
-        process = LitertProcess(content, os.cpu_count() or 1)
+        process = LitertProcess(content, threads.count())
     with closing(process):
         with _telling(path):
             process.allocate()
@@ -73,7 +73,7 @@ def read_delegation(path: Path) -> Delegation:
     """
     content = _read(path)
     try:
-        with closing(LitertProcess(content, os.cpu_count() or 1)) as process:
+        with closing(LitertProcess(content, threads=1)) as process:
             planned = process.plan()
     except (Crashed, Refused) as error:
         does = "crashes on it" if isinstance(error, Crashed) else "does not load it"
@@ -144,7 +144,7 @@ def trace(path: Path, image: Array, mode: str) -> Trace:
     """
     content = _as(mode, path)
     with _telling(path):
-        process = LitertProcess(content, os.cpu_count() or 1, keeps_all=True)
+        process = LitertProcess(content, threads.count(), keeps_all=True)
         if process.bytes > _TRACED_BYTES:
             size = process.bytes / 2**30
             raise BadInput(

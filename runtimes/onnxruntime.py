@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evim_deploy import threads
 from evim_deploy.contents.onnx_names import CHANNELS_LAST
 from evim_deploy.errors import Damaged
 from evim_deploy.machine import problem_of
@@ -88,6 +89,8 @@ def _load(path: Path, content: bytes | Path, optimise: bool) -> OrtSession:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone: a warning for each fp16 cast helps nobody
+    options.intra_op_num_threads = threads.count()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     with _telling(path):

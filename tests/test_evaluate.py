@@ -195,14 +195,14 @@ def test_a_reference_answers_once_for_all_of_its_artifacts(
 ) -> None:
     answered, outputs = [], GraphReference.outputs
 
-    def counted(self: GraphReference, task: str, images: Any) -> Any:
+    def counted(self: GraphReference, task: str, images: Any, batch: int) -> Any:
         answered.append(len(images))
-        return outputs(self, task, images)
+        return outputs(self, task, images, batch)
 
     monkeypatch.setattr(GraphReference, "outputs", counted)
     results = evaluated(single, made("onnx", "fp16", half_io=True), single, limit=20)
     assert len(results) == 2  # the same file twice is one
-    assert sum(answered) == 20
+    assert answered == [16, 16]  # 20 images in full batches
     assert all(result.comparison and result.comparison.count == 20 for result in results)
 
 
@@ -315,7 +315,8 @@ def test_a_larger_limit_goes_on_and_a_smaller_one_takes_the_first(single: Path, 
         assert without_times([kept]) == without_times([fresh])
         assert kept.accuracy is not None
         assert kept.accuracy.count == limit
-    assert len((tmp_path / "answers").read_text().splitlines()) == 1 + 40 + 40
+    batches = 2 + 2  # of the reference: 16 and 4 of the first 20 images, and of those that are left
+    assert len((tmp_path / "answers").read_text().splitlines()) == 1 + 40 + batches
 
 
 def test_a_file_of_another_artifact_or_other_data_is_refused(

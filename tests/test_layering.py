@@ -24,6 +24,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.arrays", "artifact"),
     ("evim_deploy.trace", ""),
     ("evim_deploy.progress", ""),
+    ("evim_deploy.threads", ""),
     ("evim_deploy.documents", ""),
     ("evim_deploy.parity.result", "documents"),
     ("evim_deploy.__main__", "cli"),
@@ -81,7 +82,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     (
         "evim_deploy.networks",
         """arrays artifact checkpoint contents errors hub layers manifest network parity.result photographs
-        preprocessing published reparam trace untrained variants weights""",
+        preprocessing published reparam threads trace untrained variants weights""",
     ),
     ("evim_deploy.golden", "artifact errors parity"),
     ("evim_deploy.plot", "errors layers"),
@@ -91,7 +92,7 @@ TABLE: tuple[tuple[str, str], ...] = (
         """about errors artifact codes contents evaluate graph machine preprocessing quantise.apply quantise.schemes
         shapes variants""",
     ),
-    ("runtimes", "errors artifact contents documents inspection.core_ml machine trace"),
+    ("runtimes", "errors artifact contents documents inspection.core_ml machine threads trace"),
     ("latency.environment", ""),
     # --- what a user asks for: here everything meets
     ("evim_deploy.request", "artifact errors quantise.schemes variants exporters"),

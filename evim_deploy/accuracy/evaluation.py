@@ -7,20 +7,23 @@ limited or interrupted is one of a sample, and one that is resumed goes on where
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from evim_deploy import threads
 from evim_deploy.accuracy.answers import Log, answer, open_log
 from evim_deploy.accuracy.data import DataSet, open_data
 from evim_deploy.accuracy.result import NO_ACCURACY, NO_COMPARISON, Accuracy, Comparison, accuracy, compare
 from evim_deploy.accuracy.stream import stream
 from evim_deploy.accuracy.subject import Subject, find_subjects
+from evim_deploy.arrays import batches
 from evim_deploy.artifact import UNTRAINED_NOTICE
 from evim_deploy.classifier import batch_size, image_size, open_classifier
 from evim_deploy.errors import BadInput, EvimError
@@ -34,7 +37,8 @@ if TYPE_CHECKING:
     from evim_deploy.published import Transform
     from evim_deploy.reference import Reference
 
-_REFERENCE_BATCH = 16
+_LARGEST_BATCH = 16  # of a network
+_LARGEST_PIXELS = _LARGEST_BATCH * 256 * 256  # of such a batch, for the memory's sake
 NOT_RUN = "not run on this host"
 
 
@@ -72,8 +76,37 @@ class Original:
         return self.transform(image)
 
     def probabilities(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Of each class, (N, classes), for normalised images (N, 3, H, W)."""
-        return self.reference.outputs("classify", images)["probabilities"].astype(np.float64)
+        """Of each class, (N, classes), for normalised images (N, 3, H, W).
+
+        Full batches alone are computed: then an answer is the same to the bit wherever an evaluation is resumed.
+        """
+        indices = np.concatenate(batches(len(images), self.batch))
+        found = self.reference.outputs("classify", images[indices], self.batch)["probabilities"]
+        return found[: len(images)].astype(np.float64)
+
+    @property
+    def batch(self) -> int:
+        """How many images it is given at once."""
+        return min(max(_LARGEST_PIXELS // prod(self.size), 1), _LARGEST_BATCH)
+
+
+@dataclass(frozen=True)
+class _Respondent:
+    """A classifier whose turn it is to answer.
+
+    Attributes:
+        name: As the progress calls it.
+        key: Of its answers in a log.
+        opened: Loads it.
+        batch: How many images it is given at once.
+        size: Height and width of these, pixels.
+    """
+
+    name: str
+    key: str
+    opened: AbstractContextManager[Classifies]
+    batch: int
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -208,36 +241,33 @@ class Evaluator:
         """Have every artifact answer, and after it its reference; whether that came to its end."""
         try:
             for subject in subjects:
-                name, artifact = subject.artifact.name, subject.artifact
-                self._answer(name, subject.key, subject, open_classifier(artifact), data, places, log)
-                reference = self._references[subject.reference_key]
-                if not isinstance(reference, str):
-                    named = f"{subject.manifest.model.name} in {reference.reference.engine}"
-                    self._answer(named, subject.reference_key, subject, nullcontext(reference), data, places, log)
+                for respondent in self._respondents(subject):
+                    self._answer(respondent, data, places, log)
         except KeyboardInterrupt:
             return False
         return True
 
-    def _answer(
-        self,
-        name: str,
-        key: str,
-        subject: Subject,
-        opened: AbstractContextManager[Classifies],
-        data: DataSet,
-        places: Sequence[int],
-        log: Log,
-    ) -> None:
+    def _respondents(self, subject: Subject) -> Iterator[_Respondent]:
+        manifest, artifact = subject.manifest, subject.artifact
+        size, opened = image_size(manifest), open_classifier(artifact)
+        yield _Respondent(artifact.name, subject.key, opened, batch_size(manifest), size)
+        reference = self._references[subject.reference_key]
+        if not isinstance(reference, str):
+            name = f"{manifest.model.name} in {reference.reference.engine}"
+            yield _Respondent(name, subject.reference_key, nullcontext(reference), reference.batch, size)
+
+    def _answer(self, respondent: _Respondent, data: DataSet, places: Sequence[int], log: Log) -> None:
         """Have one classifier answer to the images that it has not seen.
 
         Raises:
             BadInput: None of the images can be read.
         """
-        manifest, answers = subject.manifest, log.of(key)
+        name, key, count = respondent.name, respondent.key, respondent.batch
+        answers = log.of(key)
         left = places[answers.seen :]
         if left:
-            with opened as classifier:
-                for batch in stream(data, left, batch_size(manifest), classifier.prepare):
+            with threads.computing(count * prod(respondent.size)), respondent.opened as classifier:
+                for batch in stream(data, left, count, classifier.prepare):
                     self.progress.advance(f"{name}: classifying", answers.seen, len(places))
                     start = time.perf_counter()
                     found = classifier.probabilities(batch.inputs) if batch.images else np.empty((0, 1))

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from evim_deploy import __version__
+from evim_deploy import __version__, threads
 from evim_deploy.artifact import SCHEMA_VERSION
 from evim_deploy.cli.bench import bench
 from evim_deploy.cli.compare import compare
@@ -64,11 +64,14 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def main(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
     """EfficientViM checkpoints to ONNX, Core ML and TFLite artifacts that were checked."""
+    if context.invoked_subcommand != "bench":  # which times engines as they are
+        threads.let_waiting_threads_sleep()
 
 
 def run() -> NoReturn:

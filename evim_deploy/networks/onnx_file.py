@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from evim_deploy import contents
+from evim_deploy import contents, threads
 from evim_deploy.arrays import ACTIVATIONS, with_probabilities
 from evim_deploy.errors import BadInput, Damaged, UsageProblem, first_line
 from evim_deploy.networks.name import NetworkName
@@ -192,6 +192,8 @@ def _session(path: Path, model: Any, values: Sequence[str]) -> Callable[[Array],
     failures = _failures(state)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.intra_op_num_threads = threads.count()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     inner = [name for name in values if name not in {each.name for each in model.graph.output}]
     source: str | bytes = str(path)
     try:

@@ -112,6 +112,7 @@ def _divisors(sides: Sequence[pools.Side], lengths: Sequence[int], opset: int) -
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=_IR_VERSION)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     (mean,) = session.run(None, {"map": ones})
     return np.rint(pools.divisors(sides, lengths, False) / mean[0, 0]).astype(np.int64)

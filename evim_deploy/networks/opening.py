@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 
+from evim_deploy import threads
 from evim_deploy.errors import BadInput
 from evim_deploy.networks.name import NetworkName
 from evim_deploy.networks.opened import Opened
@@ -25,7 +27,8 @@ def open_network(
     Raises:
         BadInput: The weights cannot be had, or do not fit the network.
     """
-    return ModuleReference(_OPENERS[name.kind](name, weights, num_classes, notify), name.size)
+    with threads.computing(prod(name.size)):
+        return ModuleReference(_OPENERS[name.kind](name, weights, num_classes, notify), name.size)
 
 
 def _open_timm(

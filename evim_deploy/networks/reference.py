@@ -102,7 +102,8 @@ class ModuleReference:
     def classifier_outputs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self._opened.gives, "probabilities")))
 
-    def outputs(self, task: str, images: Array) -> dict[str, Array]:
+    def outputs(self, task: str, images: Array, batch: int = 1) -> dict[str, Array]:
+        """One image at a time, whatever the batch: an ONNX file may take no more."""
         return dict(self._opened.original(images))
 
     def transform(self, height: int, width: int) -> Transform:

@@ -128,6 +128,10 @@ class Prover:
         self._rounded: dict[tuple[Any, ...], Outputs] = {}
         self._rewrites: dict[tuple[str, bool, int | None, int | None], Comparison] = {}
 
+    def pixels(self, target: Target) -> int:
+        """Of one prediction, all images of its batch together."""
+        return target.pixels(self._native)
+
     def require_finite(self, target: Target) -> None:
         """Refuse a network that computes no numbers itself: nothing made of it could be right.
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from evim_deploy import threads
 from evim_deploy.contents.coreml import one_line, read_package
 from evim_deploy.contents.mil import Constant, Function, Operation
 from evim_deploy.contents.mlmodel import of_program
@@ -128,7 +129,8 @@ def open_session(path: Path, mode: str, function: str | None = None) -> Iterator
         BadInput: It is damaged, or has no such function.
         NotRunHere: It has an operation that is not known, or that Core ML is reported to compute otherwise.
     """
-    yield MilSession(path, mode, function)
+    with threads.in_torch():
+        yield MilSession(path, mode, function)
 
 
 def read_operations(path: Path, mode: str, function: str | None = None) -> tuple[TracedOperation, ...]:
