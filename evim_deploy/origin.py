@@ -35,7 +35,7 @@ def open_origin(manifest: Manifest, artifact: Path, weights: str | None, notify:
     except BadInput as error:
         raise BadInput(
             f"The weights that {artifact} was made from cannot be had. {error.cause}",
-            "Name them with --weights.",
+            "Name them with --weights, or put their file beside the artifact.",
         ) from None
     found = reference.weights
     if found.sha256 != manifest.weights.sha256:

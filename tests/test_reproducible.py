@@ -69,7 +69,7 @@ def made(root: Path, condition: Condition) -> Path:
     }
     folder = root / condition.folder
     line = [sys.executable, every_artifact.__file__, str(folder), condition.host, condition.day]
-    subprocess.run(line, env={**os.environ, **own}, cwd=home, check=True, capture_output=True, timeout=900)
+    subprocess.run(line, env={**os.environ, **own}, cwd=home, check=True, capture_output=True, timeout=1800)
     return folder / every_artifact.ARTIFACTS
 
 
