@@ -381,7 +381,7 @@ def test_other_weights_are_refused_by_their_hash(artifacts: Artifacts, tmp_path:
 def test_a_weights_file_that_was_changed_since_is_refused(tmp_path: Path) -> None:
     """As one that was trained on, under the same name."""
     weights = weights_file(tmp_path / "tuned.pth", 5)
-    (artifact,) = made(tmp_path / "out", str(weights)).values()
+    (artifact,) = made(tmp_path, str(weights)).values()
     weights_file(weights, 6)
     with pytest.raises(BadInput, match=r"is not what .* was made from"):
         Verifier().verify(artifact)
