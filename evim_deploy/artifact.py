@@ -146,7 +146,8 @@ class Weights:
     """Where an artifact's weights come from.
 
     Attributes:
-        source: A path, ``hf:REPO/FILE``, ``timm:NAME``, ``package:digits`` or ``random:SEED``.
+        source: A file's name without its folder, ``hf:REPO/FILE``, ``timm:NAME``, ``package:digits`` or
+            ``random:SEED``.
         trained: False for seeded weights, which mean nothing.
         sha256: Of the file, or for seeded weights of the values (hex).
         note: Why these weights, for people; may be empty.
@@ -260,6 +261,25 @@ class Facts:
             "outputs": [asdict(spec) for spec in contract.outputs],
             "parity": parity.document(),
         }
+
+
+def embedded(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest as it stands inside of an artifact: without what depends on the host that made it.
+
+    The figures of a proof depend on the host's threads and engine, and so does the reason why no trained weights were
+    found. The manifest beside the artifact has both.
+    """
+    weights = document["weights"]
+    return {
+        **document,
+        "weights": weights if weights["trained"] else {**weights, "note": ""},
+        "parity": _verdict(document["parity"]),
+        "functions": [{**each, "parity": _verdict(each["parity"])} for each in document.get("functions", [])],
+    }
+
+
+def _verdict(parity: Mapping[str, Any]) -> dict[str, Any]:
+    return {"status": parity["status"]}
 
 
 def labels_sha256(labels: Sequence[str]) -> str | None:

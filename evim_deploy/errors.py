@@ -10,8 +10,8 @@ code  meaning
 2     usage: an option or argument that does not exist or cannot be parsed
 3     bad input: a file, checkpoint, image or option that cannot be met
 4     something is not installed
-5     parity failed: the artifact does not equal its model
-6     this host cannot check what it was asked to check
+5     parity failed: the artifact does not equal its model, or its own rebuild
+6     this host cannot check what it was asked to check: not run, or not comparable
 130   interrupted
 ====  =====================================================================
 """
@@ -67,13 +67,13 @@ class NotInstalled(EvimError):
 
 
 class ParityFailed(EvimError):
-    """The artifact's outputs differ from the reference's by more than the tolerance."""
+    """The artifact's outputs differ from the reference's by more than the tolerance, or its bytes from a rebuild's."""
 
     exit_code = 5
 
 
 class NotRunHere(EvimError):
-    """This host has no engine that could run or check the artifact."""
+    """This host has no engine that could run or check the artifact, or other versions than those that made it."""
 
     exit_code = 6
 

@@ -13,28 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import exporters
 import runtimes
-from evim_deploy import contents, threads
-from evim_deploy.artifact import (
-    LABELS_KEY,
-    MANIFEST_SUFFIX,
-    METADATA_KEY,
-    Facts,
-    Model,
-    Structure,
-    Target,
-    file_stem,
-)
+from evim_deploy import threads
+from evim_deploy.artifact import MANIFEST_SUFFIX, Facts, Model, Target
+from evim_deploy.build import annotate, build, engine_of, file_name
 from evim_deploy.errors import BadInput, Damaged, ParityFailed
 from evim_deploy.golden import SUFFIX as GOLDEN_SUFFIX
 from evim_deploy.golden import write_golden
-from evim_deploy.inspection.core_ml import told_otherwise
 from evim_deploy.labels import class_labels
 from evim_deploy.parity.result import FAIL, Measures, Parity
 from evim_deploy.progress import Progress, Silent
 from evim_deploy.publish import publish, refuse_overwrite, sha256, size_bytes, staging
 from evim_deploy.request import Request, plan
 from evim_deploy.sources import open_reference
-from evim_deploy.tools import tool_versions
 from evim_deploy.verify import prove_functions
 
 if TYPE_CHECKING:
@@ -65,6 +55,7 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
     weights = reference.weights
 
     from evim_deploy.parity.proof import Prover  # after what tells that torch is missing
+    from evim_deploy.reproducible import one_thread
 
     if not weights.trained:
         progress.warn(" ".join(filter(None, (f"UNTRAINED weights ({weights.source}).", weights.note))))
@@ -76,7 +67,7 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
         targets = [replace(target, labels=labels) for target in fitted]
     prover = Prover(reference, request.model.resolution)
     source = _Source(request.model, reference, prover, request.verify, request.calibration, request.allowed_loss)
-    names = [source.file_name(target) for target in targets]
+    names = [file_name(request.model, target, weights) for target in targets]
     suffixes = ("", MANIFEST_SUFFIX, GOLDEN_SUFFIX) if request.golden else ("", MANIFEST_SUFFIX)
     refuse_overwrite([request.output_dir / f"{n}{suffix}" for n in names for suffix in suffixes], request.overwrite)
 
@@ -90,7 +81,8 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
                 _write_manifest(facts, digest, artifact, manifest)
                 if golden:
                     progress.step(f"{target}: writing golden inputs and outputs")
-                    write_golden(facts, prover, name, digest, golden[0])
+                    with one_thread():
+                        write_golden(facts, Prover(reference, request.model.resolution), name, digest, golden[0])
             final, _, *golden = publish(staged, request.output_dir, request.overwrite)
             told = {"golden": str(golden[0])} if golden else {}
             made.append({"path": str(final), "size_bytes": size_bytes(final), **told, **facts.document()})
@@ -107,10 +99,6 @@ class _Source:
     verify: bool | None
     calibration: Path | None
     allowed_loss: float | None
-
-    def file_name(self, target: Target) -> str:
-        row = exporters.FORMATS[target.format]
-        return file_stem(self.name, target, self.reference.weights, row.default_output) + row.suffix
 
 
 def _fitted(target: Target, request: Request, reference: Reference, progress: Progress) -> Target:
@@ -137,11 +125,7 @@ def _check_host(request: Request, targets: list[Target]) -> None:
     for target in targets:
         exporters.require(exporters.FORMATS[target.format], request.model.form)
         if request.verify:
-            runtimes.require(_engine(target), str(target))
-
-
-def _engine(target: Target) -> runtimes.Engine:
-    return runtimes.first_here(runtimes.engines_of(exporters.FORMATS[target.format].suffix))
+            runtimes.require(engine_of(target), str(target))
 
 
 def _make_sound(source: _Source, target: Target, path: Path, progress: Progress) -> Facts:
@@ -155,35 +139,17 @@ def _make_sound(source: _Source, target: Target, path: Path, progress: Progress)
 
 def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Facts:
     """Write, check and annotate one artifact."""
-    row = exporters.FORMATS[target.format]
     if source.verify is not False:
         source.prover.require_finite(target)
     target = _quantisation(source, target, progress)
-    outcomes = source.reference.outcomes(target)
-    for outcome in outcomes:
+    for outcome in source.reference.outcomes(target):
         progress.detail(summary(outcome))
     progress.step(f"{target}: writing")
-    exporter = exporters.load(row, source.reference.form)
-    contract = exporter.build(source.reference.stored(target), target, path)
-    found = contents.read(path)
-    _refuse_reported(found, target)
-    facts = Facts(
-        source.name,
-        target,
-        source.reference.weights,
-        source.reference.preprocessing,
-        contract,
-        Structure.of(found.operations),
-        Parity.not_run("not checked yet"),
-        tuple(_record(outcome) for outcome in outcomes),
-        tool_versions("torch", "numpy", *exporters.needs(row, source.name.form), *_engine(target).requires)
-        | exporters.converter_versions(row, source.name.form),
-        dict.fromkeys(target.of_functions(), Parity.not_run("not checked yet")),
-    )
-    _annotate(exporter, path, facts)  # before the check, which thereby sees the file as it was rewritten
+    facts = build(source.name, source.reference, target, path)
+    annotate(facts, path)  # before the check, which thereby sees the file as it was rewritten
     parity, functions = _verify(source, target, path, progress)
     facts = replace(facts, parity=parity, functions=functions)
-    _annotate(exporter, path, facts)
+    annotate(facts, path)
     return facts
 
 
@@ -193,33 +159,9 @@ def _quantisation(source: _Source, target: Target, progress: Progress) -> Target
     return find(source.reference, target, source.name.resolution, source.calibration, source.allowed_loss, progress)
 
 
-def _annotate(exporter: exporters.Exporter, path: Path, facts: Facts) -> None:
-    metadata = {METADATA_KEY: json.dumps(facts.document()), LABELS_KEY: json.dumps(facts.target.labels)}
-    exporter.annotate(path, metadata, facts)
-    if Structure.of(contents.read(path).operations) != facts.structure:
-        raise RuntimeError(f"{path.name} changed when its metadata was written")
-
-
-def _refuse_reported(found: contents.Contents, target: Target) -> None:
-    """Refuse a Core ML program with an operation that Core ML is reported to compute otherwise.
-
-    Such a file cannot be proven here, and is believed to be wrong there: it is not kept.
-
-    Raises:
-        BadInput: It has one, which is named.
-    """
-    for function in found.functions if found.format == "coreml" else ():
-        if told := told_otherwise(function):
-            cause, remedy = told
-            raise BadInput(
-                f"{target} would have an operation that Core ML is reported to compute otherwise: {cause}",
-                f"It was not kept. {remedy} Or choose another format.",
-            )
-
-
 def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> tuple[Parity, Mapping[str, Parity]]:
     """The proof of an artifact, and that of each function where there are several."""
-    reason = runtimes.why_not(_engine(target))
+    reason = runtimes.why_not(engine_of(target))
     if source.verify is False or reason:
         unproven = Parity.not_run("--no-verify" if source.verify is False else f"not run on this host: {reason}")
         return unproven, dict.fromkeys(target.of_functions(), unproven)
@@ -282,16 +224,6 @@ _OURS = "", _REPORT
 def _write_manifest(facts: Facts, digest: str, artifact: Path, manifest: Path) -> None:
     document = {"artifact": artifact.name, "size_bytes": size_bytes(artifact), "sha256": digest}
     manifest.write_text(json.dumps({**document, **facts.document()}, indent=2) + "\n")
-
-
-def _record(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "name": outcome.rewrite,
-        "applied": outcome.applied,
-        "removed": dict(outcome.removed),
-        "added": dict(outcome.added),
-        "refused": dict(outcome.refused),
-    }
 
 
 def summary(outcome: Outcome) -> str:

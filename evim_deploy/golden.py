@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evim_deploy import __version__
-from evim_deploy.artifact import Facts
+from evim_deploy.artifact import Facts, embedded
 from evim_deploy.errors import ParityFailed
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def write_golden(facts: Facts, prover: Prover, artifact: str, digest: str, path:
         "output": target.output,
         "precision": target.precision,
         "preprocess": target.preprocess,
-        "weights": asdict(facts.weights),
+        "weights": embedded(facts.document())["weights"],
         "reference": f"{prover.reference.engine} fp32",
         "tolerance": {"max_abs": tolerance.max_abs, "mean_abs": tolerance.mean_abs, "reason": tolerance.reason},
         "least_probability": answers.least if is_compared_as_logits(target) else None,

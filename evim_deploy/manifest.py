@@ -19,6 +19,7 @@ from evim_deploy.artifact import (
     Model,
     Target,
     Weights,
+    embedded,
     labels_sha256,
 )
 from evim_deploy.contents import Contents
@@ -63,6 +64,9 @@ class Manifest:
         outputs: Likewise.
         functions: The inputs of each function by their names and shapes, where there are several.
         operations: How many there are of each type.
+        status: Of the proof of it all (:class:`~evim_deploy.parity.result.Parity`).
+        function_statuses: Of the proof of each function, in their order, where there are several.
+        tools: What it was made by, and the versions.
         document: All of it.
     """
 
@@ -75,6 +79,9 @@ class Manifest:
     outputs: frozenset[Port]
     functions: Mapping[str, frozenset[Shaped]]
     operations: Counter[str]
+    status: str
+    function_statuses: tuple[str, ...]
+    tools: Mapping[str, str]
     document: Mapping[str, Any]
 
 
@@ -111,8 +118,9 @@ def check_beside(manifest: Manifest, artifact: Path) -> str | None:
     try:
         document = parse_json(path.read_bytes())
         digest = document["sha256"]
-        keys = (document.keys() | manifest.document.keys()) - _OF_THE_FILE
-        contradicted = sorted(key for key in keys if document.get(key) != manifest.document.get(key))
+        beside, inside = embedded(document), embedded(manifest.document)
+        keys = (beside.keys() | inside.keys()) - _OF_THE_FILE
+        contradicted = sorted(key for key in keys if beside.get(key) != inside.get(key))
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -208,8 +216,15 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
         _ports(document["outputs"]),
         {each["name"]: frozenset((name, shape) for name, _, shape in _ports(each["inputs"])) for each in functions},
         Counter(_typed(document["structure"]["operations"], dict)),
+        _status(document),
+        tuple(map(_status, functions)),
+        {name: _typed(version, str) for name, version in _typed(document["tools"], dict).items()},
         document,
     )
+
+
+def _status(document: Mapping[str, Any]) -> str:
+    return str(_typed(document["parity"]["status"], str))
 
 
 def _quantisation(document: Mapping[str, Any]) -> Quantisation | None:

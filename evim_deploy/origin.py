@@ -21,20 +21,21 @@ def open_origin(manifest: Manifest, artifact: Path, weights: str | None, notify:
     Args:
         manifest: The artifact's.
         artifact: As messages name it.
-        weights: As ``--weights`` takes it; None for where the manifest says that they came from.
+        weights: As ``--weights`` takes it; None for where the manifest says that they came from. A file of that name is
+            looked for in the working directory, then beside the artifact.
         notify: Told in one line of what takes time.
 
     Raises:
         BadInput: Its weights cannot be had, or are not those that it was made from.
         NotInstalled: A package that they need is missing.
     """
-    spec = weights or manifest.weights.source
+    spec = weights or _where(manifest.weights.source, artifact)
     try:
         reference = open_reference(manifest.model, spec, manifest.num_classes, notify)
     except BadInput as error:
         raise BadInput(
             f"The weights that {artifact} was made from cannot be had. {error.cause}",
-            "Name them with --weights.",
+            "Name them with --weights, or put their file beside the artifact.",
         ) from None
     found = reference.weights
     if found.sha256 != manifest.weights.sha256:
@@ -57,3 +58,14 @@ def open_origin(manifest: Manifest, artifact: Path, weights: str | None, notify:
             "Export it again.",
         )
     return reference
+
+
+def _where(source: str, artifact: Path) -> str:
+    """What a manifest's weights are opened by: itself, or the path of a file of that name beside the artifact."""
+    name = source.removeprefix(_OF_ONNX)
+    beside = artifact.parent / name
+    return str(beside) if beside.exists() and not Path(name).exists() else source
+
+
+_OF_ONNX = "onnx:"
+"""Begins the name of weights that are an ONNX file's own."""

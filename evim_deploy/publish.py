@@ -116,6 +116,13 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def members(path: Path) -> dict[str, Path]:
+    """The files of an artifact: a package's by their paths in it, a file and its companion by what follows its name."""
+    if path.is_dir():
+        return {file.relative_to(path).as_posix(): file for file in _files(path)}
+    return {file.name.removeprefix(path.name): file for file in _files(path)}
+
+
 def _companion(path: Path) -> Path:
     return path.with_name(path.name + COMPANION_SUFFIX)
 

@@ -61,6 +61,14 @@ def weights_in(folder: Path) -> Path:
     return folder / found[0]
 
 
+def weights_name(path: Path) -> str:
+    """What manifests call weights at a path, which :func:`weights_in` finds in a folder: the name of their file alone.
+
+    The same weights in another folder make the same artifact, and no artifact tells where its maker keeps files.
+    """
+    return (weights_in(path) if path.is_dir() else path).name
+
+
 def parts_with(path: Path) -> int:
     """How many files, by the name of one of them, make up the weights."""
     match = _PART.search(path.name)

@@ -22,6 +22,6 @@ def tool_versions(*packages: str) -> dict[str, str]:
     return {
         "evim-deploy": __version__,
         "python": platform.python_version(),
-        "platform": platform.platform(terse=True),
+        "platform": f"{platform.system()} {platform.machine()}",
         **{package: text for package, text in found.items() if text is not None},
     }

@@ -25,6 +25,7 @@ from evim_deploy.publish import publish, refuse_overwrite, sha256, staging
 if TYPE_CHECKING:
     from evim_deploy.layers import LayerReport
     from evim_deploy.parity.proof import Prover, Run
+    from evim_deploy.rebuild import Rebuild
 
 
 PLOT_SUFFIX = ".layers.png"
@@ -32,12 +33,21 @@ PLOT_SUFFIX = ".layers.png"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known of an artifact after its proof; ``functions`` has each function's where there are several."""
+    """What is known of an artifact after its proof.
+
+    Attributes:
+        artifact: Which.
+        manifest: The one inside of it.
+        parity: Its proof.
+        functions: That of each function where there are several.
+        rebuild: The artifact beside the one that was made again, where that was asked for.
+    """
 
     artifact: Path
     manifest: Manifest
     parity: Parity
     functions: Mapping[str, Parity] = field(default_factory=dict)
+    rebuild: Rebuild | None = None
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -50,6 +60,7 @@ class Verdict:
                 {"name": name, "resolution": functions[name].resolution, "parity": _with_anomalies(parity)}
                 for name, parity in self.functions.items()
             ],
+            **({"rebuild": self.rebuild.document()} if self.rebuild else {}),
         }
 
     def problem(self) -> EvimError | None:
@@ -60,6 +71,8 @@ class Verdict:
             if self._fails_on_the_engine_alone:
                 return ParityFailed(cause, _ON_THE_ENGINE)
             return ParityFailed(cause, _CHANGED if self.manifest.model.form != "graph" else f"{_LAYERS} {_CHANGED}")
+        if self.rebuild and (problem := self.rebuild.problem(self.artifact)):
+            return problem
         if self.parity.status == NOT_RUN:
             return NotRunHere(f"{self.artifact} cannot be verified: {reason}.", "Verify it where its engine runs.")
         return None
@@ -123,6 +136,7 @@ class Verifier:
         inputs: Pictures to compare over besides the standard ones.
         mode: ``fp32``, ``fp16`` or ``ane``; None as the artifact's engine computes on this host.
         compute_units: Core ML's, by their names in Swift; None for all.
+        rebuilds: Whether to make each artifact again and compare the bytes.
         progress: Who is told how the work goes on.
     """
 
@@ -130,6 +144,7 @@ class Verifier:
     inputs: Path | None = None
     mode: str | None = None
     compute_units: str | None = None
+    rebuilds: bool = False
     progress: Progress = field(default_factory=Silent)
     _provers: dict[tuple[str, str, int | None], Prover] = field(default_factory=dict)
 
@@ -146,6 +161,8 @@ class Verifier:
             if plots is not None:
                 refuse_overwrite([plots / (artifact.name + PLOT_SUFFIX)], overwrite)
             verdict = self.verify(artifact)
+            if self.rebuilds:
+                verdict = replace(verdict, rebuild=self.rebuild(verdict))
             if plots is not None and verdict.parity.status != NOT_RUN:
                 report = self.layers(verdict)
                 plot = _publish_plot(report, verdict, plots, overwrite)
@@ -182,6 +199,18 @@ class Verifier:
             reasons = (f"it has {' and '.join(changed)}", parity.reason)
             parity = replace(parity, status=FAIL, reason="; ".join(filter(None, reasons)))
         return Verdict(artifact, manifest, parity, functions)
+
+    def rebuild(self, verdict: Verdict) -> Rebuild:
+        """Make an artifact again and compare the two.
+
+        Raises:
+            BadInput: It cannot be written here.
+            NotInstalled: A package that writes its format is missing.
+        """
+        from evim_deploy.rebuild import rebuild
+
+        self.progress.step(f"{verdict.artifact.name}: making it again")
+        return rebuild(verdict.artifact, verdict.manifest, self.prover(verdict.manifest, verdict.artifact).reference)
 
     def layers(self, verdict: Verdict) -> LayerReport:
         """Line up an artifact with its reference, operation by operation, on the input that is worst.

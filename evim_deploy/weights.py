@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from evim_deploy import digits, hub
 from evim_deploy.artifact import Weights
 from evim_deploy.errors import BadInput, NotInstalled
+from evim_deploy.shards import weights_name
 from evim_deploy.variants import DIGITS, MIN_CLASSES
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def resolve(
         return _load(
             model, hub.fetch_weights(repo, filename, notify=notify), _source(spec, repo, filename), num_classes
         )
-    return _load(model, Path(spec), spec, num_classes)
+    return _load(model, Path(spec), None, num_classes)
 
 
 def usual_source(model: ModelName) -> str:
@@ -100,11 +101,12 @@ def _source(spec: str, repo: str, filename: str) -> str:
     return f"timm:{repo.removeprefix('timm/')}" if spec.startswith("timm:") else f"hf:{repo}/{filename}"
 
 
-def _load(model: ModelName, path: Path, source: str, num_classes: int | None) -> tuple[EfficientViM, Weights]:
+def _load(model: ModelName, path: Path, source: str | None, num_classes: int | None) -> tuple[EfficientViM, Weights]:
     from evim_deploy.checkpoint import load_model, read_checkpoint
 
     checkpoint = read_checkpoint(path)
-    return load_model(checkpoint, model, num_classes), Weights(source, True, checkpoint.sha256, checkpoint.note)
+    weights = Weights(source or weights_name(path), True, checkpoint.sha256, checkpoint.note)
+    return load_model(checkpoint, model, num_classes), weights
 
 
 def _untrained(model: ModelName, num_classes: int | None, seed: int, note: str) -> tuple[EfficientViM, Weights]:

@@ -13,7 +13,6 @@ Operations: https://apple.github.io/coremltools/source/coremltools.converters.mi
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +30,7 @@ from evim_deploy.contents.coreml import MAIN, model_path, read_spec
 from evim_deploy.graph import Graph, Node
 from evim_deploy.quantise.apply import VIEWS
 from evim_deploy.quantise.schemes import scheme
-from exporters import coreml_tokens
+from exporters import coreml_package, coreml_tokens
 from exporters.coreml_quantise import DEQUANTIZED, EXACT, QUANTIZED, decoded, on_grid
 
 DEPLOYMENT_TARGETS = {"iOS16": ct.target.iOS16, "iOS17": ct.target.iOS17, "iOS18": ct.target.iOS18}
@@ -65,14 +64,8 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
         ValueError: The target's batch, height or width is dynamic.
     """
     contract = _build_functions(graph, target, path) if target.functions else _build_function(graph, target, path)
-    for_all_to_read(path)
+    coreml_package.settle(path)
     return contract
-
-
-def for_all_to_read(path: Path) -> None:
-    """Give a package's files the modes of its manifest: coremltools leaves some for their owner alone."""
-    for member in path.rglob("*"):
-        shutil.copymode(path if member.is_dir() else path / "Manifest.json", member)
 
 
 def _build_functions(graph: Graph, target: Target, path: Path) -> Contract:
@@ -174,7 +167,7 @@ def annotate(path: Path, metadata: Mapping[str, str], facts: Facts) -> None:
             feature.shortDescription = texts.ports.get(feature.name, "")
         if function.predictedFeatureName:
             shown.userDefined[_PREVIEW_KEY] = "imageClassifier"
-    model_path(path).write_bytes(spec.SerializeToString())
+    model_path(path).write_bytes(coreml_package.to_bytes(spec))
 
 
 def _contract(path: Path, target: Target, shape: tuple[int, ...]) -> Contract:

@@ -41,7 +41,7 @@ from command import (
 from media_pipe import classify
 
 import runtimes
-from evim_deploy.artifact import LABELS_KEY, METADATA_KEY
+from evim_deploy.artifact import LABELS_KEY, METADATA_KEY, embedded
 from evim_deploy.model import EfficientViM
 from evim_deploy.preprocessing import normalise, open_image, resize_and_crop
 from evim_deploy.untrained import untrained_model
@@ -429,7 +429,9 @@ class TestArtifact:
     def test_own_metadata(self, defaults: Exported, format_: str) -> None:
         said = defaults.artifact(format_)
         metadata, description = own_metadata(Path(said["path"]), format_)
-        assert json.loads(metadata[METADATA_KEY]) == {k: v for k, v in said.items() if k not in ("path", "size_bytes")}
+        inside = embedded({k: v for k, v in said.items() if k not in ("path", "size_bytes")})
+        assert json.loads(metadata[METADATA_KEY]) == inside
+        assert (inside["parity"], inside["weights"]["source"]) == ({"status": said["parity"]["status"]}, "random:0")
         labels = json.loads(metadata[LABELS_KEY])
         assert (len(labels), labels[0], labels[999]) == (1000, "tench", "toilet tissue")
         assert UNTRAINED in description
@@ -620,7 +622,7 @@ class TestTrainedWeights:
     def test_export(self, trained: Exported) -> None:
         said = trained.artifact("onnx")
         checkpoint = trained.folder.with_name("tuned.pth")
-        assert said["weights"]["source"] == str(checkpoint)
+        assert said["weights"]["source"] == checkpoint.name
         assert said["weights"]["trained"] is True
         assert said["weights"]["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
         assert Path(said["path"]).name == "efficientvim_m1_64x64_fp32.onnx"
@@ -667,7 +669,7 @@ class TestOverwriting:
         (artifact,) = folder.glob("*.onnx")
         manifest = json.loads(artifact.with_name(f"{artifact.name}.json").read_text())
         assert manifest["parity"]["reason"] == "--no-verify"
-        assert json.loads(own_metadata(artifact, "onnx")[0][METADATA_KEY])["parity"]["reason"] == "--no-verify"
+        assert json.loads(own_metadata(artifact, "onnx")[0][METADATA_KEY])["parity"] == {"status": "not_run"}
         assert manifest["sha256"] == digest(artifact)
 
     def test_that_fails_keeps_the_old_files(self, folder: Path) -> None:

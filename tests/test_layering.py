@@ -59,13 +59,14 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.untrained", "model photographs preprocessing variants"),
     # --- fewer bits
     ("evim_deploy.quantise.quantisation", "codes documents"),
-    ("evim_deploy.quantise.find", "artifact digits graph progress quantise reference"),
+    ("evim_deploy.reproducible", ""),
+    ("evim_deploy.quantise.find", "artifact digits graph progress quantise reference reproducible"),
     ("evim_deploy.quantise", "codes digits errors evaluate graph photographs preprocessing reparam rounding"),
     # --- checkpoints
     ("evim_deploy.shards", "documents errors"),
     ("evim_deploy.checkpoint", "errors model shards variants"),
     ("evim_deploy.hub", "background errors shards variants"),
-    ("evim_deploy.weights", "artifact checkpoint digits errors hub model untrained variants"),
+    ("evim_deploy.weights", "artifact checkpoint digits errors hub model shards untrained variants"),
     # --- the comparison knows what it compares, and no format or engine
     ("evim_deploy.network", "codes evaluate fixed_point graph"),
     (
@@ -82,7 +83,7 @@ TABLE: tuple[tuple[str, str], ...] = (
     (
         "evim_deploy.networks",
         """arrays artifact checkpoint contents errors hub layers manifest network parity.result photographs
-        preprocessing published reparam threads trace untrained variants weights""",
+        preprocessing published reparam shards threads trace untrained variants weights""",
     ),
     ("evim_deploy.golden", "artifact errors parity"),
     ("evim_deploy.plot", "errors layers"),
@@ -102,6 +103,11 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.accuracy.measures", ""),
     ("evim_deploy.accuracy.classes", "errors variants"),
     ("evim_deploy.accuracy", "* runtimes"),
+    (
+        "evim_deploy.build",
+        "artifact contents errors inspection.core_ml parity.result reference reparam.rewrite tools exporters runtimes",
+    ),
+    ("evim_deploy.rebuild", "artifact build errors manifest parity.result publish machine reference exporters"),
     ("evim_deploy.verify", "* exporters runtimes"),
     ("evim_deploy.export", "* exporters runtimes"),
     ("evim_deploy.predict", "* exporters runtimes"),

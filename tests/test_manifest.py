@@ -10,7 +10,17 @@ from typing import Any
 
 import pytest
 
-from evim_deploy.artifact import LABELS_KEY, METADATA_KEY, Contract, Facts, Structure, Target, TensorSpec, Weights
+from evim_deploy.artifact import (
+    LABELS_KEY,
+    METADATA_KEY,
+    Contract,
+    Facts,
+    Structure,
+    Target,
+    TensorSpec,
+    Weights,
+    embedded,
+)
 from evim_deploy.errors import BadInput
 from evim_deploy.manifest import Manifest, check_beside, embedded_manifest
 from evim_deploy.parity.result import Parity
@@ -265,6 +275,20 @@ def test_an_artifact_may_have_been_renamed(tmp_path: Path) -> None:
     document = document_of()
     path = beside(tmp_path, {**OF_THE_FILE, **document, "artifact": "by another name"})
     assert check_beside(read(document), path) == "ef" * 32
+
+
+def test_the_figures_of_a_proof_stand_beside_alone(tmp_path: Path) -> None:
+    """They depend on the host, as the reason why there are no trained weights does; its status is inside, too."""
+    document = document_of()
+    full = {**document, "parity": {**document["parity"], "reason": "of this host", "power": {"smallest": 0.1}}}
+    for inside in (embedded(full), full):  # and older artifacts have all of it
+        assert check_beside(read(inside), beside(tmp_path, {**OF_THE_FILE, **full})) == "ef" * 32
+
+
+@pytest.mark.parametrize(("trained", "note"), [(False, ""), (True, "of the file")])
+def test_the_note_of_trained_weights_alone_is_inside(trained: bool, note: str) -> None:
+    document = {**document_of(), "weights": {**vars(WEIGHTS), "trained": trained, "note": "of the file"}}
+    assert embedded(document)["weights"]["note"] == note
 
 
 @pytest.mark.parametrize(

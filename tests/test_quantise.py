@@ -280,7 +280,7 @@ class TestImages:
         write(tmp_path / "deep" / "er" / "b.jpg", self.NOISE)
         images = self.images(tmp_path)
         assert [image.shape for image in images] == [(1, 3, SIDE, SIDE)] * 2
-        assert images.calibration == Calibration(str(tmp_path), 2)
+        assert images.calibration == Calibration(tmp_path.name, 2)
 
     def test_one_file(self, tmp_path: Path) -> None:
         write(tmp_path / "a.png", self.NOISE)

@@ -57,8 +57,14 @@ def weights_of(spec: str | None, num_classes: int | None = None) -> Weights:
 def test_a_path(path: Path) -> None:
     model, weights = resolve(TINY, str(path), None, lambda _: None)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert weights == Weights(str(path), True, sha256, "From the entry model_ema of the file.")
+    assert weights == Weights(path.name, True, sha256, "From the entry model_ema of the file.")
     assert state_sha256(model) == state_sha256(untrained_model(TINY, 1000, 7))
+
+
+def test_a_folder_goes_by_its_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose name is not that of a folder, which may be a user's."""
+    monkeypatch.chdir(path.parent)
+    assert {weights_of(spec).source for spec in (".", str(path.parent), f"./{path.name}")} == {path.name}
 
 
 def test_a_path_that_is_none(tmp_path: Path) -> None:

@@ -55,6 +55,9 @@ def verify(
         ),
     ] = None,
     compute_units: Annotated[ComputeUnits | None, typer.Option(help="Core ML's, on a Mac.", show_default="all")] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make it again from its weights, and compare the two byte by byte.")
+    ] = False,
     layers: Annotated[
         bool, typer.Option("--layers", help="Find the first operation that diverges; plot the error over depth.")
     ] = False,
@@ -72,7 +75,7 @@ def verify(
         raise UsageProblem(cause, "Give one of them.")
     with reporting(SETTINGS) as reporter:
         units = compute_units.value if compute_units else None
-        verifier = Verifier(weights, inputs, mode.value if mode else None, units, reporter)
+        verifier = Verifier(weights, inputs, mode.value if mode else None, units, rebuild, reporter)
         results = [verifier.check(artifact, output_dir if layers else None, overwrite) for artifact in artifacts]
     if json:
         print_json({"schema_version": SCHEMA_VERSION, "artifacts": [result.document() for result in results]})
@@ -91,6 +94,8 @@ def _show(result: Result) -> None:
     facts = f"{manifest.model.name}, {manifest.target}, made from {manifest.weights.source}"
     console.print(f"  {facts}, sha256 {manifest.weights.sha256[:12]}: the same here", soft_wrap=True, markup=False)
     show_proof(console, result.verdict.document())
+    if result.verdict.rebuild is not None:
+        console.print(f"  made again: {result.verdict.rebuild}", soft_wrap=True, markup=False)
     if result.layers is not None:
         console.print()
         show_layers(console, result.layers)

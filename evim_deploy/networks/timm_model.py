@@ -29,6 +29,7 @@ from evim_deploy.networks.opened import Opened
 from evim_deploy.networks.seeding import seed_weights
 from evim_deploy.preprocessing import CROP_MODES, INTERPOLATIONS, Preprocessing
 from evim_deploy.published import Transform
+from evim_deploy.shards import weights_name
 from evim_deploy.variants import MIN_CLASSES
 from evim_deploy.weights import parse_seed, state_sha256
 
@@ -160,10 +161,10 @@ def _published(
     return _load(name, config, path, f"timm:{tagged}", num_classes)
 
 
-def _find(spec: str, notify: Callable[[str], None]) -> tuple[Path, str]:
-    """The file that a user names, and how it is called."""
+def _find(spec: str, notify: Callable[[str], None]) -> tuple[Path, str | None]:
+    """The file that a user names, and where it comes from; None for a file of the user's own."""
     if not spec.startswith(("hf:", "timm:")):
-        return Path(spec), spec
+        return Path(spec), None
     if spec.startswith("timm:"):
         config = _config(spec.removeprefix("timm:"))
         repo, filename = config.hf_hub_id, config.hf_hub_filename or hub.DEFAULT_FILE
@@ -173,7 +174,7 @@ def _find(spec: str, notify: Callable[[str], None]) -> tuple[Path, str]:
 
 
 def _load(
-    name: NetworkName, config: Any, path: Path, source: str, num_classes: int | None
+    name: NetworkName, config: Any, path: Path, source: str | None, num_classes: int | None
 ) -> tuple[nn.Module, Weights]:
     with torch.device("meta"):
         expected = timm.create_model(name.source, pretrained=False).state_dict()
@@ -187,9 +188,9 @@ def _load(
         )
     module = _with_state(name, found, classes)
     notes = [found.note] if found.note else []
-    if source.startswith("timm:") and (licence := _config(source.removeprefix("timm:")).license):
+    if source and source.startswith("timm:") and (licence := _config(source.removeprefix("timm:")).license):
         notes.append(f"timm names their licence: {licence}.")
-    return module, Weights(source, True, found.sha256, " ".join(notes))
+    return module, Weights(source or weights_name(path), True, found.sha256, " ".join(notes))
 
 
 def _classes(state: Mapping[str, Tensor], config: Any) -> int:

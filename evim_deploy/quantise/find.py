@@ -22,8 +22,10 @@ from evim_deploy.quantise.quantisation import Calibration, Quantisation
 from evim_deploy.quantise.schemes import Scheme, scheme
 from evim_deploy.quantise.sensitivity import FEW_IMAGES, fewest_kept, sensitivity
 from evim_deploy.reference import GraphReference, Reference
+from evim_deploy.reproducible import one_thread
 
 
+@one_thread()
 def find(
     reference: Reference,
     target: Target,
@@ -33,6 +35,8 @@ def find(
     progress: Progress,
 ) -> Target:
     """A target with its quantisation; one of a precision that is not quantised stays as it is.
+
+    One thread computes it: with two, the ends of ranges differ in their last bits, and so do scales in the file.
 
     Args:
         reference: What it is made from.

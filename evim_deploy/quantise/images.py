@@ -103,7 +103,7 @@ class CalibrationImages:
     @property
     def calibration(self) -> Calibration:
         """What was used, once all was read."""
-        source = self.source.words if isinstance(self.source, Shipped) else str(self.source)
+        source = self.source.words if isinstance(self.source, Shipped) else self.source.absolute().name
         return Calibration(source, self._used, tuple(self._skipped))
 
     def _told(self) -> list[str]:

@@ -16,7 +16,7 @@ class Calibration:
     """The images that grids were found on.
 
     Attributes:
-        source: A folder or file as the user named it, or what ships with the package.
+        source: The name of a folder or file without the folders above it, or what ships with the package.
         images: How many were used.
         skipped: Names of files that are no images, or damaged.
     """

@@ -24,7 +24,8 @@ from torch import nn
 from evim_deploy.artifact import Contract, Target
 from evim_deploy.errors import BadInput, first_line
 from evim_deploy.machine import problem_of, temporary_folder
-from exporters.coreml import annotate, convert, fixed_shape, for_all_to_read, input_type, is_classifier, output_types
+from exporters import coreml_package
+from exporters.coreml import annotate, convert, fixed_shape, input_type, is_classifier, output_types
 from exporters.modules import coreml_otherwise
 
 __all__ = ["annotate", "build"]
@@ -66,7 +67,7 @@ def build(module: nn.Module, target: Target, path: Path) -> Contract:
         raise problem_of(error, path.parent, temporary_folder()) or BadInput(
             f"coremltools cannot convert the network: {first_line(error)}.", "Choose another format or network."
         ) from error
-    for_all_to_read(path)
+    coreml_package.settle(path)
     return contract
 
 
