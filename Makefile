@@ -7,10 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARTIFACTS := artifacts
 BUNDLED := ios-demo/Models
+REPORTED := table-e table-3 resolution engines mixer
+REPORTS := benchmarks/report.html benchmarks/report.md
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help export ios-demo test check swift clean
+.PHONY: help export ios-demo test check swift report clean
 
 help:
 	@echo "make export   install what Core ML needs and export $(MODEL) (MODEL=m1 for another)"
@@ -18,6 +20,7 @@ help:
 	@echo "make test     install everything, then check and test all of it"
 	@echo "make check    lint, format and types of the Python alone"
 	@echo "make swift    build, test and lint the iOS side, where Swift is installed"
+	@echo "make report   draw benchmarks/report.html and report.md from the samples in benchmarks/"
 	@echo "make clean    remove $(VENV) and $(ARTIFACTS)"
 
 $(BIN)/python:
@@ -66,5 +69,9 @@ test: check swift
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 		--max-worker-restart 0
 
+report: $(VENV)/.dev
+	@for output in $(REPORTS); do $(BIN)/evim-deploy report $(REPORTED:%=benchmarks/cpu-%.json) benchmarks/not-run.json \
+		--baseline EfficientViM-M4 --output $$output --overwrite || exit; done
+
 clean:
-	rm -rf $(VENV) $(ARTIFACTS) ios-demo/EvimKit/.build $(BUNDLED)/*.mlpackage*
+	rm -rf $(VENV) $(ARTIFACTS) $(REPORTS) ios-demo/EvimKit/.build $(BUNDLED)/*.mlpackage*
