@@ -10,7 +10,8 @@
 #
 # Each step is a run of `evim-deploy bench` and writes $OUT/gpu-STEP.json ($OUT is this folder unless it is set). A file
 # that a step could not complete says so. A step that fails or takes too long does not stop the others. The exit code is
-# 1 unless all of them are complete. PYTHON names another python3, TOTAL other seconds for all steps than 470.
+# 1 unless all of them are complete. PYTHON names another python3, TOTAL other seconds for all steps than 470, and
+# STEPS the steps to run, where not all: STEPS="figure-3 compiled".
 set -uo pipefail
 
 wheels=$(realpath "${1:?"name the folder of wheels: bash benchmarks/gpu.sh WHEELS"}")
@@ -77,6 +78,7 @@ step() {
     local name=$1 file=$out/gpu-$1.json seconds code
     later=$((later - $2 * total / 470))
     seconds=$((total - SECONDS - later))
+    [[ " ${STEPS:-$name} " == *" $name "* ]] || return
     shift 2
     rm -f "$file"
     unfinished=$((unfinished + 1))
@@ -109,6 +111,10 @@ step resolution   100 "${sweep[@]}" -e torch
 step layouts       40 "${rivals[@]}" -e torch --layout channels-first,channels-last
 step compiled      70 "${compiled[@]}" -e torch,torch-compile
 
+if ((${#told[@]} == 0)); then
+    echo "STEPS='$STEPS' names no step of this script."
+    exit 2
+fi
 echo
 echo "After $SECONDS s, in $out:"
 printf '%s\n' "${told[@]}"

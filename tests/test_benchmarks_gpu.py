@@ -120,6 +120,14 @@ def test_without_time_nothing_is_begun(machine: Machine) -> None:
     assert list(machine.out.iterdir()) == []
 
 
+def test_some_steps_alone_have_the_time_of_the_others(machine: Machine) -> None:
+    code, told, seconds = machine.run({}, STEPS="figure-3 layouts")
+    assert (code, told) == (0, dict.fromkeys(("figure-3", "layouts"), "complete"))
+    shares = {name: int(share) for name, share in STEPS[:-1]}
+    assert seconds[0][0] == sum(shares[name] for name in NAMES[: NAMES.index("figure-3") + 1])
+    assert machine.run({}, STEPS="figure-4") == (2, {}, seconds)
+
+
 def test_another_device_is_refused(machine: Machine) -> None:
     assert machine.run({}, DEVICE="tpu") == (2, {}, [])
 
