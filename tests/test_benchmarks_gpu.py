@@ -90,8 +90,8 @@ def test_all_steps_are_run_within_the_limit(machine: Machine) -> None:
     code, told, seconds = machine.run({})
     assert (code, told) == (0, dict.fromkeys(NAMES, "complete"))
     assert len(NAMES) <= MOST_FILES
-    # the first has its share; the last may take all that is left, and a little more until it is killed
-    assert seconds[0][0] == int(STEPS[0][1])
+    # the first has its share, less what checking took; the last may take all that is left, and until it is killed
+    assert 0 < seconds[0][0] <= int(STEPS[0][1])
     assert max(limit + kill for limit, kill in seconds) <= LIMIT_S
     assert sum(int(share) for _, share in STEPS) == 470
 
@@ -124,7 +124,7 @@ def test_some_steps_alone_have_the_time_of_the_others(machine: Machine) -> None:
     code, told, seconds = machine.run({}, STEPS="figure-3 layouts")
     assert (code, told) == (0, dict.fromkeys(("figure-3", "layouts"), "complete"))
     shares = {name: int(share) for name, share in STEPS[:-1]}
-    assert seconds[0][0] == sum(shares[name] for name in NAMES[: NAMES.index("figure-3") + 1])
+    assert shares["figure-3"] < seconds[0][0] <= sum(shares[name] for name in NAMES[: NAMES.index("figure-3") + 1])
     assert machine.run({}, STEPS="figure-4") == (2, {}, seconds)
 
 
@@ -166,11 +166,11 @@ def test_the_same_steps_run_on_the_processor(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     files = {path.stem.removeprefix("gpu-"): read_results(path) for path in out.iterdir()}
     assert sorted(files) == sorted(NAMES)
-    for results in files.values():
+    for name, results in files.items():
         assert results.complete
         for contender in results.contenders:
             assert contender.outcome == "measured"
-            assert len(contender.rounds) == 5
+            assert len(contender.rounds) == (1 if name == "resolution" else 5)
             if contender.role == "contender":
                 assert contender.memory is not None
                 assert contender.check is not None
