@@ -11,6 +11,7 @@ file.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -32,15 +33,23 @@ BATCHES = {"onnxruntime": 16, "litert": 1}
 
 
 def entries(request: BenchRequest, pythons: dict[str, str]) -> Iterator[Entry]:
-    """A contender for each engine and interpreter, by the word that names it.
+    """A contender for each engine and interpreter, named by the interpreter's word and the engine's version.
 
     Contenders of one batch form a group; the first is its baseline.
     """
     for engine, batch in BATCHES.items():
         (entry,) = plan(replace(request, engines=(engine,), batches=(batch,))).entries
         for word, python in pythons.items():
-            subject = replace(entry.subject, name=f"{entry.subject.name} {word}")
+            (package,) = entry.engine.requires
+            name = f"{entry.subject.name} {word} {version_in(python, package)}"
+            subject = replace(entry.subject, name=name)
             yield replace(entry, subject=subject, python=python)
+
+
+def version_in(python: str, package: str) -> str:
+    """Of a package that an interpreter has."""
+    program = f"from importlib.metadata import version; print(version({package!r}))"
+    return subprocess.run([python, "-c", program], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
 def main(old: str, output: str) -> None:
@@ -51,13 +60,14 @@ def main(old: str, output: str) -> None:
     Path(output).write_text(to_json(results), "utf-8")
     if stop is not None:
         raise stop
+    comparisons = compare_with_baseline(results)
     for contender in results.contenders:
-        found = compare_with_baseline(results).get(contender.id)
+        found = comparisons.get(contender.id)
         if found is None or found.interval is None:
             continue
         ratio = f"{found.interval.estimate:.3f} [{found.interval.low:.3f}, {found.interval.high:.3f}]"
         versions = f"{contender.engine} {contender.engine_version} takes {ratio} times {found.baseline.engine_version}"
-        sys.stdout.write(f"{versions}, {contender.role}: {found.verdict}, noise {found.noise:.3f}\n")
+        sys.stdout.write(f"{versions}: {found.verdict}, noise {found.noise:.3f}\n")
 
 
 if __name__ == "__main__":

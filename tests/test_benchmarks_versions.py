@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_two_interpreters_are_timed_side_by_side(
     assert results.complete
     timed = {(each.subject.name, each.role): each for each in results.contenders if each.role != "yardstick"}
     old, new, control = (
-        timed[f"EfficientViM-DIGITS {word}", role]
+        timed[f"EfficientViM-DIGITS {word} {version('onnxruntime')}", role]
         for word, role in (("old", "contender"), ("new", "contender"), ("old", "control"))
     )
     assert old.engine_version == control.engine_version == "0.1" != new.engine_version
