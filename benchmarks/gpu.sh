@@ -6,7 +6,7 @@
 #
 # WHEELS is a folder of wheels for what the machine's Python lacks; benchmarks/gpu-wheels.txt says how to fill it. They
 # go into a temporary folder, nothing is installed. DEVICE=cpu runs the same steps on the processor with small networks,
-# to try the script: in about two minutes on two idle cores, and with ten times the limit.
+# to try the script: that takes 5.5 minutes of processor time, and has ten times the limit.
 #
 # Each step is a run of `evim-deploy bench` and writes $OUT/gpu-STEP.json ($OUT is this folder unless it is set). A file
 # that a step could not complete says so. A step that fails or takes too long does not stop the others. The exit code is
