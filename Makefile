@@ -7,13 +7,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARTIFACTS := artifacts
 BUNDLED := ios-demo/Models
+REPORTED := table-e table-3 resolution engines mixer
+REPORTS := benchmarks/report.html benchmarks/report.md
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 ONNX2TF = "onnx2tf==1.29.24 ; python_version < '3.12'" "onnx2tf[tensorflow]==2.6.9 ; python_version >= '3.12'"
 
 .DEFAULT_GOAL := help
-.PHONY: help environments export ios-demo test test-fast test-all check swift constraints clean
+.PHONY: help environments export ios-demo test test-fast test-all check swift report constraints clean
 
 help:
 	@echo "make export   install what Core ML needs and export $(MODEL) (MODEL=m1 for another)"
@@ -23,6 +25,7 @@ help:
 	@echo "make test-all the same with all that is tried before a release: an hour or more"
 	@echo "make check    lint, format and types of the Python alone"
 	@echo "make swift    build, test and lint the iOS side, where Swift is installed"
+	@echo "make report   draw benchmarks/report.html and report.md from the samples in benchmarks/"
 	@echo "make constraints choose the newest versions that work together"
 	@echo "make clean    remove $(VENV) and $(ARTIFACTS)"
 
@@ -96,5 +99,9 @@ constraints: $(BIN)/uv
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --extra dev pyproject.toml \
 		--no-annotate --custom-compile-command "make constraints" --output-file constraints.txt
 
+report: $(VENV)/.dev
+	@for output in $(REPORTS); do $(BIN)/evim-deploy report $(REPORTED:%=benchmarks/cpu-%.json) benchmarks/not-run.json \
+		--baseline EfficientViM-M4 --output $$output --overwrite || exit; done
+
 clean:
-	rm -rf $(VENV) $(ARTIFACTS) ios-demo/EvimKit/.build $(BUNDLED)/*.mlpackage*
+	rm -rf $(VENV) $(ARTIFACTS) $(REPORTS) ios-demo/EvimKit/.build $(BUNDLED)/*.mlpackage*

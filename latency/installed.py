@@ -6,15 +6,29 @@ import importlib.util
 
 from evim_deploy.errors import NotInstalled
 
-_REQUIRES = ("jinja2", "matplotlib", "psutil", "pydantic", "scipy")
+_MEASURES = ("psutil", "pydantic")
+_REPORTS = ("jinja2", "matplotlib", "scipy")
 
 
-def require_harness() -> None:
-    """Check, without importing it, that what measures, judges and reports is installed.
+def require_measuring() -> None:
+    """Check, without importing it, that the packages that measure and write a results file are installed.
 
     Raises:
         NotInstalled: Something is missing.
     """
-    missing = [name for name in _REQUIRES if importlib.util.find_spec(name) is None]
+    _require(_MEASURES)
+
+
+def require_reporting() -> None:
+    """Check, without importing it, that the packages that judge and report are installed, too.
+
+    Raises:
+        NotInstalled: Something is missing.
+    """
+    _require((*_MEASURES, *_REPORTS))
+
+
+def _require(packages: tuple[str, ...]) -> None:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise NotInstalled(f"Latency needs {', '.join(missing)}.", 'pip install "evim-deploy[bench]"')

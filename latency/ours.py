@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from evim_deploy.graph import Graph, Node
 
 
+def _softmax_tokens(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """The mixer's weights (B, N, L) in the precision of x, as in the published network.
+
+    :data:`evim_deploy.evaluate.HANDLERS` has them in float64, which is exact and would be timed, too.
+    """
+    shares, spread = torch.softmax(x, 2), node.spread(x.shape[2])
+    return shares if spread == 1 else shares * spread
+
+
+_HANDLERS = {**HANDLERS, "softmax_tokens": _softmax_tokens}
+
+
 class GraphModule(nn.Module):
     """Computes a graph's first output of images (B, 3, H, W).
 
@@ -40,7 +52,7 @@ class GraphModule(nn.Module):
         values = {self._input: images}
         for node, names, done in self._nodes:
             weights: Mapping[str, Tensor] = {weight: getattr(self, name) for weight, name in names}
-            results = HANDLERS[node.op](node, weights, *[values[name] for name in node.inputs])
+            results = _HANDLERS[node.op](node, weights, *[values[name] for name in node.inputs])
             values.update(zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True))
             for name in done:
                 del values[name]

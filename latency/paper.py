@@ -1,4 +1,4 @@
-"""The paper's figures, as its Tables 3 and E print them: what own measurements are put beside.
+"""The paper's figures, as its Tables 3, 7 and E print them: what own measurements are put beside.
 
 They were taken on the paper's machines by the paper's authors. Accuracy is theirs alone: nothing here measures it.
 """
@@ -77,6 +77,12 @@ def of_table_3(method: str | None) -> Table3 | None:
 def of_table_e(method: str | None) -> TableE | None:
     """A method's row of Table E; None where it has none."""
     return next((row for row in table_e() if row.method == method), None)
+
+
+def peak_bytes(method: str | None, setting: str | None) -> int | None:
+    """Peak memory on the GPU by Table 7, whose M is read as MiB; None where it does not say."""
+    peaks: dict[str, int] = {row["method"]: row["peak_mib"] for row in _tables()["table_7"]}
+    return peaks[method] << 20 if method in peaks and setting == "gpu" else None
 
 
 def milliseconds(method: str | None, setting: str | None, height: int, width: int) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -80,6 +81,7 @@ class Entry:
         height, width: Of the images; an artifact's are 0 until it was read.
         group: Of those whose rounds are taken together.
         absent: Why it cannot be timed on this host; empty where it can.
+        python: Interpreter that it is timed in.
     """
 
     subject: Subject
@@ -94,6 +96,7 @@ class Entry:
     group: str
     setting: str | None = None
     absent: str = ""
+    python: str = sys.executable
 
     @property
     def id(self) -> str:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -46,14 +47,24 @@ class WorkerProcess:
         threads: Of whatever it computes with; None leaves them to the libraries.
         limit_bytes: Memory that it may use; None for no limit.
         scratch: Folder for what libraries leave behind, compiled code among it; None for the usual ones.
+        modules: That it imports at once, before it is asked for anything.
+        python: Interpreter that runs it.
     """
 
-    def __init__(self, threads: int | None = None, limit_bytes: int | None = None, scratch: Path | None = None) -> None:
+    def __init__(
+        self,
+        threads: int | None = None,
+        limit_bytes: int | None = None,
+        scratch: Path | None = None,
+        modules: Sequence[str] = (),
+        python: str = sys.executable,
+    ) -> None:
         variables = {name: str(threads) for name in _THREAD_VARIABLES} if threads else {}
         variables |= {name: str(scratch) for name in _SCRATCH_VARIABLES} if scratch else {}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed with the worker
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "latency.worker"],  # whatever is called so in the user's folder is not ours
+            # -P: a package of this name in the user's folder is not ours
+            [python, "-P", "-m", "latency.worker", *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -93,10 +104,14 @@ class WorkerProcess:
             raise _FAILURES[answer["failure"]](answer["message"])
         return answer
 
-    def close(self) -> None:
-        """End it and what it started, whatever they are doing."""
+    def kill(self) -> None:
+        """Stop it and what it started, whatever they are doing; whoever waits for an answer is told that it died."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Stop it, and release what it held here."""
+        self.kill()
         with suppress(BrokenPipeError):
             self._process.communicate()
         self._errors.close()

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError, field_validator
 
-from evim_deploy.documents import parse_json
+from evim_deploy.documents import dump_json, parse_json
 from evim_deploy.errors import BadInput
 
 SCHEMA: Final = "evim-deploy-latency"
@@ -270,8 +270,8 @@ def json_schema() -> dict[str, Any]:
 
 
 def to_json(results: Results) -> str:
-    """The file's text; what is not known is left out of it."""
-    return results.model_dump_json(by_alias=True, exclude_none=True, indent=1) + "\n"
+    """The file's text, a line for each round and each reading; what is not known is left out of it."""
+    return dump_json(results.model_dump(mode="json", by_alias=True, exclude_none=True))
 
 
 def read_results(path: Path) -> Results:

@@ -29,6 +29,7 @@ from latency.host import host
 from latency.judgement import CONTROL
 from latency.monitor import Monitor
 from latency.plan import BenchRequest, Entry, Plan
+from latency.prefetch import imports
 from latency.process import WorkerFailed, WorkerProcess
 from latency.protocol import LONG_S, PROTOCOLS, WARMS_ITSELF_S, deviations
 from latency.results import Results, Round
@@ -37,6 +38,9 @@ from latency.trial import Member, Trials, record
 
 _INTERRUPTED = "it was interrupted"
 _OUT_OF_BUDGET = "its budget ended"
+_TRIALS = 0.5
+"""Share of a group's budget after which no further contender is tried; the rest is for rounds of those that were."""
+
 _YARDSTICK = Subject("yardstick", "yardstick", "numpy", 0)
 
 
@@ -85,11 +89,14 @@ class Session:
 
     def _measure_group(self, entries: list[Entry], trials: Trials, deadline: float) -> None:
         members = []
-        for entry in entries:
-            if self._monitor.elapsed() > deadline:
-                break  # those that were tried get their first round
-            members.append(trials.of(entry))
-            self._members.append(members[-1])
+        now = self._monitor.elapsed()
+        trials_end = now + _TRIALS * (deadline - now)
+        with trials.ahead(entries):
+            for entry in entries:
+                if self._monitor.elapsed() > trials_end:
+                    break  # those that were tried are timed
+                members.append(trials.of(entry))
+                self._members.append(members[-1])
         able = [member for member in members if member.job is not None]
         if not able:
             return
@@ -109,7 +116,7 @@ class Session:
         stays = sum(member.own_bytes for member in members) < memory.SHARE * room
         order = np.random.default_rng(self._request.seed)
         with ExitStack() as stack:
-            workers: dict[str, WorkerProcess] = {}
+            workers = self._warm_all(members, stack) if stays else {}
             for index in range(self._protocol.rounds):
                 if index and self._monitor.elapsed() > deadline:
                     return
@@ -119,8 +126,10 @@ class Session:
                     if member.record.outcome != "measured":
                         continue
                     try:
-                        worker = workers.get(member.record.id) or stack.enter_context(self._warm(member))
-                        workers[member.record.id] = worker
+                        if member.record.id not in workers:
+                            workers[member.record.id] = worker = stack.enter_context(self._process(member))
+                            self._warm(member, worker)
+                        worker = workers[member.record.id]
                         self._time(member, worker, index)
                     except WorkerFailed as error:
                         member.fail(error)
@@ -128,20 +137,33 @@ class Session:
                         workers.pop(member.record.id).close()
                 self._monitor.read("during", [worker.pid for worker in workers.values()])
 
-    def _warm(self, member: Member) -> WorkerProcess:
-        """A worker that has the member open and warm."""
-        worker = WorkerProcess(member.entry.threads, scratch=self._folder)
-        try:
-            opened = member.open(worker)
-            warm = [opened["first_prediction_s"]]
-            if member.prediction_s < WARMS_ITSELF_S or not self._protocol.interleaved:
-                warm += worker.ask("predict", seconds=self._protocol.warmup_s, count=1, lead=0)["samples_s"]
-            member.check(worker)
-        except BaseException:
-            worker.close()
-            raise
+    def _warm_all(self, members: list[Member], stack: ExitStack) -> dict[str, WorkerProcess]:
+        """Warm workers by the ids of their members; all of them start, and import, at the same time."""
+        workers = {member.record.id: stack.enter_context(self._process(member)) for member in members}
+        for member in members:
+            try:
+                self._warm(member, workers[member.record.id])
+            except WorkerFailed as error:
+                member.fail(error)
+                workers.pop(member.record.id).close()
+        return workers
+
+    def _process(self, member: Member) -> WorkerProcess:
+        entry = member.entry
+        return WorkerProcess(entry.threads, scratch=self._folder, modules=imports(entry), python=entry.python)
+
+    def _warm(self, member: Member, worker: WorkerProcess) -> None:
+        """Have a worker open the member and predict until it is warm.
+
+        Raises:
+            WorkerFailed: It cannot, or its answer is not the model's.
+        """
+        opened = member.open(worker)
+        warm = [opened["first_prediction_s"]]
+        if member.prediction_s < WARMS_ITSELF_S or not self._protocol.interleaved:
+            warm += worker.ask("predict", seconds=self._protocol.warmup_s, count=1, lead=0)["samples_s"]
+        member.check(worker)
         member.warmup_s = member.warmup_s or sum(warm)
-        return worker
 
     def _time(self, member: Member, worker: WorkerProcess, index: int) -> None:
         protocol, started = self._protocol, self._monitor.elapsed()

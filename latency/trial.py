@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from evim_deploy.progress import Progress
-from latency import memory
 from latency.engines import Job
 from latency.plan import Entry
+from latency.prefetch import Files, NotPrepared, Spares, imports, limit
 from latency.process import Absent, Different, OutOfMemory, WorkerFailed, WorkerProcess
 from latency.protocol import WARMS_ITSELF_S
 from latency.results import Attempt, Check, ColdStart, Contender, Memory, Round, Share, Subject
@@ -19,9 +20,6 @@ from latency.tolerances import allowed
 
 _PREDICTIONS = 5
 """That a profile, or a peak of memory, is taken over; one where they are long."""
-
-_ONE_BATCH = (".tflite", ".mlpackage")
-"""Files that are made for one batch; the others are for any."""
 
 
 @dataclass
@@ -107,14 +105,6 @@ class Member:
         self.record = self.record.model_copy(update={"check": check})
 
 
-class NotPrepared(Exception):
-    """A contender could not be made ready, which a smaller batch would not help; says why."""
-
-    def __init__(self, cause: WorkerFailed) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
-
-
 class Trials:
     """Tries contenders; what is made ready for one is kept for others that take the same.
 
@@ -127,10 +117,23 @@ class Trials:
 
     def __init__(self, folder: Path, wants_memory: bool, wants_breakdown: bool, progress: Progress) -> None:
         self._folder = folder
+        self._files = Files(folder)
+        self._spares: Spares | None = None
         self._wants_memory = wants_memory
         self._wants_breakdown = wants_breakdown
         self._progress = progress
-        self._prepared: dict[tuple[object, ...], Prepared] = {}
+
+    @contextmanager
+    def ahead(self, entries: Iterable[Entry]) -> Iterator[None]:
+        """Within it, the next contenders are made ready beside the one that is tried, where an accelerator computes."""
+        coming = [entry for entry in entries if entry.device == "cuda" and not entry.absent]
+        if not coming:
+            yield
+            return
+        modules = tuple(dict.fromkeys(module for entry in coming for module in imports(entry)))
+        with self._files.ahead(coming), Spares(modules, self._folder) as self._spares:
+            yield
+        self._spares = None
 
     def of(self, entry: Entry) -> Member:
         """A contender with a job, or with the reason why there is none."""
@@ -140,13 +143,13 @@ class Trials:
         attempts: list[Attempt] = []
         batch = entry.batch
         while True:
-            limit = _limit(entry.device)
+            limit_bytes = limit(entry.device)
             try:
-                return self._open(entry, batch, limit, attempts)
+                return self._open(entry, batch, limit_bytes, attempts)
             except NotPrepared as error:
                 return self._failed(entry, batch, error.cause, [])
             except OutOfMemory as error:
-                attempts.append(Attempt(batch=batch, outcome="out of memory", limit_bytes=limit))
+                attempts.append(Attempt(batch=batch, outcome="out of memory", limit_bytes=limit_bytes))
                 self._progress.detail(f"{entry.id}: out of memory with a batch of {batch}: {error}")
                 if batch == 1:
                     reason = f"memory ran out with every batch down to one image ({error})"
@@ -160,8 +163,8 @@ class Trials:
         member.fail(error)
         return member
 
-    def _open(self, entry: Entry, batch: int, limit: int | None, attempts: list[Attempt]) -> Member:
-        prepared = self._prepare(entry, batch)
+    def _open(self, entry: Entry, batch: int, limit_bytes: int | None, attempts: list[Attempt]) -> Member:
+        prepared = self._files.of(entry, batch)
         job = Job(
             prepared.source,
             entry.precision,
@@ -173,7 +176,7 @@ class Trials:
             prepared.pixels,
         )
         member = Member(entry, record(entry, batch, outcome="measured"), job, prepared)
-        with WorkerProcess(entry.threads, limit, self._folder) as worker:
+        with self._worker(entry, limit_bytes) as worker:
             opened = member.open(worker)
             # the first has compiled what is compiled, and the second captured what is captured as a CUDA graph
             lead = int(entry.device == "cuda")
@@ -182,7 +185,7 @@ class Trials:
             held = Memory(**worker.ask("memory", count=count)) if self._wants_memory else None
             profile = worker.ask("profile", count=count)["operations"] if self._wants_breakdown else []
         member.own_bytes = opened["own_bytes"]
-        fits = Attempt(batch=batch, outcome="fits", limit_bytes=limit, peak_bytes=opened["peak_bytes"])
+        fits = Attempt(batch=batch, outcome="fits", limit_bytes=limit_bytes, peak_bytes=opened["peak_bytes"])
         facts = {
             "height": prepared.shape[1],
             "width": prepared.shape[2],
@@ -197,29 +200,10 @@ class Trials:
         member.record = member.record.model_copy(update=facts)
         return member
 
-    def _prepare(self, entry: Entry, batch: int) -> Prepared:
-        """The file for the engine, made once for whoever takes the same."""
-        if not entry.engine.takes:  # work that is no model's
-            return Prepared(entry.subject.source, (3, 1, 1), None, "work of no model", "none", "as it is", None)
-        target = {
-            "engine_takes": entry.engine.takes,
-            "stored": entry.engine.stored(entry.precision),
-            "batch": batch,
-            "height": entry.height,
-            "width": entry.width,
-        }
-        batches = batch if entry.engine.takes in _ONE_BATCH else None
-        key = (entry.subject, entry.engine.takes, target["stored"], batches, entry.height, entry.width)
-        if key not in self._prepared:
-            place = tempfile.mkdtemp(dir=self._folder)
-            with WorkerProcess(limit_bytes=_limit("cpu"), scratch=self._folder) as worker:
-                try:
-                    answer = worker.ask("prepare", subject=asdict(entry.subject), folder=place, **target)
-                except WorkerFailed as error:
-                    raise NotPrepared(error) from None
-            lists = {"shape": tuple(answer["shape"]), "libraries": tuple(answer["libraries"])}
-            self._prepared[key] = Prepared(**{**answer, **lists})
-        return self._prepared[key]
+    def _worker(self, entry: Entry, limit_bytes: int | None) -> WorkerProcess:
+        if self._spares:
+            return self._spares.take()
+        return WorkerProcess(entry.threads, limit_bytes, self._folder, python=entry.python)
 
 
 def record(entry: Entry, batch: int | None = None, **facts: Any) -> Contender:
@@ -243,11 +227,6 @@ def record(entry: Entry, batch: int | None = None, **facts: Any) -> Contender:
             **facts,
         }
     )
-
-
-def _limit(device: str) -> int | None:
-    """Memory that a worker may use, all others being closed; None where the host cannot hold it to one."""
-    return int(memory.SHARE * memory.available()) if memory.can_limit() and device == "cpu" else None
 
 
 def _subject(entry: Entry, prepared: Prepared | None) -> Subject:

@@ -1,7 +1,8 @@
 """A process that does one thing for a run: prepare a subject, or time a contender.
 
-``python -m latency.worker`` reads commands from stdin, a line of JSON each with a ``verb``, and answers each
-with a line of JSON on what was its stdout:
+``python -m latency.worker [MODULE...]`` imports the modules that it finds, so that it is ready when it is asked. Then
+it reads commands from stdin, a line of JSON each with a ``verb``, and answers each with a line of JSON on what was its
+stdout:
 
 ============  ======================================================================================
 ``limit``     hold the process to so many bytes
@@ -25,6 +26,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +160,9 @@ def main() -> None:
     """Serve until stdin ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print goes elsewhere
+    for module in sys.argv[1:]:
+        with suppress(ImportError):  # a command that needs it says so
+            importlib.import_module(module)
     worker = Worker()
     for line in sys.stdin:
         answers.write(json.dumps(_answer(worker, **json.loads(line))) + "\n")

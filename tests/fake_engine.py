@@ -1,9 +1,9 @@
 """An engine whose every behaviour is known beforehand: the source of its job says what it does, as JSON.
 
 ``delay_s``  of a prediction; ``slow_every`` and ``slow_s``: each so many-th takes so much more;
-``fits``     the largest batch that it has memory for; after ``breaks_after`` predictions it fails; where it
-``dies``     it ends its process; after ``drifts_after`` predictions its answer is no number any more; it computes
-in the ``mode`` that it chose.
+``fits``     the largest batch that it has memory for; for a larger one it says its ``refusal``, else that of Python;
+after ``breaks_after`` predictions it fails; where it ``dies`` it ends its process; after ``drifts_after`` predictions
+its answer is no number any more; it computes in the ``mode`` that it chose.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from latency.subjects import Subject
 ENGINE = Engine("fake", "fake_engine", "", ("numpy",), "bench", {"cpu": ("fp32",)})
 
 
-def entry(name: str, group: str = "group", batch: int = 2, **behaviour: float | str) -> Entry:
+def entry(name: str, group: str = "group", batch: int = 2, device: str = "cpu", **behaviour: float | str) -> Entry:
     """A contender in this engine."""
     subject = Subject("artifact", name, json.dumps(behaviour), 0)
-    return Entry(subject, ENGINE, "cpu", "fp32", "", batch, 1, 8, 8, group)
+    return Entry(subject, ENGINE, device, "fp32", "", batch, 1 if device == "cpu" else None, 8, 8, group)
 
 
 def version() -> str:
@@ -39,7 +39,8 @@ class FakeRunner:
         self.mode = self.behaviour.get("mode", "")
         self.predicted = 0
         if job.batch > self.behaviour.get("fits", job.batch):
-            raise MemoryError("no memory for so many images")
+            refusal = self.behaviour.get("refusal")
+            raise RuntimeError(refusal) if refusal else MemoryError("no memory for so many images")
 
     def predict(self) -> None:
         self.predicted += 1

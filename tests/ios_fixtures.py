@@ -17,6 +17,7 @@ from networks import random_tiny
 
 from evim_deploy.arrays import softmax
 from evim_deploy.artifact import Contract, Facts, Structure, Target, TensorSpec, Weights, labels_sha256
+from evim_deploy.documents import dump_json
 from evim_deploy.golden import METADATA_KEY, write_golden
 from evim_deploy.parity.difference import measure, rows
 from evim_deploy.parity.proof import Prover, comparable
@@ -72,7 +73,7 @@ def write_all() -> None:
     """Write every fixture into its place."""
     write_golden_file(FOLDER / GOLDEN)
     for name, document in documents().items():
-        (FOLDER / name).write_text(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+        (FOLDER / name).write_text(dump_json(document), "utf-8")
 
 
 def geometry() -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from evim_deploy.export import export
 from evim_deploy.request import Request
 from evim_deploy.variants import parse_model
 from latency.breakdown import CLASSES, OTHER, classify_onnxruntime, classify_openvino, classify_torch
-from latency.engines import CHANNELS_FIRST, CHANNELS_LAST, ENGINES, Job, Runner, load
+from latency.engines import CHANNELS_FIRST, CHANNELS_LAST, DISTINCT_IMAGES, ENGINES, Job, Runner, load
 from latency.preparation import prepare
 from latency.subjects import Prepared, artifact_subject, mixer_subjects, model_subject
 from latency.tolerances import allowed
@@ -256,6 +256,23 @@ def test_the_first_image_is_the_same_in_every_batch() -> None:
     assert np.array_equal(one[0], three[0])
     assert not np.array_equal(three[0], three[1])
     assert one.dtype == np.float32
+
+
+@pytest.mark.parametrize("layout", [CHANNELS_FIRST, CHANNELS_LAST])
+def test_a_large_batch_repeats_its_first_images(layout: str, prepared: Callable[..., Prepared]) -> None:
+    """In every engine alike: numpy's for those that take arrays, and on the device for PyTorch."""
+    from latency.engines.torch import TorchRunner
+
+    order = replace(job(prepared(".pt"), layout=layout), batch=2 * DISTINCT_IMAGES + 3)
+    images = order.images()
+    assert images.shape == (order.batch, *order.shape)
+    assert len(order.distinct_images()) == DISTINCT_IMAGES
+    for index, image in enumerate(images):
+        assert np.array_equal(image, images[index % DISTINCT_IMAGES])
+    assert not np.array_equal(images[0], images[DISTINCT_IMAGES - 1])
+    placed = TorchRunner(order)._images
+    assert np.array_equal(placed.numpy(), images)
+    assert placed.is_contiguous(memory_format=torch.channels_last) is (layout == CHANNELS_LAST)
 
 
 def test_pixels_are_whole_numbers_of_a_byte() -> None:

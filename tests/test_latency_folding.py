@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -10,19 +12,22 @@ import torch
 from networks import random_tiny
 from timm.layers import LayerScale2d
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from evim_deploy.errors import ParityFailed
+from evim_deploy.evaluate import HANDLERS
 from evim_deploy.lowering import lower
 from evim_deploy.model import EfficientViM
-from evim_deploy.networks.folding import fold, in_words
+from evim_deploy.networks.folding import flat, fold, in_words
 from evim_deploy.networks.seeding import sample_images, seed_weights
 from evim_deploy.reparam import reparameterise
 from evim_deploy.reparam.rewrite import Outcome
 from latency import preparation
 from latency.engines import first_image
-from latency.ours import graph_module
+from latency.ours import _HANDLERS, graph_module
 from latency.peers import find_peers
 from latency.preparation import answer_of
 from latency.subjects import peer_subject
@@ -191,6 +196,55 @@ def test_our_module_computes_gradients_where_asked(ours: tuple[EfficientViM, nn.
     images = sample_images(SIDE, SIDE)[:1].requires_grad_()
     module(images).sum().backward()
     assert images.grad is not None
+
+
+class _Dtypes(TorchDispatchMode):
+    """Notes the types of what every operation gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[torch.dtype] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.seen |= {each.dtype for each in flat([result]) if isinstance(each, Tensor)}
+        return result
+
+
+def test_our_module_computes_in_float32_alone(
+    ours: tuple[EfficientViM, nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the published network; the exact handlers add exponentials in float64, which would be timed."""
+    _, module = ours
+    images = sample_images(SIDE, SIDE)[:1]
+    with torch.no_grad(), _Dtypes() as dtypes:
+        module(images)
+    assert dtypes.seen == {torch.float32}
+    monkeypatch.setitem(_HANDLERS, "softmax_tokens", HANDLERS["softmax_tokens"])
+    with torch.no_grad(), _Dtypes() as dtypes:
+        module(images)
+    assert torch.float64 in dtypes.seen
+
+
+def test_on_a_gpu_our_module_finds_everything_there(
+    ours: tuple[EfficientViM, nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read as an engine reads it, with tensors that say that they lie on a GPU."""
+    _, module = ours
+    path = tmp_path / "module.pt"
+    torch.save(module, path)
+
+    def answer() -> Tensor:
+        with FakeTensorMode(), torch.no_grad():
+            found: Tensor = torch.load(path, weights_only=False, map_location="cuda")(
+                torch.empty(2, 3, SIDE, SIDE, device="cuda")
+            )
+        return found
+
+    assert (answer().device.type, answer().shape[0]) == ("cuda", 2)
+    monkeypatch.setitem(_HANDLERS, "relu", lambda node, weights, x: x + torch.zeros(x.shape))
+    with pytest.raises(RuntimeError, match="device"):
+        answer()
 
 
 # --- layer scales

@@ -6,19 +6,26 @@ The predictions themselves are not run on this host; the same code runs on CPU t
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from fake_engine import ENGINE
+from fake_engine import ENGINE, entry
 
+from evim_deploy.progress import Silent
 from latency import memory
 from latency.engines import Job
 from latency.engines.torch import _operations
 from latency.host import host
 from latency.monitor import Monitor
+from latency.plan import BenchRequest, Plan
+from latency.process import _FAILURES
+from latency.protocol import PROTOCOLS
+from latency.results import Memory
+from latency.session import Session
 from latency.worker import Worker, _answer
 
 JOB = Job("{}", "fp16", 1, (3, 8, 8), None, "cuda", "channels-last")
@@ -71,6 +78,66 @@ def test_the_gpus_memory_counts_from_loading_on(monkeypatch: pytest.MonkeyPatch)
     assert "failure" not in _answer(worker, "open", module=ENGINE.module, job=asdict(JOB), libraries=[], expected=None)
     assert worker.memory(3) == {"peak_bytes": 123, "before_bytes": 0, "of": "accelerator"}
     assert forgotten == [True]
+
+
+class HereProcess:
+    """A worker in this process; one that imports nothing beforehand."""
+
+    pid = os.getpid()
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        self._worker = Worker()
+
+    def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
+        answer = _answer(self._worker, verb, **arguments)
+        if "failure" in answer:
+            raise _FAILURES[answer["failure"]](answer["message"])
+        return answer
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> HereProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def gpu(driver: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PyTorch that finds a GPU, of which 123 bytes were in use at most."""
+    for name, answer in (("is_available", True), ("reset_peak_memory_stats", None), ("max_memory_allocated", 123)):
+        monkeypatch.setattr(torch.cuda, name, lambda answer=answer: answer)
+    for module in ("trial", "session", "prefetch"):
+        monkeypatch.setattr(f"latency.{module}.WorkerProcess", HereProcess)
+
+
+def test_on_a_gpu_the_batch_halves_while_memory_runs_out(gpu: None) -> None:
+    """In the words of PyTorch's torch.OutOfMemoryError; the rounds are of the batch that fits."""
+    refusal = "CUDA out of memory. Tried to allocate 12.00 GiB. GPU 0 has a total capacity of 79.18 GiB"
+    small = entry("small", "cuda, 512x512", 16, "cuda")
+    large = entry("large", "cuda, 4096x4096", 16, "cuda", fits=4, refusal=refusal)
+    request = BenchRequest(replace(PROTOCOLS["robust"], seconds=0.05, warmup_s=0, rounds=5), memory=True)
+    results, stop = Session(Plan((small, large)), request, ["evim-deploy", "bench"], Silent()).measure()
+    assert stop is None
+    assert results.complete
+    found = {each.subject.name: each for each in results.contenders if each.role == "contender"}
+    assert [(each.batch, each.outcome) for each in found["large"].attempts] == [
+        (16, "out of memory"),
+        (8, "out of memory"),
+        (4, "fits"),
+    ]
+    assert [(each.batch_asked, each.batch, len(each.rounds)) for each in found.values()] == [(16, 16, 5), (16, 4, 5)]
+    assert found["large"].memory == Memory(peak_bytes=123, before_bytes=0, of="accelerator")
+
+
+def test_another_refusal_on_a_gpu_halves_nothing(gpu: None) -> None:
+    request = BenchRequest(replace(PROTOCOLS["robust"], seconds=0.05, warmup_s=0, rounds=5))
+    broken = entry("broken", "cuda", 16, "cuda", fits=4, refusal="CUDA error: an illegal memory access")
+    results, _ = Session(Plan((broken,)), request, ["evim-deploy", "bench"], Silent()).measure()
+    (contender,) = results.contenders
+    assert (contender.outcome, contender.batch, contender.attempts) == ("failed", 16, [])
 
 
 def test_a_profile_of_the_gpu_has_the_kernels_time_once() -> None:

@@ -21,7 +21,7 @@ from latency.judgement import CONTROL, FASTER, SMALLEST_EFFECT, UNDECIDED, compa
 from latency.paper import milliseconds, of_table_3, of_table_e, table_3
 from latency.report import build, render, words, write_report
 from latency.report.view import Forest, Lines, Report, Table
-from latency.results import Check, Reading, Results, to_json
+from latency.results import Check, Memory, Reading, Results, to_json
 
 HOSTILE = ["<script>alert(1)</script>", "a|b\n# c", "$\\frac{1}{0}$", '" onload="x', "</style><b>", "]]><!--"]
 
@@ -382,6 +382,20 @@ def test_the_paper_has_no_figure_for_another_resolution() -> None:
     assert compared is not None
     assert (listed.epochs, listed.top1, compared.top1) == (300, 79.4, 79.6)
     assert len(table_3()) == 42
+
+
+def test_peak_memory_on_a_gpu_stands_beside_table_7() -> None:
+    """At the paper's setting alone: not on the processor, and not of a batch that was halved."""
+    memory = Memory(peak_bytes=1 << 30, before_bytes=0, of="accelerator")
+    gpu = {"setting": "gpu", "device": "cuda", "batch": 256, "batch_asked": 256, "memory": memory}
+    contenders = [
+        contender("EfficientViM-M2", side=224, **gpu),
+        contender("SHViT-S2", side=224, **gpu | {"batch": 128}),
+        contender("EfficientViM-M4", side=256, **gpu),
+        contender("FastViT-T8", side=256, memory=memory),
+    ]
+    found = {row["model"]: row.get("paper_peak_bytes") for row in rows_of(build([make_results(contenders)]).figures)}
+    assert found == {"EfficientViM-M2": 969 << 20, "SHViT-S2": None, "EfficientViM-M4": None, "FastViT-T8": None}
 
 
 def test_figure_3_has_both_shares() -> None:

@@ -183,6 +183,14 @@ def test_a_budget_ends_the_run_and_what_was_measured_is_kept() -> None:
     assert 1 <= len(find(results, "one").rounds) < protocol.rounds
 
 
+def test_half_of_the_budget_is_kept_for_rounds_of_those_that_were_tried() -> None:
+    """One trial takes more than half of it: seven predictions or more."""
+    results = measure(entry("one", delay_s=0.3), entry("two", delay_s=0.3), budget_s=4)
+    assert find(results, "one").rounds
+    assert (find(results, "two").outcome, find(results, "two").reason) == ("not reached", "its budget ended")
+    assert not results.complete
+
+
 class Stopping(Silent):
     """Raises at the step that says some words."""
 

@@ -106,7 +106,7 @@ def bench(
         int | None, typer.Option(help="That the timing is spread over.", show_default="60; paper 1")
     ] = None,
     budget: Annotated[
-        float | None, typer.Option(metavar="MINUTES", help="After which no further round is begun.")
+        float | None, typer.Option(metavar="MINUTES", help="No round begins after it, no trial after half of it.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the order in each round.")] = 0,
     breakdown: Annotated[
@@ -122,13 +122,12 @@ def bench(
     verbose: options.Verbose = False,
 ) -> None:
     """Time models, their peers and files as the paper does, and say how far the figures can be believed."""
-    from latency.installed import require_harness
+    from latency.installed import require_measuring, require_reporting
 
-    require_harness()
+    (require_measuring if json else require_reporting)()
 
     from latency.plan import BenchRequest, plan
     from latency.protocol import PROTOCOLS
-    from latency.report import build
     from latency.results import to_json
 
     if protocol not in PROTOCOLS:
@@ -176,6 +175,8 @@ def bench(
     if json:
         sys.stdout.write(to_json(results))
     else:
+        from latency.report import build
+
         show(build([results]))
     if stop is not None:
         kept = f"in {output}" if output else "above"

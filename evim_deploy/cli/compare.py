@@ -25,9 +25,9 @@ def compare(
     verbose: options.Verbose = False,
 ) -> None:
     """Is B slower than A, and is that more than noise: exit code 1 if so. Suspect figures decide nothing."""
-    from latency.installed import require_harness
+    from latency.installed import require_reporting
 
-    require_harness()
+    require_reporting()
 
     from latency.compare import compare as differences
     from latency.judgement import SLOWER

@@ -64,9 +64,9 @@ def report(
     verbose: options.Verbose = False,
 ) -> None:
     """What results files say: tables with ratios and intervals, the paper's figures beside them, plots, samples."""
-    from latency.installed import require_harness
+    from latency.installed import require_reporting
 
-    require_harness()
+    require_reporting()
 
     from latency.report import build, write_report
     from latency.report.evidence import read_evidence

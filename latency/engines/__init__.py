@@ -27,6 +27,9 @@ Array = npt.NDArray[np.float32]
 CHANNELS_FIRST = "channels-first"
 CHANNELS_LAST = "channels-last"
 
+DISTINCT_IMAGES = 8
+"""A larger batch repeats them: 256 images of 4096x4096 would take minutes to draw, and 48 GiB of the host's memory."""
+
 _GREY, _CONTRAST = np.float32(127.5), np.float32(51.0)
 """Mean and standard deviation of noise in pixels: black and white are 2.5 deviations away."""
 
@@ -56,15 +59,19 @@ class Job:
     layout: str
     pixels: bool = False
 
-    def images(self) -> Array:
-        """Seeded normal noise (B, C, H, W), which normalised photographs are near to; whole numbers where pixels.
+    def distinct_images(self) -> Array:
+        """Seeded normal noise (min(B, 8), C, H, W), float32, like normalised photographs; whole numbers for pixels.
 
         One draw an image, so that the first image is the same in every batch.
         """
-        images = np.empty((self.batch, *self.shape), np.float32)
+        images = np.empty((min(self.batch, DISTINCT_IMAGES), *self.shape), np.float32)
         for index, image in enumerate(images):
             np.random.default_rng(index).standard_normal(dtype=np.float32, out=image)
         return (_GREY + _CONTRAST * images).round().clip(0, 255) if self.pixels else images
+
+    def images(self) -> Array:
+        """The distinct images, repeated to a batch (B, C, H, W), float32."""
+        return np.resize(self.distinct_images(), (self.batch, *self.shape))
 
 
 def first_image(shape: tuple[int, int, int], pixels: bool = False) -> Array:

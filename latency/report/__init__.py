@@ -40,7 +40,7 @@ _FIRST_TIME = (
 )
 _MEMORY = (
     *("model", "machine", "engine", "precision", "resolution", "batch"),
-    *("peak_bytes", "peak_above_before_bytes", "memory_of"),
+    *("peak_bytes", "peak_above_before_bytes", "memory_of", "paper_peak_bytes"),
 )
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from latency.judgement import FASTER, INVALID, NOT_MEASURED, SLOWER, SUSPECT, TOO_FEW, UNDECIDED, VALID
-from latency.paper import USUAL_EPOCHS, of_table_3
+from latency.paper import USUAL_EPOCHS, of_table_3, peak_bytes
 from latency.report import words
 from latency.report.entries import Entry
 from latency.report.view import Cell, Column, Notes, Row, Table, without_empty
@@ -139,6 +139,12 @@ def _of(entry: Entry, notes: Notes) -> Cell:
     return text({"process": "the process", "accelerator": "the GPU"}[memory.of]) if memory else NOTHING
 
 
+def _paper_peak(entry: Entry, notes: Notes) -> Cell:
+    c = entry.contender
+    found = peak_bytes(c.subject.paper, c.setting) if c.memory and c.batch == c.batch_asked else None
+    return Cell(words.memory(found), found) if found else NOTHING
+
+
 def _cold(name: str) -> Teller:
     def tell(entry: Entry, notes: Notes) -> Cell:
         start = entry.contender.cold_start
@@ -181,6 +187,7 @@ TABLE: dict[str, tuple[Column, Teller]] = {
         (Column("peak_bytes", "peak memory"), _peak),
         (Column("peak_above_before_bytes", "above what was held before"), _grown),
         (Column("memory_of", "of", numeric=False), _of),
+        (Column("paper_peak_bytes", "paper's peak memory", paper=True), _paper_peak),
     )
 }
 

@@ -1,0 +1,190 @@
+"""benchmarks/gpu.sh: its steps on the processor, and what it says of steps that fail, end early or are not reached."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from latency.report import build
+from latency.results import read_results
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu.sh"
+LIMIT_S = 480
+MOST_FILES = 8
+STEPS = re.findall(r"^step (\S+) +(\S+)", SCRIPT.read_text("utf-8"), re.MULTILINE)
+NAMES = [name for name, _ in STEPS]
+
+PYTHON = """#!/usr/bin/env bash
+# Answers for python3: what a step comes to is read from a file of its name.
+while (($#)); do
+    [[ $1 == --output ]] && file=$2
+    shift
+done
+[[ -v file ]] || exit 0
+read -r code content <"$PLAN/$(basename "$file" .json)" || exit 0
+[[ $content ]] && echo "$content" >"$file"
+exit "$code"
+"""
+
+TIMEOUT = """#!/usr/bin/env bash
+# Answers for timeout: notes the seconds, and runs the command without a limit.
+while [[ $1 == -* ]]; do
+    [[ $1 == --kill-after ]] && { kill=$2; shift; }
+    shift
+done
+echo "$1 $kill" >>"$PLAN/seconds"
+exec "${@:2}"
+"""
+
+
+class Machine:
+    """A folder with stand-ins for python3 and timeout.
+
+    Attributes:
+        out: Where results go.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.out = folder / "out"
+        self._folder = folder
+        for name in ("wheels", "plan", "bin"):
+            (folder / name).mkdir()
+        for name, program in (("python", PYTHON), ("timeout", TIMEOUT)):
+            path = folder / "bin" / name
+            path.write_text(program)
+            path.chmod(0o755)
+
+    def run(self, outcomes: dict[str, str], **variables: str) -> tuple[int, dict[str, str], list[list[int]]]:
+        """Exit code, what was said of each step in a word, and each step's seconds and those until it is killed."""
+        plan = self._folder / "plan"
+        for name in NAMES:
+            (plan / f"gpu-{name}").write_text(outcomes.get(name, '0 {"complete": true}') + "\n")
+        own = {"PYTHON": str(self._folder / "bin" / "python"), "PLAN": str(plan), "OUT": str(self.out)}
+        path = f"{self._folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", str(SCRIPT), str(self._folder / "wheels")],
+            env={**os.environ, **own, "PATH": path, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        told = re.findall(r"^(complete|in part|incomplete|failed|not run) +([\w-]+):", done.stdout, re.MULTILINE)
+        noted = plan / "seconds"
+        seconds = noted.read_text().splitlines() if noted.exists() else []
+        return done.returncode, {name: word for word, name in told}, [list(map(int, each.split())) for each in seconds]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_all_steps_are_run_within_the_limit(machine: Machine) -> None:
+    code, told, seconds = machine.run({})
+    assert (code, told) == (0, dict.fromkeys(NAMES, "complete"))
+    assert len(NAMES) <= MOST_FILES
+    # the first has its share, less what checking took; the last may take all that is left, and until it is killed
+    assert 0 < seconds[0][0] <= int(STEPS[0][1])
+    assert max(limit + kill for limit, kill in seconds) <= LIMIT_S
+    assert sum(int(share) for _, share in STEPS) == 470
+
+
+def test_a_step_that_fails_stops_no_other(machine: Machine) -> None:
+    incomplete = '0 {"complete": false}'
+    outcomes = {"figure-3": "3", "resolution": incomplete, "layouts": '5 {"complete": true}', "compiled": "124"}
+    code, told, _ = machine.run(outcomes)
+    words = {"figure-3": "failed", "resolution": "incomplete", "layouts": "in part", "compiled": "failed"}
+    assert code == 1
+    assert told == dict.fromkeys(NAMES, "complete") | words
+
+
+def test_an_earlier_result_is_not_taken_for_a_new_one(machine: Machine) -> None:
+    machine.run({})
+    _, told, _ = machine.run({"layouts": "1"})
+    assert told["layouts"] == "failed"
+    assert sorted(path.name for path in machine.out.iterdir()) == sorted(
+        f"gpu-{name}.json" for name in NAMES if name != "layouts"
+    )
+
+
+def test_without_time_nothing_is_begun(machine: Machine) -> None:
+    code, told, seconds = machine.run({}, TOTAL="20")
+    assert (code, told, seconds) == (1, dict.fromkeys(NAMES, "not run"), [])
+    assert list(machine.out.iterdir()) == []
+
+
+def test_some_steps_alone_have_the_time_of_the_others(machine: Machine) -> None:
+    code, told, seconds = machine.run({}, STEPS="figure-3 layouts")
+    assert (code, told) == (0, dict.fromkeys(("figure-3", "layouts"), "complete"))
+    shares = {name: int(share) for name, share in STEPS[:-1]}
+    assert shares["figure-3"] < seconds[0][0] <= sum(shares[name] for name in NAMES[: NAMES.index("figure-3") + 1])
+    assert machine.run({}, STEPS="figure-4") == (2, {}, seconds)
+
+
+def test_another_device_is_refused(machine: Machine) -> None:
+    assert machine.run({}, DEVICE="tpu") == (2, {}, [])
+
+
+def _blocked_wheel(folder: Path) -> None:
+    """A wheel that has Python find no package besides those that a machine with a GPU has or is given."""
+    source = """import sys
+
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("scipy", "matplotlib", "onnx", "onnxruntime", "openvino", "tensorflow", "coremltools"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Blocked())
+"""
+    with zipfile.ZipFile(folder / "blocked-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("sitecustomize.py", source)
+        wheel.writestr("blocked-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: blocked\nVersion: 1\n")
+        wheel.writestr("blocked-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("blocked-1.dist-info/RECORD", "")
+
+
+@pytest.mark.slow
+def test_the_same_steps_run_on_the_processor(tmp_path: Path) -> None:
+    """With wheels, where pip is there to unpack them, and without what only reports and other engines need.
+
+    The steps of Table 3 are like the first; what is compiled is in test_latency_engines.py, and takes a minute.
+    """
+    steps = ("efficientvim", "figure-3", "resolution", "layouts")
+    wheels, out = tmp_path / "wheels", tmp_path / "out"
+    wheels.mkdir()
+    if importlib.util.find_spec("pip"):
+        _blocked_wheel(wheels)
+    variables = {"DEVICE": "cpu", "STEPS": " ".join(steps), "PYTHON": sys.executable, "OUT": str(out)}
+    done = subprocess.run(
+        ["bash", str(SCRIPT), str(wheels)], env={**os.environ, **variables}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = {path.stem.removeprefix("gpu-"): read_results(path) for path in out.iterdir()}
+    assert sorted(files) == sorted(steps)
+    for name, results in files.items():
+        assert results.complete
+        for contender in results.contenders:
+            assert contender.outcome == "measured"
+            assert len(contender.rounds) == (1 if name == "resolution" else 5)
+            if contender.role == "contender":
+                assert contender.memory is not None
+                assert contender.check is not None
+                assert contender.check.status == "equal"
+    own = {name: [each for each in found.contenders if each.role == "contender"] for name, found in files.items()}
+    baseline = next(each for each in own["efficientvim"] if each.subject.name == "efficientvim_m1")
+    assert "reparameterised by timm" in baseline.subject.form
+    assert all(each.breakdown for each in own["figure-3"])
+    assert {each.height for each in own["resolution"]} == {32, 64}
+    assert {each.mode for each in own["layouts"]} == {"channels-first", "channels-last"}
+    figures = build(list(files.values())).figures
+    model = [column.key for column in figures.columns].index("model")
+    assert {"efficientvim_m1", "HSM-SSD multi-head"} <= {row.cells[model].value for row in figures.rows}
