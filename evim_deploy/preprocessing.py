@@ -268,7 +268,7 @@ def normalise(pixels: npt.NDArray[Floats], preprocessing: Preprocessing = PAPER)
     mean, std = (
         np.array(values, dtype=pixels.dtype).reshape(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
     )
-    return (pixels / 255 - mean) / std
+    return np.asarray((pixels / 255 - mean) / std, dtype=pixels.dtype)
 
 
 def denormalise(images: npt.NDArray[Floats], preprocessing: Preprocessing = PAPER) -> npt.NDArray[Floats]:

@@ -140,7 +140,7 @@ class Prover:
         """
         for size in self._sizes(target):
             for output, values in self._model_outputs(target, size).items():
-                lost = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+                lost = np.asarray(~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
                 if lost.any():
                     first = self._names(target, size)[int(lost.argmax())]
                     raise BadInput(
