@@ -18,6 +18,9 @@ from evim_deploy.variants import Variant
 from evim_deploy.verify import prove
 
 VARIANTS = 60
+EVERY_RUN = 15
+"""Of them are tried in every run; the others are left to the exhaustive one."""
+
 NATIVE = 64
 
 LEAST_SHARE = 0.8
@@ -68,9 +71,10 @@ def drawn(seed: int) -> Asked:
     )
 
 
-def test_the_draw_has_all_kinds() -> None:
-    asked = [drawn(seed) for seed in range(VARIANTS)]
-    assert len({each.variant for each in asked}) == VARIANTS
+@pytest.mark.parametrize("count", [EVERY_RUN, VARIANTS])
+def test_the_draw_has_all_kinds(count: int) -> None:
+    asked = [drawn(seed) for seed in range(count)]
+    assert len({each.variant for each in asked}) == count
     assert {each.output for each in asked} == {"logits", "probabilities", "features"}
     assert {each.batch for each in asked} == {1, 2}
     assert {each.distilled for each in asked} == {each.preprocess for each in asked} == {True, False}
@@ -80,8 +84,13 @@ def test_the_draw_has_all_kinds() -> None:
     assert all(len(list(each.targets())) == 6 for each in asked)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(VARIANTS))
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(seed, marks=pytest.mark.slow if seed < EVERY_RUN else pytest.mark.exhaustive)
+        for seed in range(VARIANTS)
+    ],
+)
 def test_a_random_variant_is_proven_in_every_format_and_precision(seed: int, tmp_path: Path) -> None:
     asked = drawn(seed)
     reference = reference_of(asked.variant, seed, asked.classes, asked.distilled)
