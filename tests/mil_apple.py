@@ -2,7 +2,8 @@
 
 coremltools comes with the tests that its authors run on a Mac: programs of an operation or two, inputs,
 and what Core ML is to give for them. Of each test one case is taken, in float32, and ``compare_backend``,
-which would ask Core ML for a prediction and off macOS does nothing, asks the evaluator.
+which would ask Core ML for a prediction and off macOS does nothing, asks the evaluator. Where ``MIL_APPLE_EACH`` is
+``class``, it is one case of each class of tests: of each operation.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ exporters.load(
 from coremltools.converters.mil import testing_utils  # noqa: E402
 from coremltools.converters.mil.mil.ops.tests import testing_utils as operations_utils  # noqa: E402
 
-REPORT = "MIL_APPLE_REPORT"
+REPORT, EACH = "MIL_APPLE_REPORT", "MIL_APPLE_EACH"
 evaluated: Counter[str] = Counter()
 
 
@@ -76,12 +77,13 @@ testing_utils.compare_backend = operations_utils.compare_backend = compare
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:
-    """One case of each test, for ML Programs in float32."""
+    """One case of each test, or class, for ML Programs in float32."""
     cases = defaultdict(list)
     for item in items:
         backend = getattr(getattr(item, "callspec", None), "params", {}).get("backend")
         if getattr(backend, "backend", "") == "mlprogram" and backend.precision == "fp32":
-            cases[item.nodeid.partition("[")[0]].append(item)
+            name = item.nodeid.partition("[")[0]
+            cases[name.rpartition("::")[0] if os.environ[EACH] == "class" else name].append(item)
     draw = random.Random(0)
     items[:] = [draw.choice(several) for several in cases.values()]
 
