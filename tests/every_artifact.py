@@ -1,7 +1,7 @@
 """Every format and precision exported once, by a process that is told who and where it is, and on which day.
 
-``python every_artifact.py FOLDER HOST DATE`` reads what :func:`prepare` put into the folder, by absolute paths, and
-writes what it makes into ``artifacts`` there.
+``python every_artifact.py FOLDER HOST DATE HOW_MANY`` reads what :func:`prepare` put into the folder, by absolute
+paths, and writes what it makes into ``artifacts`` there: ``all`` of it, or a ``few`` of each format.
 """
 
 from __future__ import annotations
@@ -73,6 +73,21 @@ def requests(folder: Path) -> list[Any]:
     ]
 
 
+def few(folder: Path) -> list[Any]:
+    """Each format in its usual precision and in one that is calibrated, and a golden file."""
+    from evim_deploy.quantise.schemes import SCHEMES
+
+    of_formats = requests(folder)[:3]
+    golden = next(each for each in requests(folder) if each.golden)
+    calibrated = {
+        format_: precision for (format_, precision), scheme in reversed(SCHEMES.items()) if scheme.is_calibrated
+    }
+    return [
+        *(replace(each, precisions=(each.precisions[0], calibrated[each.formats[0]])) for each in of_formats),
+        golden,
+    ]
+
+
 def pretend(host: str, day: datetime.date) -> None:
     """Have this process believe that its machine is called so, and that it is that day."""
     shift = (day - datetime.date.today()).days * 86400
@@ -88,12 +103,12 @@ def pretend(host: str, day: datetime.date) -> None:
     datetime.date = Date  # type: ignore[misc]
 
 
-def main(folder: str, host: str, day: str) -> None:
+def main(folder: str, host: str, day: str, how_many: str) -> None:
     pretend(host, datetime.date.fromisoformat(day))
 
     from evim_deploy.export import export
 
-    for request in requests(Path(folder)):
+    for request in {"all": requests, "few": few}[how_many](Path(folder)):
         export(request)
 
 

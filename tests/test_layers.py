@@ -41,7 +41,7 @@ COMBINATIONS = [(format_, precision) for format_ in FORMATS for precision in ("f
 OF_M4 = [
     pytest.param(format_, precision, marks=pytest.mark.slow if usual else pytest.mark.exhaustive)
     for format_, precision in COMBINATIONS
-    for usual in [precision == exporters.FORMATS[format_].precisions[0]]
+    for usual in [(format_, precision) == ("coreml", "fp16")]
 ]
 SIZE = (48, 80)
 CLASSES = 5

@@ -362,9 +362,15 @@ def test_what_says_its_normalisation_itself_is_not_told_another(text: str) -> No
         parse_source(text, PREPROCESSING)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("format_", FORMATS)
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    ("name", "format_"),
+    [
+        # in every run each family in one format
+        pytest.param(name, format_, marks=pytest.mark.slow if (row + column) % 2 else pytest.mark.exhaustive)
+        for row, name in enumerate(FAMILIES)
+        for column, format_ in enumerate(FORMATS)
+    ],
+)
 def test_each_family_is_proven(tmp_path: Path, name: str, format_: str) -> None:
     side = FAMILIES[name]
     request = Request(

@@ -54,7 +54,7 @@ CONDITIONS = (
 )
 
 
-def made(root: Path, condition: Condition) -> Path:
+def made(root: Path, condition: Condition, how_many: str) -> Path:
     """The folder of what a process makes in a condition."""
     home = root / condition.user
     home.mkdir()
@@ -68,18 +68,29 @@ def made(root: Path, condition: Condition) -> Path:
         "OMP_NUM_THREADS": condition.threads,
     }
     folder = root / condition.folder
-    line = [sys.executable, every_artifact.__file__, str(folder), condition.host, condition.day]
+    line = [sys.executable, every_artifact.__file__, str(folder), condition.host, condition.day, how_many]
     subprocess.run(line, env={**os.environ, **own}, cwd=home, check=True, capture_output=True, timeout=1800)
     return folder / every_artifact.ARTIFACTS
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("conditions")
+HOW_MANY = [
+    pytest.param("few", marks=pytest.mark.slow),
+    pytest.param("all", marks=pytest.mark.exhaustive),
+]
+
+
+@pytest.fixture(scope="module", params=HOW_MANY)
+def how_many(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def pair(root: Path) -> tuple[Path, Path]:
+def root(how_many: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp(how_many)
+
+
+@pytest.fixture(scope="module")
+def pair(root: Path, how_many: str) -> tuple[Path, Path]:
     """What was made in each of two conditions, of the same inputs."""
     first, second = (root / each.folder for each in CONDITIONS)
     every_artifact.prepare(first)
@@ -90,7 +101,7 @@ def pair(root: Path) -> tuple[Path, Path]:
     (second / every_artifact.IMAGES).mkdir()
     for image in (first / every_artifact.IMAGES).iterdir():
         (second / every_artifact.IMAGES / image.name).write_bytes(image.read_bytes())
-    one, other = (made(root, condition) for condition in CONDITIONS)
+    one, other = (made(root, condition, how_many) for condition in CONDITIONS)
     return one, other
 
 
@@ -114,9 +125,13 @@ def artifacts_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix in {row.suffix for row in FORMATS.values()})
 
 
-@pytest.mark.slow
-def test_every_format_and_precision_is_there(pair: tuple[Path, Path]) -> None:
+def test_every_format_and_precision_is_there(pair: tuple[Path, Path], how_many: str) -> None:
     manifests = [json.loads(path.read_text()) for path in pair[0].glob("*.json")]
+    if how_many == "few":
+        assert {(each["format"], bool(each["quantisation"])) for each in manifests} == {
+            (format_, is_quantised) for format_ in FORMATS for is_quantised in (False, True)
+        }
+        return
     assert {(each["format"], each["precision"]) for each in manifests} == {
         (row.name, precision) for row in FORMATS.values() for precision in row.precisions
     }
@@ -125,7 +140,6 @@ def test_every_format_and_precision_is_there(pair: tuple[Path, Path]) -> None:
     assert any((each["quantisation"] or {}).get("allowed_loss") == 0 for each in manifests)
 
 
-@pytest.mark.slow
 def test_the_same_inputs_make_the_same_bytes(pair: tuple[Path, Path]) -> None:
     names = [sorted(path.name for path in folder.iterdir()) for folder in pair]
     assert names[0] == names[1]
@@ -135,14 +149,12 @@ def test_the_same_inputs_make_the_same_bytes(pair: tuple[Path, Path]) -> None:
     assert golden.read_bytes() == (pair[1] / golden.name).read_bytes()
 
 
-@pytest.mark.slow
 def test_manifests_differ_in_the_figures_of_proofs_alone(pair: tuple[Path, Path]) -> None:
     for one in pair[0].glob("*.json"):
         documents = [json.loads((folder / one.name).read_text()) for folder in pair]
         assert embedded(documents[0]) == embedded(documents[1])
 
 
-@pytest.mark.slow
 def test_no_file_tells_who_made_it_where_or_when(root: Path, pair: tuple[Path, Path]) -> None:
     for condition, folder in zip(CONDITIONS, pair, strict=True):
         for path in folder.iterdir():
