@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -191,13 +192,26 @@ def converter_versions(format_: Format, form: str = "graph") -> dict[str, str]:
 def load(format_: Format, form: str = "graph") -> Exporter:
     """The module of a format for networks of a form, importing what it needs, which takes seconds."""
     _load_triton_before_tensorflow()
+    if "coremltools" in format_.requires:
+        _load_coremltools_alone()
     return cast("Exporter", importlib.import_module(f"{FORMS[form].package}.{format_.name}"))
 
 
 def _load_triton_before_tensorflow() -> None:
     """On Linux both bring an LLVM; the process aborts where TensorFlow's (2.20 and later) comes first.
 
-    torch loads triton whenever it first needs it, and coremltools imports TensorFlow where it is installed.
+    torch loads triton whenever it first needs it.
     """
     if all(importlib.util.find_spec(package) for package in ("triton", "tensorflow")):
         importlib.import_module("triton")
+
+
+def _load_coremltools_alone() -> None:
+    """Without what it imports where that is installed, for converters that nothing here uses: it takes 6 s of 10."""
+    hidden = [name for name in ("tensorflow", "sklearn", "xgboost") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None, at which an import fails
+    try:
+        importlib.import_module("coremltools")
+    finally:
+        for name in hidden:
+            del sys.modules[name]

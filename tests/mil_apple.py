@@ -2,18 +2,20 @@
 
 coremltools comes with the tests that its authors run on a Mac: programs of an operation or two, inputs,
 and what Core ML is to give for them. Of each test one case is taken, in float32, and ``compare_backend``,
-which would ask Core ML for a prediction and off macOS does nothing, asks the evaluator. Where ``MIL_APPLE_EACH`` is
-``class``, it is one case of each class of tests: of each operation.
+which would ask Core ML for a prediction and off macOS does nothing, asks the evaluator.
 """
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
 import random
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +23,16 @@ import numpy as np
 import pytest
 import torch
 
-import exporters
 from evim_deploy.contents.coreml import read_package
 from runtimes.mil.evaluate import Evaluator, UnknownOperation
 
-exporters.load(
-    exporters.FORMATS["coreml"]
-)  # which imports coremltools, and TensorFlow with it, in the one order that works
+with suppress(ImportError):
+    importlib.import_module("triton")  # before TensorFlow, which coremltools imports: both bring an LLVM
 
-from coremltools.converters.mil import testing_utils  # noqa: E402
-from coremltools.converters.mil.mil.ops.tests import testing_utils as operations_utils  # noqa: E402
+from coremltools.converters.mil import testing_utils
+from coremltools.converters.mil.mil.ops.tests import testing_utils as operations_utils
 
-REPORT, EACH = "MIL_APPLE_REPORT", "MIL_APPLE_EACH"
+REPORT = "MIL_APPLE_REPORT"
 evaluated: Counter[str] = Counter()
 
 
@@ -77,15 +77,19 @@ testing_utils.compare_backend = operations_utils.compare_backend = compare
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:
-    """One case of each test, or class, for ML Programs in float32."""
+    """One case of each test, for ML Programs in float32."""
     cases = defaultdict(list)
     for item in items:
         backend = getattr(getattr(item, "callspec", None), "params", {}).get("backend")
         if getattr(backend, "backend", "") == "mlprogram" and backend.precision == "fp32":
-            name = item.nodeid.partition("[")[0]
-            cases[name.rpartition("::")[0] if os.environ[EACH] == "class" else name].append(item)
+            cases[item.nodeid.partition("[")[0]].append(item)
     draw = random.Random(0)
     items[:] = [draw.choice(several) for several in cases.values()]
+
+
+def pytest_collection_finish() -> None:
+    """What was imported is no garbage: coremltools looks for some in each conversion."""
+    gc.freeze()
 
 
 def pytest_runtest_setup() -> None:

@@ -42,7 +42,7 @@ class Trained:
     """A trained model, and the pictures that it is measured on.
 
     Attributes:
-        options: Of its export.
+        options: Of its export; ``weights``, if any, are a path.
         data: As ``evaluate`` takes them.
         calibration: Others, to calibrate on; None for those that ship.
         proven: Whether an artifact must pass its proof.
@@ -72,7 +72,7 @@ class Trained:
 
     def results(self, schemes: list[Scheme], folder: Path) -> dict[Scheme, Result]:
         paths = [self.artifact(scheme, folder) for scheme in schemes]
-        found = Evaluator().evaluate(paths, self.data)
+        found = Evaluator(weights=self.options.get("weights")).evaluate(paths, self.data)
         return dict(zip(schemes, found.results, strict=True))
 
 

@@ -19,14 +19,8 @@ TESTS = Path(__file__).parent
 LEFT_OUT = ("invalid_indices", "corner_case", "TestReadState", "TestCoreMLUpdateState")
 
 
-@pytest.mark.parametrize(
-    ("each", "least", "operations"),
-    [
-        pytest.param("class", 120, 80, marks=pytest.mark.slow),
-        pytest.param("test", 200, 90, marks=pytest.mark.exhaustive),
-    ],
-)
-def test_what_core_ml_is_to_give_the_evaluator_gives(tmp_path: Path, each: str, least: int, operations: int) -> None:
+@pytest.mark.slow
+def test_what_core_ml_is_to_give_the_evaluator_gives(tmp_path: Path) -> None:
     coremltools = importlib.util.find_spec("coremltools")
     assert coremltools is not None
     assert coremltools.origin is not None
@@ -38,7 +32,6 @@ def test_what_core_ml_is_to_give_the_evaluator_gives(tmp_path: Path, each: str, 
         "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]),
         "PYMIL_TEST_TARGETS": "mlprogram",
         "INCLUDE_MIL_FP32_UNIT_TESTS": "1",
-        "MIL_APPLE_EACH": each,
         "MIL_APPLE_REPORT": str(tmp_path / "report.json"),
     }
     options = ["-q", "-p", "mil_apple", "-p", "no:cacheprovider", "-W", "ignore", "--tb=line", f"--rootdir={tmp_path}"]
@@ -55,5 +48,5 @@ def test_what_core_ml_is_to_give_the_evaluator_gives(tmp_path: Path, each: str, 
     summary = result.stdout.splitlines()[-1]
     passed = re.search(r"(\d+) passed", summary)
     assert passed is not None
-    assert int(passed[1]) > least, summary
-    assert len(json.loads((tmp_path / "report.json").read_text())) > operations
+    assert int(passed[1]) > 200, summary
+    assert len(json.loads((tmp_path / "report.json").read_text())) > 90
