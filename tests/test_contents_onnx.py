@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from onnx.backend.test.loader import load_node_model_tests
+from onnx.backend.test.case.node import collect_testcases
 
 from evim_deploy import contents
 from evim_deploy.contents import Contents, Operation
@@ -167,7 +167,7 @@ def test_every_model_of_onnx_own_test_suite_is_read(path: Path) -> None:
         nodes = onnx.load(each, load_external_data=False).graph.node
         assert contents.read(each).functions[0].operations or not nodes, each.parent.name
     with np.errstate(all="ignore"):  # infinities are among the values that they are tested with
-        in_code = load_node_model_tests()
+        in_code = collect_testcases(None)
     assert len(in_code) > 1000
     for case in in_code:
         path.write_bytes(case.model.SerializeToString())
