@@ -69,12 +69,12 @@ def _load_program(path: Path, model: Any, mode: str, optimise: bool) -> OrtSessi
 
     from evim_deploy.contents import onnx_file
 
-    with _telling(path):
+    with _telling(path):  # protobuf decodes a node's inputs when they are read
         weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    del model.graph.initializer[:]
-    if mode == "fp32":
-        _widen(model, weights)
-        onnx_codes.without_run_time_grids(model, weights)
+        del model.graph.initializer[:]
+        if mode == "fp32":
+            _widen(model, weights)
+            onnx_codes.without_run_time_grids(model, weights)
     if not onnx_file.is_large(weights.values()):
         model.graph.initializer.extend(onnx_file.inside(weights))
         return _load(path, model.SerializeToString(), optimise)
@@ -171,7 +171,7 @@ def trace(path: Path, image: Array, mode: str) -> Trace:
     """
     import onnx
 
-    operations = _operations(_read(path), mode)
+    operations = read_operations(path, mode)
 
     def compute(wanted: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
         for batch in _batches(wanted):

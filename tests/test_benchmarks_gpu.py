@@ -132,24 +132,45 @@ def test_another_device_is_refused(machine: Machine) -> None:
     assert machine.run({}, DEVICE="tpu") == (2, {}, [])
 
 
-def _blocked_wheel(folder: Path) -> None:
+def _blocked_wheel(folder: Path) -> Path:
     """A wheel that has Python find no package besides those that a machine with a GPU has or is given."""
     source = """import sys
+from importlib.machinery import PathFinder
 
 
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
         if name in ("scipy", "matplotlib", "onnx", "onnxruntime", "openvino", "tensorflow", "coremltools"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+            return None
+        return super().find_spec(name, path, target)
 
 
-sys.meta_path.insert(0, Blocked())
+sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]
 """
-    with zipfile.ZipFile(folder / "blocked-1-py3-none-any.whl", "w") as wheel:
+    path = folder / "blocked-1-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr("sitecustomize.py", source)
         wheel.writestr("blocked-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: blocked\nVersion: 1\n")
         wheel.writestr("blocked-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr("blocked-1.dist-info/RECORD", "")
+    return path
+
+
+def test_the_blocked_packages_are_found_nowhere(tmp_path: Path) -> None:
+    """As where they are not installed: a search finds none, without an exception, and an import fails."""
+    with zipfile.ZipFile(_blocked_wheel(tmp_path)) as wheel:
+        wheel.extractall(tmp_path)
+    program = "from importlib.util import find_spec; print(find_spec('onnx'), find_spec('numpy').name); import onnx"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "None numpy\n"
+    assert done.stderr.endswith("ModuleNotFoundError: No module named 'onnx'\n")
 
 
 @pytest.mark.slow

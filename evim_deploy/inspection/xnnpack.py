@@ -1,7 +1,8 @@
 """XNNPACK, which runs TFLite's operations on a CPU; what it refuses, TFLite's own kernels run.
 
 Each refusal also ends a partition: values are handed over on both sides of it. The list and its
-limits are the delegate's own (``Subgraph::VisitNode``); its README tells only part of them.
+limits are the delegate's own (``Subgraph::VisitNode``); its README tells only part of them. They are
+those of LiteRT 2.2 and 2.3; before, LOG was not in the list.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _FOLDER = "https://github.com/google-ai-edge/LiteRT/blob/main/tflite/delegates/x
 _DELEGATE = f"{_FOLDER}/xnnpack_delegate.cc"
 _README = f"{_FOLDER}/README.md (Limitations and supported operators)"
 
-_FLOAT_UNARY = "ABS CEIL COS EXP FLOOR GELU HARD_SWISH NEG RELU RELU6 RELU_N1_TO_1 ROUND RSQRT SIN SQRT SQUARE"
+_FLOAT_UNARY = "ABS CEIL COS EXP FLOOR GELU HARD_SWISH LOG NEG RELU RELU6 RELU_N1_TO_1 ROUND RSQRT SIN SQRT SQUARE"
 _FLOAT_BINARY = "DIV MAXIMUM MINIMUM PRELU SQUARED_DIFFERENCE"
 _FLOAT_OTHERS = "AVERAGE_POOL_2D SOFTMAX"
 _ALSO_QUANTISED = """ADD BATCH_MATMUL CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE ELU

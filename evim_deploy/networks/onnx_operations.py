@@ -134,13 +134,23 @@ def _softmax(function: Callable[..., Tensor]) -> Function:
     return apply
 
 
-def _reduced(function: Callable[..., Tensor]) -> Function:
-    """Of axes that are an attribute, later an input; of all where none are given."""
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
+def _reduced(function: Callable[..., Tensor], of_one: Callable[[Tensor], Tensor] = _identity) -> Function:
+    """A reduction over axes that are an attribute, later an input; over all where none are given.
+
+    Args:
+        function: Reduces a tensor over axes, and keeps them with length 1 or not.
+        of_one: The reduction of a single element. ONNX's text of ``noop_with_empty_axes``: composite reductions "still
+            perform the non-reduction steps". ONNX Runtime does so from 1.24 on; 1.23 gave the input as it was.
+    """
 
     def apply(node: Node, x: Tensor, axes: Value = None) -> Tensor:
         found = node.axes(axes)
         if not found and node.integer("noop_with_empty_axes", 0):
-            return x
+            return of_one(x)
         return function(x, [axis % x.ndim for axis in found or range(x.ndim)], bool(node.integer("keepdims", 1)))
 
     return apply
@@ -351,9 +361,9 @@ _REDUCTIONS: dict[str, Function] = {
     "ReduceMax": _reduced(torch.amax),
     "ReduceMin": _reduced(torch.amin),
     "ReduceProd": _reduced(_product),
-    "ReduceL1": _reduced(lambda x, axes, keepdim: x.abs().sum(axes, keepdim)),
-    "ReduceL2": _reduced(_length),
-    "ReduceSumSquare": _reduced(lambda x, axes, keepdim: (x * x).sum(axes, keepdim)),
+    "ReduceL1": _reduced(lambda x, axes, keepdim: x.abs().sum(axes, keepdim), torch.abs),
+    "ReduceL2": _reduced(_length, torch.abs),
+    "ReduceSumSquare": _reduced(lambda x, axes, keepdim: (x * x).sum(axes, keepdim), lambda x: x * x),
     "ReduceLogSumExp": _reduced(torch.logsumexp),
 }
 
