@@ -111,7 +111,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [0, 1, 100, 1500, 2500])
+    @Test(arguments: [0, 1, 100, 1500, 2200])
     func aTruncatedFileIsDamaged(length: Int) throws {
         let file = try Fixtures.data("results.json").prefix(length)
         #expect(damage { try Results(decoding: file) } != nil)
