@@ -1,8 +1,8 @@
 """The published models in the three formats, at their native resolutions.
 
-Every run has the plain ones, each format in its usual precision. Their other precisions, and the distilled models, are
-left to the exhaustive run: a distilled model has the same operations as the plain one, which tests/test_exporters.py
-holds, and other weights.
+Every run has M1 and M4, each format in its usual precision. Other precisions and models are left to the exhaustive
+run: tests/test_exporters.py holds the structure of all four, and that a distilled model has the same operations as the
+plain one and other weights.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from evim_deploy.request import Request
 from evim_deploy.variants import PUBLISHED_MODELS
 from exporters import FORMATS, UNQUANTISED
 
+EVERY_RUN = ("efficientvim_m1", "efficientvim_m4")
 CASES = [
-    pytest.param(name, precisions, marks=pytest.mark.exhaustive if precisions or model.distilled else pytest.mark.slow)
+    pytest.param(
+        name, precisions, marks=pytest.mark.exhaustive if precisions or name not in EVERY_RUN else pytest.mark.slow
+    )
     for name, model in PUBLISHED_MODELS.items()
     for precisions in ([()] if model.distilled else [(), UNQUANTISED])
 ]

@@ -169,10 +169,11 @@ def changes(
 
 
 EVERY_LAYER = [
-    (format_, precision, 1 if precision == exporters.FORMATS[format_].precisions[0] else 6)
+    pytest.param(format_, precision, every, marks=[pytest.mark.exhaustive] if every == 1 else [])
     for format_, precision in COMBINATIONS
+    for every in ((4, 1) if precision == exporters.FORMATS[format_].precisions[0] else (6,))
 ]
-"""Of the precision that a format is exported in by default each layer, of the other one in six."""
+"""Of the precision that a format is exported in by default one in four, of the other one in six; and each layer."""
 
 
 @pytest.mark.parametrize(("format_", "precision", "every"), EVERY_LAYER)

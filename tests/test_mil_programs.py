@@ -91,7 +91,8 @@ SLOW = (
         "timm:convnext_atto",
         "timm:deit_tiny_patch16_224",
         "timm:resnet18",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW[::3]),
+        *(pytest.param(name, marks=pytest.mark.exhaustive) for name in SLOW if name not in SLOW[::3]),
     ],
 )
 def test_a_foreign_network_gives_what_pytorch_gives(tmp_path: Path, name: str) -> None:
@@ -214,10 +215,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kind", "target", "operation"),
-    [
+EVERY_RUN = ("int8", "palettes of 4 bits", "pruned", "int4 by blocks", "pruned palettes", "pruned int8")
+"""One kind of each operation; the others are left to the exhaustive run."""
+COMPRESSIONS = [
+    pytest.param(*each, marks=pytest.mark.slow if each[0] in EVERY_RUN else pytest.mark.exhaustive)
+    for each in (
         ("int8", "iOS16", "constexpr_affine_dequantize"),
         ("uint8", "iOS16", "constexpr_affine_dequantize"),
         ("palettes of 4 bits", "iOS16", "constexpr_lut_to_dense"),
@@ -227,8 +229,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         ("pruned palettes", "iOS18", "constexpr_lut_to_sparse"),
         ("pruned int8", "iOS18", "constexpr_sparse_blockwise_shift_scale"),
         ("palettes of int8", "iOS18", "constexpr_lut_to_dense"),
-    ],
-)
+    )
+]
+
+
+@pytest.mark.parametrize(("kind", "target", "operation"), COMPRESSIONS)
 def test_compressed_weights_give_what_the_decompressed_ones_give_in_torch(
     tmp_path: Path, exported: dict[str, Any], kind: str, target: str, operation: str
 ) -> None:
