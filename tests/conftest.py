@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import gc
+import importlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hub_server import Server, serving, use_alone
+
+with suppress(ImportError):
+    importlib.import_module("triton")  # before TensorFlow, which coremltools imports: both bring an LLVM
 
 
 @pytest.fixture

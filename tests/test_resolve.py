@@ -6,6 +6,7 @@ uv answers in a second what pip takes half a minute and downloads for; ``python 
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ PYTHONS = ("3.11", "3.12", "3.13")
 def resolved(folder: Path, python: str, *options: str | Path) -> dict[str, str]:
     """Versions by package."""
     line = [find_uv_bin(), "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python-version", python]
+    line += ["--python", sys.executable]  # or uv would look for that Python, which is not needed to resolve for it
     answer = subprocess.run(
         [*line, *options, ROOT / "pyproject.toml"], cwd=folder, capture_output=True, text=True, check=False
     )

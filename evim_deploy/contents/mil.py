@@ -123,7 +123,7 @@ def read_functions(program: Any, blobs: Blobs) -> dict[str, Function]:
         NotKnown: A constant is of a type that is not known.
         ValueError: It is damaged, saying where.
     """
-    return {name: _function(name, function, blobs) for name, function in program.functions.items()}
+    return {name: _function(name, function, blobs) for name, function in sorted(program.functions.items())}
 
 
 def _function(name: str, function: Any, blobs: Blobs) -> Function:
@@ -162,11 +162,18 @@ def _value(op: Any, blobs: Blobs) -> Constant:
     return _constant(op.attributes["val"], blobs, op.outputs[0].name)
 
 
+def _rank(parameter: str) -> tuple[bool, str]:
+    """Protobuf's maps have no order: what an operation works on comes first, the other parameters by their names."""
+    return (parameter not in ("x", "query", "cond", "values", "data"), parameter)
+
+
 def _operation(op: Any, blobs: Blobs) -> Operation:
     name = op.outputs[0].name
-    inputs = {key: tuple(_bindings(argument, blobs, name)) for key, argument in op.inputs.items()}
+    inputs = {key: tuple(_bindings(op.inputs[key], blobs, name)) for key in sorted(op.inputs, key=_rank)}
     # The compressed constants of iOS 16 have their parameters as attributes.
-    attributes = {key: (_constant(value, blobs, name),) for key, value in op.attributes.items() if key != "name"}
+    attributes = {
+        key: (_constant(value, blobs, name),) for key, value in sorted(op.attributes.items()) if key != "name"
+    }
     empty = [key for key, bindings in inputs.items() if not bindings]
     if empty:
         raise ValueError(f"{name}: nothing is given for {empty[0]!r}")
