@@ -22,7 +22,7 @@ help:
 	@echo "make ios-demo export what the demo app bundles ($(IOS_MODELS), and digits; IOS_MODELS=\"m1 m4\" for others)"
 	@echo "make test     install everything, then check and test it"
 	@echo "make test-fast the same without what takes long, and without Swift"
-	@echo "make test-all the same with all that is tried before a release: an hour or more"
+	@echo "make test-all the same with all that is tried before a release"
 	@echo "make check    lint, format and types of the Python alone"
 	@echo "make swift    build, test and lint the iOS side, where Swift is installed"
 	@echo "make report   draw benchmarks/report.html and report.md from the samples in benchmarks/"

@@ -18,8 +18,6 @@ import signal
 import sys
 from typing import Any, NoReturn
 
-KILLED = 128 + signal.SIGKILL
-
 
 def preload() -> None:
     """Import what commands import when they come to need it, as far as it is installed."""
@@ -34,6 +32,7 @@ def preload() -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(f"runtimes.{engine.name}")
     for name in (
+        "evim_deploy.cli.main",
         "matplotlib.pyplot",
         "openvino",
         "pydantic",
