@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib
 import importlib.util
 import json
@@ -50,6 +51,7 @@ def serve() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what an import prints is no answer
     preload()
+    gc.freeze()  # or each fork would copy the pages of every object once its garbage collector walks them
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()

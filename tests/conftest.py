@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hub_server import Server, serving, use_alone
 
+gc.set_threshold(20_000)  # as the command line does
+
 with suppress(ImportError):
     importlib.import_module("triton")  # before TensorFlow, which coremltools imports: both bring an LLVM
 
@@ -30,9 +32,13 @@ def cache(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: pytest-xdist deals files out in order, and one at the end leaves a core idle."""
+    """Files with slow tests first, then the larger ones: pytest-xdist deals files out in order.
+
+    A file that takes long leaves the other cores idle where it comes last.
+    """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    size = {path: path.stat().st_size for path in {item.path for item in items}}
+    items.sort(key=lambda item: (item.path not in slow, -size[item.path], item.path))
 
 
 def pytest_collection_finish() -> None:

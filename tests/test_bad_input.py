@@ -426,17 +426,22 @@ class TestMissingPackage:
 
 class TestInterruption:
     @pytest.mark.parametrize(
-        ("format_", "at"),
+        ("format_", "at", "by"),
         [
-            ("onnx", "Loading weights"),
-            ("onnx", "writing"),
-            ("onnx", "comparing"),
-            pytest.param("coreml", "writing", marks=pytest.mark.slow),
-            pytest.param("tflite", "writing", marks=pytest.mark.slow),
-            pytest.param("tflite", "comparing", marks=pytest.mark.slow),
+            ("onnx", "Loading weights", signal.SIGINT),
+            ("onnx", "Loading weights", signal.SIGTERM),
+            ("onnx", "writing", signal.SIGINT),
+            ("onnx", "writing", signal.SIGTERM),
+            ("onnx", "comparing", signal.SIGINT),
+            ("onnx", "comparing", signal.SIGTERM),
+            pytest.param("coreml", "writing", signal.SIGINT, marks=pytest.mark.slow),
+            pytest.param("coreml", "writing", signal.SIGTERM, marks=pytest.mark.exhaustive),
+            pytest.param("tflite", "writing", signal.SIGINT, marks=pytest.mark.exhaustive),
+            pytest.param("tflite", "writing", signal.SIGTERM, marks=pytest.mark.exhaustive),
+            pytest.param("tflite", "comparing", signal.SIGINT, marks=pytest.mark.exhaustive),
+            pytest.param("tflite", "comparing", signal.SIGTERM, marks=pytest.mark.slow),
         ],
     )
-    @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
     def test_leaves_nothing(self, out: Path, format_: str, at: str, by: signal.Signals) -> None:
         line = ("export", "m1", "-f", format_, "-r", "64", "-w", "random", "-o", out)
         result = interrupt(*line, at=at, by=by)

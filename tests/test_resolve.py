@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,9 @@ from resolve import ROOT, extras, resolve
 from uv import find_uv_bin
 
 PYTHONS = ("3.11", "3.12", "3.13")
+
+
+CONSTRAINTS = ROOT / "constraints.txt"
 
 
 def resolved(folder: Path, python: str, *options: str | Path) -> dict[str, str]:
@@ -27,21 +32,37 @@ def resolved(folder: Path, python: str, *options: str | Path) -> dict[str, str]:
     return dict(line.partition(" ")[0].split("==") for line in answer.stdout.splitlines())
 
 
+Answers = dict[tuple[str, str], Future[dict[str, str]]]
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answers]:
+    """By extra and Python; `all extras` has the constraints. Several at a time, because uv waits for the index."""
+    folder = tmp_path_factory.mktemp("resolve")
+    cases = {extra: ("--extra", extra) for extra in extras()}
+    cases["all extras"] = ("--all-extras", "--constraint", str(CONSTRAINTS))
+    with ThreadPoolExecutor(8) as pool:
+        yield {
+            (name, python): pool.submit(resolved, folder, python, *options)
+            for name, options in cases.items()
+            for python in PYTHONS
+        }
+
+
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("extra", extras())
-def test_an_extra_resolves(tmp_path: Path, extra: str, python: str) -> None:
-    found = resolved(tmp_path, python, "--extra", extra)
-    assert found["numpy"].startswith("2.3.")
-    assert ("torch" in found) == (extra != "plot")
-    assert "onnx2tf" not in found
+def test_an_extra_resolves(extra: str, python: str, answers: Answers) -> None:
+    versions = answers[extra, python].result()
+    assert versions["numpy"].startswith("2.3.")
+    assert ("torch" in versions) == (extra != "plot")
+    assert "onnx2tf" not in versions
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_the_constraints_hold_for_every_extra(tmp_path: Path, python: str) -> None:
-    constraints = ROOT / "constraints.txt"
-    known = {line.partition(" ")[0] for line in constraints.read_text().splitlines()}
-    found = resolved(tmp_path, python, "--all-extras", "--constraint", constraints)
-    assert {f"{name}=={version}" for name, version in found.items()} <= known
+def test_the_constraints_hold_for_every_extra(python: str, answers: Answers) -> None:
+    known = {line.partition(" ")[0] for line in CONSTRAINTS.read_text().splitlines()}
+    versions = answers["all extras", python].result()
+    assert {f"{name}=={version}" for name, version in versions.items()} <= known
 
 
 def program(folder: Path, log: str, code: int = 0) -> list[str | Path]:
