@@ -350,7 +350,7 @@ class TestOutputDirectory:
         assert_refused(result, 3, str(small_disk), "is full", "Free some space")
         assert left_in(out) == []
 
-    @pytest.mark.parametrize("format_", ["onnx", pytest.param("tflite", marks=pytest.mark.slow)])
+    @pytest.mark.parametrize("format_", ["onnx", pytest.param("tflite", marks=pytest.mark.exhaustive)])
     def test_where_the_file_may_not_be_so_large(self, out: Path, format_: str) -> None:
         line = ("export", "m1", "-f", format_, "-r", "64", "-w", "random")
         assert_refused(run_program(*line, "-o", out, preexec_fn=full_disk(1 << 20)), 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,24 @@ from evim_deploy.parity.result import StoredWeights
 from evim_deploy.trace import TracedOperation
 
 Stored = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class _InFile:
+    """An array of a file, sorted once however many weights are held against it."""
+
+    array: Stored
+
+    @cached_property
+    def ascending(self) -> npt.NDArray[np.float32]:
+        return np.sort(self.array.ravel().astype(np.float32))
+
+    def beside(self, weight: Array) -> _InFile:
+        """A vector that repeats itself for each pixel of a row as what is repeated, as long as another vector."""
+        if weight.ndim != 1 or self.array.ndim != 1 or self.array.size % weight.size:
+            return self
+        rows = self.array.reshape(-1, weight.size)
+        return _InFile(rows[0]) if len(rows) > 1 and (rows == rows[0]).all() else self
 
 
 @dataclass(frozen=True)
@@ -53,7 +71,7 @@ def compare_weights(graph: Graph, operations: Sequence[TracedOperation]) -> Stor
     for value in computed(graph, operations).values():
         stored = [array for index in value.operations for array in operations[index].weights]
         for node in (node for node in graph.nodes if node.name in value.named):
-            found = _beside([node], stored)
+            found = _beside([node], [_InFile(array) for array in stored])
             compared += len(found)
             changed += [f"{node.name}, {stale}" for stale in found if stale.differing]
     return StoredWeights(sum(len(node.weights) for node in graph.nodes), compared, tuple(changed))
@@ -69,7 +87,7 @@ def compare_arrays(weights: Mapping[str, Array], operations: Sequence[TracedOper
         weights: What was exported, by module and parameter (``layer.weight``), at values that the file's type has.
         operations: Of the file.
     """
-    stored = [array for operation in operations for array in operation.weights]
+    stored = [_InFile(array) for operation in operations for array in operation.weights]
     nearest = {name: _nearest(name.rpartition(".")[2], array, stored) for name, array in weights.items()}
     kept = {name: stale for name, stale in nearest.items() if stale and stale.differing <= _few(stale.size)}
     changed = tuple(f"{name.rpartition('.')[0]}, {stale}" for name, stale in kept.items() if stale.differing)
@@ -88,41 +106,37 @@ def stale_weights(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale
         nodes: Operations of the graph, their weights at values that the file's type has.
         stored: Arrays that the file has for these, float16 or float32, in any layout.
     """
-    return [stale for stale in _beside(nodes, stored) if stale.differing]
+    return [stale for stale in _beside(nodes, [_InFile(array) for array in stored]) if stale.differing]
 
 
-def _beside(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale]:
+def _beside(nodes: Iterable[Node], stored: Sequence[_InFile]) -> list[Stale]:
     """Each weight against the file's; what has none of its size is left out."""
     found = (_nearest(name, array, stored) for node in nodes for name, array in node.weights.items())
     return [stale for stale in found if stale]
 
 
-def _nearest(name: str, array: Array, stored: Sequence[Stored]) -> Stale | None:
+def _nearest(name: str, array: Array, stored: Sequence[_InFile]) -> Stale | None:
     """A weight against that of a file's arrays of its size that is the nearest."""
     subject = Stale(name, 0, array.size, 0.0)
-    fitting = (each for each in map(partial(_once, array), stored) if each.size == array.size)
-    found = [_difference(array, each, subject) for each in fitting]
+
+    @cache
+    def ascending(dtype: np.dtype[Any]) -> npt.NDArray[np.float32]:
+        with np.errstate(over="ignore"):
+            return np.sort(array.ravel().astype(dtype).astype(np.float32))
+
+    fitting = [each for each in (each.beside(array) for each in stored) if each.array.size == array.size]
+    if any(np.array_equal(ascending(each.array.dtype), each.ascending) for each in fitting):
+        return subject
+    found = (_difference(ascending(each.array.dtype), each, subject) for each in fitting)
     return min(found, key=lambda stale: stale.differing, default=None)
 
 
-def _once(array: Array, stored: Stored) -> Stored:
-    """A file's vector that repeats itself for each pixel of a row as what is repeated, as long as another vector."""
-    if array.ndim != 1 or stored.ndim != 1 or stored.size % array.size:
-        return stored
-    rows = stored.reshape(-1, array.size)
-    return rows[0] if (rows == rows[0]).all() else stored
-
-
-def _difference(expected: Array, stored: Stored, subject: Stale) -> Stale:
-    with np.errstate(over="ignore"):
-        a = np.sort(expected.ravel().astype(stored.dtype).astype(np.float32))
-    b = np.sort(stored.ravel().astype(np.float32))
-    if np.array_equal(a, b):
-        return subject
+def _difference(a: npt.NDArray[np.float32], stored: _InFile, subject: Stale) -> Stale:
+    b = stored.ascending
     missing, surplus = _leftover(a, b), _leftover(b, a)
     with np.errstate(invalid="ignore"):
         gaps = np.abs(missing - surplus)
-        tolerance = np.spacing(np.maximum(np.abs(missing), np.abs(surplus)).astype(stored.dtype))
+        tolerance = np.spacing(np.maximum(np.abs(missing), np.abs(surplus)).astype(stored.array.dtype))
     gaps = np.where(np.isnan(gaps), np.inf, gaps)[~(gaps <= tolerance)]  # as one who rounds twice may differ
     return replace(subject, differing=len(gaps), largest=float(gaps.max(initial=0.0)))
 
