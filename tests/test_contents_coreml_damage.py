@@ -111,7 +111,11 @@ CHANGES: dict[str, tuple[Callable[[Program], Any], str]] = {
     ),
     "a weight from a file without a name": (
         lambda program: setattr(conv_weight(program).blobFileValue, "fileName", "a\0b"),
-        "null byte",
+        r"names a file outside of itself, .*a\\x00b",
+    ),
+    "a weight from a file with a name that no file has": (
+        lambda program: setattr(conv_weight(program).blobFileValue, "fileName", "a" * 5000),
+        "cannot be read: File name too long",
     ),
     "a weight beyond the file": (
         lambda program: setattr(conv_weight(program).blobFileValue, "offset", 2**40),

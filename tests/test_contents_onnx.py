@@ -209,11 +209,18 @@ def test_a_file_of_weights_that_is_too_short_is_refused(outside: Path) -> None:
         contents.read(outside)
 
 
-@pytest.mark.parametrize("location", ["../weights.bin", "/etc/passwd", ""])
+@pytest.mark.parametrize("location", ["../weights.bin", "/etc/passwd", "", "weights\0.bin"])
 def test_weights_elsewhere_are_refused(outside: Path, location: str) -> None:
     made = onnx.load(outside, load_external_data=False)
     external(made).external_data[0].value = location
     with pytest.raises(BadInput, match="not beside it"):
+        read(outside, made)
+
+
+def test_a_file_of_weights_with_a_name_that_no_file_has_is_missing(outside: Path) -> None:
+    made = onnx.load(outside, load_external_data=False)
+    external(made).external_data[0].value = "a" * 5000
+    with pytest.raises(BadInput, match=r"its file of weights a+ is missing"):
         read(outside, made)
 
 

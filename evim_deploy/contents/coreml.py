@@ -127,7 +127,7 @@ def _member(path: Path, member: Path) -> Path:
     try:
         if member.resolve().is_relative_to(path.resolve()):
             return member
-    except (OSError, RuntimeError):  # a circle of links
+    except (OSError, RuntimeError, ValueError):  # a circle of links, a name that is too long or has a null byte
         pass
     raise ValueError(f"it names a file outside of itself, {str(member)!r}")
 

@@ -6,6 +6,7 @@ inference, if it is asked for, on a model whose large weights are left out. Size
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -186,10 +187,10 @@ class _Model:
         where = {each.key: each.value for each in tensor.external_data}
         location = where.get("location", "")
         folder = self.path.resolve().parent
-        file = (folder / location).resolve()
-        if not location or not file.is_relative_to(folder):
+        if not location or "\0" in location or not (folder / location).resolve().is_relative_to(folder):
             raise ValueError(f"{name} has its weights in {location!r}, which is not beside it")
-        if not file.is_file():
+        file = (folder / location).resolve()
+        if not os.path.isfile(file):  # noqa: PTH113  # false for a name that is too long, where Path's own raises
             raise BadInput(
                 f"{self.path} is incomplete: its file of weights {location} is missing.", "Copy it beside the model."
             )
