@@ -207,9 +207,9 @@ def _load_triton_before_tensorflow() -> None:
 
 
 def _load_coremltools_alone() -> None:
-    """Without what it imports where that is installed, for converters that nothing here uses: it takes 6 s of 10."""
+    """Import coremltools without the packages that it imports for its other converters: they take 6 of 10 s."""
     hidden = [name for name in ("tensorflow", "sklearn", "xgboost") if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None, at which an import fails
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # an import of None fails
     try:
         importlib.import_module("coremltools")
     finally:

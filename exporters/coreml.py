@@ -141,7 +141,7 @@ def floats_of(target: Target) -> str:
 def convert(network: Any, target: Target, path: Path, **how: Any) -> Contract:
     """Write what coremltools converts as an .mlpackage of one function; ``how`` are its own arguments."""
     labelled = is_classifier(target)
-    with _few_objects_to_walk():
+    with _existing_objects_frozen():
         model = ct.convert(
             network,
             convert_to="mlprogram",
@@ -158,11 +158,11 @@ def convert(network: Any, target: Target, path: Path, **how: Any) -> Contract:
 
 
 @contextmanager
-def _few_objects_to_walk() -> Iterator[None]:
-    """Keep what exists already out of Python's garbage collector.
+def _existing_objects_frozen() -> Iterator[None]:
+    """Exclude the objects that exist already from Python's garbage collection.
 
-    coremltools collects garbage in each conversion. To walk all objects of torch and TensorFlow takes 0.4 s each time,
-    which is most of the conversion of a small network.
+    coremltools runs a full collection in each conversion. With torch and TensorFlow imported, one takes 0.4 s, which is
+    most of the conversion of a small network.
     """
     gc.freeze()
     try:

@@ -51,7 +51,7 @@ def serve() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what an import prints is no answer
     preload()
-    gc.freeze()  # or each fork would copy the pages of every object once its garbage collector walks them
+    gc.freeze()  # a garbage collection in a fork writes to every object that it visits, and copies its page
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-import importlib
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hub_server import Server, serving, use_alone
-
-gc.set_threshold(20_000)  # as the command line does
-
-with suppress(ImportError):
-    importlib.import_module("triton")  # before TensorFlow, which coremltools imports: both bring an LLVM
+from large_imports import pytest_collection_finish as pytest_collection_finish
 
 
 @pytest.fixture
@@ -32,15 +25,10 @@ def cache(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, then the larger ones: pytest-xdist deals files out in order.
+    """Files with slow tests first, then the larger files: pytest-xdist starts them in order.
 
-    A file that takes long leaves the other cores idle where it comes last.
+    A file that takes long and comes last leaves the other workers idle.
     """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     size = {path: path.stat().st_size for path in {item.path for item in items}}
     items.sort(key=lambda item: (item.path not in slow, -size[item.path], item.path))
-
-
-def pytest_collection_finish() -> None:
-    """What was imported is no garbage: coremltools looks for some in each conversion."""
-    gc.freeze()

@@ -7,30 +7,23 @@ which would ask Core ML for a prediction and off macOS does nothing, asks the ev
 
 from __future__ import annotations
 
-import gc
-import importlib
 import json
 import os
 import random
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from coremltools.converters.mil import testing_utils
+from coremltools.converters.mil.mil.ops.tests import testing_utils as operations_utils
 
 from evim_deploy.contents.coreml import read_package
 from runtimes.mil.evaluate import Evaluator, UnknownOperation
-
-with suppress(ImportError):
-    importlib.import_module("triton")  # before TensorFlow, which coremltools imports: both bring an LLVM
-
-from coremltools.converters.mil import testing_utils
-from coremltools.converters.mil.mil.ops.tests import testing_utils as operations_utils
 
 REPORT = "MIL_APPLE_REPORT"
 evaluated: Counter[str] = Counter()
@@ -85,11 +78,6 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
             cases[item.nodeid.partition("[")[0]].append(item)
     draw = random.Random(0)
     items[:] = [draw.choice(several) for several in cases.values()]
-
-
-def pytest_collection_finish() -> None:
-    """What was imported is no garbage: coremltools looks for some in each conversion."""
-    gc.freeze()
 
 
 def pytest_runtest_setup() -> None:

@@ -441,6 +441,7 @@ class TestInterruption:
             pytest.param("tflite", "comparing", signal.SIGINT, marks=pytest.mark.exhaustive),
             pytest.param("tflite", "comparing", signal.SIGTERM, marks=pytest.mark.slow),
         ],
+        ids=lambda value: value.name if isinstance(value, signal.Signals) else None,
     )
     def test_leaves_nothing(self, out: Path, format_: str, at: str, by: signal.Signals) -> None:
         line = ("export", "m1", "-f", format_, "-r", "64", "-w", "random", "-o", out)

@@ -188,8 +188,8 @@ def test_the_same_steps_run_on_the_processor(tmp_path: Path, steps: tuple[str, .
     """
     wheels, out = tmp_path / "wheels", tmp_path / "out"
     wheels.mkdir()
-    # Not importlib.util.find_spec("pip"): setuptools' finder takes it as a wish for the distutils of the standard
-    # library, and a later import of setuptools in this process fails, with it torch.compile.
+    # importlib.util.find_spec("pip") would make setuptools' import hook keep the standard library's distutils. A later
+    # import of setuptools in this process then fails, as in torch.compile.
     if any(importlib.metadata.distributions(name="pip")):
         _blocked_wheel(wheels)
     variables = {"DEVICE": "cpu", "STEPS": " ".join(steps), "PYTHON": sys.executable, "OUT": str(out)}

@@ -34,7 +34,8 @@ def test_what_core_ml_is_to_give_the_evaluator_gives(tmp_path: Path) -> None:
         "INCLUDE_MIL_FP32_UNIT_TESTS": "1",
         "MIL_APPLE_REPORT": str(tmp_path / "report.json"),
     }
-    options = ["-q", "-p", "mil_apple", "-p", "no:cacheprovider", "-W", "ignore", "--tb=line", f"--rootdir={tmp_path}"]
+    options = ["-q", "-p", "large_imports", "-p", "mil_apple", "-p", "no:cacheprovider"]
+    options += ["-W", "ignore", "--tb=line", f"--rootdir={tmp_path}"]
     options += [f"--ignore-glob=*test_{family}.py" for family in ("control_flow", "random", "recurrent")]
     deselected = " and ".join(f"not {name}" for name in LEFT_OUT)
     result = subprocess.run(

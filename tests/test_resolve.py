@@ -16,15 +16,13 @@ from resolve import ROOT, extras, resolve
 from uv import find_uv_bin
 
 PYTHONS = ("3.11", "3.12", "3.13")
-
-
 CONSTRAINTS = ROOT / "constraints.txt"
 
 
 def resolved(folder: Path, python: str, *options: str | Path) -> dict[str, str]:
     """Versions by package."""
     line = [find_uv_bin(), "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python-version", python]
-    line += ["--python", sys.executable]  # or uv would look for that Python, which is not needed to resolve for it
+    line += ["--python", sys.executable]  # otherwise uv requires an interpreter of the version that it resolves for
     answer = subprocess.run(
         [*line, *options, ROOT / "pyproject.toml"], cwd=folder, capture_output=True, text=True, check=False
     )
@@ -37,7 +35,7 @@ Answers = dict[tuple[str, str], Future[dict[str, str]]]
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answers]:
-    """By extra and Python; `all extras` has the constraints. Several at a time, because uv waits for the index."""
+    """By extra and Python; ``all extras`` has the constraints. Eight at a time: uv mostly waits for the index."""
     folder = tmp_path_factory.mktemp("resolve")
     cases = {extra: ("--extra", extra) for extra in extras()}
     cases["all extras"] = ("--all-extras", "--constraint", str(CONSTRAINTS))

@@ -77,8 +77,8 @@ def main(
 
 def run() -> NoReturn:
     """The program: run a command, tell any problem in one message, and exit by the documented codes."""
-    # The imports of torch, TensorFlow and coremltools create millions of objects that stay. At Python's own threshold,
-    # 700 new objects, the garbage collector takes an eighth of an export of a small network, and frees nothing.
+    # torch, TensorFlow and coremltools create many objects that live as long as the process. With Python's default
+    # threshold, 700 new objects, garbage collection takes an eighth of the export of a small network.
     gc.set_threshold(20_000)
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup or a shell's & may have it

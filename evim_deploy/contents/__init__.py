@@ -194,6 +194,17 @@ def read(path: Path, infer_shapes: bool = False) -> Contents:
     return cast("_Reader", importlib.import_module(f"evim_deploy.contents.{row.module}")).read(path, infer_shapes)
 
 
+def is_inside(folder: Path, file: Path) -> bool:
+    """Whether a path that a model file names lies in a folder.
+
+    False for a path that the system refuses, such as one with a null byte or a circle of links.
+    """
+    try:
+        return file.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
 def file_content(path: Path) -> bytes:
     """All of a file.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evim_deploy.contents import NotKnown, not_known
+from evim_deploy.contents import NotKnown, is_inside, not_known
 from evim_deploy.contents.mil import Function, read_functions
 from evim_deploy.contents.protobuf import core_ml
 from evim_deploy.documents import parse_json
@@ -124,12 +124,9 @@ def _member(path: Path, member: Path) -> Path:
     Raises:
         ValueError: It lies outside of the package, or has a name that no file has.
     """
-    try:
-        if member.resolve().is_relative_to(path.resolve()):
-            return member
-    except (OSError, RuntimeError, ValueError):  # a circle of links, a name that is too long or has a null byte
-        pass
-    raise ValueError(f"it names a file outside of itself, {str(member)!r}")
+    if not is_inside(path, member):
+        raise ValueError(f"it names a file outside of itself, {str(member)!r}")
+    return member
 
 
 def _read(path: Path, member: Path) -> bytes:

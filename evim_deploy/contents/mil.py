@@ -163,7 +163,7 @@ def _value(op: Any, blobs: Blobs) -> Constant:
 
 
 def _rank(parameter: str) -> tuple[bool, str]:
-    """Protobuf's maps have no order: what an operation works on comes first, the other parameters by their names."""
+    """The sort key of an input: the data first, then the parameters by name. Protobuf maps have no order."""
     return (parameter not in ("x", "query", "cond", "values", "data"), parameter)
 
 

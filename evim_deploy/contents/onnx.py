@@ -30,6 +30,7 @@ from evim_deploy.contents import (
     Scalar,
     Value,
     file_content,
+    is_inside,
     not_known,
 )
 from evim_deploy.errors import BadInput, Damaged
@@ -187,9 +188,9 @@ class _Model:
         where = {each.key: each.value for each in tensor.external_data}
         location = where.get("location", "")
         folder = self.path.resolve().parent
-        if not location or "\0" in location or not (folder / location).resolve().is_relative_to(folder):
+        file = folder / location
+        if not location or not is_inside(folder, file):
             raise ValueError(f"{name} has its weights in {location!r}, which is not beside it")
-        file = (folder / location).resolve()
         if not os.path.isfile(file):  # noqa: PTH113  # false for a name that is too long, where Path's own raises
             raise BadInput(
                 f"{self.path} is incomplete: its file of weights {location} is missing.", "Copy it beside the model."

@@ -1,8 +1,8 @@
 """XNNPACK, which runs TFLite's operations on a CPU; what it refuses, TFLite's own kernels run.
 
 Each refusal also ends a partition: values are handed over on both sides of it. The list and its
-limits are the delegate's own (``Subgraph::VisitNode``); its README tells only part of them. They are
-those of LiteRT 2.2 and 2.3; before, LOG was not in the list.
+limits are the delegate's own (``Subgraph::VisitNode``) in LiteRT 2.2 and 2.3; its README names only
+part of them. Earlier versions do not accept LOG.
 """
 
 from __future__ import annotations

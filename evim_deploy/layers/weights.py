@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,21 +20,21 @@ Stored = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class _InFile:
-    """An array of a file, sorted once however many weights are held against it."""
+class _StoredArray:
+    """An array of a file; its values are sorted once for all comparisons."""
 
     array: Stored
 
     @cached_property
-    def ascending(self) -> npt.NDArray[np.float32]:
+    def sorted_values(self) -> npt.NDArray[np.float32]:
         return np.sort(self.array.ravel().astype(np.float32))
 
-    def beside(self, weight: Array) -> _InFile:
-        """A vector that repeats itself for each pixel of a row as what is repeated, as long as another vector."""
+    def without_repetition(self, weight: Array) -> _StoredArray:
+        """One repetition of a vector that a file repeats for each pixel of a row, if it is as long as the weight."""
         if weight.ndim != 1 or self.array.ndim != 1 or self.array.size % weight.size:
             return self
         rows = self.array.reshape(-1, weight.size)
-        return _InFile(rows[0]) if len(rows) > 1 and (rows == rows[0]).all() else self
+        return _StoredArray(rows[0]) if len(rows) > 1 and (rows == rows[0]).all() else self
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def compare_weights(graph: Graph, operations: Sequence[TracedOperation]) -> Stor
     for value in computed(graph, operations).values():
         stored = [array for index in value.operations for array in operations[index].weights]
         for node in (node for node in graph.nodes if node.name in value.named):
-            found = _beside([node], [_InFile(array) for array in stored])
+            found = _beside([node], stored)
             compared += len(found)
             changed += [f"{node.name}, {stale}" for stale in found if stale.differing]
     return StoredWeights(sum(len(node.weights) for node in graph.nodes), compared, tuple(changed))
@@ -87,7 +87,7 @@ def compare_arrays(weights: Mapping[str, Array], operations: Sequence[TracedOper
         weights: What was exported, by module and parameter (``layer.weight``), at values that the file's type has.
         operations: Of the file.
     """
-    stored = [_InFile(array) for operation in operations for array in operation.weights]
+    stored = [_StoredArray(array) for operation in operations for array in operation.weights]
     nearest = {name: _nearest(name.rpartition(".")[2], array, stored) for name, array in weights.items()}
     kept = {name: stale for name, stale in nearest.items() if stale and stale.differing <= _few(stale.size)}
     changed = tuple(f"{name.rpartition('.')[0]}, {stale}" for name, stale in kept.items() if stale.differing)
@@ -106,33 +106,35 @@ def stale_weights(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale
         nodes: Operations of the graph, their weights at values that the file's type has.
         stored: Arrays that the file has for these, float16 or float32, in any layout.
     """
-    return [stale for stale in _beside(nodes, [_InFile(array) for array in stored]) if stale.differing]
+    return [stale for stale in _beside(nodes, stored) if stale.differing]
 
 
-def _beside(nodes: Iterable[Node], stored: Sequence[_InFile]) -> list[Stale]:
+def _beside(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale]:
     """Each weight against the file's; what has none of its size is left out."""
-    found = (_nearest(name, array, stored) for node in nodes for name, array in node.weights.items())
+    arrays = [_StoredArray(array) for array in stored]
+    found = (_nearest(name, weight, arrays) for node in nodes for name, weight in node.weights.items())
     return [stale for stale in found if stale]
 
 
-def _nearest(name: str, array: Array, stored: Sequence[_InFile]) -> Stale | None:
-    """A weight against that of a file's arrays of its size that is the nearest."""
-    subject = Stale(name, 0, array.size, 0.0)
-
-    @cache
-    def ascending(dtype: np.dtype[Any]) -> npt.NDArray[np.float32]:
-        with np.errstate(over="ignore"):
-            return np.sort(array.ravel().astype(dtype).astype(np.float32))
-
-    fitting = [each for each in (each.beside(array) for each in stored) if each.array.size == array.size]
-    if any(np.array_equal(ascending(each.array.dtype), each.ascending) for each in fitting):
-        return subject
-    found = (_difference(ascending(each.array.dtype), each, subject) for each in fitting)
+def _nearest(name: str, weight: Array, stored: Sequence[_StoredArray]) -> Stale | None:
+    """A weight against the nearest of a file's arrays of its size."""
+    equal = Stale(name, 0, weight.size, 0.0)
+    fitting = [each for each in (each.without_repetition(weight) for each in stored) if each.array.size == weight.size]
+    expected = {dtype: _sorted_as(weight, dtype) for dtype in {each.array.dtype for each in fitting}}
+    if any(np.array_equal(expected[each.array.dtype], each.sorted_values) for each in fitting):
+        return equal
+    found = (_difference(expected[each.array.dtype], each, equal) for each in fitting)
     return min(found, key=lambda stale: stale.differing, default=None)
 
 
-def _difference(a: npt.NDArray[np.float32], stored: _InFile, subject: Stale) -> Stale:
-    b = stored.ascending
+def _sorted_as(weight: Array, dtype: np.dtype[Any]) -> npt.NDArray[np.float32]:
+    """The values of a weight as a file of this type stores them."""
+    with np.errstate(over="ignore"):
+        return np.sort(weight.ravel().astype(dtype).astype(np.float32))
+
+
+def _difference(a: npt.NDArray[np.float32], stored: _StoredArray, subject: Stale) -> Stale:
+    b = stored.sorted_values
     missing, surplus = _leftover(a, b), _leftover(b, a)
     with np.errstate(invalid="ignore"):
         gaps = np.abs(missing - surplus)
