@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from evim_deploy import threads
-from evim_deploy.errors import BadInput, Damaged, NotRunHere
-from evim_deploy.trace import SINGLE, Arrays, Trace, TracedOperation
+from evim_deploy.artifact.trace import SINGLE, Arrays, Trace, TracedOperation
+from evim_deploy.common import threads
+from evim_deploy.common.errors import BadInput, Damaged, NotRunHere
 from runtimes import Array
 from runtimes.delegation import Delegation, Planned, delegation
 from runtimes.litert_codes import INTEGER_ROUNDING, decoded, without_run_time_grids

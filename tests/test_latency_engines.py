@@ -15,9 +15,9 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from evim_deploy.export import export
-from evim_deploy.request import Request
-from evim_deploy.variants import parse_model
+from evim_deploy.catalog.variants import parse_model
+from evim_deploy.commands.export import export
+from evim_deploy.commands.request import Request
 from latency.breakdown import CLASSES, OTHER, classify_onnxruntime, classify_openvino, classify_torch
 from latency.engines import CHANNELS_FIRST, CHANNELS_LAST, DISTINCT_IMAGES, ENGINES, Job, Runner, load
 from latency.preparation import prepare

@@ -21,13 +21,13 @@ from told import facts_of
 
 import exporters
 import runtimes
-from evim_deploy.artifact import LABELS_KEY, METADATA_KEY, Target
-from evim_deploy.errors import BadInput, NotInstalled, NotRunHere
-from evim_deploy.evaluate import evaluate
-from evim_deploy.graph import Graph
-from evim_deploy.lowering import lower
-from evim_deploy.reparam import reparameterise
-from evim_deploy.rounding import rounded
+from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY, Target
+from evim_deploy.common.errors import BadInput, NotInstalled, NotRunHere
+from evim_deploy.graph.half_precision import rounded
+from evim_deploy.graph.interpreter import evaluate
+from evim_deploy.graph.ir import Graph
+from evim_deploy.graph.rewrites import reparameterise
+from evim_deploy.networks.efficientvim.lowering import lower
 from runtimes import ENGINES
 from runtimes.coreml import CoremlSession
 

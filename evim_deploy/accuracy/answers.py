@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy.documents import parse_json
-from evim_deploy.errors import BadInput
+from evim_deploy.common.errors import BadInput
+from evim_deploy.common.json_documents import parse_json
 
 SCHEMA_VERSION = 1
 TOP = 5

@@ -17,25 +17,25 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy import threads
 from evim_deploy.accuracy.answers import Log, answer, open_log
+from evim_deploy.accuracy.classifier import batch_size, image_size, open_classifier
 from evim_deploy.accuracy.data import DataSet, open_data
 from evim_deploy.accuracy.result import NO_ACCURACY, NO_COMPARISON, Accuracy, Comparison, accuracy, compare
 from evim_deploy.accuracy.stream import stream
 from evim_deploy.accuracy.subject import Subject, find_subjects
-from evim_deploy.arrays import batches
-from evim_deploy.artifact import UNTRAINED_NOTICE
-from evim_deploy.classifier import batch_size, image_size, open_classifier
-from evim_deploy.errors import BadInput, EvimError
-from evim_deploy.origin import open_origin
-from evim_deploy.preprocessing import place
-from evim_deploy.progress import Progress, Silent
+from evim_deploy.artifact.target import UNTRAINED_NOTICE
+from evim_deploy.common import threads
+from evim_deploy.common.errors import BadInput, EvimError
+from evim_deploy.common.numerics import batches
+from evim_deploy.common.progress import Progress, Silent
+from evim_deploy.images.preprocessing import place
+from evim_deploy.proof.origin import open_origin
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from evim_deploy.published import Transform
-    from evim_deploy.reference import Reference
+    from evim_deploy.images.published_transform import Transform
+    from evim_deploy.networks.protocols import Reference
 
 _LARGEST_BATCH = 16  # of a network
 _LARGEST_PIXELS = _LARGEST_BATCH * 256 * 256  # of such a batch, for the memory's sake

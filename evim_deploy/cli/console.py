@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from io import TextIOWrapper
 from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
-from evim_deploy.errors import BadInput
+from evim_deploy.common.errors import BadInput
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

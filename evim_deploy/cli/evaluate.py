@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evim_deploy.artifact import SCHEMA_VERSION, UNTRAINED_NOTICE
+from evim_deploy.artifact.target import SCHEMA_VERSION, UNTRAINED_NOTICE
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
-from evim_deploy.errors import INTERRUPTED_EXIT_CODE, UsageProblem
+from evim_deploy.common.errors import INTERRUPTED_EXIT_CODE, UsageProblem
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evim_deploy.artifact import SCHEMA_VERSION, UNTRAINED_NOTICE
+from evim_deploy.artifact.target import SCHEMA_VERSION, UNTRAINED_NOTICE
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.cli.layers import show_layers
 from evim_deploy.cli.parity import show_proof
 from evim_deploy.cli.problems import end_with
-from evim_deploy.errors import UsageProblem
+from evim_deploy.common.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from evim_deploy.verify import Result
+    from evim_deploy.commands.verify import Result
 
 
 class Mode(StrEnum):
@@ -68,7 +68,7 @@ def verify(
     verbose: options.Verbose = False,
 ) -> None:
     """Prove that artifacts equal the model that they were made from, and say what the proof would catch."""
-    from evim_deploy.verify import Verifier
+    from evim_deploy.commands.verify import Verifier
 
     if mode and compute_units:
         cause = "--mode evaluates the program and --compute-units runs it in Core ML."

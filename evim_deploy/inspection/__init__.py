@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evim_deploy import contents
-from evim_deploy.artifact import LABELS_KEY, METADATA_KEY
-from evim_deploy.contents import Contents, Function, Operation, Value
-from evim_deploy.documents import parse_json
+from evim_deploy import formats
+from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY
+from evim_deploy.common.json_documents import parse_json
+from evim_deploy.formats import Contents, Function, Operation, Value
 from evim_deploy.inspection.classes import CLASSES, class_of
 from evim_deploy.inspection.conversions import Conversion, conversions
 from evim_deploy.inspection.core_ml import CORE_ML
@@ -118,7 +118,7 @@ def inspect(path: Path) -> Inspection:
         BadInput: There is no such file, it is of no kind that is known here, or it is damaged or incomplete.
         NotInstalled: The package that knows its format is missing.
     """
-    found = contents.read(path, infer_shapes=True)
+    found = formats.read(path, infer_shapes=True)
     functions = tuple(_inspect_function(found.format, function) for function in found.functions)
     return Inspection(path, _size(path), found, _manifest(found.metadata), functions)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evim_deploy.contents import Operation
+from evim_deploy.formats import Operation
 from evim_deploy.inspection.xnnpack import FLOAT_ONLY
 
 _TYPES = ("QUANTIZE", "DEQUANTIZE")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from evim_deploy.contents import Function, Operation, Value
+from evim_deploy.formats import Function, Operation, Value
 from evim_deploy.inspection.rules import DIFFERS, ROUNDS, Rule, Target, first, integers, rank, shown, told
 
 _CORE_ML_TOOLS = "https://github.com/apple/coremltools"

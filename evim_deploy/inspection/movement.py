@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evim_deploy.contents import Axis, Operation, Value
+from evim_deploy.formats import Axis, Operation, Value
 from evim_deploy.inspection.classes import MOVEMENT, class_of, is_view
 
 Shape = tuple[Axis, ...]

@@ -6,7 +6,7 @@ and otherwise what others measured on devices: a package without a finding may s
 
 from __future__ import annotations
 
-from evim_deploy.contents import Function, Operation
+from evim_deploy.formats import Function, Operation
 from evim_deploy.inspection.rules import (
     BLOCKS,
     ROUNDS,

@@ -5,7 +5,7 @@ Its CPU provider runs every ONNX operation; nothing is said here of what has no 
 
 from __future__ import annotations
 
-from evim_deploy.contents import Function, Operation
+from evim_deploy.formats import Function, Operation
 from evim_deploy.inspection.rules import BLOCKS, SLOWS, Rule, Target, first, shown, square_of_pixels
 
 LONGEST_AXIS = 16384

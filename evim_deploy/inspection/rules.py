@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from evim_deploy.contents import Axis, Function, Operation, Parameter, Value
+from evim_deploy.formats import Axis, Function, Operation, Parameter, Value
 from evim_deploy.inspection.classes import types
 
 BLOCKS = "blocks"

@@ -6,7 +6,7 @@ analyzer runs too, and the building of its graph. What is a constant must be one
 
 from __future__ import annotations
 
-from evim_deploy.contents import Function, Operation
+from evim_deploy.formats import Function, Operation
 from evim_deploy.inspection.classes import types
 from evim_deploy.inspection.rules import (
     BLOCKS,

@@ -7,7 +7,7 @@ part of them. Earlier versions do not accept LOG.
 
 from __future__ import annotations
 
-from evim_deploy.contents import Function, Operation, Value
+from evim_deploy.formats import Function, Operation, Value
 from evim_deploy.inspection.classes import types
 from evim_deploy.inspection.rules import BLOCKS, SLOWS, Rule, Target, first, integers, rank, shown, told
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from evim_deploy.codes import Array, Encoding, Linear, Table
+from evim_deploy.graph.quantised import Array, Encoding, Linear, Table
 
 Floating = type[np.floating[Any]]
 

@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from evim_deploy.codes import Grid, Linear
-from evim_deploy.graph import Graph, Node
+from evim_deploy.graph.ir import Graph, Node
+from evim_deploy.graph.quantised import Grid, Linear
 from evim_deploy.quantise.apply import VECTORS, VIEWS, clip, has_codes, is_integer
-from evim_deploy.quantise.grid import SIXTEEN_BITS, least_scale
 from evim_deploy.quantise.integer_bias import LARGEST_BIAS
+from evim_deploy.quantise.qparams import SIXTEEN_BITS, least_scale
 from evim_deploy.quantise.schemes import WEIGHTED, Scheme
 
 _MOST = 2.0**7

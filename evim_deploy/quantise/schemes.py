@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from evim_deploy.graph import Graph
+from evim_deploy.graph.ir import Graph
 from evim_deploy.quantise.encoding import Weighting
-from evim_deploy.quantise.grid import EIGHT_BITS, SIXTEEN_BITS, Codes
-from evim_deploy.quantise.integers import integer_form
+from evim_deploy.quantise.integer_forms import integer_form
+from evim_deploy.quantise.qparams import EIGHT_BITS, SIXTEEN_BITS, Codes
 
 WEIGHTED = frozenset(["conv", "project", "linear"])
 """Operations whose kernels are stored in few bits."""
