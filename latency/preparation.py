@@ -23,8 +23,8 @@ from evim_deploy.common.errors import BadInput, ParityFailed
 from evim_deploy.common.progress import Silent
 from evim_deploy.images import digits
 from evim_deploy.networks.efficientvim.quantise_target import find
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.efficientvim.weights import resolve, usual_source
-from evim_deploy.networks.protocols import GraphReference
 from evim_deploy.networks.torch_module.group_norm import split_means
 from evim_deploy.quantise.schemes import scheme
 from latency.artifacts import prepare_artifact

@@ -20,7 +20,7 @@ from evim_deploy.artifact.target import Target
 from evim_deploy.artifact.trace import HALF, SINGLE, Trace
 from evim_deploy.common.errors import BadInput, NotRunHere
 from evim_deploy.graph.interpreter import run
-from evim_deploy.networks.protocols import GraphReference
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from runtimes import litert, onnxruntime
 
 Image = npt.NDArray[np.float32]

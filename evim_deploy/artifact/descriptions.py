@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evim_deploy import __version__
-from evim_deploy.artifact.target import SIGMOID, Facts, Target, TensorSpec, Weights, describe
+from evim_deploy.artifact.target import Facts, Target, TensorSpec, Weights, describe
+from evim_deploy.common.numerics import SIGMOID
 from evim_deploy.images import digits
 
 

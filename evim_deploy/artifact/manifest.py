@@ -15,18 +15,17 @@ from evim_deploy.artifact.target import (
     MANIFEST_SUFFIX,
     METADATA_KEY,
     SCHEMA_VERSION,
-    SIGMOID,
-    SOFTMAX,
-    Model,
     Target,
     Weights,
     embedded,
     labels_sha256,
 )
+from evim_deploy.catalog.model import Model
 from evim_deploy.catalog.network_name import named
 from evim_deploy.catalog.variants import MODELS
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.json_documents import parse_json
+from evim_deploy.common.numerics import SIGMOID, SOFTMAX
 from evim_deploy.formats import Contents
 from evim_deploy.images.preprocessing import CROP_MODES, INTERPOLATIONS, MAX_CROP_FRACTION, PAPER, Preprocessing
 from evim_deploy.quantise.schemes import SCHEMES

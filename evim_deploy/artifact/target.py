@@ -7,9 +7,11 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from evim_deploy.artifact.parity import Parity
+from evim_deploy.catalog.model import Model
+from evim_deploy.common.numerics import SOFTMAX
 
 if TYPE_CHECKING:
     from evim_deploy.artifact.quantisation import Quantisation
@@ -27,45 +29,9 @@ LABELS_KEY = "evim_deploy.labels"
 _UNTRAINED = "UNTRAINED"
 """In the name of a file."""
 
-SOFTMAX, SIGMOID = "softmax", "sigmoid"
-"""What makes probabilities of logits: softmax where a picture is of one class, sigmoid where each class is there or not
-(multi-label)."""
-
 UNTRAINED_NOTICE = "UNTRAINED weights: good for latency and parity, its predictions mean nothing"
 
 MANIFEST_SUFFIX = ".json"
-
-
-class Model(Protocol):
-    """What a user names to export."""
-
-    @property
-    def name(self) -> str:
-        """As manifests have it."""
-
-    @property
-    def stem(self) -> str:
-        """How its files' names begin."""
-
-    @property
-    def resolution(self) -> int:
-        """Side of the images that it is made for, pixels."""
-
-    @property
-    def is_normalisation_known(self) -> bool:
-        """Whether it is known what makes images of pixels."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of its classes that come with it; empty where none do."""
-
-    @property
-    def fixed_size(self) -> tuple[int, int] | None:
-        """Height and width of the only images that it takes, pixels; None where it takes others."""
-
-    @property
-    def form(self) -> str:
-        """What its inference form is (:attr:`evim_deploy.networks.protocols.Reference.form`)."""
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,8 @@ import exporters
 import runtimes
 from evim_deploy import formats
 from evim_deploy.artifact.parity import Parity
-from evim_deploy.artifact.target import (
-    LABELS_KEY,
-    METADATA_KEY,
-    Facts,
-    Model,
-    Structure,
-    Target,
-    Weights,
-    embedded,
-    file_stem,
-)
+from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY, Facts, Structure, Target, Weights, embedded, file_stem
+from evim_deploy.catalog.model import Model
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.versions import tool_versions
 from evim_deploy.inspection.core_ml import told_otherwise

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import exporters
 import runtimes
 from evim_deploy.artifact.parity import FAIL, Measures, Parity
-from evim_deploy.artifact.target import MANIFEST_SUFFIX, Facts, Model, Target
+from evim_deploy.artifact.target import MANIFEST_SUFFIX, Facts, Target
 from evim_deploy.catalog.labels import class_labels
+from evim_deploy.catalog.model import Model
 from evim_deploy.commands.build import annotate, build, engine_of, file_name
 from evim_deploy.commands.request import Request, plan
-from evim_deploy.commands.verify import prove_functions
 from evim_deploy.common import threads
 from evim_deploy.common.errors import BadInput, Damaged, ParityFailed
 from evim_deploy.common.progress import Progress, Silent
@@ -165,6 +165,8 @@ def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> 
     if source.verify is False or reason:
         unproven = Parity.not_run("--no-verify" if source.verify is False else f"not run on this host: {reason}")
         return unproven, dict.fromkeys(target.of_functions(), unproven)
+    from evim_deploy.proof.prove import prove_functions  # after what tells that torch is missing
+
     parity, functions = prove_functions(path, target, source.prover, progress)
     if parity.status == FAIL:
         failed = functions or {"": parity}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evim_deploy.artifact.target import Model, Target
+from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.model import Model
 from evim_deploy.catalog.variants import MAX_BATCH, MAX_RESOLUTION, MIN_CLASSES, MIN_RESOLUTION
 from evim_deploy.common.errors import BadInput
 from evim_deploy.quantise.schemes import scheme

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy.artifact.target import SIGMOID, SOFTMAX
+SOFTMAX, SIGMOID = "softmax", "sigmoid"
+"""What makes probabilities of logits: softmax where a picture is of one class, sigmoid where each class is there or not
+(multi-label)."""
 
 
 def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

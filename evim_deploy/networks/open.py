@@ -11,7 +11,7 @@ from evim_deploy.common.errors import UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from evim_deploy.artifact.target import Model
+    from evim_deploy.catalog.model import Model
     from evim_deploy.images.preprocessing import Preprocessing
     from evim_deploy.networks.protocols import Reference
 
@@ -76,6 +76,6 @@ def open_reference(
     assert isinstance(model, ModelName)
     network, found = resolve(model, weights, num_classes, notify)
 
-    from evim_deploy.networks.protocols import GraphReference  # after what tells that torch is missing
+    from evim_deploy.networks.efficientvim.reference import GraphReference  # after what tells that torch is missing
 
     return GraphReference(network, found)

@@ -1,17 +1,11 @@
-"""A network in its inference form, as a proof runs it: what it computes, and what it would with a fault in a layer.
-
-A proof knows no more of a network than this, so that what is lowered to our graph and what stays a torch module are
-proven alike.
-"""
+"""Run a graph in PyTorch, as it is and with a fault in a layer."""
 
 from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,31 +13,7 @@ from evim_deploy.graph.fixed_point import explained
 from evim_deploy.graph.interpreter import Weights, evaluate, on_grids, round_to, run, step, tensors
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.quantised import Grid
-
-Array = npt.NDArray[Any]
-Outputs = Mapping[str, Array]
-Faults = Iterator[tuple[str, Outputs]]
-
-
-class Network(Protocol):
-    """A network that computes in float32 on images as an artifact takes them."""
-
-    @property
-    def anomalies(self) -> Mapping[str, Mapping[str, int]]:
-        """As an engine's session has them: none, since float32 holds what is computed."""
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Names of the operations that have weights, in the order of their computation."""
-
-    def run(self, image: Array) -> dict[str, Array]:
-        """Outputs by name, (B, ...), of images (B, 3, H, W); one at a time, which bounds the memory."""
-
-    def disturbed(self, layer: str, share: float, generator: torch.Generator) -> Network:
-        """The same network with noise in one layer's weights, its deviation a share of their root mean square."""
-
-    def faults(self, image: Array, share: float, generator: torch.Generator) -> tuple[Outputs, Faults]:
-        """Outputs, and those after each layer in turn was disturbed so, with the layer's name."""
+from evim_deploy.networks.protocols import Array, Faults, Outputs
 
 
 class GraphNetwork:

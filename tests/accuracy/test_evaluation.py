@@ -26,9 +26,9 @@ from evim_deploy.common.errors import BadInput
 from evim_deploy.common.progress import Silent
 from evim_deploy.images import digits
 from evim_deploy.images.preprocessing import normalise, resize_and_crop
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.efficientvim.seeded import untrained_model
 from evim_deploy.networks.efficientvim.weights import resolve
-from evim_deploy.networks.protocols import GraphReference
 
 MODEL = ModelName(DIGITS)
 LIMIT = 90

@@ -19,7 +19,7 @@ from evim_deploy.artifact.target import Target, Weights
 from evim_deploy.commands.export import _failure, _Source
 from evim_deploy.common.errors import ParityFailed
 from evim_deploy.common.numerics import with_probabilities
-from evim_deploy.networks.runnable import Array
+from evim_deploy.networks.protocols import Array
 from evim_deploy.networks.timm.open import find_timm, open_timm
 from evim_deploy.networks.torch_module.loaded import Opened
 from evim_deploy.networks.torch_module.reference import ModuleReference

@@ -14,12 +14,12 @@ from told import reference_to
 import exporters
 from evim_deploy.artifact.parity import FAIL, PASS, WARNING
 from evim_deploy.catalog.variants import Variant
-from evim_deploy.commands.verify import prove
 from evim_deploy.common.progress import Silent
 from evim_deploy.graph.ir import Graph
 from evim_deploy.networks.efficientvim.model import EfficientViM
-from evim_deploy.networks.protocols import GraphReference
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.proof.outputs.checker import Prover
+from evim_deploy.proof.prove import prove
 from evim_deploy.quantise.schemes import SCHEMES
 
 IN_INTEGERS = [name for name, scheme in SCHEMES.items() if scheme.is_calibrated]

@@ -9,9 +9,9 @@ from random_variants import NATIVE, VARIANTS, drawn
 from told import reference_of
 
 import exporters
-from evim_deploy.commands.verify import prove
 from evim_deploy.common.progress import Silent
 from evim_deploy.proof.outputs.checker import Prover
+from evim_deploy.proof.prove import prove
 
 EVERY_RUN = 15
 """Of all variants this many are tried in every run; the others are left to the exhaustive one."""

@@ -22,8 +22,8 @@ from evim_deploy.catalog.variants import DIGITS, ModelName
 from evim_deploy.commands.export import export
 from evim_deploy.commands.request import Request
 from evim_deploy.common import threads
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.open import open_reference
-from evim_deploy.networks.protocols import GraphReference
 
 CORES = 6
 LARGE = threads.SMALL + 1

@@ -38,8 +38,8 @@ from evim_deploy.images.preprocessing import (
     resize_and_crop,
 )
 from evim_deploy.images.published_transform import published_transform
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.open import open_reference
-from evim_deploy.networks.protocols import GraphReference
 from evim_deploy.networks.timm import open as timm_model
 from evim_deploy.networks.timm.open import find_timm, open_timm
 from evim_deploy.networks.torch_module.loaded import Opened

@@ -23,7 +23,7 @@ from evim_deploy.commands.request import Request, plan
 from evim_deploy.common.errors import BadInput, ParityFailed
 from evim_deploy.common.publish import sha256
 from evim_deploy.networks.open import parse_source
-from evim_deploy.networks.runnable import Outputs
+from evim_deploy.networks.protocols import Outputs
 from evim_deploy.proof.golden import METADATA_KEY, write_golden
 from evim_deploy.proof.outputs import inputs
 from evim_deploy.proof.outputs.checker import comparable

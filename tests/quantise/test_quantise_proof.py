@@ -15,12 +15,12 @@ import exporters
 from evim_deploy.artifact.parity import FAIL, PASS, Parity
 from evim_deploy.artifact.quantisation import Quantisation
 from evim_deploy.artifact.target import Target, Weights
-from evim_deploy.commands.verify import prove
 from evim_deploy.common.progress import Silent
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.quantised import Encoding, Table
-from evim_deploy.networks.protocols import GraphReference
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.proof.outputs.checker import Prover
+from evim_deploy.proof.prove import prove
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.calibration_images import PHOTOGRAPHS, CalibrationImages
 from evim_deploy.quantise.schemes import SCHEMES

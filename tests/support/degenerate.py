@@ -26,14 +26,14 @@ from evim_deploy.artifact.parity import PASS, WARNING, Measures, Parity
 from evim_deploy.artifact.quantisation import Quantisation
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.variants import ModelName, Variant
-from evim_deploy.commands.verify import prove
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.progress import Silent
 from evim_deploy.networks.efficientvim.model import EfficientViM
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.efficientvim.seeded import untrained_model
-from evim_deploy.networks.protocols import GraphReference
 from evim_deploy.proof.outputs.checker import Prover
 from evim_deploy.proof.outputs.differences import measure, rows
+from evim_deploy.proof.prove import prove
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.calibration_images import PHOTOGRAPHS, CalibrationImages
 from evim_deploy.quantise.equalisation import equalised, find_exponents

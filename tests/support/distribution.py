@@ -20,10 +20,10 @@ import exporters
 from evim_deploy.artifact.parity import Comparison
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.variants import PUBLISHED_MODELS
-from evim_deploy.commands.verify import prove
 from evim_deploy.common.progress import Silent
-from evim_deploy.networks.protocols import GraphReference
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.proof.outputs.checker import Prover
+from evim_deploy.proof.prove import prove
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from evim_deploy.catalog.variants import MODELS
 from evim_deploy.common.json_documents import dump_json
 from evim_deploy.common.numerics import softmax
 from evim_deploy.images.preprocessing import CROP_MODES, PAPER, STD, Preprocessing, border_colour, place
-from evim_deploy.networks.protocols import GraphReference
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.proof.golden import METADATA_KEY, write_golden
 from evim_deploy.proof.outputs.checker import Prover, comparable
 from evim_deploy.proof.outputs.differences import measure, rows

@@ -19,8 +19,8 @@ from evim_deploy.graph.ir import Graph
 from evim_deploy.images.preprocessing import PAPER, normalise
 from evim_deploy.networks.efficientvim.lowering import FEATURE_OUTPUTS
 from evim_deploy.networks.efficientvim.model import EfficientViM
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.efficientvim.seeded import untrained_model
-from evim_deploy.networks.protocols import GraphReference
 from evim_deploy.proof.outputs.checker import Run
 
 Array = npt.NDArray[np.float32]

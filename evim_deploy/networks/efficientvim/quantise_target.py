@@ -16,7 +16,8 @@ from evim_deploy.common.progress import Progress
 from evim_deploy.common.reproducible import one_thread
 from evim_deploy.graph.ir import Graph
 from evim_deploy.images import digits
-from evim_deploy.networks.protocols import GraphReference, Reference
+from evim_deploy.networks.efficientvim.reference import GraphReference
+from evim_deploy.networks.protocols import Reference
 from evim_deploy.quantise.apply import gridded
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.calibration_images import DIGITS, PHOTOGRAPHS, RECOMMENDED, CalibrationImages

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evim_deploy.artifact.target import SIGMOID, SOFTMAX
 from evim_deploy.common.errors import BadInput
-from evim_deploy.common.numerics import ACTIVATIONS
+from evim_deploy.common.numerics import ACTIVATIONS, SIGMOID, SOFTMAX
 
 if TYPE_CHECKING:
-    from evim_deploy.networks.runnable import Array
+    from evim_deploy.networks.protocols import Array
 
 LOGITS, PROBABILITIES = "logits", "probabilities"
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from evim_deploy.images.preprocessing import Preprocessing
-    from evim_deploy.networks.runnable import Array
+    from evim_deploy.networks.protocols import Array
     from evim_deploy.networks.torch_module.loaded import Opened
 
 USUAL_SIZE = (224, 224)

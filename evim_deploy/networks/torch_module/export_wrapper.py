@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evim_deploy.artifact.target import SIGMOID, SOFTMAX, Target
+from evim_deploy.artifact.target import Target
+from evim_deploy.common.numerics import SIGMOID, SOFTMAX
 from evim_deploy.images.preprocessing import Preprocessing
 from evim_deploy.networks.torch_module.half_constants import HalfNumbers
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from evim_deploy.artifact.target import SOFTMAX, Weights
+from evim_deploy.artifact.target import Weights
+from evim_deploy.common.numerics import SOFTMAX
 from evim_deploy.images.preprocessing import Preprocessing
 from evim_deploy.images.published_transform import Transform
-from evim_deploy.networks.runnable import Array
+from evim_deploy.networks.protocols import Array
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from evim_deploy.common.errors import BadInput, NotRunHere, first_line
 from evim_deploy.graph.rewrites.rewrite import Outcome
 from evim_deploy.images.preprocessing import Preprocessing
 from evim_deploy.images.published_transform import Transform, published_transform
-from evim_deploy.networks.runnable import Array
+from evim_deploy.networks.protocols import Array
 from evim_deploy.networks.torch_module.computed_kernels import compute_kernels
 from evim_deploy.networks.torch_module.export_wrapper import Servable, rounded
 from evim_deploy.networks.torch_module.folding import fold
@@ -30,7 +30,7 @@ from evim_deploy.proof.stored_weights import compare_arrays
 
 if TYPE_CHECKING:
     from evim_deploy.artifact.trace import Trace, TracedOperation
-    from evim_deploy.proof.operations import LayerReport
+    from evim_deploy.proof.operations.report import LayerReport
 
 
 class ModuleReference:

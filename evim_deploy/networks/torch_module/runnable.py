@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from evim_deploy.networks.runnable import Array, Faults, Outputs, noisy
+from evim_deploy.networks.protocols import Array, Faults, Outputs
+from evim_deploy.networks.runnable import noisy
 
 
 class ModuleNetwork:

@@ -14,9 +14,12 @@ from torch import Tensor
 
 from evim_deploy.artifact.target import Target
 from evim_deploy.artifact.trace import Arrays, Trace
+from evim_deploy.common.errors import NotRunHere
 from evim_deploy.graph.interpreter import on_grids
 from evim_deploy.graph.ir import RESCALED, Graph
 from evim_deploy.graph.shapes import infer_shapes
+from evim_deploy.networks.efficientvim.reference import GraphReference
+from evim_deploy.networks.protocols import Reference
 from evim_deploy.proof.operations.alignment import Alignment, Row, align
 from evim_deploy.proof.operations.arithmetic import apply
 from evim_deploy.proof.operations.causes import likely_cause
@@ -87,6 +90,20 @@ def compare(
         costs = output_costs(graph, pixels, artifact.noises)
         layers = [replace(layer, cost_db=costs.get(row)) for layer, row in zip(layers, alignment.rows, strict=True)]
     return LayerReport(tuple(stages), tuple(layers), alignment.unmatched, len(trace.operations))
+
+
+def line_up(reference: Reference, target: Target, trace: Trace, image: npt.NDArray[np.float32]) -> LayerReport:
+    """Line up an artifact's operations with the network's, on images as the artifact takes them (B, 3, H, W).
+
+    Raises:
+        NotRunHere: Nothing says which operation is which.
+    """
+    if not isinstance(reference, GraphReference):
+        raise NotRunHere(
+            "Nothing says which operation of an artifact is which of a network that is none of ours.",
+            "Leave out --layers; the outputs and the stored weights are compared without it.",
+        )
+    return compare(reference.model, reference.inference(target), reference.stored(target), target, trace, image)
 
 
 class _Artifact:

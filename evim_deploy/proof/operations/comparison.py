@@ -15,7 +15,7 @@ from evim_deploy.graph.interpreter import on_grids
 from evim_deploy.graph.quantised import Grid
 from evim_deploy.proof.operations.alignment import Row
 from evim_deploy.proof.operations.arithmetic import apply, magnitudes, roundoffs, stored_steps
-from evim_deploy.proof.stored_weights import Stale, stale_weights
+from evim_deploy.proof.operations.mismatched_weights import Stale, stale_weights
 
 MARGIN = 3.0
 """By how much an error may exceed what its roundings come to.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from evim_deploy.common.errors import NotInstalled
 
 if TYPE_CHECKING:
-    from evim_deploy.proof.operations import Layer, LayerReport
+    from evim_deploy.proof.operations.report import Layer, LayerReport
 
 _CUMULATIVE, _LOCAL, _EXPLAINED, _DIVERGENCE = "#1f5fa8", "#e08214", "#8c8c8c", "#c0182b"
 _COST = "#5b3c88"

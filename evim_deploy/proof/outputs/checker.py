@@ -20,8 +20,8 @@ Where values are rounded to grids outputs cannot tell. A value next to the middl
 least difference in arithmetic; the step between them travels, and moves the outputs about as far as all the rounding
 does. There ``program`` is shown operation by operation: each on the values that the artifact itself gave it, where
 nothing travels, to half a step of the grid (:mod:`evim_deploy.proof.operations`). And ``precision`` allows a multiple
-of what rounding costs the network by itself, in PyTorch, which is no small thing for untrained weights: it is measured for the
-images at hand and told, as what the artifact loses is.
+of what rounding costs the network by itself, in PyTorch, which is no small thing for untrained weights: it is measured
+for the images at hand and told, as what the artifact loses is.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ import numpy.typing as npt
 import torch
 
 from evim_deploy.artifact.parity import FAIL, PASS, WARNING, Comparison, Measures, Parity, Power, Tolerance
-from evim_deploy.artifact.target import SOFTMAX, Target
+from evim_deploy.artifact.target import Target
 from evim_deploy.common.errors import BadInput
-from evim_deploy.common.numerics import batches
+from evim_deploy.common.numerics import SOFTMAX, batches
 from evim_deploy.images.preprocessing import Preprocessing, normalise
-from evim_deploy.networks.protocols import Reference
-from evim_deploy.networks.runnable import GraphNetwork, Outputs
+from evim_deploy.networks.protocols import Outputs, Reference
+from evim_deploy.networks.runnable import GraphNetwork
 from evim_deploy.proof.outputs import inputs
 from evim_deploy.proof.outputs.differences import Row, as_logits, measure, ranges, rows, spread
 from evim_deploy.proof.outputs.inputs import Images

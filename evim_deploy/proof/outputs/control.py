@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from evim_deploy.artifact.target import Target
-from evim_deploy.networks.protocols import Reference
-from evim_deploy.networks.runnable import Outputs
+from evim_deploy.networks.protocols import Outputs, Reference
 from evim_deploy.proof.outputs.checker import Answers, comparable
 from evim_deploy.proof.outputs.differences import measure, rows
 

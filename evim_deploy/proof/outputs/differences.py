@@ -10,7 +10,7 @@ import numpy.typing as npt
 from evim_deploy.artifact.parity import Measures, Worst
 from evim_deploy.common.errors import ParityFailed
 from evim_deploy.common.numerics import softmax
-from evim_deploy.networks.runnable import Array, Outputs
+from evim_deploy.networks.protocols import Array, Outputs
 
 Doubles = npt.NDArray[np.float64]
 

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from evim_deploy.artifact.parity import Comparison, Power
-from evim_deploy.networks.runnable import Array, GraphNetwork, Network, Outputs
+from evim_deploy.networks.protocols import Array, Network, Outputs
+from evim_deploy.networks.runnable import GraphNetwork
 from evim_deploy.proof.outputs.differences import as_logits, rows
 
 DISTURBANCE = 0.01

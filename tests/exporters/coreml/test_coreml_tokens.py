@@ -19,7 +19,7 @@ from evim_deploy.artifact.target import Target
 from evim_deploy.graph.interpreter import evaluate
 from evim_deploy.inspection import Suitability, inspect, neural_engine
 from evim_deploy.networks.protocols import Reference
-from evim_deploy.proof.operations import compare
+from evim_deploy.proof.operations.compare import compare
 
 SIZE = (128, 160)  # of 8x10, 4x5 and 2x3 tokens
 

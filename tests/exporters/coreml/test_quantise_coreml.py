@@ -30,8 +30,8 @@ from evim_deploy.images import digits
 from evim_deploy.images.preprocessing import PAPER
 from evim_deploy.inspection import inspect
 from evim_deploy.inspection.rules import BLOCKS
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.efficientvim.weights import resolve
-from evim_deploy.networks.protocols import GraphReference
 from evim_deploy.proof.operations.alignment import align
 from evim_deploy.proof.stored_weights import compare_weights
 from evim_deploy.quantise.apply import VIEWS, quantised

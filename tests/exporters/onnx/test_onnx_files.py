@@ -26,14 +26,15 @@ from evim_deploy.catalog.variants import parse_model
 from evim_deploy.commands.export import export
 from evim_deploy.commands.predict import predict
 from evim_deploy.commands.request import Request, plan
-from evim_deploy.commands.verify import Verifier, prove
+from evim_deploy.commands.verify import Verifier
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.progress import Silent
 from evim_deploy.common.publish import COMPANION_SUFFIX
 from evim_deploy.formats import onnx_writer as onnx_file
 from evim_deploy.images.photographs import NAMES
-from evim_deploy.networks.protocols import GraphReference
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.proof.outputs.checker import Prover
+from evim_deploy.proof.prove import prove
 from exporters import FORMATS
 from exporters.onnx.opsets import OPSETS, USUAL_OPSET
 

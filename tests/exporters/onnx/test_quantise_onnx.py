@@ -26,7 +26,7 @@ from evim_deploy.graph.interpreter import evaluate, on_grids
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.shapes import infer_shapes
 from evim_deploy.images.preprocessing import PAPER
-from evim_deploy.networks.protocols import GraphReference
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.proof.operations.alignment import align
 from evim_deploy.proof.operations.arithmetic import apply
 from evim_deploy.proof.stored_weights import compare_weights

@@ -27,8 +27,8 @@ from evim_deploy.graph.shapes import infer_shapes
 from evim_deploy.images import digits
 from evim_deploy.images.preprocessing import PAPER, normalise, resize_and_crop
 from evim_deploy.inspection import inspect
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.open import open_reference, parse_source
-from evim_deploy.networks.protocols import GraphReference
 from evim_deploy.proof.operations.alignment import align
 from evim_deploy.proof.operations.arithmetic import apply
 from evim_deploy.proof.stored_weights import compare_weights

@@ -13,7 +13,6 @@ from told import reference_to, target_of
 
 import exporters
 from evim_deploy.catalog.variants import MODELS, VARIANTS, ModelName
-from evim_deploy.commands.verify import prove
 from evim_deploy.common.progress import Silent
 from evim_deploy.images import photographs
 from evim_deploy.images.preprocessing import normalise
@@ -21,6 +20,7 @@ from evim_deploy.networks.efficientvim.model import EfficientViM
 from evim_deploy.networks.efficientvim.seeded import untrained_model
 from evim_deploy.networks.efficientvim.weights import state_sha256
 from evim_deploy.proof.outputs.checker import Prover
+from evim_deploy.proof.prove import prove
 
 Array = npt.NDArray[np.float32]
 

@@ -23,7 +23,7 @@ from evim_deploy.common.numerics import softmax
 from evim_deploy.images import digits
 from evim_deploy.images.preprocessing import PAPER, normalise, of_pixels
 from evim_deploy.networks.open import parse_source
-from evim_deploy.networks.runnable import Array
+from evim_deploy.networks.protocols import Array
 from evim_deploy.proof.outputs import inputs
 
 SIDE = 64

@@ -18,7 +18,7 @@ import exporters
 import runtimes
 from evim_deploy.artifact.target import Target
 from evim_deploy.images.preprocessing import PAPER
-from evim_deploy.networks.runnable import Array
+from evim_deploy.networks.protocols import Array
 from evim_deploy.networks.torch_module.computed_kernels import compute_kernels
 from evim_deploy.networks.torch_module.export_wrapper import Servable, rounded
 from evim_deploy.networks.torch_module.half_constants import HalfNumbers, half

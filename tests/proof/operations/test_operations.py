@@ -28,11 +28,12 @@ from evim_deploy.cli.layers import show_layers
 from evim_deploy.graph.interpreter import on_grids, step, tensors
 from evim_deploy.graph.ir import Graph
 from evim_deploy.images import photographs
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.efficientvim.seeded import untrained_model
-from evim_deploy.networks.protocols import GraphReference
-from evim_deploy.proof.operations import Layer, LayerReport, compare
+from evim_deploy.proof.operations.compare import compare
 from evim_deploy.proof.operations.comparison import MARGIN
-from evim_deploy.proof.stored_weights import stale_weights
+from evim_deploy.proof.operations.mismatched_weights import stale_weights
+from evim_deploy.proof.operations.report import Layer, LayerReport
 
 Image = npt.NDArray[np.float32]
 

@@ -17,10 +17,11 @@ from evim_deploy.artifact.target import Target
 from evim_deploy.graph.interpreter import evaluate
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.quantised import Grid
-from evim_deploy.networks.protocols import GraphReference
-from evim_deploy.proof.operations import LayerReport, compare
+from evim_deploy.networks.efficientvim.reference import GraphReference
+from evim_deploy.proof.operations.compare import compare
 from evim_deploy.proof.operations.error_attribution import output_costs, signal_to_noise
 from evim_deploy.proof.operations.plot import plot_layers
+from evim_deploy.proof.operations.report import LayerReport
 from evim_deploy.quantise.apply import quantised
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.encoding import Weighting

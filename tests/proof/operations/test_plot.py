@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from evim_deploy.common.errors import NotInstalled
-from evim_deploy.proof.operations import Layer, LayerReport
 from evim_deploy.proof.operations.plot import plot_layers
+from evim_deploy.proof.operations.report import Layer, LayerReport
 
 PLACES = (
     "input",

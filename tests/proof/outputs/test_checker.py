@@ -19,8 +19,8 @@ from evim_deploy.artifact.parity import Parity
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.variants import ModelName
 from evim_deploy.common.errors import ParityFailed
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.efficientvim.seeded import untrained_model
-from evim_deploy.networks.protocols import GraphReference
 from evim_deploy.proof.outputs.checker import Prover, Run
 from evim_deploy.proof.outputs.inputs import standard_images
 from evim_deploy.proof.outputs.tolerances import TOLERANCES

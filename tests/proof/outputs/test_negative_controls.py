@@ -14,10 +14,10 @@ from told import reference_of, target_of
 import exporters
 from evim_deploy.artifact.parity import Parity, StoredWeights
 from evim_deploy.artifact.target import Target
-from evim_deploy.commands.verify import prove
 from evim_deploy.common.progress import Silent
-from evim_deploy.networks.protocols import GraphReference
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.proof.outputs.checker import Prover
+from evim_deploy.proof.prove import prove
 
 COMBINATIONS = [(format_, precision) for format_ in ("onnx", "tflite", "coreml") for precision in ("fp32", "fp16")]
 CLASSES = 5  # so few that Core ML keeps the heads' bias in its spec

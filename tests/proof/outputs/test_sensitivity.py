@@ -19,7 +19,7 @@ from evim_deploy.graph.interpreter import evaluate, tensors
 from evim_deploy.graph.ir import Graph
 from evim_deploy.images import photographs
 from evim_deploy.networks import runnable as network_module
-from evim_deploy.networks.protocols import GraphReference
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.runnable import GraphNetwork
 from evim_deploy.proof.outputs import sensitivity as power_module
 from evim_deploy.proof.outputs.checker import Prover
