@@ -55,7 +55,9 @@ def main(output: Path) -> None:
     for row in sorted(FORMATS.values(), key=lambda row: row.name == "coreml"):  # which takes longest
         for precision in row.precisions:
             with tempfile.TemporaryDirectory() as folder:
-                request = Request(model, (row.name,), (precision,), weights=WEIGHTS, output_dir=Path(folder))
+                request = Request(
+                    model=model, formats=(row.name,), precisions=(precision,), weights=WEIGHTS, output_dir=Path(folder)
+                )
                 (made,) = export(request)
                 engine = runtimes.first_here(runtimes.engines_of(row.suffix))
                 entry = {"format": row.name, "precision": precision, "engine": engine.name}

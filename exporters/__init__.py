@@ -30,7 +30,7 @@ class Exporter(Protocol):
     def annotate(self, path: Path, metadata: Mapping[str, str], facts: Facts) -> None: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Format:
     """One row of the table of formats.
 
@@ -95,37 +95,37 @@ FORMATS = {
     row.name: row
     for row in (
         Format(
-            "coreml",
-            ("ios", "mlpackage"),
-            ".mlpackage",
-            ("fp16", "fp32", *quantised("coreml")),
-            "probabilities",
-            False,
-            "coreml",
-            ("coremltools",),
+            name="coreml",
+            aliases=("ios", "mlpackage"),
+            suffix=".mlpackage",
+            precisions=("fp16", "fp32", *quantised("coreml")),
+            default_output="probabilities",
+            dynamic=False,
+            extra="coreml",
+            requires=("coremltools",),
             multifunction_from="iOS18",
             deployment_targets=("iOS16", "iOS17", "iOS18"),
         ),
         Format(
-            "onnx",
-            (),
-            ".onnx",
-            (*UNQUANTISED, *quantised("onnx")),
-            "logits",
-            True,
-            "onnx",
-            ("onnx",),
+            name="onnx",
+            aliases=(),
+            suffix=".onnx",
+            precisions=(*UNQUANTISED, *quantised("onnx")),
+            default_output="logits",
+            dynamic=True,
+            extra="onnx",
+            requires=("onnx",),
             opsets=(18, *range(13, 18), *range(19, 24)),
         ),
         Format(
-            "tflite",
-            ("litert",),
-            ".tflite",
-            (*UNQUANTISED, *quantised("tflite")),
-            "probabilities",
-            False,
-            "tflite",
-            ("tensorflow",),
+            name="tflite",
+            aliases=("litert",),
+            suffix=".tflite",
+            precisions=(*UNQUANTISED, *quantised("tflite")),
+            default_output="probabilities",
+            dynamic=False,
+            extra="tflite",
+            requires=("tensorflow",),
         ),
     )
 }

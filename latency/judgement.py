@@ -8,8 +8,8 @@ thing.
 Fewer than 1 of 100 simulated runs of four equal contenders give any of them a verdict (``python
 tests/support/simulated_runs.py``). Two kinds of noise are beyond that, and give more: processes that differ for their
 whole life, by where their memory lies, by a standard deviation of 0.5 % or more on a machine that is otherwise quiet,
-since a control is one draw of it (none of the controls in benchmarks/ shows such a difference); and fewer than twenty rounds
-with an autocorrelation of 0.8 or more.
+since a control is one draw of it (none of the controls in benchmarks/ shows such a difference); and fewer than twenty
+rounds with an autocorrelation of 0.8 or more.
 """
 
 from __future__ import annotations

@@ -163,7 +163,8 @@ def _difference(found: Array, expected: Array) -> float:
 def _ours(subject: Subject, height: int, width: int) -> _Built:
     name = parse_model(subject.source)
     ships = usual_source(name) == digits.SOURCE
-    reference = GraphReference(*resolve(name, digits.SOURCE if ships else "random:0", None, Silent().step))
+    network, loaded = resolve(name, digits.SOURCE if ships else "random:0", None, Silent().step)
+    reference = GraphReference(model=network, weights=loaded)
     graph, outcomes = reference.rewritten(_target(".onnx", "fp32", 1, height, width))
     folded = sum(dict(outcome.removed).get("batch_norm", 0) for outcome in outcomes)
     rewrites = sum(outcome.applied > 0 for outcome in outcomes)
@@ -212,13 +213,13 @@ def _target(takes: str, precision: str, batch: int, height: int, width: int) -> 
     names = {row.suffix: row for row in exporters.FORMATS.values()}
     row = names.get(takes, exporters.FORMATS["onnx"])
     return Target(
-        row.name,
-        precision,
-        height,
-        width,
-        None if row.dynamic else batch,
-        "classify",
-        "logits",
+        format=row.name,
+        precision=precision,
+        height=height,
+        width=width,
+        batch=None if row.dynamic else batch,
+        task="classify",
+        output="logits",
         preprocess=False,
         labels=(),
     )

@@ -152,12 +152,12 @@ def _operations(model: Any, mode: str) -> tuple[TracedOperation, ...]:
     is_half = mode != "fp32" and any(array.dtype == np.float16 for array in weights.values())
     return tuple(
         TracedOperation(
-            node.op_type,
-            (node.output[0].partition("/")[0],),  # what an exporter adds to a name says which step it is
-            onnx_codes.decoded(node, weights),
-            HALF if is_half else SINGLE,
+            type=node.op_type,
+            names=(node.output[0].partition("/")[0],),  # what an exporter adds to a name says which step it is
+            weights=onnx_codes.decoded(node, weights),
+            rounding=HALF if is_half else SINGLE,
             # on Arm it computes in half precision; elsewhere in float32, and it may pass on what it has not rounded
-            HALF if is_half else SINGLE,
+            accumulation=HALF if is_half else SINGLE,
         )
         for node in model.graph.node
     )

@@ -208,7 +208,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("artifacts")
     common = {"weights": "random:3", "output_dir": folder, "verify": False, "num_classes": 10}
     fixed, open_ = (
-        export(Request(parse_model("m1"), ("onnx",), **sizes, **common))[0]["path"]  # type: ignore[arg-type]
+        export(Request(model=parse_model("m1"), formats=("onnx",), **sizes, **common))[0]["path"]  # type: ignore[arg-type]
         for sizes in ({"sizes": ((SIDE, 96),)}, {"sizes": (None,), "batch": None})
     )
     return {"fixed": Path(fixed), "open": Path(open_)}

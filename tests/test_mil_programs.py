@@ -206,7 +206,17 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     from exporters.coreml import graph as coreml
 
     folder, graph = tmp_path_factory.mktemp("m1"), small_graph()
-    target = Target("coreml", "fp32", SIDE, SIDE, 1, "classify", "logits", True, tuple(map(str, range(10))))
+    target = Target(
+        format="coreml",
+        precision="fp32",
+        height=SIDE,
+        width=SIDE,
+        batch=1,
+        task="classify",
+        output="logits",
+        preprocess=True,
+        labels=tuple(map(str, range(10))),
+    )
     found: dict[str, Any] = {"graph": graph}
     for name in ("iOS16", "iOS18"):
         path = folder / f"{name}.mlpackage"
@@ -258,7 +268,17 @@ def test_a_tiny_network_of_ours(tmp_path: Path, precision: str) -> None:
     from exporters.coreml import graph as coreml
 
     graph = reparameterise(lower(random_tiny(0), "classify", "logits", True))[0]
-    target = Target("coreml", precision, 48, 80, 1, "classify", "logits", True, ())
+    target = Target(
+        format="coreml",
+        precision=precision,
+        height=48,
+        width=80,
+        batch=1,
+        task="classify",
+        output="logits",
+        preprocess=True,
+        labels=(),
+    )
     coreml.build(graph, target, tmp_path / "p.mlpackage")
     image = torch.randint(0, 256, (1, 3, 48, 80), generator=torch.Generator().manual_seed(0)).double()
     expected = evaluate(graph, image)["logits"]
@@ -277,7 +297,21 @@ def test_m4_takes_at_most_forty_times_the_work_in_every_mode(tmp_path: Path) -> 
     network = random_network(VARIANTS["m4"], 0)
     graph = reparameterise(lower(network, "classify", "logits", True))[0]
     path = tmp_path / "m4.mlpackage"
-    coreml.build(graph, Target("coreml", "fp16", 256, 256, 1, "classify", "logits", True, ()), path)
+    coreml.build(
+        graph,
+        Target(
+            format="coreml",
+            precision="fp16",
+            height=256,
+            width=256,
+            batch=1,
+            task="classify",
+            output="logits",
+            preprocess=True,
+            labels=(),
+        ),
+        path,
+    )
     image = np.random.RandomState(0).randint(0, 256, (1, 3, 256, 256)).astype(np.float32)
     network.float().eval()
 

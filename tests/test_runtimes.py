@@ -47,7 +47,18 @@ def graph(output: str) -> Graph:
 
 def target_of(format_: str, output: str = "logits", precision: str = "fp32") -> Target:
     task = "features" if output == "features" else "classify"
-    return Target(format_, precision, *SIZE, 1, task, output, True, LABELS)
+    height, width = SIZE
+    return Target(
+        format=format_,
+        precision=precision,
+        height=height,
+        width=width,
+        batch=1,
+        task=task,
+        output=output,
+        preprocess=True,
+        labels=LABELS,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ DIGITS = "digits"
 _SEED = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DataSet:
     """Images, each with a class.
 
@@ -135,4 +135,12 @@ def _data_set(
 ) -> DataSet:
     document = json.dumps([list(images), list(groups), list(contents)])
     identity = hashlib.sha256(document.encode()).hexdigest()
-    return DataSet(name, layout, tuple(images), tuple(groups), tuple(sorted({*groups, *folders})), identity, opener)
+    return DataSet(
+        name=name,
+        layout=layout,
+        images=tuple(images),
+        groups=tuple(groups),
+        names=tuple(sorted({*groups, *folders})),
+        identity=identity,
+        open=opener,
+    )

@@ -17,7 +17,7 @@ from evim_deploy.common.errors import BadInput
 from evim_deploy.common.publish import sha256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Subject:
     """One artifact and the data.
 
@@ -64,7 +64,7 @@ def find_subject(artifact: Path, data: DataSet, rule: str | None) -> Subject:
         classes = match(data.groups, data.names, manifest.target.labels, rule)
     except BadInput as error:
         raise BadInput(f"{artifact} and {data.name} do not fit. {error.cause}", error.remedy) from None
-    return Subject(artifact, manifest, engine.name, sha256(artifact), classes)
+    return Subject(artifact=artifact, manifest=manifest, engine=engine.name, sha256=sha256(artifact), classes=classes)
 
 
 def find_subjects(artifacts: Sequence[Path], data: DataSet, rule: str | None) -> list[Subject]:

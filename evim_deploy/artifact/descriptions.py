@@ -11,7 +11,7 @@ from evim_deploy.common.numerics import SIGMOID
 from evim_deploy.images import digits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class About:
     """Texts for people.
 
@@ -34,11 +34,11 @@ def about(facts: Facts) -> About:
     """The texts of an artifact."""
     target, contract = facts.target, facts.contract
     return About(
-        describe(facts.model, target, facts.weights),
-        f"evim-deploy {__version__}",
-        _licence(facts.weights),
-        f"{__version__}, weights {facts.weights.sha256[:12]}",
-        {
+        description=describe(facts.model, target, facts.weights),
+        author=f"evim-deploy {__version__}",
+        licence=_licence(facts.weights),
+        version=f"{__version__}, weights {facts.weights.sha256[:12]}",
+        ports={
             **{spec.name: _input(spec, target) for spec in contract.inputs},
             **{spec.name: _output(spec, target) for spec in contract.outputs},
         },

@@ -49,7 +49,7 @@ Shaped = tuple[str, tuple[int | str, ...] | None]
 """An input of a function: its name and shape; its element type in the program is not the interface's."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What an artifact says of itself.
 
@@ -179,21 +179,23 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
     functions = _typed(document.get("functions", []), list)
     task = _one_of(document["task"], tuple(_OUTPUTS))
     target = Target(
-        _one_of(document["format"], _FORMATS),
-        _one_of(document["precision"], _PRECISIONS),
-        height,
-        width,
-        None if batch == "dynamic" else _length(batch),
-        task,
-        _one_of(document["output"], _OUTPUTS[task]),
-        _typed(document["preprocess"], bool),
-        tuple(_typed(label, str) for label in _typed(labels, list)),
-        _one_of(document.get("activation") or SOFTMAX, (SOFTMAX, SIGMOID)),
-        _optional(document.get("opset"), int),
-        _typed(document.get("half_io", False), bool),
-        _optional(document.get("deployment_target"), str),
-        tuple((_length(height), _length(width)) for height, width in (each["resolution"] for each in functions)),
-        _quantisation(document),
+        format=_one_of(document["format"], _FORMATS),
+        precision=_one_of(document["precision"], _PRECISIONS),
+        height=height,
+        width=width,
+        batch=None if batch == "dynamic" else _length(batch),
+        task=task,
+        output=_one_of(document["output"], _OUTPUTS[task]),
+        preprocess=_typed(document["preprocess"], bool),
+        labels=tuple(_typed(label, str) for label in _typed(labels, list)),
+        activation=_one_of(document.get("activation") or SOFTMAX, (SOFTMAX, SIGMOID)),
+        opset=_optional(document.get("opset"), int),
+        half_io=_typed(document.get("half_io", False), bool),
+        deployment_target=_optional(document.get("deployment_target"), str),
+        functions=tuple(
+            (_length(height), _length(width)) for height, width in (each["resolution"] for each in functions)
+        ),
+        quantisation=_quantisation(document),
     )
     if functions and (functions[0]["resolution"], [each["name"] for each in functions]) != (
         resolution,
@@ -206,19 +208,21 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
         raise ValueError("other labels than were exported")
     weights = Weights(**{key: _typed(document["weights"][key], kind) for key, kind in _WEIGHTS.items()})
     return Manifest(
-        model,
-        target,
-        weights,
-        preprocessing,
-        len(target.labels) or None,
-        _ports(document["inputs"]),
-        _ports(document["outputs"]),
-        {each["name"]: frozenset((name, shape) for name, _, shape in _ports(each["inputs"])) for each in functions},
-        Counter(_typed(document["structure"]["operations"], dict)),
-        _status(document),
-        tuple(map(_status, functions)),
-        {name: _typed(version, str) for name, version in _typed(document["tools"], dict).items()},
-        document,
+        model=model,
+        target=target,
+        weights=weights,
+        preprocessing=preprocessing,
+        num_classes=len(target.labels) or None,
+        inputs=_ports(document["inputs"]),
+        outputs=_ports(document["outputs"]),
+        functions={
+            each["name"]: frozenset((name, shape) for name, _, shape in _ports(each["inputs"])) for each in functions
+        },
+        operations=Counter(_typed(document["structure"]["operations"], dict)),
+        status=_status(document),
+        function_statuses=tuple(map(_status, functions)),
+        tools={name: _typed(version, str) for name, version in _typed(document["tools"], dict).items()},
+        document=document,
     )
 
 
@@ -248,7 +252,14 @@ def _preprocessing(document: Mapping[str, Any]) -> Preprocessing:
         raise ValueError(f"the crop fraction {crop} is not above 0 and at most {MAX_CROP_FRACTION:g}")
     interpolation = _one_of(document["interpolation"], INTERPOLATIONS)
     crop_mode = _one_of(document.get("crop_mode", "center"), CROP_MODES)  # all were, once
-    return Preprocessing(mean, std, crop, interpolation, _typed(document["assumed"], bool), crop_mode)
+    return Preprocessing(
+        mean=mean,
+        std=std,
+        crop_fraction=crop,
+        interpolation=interpolation,
+        assumed=_typed(document["assumed"], bool),
+        crop_mode=crop_mode,
+    )
 
 
 def _number(value: Any) -> float:

@@ -25,7 +25,7 @@ class Worst:
     index: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measures:
     """How far outputs are from a reference's over a set of inputs.
 
@@ -50,7 +50,7 @@ class Measures:
     worst: Worst
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tolerance:
     """How far outputs may be from a reference's.
 
@@ -82,7 +82,7 @@ class Tolerance:
         return found.max_abs <= self.max_abs and found.mean_abs <= self.mean_abs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """One thing compared with another, and what was allowed.
 
@@ -119,7 +119,7 @@ class Comparison:
         return totals
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Power:
     """What a comparison would catch: each layer of the network was disturbed in turn.
 
@@ -167,7 +167,7 @@ class StoredWeights:
         return f"stores {self.compared - len(self.changed)} of {self.arrays} arrays of weights as they should be"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Operations:
     """The operations of an artifact by themselves, each on the values that the artifact itself gave it.
 
@@ -190,7 +190,7 @@ class Operations:
         return f"computes {right} of {self.operations} operations as they should be, each on its own inputs"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Parity:
     """The proof of an artifact.
 
@@ -213,7 +213,7 @@ class Parity:
 
     @staticmethod
     def not_run(reason: str) -> Parity:
-        return Parity(NOT_RUN, reason)
+        return Parity(status=NOT_RUN, reason=reason)
 
     @staticmethod
     def of_functions(each: Mapping[str, Parity]) -> Parity:

@@ -26,7 +26,7 @@ class Calibration:
     skipped: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Quantisation:
     """How a network was quantised.
 
@@ -65,17 +65,19 @@ class Quantisation:
         """
         calibration = document["calibration"]
         return Quantisation(
-            None
+            calibration=None
             if calibration is None
             else Calibration(
                 str(calibration["source"]), int(calibration["images"]), tuple(map(str, calibration["skipped"]))
             ),
-            tuple((str(name), tuple(map(int, powers))) for name, powers in document["exponents"].items()),
-            tuple((str(name), _grid(*values)) for name, values in document["grids"].items()),
-            tuple((str(name), inf if snr is None else float(snr)) for name, snr in document["sensitivity"].items()),
-            tuple(map(str, document["kept"])),
-            _optional(document["allowed_loss"]),
-            _optional(document["loss"]),
+            exponents=tuple((str(name), tuple(map(int, powers))) for name, powers in document["exponents"].items()),
+            grids=tuple((str(name), _grid(*values)) for name, values in document["grids"].items()),
+            sensitivity=tuple(
+                (str(name), inf if snr is None else float(snr)) for name, snr in document["sensitivity"].items()
+            ),
+            kept=tuple(map(str, document["kept"])),
+            allowed_loss=_optional(document["allowed_loss"]),
+            loss=_optional(document["loss"]),
         )
 
 

@@ -34,7 +34,7 @@ UNTRAINED_NOTICE = "UNTRAINED weights: good for latency and parity, its predicti
 MANIFEST_SUFFIX = ".json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """What one artifact is to be.
 
@@ -125,7 +125,7 @@ class Weights:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TensorSpec:
     """One input or output: a dynamic axis is named instead of numbered; ``range`` is [least, greatest] or None."""
 
@@ -169,7 +169,7 @@ class Structure:
         return Structure(operations, count("transpose"), count("batchnorm"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """Everything that is known of an artifact before its file has a size and a hash.
 

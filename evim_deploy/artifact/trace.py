@@ -15,7 +15,7 @@ SINGLE, HALF = 2.0**-24, 2.0**-11
 Arrays = tuple[npt.NDArray[np.float32], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TracedOperation:
     """One operation of an artifact's file.
 

@@ -23,7 +23,7 @@ ONNX_SUFFIX = ".onnx"
 _OF_FILES = "onnx"  # which do not say how their images are normalised
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NetworkName:
     """A network by the kind of its source.
 
@@ -76,7 +76,7 @@ def named(name: str, size: tuple[int, int], preprocessing: Preprocessing) -> Net
     kind, _, source = name.partition(":")
     if kind not in KINDS or not source:
         return None
-    return NetworkName(kind, source, size, preprocessing=preprocessing if kind == _OF_FILES else None)
+    return NetworkName(kind=kind, source=source, size=size, preprocessing=preprocessing if kind == _OF_FILES else None)
 
 
 def require(kind: str) -> None:

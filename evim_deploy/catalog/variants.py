@@ -22,7 +22,7 @@ MIN_CLASSES = 2
 IMAGENET_CLASSES = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Variant:
     """One size of the network: three stages of blocks, their widths and their state counts.
 
@@ -46,15 +46,17 @@ class Variant:
 PUBLISHED = {
     variant.name: variant
     for variant in (
-        Variant("m1", (2, 2, 2), (128, 192, 320), (49, 25, 9), 224),
-        Variant("m2", (2, 2, 2), (128, 256, 512), (49, 25, 9), 224),
-        Variant("m3", (2, 2, 2), (224, 320, 512), (49, 25, 9), 224),
-        Variant("m4", (3, 4, 2), (224, 320, 512), (64, 32, 16), 256),
+        Variant(name="m1", depths=(2, 2, 2), channels=(128, 192, 320), states=(49, 25, 9), resolution=224),
+        Variant(name="m2", depths=(2, 2, 2), channels=(128, 256, 512), states=(49, 25, 9), resolution=224),
+        Variant(name="m3", depths=(2, 2, 2), channels=(224, 320, 512), states=(49, 25, 9), resolution=224),
+        Variant(name="m4", depths=(3, 4, 2), channels=(224, 320, 512), states=(64, 32, 16), resolution=256),
     )
 }
 """The paper's sizes."""
 
-DIGITS = Variant("digits", (1, 2, 1), (32, 64, 96), (16, 8, 4), 64, 10)
+DIGITS = Variant(
+    name="digits", depths=(1, 2, 1), channels=(32, 64, 96), states=(16, 8, 4), resolution=64, num_classes=10
+)
 """The small one that ships with its weights (:mod:`evim_deploy.images.digits`)."""
 
 VARIANTS = {**PUBLISHED, DIGITS.name: DIGITS}

@@ -23,7 +23,7 @@ _QUARTERS = 4
 _FILE_WIDTH = 132  # where nobody looks at a terminal, tables need not be cut
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Settings:
     """How a command speaks, which the options of the same names set; and what has happened to it."""
 

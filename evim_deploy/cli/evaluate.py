@@ -75,7 +75,9 @@ def evaluate(
     if classes is not None and classes not in RULES:
         raise UsageProblem(f"There is no --classes {classes!r}.", f"Give one of {', '.join(RULES)}.")
     with reporting(SETTINGS) as reporter:
-        evaluator = Evaluator(labels, classes, limit, weights, resume, reporter)
+        evaluator = Evaluator(
+            label_file=labels, rule=classes, limit=limit, weights=weights, resume=resume, progress=reporter
+        )
         evaluation = evaluator.evaluate([Path(artifact) for artifact in artifacts], data)
     if json:
         print_json({"schema_version": SCHEMA_VERSION, **evaluation.document()})

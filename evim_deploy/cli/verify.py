@@ -75,7 +75,14 @@ def verify(
         raise UsageProblem(cause, "Give one of them.")
     with reporting(SETTINGS) as reporter:
         units = compute_units.value if compute_units else None
-        verifier = Verifier(weights, inputs, mode.value if mode else None, units, rebuild, reporter)
+        verifier = Verifier(
+            weights=weights,
+            inputs=inputs,
+            mode=mode.value if mode else None,
+            compute_units=units,
+            rebuilds=rebuild,
+            progress=reporter,
+        )
         results = [verifier.check(artifact, output_dir if layers else None, overwrite) for artifact in artifacts]
     if json:
         print_json({"schema_version": SCHEMA_VERSION, "artifacts": [result.document() for result in results]})

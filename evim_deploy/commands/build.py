@@ -41,16 +41,16 @@ def build(model: Model, reference: Reference, target: Target, path: Path) -> Fac
     timm = ["timm"] if model.form == "torch_module" else []
     tools = tool_versions("torch", "numpy", *exporters.needs(row, model.form), *engine_of(target).requires, *timm)
     return Facts(
-        model,
-        target,
-        reference.weights,
-        reference.preprocessing,
-        contract,
-        Structure.of(found.operations),
-        unchecked,
-        tuple(_record(outcome) for outcome in reference.outcomes(target)),
-        tools | exporters.converter_versions(row, model.form),
-        dict.fromkeys(target.of_functions(), unchecked),
+        model=model,
+        target=target,
+        weights=reference.weights,
+        preprocessing=reference.preprocessing,
+        contract=contract,
+        structure=Structure.of(found.operations),
+        parity=unchecked,
+        rewrites=tuple(_record(outcome) for outcome in reference.outcomes(target)),
+        tools=tools | exporters.converter_versions(row, model.form),
+        functions=dict.fromkeys(target.of_functions(), unchecked),
     )
 
 

@@ -38,7 +38,7 @@ class FormatHealth:
     run: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Converter:
     """A converter in an environment of its own: onnx2tf.
 
@@ -88,8 +88,16 @@ def _onnx2tf() -> Converter:
     try:
         found = onnx2tf_environment.find()
     except NotInstalled as error:
-        return Converter("onnx2tf", f"{error.cause.rstrip('.')}: {error.remedy}", None, None, None)
-    return Converter("onnx2tf", YES, found.version, found.tensorflow, str(found.python))
+        return Converter(
+            name="onnx2tf",
+            health=f"{error.cause.rstrip('.')}: {error.remedy}",
+            version=None,
+            tensorflow=None,
+            python=None,
+        )
+    return Converter(
+        name="onnx2tf", health=YES, version=found.version, tensorflow=found.tensorflow, python=str(found.python)
+    )
 
 
 def _health(format_: exporters.Format) -> FormatHealth:

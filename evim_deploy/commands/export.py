@@ -66,7 +66,14 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
         fitted = [_fitted(target, request, reference, progress) for target in targets]
         targets = [replace(target, labels=labels) for target in fitted]
     prover = Prover(reference, request.model.resolution)
-    source = _Source(request.model, reference, prover, request.verify, request.calibration, request.allowed_loss)
+    source = _Source(
+        name=request.model,
+        reference=reference,
+        prover=prover,
+        verify=request.verify,
+        calibration=request.calibration,
+        allowed_loss=request.allowed_loss,
+    )
     names = [file_name(request.model, target, weights) for target in targets]
     suffixes = ("", MANIFEST_SUFFIX, GOLDEN_SUFFIX) if request.golden else ("", MANIFEST_SUFFIX)
     refuse_overwrite([request.output_dir / f"{n}{suffix}" for n in names for suffix in suffixes], request.overwrite)
@@ -89,7 +96,7 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
     return made
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Source:
     """What all artifacts of a request are made from, and who compares them with it."""
 

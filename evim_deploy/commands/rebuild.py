@@ -152,8 +152,8 @@ def _as_then(facts: Facts, manifest: Manifest) -> Facts:
     return replace(
         facts,
         weights=manifest.weights,
-        parity=Parity(manifest.status, ""),
-        functions={name: Parity(status, "") for name, status in statuses},
+        parity=Parity(status=manifest.status, reason=""),
+        functions={name: Parity(status=status, reason="") for name, status in statuses},
         tools=manifest.tools,
     )
 

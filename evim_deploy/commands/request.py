@@ -17,7 +17,7 @@ Size = tuple[int, int] | None
 """Height and width in pixels, or None for dynamic."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What a user asks for; None is left to the defaults of the model or the format.
 
@@ -108,14 +108,14 @@ def plan(request: Request) -> list[Target]:
                 deployment_target = _deployment_target(request, format_, precision)
                 targets.append(
                     Target(
-                        name,
-                        precision,
-                        height,
-                        width,
-                        request.batch,
-                        request.task,
-                        "features" if request.task == "features" else request.output or format_.default_output,
-                        request.preprocess and request.model.is_normalisation_known,
+                        format=name,
+                        precision=precision,
+                        height=height,
+                        width=width,
+                        batch=request.batch,
+                        task=request.task,
+                        output="features" if request.task == "features" else request.output or format_.default_output,
+                        preprocess=request.preprocess and request.model.is_normalisation_known,
                         labels=(),
                         opset=_unusual(request.opset, format_.opsets),
                         half_io=request.half_io,

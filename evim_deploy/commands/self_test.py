@@ -32,7 +32,7 @@ LEAST_TOP1 = 98.0
 """Of them in percent that must be read right."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """How it went with one precision of a format in one engine.
 
@@ -112,10 +112,12 @@ def _write_images(folder: Path) -> dict[Path, str]:
 def _try(row: exporters.Format, images: Mapping[Path, str], progress: Progress) -> Iterator[Check]:
     """Each precision of a format in each engine."""
     for precision in row.precisions:
-        check = Check(row.name, precision)
+        check = Check(format=row.name, precision=precision)
         try:
             with tempfile.TemporaryDirectory() as folder:
-                request = Request(ModelName(DIGITS), (row.name,), (precision,), output_dir=Path(folder))
+                request = Request(
+                    model=ModelName(DIGITS), formats=(row.name,), precisions=(precision,), output_dir=Path(folder)
+                )
                 (made,) = export(request, progress)
                 check = replace(check, parity=made["parity"]["status"])
                 for engine in runtimes.engines_of(row.suffix):
@@ -123,7 +125,7 @@ def _try(row: exporters.Format, images: Mapping[Path, str], progress: Progress) 
                     progress.step(f"{row.name} {precision}: reading {len(some)} digits in {engine.name}")
                     yield _read(Path(made["path"]), replace(check, engine=engine.name), engine, some)
         except NotInstalled as error:
-            yield Check(row.name, status=NOT_INSTALLED, reason=error.cause)
+            yield Check(format=row.name, status=NOT_INSTALLED, reason=error.cause)
             return
         except Exception as error:  # a broken installation may raise anything, and is what is looked for
             yield replace(check, status=FAIL, reason=first_line(error))

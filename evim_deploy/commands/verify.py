@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PLOT_SUFFIX = ".layers.png"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What is known of an artifact after its proof.
 
@@ -98,7 +98,7 @@ _ON_THE_ENGINE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """How it went with one artifact of several.
 
@@ -126,7 +126,7 @@ class Result:
         }
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Verifier:
     """Verifies artifacts; what several have in common is computed once.
 
@@ -167,10 +167,14 @@ class Verifier:
                 plot = _publish_plot(report, verdict, plots, overwrite)
         except EvimError as error:
             return Result(
-                artifact, verdict, report, plot, verdict.problem() if verdict and verdict.problem() else error
+                artifact=artifact,
+                verdict=verdict,
+                layers=report,
+                plot=plot,
+                problem=verdict.problem() if verdict and verdict.problem() else error,
             )
         problem = verdict.problem() or (_divergence(artifact, report) if report else None)
-        return Result(artifact, verdict, report, plot, problem)
+        return Result(artifact=artifact, verdict=verdict, layers=report, plot=plot, problem=problem)
 
     def verify(self, artifact: Path) -> Verdict:
         """Prove one artifact.
@@ -199,7 +203,7 @@ class Verifier:
         if changed:
             reasons = (f"it has {' and '.join(changed)}", parity.reason)
             parity = replace(parity, status=FAIL, reason="; ".join(filter(None, reasons)))
-        return Verdict(artifact, manifest, parity, functions)
+        return Verdict(artifact=artifact, manifest=manifest, parity=parity, functions=functions)
 
     def rebuild(self, verdict: Verdict) -> Rebuild:
         """Make an artifact again and compare the two.

@@ -48,7 +48,7 @@ def not_known(path: Path, what: object) -> BadInput:
     return BadInput(cause, "Update evim-deploy; if that does not help, the file is damaged: export it again.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Value:
     """What goes into or comes out of an operation.
 
@@ -69,7 +69,7 @@ class Value:
     elements: tuple[Scalar, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Operation:
     """One operation.
 
@@ -109,7 +109,7 @@ class Function:
     operations: tuple[Operation, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Contents:
     """What is in a file.
 
@@ -143,7 +143,7 @@ class _Reader(Protocol):
     def read(self, path: Path, infer_shapes: bool) -> Contents: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Suffix:
     """One row of the table of files that can be read: what reads them, what must be installed, and by which extra."""
 
@@ -157,10 +157,10 @@ class Suffix:
 SUFFIXES = {
     row.suffix: row
     for row in (
-        Suffix(".onnx", "onnx", "onnx", "onnx", "onnx"),
-        Suffix(".tflite", "tflite", "ai-edge-litert", "ai_edge_litert", "tflite"),
-        Suffix(".mlpackage", "mlmodel", "coremltools", "coremltools", "coreml"),
-        Suffix(".mlmodel", "mlmodel", "coremltools", "coremltools", "coreml"),
+        Suffix(suffix=".onnx", module="onnx", package="onnx", imported="onnx", extra="onnx"),
+        Suffix(suffix=".tflite", module="tflite", package="ai-edge-litert", imported="ai_edge_litert", extra="tflite"),
+        Suffix(suffix=".mlpackage", module="mlmodel", package="coremltools", imported="coremltools", extra="coreml"),
+        Suffix(suffix=".mlmodel", module="mlmodel", package="coremltools", imported="coremltools", extra="coreml"),
     )
 }
 

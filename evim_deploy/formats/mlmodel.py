@@ -56,14 +56,14 @@ def read(path: Path, infer_shapes: bool) -> Contents:
         inputs, outputs = _interface(spec.description, functions[0].name)
         metadata = spec.description.metadata
         return Contents(
-            "coreml",
-            f"{kind}, specification {spec.specificationVersion}",
-            metadata.author,
-            metadata.shortDescription,
-            dict(metadata.userDefined),
-            inputs,
-            outputs,
-            functions,
+            format="coreml",
+            kind=f"{kind}, specification {spec.specificationVersion}",
+            producer=metadata.author,
+            description=metadata.shortDescription,
+            metadata=dict(metadata.userDefined),
+            inputs=inputs,
+            outputs=outputs,
+            functions=functions,
         )
     except NotKnown as error:
         raise not_known(path, error) from None
@@ -118,7 +118,11 @@ def of_program(name: str, function: mil.Function) -> Function:
         outputs = tuple(_typed(key, type_) for key, type_ in op.outputs)
         given, parameters = _given(op, function.constants, values)
         names, taken = tuple(key for key, _ in given), tuple(value for _, value in given)
-        operations.append(Operation(op.type, op.name, taken, outputs, parameters, names))
+        operations.append(
+            Operation(
+                type=op.type, name=op.name, inputs=taken, outputs=outputs, parameters=parameters, input_names=names
+            )
+        )
         values |= {value.name: value for value in outputs}
     return Function(name, inputs, tuple(values[output] for output in function.outputs), tuple(operations))
 
@@ -150,27 +154,34 @@ def _plain(constant: mil.Constant) -> Parameter:
 
 
 def _typed(name: str, type_: mil.ValueType) -> Value:
-    return Value(name, type_.dtype, tuple("?" if axis is None else axis for axis in type_.shape))
+    return Value(name=name, dtype=type_.dtype, shape=tuple("?" if axis is None else axis for axis in type_.shape))
 
 
 def _constant(name: str, constant: mil.Constant) -> Value:
     shape = tuple(axis for axis in constant.type.shape if axis is not None)
     stored = (prod(shape) * element_bits(constant.type.dtype) + 7) // 8 if constant.stored_bytes else 0
     plain = _plain(constant) if _is_small(constant) else ()
-    return Value(name, constant.type.dtype, shape, True, stored, plain if isinstance(plain, tuple) else (plain,))
+    return Value(
+        name=name,
+        dtype=constant.type.dtype,
+        shape=shape,
+        is_constant=True,
+        stored_bytes=stored,
+        elements=plain if isinstance(plain, tuple) else (plain,),
+    )
 
 
 def _layers(spec: Any, kind: str) -> Function:
     """The layers of a neural network; of any other kind, the model itself as one."""
     inputs, outputs = _interface(spec.description, MAIN)
-    operations = [Operation(kind, kind, inputs, outputs)]
+    operations = [Operation(type=kind, name=kind, inputs=inputs, outputs=outputs)]
     if kind.startswith("neuralNetwork"):
         operations = [
             Operation(
-                layer.WhichOneof("layer") or "nothing",
-                layer.name,
-                (*(Value(name, "unknown", None) for name in layer.input), *_weights(layer)),
-                tuple(Value(name, "unknown", None) for name in layer.output),
+                type=layer.WhichOneof("layer") or "nothing",
+                name=layer.name,
+                inputs=(*(Value(name=name, dtype="unknown", shape=None) for name in layer.input), *_weights(layer)),
+                outputs=tuple(Value(name=name, dtype="unknown", shape=None) for name in layer.output),
             )
             for layer in getattr(spec, kind).layers
         ]
@@ -185,20 +196,26 @@ def _weights(layer: Any) -> Iterator[Value]:
     for field, weights in getattr(layer, kind).ListFields() if kind else ():
         if isinstance(weights, Message) and weights.DESCRIPTOR.name == "WeightParams":
             stored = 4 * len(weights.floatValue) + len(weights.float16Value) + len(weights.rawValue)
-            yield Value(f"{layer.name}.{field.name}", "weights", None, True, stored + len(weights.int8RawValue))
+            yield Value(
+                name=f"{layer.name}.{field.name}",
+                dtype="weights",
+                shape=None,
+                is_constant=True,
+                stored_bytes=stored + len(weights.int8RawValue),
+            )
 
 
 def _feature(feature: Any) -> Value:
     """An input or output as the description tells it."""
     kind = feature.type.WhichOneof("Type") or "nothing"
     if kind == "imageType":
-        return Value(feature.name, "image", (1, *_image(feature.type.imageType)))
+        return Value(name=feature.name, dtype="image", shape=(1, *_image(feature.type.imageType)))
     if kind == "multiArrayType":
         array = feature.type.multiArrayType
         known = array.ArrayDataType.values()
         dtype = array.ArrayDataType.Name(array.dataType).lower() if array.dataType in known else "unknown"
-        return Value(feature.name, dtype.replace("double", "float64"), tuple(_array(array)))
-    return Value(feature.name, kind.removesuffix("Type"), ())
+        return Value(name=feature.name, dtype=dtype.replace("double", "float64"), shape=tuple(_array(array)))
+    return Value(name=feature.name, dtype=kind.removesuffix("Type"), shape=())
 
 
 def _image(image: Any) -> tuple[Axis, ...]:

@@ -112,14 +112,14 @@ class _Model:
             functions += self._functions(each.name, each, {}, *sides)
         opset = max((each.version for each in self.model.opset_import if each.domain in ("", "ai.onnx")), default=0)
         return Contents(
-            "onnx",
-            f"ONNX opset {opset}",
-            f"{self.model.producer_name} {self.model.producer_version}".strip(),
-            self.model.doc_string,
-            {each.key: each.value for each in self.model.metadata_props},
-            inputs,
-            outputs,
-            tuple(functions),
+            format="onnx",
+            kind=f"ONNX opset {opset}",
+            producer=f"{self.model.producer_name} {self.model.producer_version}".strip(),
+            description=self.model.doc_string,
+            metadata={each.key: each.value for each in self.model.metadata_props},
+            inputs=inputs,
+            outputs=outputs,
+            functions=tuple(functions),
         )
 
     def _functions(
@@ -156,7 +156,9 @@ class _Model:
                 inputs.append(self._constant(attribute.t, f"{title}.{attribute.name}"))
             elif (value := _parameter(attribute)) is not None:
                 parameters[attribute.name] = value
-        return Operation(node.op_type, title, tuple(inputs), tuple(outputs), parameters)
+        return Operation(
+            type=node.op_type, name=title, inputs=tuple(inputs), outputs=tuple(outputs), parameters=parameters
+        )
 
     def _constant(self, tensor: Any, name: str) -> Value:
         dtype, bits = _element_type(tensor.data_type, name)
@@ -165,10 +167,12 @@ class _Model:
             raise ValueError(f"{name} has a shape of {shape}")
         expected = (prod(shape) * bits + 7) // 8
         if dtype == "string":
-            return Value(name, dtype, shape, True, sum(map(len, tensor.string_data)))
+            return Value(
+                name=name, dtype=dtype, shape=shape, is_constant=True, stored_bytes=sum(map(len, tensor.string_data))
+            )
         if tensor.data_location == TensorProto.EXTERNAL:
             self._check_external(tensor, name, expected)
-            return Value(name, dtype, shape, True, expected)
+            return Value(name=name, dtype=dtype, shape=shape, is_constant=True, stored_bytes=expected)
         if tensor.HasField("raw_data"):
             if len(tensor.raw_data) != expected:
                 raise ValueError(f"{name} of shape {shape} has {len(tensor.raw_data)} bytes, not {expected}")
@@ -176,12 +180,14 @@ class _Model:
             raise ValueError(f"{name} of shape {shape} has {_listed(tensor)} elements, not {prod(shape)}")
         is_small = dtype in PLAIN and prod(shape) <= SMALL
         elements = tuple(numpy_helper.to_array(tensor).ravel().tolist()) if is_small else ()
-        return Value(name, dtype, shape, True, expected, elements)
+        return Value(name=name, dtype=dtype, shape=shape, is_constant=True, stored_bytes=expected, elements=elements)
 
     def _sparse(self, tensor: Any) -> Value:
         values, indices = (self._constant(each, tensor.values.name) for each in (tensor.values, tensor.indices))
         stored = values.stored_bytes + indices.stored_bytes
-        return Value(tensor.values.name, values.dtype, tuple(tensor.dims), True, stored)
+        return Value(
+            name=tensor.values.name, dtype=values.dtype, shape=tuple(tensor.dims), is_constant=True, stored_bytes=stored
+        )
 
     def _check_external(self, tensor: Any, name: str, expected: int) -> None:
         """That weights in another file are there, in a file that is beside this one."""
@@ -224,14 +230,14 @@ def _declared(info: Any) -> Value:
     """A value as an input, an output or ``value_info`` declares it."""
     kind = info.type.WhichOneof("value")
     if kind not in ("tensor_type", "sparse_tensor_type"):
-        return Value(info.name, (kind or "unknown").removesuffix("_type"), None)
+        return Value(name=info.name, dtype=(kind or "unknown").removesuffix("_type"), shape=None)
     tensor = getattr(info.type, kind)
     dtype, _ = _element_type(tensor.elem_type, info.name)
     if not tensor.HasField("shape"):
-        return Value(info.name, dtype, None)
+        return Value(name=info.name, dtype=dtype, shape=None)
     if len(tensor.shape.dim) > _MOST_AXES:
         raise ValueError(f"{info.name} has {len(tensor.shape.dim)} axes")
-    return Value(info.name, dtype, tuple(map(_axis, tensor.shape.dim)))
+    return Value(name=info.name, dtype=dtype, shape=tuple(map(_axis, tensor.shape.dim)))
 
 
 def _axis(dim: Any) -> Axis:
@@ -244,7 +250,7 @@ def _axis(dim: Any) -> Axis:
 
 
 def _unknown(name: str) -> Value:
-    return Value(name, "unknown", None)
+    return Value(name=name, dtype="unknown", shape=None)
 
 
 def _element_type(number: int, name: str) -> tuple[str, int]:

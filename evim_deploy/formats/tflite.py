@@ -93,7 +93,16 @@ class _Model:
         metadata = {_text(entry.Name()): self._told(entry.Buffer()) for entry in _each(self.model, "Metadata")}
         inputs, outputs = self._interface(functions[0])
         description = _text(self.model.Description())
-        return Contents("tflite", f"TFLite schema {_VERSION}", "", description, metadata, inputs, outputs, functions)
+        return Contents(
+            format="tflite",
+            kind=f"TFLite schema {_VERSION}",
+            producer="",
+            description=description,
+            metadata=metadata,
+            inputs=inputs,
+            outputs=outputs,
+            functions=functions,
+        )
 
     @cached_property
     def _buffers(self) -> list[Any]:
@@ -148,7 +157,13 @@ class _Model:
             raise _Damage(f"{name} has two shapes, {shape} and {signature[:_MOST_AXES]}")
         axes = tuple("?" if open_ == -1 else axis for axis, open_ in zip(shape, signature or shape, strict=True))
         if tensor.ExternalBuffer():
-            return Value(name, dtype, axes, True, self._external_bytes(tensor.ExternalBuffer()))
+            return Value(
+                name=name,
+                dtype=dtype,
+                shape=axes,
+                is_constant=True,
+                stored_bytes=self._external_bytes(tensor.ExternalBuffer()),
+            )
         data = self._data(tensor.Buffer())
         is_constant = len(data) > 0 and not tensor.IsVariable()
         if is_constant and tensor.Sparsity() is None and dtype not in _NO_BITS:
@@ -156,7 +171,14 @@ class _Model:
             if len(data) != expected:
                 raise _Damage(f"{name} of shape {shape} has {len(data)} bytes, not {expected}")
         elements = _elements(data, dtype) if is_constant and prod(shape) <= SMALL else ()
-        return Value(name, dtype, axes, is_constant, len(data) if is_constant else 0, elements)
+        return Value(
+            name=name,
+            dtype=dtype,
+            shape=axes,
+            is_constant=is_constant,
+            stored_bytes=len(data) if is_constant else 0,
+            elements=elements,
+        )
 
     def _external_bytes(self, identifier: int) -> int:
         found = [entry for entry in _each(self.model, "ExternalBuffers") if entry.Id() == identifier]
@@ -170,7 +192,13 @@ class _Model:
         type_, custom = self._codes[op.OpcodeIndex()]
         inputs, outputs = _chosen(op, "Inputs", values), _chosen(op, "Outputs", values)
         parameters = {**_parameters(op), **({"custom_code": custom} if type_ == _CUSTOM else {})}
-        return Operation(type_, outputs[0].name if outputs else type_.lower(), inputs, outputs, parameters)
+        return Operation(
+            type=type_,
+            name=outputs[0].name if outputs else type_.lower(),
+            inputs=inputs,
+            outputs=outputs,
+            parameters=parameters,
+        )
 
     def _interface(self, main: Function) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
         """Inputs and outputs of the first signature under their names there; without one, the main subgraph's."""
@@ -186,7 +214,7 @@ class _Model:
             if not 0 <= entry.TensorIndex() < graph.TensorsLength():
                 raise _Damage(f"its signature names tensor {entry.TensorIndex()} of {graph.TensorsLength()}")
             value = self._value(entry.TensorIndex(), graph.Tensors(entry.TensorIndex()))
-            named.append(Value(_text(entry.Name()) or value.name, value.dtype, value.shape))
+            named.append(Value(name=_text(entry.Name()) or value.name, dtype=value.dtype, shape=value.shape))
         return tuple(named)
 
 

@@ -101,7 +101,7 @@ def spread(tokens: int) -> float:
     return 2.0 ** round(log2(tokens) / 2) if tokens >= MANY_TOKENS else 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """One operation. Its name is that of its first output, a path in the model's own naming.
 
@@ -194,7 +194,9 @@ class Graph:
         **attributes: Attribute,
     ) -> str:
         """Append an operation and return the name of its (first) output."""
-        node = Node(op, tuple(inputs), outputs or (name,), dict(weights or {}), attributes)
+        node = Node(
+            op=op, inputs=tuple(inputs), outputs=outputs or (name,), weights=dict(weights or {}), attributes=attributes
+        )
         self.nodes.append(node)
         return node.name
 

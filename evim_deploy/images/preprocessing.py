@@ -41,7 +41,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """What a file ends in that is taken for an image where a folder of them is named."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Preprocessing:
     """How a network is evaluated.
 
@@ -75,7 +75,7 @@ class Preprocessing:
         return (self.mean, self.std) == (_NO_MEAN, _UNIT_STD)
 
 
-PAPER = Preprocessing(MEAN, STD, 0.875, "bicubic")
+PAPER = Preprocessing(mean=MEAN, std=STD, crop_fraction=0.875, interpolation="bicubic")
 """EfficientViM's, as the paper evaluates it."""
 
 _LEAST_STD = 1 / 510  # half a level of 255; a network that takes pixels 0-255 has 1 / 255

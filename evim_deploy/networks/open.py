@@ -78,4 +78,4 @@ def open_reference(
 
     from evim_deploy.networks.efficientvim.reference import GraphReference  # after what tells that torch is missing
 
-    return GraphReference(network, found)
+    return GraphReference(model=network, weights=found)

@@ -71,7 +71,7 @@ def prove(
     except NotRunHere as error:
         return Parity.not_run(f"not run on this host: {error.cause} {error.remedy}")
     except ParityFailed as error:
-        return Parity(FAIL, error.cause)
+        return Parity(status=FAIL, reason=error.cause)
     parity = replace(parity, stored=stored, operations=operations)
     wrong = [_some("it stores other weights than the model's", stored.changed)] if stored.changed else []
     if operations is not None and operations.diverging:
@@ -102,11 +102,11 @@ def _operations(artifact: Path, target: Target, prover: Prover, progress: Progre
     name, image = prover.first(target)
     report = line_up(prover.reference, target, runtimes.trace(artifact, image, engine, engine.exact), image)
     return Operations(
-        name,
-        len(report.layers) + len(report.unmatched),
-        len(report.layers),
-        tuple(str(layer) for layer in report.layers if layer.diverges),
-        max((layer.excess for layer in report.layers), default=0.0),
+        input=name,
+        operations=len(report.layers) + len(report.unmatched),
+        compared=len(report.layers),
+        diverging=tuple(str(layer) for layer in report.layers if layer.diverges),
+        worst=max((layer.excess for layer in report.layers), default=0.0),
     )
 
 

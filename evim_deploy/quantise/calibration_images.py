@@ -52,7 +52,7 @@ PHOTOGRAPHS = Shipped("the photographs that ship with evim-deploy", len(photogra
 DIGITS = Shipped("digits that ship with evim-deploy, of those that it was trained on", RECOMMENDED, _digits)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class CalibrationImages:
     """Images as an artifact takes them, one at a time: any number of them is streamed.
 

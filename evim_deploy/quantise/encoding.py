@@ -17,7 +17,7 @@ from evim_deploy.graph.quantised import Array, Encoding, Linear, Table
 Floating = type[np.floating[Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Weighting:
     """How the weights of a precision are encoded.
 

@@ -192,13 +192,27 @@ def _contract(path: Path, target: Target, shape: tuple[int, ...]) -> Contract:
     description = read_spec(path).description
     (image,) = description.input
     kind = "image" if image.type.WhichOneof("Type") == "imageType" else "float32"
-    inputs = (TensorSpec(image.name, shape, kind, "RGB" if kind == "image" else "NCHW", target.input_range),)
+    inputs = (
+        TensorSpec(
+            name=image.name,
+            shape=shape,
+            dtype=kind,
+            layout="RGB" if kind == "image" else "NCHW",
+            range=target.input_range,
+        ),
+    )
     if description.predictedFeatureName:
         return Contract(
             inputs,
             (
-                TensorSpec(CLASS_LABEL, (), "string", "scalar", None),
-                TensorSpec(CLASS_PROBABILITIES, (len(target.labels),), "dictionary", "label: probability", (0.0, 1.0)),
+                TensorSpec(name=CLASS_LABEL, shape=(), dtype="string", layout="scalar", range=None),
+                TensorSpec(
+                    name=CLASS_PROBABILITIES,
+                    shape=(len(target.labels),),
+                    dtype="dictionary",
+                    layout="label: probability",
+                    range=(0.0, 1.0),
+                ),
             ),
         )
     outputs = []
@@ -206,7 +220,13 @@ def _contract(path: Path, target: Target, shape: tuple[int, ...]) -> Contract:
         array = feature.type.multiArrayType
         dtype = array.ArrayDataType.Name(array.dataType).lower()
         outputs.append(
-            TensorSpec(feature.name, tuple(array.shape), dtype, "NCHW"[: len(array.shape)], target.output_range)
+            TensorSpec(
+                name=feature.name,
+                shape=tuple(array.shape),
+                dtype=dtype,
+                layout="NCHW"[: len(array.shape)],
+                range=target.output_range,
+            )
         )
     return Contract(inputs, tuple(outputs))
 

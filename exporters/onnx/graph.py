@@ -69,9 +69,23 @@ def annotate(path: Path, metadata: Mapping[str, str], facts: Facts) -> None:
 def _contract(graph: Graph, target: Target, shapes: Mapping[str, Shape]) -> Contract:
     dtype = "float16" if target.half_io else "float32"
     return Contract(
-        (TensorSpec(graph.input_name, shapes[graph.input_name], dtype, "NCHW", target.input_range),),
+        (
+            TensorSpec(
+                name=graph.input_name,
+                shape=shapes[graph.input_name],
+                dtype=dtype,
+                layout="NCHW",
+                range=target.input_range,
+            ),
+        ),
         tuple(
-            TensorSpec(name, shapes[value], dtype, "NCHW"[: len(shapes[value])], target.output_range)
+            TensorSpec(
+                name=name,
+                shape=shapes[value],
+                dtype=dtype,
+                layout="NCHW"[: len(shapes[value])],
+                range=target.output_range,
+            )
             for name, value in graph.outputs.items()
         ),
     )

@@ -43,8 +43,24 @@ def build(module: nn.Module, target: Target, path: Path) -> Contract:
     assert target.width
     dtype = "float16" if target.half_io else "float32"
     return Contract(
-        (TensorSpec(_INPUT, (batch, 3, target.height, target.width), dtype, "NCHW", target.input_range),),
-        (TensorSpec(target.output, (batch, len(target.labels)), dtype, "NC", target.output_range),),
+        (
+            TensorSpec(
+                name=_INPUT,
+                shape=(batch, 3, target.height, target.width),
+                dtype=dtype,
+                layout="NCHW",
+                range=target.input_range,
+            ),
+        ),
+        (
+            TensorSpec(
+                name=target.output,
+                shape=(batch, len(target.labels)),
+                dtype=dtype,
+                layout="NC",
+                range=target.output_range,
+            ),
+        ),
     )
 
 

@@ -104,7 +104,9 @@ def complete(content: bytes, inputs: Sequence[str], outputs: Sequence[str], targ
     def spec(name: str, index: int, value_range: tuple[float, float] | None) -> TensorSpec:
         shape = tuple(int(axis) for axis in graph.tensors[index].shape)
         dtype = "uint8" if graph.tensors[index].type == schema.TensorType.UINT8 else "float32"
-        return TensorSpec(name, shape, dtype, "NHWC" if len(shape) == 4 else "NC", value_range)
+        return TensorSpec(
+            name=name, shape=shape, dtype=dtype, layout="NHWC" if len(shape) == 4 else "NC", range=value_range
+        )
 
     contract = Contract(
         tuple(spec(name, index, target.input_range) for name, index in zip(inputs, graph.inputs, strict=True)),

@@ -173,15 +173,15 @@ def _traced(op: Operation, constants: Mapping[str, Constant], mode: str) -> Trac
     ]
     is_half = mode != "fp32" and any(value_type.dtype == "float16" for _, value_type in op.outputs)
     return TracedOperation(
-        op.type,
-        (_ADDED.sub("", op.name.removesuffix("_0") if len(op.outputs) > 1 else op.name),),
-        tuple(
+        type=op.type,
+        names=(_ADDED.sub("", op.name.removesuffix("_0") if len(op.outputs) > 1 else op.name),),
+        weights=tuple(
             np.asarray(each.value, each.type.dtype)
             for each in bindings
             if isinstance(each, Constant) and each.type.is_float
         ),
-        HALF if is_half else SINGLE,
-        HALF if is_half and mode == "ane" else SINGLE,
+        rounding=HALF if is_half else SINGLE,
+        accumulation=HALF if is_half and mode == "ane" else SINGLE,
     )
 
 

@@ -57,9 +57,9 @@ class Trained:
         format_, precision = scheme
         calibration = self.calibration if SCHEMES[scheme].is_calibrated else None
         request = Request(
-            parse_model("digits"),
-            (format_,),
-            (precision,),
+            model=parse_model("digits"),
+            formats=(format_,),
+            precisions=(precision,),
             batch=BATCHES.get(format_, 1),
             calibration=calibration,
             output_dir=folder,
@@ -132,6 +132,6 @@ def test_what_is_quantised_too_coarsely_does_not_pass(
 ) -> None:
     """Kernels of two bits: three values and 0."""
     scheme = ("onnx", "dynamic")
-    monkeypatch.setitem(SCHEMES, scheme, replace(SCHEMES[scheme], weights=Weighting(2)))
+    monkeypatch.setitem(SCHEMES, scheme, replace(SCHEMES[scheme], weights=Weighting(bits=2)))
     (result,) = trained[name].results([scheme], tmp_path).values()
     assert lost(result) > ALLOWED

@@ -13,8 +13,8 @@ from evim_deploy.common.errors import BadInput
 FULL = Path("/dev/full")
 ORDER = [3, 1, 4, 0, 2]
 SUBJECT = {"artifacts": ["one in onnxruntime"], "images": "abc"}
-FIRST = Answers([3, 4], [1], [[7, 1], [2, 0]], [0.1 + 0.2, 0.5], 0.25)
-SECOND = Answers([0], [], [[1, 3]], [1 / 3], 0.125)
+FIRST = Answers(images=[3, 4], unreadable=[1], top=[[7, 1], [2, 0]], confidence=[0.1 + 0.2, 0.5], seconds=0.25)
+SECOND = Answers(images=[0], unreadable=[], top=[[1, 3]], confidence=[1 / 3], seconds=0.125)
 
 
 def write(path: Path) -> Path:
@@ -36,7 +36,13 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_was_written_is_read_to_the_last_bit(path: Path) -> None:
-    assert kept(path) == Answers([3, 4, 0], [1], [[7, 1], [2, 0], [1, 3]], [0.1 + 0.2, 0.5, 1 / 3], 0.375)
+    assert kept(path) == Answers(
+        images=[3, 4, 0],
+        unreadable=[1],
+        top=[[7, 1], [2, 0], [1, 3]],
+        confidence=[0.1 + 0.2, 0.5, 1 / 3],
+        seconds=0.375,
+    )
     assert kept(path).seen == 4
 
 
@@ -140,4 +146,6 @@ def test_a_file_that_cannot_be_written_is_told_of(tmp_path: Path) -> None:
 
 
 def test_answers_to_some_of_the_images() -> None:
-    assert FIRST.among([1, 3]) == Answers([3], [1], [[7, 1]], [0.1 + 0.2], 0.125)
+    assert FIRST.among([1, 3]) == Answers(
+        images=[3], unreadable=[1], top=[[7, 1]], confidence=[0.1 + 0.2], seconds=0.125
+    )

@@ -49,7 +49,9 @@ def made(folder: Path) -> Callable[..., Path]:
 
     @cache
     def make(format_: str = "onnx", precision: str = "fp32", **fields: Any) -> Path:
-        request = Request(MODEL, (format_,), (precision,), output_dir=folder, verify=False, **fields)
+        request = Request(
+            model=MODEL, formats=(format_,), precisions=(precision,), output_dir=folder, verify=False, **fields
+        )
         (document,) = export(request)
         return Path(document["path"])
 
@@ -177,7 +179,9 @@ def test_answers_that_are_not_finite_are_wrong(single: Path, tmp_path: Path) -> 
 def test_fewer_than_five_classes(tmp_path: Path, pictures: Path) -> None:
     model = untrained_model(MODEL, 3, 1)
     torch.save(model.state_dict(), tmp_path / "three.pth")
-    request = Request(MODEL, ("onnx",), weights=str(tmp_path / "three.pth"), output_dir=tmp_path, verify=False)
+    request = Request(
+        model=MODEL, formats=("onnx",), weights=str(tmp_path / "three.pth"), output_dir=tmp_path, verify=False
+    )
     (document,) = export(request)
     shutil.copytree(pictures, tmp_path / "pictures")
     for label in range(3, 10):
@@ -339,7 +343,9 @@ def test_a_file_of_another_artifact_or_other_data_is_refused(
 def of_a_file(tmp_path: Path) -> tuple[Path, Path]:
     """An artifact, and the file of its weights."""
     torch.save(untrained_model(MODEL, 10, 4).state_dict(), tmp_path / "weights.pth")
-    request = Request(MODEL, ("onnx",), weights=str(tmp_path / "weights.pth"), output_dir=tmp_path, verify=False)
+    request = Request(
+        model=MODEL, formats=("onnx",), weights=str(tmp_path / "weights.pth"), output_dir=tmp_path, verify=False
+    )
     (document,) = export(request)
     return Path(document["path"]), tmp_path / "weights.pth"
 

@@ -89,8 +89,8 @@ def test_figures_of_answers() -> None:
 
 
 def test_a_comparison_is_of_the_images_that_both_answered() -> None:
-    mine = Answers([0, 1, 2, 3], [], [[0], [1], [1], [2]], [1.0] * 4, 1)
-    its = Answers([3, 2, 1], [0], [[2], [0], [0]], [1.0] * 3, 1)
+    mine = Answers(images=[0, 1, 2, 3], unreadable=[], top=[[0], [1], [1], [2]], confidence=[1.0] * 4, seconds=1)
+    its = Answers(images=[3, 2, 1], unreadable=[0], top=[[2], [0], [0]], confidence=[1.0] * 3, seconds=1)
     found = compare(mine, its, np.array([9, 1, 0, 0]))
     assert found is not None
     assert (found.count, found.agreement, found.difference) == (3, pytest.approx(1 / 3), 0)

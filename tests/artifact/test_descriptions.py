@@ -14,10 +14,15 @@ from evim_deploy.artifact.target import Contract, Facts, Structure, TensorSpec, 
 from evim_deploy.catalog.variants import MODELS
 from evim_deploy.images.preprocessing import PAPER
 
-IMAGE = TensorSpec("image", (1, 3, 64, 64), "image", "RGB", (0.0, 255.0))
-LABEL = TensorSpec("classLabel", (), "string", "scalar", None)
-SHARES = TensorSpec("classLabel_probs", (10,), "dictionary", "label: probability", (0.0, 1.0))
-STRIDES = tuple(TensorSpec(f"stride{s}", (1, 8, 64 // s, 64 // s), "float16", "NCHW", None) for s in (16, 32, 64))
+IMAGE = TensorSpec(name="image", shape=(1, 3, 64, 64), dtype="image", layout="RGB", range=(0.0, 255.0))
+LABEL = TensorSpec(name="classLabel", shape=(), dtype="string", layout="scalar", range=None)
+SHARES = TensorSpec(
+    name="classLabel_probs", shape=(10,), dtype="dictionary", layout="label: probability", range=(0.0, 1.0)
+)
+STRIDES = tuple(
+    TensorSpec(name=f"stride{s}", shape=(1, 8, 64 // s, 64 // s), dtype="float16", layout="NCHW", range=None)
+    for s in (16, 32, 64)
+)
 
 
 def told(
@@ -30,15 +35,15 @@ def told(
 ) -> About:
     return about(
         Facts(
-            MODELS["efficientvim_m1"],
-            target_of("coreml", "fp16", output, preprocess=preprocess),
-            Weights(source, trained, "0123456789abcdef" * 4),
-            PAPER,
-            Contract(inputs, outputs),
-            Structure.of(Counter()),
-            Parity.not_run(""),
-            (),
-            {},
+            model=MODELS["efficientvim_m1"],
+            target=target_of("coreml", "fp16", output, preprocess=preprocess),
+            weights=Weights(source, trained, "0123456789abcdef" * 4),
+            preprocessing=PAPER,
+            contract=Contract(inputs, outputs),
+            structure=Structure.of(Counter()),
+            parity=Parity.not_run(""),
+            rewrites=(),
+            tools={},
         )
     )
 
@@ -85,8 +90,8 @@ def test_dense_features_are_told_by_their_strides() -> None:
     [(True, "RGB pixels 0-255, NHWC; their normalisation is inside"), (False, "Normalised RGB pixels, NHWC")],
 )
 def test_an_array_is_told_by_its_layout_and_logits_by_what_they_are(preprocess: bool, text: str) -> None:
-    array = TensorSpec("image", (1, 64, 64, 3), "float32", "NHWC", None)
-    logits = TensorSpec("logits", (1, 10), "float32", "NC", None)
+    array = TensorSpec(name="image", shape=(1, 64, 64, 3), dtype="float32", layout="NHWC", range=None)
+    logits = TensorSpec(name="logits", shape=(1, 10), dtype="float32", layout="NC", range=None)
     assert told(output="logits", inputs=(array,), outputs=(logits,), preprocess=preprocess).ports == {
         "image": text,
         "logits": "A score for each of 10 classes; softmax makes probabilities of them",

@@ -29,15 +29,37 @@ from evim_deploy.images.preprocessing import PAPER
 
 M1 = MODELS["efficientvim_m1"]
 WEIGHTS = Weights("random:7", False, "cd" * 32, "the hub does not answer")
-TARGET = Target("onnx", "fp16", 64, 96, 2, "classify", "logits", True, ("cat", "Größe", "zebra"))
+TARGET = Target(
+    format="onnx",
+    precision="fp16",
+    height=64,
+    width=96,
+    batch=2,
+    task="classify",
+    output="logits",
+    preprocess=True,
+    labels=("cat", "Größe", "zebra"),
+)
 FEATURES = replace(TARGET, task="features", output="features", labels=())
 ARTIFACT = Path("some/artifact.onnx")
 
 
 def document_of(target: Target = TARGET) -> dict[str, Any]:
-    contract = Contract((TensorSpec("image", (2, 3, 64, 96), "float32", "NCHW", (0.0, 255.0)),), ())
+    contract = Contract(
+        (TensorSpec(name="image", shape=(2, 3, 64, 96), dtype="float32", layout="NCHW", range=(0.0, 255.0)),), ()
+    )
     structure = Structure.of(Counter({"Conv": 3}))
-    document = Facts(M1, target, WEIGHTS, PAPER, contract, structure, Parity.not_run("no reason"), (), {}).document()
+    document = Facts(
+        model=M1,
+        target=target,
+        weights=WEIGHTS,
+        preprocessing=PAPER,
+        contract=contract,
+        structure=structure,
+        parity=Parity.not_run("no reason"),
+        rewrites=(),
+        tools={},
+    ).document()
     return dict(json.loads(json.dumps(document)))
 
 

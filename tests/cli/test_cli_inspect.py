@@ -115,7 +115,7 @@ def test_machines_are_told_the_same(foreign: Path) -> None:
 
 
 QUANTISATION = Quantisation(
-    Calibration("a folder of cats", 12),
+    calibration=Calibration("a folder of cats", 12),
     sensitivity=(("stem", 21.4), ("head", 40.0)),
     kept=("stem",),
     allowed_loss=0.5,

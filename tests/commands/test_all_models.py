@@ -31,7 +31,9 @@ CASES = [
 @pytest.mark.parametrize(("name", "precisions"), CASES)
 def test_a_model_exports_in_every_format(name: str, precisions: tuple[str, ...], tmp_path: Path) -> None:
     model = PUBLISHED_MODELS[name]
-    artifacts = export(Request(model, tuple(FORMATS), precisions, weights="random:0", output_dir=tmp_path))
+    artifacts = export(
+        Request(model=model, formats=tuple(FORMATS), precisions=precisions, weights="random:0", output_dir=tmp_path)
+    )
     assert {(made["format"], made["precision"]) for made in artifacts} == {
         (format_, precision) for format_, row in FORMATS.items() for precision in precisions or (row.precisions[0],)
     }

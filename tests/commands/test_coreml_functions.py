@@ -45,7 +45,7 @@ def made(folder: Path, sizes: tuple[tuple[int, int], ...] = SIZES, **options: An
     """What ``evim-deploy export`` says of one package of the small model."""
     classes = None if options.get("task") == "features" else CLASSES
     settings = {"weights": "random:3", "num_classes": classes, "output_dir": folder, **options}
-    (document,) = export(Request(SMALL, ("coreml",), sizes=sizes, **settings))
+    (document,) = export(Request(model=SMALL, formats=("coreml",), sizes=sizes, **settings))
     return document
 
 
@@ -266,9 +266,13 @@ def test_an_unknown_function_is_answered_with_those_there_are(package: Path) -> 
 
 
 def test_the_verdict_of_all_is_that_of_the_worst() -> None:
-    each = {"a": Parity("pass", ""), "b": Parity("warning", "weak"), "c": Parity("not_run", "not here")}
-    assert Parity.of_functions(each) == Parity("not_run", "b: weak; c: not here")
-    assert Parity.of_functions({**each, "d": Parity("fail", "wrong")}).status == "fail"
+    each = {
+        "a": Parity(status="pass", reason=""),
+        "b": Parity(status="warning", reason="weak"),
+        "c": Parity(status="not_run", reason="not here"),
+    }
+    assert Parity.of_functions(each) == Parity(status="not_run", reason="b: weak; c: not here")
+    assert Parity.of_functions({**each, "d": Parity(status="fail", reason="wrong")}).status == "fail"
     assert Parity.of_functions({"a": each["a"], "b": each["b"]}).status == "warning"
 
 
@@ -310,13 +314,13 @@ def test_a_function_that_fails_keeps_the_whole_package(tmp_path: Path, monkeypat
 )
 def test_what_cannot_be_several_functions(format_: str, sizes: Any, target: str | None, cause: str) -> None:
     with pytest.raises(BadInput) as caught:
-        plan(Request(SMALL, (format_,), sizes=sizes, deployment_target=target, multifunction=True))
+        plan(Request(model=SMALL, formats=(format_,), sizes=sizes, deployment_target=target, multifunction=True))
     assert cause in caught.value.cause
     assert caught.value.exit_code == 3
 
 
 def test_several_functions_alone_say_for_which_system() -> None:
-    (target,) = plan(Request(SMALL, ("coreml",), sizes=SIZES, multifunction=True))
+    (target,) = plan(Request(model=SMALL, formats=("coreml",), sizes=SIZES, multifunction=True))
     assert target.deployment_target == "iOS18"
 
 

@@ -27,7 +27,17 @@ from evim_deploy.proof.outputs.checker import PRECISION, PROGRAM, Prover, Run
 
 NAME = find_timm(tiny_timm.NAME)
 SIDE = tiny_timm.SIDE
-TARGET = Target("onnx", "fp32", SIDE, SIDE, 1, "classify", "logits", True, ())
+TARGET = Target(
+    format="onnx",
+    precision="fp32",
+    height=SIDE,
+    width=SIDE,
+    batch=1,
+    task="classify",
+    output="logits",
+    preprocess=True,
+    labels=(),
+)
 ILL, WELL = 1e4, 0.0
 
 
@@ -54,7 +64,9 @@ def source(amount: float, trained: bool = False) -> _Source:
 
     opened = replace(found, original=compute, module=module, weights=Weights("random:3", trained, ""))
     reference = ModuleReference(opened, (SIDE, SIDE))
-    return _Source(NAME, reference, Prover(reference, SIDE), None, None, None)
+    return _Source(
+        name=NAME, reference=reference, prover=Prover(reference, SIDE), verify=None, calibration=None, allowed_loss=None
+    )
 
 
 class Artifact:

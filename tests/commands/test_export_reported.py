@@ -30,7 +30,7 @@ def write(module: nn.Module, path: Path) -> Path:
 
 
 def exported(path: Path, folder: Path, precision: str = "fp32") -> dict[str, Any]:
-    request = Request(parse_source(str(path)), ("coreml",), (precision,), output_dir=folder)
+    request = Request(model=parse_source(str(path)), formats=("coreml",), precisions=(precision,), output_dir=folder)
     (artifact,) = export(request)
     return artifact
 

@@ -85,10 +85,10 @@ def sound_artifact(folder: Path, format_: str, precision: str) -> Path:
     labels.write_text("".join(f"class {index}\n" for index in range(CLASSES)))
     made = export(
         Request(
-            MODELS[NAME],
-            (format_,),
-            (precision,),
-            (SIZE,),
+            model=MODELS[NAME],
+            formats=(format_,),
+            precisions=(precision,),
+            sizes=(SIZE,),
             weights="random:3",
             num_classes=CLASSES,
             labels=labels,

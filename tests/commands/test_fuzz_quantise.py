@@ -32,7 +32,9 @@ FEW = 8
 def fresh() -> Prover:
     """Of a network as it is made: biases of exactly 0, and values that vanish from stage to stage."""
     torch.manual_seed(0)
-    model = EfficientViM(Variant("fresh", (1, 1, 1), (16, 24, 32), (5, 4, 3), SIDE), 10, False)
+    model = EfficientViM(
+        Variant(name="fresh", depths=(1, 1, 1), channels=(16, 24, 32), states=(5, 4, 3), resolution=SIDE), 10, False
+    )
     return Prover(reference_to(model.eval().requires_grad_(False)), SIDE)
 
 

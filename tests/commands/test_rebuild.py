@@ -42,7 +42,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made(folder: Path, source: str, format_: str, **options: Any) -> Path:
     settings = {"verify": False, **options}
-    (artifact,) = export(Request(parse_source(source), (format_,), output_dir=folder, **settings))
+    (artifact,) = export(Request(model=parse_source(source), formats=(format_,), output_dir=folder, **settings))
     return Path(artifact["path"])
 
 

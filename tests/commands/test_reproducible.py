@@ -166,7 +166,9 @@ def test_no_file_tells_who_made_it_where_or_when(root: Path, pair: tuple[Path, P
 
 
 def exported(folder: Path, format_: str, seed: int = 1, **options: Any) -> Path:
-    request = Request(DIGITS, (format_,), weights=f"random:{seed}", output_dir=folder, verify=False, **options)
+    request = Request(
+        model=DIGITS, formats=(format_,), weights=f"random:{seed}", output_dir=folder, verify=False, **options
+    )
     (artifact,) = export(request)
     return Path(artifact["path"])
 

@@ -100,7 +100,10 @@ def test_what_is_not_installed_is_no_failure_but_nothing_at_all_is(monkeypatch: 
 
 
 def test_one_format_that_passes_is_enough() -> None:
-    found = SelfTest((Check("onnx", "fp32", "onnxruntime"), Check("tflite", status=NOT_INSTALLED)), 1.0)
+    found = SelfTest(
+        (Check(format="onnx", precision="fp32", engine="onnxruntime"), Check(format="tflite", status=NOT_INSTALLED)),
+        1.0,
+    )
     assert (found.status, found.problems()) == (PASS, [])
 
 

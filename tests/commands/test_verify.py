@@ -55,7 +55,15 @@ def made(
 ) -> Artifacts:
     """What ``evim-deploy export`` makes of the small model."""
     documents = export(
-        Request(SMALL, formats, precisions, (SIZE,), weights=weights, num_classes=CLASSES, output_dir=folder)
+        Request(
+            model=SMALL,
+            formats=formats,
+            precisions=precisions,
+            sizes=(SIZE,),
+            weights=weights,
+            num_classes=CLASSES,
+            output_dir=folder,
+        )
     )
     return {(document["format"], document["precision"]): Path(document["path"]) for document in documents}
 
@@ -496,7 +504,7 @@ def test_what_fails_on_the_pessimistic_engine_alone_is_to_be_kept_off_it(artifac
     failing = replace(last, tolerance=replace(last.tolerance, max_abs=0.0))
 
     def remedy(*comparisons: Comparison) -> str:
-        problem = replace(verdict, parity=Parity("fail", "too far", comparisons)).problem()
+        problem = replace(verdict, parity=Parity(status="fail", reason="too far", comparisons=comparisons)).problem()
         assert problem is not None
         return problem.remedy
 

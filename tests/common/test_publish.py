@@ -34,7 +34,17 @@ from evim_deploy.images.preprocessing import PAPER
 M4 = MODELS["efficientvim_m4"]
 TRAINED = Weights("timm:efficientvim_m4.e300_in1k", True, "ab" * 32)
 UNTRAINED = Weights("random:7", False, "cd" * 32, "the hub does not answer")
-USUAL = Target("coreml", "fp16", 256, 256, 1, "classify", "probabilities", True, ("a", "b"))
+USUAL = Target(
+    format="coreml",
+    precision="fp16",
+    height=256,
+    width=256,
+    batch=1,
+    task="classify",
+    output="probabilities",
+    preprocess=True,
+    labels=("a", "b"),
+)
 
 # --- names -------------------------------------------------------------------------------------------------
 
@@ -130,8 +140,8 @@ def facts(**changes: Any) -> Facts:
             "weights": UNTRAINED,
             "preprocessing": PAPER,
             "contract": Contract(
-                (TensorSpec("image", (1, 3, 256, 256), "image", "RGB", (0.0, 255.0)),),
-                (TensorSpec("classLabel", (), "string", "scalar", None),),
+                (TensorSpec(name="image", shape=(1, 3, 256, 256), dtype="image", layout="RGB", range=(0.0, 255.0)),),
+                (TensorSpec(name="classLabel", shape=(), dtype="string", layout="scalar", range=None),),
             ),
             "structure": Structure.of(Counter({"relu": 2, "conv": 3})),
             "parity": Parity.not_run("Core ML exists on macOS alone"),

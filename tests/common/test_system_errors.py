@@ -97,7 +97,17 @@ def failing(error: Exception) -> Callable[..., Any]:
     return fail
 
 
-TARGET = Target("onnx", "fp32", 8, 8, 1, "classify", "logits", True, ("a", "b", "c"))
+TARGET = Target(
+    format="onnx",
+    precision="fp32",
+    height=8,
+    width=8,
+    batch=1,
+    task="classify",
+    output="logits",
+    preprocess=True,
+    labels=("a", "b", "c"),
+)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +158,7 @@ def test_a_file_that_was_only_just_written_is_not_called_damaged(
         raise Damaged(f"LiteRT crashes on {path} (SIGABRT).")
 
     monkeypatch.setattr(exporting, "prove_functions", prove)
-    request = Request(parse_model("digits"), ("onnx",), sizes=((32, 32),), output_dir=tmp_path)
+    request = Request(model=parse_model("digits"), formats=("onnx",), sizes=((32, 32),), output_dir=tmp_path)
     with pytest.raises(ParityFailed) as caught:
         export(request)
     assert "was written wrongly: LiteRT crashes on efficientvim_digits_32x32_fp32.onnx (SIGABRT)." in caught.value.cause

@@ -78,7 +78,13 @@ def test_the_number_is_given_back_after_an_error() -> None:
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Digits in every format, unproven, by its suffix."""
     folder = tmp_path_factory.mktemp("digits")
-    request = Request(ModelName(DIGITS), ("onnx", "tflite", "coreml"), ("fp32",), output_dir=folder, verify=False)
+    request = Request(
+        model=ModelName(DIGITS),
+        formats=("onnx", "tflite", "coreml"),
+        precisions=("fp32",),
+        output_dir=folder,
+        verify=False,
+    )
     return {Path(each["path"]).suffix: Path(each["path"]) for each in export(request)}
 
 
@@ -145,7 +151,7 @@ def test_an_export_computes_small_images_with_one_thread(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(GraphReference, "outputs_in", spied)
     torch.set_num_threads(2)
-    export(Request(ModelName(DIGITS), ("onnx",), ("fp32",), output_dir=tmp_path, golden=True))
+    export(Request(model=ModelName(DIGITS), formats=("onnx",), precisions=("fp32",), output_dir=tmp_path, golden=True))
     assert seen == {(1, 1)}
     assert torch.get_num_threads() == 2
 

@@ -125,7 +125,18 @@ def target_of(
 ) -> Target:
     task = "features" if output == "features" else "classify"
     labels = () if output == "features" else tuple(f"cläss {index}" for index in range(classes))
-    return Target(format_, precision, *size, batch, task, output, preprocess, labels)
+    height, width = size
+    return Target(
+        format=format_,
+        precision=precision,
+        height=height,
+        width=width,
+        batch=batch,
+        task=task,
+        output=output,
+        preprocess=preprocess,
+        labels=labels,
+    )
 
 
 @dataclass(frozen=True)
@@ -579,7 +590,9 @@ def test_coreml_classifier(workshop: Workshop, precision: str, casts: int) -> No
     softmax = classify.inputs["probabilities"].op
     softmax = softmax.x.op if softmax.op_type == "cast" else softmax
     assert softmax.op_type == "softmax"  # Core ML appends none
-    assert built.contract.inputs == (TensorSpec("image", (1, 3, 64, 96), "image", "RGB", (0.0, 255.0)),)
+    assert built.contract.inputs == (
+        TensorSpec(name="image", shape=(1, 3, 64, 96), dtype="image", layout="RGB", range=(0.0, 255.0)),
+    )
     assert [(output.name, output.dtype, output.shape) for output in built.contract.outputs] == [
         ("classLabel", "string", ()),
         ("classLabel_probs", "dictionary", (CLASSES,)),
@@ -810,7 +823,11 @@ def test_dynamic_reshapes_are_views_too(tmp_path: Path, workshop: Workshop) -> N
 def test_dynamic_axes_are_named(workshop: Workshop) -> None:
     target = target_of("onnx", (None, None), batch=None, output="features")
     contract = workshop.build(tiny(0, "features"), target).contract
-    assert contract.inputs == (TensorSpec("image", ("batch", 3, "height", "width"), "float32", "NCHW", (0.0, 255.0)),)
+    assert contract.inputs == (
+        TensorSpec(
+            name="image", shape=("batch", 3, "height", "width"), dtype="float32", layout="NCHW", range=(0.0, 255.0)
+        ),
+    )
     assert [spec.shape[2:] for spec in contract.outputs] == [
         (f"height/{stride}", f"width/{stride}") for stride in (16, 32, 64)
     ]
@@ -869,7 +886,7 @@ def test_onnx2tf_agrees(tmp_path: Path, workshop: Workshop) -> None:
 @functools.cache
 def second_opinion() -> Graph:
     """At 112x176 its maps are 7x11, 4x6 and 2x3."""
-    variant = Variant("distinct", (1, 1, 1), (16, 40, 56), (13, 9, 5), 64)
+    variant = Variant(name="distinct", depths=(1, 1, 1), channels=(16, 40, 56), states=(13, 9, 5), resolution=64)
     return reparameterise(lower(random_network(variant, 3, 17), "classify", "logits", True))[0]
 
 

@@ -44,13 +44,15 @@ def test_a_node_is_named_after_its_first_output() -> None:
     graph = Graph("x")
     assert graph.add("split", ["x"], "a", outputs=("a", "b"), sections=(1, 2)) == "a"
     (node,) = graph.nodes
-    assert node == Node("split", ("x",), ("a", "b"), {}, {"sections": (1, 2)})
+    assert node == Node(op="split", inputs=("x",), outputs=("a", "b"), weights={}, attributes={"sections": (1, 2)})
     assert graph.producer("b") is node
     assert graph.producer("x") is None
 
 
 def test_with_weights_leaves_the_original() -> None:
-    node = Node("conv", ("x",), ("y",), {"kernel": np.ones((2, 2, 1, 1))}, {"stride": 1})
+    node = Node(
+        op="conv", inputs=("x",), outputs=("y",), weights={"kernel": np.ones((2, 2, 1, 1))}, attributes={"stride": 1}
+    )
     changed = node.with_weights(bias=np.zeros(2))
     assert set(changed.weights) == {"kernel", "bias"}
     assert set(node.weights) == {"kernel"}
@@ -68,7 +70,13 @@ def test_with_weights_leaves_the_original() -> None:
     ],
 )
 def test_is_depthwise(op: str, channels: int, groups: int, depthwise: bool) -> None:
-    node = Node(op, ("x",), ("y",), {"kernel": np.ones((channels, 1, 3, 3))}, {"groups": groups})
+    node = Node(
+        op=op,
+        inputs=("x",),
+        outputs=("y",),
+        weights={"kernel": np.ones((channels, 1, 3, 3))},
+        attributes={"groups": groups},
+    )
     assert node.is_depthwise is depthwise
 
 
@@ -110,7 +118,11 @@ def test_a_copy_is_independent() -> None:
 
 def test_substitute_keeps_the_place() -> None:
     graph = diamond()
-    graph.substitute(graph.nodes[1], Node("relu", ("r",), ("q",)), Node("sigmoid", ("q",), ("s",)))
+    graph.substitute(
+        graph.nodes[1],
+        Node(op="relu", inputs=("r",), outputs=("q",)),
+        Node(op="sigmoid", inputs=("q",), outputs=("s",)),
+    )
     assert list(wiring(graph)) == ["r", "q", "s", "t", "y"]
     graph.validate()
 
@@ -156,15 +168,19 @@ def test_counts() -> None:
 @pytest.mark.parametrize(
     ("nodes", "outputs", "message"),
     [
-        ([Node("gelu", ("x",), ("y",))], {}, "y: no operation 'gelu'"),
+        ([Node(op="gelu", inputs=("x",), outputs=("y",))], {}, "y: no operation 'gelu'"),
         (
-            [Node("relu", ("z",), ("y",)), Node("relu", ("x",), ("z",))],
+            [Node(op="relu", inputs=("z",), outputs=("y",)), Node(op="relu", inputs=("x",), outputs=("z",))],
             {},
             r"y: takes \['z'\] before anything produces",
         ),
-        ([Node("relu", ("x",), ("y",)), Node("silu", ("x",), ("y",))], {}, r"y: \['y'\] is produced twice"),
-        ([Node("relu", ("x",), ("x",))], {}, r"x: \['x'\] is produced twice"),
-        ([Node("relu", ("x",), ("y",))], {"out": "z"}, r"outputs \['z'\] are not produced"),
+        (
+            [Node(op="relu", inputs=("x",), outputs=("y",)), Node(op="silu", inputs=("x",), outputs=("y",))],
+            {},
+            r"y: \['y'\] is produced twice",
+        ),
+        ([Node(op="relu", inputs=("x",), outputs=("x",))], {}, r"x: \['x'\] is produced twice"),
+        ([Node(op="relu", inputs=("x",), outputs=("y",))], {"out": "z"}, r"outputs \['z'\] are not produced"),
     ],
     ids=["unknown operation", "order", "duplicate", "input overwritten", "missing output"],
 )

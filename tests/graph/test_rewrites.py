@@ -152,7 +152,11 @@ def test_alone_it_does_what_its_algebra_says(
     blocks = sum(node.op == "read" for node in graph.nodes)
     network = Network(blocks, task == "classify", distilled)
     assert outcome == Outcome(
-        rewrite.name, algebra.applied(network), +algebra.removed(network), +algebra.added(network), refused=()
+        rewrite=rewrite.name,
+        applied=algebra.applied(network),
+        removed=+algebra.removed(network),
+        added=+algebra.added(network),
+        refused=(),
     )
     assert relative_gap(evaluate(graph, image), expected) < ONE_REWRITE
 
@@ -175,7 +179,9 @@ def test_a_rescaled_map_goes_by_another_name() -> None:
 
 def test_a_normalised_input_has_no_scale_to_fold() -> None:
     graph = lowered(2, "classify", "logits", False, preprocess=False)
-    assert run(FOLD_INPUT_SCALE, graph) == Outcome(FOLD_INPUT_SCALE.name, 0, Counter(), Counter(), ())
+    assert run(FOLD_INPUT_SCALE, graph) == Outcome(
+        rewrite=FOLD_INPUT_SCALE.name, applied=0, removed=Counter(), added=Counter(), refused=()
+    )
 
 
 def test_before_the_residual_step_the_layer_scale_is_told_off() -> None:
@@ -322,7 +328,15 @@ def sketch(source: str, outputs: tuple[str, ...] = ()) -> Graph:
             case ast.Assign([ast.Name(name)], ast.Call(ast.Name(op), inputs, keywords)):
                 options = {keyword.arg or "": ast.literal_eval(keyword.value) for keyword in keywords}
                 weights, attributes = weights_and_attributes(op, generator, **options)
-                graph.nodes.append(Node(op, tuple(map(ast.unparse, inputs)), (name,), weights, attributes))
+                graph.nodes.append(
+                    Node(
+                        op=op,
+                        inputs=tuple(map(ast.unparse, inputs)),
+                        outputs=(name,),
+                        weights=weights,
+                        attributes=attributes,
+                    )
+                )
             case _:
                 raise SyntaxError(ast.unparse(statement))
     graph.outputs = {node.name: node.name for node in graph.nodes if not graph.users(node.name)}
@@ -749,7 +763,9 @@ def test_it_leaves_alone_what_does_not_fit(case: Case) -> None:
     nodes, outputs, expected = list(graph.nodes), dict(graph.outputs), evaluate(graph, image)
     outcome = run(case.rewrite, graph)
     assert relative_gap(evaluate(graph, image), expected) == 0
-    assert outcome == Outcome(case.rewrite.name, 0, Counter(), Counter(), case.refused)
+    assert outcome == Outcome(
+        rewrite=case.rewrite.name, applied=0, removed=Counter(), added=Counter(), refused=case.refused
+    )
     assert graph.outputs == outputs
     assert_same_nodes(graph.nodes, nodes)
 
@@ -783,7 +799,9 @@ def test_many_tokens_are_spread_by_the_power_of_two_next_to_their_root(tokens: i
 def test_weights_are_spread_at_every_block_and_once() -> None:
     graph, _ = reparameterise(lowered(1, "classify", "logits", True))
     blocks = graph.counts()["softmax_tokens"]
-    assert run(SPREAD_TOKEN_WEIGHTS, graph) == Outcome(SPREAD_TOKEN_WEIGHTS.name, blocks, Counter(), Counter(), ())
+    assert run(SPREAD_TOKEN_WEIGHTS, graph) == Outcome(
+        rewrite=SPREAD_TOKEN_WEIGHTS.name, applied=blocks, removed=Counter(), added=Counter(), refused=()
+    )
     assert [node.op for node in graph.nodes if "spread" in node.attributes].count("sum_tokens") == blocks
     assert run(SPREAD_TOKEN_WEIGHTS, graph).applied == 0
 

@@ -148,7 +148,10 @@ def test_other_classes_leave_it_untrained() -> None:
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("digits")
-    return [Path(made["path"]) for made in export(Request(ModelName(DIGITS), tuple(FORMATS), output_dir=folder))]
+    return [
+        Path(made["path"])
+        for made in export(Request(model=ModelName(DIGITS), formats=tuple(FORMATS), output_dir=folder))
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -105,23 +105,29 @@ def test_a_strip_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch, pictu
 def test_where_an_image_lies_in_each_crop_mode(
     mode: str, picture: tuple[int, int], side: int, fraction: float, resized: tuple[int, int], offset: tuple[int, int]
 ) -> None:
-    placed = place(picture, (side, side), Preprocessing(MEAN, STD, fraction, "bicubic", crop_mode=mode))
+    placed = place(
+        picture,
+        (side, side),
+        Preprocessing(mean=MEAN, std=STD, crop_fraction=fraction, interpolation="bicubic", crop_mode=mode),
+    )
     assert placed == Placement(resized, *offset)
 
 
 def test_what_lies_around_the_image_is_black_or_the_mean() -> None:
     white = Image.new("RGB", (40, 20), WHITE)
-    how = Preprocessing((0.5, 0.25, 0.1), STD, 1.0, "bicubic", crop_mode="border")
+    how = Preprocessing(mean=(0.5, 0.25, 0.1), std=STD, crop_fraction=1.0, interpolation="bicubic", crop_mode="border")
     bordered = resize_and_crop(white, 40, 40, how)
     assert (bordered[10:30] == 255).all()
     assert (np.concatenate([bordered[:10], bordered[30:]]) == (128, 64, 26)).all()  # 127.5, 63.75 and 25.5
-    padded = resize_and_crop(white, 40, 40, Preprocessing(MEAN, STD, 2.0, "bicubic"))
+    padded = resize_and_crop(
+        white, 40, 40, Preprocessing(mean=MEAN, std=STD, crop_fraction=2.0, interpolation="bicubic")
+    )
     assert (padded[10:30] == 255).all()
     assert (np.concatenate([padded[:10], padded[30:]]) == 0).all()
 
 
 def test_a_strip_of_which_nothing_would_be_left_is_refused() -> None:
-    border = Preprocessing(MEAN, STD, 1, "bicubic", crop_mode="border")
+    border = Preprocessing(mean=MEAN, std=STD, crop_fraction=1, interpolation="bicubic", crop_mode="border")
     with pytest.raises(BadInput, match="too narrow a strip"):
         resize_and_crop(Image.new("RGB", (1, 3000)), 224, 224, border)
 

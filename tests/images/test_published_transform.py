@@ -115,7 +115,7 @@ def ways() -> list[tuple[str, str, float]]:
 def test_each_way_is_timms_own_transform() -> None:
     mean = (0.48145466, 0.4578275, 0.1)
     for number, (mode, interpolation, fraction) in enumerate(ways()):
-        how = Preprocessing(mean, STD, fraction, interpolation, crop_mode=mode)
+        how = Preprocessing(mean=mean, std=STD, crop_fraction=fraction, interpolation=interpolation, crop_mode=mode)
         size = [(96, 96), (64, 80), (77, 77), (224, 224)][number % 4]
         own = create_transform(
             (3, *size), crop_pct=fraction, crop_mode=mode, interpolation=interpolation, mean=mean, normalize=False
@@ -164,7 +164,7 @@ def opened_as(monkeypatch: pytest.MonkeyPatch, **fields: object) -> Opened:
 
 
 def exported(folder: Path) -> Path:
-    (artifact,) = export(Request(TINY, ("onnx",), weights="random:3", output_dir=folder))
+    (artifact,) = export(Request(model=TINY, formats=("onnx",), weights="random:3", output_dir=folder))
     assert artifact["parity"]["status"] == "pass"
     return Path(artifact["path"])
 
@@ -282,7 +282,7 @@ def zoomed_place(image: Sides, size: Sides, how: Preprocessing = PAPER) -> Place
 
 def test_evaluation_shows_a_wrong_crop_as_disagreement(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The network looks through torchvision's transform, the artifact through the product's crop."""
-    (artifact,) = export(Request(parse_model("digits"), ("onnx",), output_dir=tmp_path, verify=False))
+    (artifact,) = export(Request(model=parse_model("digits"), formats=("onnx",), output_dir=tmp_path, verify=False))
     agreements = []
     for place in (PLACE, zoomed_place):
         monkeypatch.setattr(preprocessing, "place", place)

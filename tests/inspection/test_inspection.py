@@ -32,11 +32,11 @@ from evim_deploy.networks.efficientvim.lowering import lower
 
 
 def computed(name: str, *shape: int) -> Value:
-    return Value(name, "float32", shape)
+    return Value(name=name, dtype="float32", shape=shape)
 
 
 def stored(name: str, count: int, *elements: int) -> Value:
-    return Value(name, "int64", (count,), True, 4 * count, elements)
+    return Value(name=name, dtype="int64", shape=(count,), is_constant=True, stored_bytes=4 * count, elements=elements)
 
 
 # --- classes
@@ -104,15 +104,22 @@ def test_a_transpose_of_unit_axes_alone_is_a_view(
 ) -> None:
     """Whether the permutation is an attribute, as in ONNX, or a constant, as in TFLite."""
     value = computed("x", *shape)
-    attribute = Operation("Transpose", "t", (value,), (value,), {"perm": permutation})
-    constant = Operation("TRANSPOSE", "t", (value, stored("p", len(permutation), *permutation)), (value,))
+    attribute = Operation(
+        type="Transpose", name="t", inputs=(value,), outputs=(value,), parameters={"perm": permutation}
+    )
+    constant = Operation(
+        type="TRANSPOSE", name="t", inputs=(value, stored("p", len(permutation), *permutation)), outputs=(value,)
+    )
     assert [move.is_view for move in movements("onnx", (attribute,))] == [is_view]
     assert [move.is_view for move in movements("tflite", (constant,))] == [is_view]
 
 
 def test_only_data_movement_is_listed_in_its_order() -> None:
     value = computed("x", 1, 4)
-    operations = tuple(Operation(type_, type_, (value,), (value,)) for type_ in ("Split", "Relu", "Reshape", "Cast"))
+    operations = tuple(
+        Operation(type=type_, name=type_, inputs=(value,), outputs=(value,))
+        for type_ in ("Split", "Relu", "Reshape", "Cast")
+    )
     found = [(move.type, move.is_view) for move in movements("onnx", operations)]
     assert found == [("Split", False), ("Reshape", True), ("Cast", False)]
 
@@ -128,11 +135,11 @@ def test_weights_belong_to_the_first_operation_that_computes_with_them() -> None
     """Through a cast and a dequantisation; shared weights are counted once."""
     kernel, scale, halved, ready = stored("k", 100), stored("s", 1), computed("halved", 100), computed("ready", 100)
     made = function(
-        Operation("Cast", "cast", (kernel,), (halved,)),
-        Operation("DequantizeLinear", "dequantise", (halved, scale), (ready,)),
-        Operation("Conv", "first", (computed("x", 1), ready), (computed("y", 1),)),
-        Operation("Conv", "second", (computed("y", 1), ready, scale), (computed("z", 1),)),
-        Operation("Gemm", "third", (computed("z", 1), stored("g", 200)), (computed("w", 1),)),
+        Operation(type="Cast", name="cast", inputs=(kernel,), outputs=(halved,)),
+        Operation(type="DequantizeLinear", name="dequantise", inputs=(halved, scale), outputs=(ready,)),
+        Operation(type="Conv", name="first", inputs=(computed("x", 1), ready), outputs=(computed("y", 1),)),
+        Operation(type="Conv", name="second", inputs=(computed("y", 1), ready, scale), outputs=(computed("z", 1),)),
+        Operation(type="Gemm", name="third", inputs=(computed("z", 1), stored("g", 200)), outputs=(computed("w", 1),)),
     )
     assert [(layer.operation, layer.bytes) for layer in layers(made)] == [("third", 800), ("first", 404)]
     assert fixed_values(made) == {"halved", "ready"}
@@ -142,12 +149,14 @@ def test_weights_belong_to_the_first_operation_that_computes_with_them() -> None
 
 def test_weights_that_an_operation_takes_twice_are_counted_once() -> None:
     kernel = stored("k", 10)
-    made = function(Operation("Sum", "sum", (computed("x", 1), kernel, kernel), (computed("y", 1),)))
+    made = function(
+        Operation(type="Sum", name="sum", inputs=(computed("x", 1), kernel, kernel), outputs=(computed("y", 1),))
+    )
     assert [layer.bytes for layer in layers(made)] == [40]
 
 
 def test_weights_that_nothing_computes_with_are_still_counted() -> None:
-    made = function(Operation("Identity", "same", (stored("k", 10),), (computed("y", 10),)))
+    made = function(Operation(type="Identity", name="same", inputs=(stored("k", 10),), outputs=(computed("y", 10),)))
     assert [(layer.operation, layer.type, layer.bytes) for layer in layers(made)] == [("y", "constant", 40)]
 
 
@@ -235,7 +244,17 @@ def graph() -> Graph:
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_our_own_onnx_file_is_told_whole(graph: Graph, tmp_path: Path, precision: str) -> None:
     path = tmp_path / "tiny.onnx"
-    target = Target("onnx", precision, 64, 64, 1, "classify", "logits", True, tuple("abcde"))
+    target = Target(
+        format="onnx",
+        precision=precision,
+        height=64,
+        width=64,
+        batch=1,
+        task="classify",
+        output="logits",
+        preprocess=True,
+        labels=tuple("abcde"),
+    )
     exporter = exporters.load(exporters.FORMATS["onnx"])
     facts = facts_of(target, exporter.build(graph, target, path))
     exporter.annotate(path, {METADATA_KEY: json.dumps({"weights": {"trained": False}})}, facts)
@@ -297,11 +316,11 @@ def test_a_missing_package_is_named_with_its_extra(
 
 
 ODD = (
-    Value("scalar", "float32", ()),
-    Value("unranked", "unknown", None),
-    Value("open", "int32", ("?", "batch")),
-    Value("empty", "float16", (0, 0, 0, 0, 0, 0, 0)),
-    Value("constant", "int8", (1, 2), True, 2, (1, -7)),
+    Value(name="scalar", dtype="float32", shape=()),
+    Value(name="unranked", dtype="unknown", shape=None),
+    Value(name="open", dtype="int32", shape=("?", "batch")),
+    Value(name="empty", dtype="float16", shape=(0, 0, 0, 0, 0, 0, 0)),
+    Value(name="constant", dtype="int8", shape=(1, 2), is_constant=True, stored_bytes=2, elements=(1, -7)),
 )
 
 
@@ -316,7 +335,7 @@ def test_no_rule_stumbles_over_an_operation_that_makes_no_sense(format_: str) ->
     sides = [(), *((value,) for value in ODD), *((a, b) for a in ODD for b in ODD), ODD]
     for type_ in (*classes._CLASS_OF[format_], "CUSTOM", "unheard of"):
         operations = tuple(
-            Operation(type_, "name", inputs, outputs, parameters)
+            Operation(type=type_, name="name", inputs=inputs, outputs=outputs, parameters=parameters)
             for inputs in sides
             for outputs in ((), results[:1], results[1:2], results)
             for parameters in ({}, odd_parameters)

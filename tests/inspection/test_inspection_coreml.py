@@ -40,23 +40,23 @@ Program = Callable[..., Any]
 
 
 def half(*shape: int | str) -> Value:
-    return Value("x", "float16", shape)
+    return Value(name="x", dtype="float16", shape=shape)
 
 
 def single(*shape: int | str) -> Value:
-    return Value("x", "float32", shape)
+    return Value(name="x", dtype="float32", shape=shape)
 
 
 def op(type_: str, takes: Sequence[Value], gives: Sequence[Value], **parameters: Any) -> Operation:
-    return Operation(type_, "name", tuple(takes), tuple(gives), parameters)
+    return Operation(type=type_, name="name", inputs=tuple(takes), outputs=tuple(gives), parameters=parameters)
 
 
 def same(type_: str, value: Value, **parameters: Any) -> Operation:
     return op(type_, [value], [value], **parameters)
 
 
-KERNEL = Value("w", "float16", (8, 4, 3, 16), is_constant=True)
-WIDE_KERNEL = Value("w", "float16", (8, 4, 3, 17), is_constant=True)
+KERNEL = Value(name="w", dtype="float16", shape=(8, 4, 3, 16), is_constant=True)
+WIDE_KERNEL = Value(name="w", dtype="float16", shape=(8, 4, 3, 17), is_constant=True)
 MAP = half(1, 4, 64, 64)
 
 RULES: dict[str, tuple[Operation, Operation]] = {
@@ -65,8 +65,8 @@ RULES: dict[str, tuple[Operation, Operation]] = {
     "axis_length": (same("relu", half(1, 16385)), same("relu", half(1, 16384))),
     "rank": (same("relu", half(1, 1, 1, 1, 1, 64)), same("relu", half(1, 1, 1, 1, 64))),
     "integer": (
-        op("cast", [MAP], [Value("y", "int32", (1, 4, 64, 64))]),
-        op("quantize", [MAP], [Value("y", "int8", (1, 4, 64, 64))]),
+        op("cast", [MAP], [Value(name="y", dtype="int32", shape=(1, 4, 64, 64))]),
+        op("quantize", [MAP], [Value(name="y", dtype="int8", shape=(1, 4, 64, 64))]),
     ),
     "operation": (same("reduce_prod", MAP), same("reduce_sum", MAP)),
     "control_flow": (same("while_loop", MAP), same("relu", MAP)),
@@ -74,8 +74,8 @@ RULES: dict[str, tuple[Operation, Operation]] = {
     "sorting": (same("topk", MAP), same("reduce_max", MAP)),
     "layer": (same("addBroadcastable", MAP), same("add", MAP)),
     "argmax_length": (
-        op("reduce_argmax", [half(1, 2049)], [Value("y", "uint8", (1, 1))], axis=1),
-        op("reduce_argmax", [half(1, 2048)], [Value("y", "uint8", (1, 1))], axis=1),
+        op("reduce_argmax", [half(1, 2049)], [Value(name="y", dtype="uint8", shape=(1, 1))], axis=1),
+        op("reduce_argmax", [half(1, 2048)], [Value(name="y", dtype="uint8", shape=(1, 1))], axis=1),
     ),
     "kernel_width": (op("conv", [MAP, WIDE_KERNEL], [MAP]), op("conv", [MAP, KERNEL], [MAP])),
     "pad_axis": (same("pad", MAP, pad=(0, 0, 1, 1, 0, 0, 0, 0)), same("pad", MAP, pad=(0, 0, 0, 0, 1, 1, 1, 1))),
@@ -310,7 +310,17 @@ def graph(seed: int) -> Graph:
 
 
 def exported(path: Path, made: Graph, precision: str, side: int) -> Inspection:
-    target = Target("coreml", precision, side, side, 1, "classify", "logits", True, tuple("abcde"))
+    target = Target(
+        format="coreml",
+        precision=precision,
+        height=side,
+        width=side,
+        batch=1,
+        task="classify",
+        output="logits",
+        preprocess=True,
+        labels=tuple("abcde"),
+    )
     exporters.load(exporters.FORMATS["coreml"]).build(made, target, path)
     return inspect(path)
 

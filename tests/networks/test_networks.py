@@ -49,7 +49,7 @@ from evim_deploy.weights import hub
 TINY = find_timm(NAME)
 FORMATS = ("onnx", "coreml")
 COMBINATIONS = [(format_, precision) for format_ in FORMATS for precision in exporters.UNQUANTISED]
-PREPROCESSING = Preprocessing((0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 0.9, "bilinear")
+PREPROCESSING = Preprocessing(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), crop_fraction=0.9, interpolation="bilinear")
 CAFFE = np.array([104.04, 117.3, 122.4])
 FAMILIES = {
     "shvit_s1": 64,
@@ -74,7 +74,7 @@ Artifacts = dict[tuple[str, str], dict[str, Any]]
 
 
 def made(folder: Path, **options: Any) -> Artifacts:
-    request = Request(TINY, output_dir=folder, **{"formats": FORMATS, "weights": "random:3", **options})
+    request = Request(model=TINY, output_dir=folder, **{"formats": FORMATS, "weights": "random:3", **options})
     return {(each["format"], each["precision"]): each for each in export(request)}
 
 
@@ -113,7 +113,7 @@ def test_an_artifact_is_verified_from_its_file_alone(artifacts: Artifacts, forma
     verifier = Verifier()
     verdict = verifier.verify(Path(artifact["path"]))
     assert verdict.parity.status == PASS
-    assert verdict.manifest.model == NetworkName("timm", NAME, (SIDE, SIDE))
+    assert verdict.manifest.model == NetworkName(kind="timm", source=NAME, size=(SIDE, SIDE))
     with pytest.raises(NotRunHere, match="Nothing says which operation"):
         verifier.layers(verdict)
 
@@ -205,14 +205,14 @@ def test_an_onnx_file_goes_through_the_same_door(tmp_path: Path) -> None:
     image = torch.zeros(2, 3, SIDE, SIDE)
     exporters.onnx.torch_module.export(opened("random:3").module, image, "logits", file, 18, dynamic_batch=True)
     name = parse_source(str(file))
-    (artifact,) = export(Request(name, ("coreml",), ("fp16",), output_dir=tmp_path))
+    (artifact,) = export(Request(model=name, formats=("coreml",), precisions=("fp16",), output_dir=tmp_path))
     assert (artifact["model"], artifact["parity"]["status"]) == ("onnx:tiny.onnx", PASS)
     moved = file.rename(tmp_path / "moved.onnx")
     assert Verifier(weights=str(moved)).verify(Path(artifact["path"])).parity.status == PASS
     with pytest.raises(BadInput, match="cannot be had"):
         Verifier().verify(Path(artifact["path"]))
     with pytest.raises(BadInput, match="has weights of its own"):
-        plan(Request(name, ("onnx",), weights="random"))
+        plan(Request(model=name, formats=("onnx",), weights="random"))
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def onnx_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_file_that_says_no_normalisation_takes_what_it_took(
     onnx_classifier: Path, picture: Path, tmp_path: Path
 ) -> None:
-    (artifact,) = export(Request(parse_source(str(onnx_classifier)), ("onnx",), output_dir=tmp_path))
+    (artifact,) = export(Request(model=parse_source(str(onnx_classifier)), formats=("onnx",), output_dir=tmp_path))
     assert not artifact["preprocess"]
     assert artifact["preprocessing"]["assumed"]
     assert artifact["inputs"][0]["range"] is None
@@ -244,7 +244,7 @@ def test_a_file_that_says_no_normalisation_takes_what_it_took(
 def test_a_file_with_mean_and_std_takes_pixels(onnx_classifier: Path, picture: Path, tmp_path: Path) -> None:
     preprocessing = parse_normalisation("0.4,0.5,0.6", "0.2,0.25,0.3")
     name = parse_source(str(onnx_classifier), preprocessing)
-    (artifact,) = export(Request(name, ("onnx",), output_dir=tmp_path))
+    (artifact,) = export(Request(model=name, formats=("onnx",), output_dir=tmp_path))
     assert artifact["preprocess"]
     assert not artifact["preprocessing"]["assumed"]
     assert artifact["parity"]["status"] == PASS
@@ -327,7 +327,7 @@ def test_other_ranges_that_networks_take(
 ) -> None:
     """-1 to 1, 0 to 1, and pixels with and without a mean: the artifact answers to pixels as the file does to those."""
     name = parse_source(str(onnx_classifier), parse_normalisation(mean, std))
-    (artifact,) = export(Request(name, ("onnx",), output_dir=tmp_path))
+    (artifact,) = export(Request(model=name, formats=("onnx",), output_dir=tmp_path))
     assert artifact["parity"]["status"] in (PASS, WARNING)  # pixels drown the small weights of this network
     pixels = photographs.load("cat", SIDE, SIDE).transpose(2, 0, 1)[None].astype(np.float32)
     answers = []
@@ -351,7 +351,7 @@ def test_a_network_that_answers_alike_to_all_images_is_not_proven(tmp_path: Path
     status = {}
     for mean, std in (("0.485,0.456,0.406", "0.229,0.224,0.225"), ("0,0,0", ",".join(3 * [f"{1 / 255}"]))):
         name = parse_source(str(file), parse_normalisation(mean, std))
-        (artifact,) = export(Request(name, ("onnx",), output_dir=tmp_path, overwrite=True))
+        (artifact,) = export(Request(model=name, formats=("onnx",), output_dir=tmp_path, overwrite=True))
         status[mean] = artifact["parity"]["status"], artifact["parity"]["reason"]
     assert status["0,0,0"] == (PASS, "")
     assert status["0.485,0.456,0.406"][0] == WARNING
@@ -376,10 +376,10 @@ def test_what_says_its_normalisation_itself_is_not_told_another(text: str) -> No
 def test_each_family_is_proven(tmp_path: Path, name: str, format_: str) -> None:
     side = FAMILIES[name]
     request = Request(
-        parse_source(f"timm:{name}"),
-        (format_,),
-        exporters.UNQUANTISED,
-        ((side, side),),
+        model=parse_source(f"timm:{name}"),
+        formats=(format_,),
+        precisions=exporters.UNQUANTISED,
+        sizes=((side, side),),
         weights="random:0",
         num_classes=10,
         output_dir=tmp_path,
@@ -511,7 +511,7 @@ def test_an_unknown_network_is_told_with_the_nearest(name: str, said: str) -> No
 )
 def test_what_only_efficientvim_has_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        plan(Request(TINY, **{"formats": ("onnx",), **options}))
+        plan(Request(model=TINY, **{"formats": ("onnx",), **options}))
 
 
 class Bessel(torch.nn.Module):
@@ -523,7 +523,17 @@ class Bessel(torch.nn.Module):
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_what_a_converter_cannot_is_told_in_one_line(tmp_path: Path, format_: str) -> None:
-    target = Target(format_, "fp32", SIDE, SIDE, 1, "classify", "logits", True, ("a", "b", "c"))
+    target = Target(
+        format=format_,
+        precision="fp32",
+        height=SIDE,
+        width=SIDE,
+        batch=1,
+        task="classify",
+        output="logits",
+        preprocess=True,
+        labels=("a", "b", "c"),
+    )
     with pytest.raises(BadInput, match=r"bessel_j0|special_bessel") as error:
         exporters.load(exporters.FORMATS[format_], "torch_module").build(Bessel().eval(), target, tmp_path / "network")
     assert "\n" not in error.value.cause
@@ -532,7 +542,17 @@ def test_what_a_converter_cannot_is_told_in_one_line(tmp_path: Path, format_: st
 def test_a_size_that_the_network_refuses_is_told() -> None:
     with pytest.raises(BadInput, match="takes no image of 1x1"):
         ModuleReference(refusing(), (SIDE, SIDE)).stored(
-            Target("onnx", "fp32", 1, 1, 1, "classify", "logits", True, ())
+            Target(
+                format="onnx",
+                precision="fp32",
+                height=1,
+                width=1,
+                batch=1,
+                task="classify",
+                output="logits",
+                preprocess=True,
+                labels=(),
+            )
         )
 
 
@@ -545,10 +565,10 @@ def refusing() -> Opened:
 
 def test_a_network_of_one_size_is_planned_at_that_alone() -> None:
     fixed = replace(TINY, fixed=True, size=(32, 48))
-    (target,) = plan(Request(fixed, ("onnx",)))
+    (target,) = plan(Request(model=fixed, formats=("onnx",)))
     assert (target.height, target.width) == (32, 48)
     with pytest.raises(BadInput, match="images of 32x48 alone"):
-        plan(Request(fixed, ("onnx",), sizes=((48, 48),)))
+        plan(Request(model=fixed, formats=("onnx",), sizes=((48, 48),)))
 
 
 @pytest.mark.parametrize(("name", "size"), [("timm:shvit_s1", (224, 224)), ("onnx:classifier.onnx", (96, 128))])

@@ -46,8 +46,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the pages' code opens: ``model.*`` in each format and ``photo.jpg``."""
     folder = tmp_path_factory.mktemp("samples")
     request = Request(
-        parse_model("m1"),
-        ("onnx", "tflite", "coreml"),
+        model=parse_model("m1"),
+        formats=("onnx", "tflite", "coreml"),
         sizes=((64, 64),),
         weights="random",
         output_dir=folder,
@@ -200,7 +200,9 @@ def parse(command: str) -> None:
 @pytest.fixture
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evim_deploy.commands.export, "export", planned)
-    monkeypatch.setattr(onnx_file, "find_onnx", lambda path, preprocessing: NetworkName("onnx", path, (224, 224)))
+    monkeypatch.setattr(
+        onnx_file, "find_onnx", lambda path, preprocessing: NetworkName(kind="onnx", source=path, size=(224, 224))
+    )
     for setting in ("quiet", "verbose"):
         monkeypatch.setattr(SETTINGS, setting, False)
 

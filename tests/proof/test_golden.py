@@ -34,7 +34,7 @@ SIDE = 64
 
 def request(folder: Path, **changes: Any) -> Request:
     facts_ = {"weights": "random:3", "sizes": ((SIDE, SIDE),), "output_dir": folder, "golden": True} | changes
-    return Request(parse_model("m1"), facts_.pop("formats", ("coreml",)), **facts_)
+    return Request(model=parse_model("m1"), formats=facts_.pop("formats", ("coreml",)), **facts_)
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -64,7 +64,17 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_an_artifact_passes_its_golden_file_and_the_control_does_not(exported: dict[str, Any]) -> None:
     path = Path(exported["path"])
     document, tensors = read(Path(exported["golden"]))
-    target = Target("coreml", "fp16", SIDE, SIDE, 1, "classify", "probabilities", True, ())
+    target = Target(
+        format="coreml",
+        precision="fp16",
+        height=SIDE,
+        width=SIDE,
+        batch=1,
+        task="classify",
+        output="probabilities",
+        preprocess=True,
+        labels=(),
+    )
     expected, allowed = outputs(tensors, "expected."), document["tolerance"]
     images = tensors["input"].transpose(0, 3, 1, 2).astype(np.float32)  # (N, 3, H, W)
     with runtimes.open_artifact(path, runtimes.first_here(runtimes.engines_for(path))) as session:
@@ -80,8 +90,8 @@ def test_an_artifact_passes_its_golden_file_and_the_control_does_not(exported: d
 def in_few_bits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Artifacts of digits by their precision: it is trained, so that what few bits cost means something."""
     asked = Request(
-        parse_source("digits"),
-        ("coreml",),
+        model=parse_source("digits"),
+        formats=("coreml",),
         precisions=("int8", "w8a8"),
         sizes=((SIDE, SIDE),),
         output_dir=tmp_path_factory.mktemp("bits"),
@@ -97,7 +107,17 @@ def test_a_quantised_artifact_passes_its_golden_file_and_the_control_does_not(
     """By the tolerance of its proof, which is as wide as rounding moves the network by itself."""
     made = in_few_bits[precision]
     document, tensors = read(Path(made["golden"]))
-    target = Target("coreml", precision, SIDE, SIDE, 1, "classify", "probabilities", True, ())
+    target = Target(
+        format="coreml",
+        precision=precision,
+        height=SIDE,
+        width=SIDE,
+        batch=1,
+        task="classify",
+        output="probabilities",
+        preprocess=True,
+        labels=(),
+    )
     expected, allowed = outputs(tensors, "expected."), document["tolerance"]
     compared = made["parity"]["comparisons"][-1]
     assert document["precision"] == precision
@@ -183,7 +203,7 @@ def test_open_sizes_have_no_golden_inputs(tmp_path: Path) -> None:
 
 def test_a_check_that_cannot_fail_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a tolerance that lets anything pass there is no control."""
-    anything = {("coreml", "fp16"): Tolerance(float("inf"), float("inf"), "", "")}
+    anything = {("coreml", "fp16"): Tolerance(max_abs=float("inf"), mean_abs=float("inf"), reason="", distribution="")}
     monkeypatch.setattr("evim_deploy.proof.outputs.checker.TOLERANCES", anything)
     with pytest.raises(ParityFailed, match="would prove nothing"):
         write_golden(facts(), prover(), "a.mlpackage", "00", tmp_path / "golden")

@@ -42,20 +42,26 @@ def kernel(values: float, depthwise: bool = False) -> Node:
     shape, groups = ((3, 1, 3, 3), 3) if depthwise else ((20, 3, 1, 1), 1)
     weights = {"kernel": np.full(shape, values), "bias": np.zeros(shape[0])}
     attributes = {"stride": 1, "padding": int(depthwise), "groups": groups}
-    return Node("conv", ("image",), ("out",), weights, attributes)
+    return Node(op="conv", inputs=("image",), outputs=("out",), weights=weights, attributes=attributes)
 
 
 def two(op: str, taken: float, other: float, scheme: Scheme) -> tuple[list[Node], dict[str, Grid]]:
     """An operation on the image and on a multiple of it."""
     weights = {"kernel": np.full((3, 1, 1, 1), other / taken)}
-    copy = Node("conv", ("image",), ("b",), weights, {"stride": 1, "padding": 0, "groups": 3})
-    return [copy, Node(op, ("image", "b"), ("out",))], {"b": grid(other, scheme)}
+    copy = Node(
+        op="conv",
+        inputs=("image",),
+        outputs=("b",),
+        weights=weights,
+        attributes={"stride": 1, "padding": 0, "groups": 3},
+    )
+    return [copy, Node(op=op, inputs=("image", "b"), outputs=("out",))], {"b": grid(other, scheme)}
 
 
 def case(op: str, ratio: float, scheme: Scheme) -> Graph:
     """A graph of one operation whose sums have ``ratio`` times the step of what it gives."""
     step = ratio * STEP
-    taken, nodes = step, [Node(op, ("image",), ("out",))]
+    taken, nodes = step, [Node(op=op, inputs=("image",), outputs=("out",))]
     grids: dict[str, Grid] = {}
     if op in ("add", "subtract"):
         nodes, grids = two(op, step, STEP, scheme)
@@ -155,7 +161,7 @@ class TestEngines:
         """LiteRT's own kernel rounds the zero point by itself, and rescales in two steps."""
         draw, largest = np.random.RandomState(0), 0.0
         for scale in draw.uniform(0.3e-3, 0.9e-3, 6):
-            node = Node("mean", ("image",), ("out",), attributes={"keep": True})
+            node = Node(op="mean", inputs=("image",), outputs=("out",), attributes={"keep": True})
             grids = {"image": Grid(STEP, 0, 0, 255), "out": Grid(float(scale), 0, 0, 255)}
             graph = Graph("image", [node], {"logits": "out"}, grids)
             allowed = explained(node, grids, grids["out"]) / grids["out"].scale
@@ -209,11 +215,11 @@ class TestGrids:
 
 class TestWeights:
     WEIGHTINGS = (
-        Weighting(8),
-        Weighting(4, block=32, dtype=np.float16),
-        Weighting(8, dtype=np.float16),
-        Weighting(8, table=True, dtype=np.float16),
-        Weighting(4, table=True, dtype=np.float16),
+        Weighting(bits=8),
+        Weighting(bits=4, block=32, dtype=np.float16),
+        Weighting(bits=8, dtype=np.float16),
+        Weighting(bits=8, table=True, dtype=np.float16),
+        Weighting(bits=4, table=True, dtype=np.float16),
     )
 
     @pytest.mark.parametrize("weighting", WEIGHTINGS)
@@ -245,7 +251,13 @@ class TestWeights:
 
     def test_a_channel_without_weights_has_its_bias_as_fine_as_the_others(self) -> None:
         weights = {"kernel": np.ones((2, 3, 1, 1)) * [[[[0.0]]], [[[1.0]]]], "bias": np.array([0.0123456, 0.5])}
-        node = Node("conv", ("image",), ("out",), weights, {"stride": 1, "padding": 0, "groups": 1})
+        node = Node(
+            op="conv",
+            inputs=("image",),
+            outputs=("out",),
+            weights=weights,
+            attributes={"stride": 1, "padding": 0, "groups": 1},
+        )
         found = encoded(node, INT8, {"image": grid(2.0), "out": grid(STEP)})
         assert np.abs(found.weights["bias"][0] - 0.0123456) < 1e-10
         assert not found.weights["kernel"][0].any()
@@ -253,7 +265,13 @@ class TestWeights:
     @pytest.mark.parametrize("bias", [None, np.zeros(2), np.array([1e9, -1e-30])])
     def test_units_of_sums_are_normal_numbers(self, bias: Array | None) -> None:
         weights = {"kernel": np.full((2, 3, 1, 1), 1e-38)} | ({} if bias is None else {"bias": bias})
-        node = Node("conv", ("image",), ("out",), weights, {"stride": 1, "padding": 0, "groups": 1})
+        node = Node(
+            op="conv",
+            inputs=("image",),
+            outputs=("out",),
+            weights=weights,
+            attributes={"stride": 1, "padding": 0, "groups": 1},
+        )
         taken = grid(least_scale(np.float32))
         found = encoded(node, INT8, {"image": taken, "out": grid(STEP)})
         kernel = found.encodings["kernel"]
@@ -264,7 +282,9 @@ class TestWeights:
 
 
 class TestRefused:
-    GRAPH = Graph("image", [kernel(1e34), Node("multiply", ("out", "out"), ("square",))], {"logits": "square"})
+    GRAPH = Graph(
+        "image", [kernel(1e34), Node(op="multiply", inputs=("out", "out"), outputs=("square",))], {"logits": "square"}
+    )
 
     def images(self, value: float) -> list[npt.NDArray[np.float32]]:
         return [np.full(SHAPE, value, np.float32)]
@@ -295,7 +315,7 @@ def test_a_bias_far_beyond_the_output_does_not_wrap_around() -> None:
     node = kernel(1e-12)
     node = replace(node, weights={**node.weights, "bias": np.linspace(-2.0, -0.01, 20)}, outputs=("sum",))
     grids = {"image": grid(STEP, INT16X8), "out": grid(2e-10, INT16X8)}
-    graph = Graph("image", [node, Node("relu", ("sum",), ("out",))], {"logits": "out"}, grids)
+    graph = Graph("image", [node, Node(op="relu", inputs=("sum",), outputs=("out",))], {"logits": "out"}, grids)
     found = limited(graph, INT16X8)
     assert off(made(graph, INT16X8), INT16X8, keeps_all=True) > 1000
     assert off(made(found, INT16X8), INT16X8, keeps_all=True) < 1.01

@@ -34,7 +34,9 @@ from evim_deploy.quantise.sensitivity import fewest_kept, sensitivity, with_kept
 from exporters import FORMATS, parse_precision
 
 SIDE = 64
-INTEGERS = Scheme(Weighting(8), "fp32", "all in 8 bits", WEIGHTED | {"shift", "relu", "add"})
+INTEGERS = Scheme(
+    weights=Weighting(bits=8), floats="fp32", meaning="all in 8 bits", integers=WEIGHTED | {"shift", "relu", "add"}
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def graph() -> Graph:
 
 
 def photographs() -> CalibrationImages:
-    return CalibrationImages(PHOTOGRAPHS, SIDE, SIDE, PAPER, preprocess=True)
+    return CalibrationImages(source=PHOTOGRAPHS, height=SIDE, width=SIDE, preprocessing=PAPER, preprocess=True)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,7 @@ class TestEncoding:
     KERNEL = np.random.default_rng(0).normal(size=(16, 64, 3, 3)) * np.logspace(-3, 1, 16)[:, None, None, None]
 
     def test_eight_bits_lose_half_a_step_of_each_channel_at_the_most(self) -> None:
-        encoding = Weighting(8).encode(self.KERNEL)
+        encoding = Weighting(bits=8).encode(self.KERNEL)
         assert isinstance(encoding, Linear)
         assert encoding.codes.dtype == np.int8
         assert encoding.scale.shape == (16, 1, 1, 1)
@@ -97,7 +99,7 @@ class TestEncoding:
 
     def test_a_scale_for_each_block_is_better_than_one_for_the_channel(self) -> None:
         kernel = self.KERNEL * np.logspace(-1, 1, 64)[None, :, None, None]
-        channel, block = (Weighting(4, block=block).encode(kernel) for block in (None, 32))
+        channel, block = (Weighting(bits=4, block=block).encode(kernel) for block in (None, 32))
         assert isinstance(block, Linear)
         assert block.scale.shape == (16, 2, 1, 1)
         assert np.abs(block.codes).max() <= 7
@@ -105,7 +107,7 @@ class TestEncoding:
         assert lost[1] < lost[0]
 
     def test_a_scale_of_four_bits_is_no_worse_than_the_one_that_reaches_the_largest(self) -> None:
-        encoding = Weighting(4).encode(self.KERNEL)
+        encoding = Weighting(bits=4).encode(self.KERNEL)
         assert encoding is not None
         scale = np.abs(self.KERNEL).max((1, 2, 3), keepdims=True) / 7
         plain = np.rint(self.KERNEL / scale) * scale
@@ -116,7 +118,7 @@ class TestEncoding:
     @pytest.mark.parametrize("bits", [4, 6, 8])
     def test_a_table_has_its_values_and_beats_even_steps(self, bits: int) -> None:
         kernel = np.random.default_rng(1).laplace(size=(8, 512))
-        encoding = Weighting(bits, table=True).encode(kernel)
+        encoding = Weighting(bits=bits, table=True).encode(kernel)
         assert isinstance(encoding, Table)
         assert encoding.table.shape == (2**bits,)
         assert encoding.codes.max() < 2**bits
@@ -126,17 +128,17 @@ class TestEncoding:
 
     def test_a_table_of_more_entries_than_values_is_exact(self) -> None:
         kernel = np.array([[1.0, 2.0, 1.0, -4.0]])
-        encoding = Weighting(4, table=True).encode(kernel)
+        encoding = Weighting(bits=4, table=True).encode(kernel)
         assert encoding is not None
         assert np.array_equal(encoding.decoded(), kernel)
 
     def test_zeros_stay_zeros(self) -> None:
-        encoding = Weighting(8).encode(np.zeros((2, 3)))
+        encoding = Weighting(bits=8).encode(np.zeros((2, 3)))
         assert encoding is not None
         assert not encoding.decoded().any()
 
     def test_small_kernels_stay_as_they_are(self) -> None:
-        assert Weighting(8, least=64).encode(np.ones((4, 4))) is None
+        assert Weighting(bits=8, least=64).encode(np.ones((4, 4))) is None
 
 
 class TestGridded:
@@ -274,7 +276,7 @@ class TestImages:
     NOISE = np.random.RandomState(0).randint(0, 256, (80, 90, 3))
 
     def images(self, source: Path, preprocess: bool = True) -> CalibrationImages:
-        return CalibrationImages(source, SIDE, SIDE, PAPER, preprocess)
+        return CalibrationImages(source=source, height=SIDE, width=SIDE, preprocessing=PAPER, preprocess=preprocess)
 
     def test_a_folder_with_folders(self, tmp_path: Path) -> None:
         write(tmp_path / "a.png", self.NOISE)
@@ -314,7 +316,7 @@ class TestImages:
             list(self.images(tmp_path))
 
     def test_digits_has_images_of_its_own(self) -> None:
-        images = CalibrationImages(DIGITS, SIDE, SIDE, PAPER, preprocess=True)
+        images = CalibrationImages(source=DIGITS, height=SIDE, width=SIDE, preprocessing=PAPER, preprocess=True)
         assert len(images) == len(list(images)) == RECOMMENDED
 
     def test_no_such_folder(self, tmp_path: Path) -> None:
@@ -341,7 +343,7 @@ class TestSensitivity:
     def test_the_fewest_are_kept(self, graph: Graph, grids: dict[str, Grid]) -> None:
         noise = 255 * torch.rand(8, 1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
         images = [*photographs(), *noise.numpy()]
-        four_bits = replace(INTEGERS, weights=Weighting(3))
+        four_bits = replace(INTEGERS, weights=Weighting(bits=3))
         costs = sensitivity(graph, four_bits, grids, images[:4])
         trials: list[str] = []
 
@@ -362,13 +364,13 @@ class TestSensitivity:
 
 class TestQuantisationDocument:
     QUANTISATION = Quantisation(
-        Calibration("photos", 3, ("bad.jpg",)),
-        (("first", (1, -2, 0)),),
-        (("a", Grid(0.5, 3, 0, 255)),),
-        (("conv", 12.5), ("free", float("inf"))),
-        ("conv",),
-        0.5,
-        0.25,
+        calibration=Calibration("photos", 3, ("bad.jpg",)),
+        exponents=(("first", (1, -2, 0)),),
+        grids=(("a", Grid(0.5, 3, 0, 255)),),
+        sensitivity=(("conv", 12.5), ("free", float("inf"))),
+        kept=("conv",),
+        allowed_loss=0.5,
+        loss=0.25,
     )
 
     def test_comes_back(self) -> None:
@@ -384,7 +386,7 @@ class TestQuantisationDocument:
 
 class TestRequest:
     def planned(self, format_: str, precision: str, **others: object) -> list[Target]:
-        return plan(Request(parse_model("m1"), (format_,), (precision,), **others))  # type: ignore[arg-type]
+        return plan(Request(model=parse_model("m1"), formats=(format_,), precisions=(precision,), **others))  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(("format_", "precision"), list(SCHEMES))
     def test_every_precision_of_the_table_is_a_format_s(self, format_: str, precision: str) -> None:

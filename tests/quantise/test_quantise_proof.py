@@ -53,7 +53,7 @@ class Made:
 def prover() -> Prover:
     """Of a network in which no two arrays of one operation are of one size: weights are found in a file by that."""
     network = random_tiny(0, channels=(32, 24, 40), states=(7, 6, 4)).float()
-    return Prover(GraphReference(network, Weights("random:0", False, "")), SIDE)
+    return Prover(GraphReference(model=network, weights=Weights("random:0", False, "")), SIDE)
 
 
 @pytest.fixture(scope="module", params=SCHEMES, ids=":".join)
@@ -64,7 +64,9 @@ def made(request: pytest.FixtureRequest, prover: Prover) -> Made:
     target = target_of(format_, precision, size=(SIDE, SIDE))
     target = replace(target, deployment_target=scheme.deployment_target, quantisation=Quantisation())
     if scheme.is_calibrated:
-        images = CalibrationImages(PHOTOGRAPHS, SIDE, SIDE, reference.preprocessing, preprocess=True)
+        images = CalibrationImages(
+            source=PHOTOGRAPHS, height=SIDE, width=SIDE, preprocessing=reference.preprocessing, preprocess=True
+        )
         grids = calibrate(reference.inference(target), scheme, images, pixels=True)
         target = replace(target, quantisation=Quantisation(grids=tuple(grids.items())))
     return Made(target, reference.stored(target), prover)

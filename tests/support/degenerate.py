@@ -99,7 +99,7 @@ def drawn(seed: int) -> tuple[EfficientViM, list[str]]:
     draw = random.Random(seed)
     c1, c2, c3 = (draw.choice((16, 24, 32)) for _ in range(3))
     n1, n2, n3 = (draw.randint(2, 7) for _ in range(3))
-    variant = Variant("degenerate", (1, 1, 1), (c1, c2, c3), (n1, n2, n3), SIDE)
+    variant = Variant(name="degenerate", depths=(1, 1, 1), channels=(c1, c2, c3), states=(n1, n2, n3), resolution=SIDE)
     model = untrained_model(ModelName(variant, draw.random() < 0.2), 10, seed)
     return model, damage(model, seed)
 
@@ -118,7 +118,9 @@ def quantised_target(reference: GraphReference, format_: str, precision: str) ->
     )
     if not scheme.is_calibrated:
         return target
-    images = CalibrationImages(PHOTOGRAPHS, SIDE, SIDE, reference.preprocessing, preprocess=True)
+    images = CalibrationImages(
+        source=PHOTOGRAPHS, height=SIDE, width=SIDE, preprocessing=reference.preprocessing, preprocess=True
+    )
     graph = reference.inference(target)
     exponents = find_exponents(graph, images)
     grids = calibrate(equalised(graph, exponents), scheme, images, pixels=True)
@@ -145,7 +147,9 @@ def float32_loss(prover: Prover) -> Measures:
     """How far the network in PyTorch's float32 is from itself in float64."""
     reference = prover.reference
     assert isinstance(reference, GraphReference)
-    images = CalibrationImages(PHOTOGRAPHS, SIDE, SIDE, reference.preprocessing, preprocess=False)
+    images = CalibrationImages(
+        source=PHOTOGRAPHS, height=SIDE, width=SIDE, preprocessing=reference.preprocessing, preprocess=False
+    )
     inputs = torch.from_numpy(np.concatenate(list(images)))
     with torch.no_grad():
         single, double = reference.model(inputs), deepcopy(reference.model).double()(inputs.double())

@@ -53,7 +53,7 @@ def requests(folder: Path) -> list[Any]:
     from evim_deploy.networks.open import parse_source
     from exporters import FORMATS, UNQUANTISED
 
-    common = Request(parse_source("digits"), (), output_dir=folder / ARTIFACTS, verify=False)
+    common = Request(model=parse_source("digits"), formats=(), output_dir=folder / ARTIFACTS, verify=False)
     digits = replace(common, weights=str(folder / WEIGHTS))
     networks = ((f"timm:{tiny_timm.NAME}", "random:1"), (str(folder / CLASSIFIER), None))
     return [

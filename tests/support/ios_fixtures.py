@@ -50,7 +50,17 @@ _SIDE, _CLASSES = 32, 10
 _ARTIFACT = "efficientvim_m1_UNTRAINED_random1_32x32_fp16.mlpackage"
 _DIGEST = "5f" * 32
 _LABELS = (*(f"class {index}" for index in range(_CLASSES - 2)), 'a "quoted" one', "Zwölf Äpfel")
-_TARGET = Target("coreml", "fp16", _SIDE, _SIDE, 1, "classify", "probabilities", True, _LABELS)
+_TARGET = Target(
+    format="coreml",
+    precision="fp16",
+    height=_SIDE,
+    width=_SIDE,
+    batch=1,
+    task="classify",
+    output="probabilities",
+    preprocess=True,
+    labels=_LABELS,
+)
 _PHONE_MODES = ("all", "cpuOnly")
 
 
@@ -81,7 +91,7 @@ def geometry() -> list[dict[str, Any]]:
     images = [(256, 256), (640, 427), (427, 640), (150, 90), (1, 1), (4032, 3024), (333, 517), (219, 1001), (40, 1000)]
     sizes = [(256, 256), (224, 224), (192, 320), (45, 33)]
     others = [
-        Preprocessing((0.5, 0.25, 0.1), STD, fraction, "bilinear", crop_mode=mode)
+        Preprocessing(mean=(0.5, 0.25, 0.1), std=STD, crop_fraction=fraction, interpolation="bilinear", crop_mode=mode)
         for mode in CROP_MODES
         for fraction in (0.9, 1.15)
     ]
@@ -124,21 +134,27 @@ def classification() -> list[dict[str, Any]]:
 
 def facts() -> Facts:
     """Of an artifact of a small random network."""
-    inputs = (TensorSpec("image", (1, 3, _SIDE, _SIDE), "image", "RGB", (0.0, 255.0)),)
+    inputs = (TensorSpec(name="image", shape=(1, 3, _SIDE, _SIDE), dtype="image", layout="RGB", range=(0.0, 255.0)),)
     outputs = (
-        TensorSpec("classLabel", (), "string", "scalar", None),
-        TensorSpec("classLabel_probs", (_CLASSES,), "dictionary", "label: probability", (0.0, 1.0)),
+        TensorSpec(name="classLabel", shape=(), dtype="string", layout="scalar", range=None),
+        TensorSpec(
+            name="classLabel_probs",
+            shape=(_CLASSES,),
+            dtype="dictionary",
+            layout="label: probability",
+            range=(0.0, 1.0),
+        ),
     )
     return Facts(
-        MODELS["efficientvim_m1"],
-        _TARGET,
-        Weights("random:1", False, "9a" * 32, "The hub cannot be reached."),
-        PAPER,
-        Contract(inputs, outputs),
-        Structure.of(Counter(conv=3, relu=2)),
-        Parity.not_run("a fixture"),
-        (),
-        {"coremltools": "9.0"},
+        model=MODELS["efficientvim_m1"],
+        target=_TARGET,
+        weights=Weights("random:1", False, "9a" * 32, "The hub cannot be reached."),
+        preprocessing=PAPER,
+        contract=Contract(inputs, outputs),
+        structure=Structure.of(Counter(conv=3, relu=2)),
+        parity=Parity.not_run("a fixture"),
+        rewrites=(),
+        tools={"coremltools": "9.0"},
     )
 
 
@@ -152,7 +168,9 @@ def manifest() -> dict[str, Any]:
 def prover() -> Prover:
     """Of the small random network."""
     told = facts()
-    return Prover(GraphReference(random_tiny(1, _CLASSES, resolution=_SIDE).float().eval(), told.weights), _SIDE)
+    return Prover(
+        GraphReference(model=random_tiny(1, _CLASSES, resolution=_SIDE).float().eval(), weights=told.weights), _SIDE
+    )
 
 
 def write_golden_file(path: Path) -> None:

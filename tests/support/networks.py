@@ -25,7 +25,7 @@ def tiny(seed: int, **overrides: Any) -> Variant:
         "states": tuple(draw.randint(2, 7) for _ in range(3)),
         "resolution": 64,
     }
-    return Variant("tiny", **{**fields, **overrides})
+    return Variant(name="tiny", **{**fields, **overrides})
 
 
 def randomise(model: EfficientViM, seed: int) -> EfficientViM:

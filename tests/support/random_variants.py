@@ -38,7 +38,7 @@ def drawn(seed: int) -> Asked:
     """Widths that are no multiples of 8, too; sides odd and even, hardly ever square; one to two blocks a stage."""
     draw = random.Random(seed)
     variant = Variant(
-        f"random{seed}",
+        name=f"random{seed}",
         depths=(draw.choice((1, 1, 1, 2)), draw.choice((1, 1, 1, 2)), draw.choice((1, 1, 1, 2))),
         channels=(draw.choice((16, 24, 32, 40)), draw.randint(12, 48), draw.randint(12, 48)),
         states=(draw.randint(2, 12), draw.randint(2, 9), draw.randint(2, 7)),

@@ -29,14 +29,24 @@ Change = Callable[[Array], Array]
 CLASSES = 10
 
 
-IMAGE = TensorSpec("image", (1, 3, 64, 64), "float32", "NCHW", (0.0, 255.0))
-LOGITS = TensorSpec("logits", (1, CLASSES), "float32", "NC", None)
+IMAGE = TensorSpec(name="image", shape=(1, 3, 64, 64), dtype="float32", layout="NCHW", range=(0.0, 255.0))
+LOGITS = TensorSpec(name="logits", shape=(1, CLASSES), dtype="float32", layout="NC", range=None)
 
 
 def facts_of(target: Target, contract: Contract) -> Facts:
     """What is known of an artifact that nobody proved."""
     weights, structure = Weights("random:0", False, "0" * 64), Structure.of(Counter())
-    return Facts(MODELS["efficientvim_m1"], target, weights, PAPER, contract, structure, Parity.not_run(""), (), {})
+    return Facts(
+        model=MODELS["efficientvim_m1"],
+        target=target,
+        weights=weights,
+        preprocessing=PAPER,
+        contract=contract,
+        structure=structure,
+        parity=Parity.not_run(""),
+        rewrites=(),
+        tools={},
+    )
 
 
 def reference_of(variant: Variant, seed: int = 0, classes: int = CLASSES, distilled: bool = False) -> GraphReference:
@@ -45,7 +55,7 @@ def reference_of(variant: Variant, seed: int = 0, classes: int = CLASSES, distil
 
 
 def reference_to(model: EfficientViM) -> GraphReference:
-    return GraphReference(model, Weights("random:0", False, ""))
+    return GraphReference(model=model, weights=Weights("random:0", False, ""))
 
 
 def target_of(
@@ -59,7 +69,18 @@ def target_of(
 ) -> Target:
     task = "features" if output == "features" else "classify"
     labels = () if task == "features" else tuple(f"class {index}" for index in range(classes))
-    return Target(format_, precision, *size, batch, task, output, preprocess, labels)
+    height, width = size
+    return Target(
+        format=format_,
+        precision=precision,
+        height=height,
+        width=width,
+        batch=batch,
+        task=task,
+        output=output,
+        preprocess=preprocess,
+        labels=labels,
+    )
 
 
 FACTS = facts_of(target_of(), Contract((IMAGE,), (LOGITS,)))

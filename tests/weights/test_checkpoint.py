@@ -27,8 +27,8 @@ from evim_deploy.common.errors import BadInput
 from evim_deploy.networks.efficientvim.checkpoint import Checkpoint, load_model, read_checkpoint
 from evim_deploy.networks.efficientvim.model import EfficientViM
 
-TINY = Variant("tiny", (1, 2, 1), (8, 16, 24), (5, 4, 3), 64)
-OTHER = Variant("other", (1, 2, 1), (16, 16, 24), (5, 4, 3), 64)
+TINY = Variant(name="tiny", depths=(1, 2, 1), channels=(8, 16, 24), states=(5, 4, 3), resolution=64)
+OTHER = Variant(name="other", depths=(1, 2, 1), channels=(16, 16, 24), states=(5, 4, 3), resolution=64)
 CLASSES = 6
 
 
@@ -263,7 +263,7 @@ class TestRecognition:
         assert len(str(caught.value)) < 1000
 
     def test_unpublished_widths(self, path: Path) -> None:
-        odd = Variant("odd", (1, 3, 1), (8, 32, 24), (5, 4, 2), 64)
+        odd = Variant(name="odd", depths=(1, 3, 1), channels=(8, 32, 24), states=(5, 4, 2), resolution=64)
         message = r"blocks \(1, 3, 1\), channels \(8, 32, 24\), states \(5, 4, 2\)"
         with pytest.raises(BadInput, match=message):
             read(path, state_of(odd))

@@ -25,7 +25,7 @@ from evim_deploy.networks.efficientvim.weights import resolve
 from evim_deploy.networks.timm.open import find_timm, open_timm
 from evim_deploy.weights import hub
 
-TINY = Variant("tiny", (1, 2, 1), (8, 16, 24), (5, 4, 3), 64)
+TINY = Variant(name="tiny", depths=(1, 2, 1), channels=(8, 16, 24), states=(5, 4, 3), resolution=64)
 CLASSES = 12
 
 State = dict[str, Tensor]

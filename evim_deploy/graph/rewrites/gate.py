@@ -25,8 +25,13 @@ def _apply(graph: Graph, add: Node) -> bool:
         if graph.only_user(product.name) is None or graph.only_user(scale.name) is None:
             raise Refused("the product or the scaled value is used elsewhere")
         (other,) = [value for value in product.inputs if value != g] or [g]
-        shift = Node("shift", (other,), (f"{product.name}.shifted",), {"offset": scale.weights["factor"]})
-        graph.substitute(add, shift, Node("multiply", (g, shift.name), add.outputs))
+        shift = Node(
+            op="shift",
+            inputs=(other,),
+            outputs=(f"{product.name}.shifted",),
+            weights={"offset": scale.weights["factor"]},
+        )
+        graph.substitute(add, shift, Node(op="multiply", inputs=(g, shift.name), outputs=add.outputs))
         return True
     return False
 

@@ -51,12 +51,12 @@ def _apply(graph: Graph, add: Node) -> bool:
     for feature in features:
         if feature.mean is not None:
             graph.substitute(feature.mean, replace(feature.mean, inputs=(feature.source,)))
-    concat = Node("concat", tuple(sums), (f"{root.name}.features",))
+    concat = Node(op="concat", inputs=tuple(sums), outputs=(f"{root.name}.features",))
     weights = {
         "kernel": np.concatenate([feature.kernel for feature in features], axis=1),
         "bias": np.sum([feature.bias for feature in features], axis=0),
     }
-    graph.substitute(root, concat, Node("linear", (concat.name,), root.outputs, weights))
+    graph.substitute(root, concat, Node(op="linear", inputs=(concat.name,), outputs=root.outputs, weights=weights))
     return True
 
 

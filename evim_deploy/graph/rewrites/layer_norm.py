@@ -71,12 +71,17 @@ def _fold_conv(graph: Graph, conv: Node, gain: Array, offset: Array) -> None:
 def _fold_project(graph: Graph, write: Node, gain: Array, offset: Array) -> None:
     (project,) = graph.users(write.name)
     kernel = project.weights["kernel"]
-    total = Node("sum_tokens", (write.inputs[1],), (f"{write.name}.sum",))
-    bias = Node("project", (total.name,), (f"{project.name}.bias",), {"kernel": (kernel @ offset)[:, None]})
+    total = Node(op="sum_tokens", inputs=(write.inputs[1],), outputs=(f"{write.name}.sum",))
+    bias = Node(
+        op="project",
+        inputs=(total.name,),
+        outputs=(f"{project.name}.bias",),
+        weights={"kernel": (kernel @ offset)[:, None]},
+    )
     scaled = project.with_weights(kernel=kernel * gain)
     added = f"{project.name}.biased"
     graph.reconnect(project.name, added)
-    graph.substitute(project, total, bias, scaled, Node("add", (scaled.name, bias.name), (added,)))
+    graph.substitute(project, total, bias, scaled, Node(op="add", inputs=(scaled.name, bias.name), outputs=(added,)))
 
 
 FOLD_LAYER_NORM = Rewrite("LayerNorm's affine part into BCdt_proj and hz_proj", "layer_norm", _apply)

@@ -38,7 +38,9 @@ def _apply(graph: Graph, scale: Node) -> bool:
         kernel = states.weights["kernel"] * factor.reshape(-1, 1)
         graph.substitute(states, states.with_weights(kernel=kernel))
     else:
-        scaled = Node("scale", (states.name,), (f"{read.name}.gated_states",), {"factor": factor})
+        scaled = Node(
+            op="scale", inputs=(states.name,), outputs=(f"{read.name}.gated_states",), weights={"factor": factor}
+        )
         graph.substitute(read, scaled, replace(read, inputs=(scaled.name, read.inputs[1])))
     graph.bypass(scale)
     return True

@@ -29,7 +29,7 @@ class Rewrite:
     apply: Callable[[Graph, Node], bool]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a rewrite did to a graph.
 
@@ -64,4 +64,6 @@ def run(rewrite: Rewrite, graph: Graph) -> Outcome:
             refused.append((name, str(refusal)))
     graph.validate()
     after = graph.counts()
-    return Outcome(rewrite.name, applied, before - after, after - before, tuple(refused))
+    return Outcome(
+        rewrite=rewrite.name, applied=applied, removed=before - after, added=after - before, refused=tuple(refused)
+    )

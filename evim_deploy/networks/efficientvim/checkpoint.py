@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """The weights of one EfficientViM.
 
@@ -86,7 +86,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
     with _opened(path, _own_networks()) as (sha256, place, read):
         tensors = canonical(place.state, read)
         model, num_classes = recognise(tensors)
-        return Checkpoint(tensors, model, num_classes, sha256, place.entry, place.note, str(path))
+        return Checkpoint(
+            state=tensors,
+            model=model,
+            num_classes=num_classes,
+            sha256=sha256,
+            entry=place.entry,
+            note=place.note,
+            source=str(path),
+        )
 
 
 def read_state_dict(path: Path, expected: Mapping[str, Tensor]) -> StateDict:

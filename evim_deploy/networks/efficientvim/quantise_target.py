@@ -58,7 +58,13 @@ def find(
 
     def images(height: int, width: int) -> CalibrationImages:
         ships = DIGITS if reference.weights.source == digits.SOURCE else PHOTOGRAPHS
-        return CalibrationImages(source or ships, height, width, reference.preprocessing, target.preprocess)
+        return CalibrationImages(
+            source=source or ships,
+            height=height,
+            width=width,
+            preprocessing=reference.preprocessing,
+            preprocess=target.preprocess,
+        )
 
     quantisation = Quantisation()
     graph = reference.inference(target)
@@ -67,7 +73,9 @@ def find(
         exponents = find_exponents(graph, _told(seen, f"{target}: looking for the ranges of channels", progress))
         graph = equalised(graph, exponents)
         grids = calibrate(graph, found, _told(seen, f"{target}: calibrating", progress), target.preprocess)
-        quantisation = Quantisation(seen.calibration, tuple(exponents.items()), tuple(grids.items()))
+        quantisation = Quantisation(
+            calibration=seen.calibration, exponents=tuple(exponents.items()), grids=tuple(grids.items())
+        )
         _warn(seen.calibration, progress)
     # the layers are the same at any size, and tried sooner at a smaller one
     smaller = images(*min(size, (native, native), key=lambda sides: sides[0] * sides[1]))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Rewritten = tuple["Graph", list[Outcome]]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class GraphReference:
     """EfficientViM, whose inference form is our graph.
 

@@ -37,7 +37,7 @@ SAME = 1e-5
 _REMEDY = "Export the network with its logits as the output, or with Softmax or Sigmoid as its last operation."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ending:
     """How a classifier ends.
 
@@ -100,12 +100,23 @@ def find_ending(graph: Any, compute: Compute, path: str) -> Ending:
         if logits.size == answers.size and max(logits.shape[1:], default=0) == classes:
             found = ACTIVATIONS[activation](logits.reshape(answers.shape))
             if np.abs(found - answers).max() <= SAME:
-                return Ending(value, LOGITS, activation, True, logits.ndim, classes)
+                return Ending(
+                    value=value,
+                    gives=LOGITS,
+                    activation=activation,
+                    is_applied=True,
+                    axes=logits.ndim,
+                    num_classes=classes,
+                )
     sums = answers.sum(1)
     if answers.min() >= -_SUM_ERROR and np.abs(sums - 1).max() <= _SUM_ERROR:
-        return Ending(output, PROBABILITIES, SOFTMAX, True, given.ndim, classes)
+        return Ending(
+            value=output, gives=PROBABILITIES, activation=SOFTMAX, is_applied=True, axes=given.ndim, num_classes=classes
+        )
     if answers.min() < 0 or (answers.max() > 1 and np.ptp(sums) > _SUM_ERROR * sums.max()):
-        return Ending(output, LOGITS, SOFTMAX, False, given.ndim, classes)
+        return Ending(
+            value=output, gives=LOGITS, activation=SOFTMAX, is_applied=False, axes=given.ndim, num_classes=classes
+        )
     raise BadInput(
         f"The output of {path} is neither logits nor probabilities: for {len(answers)} images it is between "
         f"{answers.min():.3g} and {answers.max():.3g}, and its sum is between {sums.min():.3g} and {sums.max():.3g}.",

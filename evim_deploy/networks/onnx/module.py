@@ -224,7 +224,16 @@ def _nodes(graph: Any, opset: int) -> list[Node]:
         name = node.name or next(iter(node.output), "")
         inputs, outputs = tuple(node.input), tuple(node.output)
         if node.op_type != "Constant":
-            found.append(Node(node.op_type, name, opset, inputs, outputs, {**attributes, **arrays}))
+            found.append(
+                Node(
+                    op=node.op_type,
+                    name=name,
+                    opset=opset,
+                    inputs=inputs,
+                    outputs=outputs,
+                    attributes={**attributes, **arrays},
+                )
+            )
     return found
 
 

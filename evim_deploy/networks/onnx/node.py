@@ -21,7 +21,7 @@ Value = Tensor | Host | None
 """What an operation takes: a tensor, an array, or an input that is not given."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """A node.
 

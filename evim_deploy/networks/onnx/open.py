@@ -71,7 +71,14 @@ def find_onnx(path: str, preprocessing: Preprocessing | None = None) -> NetworkN
     usual = own.size if own else USUAL_SIZE
     size = height or width or usual[0], width or height or usual[1]
     is_fixed = height is not None and width is not None
-    return NetworkName("onnx", path, size, is_fixed, preprocessing, own.labels if own else ())
+    return NetworkName(
+        kind="onnx",
+        source=path,
+        size=size,
+        fixed=is_fixed,
+        preprocessing=preprocessing,
+        labels=own.labels if own else (),
+    )
 
 
 def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> Opened:

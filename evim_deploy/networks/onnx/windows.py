@@ -75,7 +75,11 @@ def _sides(node: Node, x: Tensor) -> list[pools.Side]:
         node.integers("dilations", [1] * len(kernel)),
         strict=True,
     )
-    return [pools.Side(*numbers, ceil=bool(node.integer("ceil_mode", 0))) for numbers in each]
+    ceil = bool(node.integer("ceil_mode", 0))
+    return [
+        pools.Side(kernel=size, stride=stride, before=before, after=after, dilation=dilation, ceil=ceil)
+        for size, stride, before, after, dilation in each
+    ]
 
 
 def _average_pool(node: Node, x: Tensor) -> Tensor:

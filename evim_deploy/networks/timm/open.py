@@ -48,7 +48,7 @@ def find_timm(name: str) -> NetworkName:
     channels, height, width = config.input_size
     if channels != _CHANNELS:
         raise BadInput(f"{name} takes images of {channels} channels.", "Name a network of RGB images.")
-    return NetworkName("timm", name, (height, width), bool(config.fixed_input_size))
+    return NetworkName(kind="timm", source=name, size=(height, width), fixed=bool(config.fixed_input_size))
 
 
 def open_timm(name: NetworkName, spec: str | None, num_classes: int | None, notify: Callable[[str], None]) -> Opened:
@@ -110,7 +110,13 @@ def _preprocessing(name: NetworkName, config: Any) -> Preprocessing:
             f"timm normalises the images of {name.source} by {len(mean)} means and {len(std)} standard deviations.",
             "Name a network of RGB images.",
         )
-    return Preprocessing(mean, std, found["crop_pct"], found["interpolation"], crop_mode=found["crop_mode"])
+    return Preprocessing(
+        mean=mean,
+        std=std,
+        crop_fraction=found["crop_pct"],
+        interpolation=found["interpolation"],
+        crop_mode=found["crop_mode"],
+    )
 
 
 def _published_transform(config: Any, height: int, width: int) -> Transform:

@@ -82,7 +82,13 @@ _KEPT = "it does not normalise the output of one layer that nothing else takes"
 
 
 def _outcome(rewrite: str, count: int, refused: tuple[tuple[str, str], ...] = (), what: str = "batch_norm") -> Outcome:
-    return Outcome(rewrite, count, Counter({what: count} if count else {}), Counter(), refused)
+    return Outcome(
+        rewrite=rewrite,
+        applied=count,
+        removed=Counter({what: count} if count else {}),
+        added=Counter(),
+        refused=refused,
+    )
 
 
 def in_words(outcomes: Iterable[Outcome]) -> list[str]:

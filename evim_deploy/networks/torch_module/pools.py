@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Side:
     """How a pool's window moves along one axis of a map, in pixels.
 
@@ -160,7 +160,14 @@ class Pool(nn.Module):
         names = ("kernel_size", "stride", "padding", "padding", "dilation")
         each = [_of_each(getattr(settings, name, 1), count) for name in names]
         self.sides = tuple(
-            Side(kernel, stride, before, after, dilation, bool(settings.ceil_mode))
+            Side(
+                kernel=kernel,
+                stride=stride,
+                before=before,
+                after=after,
+                dilation=dilation,
+                ceil=bool(settings.ceil_mode),
+            )
             for kernel, stride, before, after, dilation in zip(*each, strict=True)
         )
         self.is_maximum = isinstance(pool, _MAXIMA)

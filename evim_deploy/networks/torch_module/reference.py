@@ -75,9 +75,19 @@ class ModuleReference:
         counts = Counter({"group_norm": norms} if norms else {})
         return module, [
             *outcomes,
-            Outcome("means of GroupNorms in two steps", norms, counts, counts, ()),
-            Outcome("standardised kernels computed", kernels, Counter(), Counter(), ()),
-            Outcome("pools without ceil_mode and counted padding", pools, Counter(), Counter(), ()),
+            Outcome(
+                rewrite="means of GroupNorms in two steps", applied=norms, removed=counts, added=counts, refused=()
+            ),
+            Outcome(
+                rewrite="standardised kernels computed", applied=kernels, removed=Counter(), added=Counter(), refused=()
+            ),
+            Outcome(
+                rewrite="pools without ceil_mode and counted padding",
+                applied=pools,
+                removed=Counter(),
+                added=Counter(),
+                refused=(),
+            ),
         ]
 
     def outcomes(self, target: Target) -> list[Outcome]:

@@ -16,7 +16,7 @@ _DROPPED = ("flatten", "unflatten", "mean", "sum_tokens")
 """What a converter may leave out where it only renames axes, as a mean over one element does."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """A value of the graph that the file computes too.
 
@@ -80,11 +80,11 @@ def align(graph: Graph, operations: Sequence[TracedOperation], shapes: Mapping[s
     for node in nodes:
         cone, inputs = _cone(graph, node, available)
         rows[node.name] = Row(
-            node,
-            cone,
-            tuple(each for each in cone if each.name in found[node.name].named),
-            inputs,
-            tuple(found[node.name].operations),
+            node=node,
+            nodes=cone,
+            named=tuple(each for each in cone if each.name in found[node.name].named),
+            inputs=inputs,
+            operations=tuple(found[node.name].operations),
         )
     return Alignment(rows, image.operations[-1] if image else None, _unmatched(graph, rows.values(), shapes))
 

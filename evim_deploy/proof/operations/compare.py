@@ -82,7 +82,9 @@ def compare(
             rewriting = _error([outputs[0] * unit], [modelled[stage]])
             found = artifact.values.get(node.name)
             error = None if found is None else _error([found * unit], [modelled[stage]])
-            stages.append(Stage(stage, place(stage), error, rewriting, rewriting <= _EXACT))
+            stages.append(
+                Stage(name=stage, place=place(stage), error=error, rewriting=rewriting, is_exact=rewriting <= _EXACT)
+            )
         for name in expiring.get(node.name, ()):
             expected.pop(name, None)
             artifact.values.pop(name, None)
@@ -143,7 +145,7 @@ class _Artifact:
             # what follows is judged on what should have come out
             self.values.update(zip(row.node.outputs, expected, strict=True))
             shapes = " and ".join(str(array.shape) for array in arrays)
-            return _layer(row, traced[-1].type, (inf, inf, 0.0), f"wrong shape: {shapes}")
+            return _layer(row, traced[-1].type, cumulative=inf, local=inf, bound=0.0, cause=f"wrong shape: {shapes}")
         outputs = [
             torch.from_numpy(array.astype(np.float64)).reshape(value.shape)
             for array, value in zip(arrays, expected, strict=True)
@@ -154,8 +156,14 @@ class _Artifact:
         worst = int(judgement.excess.argmax())
         scale = _scale(judgement.reference)
         local, bound = (float(found[worst] / scale) for found in (judgement.difference, judgement.explained))
-        errors = _error(outputs, expected), local, bound
-        layer = _layer(row, traced[-1].type, errors, likely_cause(judgement) if judgement.diverges else "")
+        layer = _layer(
+            row,
+            traced[-1].type,
+            cumulative=_error(outputs, expected),
+            local=local,
+            bound=bound,
+            cause=likely_cause(judgement) if judgement.diverges else "",
+        )
         if not self._floats:
             return layer
         exact = self._in_floats(row, inputs)
@@ -181,11 +189,21 @@ class _Artifact:
         return self._arrived.pop(index)
 
 
-def _layer(row: Row, type_: str, errors: tuple[float, float, float], cause: str) -> Layer:
+def _layer(row: Row, type_: str, *, cumulative: float, local: float, bound: float, cause: str) -> Layer:
     """A row under the name of what has weights in it, where operations are fused."""
     node = next((node for node in row.named if node.weights), row.node)
     fused = tuple(each.name for each in row.named if each is not node)
-    return Layer(node.name, node.op, place(node.name), type_, fused, *errors, cause)
+    return Layer(
+        name=node.name,
+        op=node.op,
+        place=place(node.name),
+        type=type_,
+        fused=fused,
+        cumulative=cumulative,
+        local=local,
+        bound=bound,
+        cause=cause,
+    )
 
 
 def _last_uses(graph: Graph, alignment: Alignment) -> dict[str, list[str]]:

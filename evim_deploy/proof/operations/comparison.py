@@ -35,7 +35,7 @@ SMALLEST_NORMAL_SINGLE = 2.0**-126
 """The latter of float32."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Judgement:
     """What an operation of an artifact gives beside what it should; values of all outputs, flat, float64.
 
@@ -122,7 +122,17 @@ def judge(
     )
     explained += ~off_grid * flat([torch.full_like(values[name], step) for name, step in steps.items()])
     explained[~reference.isfinite()] = torch.inf
-    return Judgement(row, stale, inputs, flat(outputs), reference, explained, off_grid, rounding, accumulation)
+    return Judgement(
+        row=row,
+        stale=stale,
+        inputs=inputs,
+        actual=flat(outputs),
+        reference=reference,
+        explained=explained,
+        off_grid=off_grid,
+        rounding=rounding,
+        accumulation=accumulation,
+    )
 
 
 def _off_grid(values: Tensor, grid: Grid | None, rounding: float) -> Tensor:

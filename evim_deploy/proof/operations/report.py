@@ -11,7 +11,7 @@ from evim_deploy.common.json_documents import finite
 PASS, FAIL, INCOMPLETE, NOT_RUN = "pass", "fail", "incomplete", "not_run"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """A stage of the model against the reference as the paper defines it.
 
@@ -31,7 +31,7 @@ class Stage:
     is_exact: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Layer:
     """One operation of the rewritten graph, and what the artifact makes of it.
 

@@ -89,7 +89,7 @@ class Run:
     open: Callable[[], AbstractContextManager[Runs]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Answers:
     """What a model answers to the standard images, and how far an artifact's own answers may be from that.
 
@@ -152,26 +152,26 @@ class Prover:
     def prove(self, target: Target, runs: Sequence[Run]) -> Parity:
         """Make all comparisons of an artifact; where they pass, analyse what the one of its program would catch."""
         if fault := self._transform_fault(target):
-            return Parity(FAIL, fault, ())
+            return Parity(status=FAIL, reason=fault, comparisons=())
         comparisons = [self._compare(target, run) for run in runs]
         if target.precision != "fp32":
             comparisons.insert(0, self._compare_rewrites(target))
         failed = [each for each in comparisons if each.status == FAIL]
         if failed:
-            return Parity(FAIL, "; ".join(map(_why, failed)), tuple(comparisons))
+            return Parity(status=FAIL, reason="; ".join(map(_why, failed)), comparisons=tuple(comparisons))
         program = next((each for each in comparisons if each.subject == PROGRAM), None)
         strength = self._power(target, program) if program else self._power_by_itself(target)
         if strength.caught < MIN_SHARE * strength.layers:
             reason = f"the comparisons pass, but this {strength}, fewer than {MIN_SHARE:.0%}"
-            return Parity(WARNING, reason, tuple(comparisons), strength)
+            return Parity(status=WARNING, reason=reason, comparisons=tuple(comparisons), power=strength)
         outputs = self._model_outputs(target, self._sizes(target)[0])
         if (varied := spread(comparable(outputs, target, _FP32_LEAST))) < _LEAST_SPREAD:
             reason = (
                 f"the comparisons pass, but the model answers alike to all images, to {varied:.2g} of the output's "
                 "range: check how its images are normalised"
             )
-            return Parity(WARNING, reason, tuple(comparisons), strength)
-        return Parity(PASS, "", tuple(comparisons), strength)
+            return Parity(status=WARNING, reason=reason, comparisons=tuple(comparisons), power=strength)
+        return Parity(status=PASS, reason="", comparisons=tuple(comparisons), power=strength)
 
     def _transform_fault(self, target: Target) -> str:
         """How the manifest's crop and normalisation differ from the published transform; empty where they do not."""
@@ -184,11 +184,11 @@ class Prover:
         """What the model answers to all images, at the artifact's size."""
         size = self._sizes(target)[0]
         return Answers(
-            tuple(self._names(target, size)),
-            self._fed_at(size, target),
-            self._model_outputs(target, size),
-            self._allowed(target, (target.format, target.precision), size),
-            _least(target.precision),
+            names=tuple(self._names(target, size)),
+            images=self._fed_at(size, target),
+            outputs=self._model_outputs(target, size),
+            tolerance=self._allowed(target, (target.format, target.precision), size),
+            least=_least(target.precision),
         )
 
     def float32_rounding(self, target: Target) -> Measures | None:
@@ -242,14 +242,14 @@ class Prover:
                 expected = comparable(expected_of(target, size), target, least)
                 lined_up += rows(self._names(target, size), expected, actual)
         return Comparison(
-            run.subject,
-            run.engine,
-            run.mode,
-            "rounded network" if is_rounded else self.reference.engine,
-            tuple(dict.fromkeys(row.name for row in lined_up)),
-            self._allowed(target, _row(run, target), *self._sizes(target)),
-            measure(lined_up, target.task == "classify" and target.activation == SOFTMAX),
-            anomalies,
+            subject=run.subject,
+            engine=run.engine,
+            mode=run.mode,
+            reference="rounded network" if is_rounded else self.reference.engine,
+            inputs=tuple(dict.fromkeys(row.name for row in lined_up)),
+            tolerance=self._allowed(target, _row(run, target), *self._sizes(target)),
+            measures=measure(lined_up, target.task == "classify" and target.activation == SOFTMAX),
+            anomalies=anomalies,
         )
 
     def _allowed(self, target: Target, row: tuple[str, str], *sizes: Size) -> Tolerance:

@@ -87,14 +87,14 @@ def measure(lined_up: Sequence[Row], classes: bool) -> Measures:
     """All measures over all rows; ``classes`` says whether they are logits."""
     worst = max(lined_up, key=lambda row: row.max_abs)
     return Measures(
-        worst.max_abs,
-        float(np.mean([row.mean_abs for row in lined_up])),
-        min(row.cosine() for row in lined_up),
-        min(row.snr_db() for row in lined_up),
-        float(np.mean([row.top(1) for row in lined_up])) if classes else None,
-        float(np.mean([row.top(_TOP) for row in lined_up])) if classes else None,
-        max(row.divergence() for row in lined_up) if classes else None,
-        Worst(worst.name, worst.output, worst.where),
+        max_abs=worst.max_abs,
+        mean_abs=float(np.mean([row.mean_abs for row in lined_up])),
+        cosine=min(row.cosine() for row in lined_up),
+        snr_db=min(row.snr_db() for row in lined_up),
+        top1=float(np.mean([row.top(1) for row in lined_up])) if classes else None,
+        top5=float(np.mean([row.top(_TOP) for row in lined_up])) if classes else None,
+        kl=max(row.divergence() for row in lined_up) if classes else None,
+        worst=Worst(worst.name, worst.output, worst.where),
     )
 
 

@@ -71,11 +71,11 @@ def power(moved: Mapping[str, float], comparison: Comparison, size: tuple[int, i
 
 def _power(subject: str, visible: Mapping[str, float], size: tuple[int, int]) -> Power:
     return Power(
-        subject,
-        DISTURBANCE,
-        size,
-        len(visible),
-        tuple(name for name, least in visible.items() if not least < DISTURBANCE),
-        min(visible.values()),
-        max(visible.values()),
+        subject=subject,
+        disturbance=DISTURBANCE,
+        size=size,
+        layers=len(visible),
+        missed=tuple(name for name, least in visible.items() if not least < DISTURBANCE),
+        smallest=min(visible.values()),
+        everywhere=max(visible.values()),
     )

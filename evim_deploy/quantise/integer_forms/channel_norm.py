@@ -43,7 +43,7 @@ def _apply(graph: Graph, norm: Node) -> bool:
         _scale_conv(graph, conv, x, deviation)
     for write in writes:
         _scale_tokens(graph, write, tokens)
-    graph.substitute(norm, *_deviation(norm, deviation), Node("flatten", (deviation,), (tokens,)))
+    graph.substitute(norm, *_deviation(norm, deviation), Node(op="flatten", inputs=(deviation,), outputs=(tokens,)))
     graph.reconnect(norm.name, x)
     return True
 
@@ -65,12 +65,12 @@ def _deviation(norm: Node, name: str) -> list[Node]:
         f"{norm.name}.{word}" for word in ("mean", "square", "power", "offset", "variance")
     )
     return [
-        Node("mean_channels", (x,), (mean,)),
-        Node("multiply", (x, x), (square,)),
-        Node("mean_channels", (square,), (power,)),
-        Node("multiply", (mean, mean), (offset,)),
-        Node("subtract", (power, offset), (variance,)),
-        Node("power", (variance,), (name,), attributes={"eps": norm.eps(), "exponent": -0.5}),
+        Node(op="mean_channels", inputs=(x,), outputs=(mean,)),
+        Node(op="multiply", inputs=(x, x), outputs=(square,)),
+        Node(op="mean_channels", inputs=(square,), outputs=(power,)),
+        Node(op="multiply", inputs=(mean, mean), outputs=(offset,)),
+        Node(op="subtract", inputs=(power, offset), outputs=(variance,)),
+        Node(op="power", inputs=(variance,), outputs=(name,), attributes={"eps": norm.eps(), "exponent": -0.5}),
     ]
 
 
@@ -83,8 +83,8 @@ def _scale_conv(graph: Graph, conv: Node, x: str, deviation: str) -> None:
     graph.substitute(
         conv,
         replace(conv, inputs=(x,), outputs=(raw,), weights={"kernel": _centred(conv.weights["kernel"])}),
-        Node("multiply", (raw, deviation), (scaled,)),
-        Node("shift", (scaled,), (conv.name,), {"offset": conv.weights["bias"]}),
+        Node(op="multiply", inputs=(raw, deviation), outputs=(scaled,)),
+        Node(op="shift", inputs=(scaled,), outputs=(conv.name,), weights={"offset": conv.weights["bias"]}),
     )
 
 
@@ -96,7 +96,7 @@ def _scale_tokens(graph: Graph, write: Node, deviation: str) -> None:
     uncentred = f"{write.name}.raw"
     graph.substitute(
         write,
-        Node("multiply", (weights, deviation), (scaled,)),
+        Node(op="multiply", inputs=(weights, deviation), outputs=(scaled,)),
         replace(write, inputs=(map_, scaled), outputs=(uncentred,)),
     )
     graph.reconnect(write.name, uncentred)

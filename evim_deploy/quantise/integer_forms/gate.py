@@ -11,7 +11,11 @@ def _apply(graph: Graph, silu: Node) -> bool:
         return False
     (x,) = silu.inputs
     sigmoid = f"{silu.name}.sigmoid"
-    graph.substitute(silu, Node("sigmoid", (x,), (sigmoid,)), Node("multiply", (x, sigmoid), silu.outputs))
+    graph.substitute(
+        silu,
+        Node(op="sigmoid", inputs=(x,), outputs=(sigmoid,)),
+        Node(op="multiply", inputs=(x, sigmoid), outputs=silu.outputs),
+    )
     return True
 
 

@@ -32,16 +32,18 @@ def _apply(graph: Graph, softmax: Node) -> bool:
     undivided = f"{weighted.name}.undivided"
     graph.substitute(
         softmax,
-        Node("max_tokens", (dt,), (largest,)),
-        Node("subtract", (dt, largest), (below,)),
-        Node("exp", (below,), (exponential,)),
-        Node("sum_tokens", (exponential,), (total,), attributes={"keep": True}),
-        Node("power", (total,), (share,), attributes={"eps": 0.0, "exponent": -1.0}),
+        Node(op="max_tokens", inputs=(dt,), outputs=(largest,)),
+        Node(op="subtract", inputs=(dt, largest), outputs=(below,)),
+        Node(op="exp", inputs=(below,), outputs=(exponential,)),
+        Node(op="sum_tokens", inputs=(exponential,), outputs=(total,), attributes={"keep": True}),
+        Node(op="power", inputs=(total,), outputs=(share,), attributes={"eps": 0.0, "exponent": -1.0}),
     )
     graph.reconnect(softmax.name, exponential)
     (weighted,) = (user for user in graph.users(exponential) if user.op == "multiply")
     graph.substitute(
-        weighted, replace(weighted, outputs=(undivided,)), Node("multiply", (undivided, share), (weighted.name,))
+        weighted,
+        replace(weighted, outputs=(undivided,)),
+        Node(op="multiply", inputs=(undivided, share), outputs=(weighted.name,)),
     )
     return True
 

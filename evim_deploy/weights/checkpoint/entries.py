@@ -43,7 +43,7 @@ _BESIDE = {"criterion", "criteria", "loss", "losses", "loss_fn", "loss_func", "m
 """First parts of names that training keeps beside a network and that no network has."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Place:
     """A part of a file that holds tensors by the names of a network.
 
@@ -153,7 +153,7 @@ def _fitting(entry: str, state: Mapping[str, Any], networks: Sequence[set[str]])
             if name.startswith(prefix) and not name.startswith(inside)
         }
         kept = {key: name for key, name in own.items() if name.partition(".")[0] not in _BESIDE}
-        yield Place(entry, state, prefix, _distinct(kept), len(found[prefix]))
+        yield Place(entry=entry, content=state, prefix=prefix, names=_distinct(kept), matching=len(found[prefix]))
 
 
 def _by_entry(dicts: Sequence[tuple[str, Mapping[str, Any]]]) -> Place:
@@ -168,7 +168,13 @@ def _by_entry(dicts: Sequence[tuple[str, Mapping[str, Any]]]) -> Place:
     names = {key: _without_wrappers(key) for key in state}
     while names and all(name.startswith(_DISTRIBUTED) for name in names.values()):
         names = {key: name.removeprefix(_DISTRIBUTED) for key, name in names.items()}
-    return Place(entry, state, "", _distinct(names), note=f"From the entry {entry} of the file." if entry else "")
+    return Place(
+        entry=entry,
+        content=state,
+        prefix="",
+        names=_distinct(names),
+        note=f"From the entry {entry} of the file." if entry else "",
+    )
 
 
 def _without_wrappers(name: str) -> str:

@@ -53,7 +53,17 @@ Array = np.ndarray[Any, Any]
 
 
 def target(precision: str, **changes: Any) -> Target:
-    made = Target("coreml", precision, SIDE, SIDE, 1, "classify", "logits", preprocess=True, labels=())
+    made = Target(
+        format="coreml",
+        precision=precision,
+        height=SIDE,
+        width=SIDE,
+        batch=1,
+        task="classify",
+        output="logits",
+        preprocess=True,
+        labels=(),
+    )
     needed = SCHEMES["coreml", precision].deployment_target or None
     return replace(made, **{"quantisation": Quantisation(), "deployment_target": needed, **changes})
 
@@ -62,12 +72,12 @@ def target(precision: str, **changes: Any) -> Target:
 def reference() -> GraphReference:
     """Wide enough for blocks of 32."""
     model = random_tiny(0, channels=(32, 24, 64), depths=(1, 1, 1))
-    return GraphReference(model.float(), Weights("random:0", False, ""))
+    return GraphReference(model=model.float(), weights=Weights("random:0", False, ""))
 
 
 @pytest.fixture(scope="module")
 def images() -> Array:
-    found = CalibrationImages(PHOTOGRAPHS, SIDE, SIDE, PAPER, preprocess=True)
+    found = CalibrationImages(source=PHOTOGRAPHS, height=SIDE, width=SIDE, preprocessing=PAPER, preprocess=True)
     return np.concatenate(list(found)).astype(np.float32)
 
 
@@ -337,7 +347,14 @@ def test_functions_of_several_sizes_share_their_codes(
 
 
 def made(folder: Path, precision: str, **changes: Any) -> dict[str, Any]:
-    request = Request(ModelName(DIGITS), ("coreml",), (precision,), output_dir=folder, verify=False, **changes)
+    request = Request(
+        model=ModelName(DIGITS),
+        formats=("coreml",),
+        precisions=(precision,),
+        output_dir=folder,
+        verify=False,
+        **changes,
+    )
     (document,) = export(request)
     return document
 

@@ -129,7 +129,7 @@ def test_an_operator_of_a_later_set_does_not_pass_for_an_earlier_one(usual: Path
 
 @pytest.mark.parametrize(("asked", "opset"), [(None, None), (18, None), (13, 13), (23, 23)])
 def test_only_an_unusual_operator_set_is_told(asked: int | None, opset: int | None) -> None:
-    (target,) = plan(Request(parse_model("m1"), ("onnx",), opset=asked))
+    (target,) = plan(Request(model=parse_model("m1"), formats=("onnx",), opset=asked))
     assert target.opset == opset
 
 
@@ -279,10 +279,10 @@ def test_two_files_go_the_whole_road(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Exported, hashed, verified, asked for a photograph, overwritten by one file; with float16 ports beside."""
     monkeypatch.setattr(onnx_file, "MOST_INSIDE", 10_000)
     request = Request(
-        parse_model("m1"),
-        ("onnx",),
-        ("fp16",),
-        ((NATIVE, NATIVE),),
+        model=parse_model("m1"),
+        formats=("onnx",),
+        precisions=("fp16",),
+        sizes=((NATIVE, NATIVE),),
         weights="random",
         num_classes=7,
         half_io=True,

@@ -44,18 +44,28 @@ Array = np.ndarray[Any, Any]
 
 
 def target(precision: str, **changes: Any) -> Target:
-    made = Target("onnx", precision, SIDE, SIDE, None, "classify", "logits", preprocess=True, labels=())
+    made = Target(
+        format="onnx",
+        precision=precision,
+        height=SIDE,
+        width=SIDE,
+        batch=None,
+        task="classify",
+        output="logits",
+        preprocess=True,
+        labels=(),
+    )
     return replace(made, quantisation=Quantisation(), **changes)
 
 
 @pytest.fixture(scope="module")
 def reference() -> GraphReference:
-    return GraphReference(random_tiny(0).float(), Weights("random:0", False, ""))
+    return GraphReference(model=random_tiny(0).float(), weights=Weights("random:0", False, ""))
 
 
 @pytest.fixture(scope="module")
 def images() -> Array:
-    found = CalibrationImages(PHOTOGRAPHS, SIDE, SIDE, PAPER, preprocess=True)
+    found = CalibrationImages(source=PHOTOGRAPHS, height=SIDE, width=SIDE, preprocessing=PAPER, preprocess=True)
     return np.concatenate(list(found)).astype(np.float32)
 
 
@@ -251,7 +261,7 @@ class TestInt8:
 
     def test_the_operator_set_that_no_engine_computes_is_refused(self) -> None:
         with pytest.raises(BadInput, match="Operator set 23 cannot be written in int8"):
-            plan(Request(parse_model("m1"), ("onnx",), ("fp32", "int8"), opset=23))
+            plan(Request(model=parse_model("m1"), formats=("onnx",), precisions=("fp32", "int8"), opset=23))
 
     @pytest.mark.parametrize("version", [13, 17, 22])
     def test_is_the_same_in_every_operator_set(

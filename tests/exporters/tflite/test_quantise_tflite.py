@@ -50,7 +50,17 @@ Made = tuple[Graph, Path]
 
 
 def target(precision: str, side: int = SIDE) -> Target:
-    made = Target("tflite", precision, side, side, 1, "classify", "logits", preprocess=True, labels=())
+    made = Target(
+        format="tflite",
+        precision=precision,
+        height=side,
+        width=side,
+        batch=1,
+        task="classify",
+        output="logits",
+        preprocess=True,
+        labels=(),
+    )
     return replace(made, quantisation=Quantisation())
 
 
@@ -72,7 +82,7 @@ def reference() -> GraphReference:
 
 @pytest.fixture(scope="module")
 def made(reference: GraphReference, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Made]:
-    images = CalibrationImages(DIGITS, SIDE, SIDE, PAPER, preprocess=True)
+    images = CalibrationImages(source=DIGITS, height=SIDE, width=SIDE, preprocessing=PAPER, preprocess=True)
     folder = tmp_path_factory.mktemp("quantised")
     return {precision: make(reference, target(precision), images, folder) for precision in PRECISIONS}
 
@@ -270,7 +280,7 @@ def test_a_table_of_two_convolutions_is_exact() -> None:
 @pytest.mark.parametrize(("task", "output"), [("classify", "logits"), ("features", "features")])
 def test_the_form_for_integers_is_exact(seed: int, task: str, output: str) -> None:
     wanted = replace(target("int8"), task=task, output=output)
-    reference = GraphReference(random_tiny(seed).double(), Weights(f"random:{seed}", False, ""))
+    reference = GraphReference(model=random_tiny(seed).double(), weights=Weights(f"random:{seed}", False, ""))
     image = torch.from_numpy(np.random.RandomState(seed).uniform(0, 255, (2, 3, SIDE, SIDE)))
     expected = evaluate(reference.rewritten(wanted)[0], image)
     graph = reference.inference(wanted)
@@ -288,6 +298,6 @@ def test_factors_that_xnnpack_takes_as_symmetric_are(made: dict[str, Made]) -> N
 def test_m4_is_one_partition_with_few_conversions(tmp_path: Path) -> None:
     found = open_reference(parse_source("m4"), "random:0", None, lambda text: None)
     assert isinstance(found, GraphReference)
-    images = CalibrationImages(PHOTOGRAPHS, 256, 256, PAPER, preprocess=True)
+    images = CalibrationImages(source=PHOTOGRAPHS, height=256, width=256, preprocessing=PAPER, preprocess=True)
     _, path = make(found, target("int8", 256), images, tmp_path)
     check_structure(path)

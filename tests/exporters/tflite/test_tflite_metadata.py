@@ -56,8 +56,8 @@ FILES = {
 }
 
 CONTRACT = Contract(
-    (TensorSpec("image", (1, HEIGHT, WIDTH, 3), "float32", "NHWC", (0.0, 255.0)),),
-    (TensorSpec("probabilities", (1, len(LABELS)), "float32", "NC", (0.0, 1.0)),),
+    (TensorSpec(name="image", shape=(1, HEIGHT, WIDTH, 3), dtype="float32", layout="NHWC", range=(0.0, 255.0)),),
+    (TensorSpec(name="probabilities", shape=(1, len(LABELS)), dtype="float32", layout="NC", range=(0.0, 1.0)),),
 )
 """Of the fp32 file."""
 

@@ -33,7 +33,17 @@ TOLERANCE = 3e-5  # of the range: float32 adds in another order
 
 def target(precision: str = "fp32", batch: int = 1) -> Target:
     labels = tuple(f"class {i}" for i in range(CLASSES))
-    return Target("tflite", precision, SIDE, SIDE, batch, "classify", "logits", False, labels)
+    return Target(
+        format="tflite",
+        precision=precision,
+        height=SIDE,
+        width=SIDE,
+        batch=batch,
+        task="classify",
+        output="logits",
+        preprocess=False,
+        labels=labels,
+    )
 
 
 def gap(path: Path, expected: Tensor, given: Tensor) -> float:

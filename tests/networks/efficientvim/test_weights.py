@@ -21,7 +21,7 @@ from evim_deploy.weights import hub
 if TYPE_CHECKING:
     from pathlib import Path
 
-TINY = ModelName(Variant("tiny", (1, 2, 1), (8, 16, 24), (5, 4, 3), 64))
+TINY = ModelName(Variant(name="tiny", depths=(1, 2, 1), channels=(8, 16, 24), states=(5, 4, 3), resolution=64))
 
 
 def untrained_model(model: ModelName, num_classes: int, seed: int) -> EfficientViM:

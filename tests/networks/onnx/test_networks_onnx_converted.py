@@ -165,7 +165,17 @@ def test_masks_and_lengths_are_written_for_an_open_batch(tmp_path: Path) -> None
     (expected,) = session_of(model).run(None, {"image": images})
     module = OnnxModule(model.graph, 18, torch.from_numpy(images[:1]))
     path = tmp_path / "open.onnx"
-    target = Target("onnx", "fp32", 12, 14, None, "classify", "logits", False, tuple("abcde"))
+    target = Target(
+        format="onnx",
+        precision="fp32",
+        height=12,
+        width=14,
+        batch=None,
+        task="classify",
+        output="logits",
+        preprocess=False,
+        labels=tuple("abcde"),
+    )
     onnx_exporter.build(module, target, path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert far(session.run(None, {"image": images})[0], expected) == []
@@ -173,7 +183,17 @@ def test_masks_and_lengths_are_written_for_an_open_batch(tmp_path: Path) -> None
 
 def test_what_core_ml_lacks_is_refused_by_name(tmp_path: Path) -> None:
     module = nn.MaxPool2d(2, dilation=2)
-    target = Target("coreml", "fp32", 8, 8, 1, "classify", "logits", False, ())
+    target = Target(
+        format="coreml",
+        precision="fp32",
+        height=8,
+        width=8,
+        batch=1,
+        task="classify",
+        output="logits",
+        preprocess=False,
+        labels=(),
+    )
     with pytest.raises(BadInput, match=r"coremltools cannot convert .* dilation"):
         coreml.build(module, target, tmp_path / "pool.mlpackage")
 

@@ -30,7 +30,7 @@ from evim_deploy.networks.torch_module import export_wrapper as servable
 from evim_deploy.networks.torch_module.loaded import Opened
 
 SIDE, CLASSES, BATCH = 32, 5, 3
-IDENTITY = Preprocessing((0, 0, 0), (1, 1, 1), 1.0, "bilinear")
+IDENTITY = Preprocessing(mean=(0, 0, 0), std=(1, 1, 1), crop_fraction=1.0, interpolation="bilinear")
 
 Array = npt.NDArray[Any]
 
@@ -301,7 +301,14 @@ def test_one_number_for_each_image_is_refused(make: Make, tmp_path: Path) -> Non
 
 def made(path: Path, folder: Path, output: str | None = None, format_: str = "onnx") -> dict[str, Any]:
     (artifact,) = export(
-        Request(parse_source(str(path)), (format_,), ("fp32",), output=output, output_dir=folder, overwrite=True)
+        Request(
+            model=parse_source(str(path)),
+            formats=(format_,),
+            precisions=("fp32",),
+            output=output,
+            output_dir=folder,
+            overwrite=True,
+        )
     )
     return artifact
 
@@ -327,7 +334,9 @@ def test_logits_that_were_not_found_cannot_be_asked_for(tmp_path: Path) -> None:
 def test_a_multi_label_classifier_predicts_each_class_by_itself(output: str, tmp_path: Path) -> None:
     path = written(plain_sigmoid, tmp_path)
     source = parse_source(str(path), IDENTITY)
-    (artifact,) = export(Request(source, ("onnx",), ("fp32",), output=output, output_dir=tmp_path / output))
+    (artifact,) = export(
+        Request(model=source, formats=("onnx",), precisions=("fp32",), output=output, output_dir=tmp_path / output)
+    )
     picture = np.random.default_rng(2).integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
     Image.fromarray(picture).save(tmp_path / "picture.png")
     report = predict(Path(artifact["path"]), [tmp_path / "picture.png"], CLASSES)

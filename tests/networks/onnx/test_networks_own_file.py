@@ -30,12 +30,14 @@ SIDE = 64
 
 
 def made(folder: Path, **options: Any) -> Path:
-    (artifact,) = export(Request(parse_model("digits"), ("onnx",), output_dir=folder, verify=False, **options))
+    (artifact,) = export(
+        Request(model=parse_model("digits"), formats=("onnx",), output_dir=folder, verify=False, **options)
+    )
     return Path(artifact["path"])
 
 
 def again(source: Path, folder: Path, format_: str = "onnx", **options: Any) -> dict[str, Any]:
-    (artifact,) = export(Request(parse_source(str(source)), (format_,), output_dir=folder, **options))
+    (artifact,) = export(Request(model=parse_source(str(source)), formats=(format_,), output_dir=folder, **options))
     return artifact
 
 
@@ -126,7 +128,9 @@ def test_a_file_whose_ports_were_changed_is_anybodys(source: Path, tmp_path: Pat
 
 
 def test_untrained_weights_stay_so(tmp_path: Path) -> None:
-    (first,) = export(Request(parse_model("digits"), ("onnx",), weights="random", output_dir=tmp_path, verify=False))
+    (first,) = export(
+        Request(model=parse_model("digits"), formats=("onnx",), weights="random", output_dir=tmp_path, verify=False)
+    )
     artifact = again(Path(first["path"]), tmp_path / "again")
     assert not artifact["weights"]["trained"]
     assert Path(artifact["path"]).name.count("UNTRAINED") == 1

@@ -116,7 +116,17 @@ class Numbers(nn.Module):
 
 def target(format_: str, kinds: int, precision: str = "fp16") -> Target:
     labels = tuple(map(str, range(kinds)))
-    return Target(format_, precision, SIDE, SIDE, 1, "classify", "logits", False, labels)
+    return Target(
+        format=format_,
+        precision=precision,
+        height=SIDE,
+        width=SIDE,
+        batch=1,
+        task="classify",
+        output="logits",
+        preprocess=False,
+        labels=labels,
+    )
 
 
 def stored(network: nn.Module, target: Target) -> Servable:

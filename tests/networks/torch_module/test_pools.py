@@ -81,12 +81,12 @@ def test_another_divisor_shows() -> None:
 
 def test_a_maximum_of_negative_elements_is_none_of_the_padding() -> None:
     x = -1 - torch.rand(1, 1, 5, 5, generator=torch.Generator().manual_seed(0))
-    sides = [Side(3, 2, 1, 2), Side(2, 2, 1, 0, ceil=True)]
+    sides = [Side(kernel=3, stride=2, before=1, after=2), Side(kernel=2, stride=2, before=1, after=0, ceil=True)]
     expected = F.max_pool2d(F.pad(x, [1, 1, 1, 2], value=-torch.inf), (3, 2), (2, 2))
     assert torch.equal(max_pool(x, sides), expected[..., :3])
 
 
-@pytest.mark.parametrize("side", [Side(9, 1), Side(2, 1, 3, 3)])
+@pytest.mark.parametrize("side", [Side(kernel=9, stride=1), Side(kernel=2, stride=1, before=3, after=3)])
 def test_a_window_without_a_pixel_is_refused(side: Side) -> None:
     with pytest.raises(ValueError, match="window"):
         max_pool(torch.zeros(1, 1, 4, 4), [side, side])
@@ -122,7 +122,18 @@ def test_an_onnx_file_of_any_operator_set_has_torchs_divisor(tmp_path: Path) -> 
     x = torch.randn(1, 3, 13, 13, generator=torch.Generator().manual_seed(0))
     expected = module(x)
     write_pools(module)
-    target = Target("onnx", "fp32", 13, 13, 1, "classify", "logits", False, (), opset=18)
+    target = Target(
+        format="onnx",
+        precision="fp32",
+        height=13,
+        width=13,
+        batch=1,
+        task="classify",
+        output="logits",
+        preprocess=False,
+        labels=(),
+        opset=18,
+    )
     onnx_exporter.build(module, target, tmp_path / "pools.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "pools.onnx", providers=["CPUExecutionProvider"])
     actual = torch.from_numpy(session.run(None, {"image": x.numpy()})[0])

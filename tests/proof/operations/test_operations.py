@@ -291,11 +291,11 @@ def told(
     """A file that has each operation of a graph, in float32 and on the graph's grids, some of them changed."""
     operations = [
         TracedOperation(
-            node.op.upper(),
-            (rename(node.name),),
-            tuple(array.astype(np.float32) for array in node.weights.values()),
-            rounding,
-            SINGLE,
+            type=node.op.upper(),
+            names=(rename(node.name),),
+            weights=tuple(array.astype(np.float32) for array in node.weights.values()),
+            rounding=rounding,
+            accumulation=SINGLE,
         )
         for node in graph.nodes
     ]
@@ -482,7 +482,17 @@ def test_of_a_file_without_a_name_of_ours_nothing_is_claimed(
 
 def test_an_operation_on_values_that_are_not_finite_was_not_judged() -> None:
     """Anything would be explained there."""
-    sound = Layer("head", "linear", "classifier", "Gemm", (), 0.0, 0.0, 1e-6, "")
+    sound = Layer(
+        name="head",
+        op="linear",
+        place="classifier",
+        type="Gemm",
+        fused=(),
+        cumulative=0.0,
+        local=0.0,
+        bound=1e-6,
+        cause="",
+    )
     found = LayerReport((), (sound, replace(sound, name="lost", bound=inf)), (), 2)
     assert (found.status, found.unjudged) == ("incomplete", ["lost"])
     assert "Not judged, on no finite values: 1 operations of the model (lost)." in str(found)

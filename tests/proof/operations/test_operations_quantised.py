@@ -31,8 +31,10 @@ from tests.proof.operations.test_operations import doubled_in_one_place, image_o
 from tests.proof.operations.test_plot import drawn, lines, texts  # noqa: F401, a fixture
 
 SIDE, CLASSES = 64, 5
-INTEGERS = Scheme(Weighting(8), "fp32", "all in 8 bits", integers=WEIGHTED | {"shift", "relu", "add"})
-COARSE = Weighting(2)
+INTEGERS = Scheme(
+    weights=Weighting(bits=8), floats="fp32", meaning="all in 8 bits", integers=WEIGHTED | {"shift", "relu", "add"}
+)
+COARSE = Weighting(bits=2)
 BLAMED = [
     "patch_embed.conv.2.conv",
     "stages.0.downsample.dwconv2.conv",
@@ -142,7 +144,7 @@ def shifted(grid: Grid) -> Grid:
 def test_weights_alone_in_few_bits_have_their_decibels_too(
     reference: GraphReference, target: Target, graph: Graph, image: Any
 ) -> None:
-    exported = quantised(graph, Scheme(Weighting(4), "fp32", "weights alone"), {})
+    exported = quantised(graph, Scheme(weights=Weighting(bits=4), floats="fp32", meaning="weights alone"), {})
     found = line_up(reference, target, exported, image)
     assert found.status == "pass"
     assert found.blamed is not None

@@ -30,7 +30,18 @@ PLACES = (
 def report(**special: Layer) -> LayerReport:
     """A report of eight operations, some of them replaced: ``at3=...``."""
     layers = [
-        Layer(f"name.{i}", "conv", place, "Conv", (), 10.0 ** (i - 8), 1e-7, 5e-7, "") for i, place in enumerate(PLACES)
+        Layer(
+            name=f"name.{i}",
+            op="conv",
+            place=place,
+            type="Conv",
+            fused=(),
+            cumulative=10.0 ** (i - 8),
+            local=1e-7,
+            bound=5e-7,
+            cause="",
+        )
+        for i, place in enumerate(PLACES)
     ]
     for key, layer in special.items():
         layers[int(key.removeprefix("at"))] = layer
@@ -38,7 +49,17 @@ def report(**special: Layer) -> LayerReport:
 
 
 def layer(index: int, cumulative: float, local: float, cause: str = "") -> Layer:
-    return Layer(f"name.{index}", "conv", PLACES[index], "Conv", (), cumulative, local, 5e-7, cause)
+    return Layer(
+        name=f"name.{index}",
+        op="conv",
+        place=PLACES[index],
+        type="Conv",
+        fused=(),
+        cumulative=cumulative,
+        local=local,
+        bound=5e-7,
+        cause=cause,
+    )
 
 
 @pytest.fixture

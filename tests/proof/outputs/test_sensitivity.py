@@ -194,9 +194,27 @@ def test_a_layer_without_effect_is_missed_and_named() -> None:
 
 
 def compared(tolerance: float, measured: float) -> Comparison:
-    measures = Measures(measured, measured / 10, 1, 100, 1, 1, 0, Worst("cat", "logits", (0,)))
-    allowed = Tolerance(tolerance, tolerance / 10, "", "")
-    return Comparison("program", "told", "fp32", "PyTorch", ("cat",), allowed, measures, {})
+    measures = Measures(
+        max_abs=measured,
+        mean_abs=measured / 10,
+        cosine=1,
+        snr_db=100,
+        top1=1,
+        top5=1,
+        kl=0,
+        worst=Worst("cat", "logits", (0,)),
+    )
+    allowed = Tolerance(max_abs=tolerance, mean_abs=tolerance / 10, reason="", distribution="")
+    return Comparison(
+        subject="program",
+        engine="told",
+        mode="fp32",
+        reference="PyTorch",
+        inputs=("cat",),
+        tolerance=allowed,
+        measures=measures,
+        anomalies={},
+    )
 
 
 MOVED = {"first": 0.008, "second": 0.002, "third": 0.0005}
