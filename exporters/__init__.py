@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from evim_deploy.artifact.target import Contract, Facts, Target
+from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.common.errors import NotInstalled, UsageProblem
 from evim_deploy.quantise.schemes import quantised
 from exporters.tflite import onnx2tf_environment
@@ -60,10 +61,6 @@ class Format:
     multifunction_from: str | None = None
     opsets: tuple[int, ...] = ()
     deployment_targets: tuple[str, ...] = ()
-
-
-UNQUANTISED = ("fp32", "fp16")
-"""Precisions of every format, for networks of any form."""
 
 
 @dataclass(frozen=True)

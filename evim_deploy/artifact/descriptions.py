@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evim_deploy import __version__
 from evim_deploy.artifact.target import Facts, Target, TensorSpec, Weights, describe
-from evim_deploy.common.numerics import SIGMOID
+from evim_deploy.catalog.terms import Activation
 from evim_deploy.images import digits
 
 
@@ -74,7 +74,7 @@ def _output(spec: TensorSpec, target: Target) -> str:
         return f"Feature map at stride {spec.name.removeprefix('stride')}, {spec.layout}"
     if spec.dtype == "string":
         return f"The likeliest of {classes} classes"
-    each = " by itself" if target.activation == SIGMOID else ""
+    each = " by itself" if target.activation == Activation.SIGMOID else ""
     if target.output == "logits":
         return f"A score for each of {classes} classes; {target.activation} makes probabilities of them"
     return f"The probability of each of {classes} classes{each}"

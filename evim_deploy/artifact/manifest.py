@@ -22,19 +22,18 @@ from evim_deploy.artifact.target import (
 )
 from evim_deploy.catalog.model import Model
 from evim_deploy.catalog.network_name import named
+from evim_deploy.catalog.terms import UNQUANTISED, Activation, Precision
 from evim_deploy.catalog.variants import MODELS
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.json_documents import parse_json
-from evim_deploy.common.numerics import SIGMOID, SOFTMAX
 from evim_deploy.formats import Contents
 from evim_deploy.images.preprocessing import CROP_MODES, INTERPOLATIONS, MAX_CROP_FRACTION, PAPER, Preprocessing
-from evim_deploy.quantise.schemes import SCHEMES
 
 _READABLE = range(1, SCHEMA_VERSION + 1)
 """Schema versions in which everything that is read here means the same."""
 
 _FORMATS = ("coreml", "onnx", "tflite")
-_PRECISIONS = ("fp32", "fp16", *dict.fromkeys(precision for _, precision in SCHEMES))
+_PRECISIONS = tuple(Precision)
 _OUTPUTS = {"classify": ("logits", "probabilities"), "features": ("features",)}
 _WEIGHTS = {"source": str, "trained": bool, "sha256": str, "note": str}
 
@@ -188,7 +187,7 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
         output=_one_of(document["output"], _OUTPUTS[task]),
         preprocess=_typed(document["preprocess"], bool),
         labels=tuple(_typed(label, str) for label in _typed(labels, list)),
-        activation=_one_of(document.get("activation") or SOFTMAX, (SOFTMAX, SIGMOID)),
+        activation=_one_of(document.get("activation") or Activation.SOFTMAX, (Activation.SOFTMAX, Activation.SIGMOID)),
         opset=_optional(document.get("opset"), int),
         half_io=_typed(document.get("half_io", False), bool),
         deployment_target=_optional(document.get("deployment_target"), str),
@@ -231,7 +230,7 @@ def _status(document: Mapping[str, Any]) -> str:
 
 
 def _quantisation(document: Mapping[str, Any]) -> Quantisation | None:
-    is_quantised = (document["format"], document["precision"]) in SCHEMES
+    is_quantised = document["precision"] not in UNQUANTISED
     found = document.get("quantisation")
     if is_quantised != (found is not None):
         raise ValueError(f"{document['precision']} and its quantisation contradict each other")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from evim_deploy.artifact.parity import Parity
 from evim_deploy.catalog.model import Model
-from evim_deploy.common.numerics import SOFTMAX
+from evim_deploy.catalog.terms import Activation
 
 if TYPE_CHECKING:
     from evim_deploy.artifact.quantisation import Quantisation
@@ -68,7 +68,7 @@ class Target:
     output: str
     preprocess: bool
     labels: tuple[str, ...]
-    activation: str = SOFTMAX
+    activation: str = Activation.SOFTMAX
     opset: int | None = None
     half_io: bool = False
     deployment_target: str | None = None

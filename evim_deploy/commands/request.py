@@ -8,10 +8,11 @@ from typing import Any
 
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.model import Model
+from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import MAX_BATCH, MAX_RESOLUTION, MIN_CLASSES, MIN_RESOLUTION
 from evim_deploy.common.errors import BadInput
 from evim_deploy.quantise.schemes import scheme
-from exporters import FORMATS, UNQUANTISED, Format
+from exporters import FORMATS, Format
 
 Size = tuple[int, int] | None
 """Height and width in pixels, or None for dynamic."""

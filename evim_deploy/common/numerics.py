@@ -8,10 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-SOFTMAX, SIGMOID = "softmax", "sigmoid"
-"""What makes probabilities of logits: softmax where a picture is of one class, sigmoid where each class is there or not
-(multi-label)."""
-
 
 def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Probabilities (B, classes) of logits (B, classes)."""
@@ -25,11 +21,14 @@ def sigmoid(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return np.where(logits >= 0, 1, exponentials) / (1 + exponentials)
 
 
-ACTIVATIONS: Mapping[str, Callable[[npt.NDArray[Any]], npt.NDArray[np.float64]]] = {SOFTMAX: softmax, SIGMOID: sigmoid}
+ACTIVATIONS: Mapping[str, Callable[[npt.NDArray[Any]], npt.NDArray[np.float64]]] = {
+    "softmax": softmax,
+    "sigmoid": sigmoid,
+}
 """Makes probabilities (B, classes) of logits (B, classes), by the name that a manifest has."""
 
 
-def with_probabilities(logits: npt.NDArray[Any], activation: str = SOFTMAX) -> dict[str, npt.NDArray[np.float32]]:
+def with_probabilities(logits: npt.NDArray[Any], activation: str = "softmax") -> dict[str, npt.NDArray[np.float32]]:
     """The two outputs of a classifier by name, (B, classes), from its logits."""
     return {"logits": logits, "probabilities": ACTIVATIONS[activation](logits).astype(np.float32)}
 

@@ -50,8 +50,8 @@ def compare_arrays(weights: Mapping[str, Array], operations: Sequence[TracedOper
         operations: Of the file.
     """
     stored = [StoredArray(array) for operation in operations for array in operation.weights]
-    nearest = {name: nearest(name.rpartition(".")[2], array, stored) for name, array in weights.items()}
-    kept = {name: stale for name, stale in nearest.items() if stale and stale.differing <= _few(stale.size)}
+    closest = {name: nearest(name.rpartition(".")[2], array, stored) for name, array in weights.items()}
+    kept = {name: stale for name, stale in closest.items() if stale and stale.differing <= _few(stale.size)}
     changed = tuple(f"{name.rpartition('.')[0]}, {stale}" for name, stale in kept.items() if stale.differing)
     return StoredWeights(len(weights), len(kept), changed)
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import PUBLISHED_MODELS
 from evim_deploy.commands.export import export
 from evim_deploy.commands.request import Request
 from evim_deploy.common.publish import sha256
-from exporters import FORMATS, UNQUANTISED
+from exporters import FORMATS
 
 EVERY_RUN = ("efficientvim_m1", "efficientvim_m4")
 CASES = [

@@ -17,6 +17,7 @@ from networks import tiny
 import exporters
 import runtimes
 from evim_deploy.artifact.parity import PASS, WARNING
+from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import MODELS, ModelName
 from evim_deploy.commands.export import export
 from evim_deploy.commands.request import Request
@@ -122,7 +123,7 @@ def error(sound: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) -> flo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", exporters.UNQUANTISED)
+@pytest.mark.parametrize("precision", UNQUANTISED)
 @pytest.mark.parametrize("format_", exporters.FORMATS)
 @pytest.mark.parametrize(
     "seeds",

@@ -12,11 +12,12 @@ from command import assert_done, run
 
 import exporters
 import runtimes
+from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.commands import self_test
 from evim_deploy.commands.self_test import FAIL, NOT_INSTALLED, NOT_RUN, PASS, Check, SelfTest
 from evim_deploy.common.errors import NotInstalled, ParityFailed
 from evim_deploy.images import digits
-from exporters import FORMATS, UNQUANTISED
+from exporters import FORMATS
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ import exporters
 from evim_deploy import formats
 from evim_deploy.artifact.parity import Comparison, Parity
 from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY
+from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import MODELS, VARIANTS, ModelName
 from evim_deploy.commands.export import export
 from evim_deploy.commands.request import Request
@@ -70,7 +71,7 @@ def made(
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    return made(tmp_path_factory.mktemp("exported"), "random:3", tuple(exporters.FORMATS), exporters.UNQUANTISED)
+    return made(tmp_path_factory.mktemp("exported"), "random:3", tuple(exporters.FORMATS), UNQUANTISED)
 
 
 def copied(artifact: Path, folder: Path, manifest: bool = False) -> Path:

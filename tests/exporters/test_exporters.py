@@ -27,6 +27,7 @@ import runtimes
 from evim_deploy import formats
 from evim_deploy.artifact.descriptions import about
 from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY, Contract, Structure, Target, TensorSpec
+from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import MODELS, PUBLISHED, Variant
 from evim_deploy.common.errors import NotInstalled, UsageProblem
 from evim_deploy.graph.interpreter import evaluate
@@ -746,7 +747,7 @@ def reference(model: EfficientViM, image: Tensor, output: str) -> dict[str, Tens
 @pytest.mark.parametrize("size", SMALL_SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("preprocess", [True, False], ids=["pixels", "tensor"])
 @pytest.mark.parametrize("output", ["logits", "probabilities", "features"])
-@pytest.mark.parametrize("precision", exporters.UNQUANTISED)
+@pytest.mark.parametrize("precision", UNQUANTISED)
 def test_onnx_numbers(
     workshop: Workshop, precision: str, output: str, preprocess: bool, size: Size, batch: int
 ) -> None:
@@ -783,7 +784,7 @@ def test_numbers_of_fixed_shapes(
 
 
 @pytest.mark.parametrize("output", ["logits", "probabilities", "features"])
-@pytest.mark.parametrize("precision", exporters.UNQUANTISED)
+@pytest.mark.parametrize("precision", UNQUANTISED)
 def test_onnx_with_everything_dynamic(workshop: Workshop, precision: str, output: str) -> None:
     target = target_of("onnx", (None, None), precision, None, output)
     assert_numbers(workshop, 5, target, sizes=(*SMALL_SIZES, (63, 97)), batches=(1, 4))

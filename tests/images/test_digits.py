@@ -44,7 +44,7 @@ def test_the_weights_are_those_that_the_code_names() -> None:
 
 def test_the_pictures_are_scikit_learns_in_the_scripts_split() -> None:
     expected = split()
-    path = Path(digits.__file__).parent / "data" / "digits" / digits.PICTURES_FILE
+    path = Path(digits.__file__).parents[1] / "data" / "digits" / digits.PICTURES_FILE
     with np.load(path) as found:
         assert set(found) == set(expected)
         assert all((found[name] == values).all() for name, values in expected.items())

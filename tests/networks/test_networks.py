@@ -28,6 +28,7 @@ from evim_deploy.artifact.manifest import embedded_manifest
 from evim_deploy.artifact.parity import FAIL, PASS, WARNING
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.network_name import NetworkName, named
+from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.cli.options import parse_normalisation
 from evim_deploy.commands.export import export
 from evim_deploy.commands.predict import predict
@@ -48,7 +49,7 @@ from evim_deploy.weights import hub
 
 TINY = find_timm(NAME)
 FORMATS = ("onnx", "coreml")
-COMBINATIONS = [(format_, precision) for format_ in FORMATS for precision in exporters.UNQUANTISED]
+COMBINATIONS = [(format_, precision) for format_ in FORMATS for precision in UNQUANTISED]
 PREPROCESSING = Preprocessing(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), crop_fraction=0.9, interpolation="bilinear")
 CAFFE = np.array([104.04, 117.3, 122.4])
 FAMILIES = {
@@ -80,7 +81,7 @@ def made(folder: Path, **options: Any) -> Artifacts:
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    return made(tmp_path_factory.mktemp("exported"), precisions=exporters.UNQUANTISED)
+    return made(tmp_path_factory.mktemp("exported"), precisions=UNQUANTISED)
 
 
 # --- the same road ---------------------------------------------------------------------------------------
@@ -378,7 +379,7 @@ def test_each_family_is_proven(tmp_path: Path, name: str, format_: str) -> None:
     request = Request(
         model=parse_source(f"timm:{name}"),
         formats=(format_,),
-        precisions=exporters.UNQUANTISED,
+        precisions=UNQUANTISED,
         sizes=((side, side),),
         weights="random:0",
         num_classes=10,

@@ -19,6 +19,7 @@ from told import reference_of, target_of
 import exporters
 from evim_deploy.artifact.parity import Comparison
 from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import PUBLISHED_MODELS
 from evim_deploy.common.progress import Silent
 from evim_deploy.networks.efficientvim.reference import GraphReference
@@ -55,7 +56,7 @@ def native_models() -> Iterator[tuple[GraphReference, int, Target]]:
         side = name.variant.resolution
         reference = reference_of(name.variant, seed, 1000, name.distilled)
         for row in exporters.FORMATS.values():
-            for precision in exporters.UNQUANTISED:
+            for precision in UNQUANTISED:
                 yield reference, side, target_of(row.name, precision, row.default_output, (side, side), classes=1000)
 
 

@@ -49,9 +49,10 @@ def requests(folder: Path) -> list[Any]:
     """Every precision of every format, and each way to make an artifact that is not among them."""
     import tiny_timm
 
+    from evim_deploy.catalog.terms import UNQUANTISED
     from evim_deploy.commands.request import Request
     from evim_deploy.networks.open import parse_source
-    from exporters import FORMATS, UNQUANTISED
+    from exporters import FORMATS
 
     common = Request(model=parse_source("digits"), formats=(), output_dir=folder / ARTIFACTS, verify=False)
     digits = replace(common, weights=str(folder / WEIGHTS))

@@ -10,6 +10,7 @@ from told import target_of
 
 import exporters
 from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import Variant
 
 VARIANTS = 60
@@ -30,7 +31,7 @@ class Asked:
 
     def targets(self) -> Iterator[Target]:
         for format_ in exporters.FORMATS:
-            for precision in exporters.UNQUANTISED:
+            for precision in UNQUANTISED:
                 yield target_of(format_, precision, self.output, self.size, self.batch, self.preprocess, self.classes)
 
 

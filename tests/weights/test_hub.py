@@ -67,7 +67,7 @@ class TestFetch:
         assert fetch().read_bytes() == CONTENT
 
     def test_the_process_environment_is_heeded(self, tmp_path: Path, server: Server) -> None:
-        program = f"from evim_deploy import hub; print(hub.fetch({REPO!r}, {FILE!r}, notify=lambda _: None))"
+        program = f"from evim_deploy.weights import hub; print(hub.fetch({REPO!r}, {FILE!r}, notify=lambda _: None))"
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)}
         environment |= {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": server.url}
         done = subprocess.run(

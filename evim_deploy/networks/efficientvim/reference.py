@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from evim_deploy.artifact.target import Target, Weights
-from evim_deploy.common.numerics import SOFTMAX, with_probabilities
+from evim_deploy.catalog.terms import Activation
+from evim_deploy.common.numerics import with_probabilities
 from evim_deploy.graph.half_precision import rounded
 from evim_deploy.graph.rewrites import SPREAD_TOKEN_WEIGHTS, Outcome, reparameterise, run
 from evim_deploy.images.preprocessing import PAPER, Preprocessing
@@ -40,7 +41,7 @@ class GraphReference:
     form: ClassVar[str] = "graph"
     engine: ClassVar[str] = "PyTorch"
     preprocessing: ClassVar[Preprocessing] = PAPER
-    activation: ClassVar[str] = SOFTMAX
+    activation: ClassVar[str] = Activation.SOFTMAX
     classifier_outputs: ClassVar[tuple[str, ...]] = ("logits", "probabilities")
 
     model: EfficientViM

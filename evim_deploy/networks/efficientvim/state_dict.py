@@ -6,24 +6,18 @@ import re
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from evim_deploy.catalog.variants import VARIANTS, ModelName
 from evim_deploy.networks.efficientvim.model import NUM_STAGES
+from evim_deploy.weights.checkpoint.names import COUNTER, shorten
+from evim_deploy.weights.checkpoint.plain import is_plain, packed, refuse_packed
 from evim_deploy.weights.checkpoint.safe_pickle import TensorRef
 from evim_deploy.weights.checkpoint.torch_file import SAVE_STATE, UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
-_SHOWN = 10
-_LONGEST = 150
-
-COUNTER = "num_batches_tracked"
-"""Ends the name of a BatchNorm's count of training steps, which inference does not use."""
-
-_FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 
 _OWN = re.compile(r"(patch_embed|stages|norm|weights|weights_dist|heads|heads_dist)(\..*)?")
 _LAYER_NORM = re.compile(r"(stages\.[0-9]+\.blocks\.[0-9]+\.norm|norm\.[0-9]+)\.(weight|bias)")
@@ -31,13 +25,6 @@ _BLOCK = re.compile(r"stages\.([0-9]+)\.blocks\.([0-9]+)\.(.+)")
 _HEAD = re.compile(r"heads(_dist)?\.[0-9]+\.(weight|bias)")
 _GLOBAL_NORM = f"norm.{NUM_STAGES}."
 """The LayerNorm of the last map, (B, D, H, W); the others are of tokens or states, (B, D, L)."""
-
-
-def shorten(names: Collection[str]) -> str:
-    """The first names of a list, fit to be printed whatever a file calls its tensors, and how many more there are."""
-    first = [name[:_LONGEST] for name in list(names)[:_SHOWN]]
-    shown = ", ".join(name if name.isprintable() else ascii(name) for name in first)
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
 def canonical(state: Mapping[str, Any], read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
@@ -51,7 +38,7 @@ def canonical(state: Mapping[str, Any], read: Callable[[Any], Tensor]) -> dict[s
         UnreadableError: A weight is no tensor, or not of floating point.
     """
     result: dict[str, Tensor] = {}
-    refused = _packed(state)
+    refused = packed(state)
     for name, value in state.items():
         if name.endswith(COUNTER):
             continue
@@ -60,55 +47,12 @@ def canonical(state: Mapping[str, Any], read: Callable[[Any], Tensor]) -> dict[s
                 refused.append(name)
             continue
         tensor = read(value)
-        if not _is_plain(tensor):
+        if not is_plain(tensor):
             refused.append(name)
             continue
         result[name] = _reshape(name, tensor).float().contiguous()
-    _refuse(refused)
+    refuse_packed(refused)
     return result
-
-
-def plain(state: Mapping[str, Any], read: Callable[[Any], Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a state dict, its floats in fp32 and contiguous.
-
-    Args:
-        state: Tensors, described or real, by name. Values of other kinds are passed over where no parameter of the
-            network has their name.
-        read: From a tensor of ``state`` to a real one.
-        expected: The network's own parameters and buffers, of which the names and types are used.
-
-    Raises:
-        UnreadableError: A weight is no tensor, or not of floating point.
-    """
-    weights = {name for name, tensor in expected.items() if tensor.is_floating_point()}
-    result: dict[str, Tensor] = {}
-    refused = _packed(state)
-    for name, value in state.items():
-        tensor = read(value) if isinstance(value, Tensor | TensorRef) else None
-        if name in weights and (tensor is None or not _is_plain(tensor)):
-            refused.append(name)
-        elif tensor is not None:
-            result[name] = tensor.float().contiguous() if _is_plain(tensor) else tensor
-    _refuse(refused)
-    return result
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor holds weights as they are: numbers of fewer bits than 16 need scales that lie elsewhere."""
-    return tensor.dtype in _FLOATS and tensor.layout == torch.strided
-
-
-def _packed(state: Mapping[str, Any]) -> list[str]:
-    """The weights that PyTorch's quantised layers keep in a form of their engine's."""
-    return [name for name in state if "_packed_params" in name.split(".")]
-
-
-def _refuse(names: Collection[str]) -> None:
-    if names:
-        raise UnreadableError(
-            f"holds weights that are not plain floating-point tensors: {shorten(names)}",
-            "Give the weights from before quantisation, in fp32, fp16 or bf16.",
-        )
 
 
 def _reshape(name: str, tensor: Tensor) -> Tensor:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evim_deploy.catalog.terms import Activation
 from evim_deploy.common.errors import BadInput
-from evim_deploy.common.numerics import ACTIVATIONS, SIGMOID, SOFTMAX
+from evim_deploy.common.numerics import ACTIVATIONS
 
 if TYPE_CHECKING:
     from evim_deploy.networks.protocols import Array
@@ -60,7 +61,7 @@ class Ending:
     @property
     def note(self) -> str:
         """One line on what a user would not expect; empty where there is nothing to say."""
-        if self.activation == SIGMOID:
+        if self.activation == Activation.SIGMOID:
             return "ends in a sigmoid: a multi-label classifier, each class has a probability of its own"
         if self.gives == PROBABILITIES:
             return "gives probabilities, and its logits were not found: they are kept as they are"
@@ -111,11 +112,21 @@ def find_ending(graph: Any, compute: Compute, path: str) -> Ending:
     sums = answers.sum(1)
     if answers.min() >= -_SUM_ERROR and np.abs(sums - 1).max() <= _SUM_ERROR:
         return Ending(
-            value=output, gives=PROBABILITIES, activation=SOFTMAX, is_applied=True, axes=given.ndim, num_classes=classes
+            value=output,
+            gives=PROBABILITIES,
+            activation=Activation.SOFTMAX,
+            is_applied=True,
+            axes=given.ndim,
+            num_classes=classes,
         )
     if answers.min() < 0 or (answers.max() > 1 and np.ptp(sums) > _SUM_ERROR * sums.max()):
         return Ending(
-            value=output, gives=LOGITS, activation=SOFTMAX, is_applied=False, axes=given.ndim, num_classes=classes
+            value=output,
+            gives=LOGITS,
+            activation=Activation.SOFTMAX,
+            is_applied=False,
+            axes=given.ndim,
+            num_classes=classes,
         )
     raise BadInput(
         f"The output of {path} is neither logits nor probabilities: for {len(answers)} images it is between "
@@ -162,7 +173,7 @@ def _proposed(graph: Any, output: str) -> Iterator[tuple[str, str]]:
         yield from written(view, last)
 
 
-_OPERATIONS = {"Softmax": SOFTMAX, "Sigmoid": SIGMOID}
+_OPERATIONS = {"Softmax": Activation.SOFTMAX, "Sigmoid": Activation.SIGMOID}
 
 
 class _View:
@@ -190,8 +201,8 @@ def _exponentials_by_sum(view: _View, last: Any) -> Iterator[tuple[str, str]]:
     for exponential in view.operands(last, "Exp"):
         shifted = view.node(exponential.input[0], "Sub")
         if shifted is not None and view.node(shifted.input[1], "ReduceMax") is not None:
-            yield SOFTMAX, shifted.input[0]
-        yield SOFTMAX, exponential.input[0]
+            yield Activation.SOFTMAX, shifted.input[0]
+        yield Activation.SOFTMAX, exponential.input[0]
 
 
 def _exponential_of_log(view: _View, last: Any) -> Iterator[tuple[str, str]]:
@@ -199,8 +210,8 @@ def _exponential_of_log(view: _View, last: Any) -> Iterator[tuple[str, str]]:
     if last.op_type != "Exp":
         return
     if (inner := view.node(last.input[0], "LogSoftmax", "Sub")) is not None:
-        yield SOFTMAX, inner.input[0]
-    yield SOFTMAX, last.input[0]
+        yield Activation.SOFTMAX, inner.input[0]
+    yield Activation.SOFTMAX, last.input[0]
 
 
 def _sigmoid(view: _View, last: Any) -> Iterator[tuple[str, str]]:
@@ -210,4 +221,4 @@ def _sigmoid(view: _View, last: Any) -> Iterator[tuple[str, str]]:
     for total in view.operands(last, "Add"):
         for exponential in view.operands(total, "Exp"):
             if (negative := view.node(exponential.input[0], "Neg")) is not None:
-                yield SIGMOID, negative.input[0]
+                yield Activation.SIGMOID, negative.input[0]

@@ -25,12 +25,12 @@ from evim_deploy.common.errors import BadInput, UsageProblem
 from evim_deploy.common.numerics import with_probabilities
 from evim_deploy.images.preprocessing import CROP_MODES, INTERPOLATIONS, Preprocessing
 from evim_deploy.images.published_transform import Transform
-from evim_deploy.networks.efficientvim.checkpoint import StateDict, check_numbers, read_state_dict, refuse_misfit
 from evim_deploy.networks.efficientvim.weights import parse_seed, state_sha256
 from evim_deploy.networks.protocols import Array
 from evim_deploy.networks.torch_module.loaded import Opened
 from evim_deploy.networks.torch_module.seeding import seed_weights
 from evim_deploy.weights import hub
+from evim_deploy.weights.checkpoint.reading import StateDict, check_numbers, read_state_dict, refuse_misfit
 from evim_deploy.weights.shards import weights_name
 
 _NEAREST = 5

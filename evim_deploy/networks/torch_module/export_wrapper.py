@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from evim_deploy.artifact.target import Target
-from evim_deploy.common.numerics import SIGMOID, SOFTMAX
+from evim_deploy.catalog.terms import Activation
 from evim_deploy.images.preprocessing import Preprocessing
 from evim_deploy.networks.torch_module.half_constants import HalfNumbers
 
@@ -54,7 +54,10 @@ class Servable(nn.Module):
             return self.activation(answer) if self.activation else answer
 
 
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {SOFTMAX: partial(torch.softmax, dim=-1), SIGMOID: torch.sigmoid}
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    Activation.SOFTMAX: partial(torch.softmax, dim=-1),
+    Activation.SIGMOID: torch.sigmoid,
+}
 
 
 def _per_channel(values: tuple[float, float, float]) -> Tensor:

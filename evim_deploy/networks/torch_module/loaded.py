@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from evim_deploy.artifact.target import Weights
-from evim_deploy.common.numerics import SOFTMAX
+from evim_deploy.catalog.terms import Activation
 from evim_deploy.images.preprocessing import Preprocessing
 from evim_deploy.images.published_transform import Transform
 from evim_deploy.networks.protocols import Array
@@ -35,7 +35,7 @@ class Opened:
     original: Callable[[Array], Mapping[str, Array]]
     module: nn.Module
     gives: str = "logits"
-    activation: str = SOFTMAX
+    activation: str = Activation.SOFTMAX
     preprocessing: Preprocessing
     num_classes: int
     weights: Weights

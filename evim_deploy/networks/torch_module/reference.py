@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from copy import deepcopy
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar
@@ -11,9 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from evim_deploy.artifact.parity import StoredWeights
 from evim_deploy.artifact.target import Target, Weights
-from evim_deploy.common.errors import BadInput, NotRunHere, first_line
+from evim_deploy.common.errors import BadInput, first_line
 from evim_deploy.graph.rewrites.rewrite import Outcome
 from evim_deploy.images.preprocessing import Preprocessing
 from evim_deploy.images.published_transform import Transform, published_transform
@@ -26,11 +24,9 @@ from evim_deploy.networks.torch_module.loaded import Opened
 from evim_deploy.networks.torch_module.pools import write_pools
 from evim_deploy.networks.torch_module.runnable import ModuleNetwork
 from evim_deploy.networks.torch_module.seeding import sample_images
-from evim_deploy.proof.stored_weights import compare_arrays
 
 if TYPE_CHECKING:
-    from evim_deploy.artifact.trace import Trace, TracedOperation
-    from evim_deploy.proof.operations.report import LayerReport
+    pass
 
 
 class ModuleReference:
@@ -125,17 +121,6 @@ class ModuleReference:
         with torch.no_grad():
             each = [module(torch.from_numpy(images[i : i + 1]).to(dtype)) for i in range(len(images))]
         return {self._opened.gives: torch.cat(each).numpy()}
-
-    def compare_stored(self, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:
-        """A converter may give an operation other weights than the network has: those are not compared."""
-        parameters = {name: value.numpy() for name, value in self.stored(target).named_parameters()}
-        return compare_arrays(parameters, operations)
-
-    def line_up(self, target: Target, trace: Trace, image: Array) -> LayerReport:
-        raise NotRunHere(
-            "Nothing says which operation of an artifact is which of a network that is none of ours.",
-            "Leave out --layers; the outputs and the stored weights are compared without it.",
-        )
 
     def _servable(self, target: Target) -> Servable:
         assert target.height

@@ -39,8 +39,9 @@ import torch
 
 from evim_deploy.artifact.parity import FAIL, PASS, WARNING, Comparison, Measures, Parity, Power, Tolerance
 from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import Activation
 from evim_deploy.common.errors import BadInput
-from evim_deploy.common.numerics import SOFTMAX, batches
+from evim_deploy.common.numerics import batches
 from evim_deploy.images.preprocessing import Preprocessing, normalise
 from evim_deploy.networks.protocols import Outputs, Reference
 from evim_deploy.networks.runnable import GraphNetwork
@@ -248,7 +249,7 @@ class Prover:
             reference="rounded network" if is_rounded else self.reference.engine,
             inputs=tuple(dict.fromkeys(row.name for row in lined_up)),
             tolerance=self._allowed(target, _row(run, target), *self._sizes(target)),
-            measures=measure(lined_up, target.task == "classify" and target.activation == SOFTMAX),
+            measures=measure(lined_up, target.task == "classify" and target.activation == Activation.SOFTMAX),
             anomalies=anomalies,
         )
 
@@ -349,7 +350,7 @@ def _least(precision: str) -> float:
 
 def is_compared_as_logits(target: Target) -> bool:
     """Whether an output is probabilities of classes of which one is right: small ones would not show beside it."""
-    return target.output == "probabilities" and target.activation == SOFTMAX
+    return target.output == "probabilities" and target.activation == Activation.SOFTMAX
 
 
 def comparable(outputs: Outputs, target: Target, least: float) -> Outputs:

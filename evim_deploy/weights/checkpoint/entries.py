@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evim_deploy.networks.efficientvim.state_dict import COUNTER, shorten
+from evim_deploy.weights.checkpoint.names import COUNTER, shorten
 from evim_deploy.weights.checkpoint.safe_pickle import Inert, TensorRef
 from evim_deploy.weights.checkpoint.torch_file import SAVE_STATE, UnreadableError
 
