@@ -22,11 +22,11 @@ from evim_deploy.catalog.variants import parse_model
 from evim_deploy.common.errors import BadInput, ParityFailed
 from evim_deploy.common.progress import Silent
 from evim_deploy.images import digits
-from evim_deploy.networks.efficientvim.quantise_target import find
+from evim_deploy.networks.efficientvim.quantise_target import quantise_target
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.efficientvim.weights import resolve, usual_source
 from evim_deploy.networks.torch_module.group_norm import split_means
-from evim_deploy.quantise.schemes import scheme
+from evim_deploy.quantise.schemes import find_scheme
 from latency.artifacts import prepare_artifact
 from latency.engines import Array, first_image
 from latency.memory import was_refused
@@ -112,7 +112,14 @@ def prepare(
         raise BadInput(f"Nothing here writes {engine_takes} files.", f"Use an engine that takes {', '.join(_WRITERS)}.")
     target, form = _target(engine_takes, stored, batch, height, width), built.form
     if built.reference is not None:
-        target = find(built.reference, target, subject.resolution, None, None, Silent())
+        target = quantise_target(
+            built.reference,
+            target,
+            native_size=subject.resolution,
+            source=None,
+            allowed_loss=None,
+            progress=Silent(),
+        )
         form = ", ".join([form, *_quantised(target)])
     _WRITERS[engine_takes](built, target, source)
     parameters = sum(each.numel() for each in (*built.inference.parameters(), *built.inference.buffers()))
@@ -175,10 +182,10 @@ def _ours(subject: Subject, height: int, width: int) -> _Built:
 
 def _quantised(target: Target) -> Iterator[str]:
     """How a target is quantised, in words; nothing of one that is not."""
-    found = scheme(target.format, target.precision)
+    found = find_scheme(target.format, target.precision)
     if found is None or target.quantisation is None:
         return
-    yield found.meaning
+    yield found.description
     if calibration := target.quantisation.calibration:
         yield f"calibrated on {calibration.images} images ({calibration.source})"
 

@@ -52,7 +52,7 @@ def fake_quantise(values: Mapping[str, Tensor], qparams: Mapping[str, QuantParam
 
 def round_to(grid: QuantParams, x: Tensor) -> Tensor:
     """The values of a grid that are nearest."""
-    codes = torch.clamp(torch.round(x / grid.scale) + grid.zero_point, grid.least, grid.most)
+    codes = torch.clamp(torch.round(x / grid.scale) + grid.zero_point, grid.qmin, grid.qmax)
     return (codes - grid.zero_point) * grid.scale
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evim_deploy.graph.fixed_point import explained
+from evim_deploy.graph.fixed_point import requantisation_error_bound
 from evim_deploy.graph.interpreter import Weights, evaluate, fake_quantise, round_to, run, step, tensors
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.quantised import QuantParams
@@ -52,7 +52,10 @@ class GraphNetwork:
                 if is_clipped:
                     sound, moved = sound.relu(), moved.relu()
                 grid = qparams.get(clip.name if clip is not None and is_clipped else node.name)
-                yield node.name, _clearness(sound, moved, grid, explained(node, qparams, grid) if grid else 0.0)
+                yield (
+                    node.name,
+                    _clearness(sound, moved, grid, requantisation_error_bound(node, qparams, grid) if grid else 0.0),
+                )
 
     def faults(self, image: Array, share: float, generator: torch.Generator) -> tuple[Outputs, Faults]:
         """Only what follows a layer is computed anew."""

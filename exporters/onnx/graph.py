@@ -27,8 +27,8 @@ from evim_deploy.formats.onnx_names import CHANNELS_LAST, SCALE, UNSIGNED
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.quantised import AffineQuantised, QuantParams
 from evim_deploy.graph.shapes import Axis, Shape, infer_shapes
-from evim_deploy.quantise.apply import VIEWS
-from evim_deploy.quantise.schemes import scheme
+from evim_deploy.quantise.placement import VIEWS
+from evim_deploy.quantise.schemes import find_scheme
 from exporters.onnx import quantised
 from exporters.onnx.opsets import OPSETS, USUAL_OPSET
 
@@ -98,9 +98,9 @@ class Emitter:
     """Writes one graph, operation by operation, under the graph's own names."""
 
     def __init__(self, graph: Graph, target: Target, shapes: Mapping[str, Shape]) -> None:
-        found = scheme("onnx", target.precision)
+        found = find_scheme("onnx", target.precision)
         self.graph = graph
-        self.float_type, self.float_dtype = _FLOATS[found.floats if found else target.precision]
+        self.float_type, self.float_dtype = _FLOATS[found.float_precision if found else target.precision]
         self.plain = {**_HANDLERS, **quantised.STATES_LAST} if found else _HANDLERS
         self.handlers = {**self.plain, **quantised.DYNAMIC} if found and found.is_dynamic else self.plain
         self.opset_version = target.opset or USUAL_OPSET
@@ -189,7 +189,7 @@ class Emitter:
         """Names of a weight's codes (O, ...) or (I, O), int8 (a bias: int32) or uint8, and of its scales (O, ...)."""
         encoding = cast("AffineQuantised", node.encodings[weight])
         name = f"{node.name}.{weight}"
-        codes: Any = (encoding.codes + np.int16(UNSIGNED)).astype(np.uint8) if unsigned else encoding.codes
+        codes: Any = (encoding.values + np.int16(UNSIGNED)).astype(np.uint8) if unsigned else encoding.values
         return [
             self.constant(name, codes.T if transposed else codes),
             self.constant(f"{name}{SCALE}", encoding.scale.reshape(scales).astype(self.float_dtype)),

@@ -23,8 +23,8 @@ from evim_deploy.catalog.variants import parse_model
 from evim_deploy.commands.export import export
 from evim_deploy.commands.request import Request
 from evim_deploy.quantise.calibration_images import RECOMMENDED
-from evim_deploy.quantise.encoding import Weighting
 from evim_deploy.quantise.schemes import SCHEMES
+from evim_deploy.quantise.weight_quantisation import WeightQuantisation
 
 ALLOWED = 0.5
 """Points of top-1 that an artifact may lose."""
@@ -132,6 +132,6 @@ def test_what_is_quantised_too_coarsely_does_not_pass(
 ) -> None:
     """Kernels of two bits: three values and 0."""
     scheme = ("onnx", "dynamic")
-    monkeypatch.setitem(SCHEMES, scheme, replace(SCHEMES[scheme], weights=Weighting(bits=2)))
+    monkeypatch.setitem(SCHEMES, scheme, replace(SCHEMES[scheme], weights=WeightQuantisation(bits=2)))
     (result,) = trained[name].results([scheme], tmp_path).values()
     assert lost(result) > ALLOWED

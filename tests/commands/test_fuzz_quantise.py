@@ -78,7 +78,7 @@ def test_a_wrong_grid_of_such_a_network_fails(fresh: ParityChecker, name: tuple[
     value = next(value for value in graph.qparams if value.endswith("ffn.relu"))
     grid = graph.qparams[value]
     faults = {"scale": replace(grid, scale=1.1 * grid.scale)}
-    if grid.least == 0:  # of 16 bits engines take no other than 0
+    if grid.qmin == 0:  # of 16 bits engines take no other than 0
         faults["zero point"] = replace(grid, zero_point=128)
     for what, changed in faults.items():
         wrong = Graph(graph.input_name, graph.nodes, graph.outputs, {**graph.qparams, value: changed})

@@ -14,6 +14,7 @@ from PIL import Image
 
 from evim_deploy.artifact.quantisation import Calibration, Quantisation
 from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import UNQUANTISED, Precision
 from evim_deploy.catalog.variants import parse_model
 from evim_deploy.commands.request import Request, plan
 from evim_deploy.common.errors import BadInput, UsageProblem
@@ -23,19 +24,24 @@ from evim_deploy.graph.quantised import AffineQuantised, Palettised, QuantParams
 from evim_deploy.graph.rewrites import reparameterise
 from evim_deploy.images.preprocessing import PAPER
 from evim_deploy.networks.efficientvim.lowering import lower
-from evim_deploy.quantise.apply import VIEWS, layers, quantised, quantised_values
-from evim_deploy.quantise.calibration import _Seen, calibrate
+from evim_deploy.quantise.calibration import RangeObserver, calibrate
 from evim_deploy.quantise.calibration_images import DIGITS, PHOTOGRAPHS, RECOMMENDED, CalibrationImages
-from evim_deploy.quantise.encoding import Weighting
-from evim_deploy.quantise.equalisation import equalised, find_exponents, pairs
+from evim_deploy.quantise.equalisation import equalisation_exponents, equalise, equalised_pairs
+from evim_deploy.quantise.float_layers import choose_float_layers, with_float_layers
+from evim_deploy.quantise.placement import VIEWS, quantisable_layers, quantised_values
 from evim_deploy.quantise.qparams import EIGHT_BITS, SIXTEEN_BITS, QuantRange, choose_qparams
+from evim_deploy.quantise.quantise_graph import quantise_graph
 from evim_deploy.quantise.schemes import SCHEMES, WEIGHTED, Scheme
-from evim_deploy.quantise.sensitivity import fewest_float_layers, sensitivity, with_kept
+from evim_deploy.quantise.sensitivity import sensitivity
+from evim_deploy.quantise.weight_quantisation import WeightQuantisation
 from exporters import FORMATS, parse_precision
 
 SIDE = 64
 INTEGERS = Scheme(
-    weights=Weighting(bits=8), floats="fp32", meaning="all in 8 bits", integers=WEIGHTED | {"shift", "relu", "add"}
+    weights=WeightQuantisation(bits=8),
+    float_precision=Precision.FP32,
+    description="all in 8 bits",
+    integer_ops=WEIGHTED | {"shift", "relu", "add"},
 )
 
 
@@ -53,8 +59,8 @@ def qparams(graph: Graph) -> dict[str, QuantParams]:
     return calibrate(graph, INTEGERS, photographs(), pixels=True)
 
 
-def snr_db(expected: torch.Tensor, found: torch.Tensor) -> float:
-    return float(10 * torch.log10(expected.square().sum() / (found - expected).square().sum()))
+def snr_db(expected: torch.Tensor, actual: torch.Tensor) -> float:
+    return float(10 * torch.log10(expected.square().sum() / (actual - expected).square().sum()))
 
 
 def answers(graph: Graph) -> torch.Tensor:
@@ -63,9 +69,11 @@ def answers(graph: Graph) -> torch.Tensor:
 
 class TestGrid:
     @pytest.mark.parametrize("ends", [(-1.0, 3.0), (0.0, 6.0), (2.0, 5.0), (-7.0, -2.0), (-1e-3, 1e4), (0.0, 0.0)])
-    @pytest.mark.parametrize("codes", [EIGHT_BITS, SIXTEEN_BITS, QuantRange(-127, 127, is_symmetric=True)])
-    def test_reaches_its_ends_to_half_a_step_and_has_zero(self, ends: tuple[float, float], codes: QuantRange) -> None:
-        grid = choose_qparams(*ends, codes)
+    @pytest.mark.parametrize("quant_range", [EIGHT_BITS, SIXTEEN_BITS, QuantRange(-127, 127, is_symmetric=True)])
+    def test_reaches_its_ends_to_half_a_step_and_has_zero(
+        self, ends: tuple[float, float], quant_range: QuantRange
+    ) -> None:
+        grid = choose_qparams(*ends, quant_range)
         values = torch.tensor([0.0, *ends], dtype=torch.float64)
         assert ((round_to(grid, values) - values).abs() <= 0.51 * grid.scale).all()
         assert round_to(grid, values)[0] == 0
@@ -91,54 +99,54 @@ class TestEncoding:
     KERNEL = np.random.default_rng(0).normal(size=(16, 64, 3, 3)) * np.logspace(-3, 1, 16)[:, None, None, None]
 
     def test_eight_bits_lose_half_a_step_of_each_channel_at_the_most(self) -> None:
-        encoding = Weighting(bits=8).encode(self.KERNEL)
+        encoding = WeightQuantisation(bits=8).encode(self.KERNEL)
         assert isinstance(encoding, AffineQuantised)
-        assert encoding.codes.dtype == np.int8
+        assert encoding.values.dtype == np.int8
         assert encoding.scale.shape == (16, 1, 1, 1)
-        assert (np.abs(encoding.decoded() - self.KERNEL) <= 0.5 * encoding.scale * (1 + 1e-6)).all()
+        assert (np.abs(encoding.dequantise() - self.KERNEL) <= 0.5 * encoding.scale * (1 + 1e-6)).all()
 
     def test_a_scale_for_each_block_is_better_than_one_for_the_channel(self) -> None:
         kernel = self.KERNEL * np.logspace(-1, 1, 64)[None, :, None, None]
-        channel, block = (Weighting(bits=4, block=block).encode(kernel) for block in (None, 32))
-        assert isinstance(block, AffineQuantised)
-        assert block.scale.shape == (16, 2, 1, 1)
-        assert np.abs(block.codes).max() <= 7
-        lost = [np.square(each.decoded() - kernel).sum() for each in (channel, block) if each is not None]
+        channel, group = (WeightQuantisation(bits=4, group_size=size).encode(kernel) for size in (None, 32))
+        assert isinstance(group, AffineQuantised)
+        assert group.scale.shape == (16, 2, 1, 1)
+        assert np.abs(group.values).max() <= 7
+        lost = [np.square(each.dequantise() - kernel).sum() for each in (channel, group) if each is not None]
         assert lost[1] < lost[0]
 
     def test_a_scale_of_four_bits_is_no_worse_than_the_one_that_reaches_the_largest(self) -> None:
-        encoding = Weighting(bits=4).encode(self.KERNEL)
+        encoding = WeightQuantisation(bits=4).encode(self.KERNEL)
         assert encoding is not None
         scale = np.abs(self.KERNEL).max((1, 2, 3), keepdims=True) / 7
         plain = np.rint(self.KERNEL / scale) * scale
-        lost, naive = (np.square(each - self.KERNEL).sum((1, 2, 3)) for each in (encoding.decoded(), plain))
+        lost, naive = (np.square(each - self.KERNEL).sum((1, 2, 3)) for each in (encoding.dequantise(), plain))
         assert (lost <= naive * (1 + 1e-6)).all()
         assert lost.sum() < 0.95 * naive.sum()
 
     @pytest.mark.parametrize("bits", [4, 6, 8])
     def test_a_table_has_its_values_and_beats_even_steps(self, bits: int) -> None:
         kernel = np.random.default_rng(1).laplace(size=(8, 512))
-        encoding = Weighting(bits=bits, table=True).encode(kernel)
+        encoding = WeightQuantisation(bits=bits, palettise=True).encode(kernel)
         assert isinstance(encoding, Palettised)
         assert encoding.table.shape == (2**bits,)
-        assert encoding.codes.max() < 2**bits
+        assert encoding.values.max() < 2**bits
         steps = np.linspace(kernel.min(), kernel.max(), 2**bits)
         even = steps[np.abs(kernel[..., None] - steps).argmin(-1)]
-        assert np.square(encoding.decoded() - kernel).sum() < 0.7 * np.square(even - kernel).sum()
+        assert np.square(encoding.dequantise() - kernel).sum() < 0.7 * np.square(even - kernel).sum()
 
     def test_a_table_of_more_entries_than_values_is_exact(self) -> None:
         kernel = np.array([[1.0, 2.0, 1.0, -4.0]])
-        encoding = Weighting(bits=4, table=True).encode(kernel)
+        encoding = WeightQuantisation(bits=4, palettise=True).encode(kernel)
         assert encoding is not None
-        assert np.array_equal(encoding.decoded(), kernel)
+        assert np.array_equal(encoding.dequantise(), kernel)
 
     def test_zeros_stay_zeros(self) -> None:
-        encoding = Weighting(bits=8).encode(np.zeros((2, 3)))
+        encoding = WeightQuantisation(bits=8).encode(np.zeros((2, 3)))
         assert encoding is not None
-        assert not encoding.decoded().any()
+        assert not encoding.dequantise().any()
 
     def test_small_kernels_stay_as_they_are(self) -> None:
-        assert Weighting(bits=8, least=64).encode(np.ones((4, 4))) is None
+        assert WeightQuantisation(bits=8, min_size=64).encode(np.ones((4, 4))) is None
 
 
 class TestGridded:
@@ -148,7 +156,7 @@ class TestGridded:
         clipped = {name for name, user in users.items() if user is not None and user.op == "relu"}
         assert clipped
         for node in graph.nodes:
-            if node.op in INTEGERS.integers:
+            if node.op in INTEGERS.integer_ops:
                 assert values.keys() >= {*node.inputs, *node.outputs} - clipped, node.name
         assert not values.keys() & clipped
         assert quantised_values(graph, INTEGERS).keys() >= {graph.input_name}
@@ -162,7 +170,7 @@ class TestGridded:
 
     def test_what_is_kept_has_no_grid_of_its_own(self, graph: Graph) -> None:
         name = next(node.name for node in graph.nodes if node.op == "conv" and "dwconv1" in node.name)
-        before, after = (quantised_values(graph, INTEGERS, kept) for kept in ((), layers(graph, INTEGERS)))
+        before, after = (quantised_values(graph, INTEGERS, kept) for kept in ((), quantisable_layers(graph, INTEGERS)))
         assert name in before
         assert not after
 
@@ -170,39 +178,41 @@ class TestGridded:
         conv = next(node for node in graph.nodes if (user := graph.sole_consumer(node.name)) and user.op == "relu")
         relu = graph.sole_consumer(conv.name)
         assert relu is not None
-        others = [name for name in layers(graph, INTEGERS) if name != conv.name]
+        others = [name for name in quantisable_layers(graph, INTEGERS) if name != conv.name]
         assert relu.name in quantised_values(graph, INTEGERS, others)
         assert relu.name not in quantised_values(graph, INTEGERS, [*others, conv.name])
-        assert relu.name not in layers(graph, INTEGERS)
+        assert relu.name not in quantisable_layers(graph, INTEGERS)
 
 
 class TestQuantised:
     def test_values_are_on_their_grids(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
-        values = run(quantised(graph, INTEGERS, qparams), torch.from_numpy(next(iter(photographs()))))
+        values = run(quantise_graph(graph, INTEGERS, qparams), torch.from_numpy(next(iter(photographs()))))
         for name, grid in qparams.items():
             if name in values:
                 assert torch.allclose(round_to(grid, values[name]), values[name], rtol=0, atol=1e-6 * grid.scale)
 
     def test_answers_almost_as_in_float(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
-        assert 15 < snr_db(answers(graph), answers(quantised(graph, INTEGERS, qparams))) < 50
+        assert 15 < snr_db(answers(graph), answers(quantise_graph(graph, INTEGERS, qparams))) < 50
 
     def test_a_grid_that_is_too_coarse_is_seen(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
         coarse = {n: replace(g, scale=32 * g.scale) if "residual" in n else g for n, g in qparams.items()}
-        sound, wrong = (snr_db(answers(graph), answers(quantised(graph, INTEGERS, each))) for each in (qparams, coarse))
+        sound, wrong = (
+            snr_db(answers(graph), answers(quantise_graph(graph, INTEGERS, each))) for each in (qparams, coarse)
+        )
         assert wrong < sound - 6
 
     def test_the_graph_that_was_given_stays_as_it_is(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
         before = answers(graph)
-        quantised(graph, INTEGERS, qparams)
+        quantise_graph(graph, INTEGERS, qparams)
         assert torch.equal(answers(graph), before)
         assert not graph.qparams
         assert not any(node.encodings for node in graph.nodes)
 
     def test_sixteen_bits_lose_less_than_eight(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
-        fine = replace(INTEGERS, codes=SIXTEEN_BITS)
-        many = quantised(graph, fine, calibrate(graph, fine, photographs(), pixels=True))
+        fine = replace(INTEGERS, quant_range=SIXTEEN_BITS)
+        many = quantise_graph(graph, fine, calibrate(graph, fine, photographs(), pixels=True))
         assert snr_db(answers(graph), answers(many)) > 3 + snr_db(
-            answers(graph), answers(quantised(graph, INTEGERS, qparams))
+            answers(graph), answers(quantise_graph(graph, INTEGERS, qparams))
         )
 
     @pytest.mark.parametrize("name", [name for name, row in SCHEMES.items() if row.is_calibrated], ids=" ".join)
@@ -211,10 +221,12 @@ class TestQuantised:
         for prepare in SCHEMES[name].prepare:
             prepared = prepare(prepared)
         assert quantised_values(prepared, SCHEMES[name])
-        assert not quantised_values(prepared, SCHEMES[name], layers(prepared, SCHEMES[name]))
+        assert not quantised_values(prepared, SCHEMES[name], quantisable_layers(prepared, SCHEMES[name]))
 
     def test_kept_layers_lose_nothing(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
-        assert torch.equal(answers(with_kept(graph, INTEGERS, qparams, layers(graph, INTEGERS))), answers(graph))
+        assert torch.equal(
+            answers(with_float_layers(graph, INTEGERS, qparams, quantisable_layers(graph, INTEGERS))), answers(graph)
+        )
 
 
 class TestCalibration:
@@ -229,12 +241,12 @@ class TestCalibration:
         assert calibrate(graph, INTEGERS, images, pixels=True)
 
     def test_a_long_tail_is_clipped_where_that_loses_less(self) -> None:
-        seen = _Seen(0)
-        seen.add(torch.distributions.Laplace(0, 1).icdf(torch.linspace(1e-6, 1 - 1e-6, 50000)))
-        assert seen.grid(INTEGERS.codes, np.float32).range[1] < 0.95 * 13
-        even = _Seen(0)
+        observer = RangeObserver(0)
+        observer.add(torch.distributions.Laplace(0, 1).icdf(torch.linspace(1e-6, 1 - 1e-6, 50000)))
+        assert observer.qparams(INTEGERS.quant_range, np.float32).range[1] < 0.95 * 13
+        even = RangeObserver(0)
         even.add(torch.linspace(-13, 13, 50000))
-        assert even.grid(INTEGERS.codes, np.float32).range[1] == pytest.approx(13, rel=0.01)
+        assert even.qparams(INTEGERS.quant_range, np.float32).range[1] == pytest.approx(13, rel=0.01)
 
 
 def write(path: Path, pixels: np.ndarray) -> None:  # type: ignore[type-arg]
@@ -245,8 +257,8 @@ def write(path: Path, pixels: np.ndarray) -> None:  # type: ignore[type-arg]
 @pytest.fixture(scope="module")
 def uneven(graph: Graph) -> Graph:
     """The same network, whose channels between two convolutions differ by up to 2^10."""
-    spread = {first.name: len(first.weights["kernel"]) for first, _ in pairs(graph)}
-    return equalised(graph, {name: tuple(np.arange(count) % 11 - 5) for name, count in spread.items()})
+    spread = {first.name: len(first.weights["kernel"]) for first, _ in equalised_pairs(graph)}
+    return equalise(graph, {name: tuple(np.arange(count) % 11 - 5) for name, count in spread.items()})
 
 
 class TestEqualised:
@@ -257,19 +269,19 @@ class TestEqualised:
         assert all(name.endswith(RESCALED) for name in renamed)
 
     def test_takes_an_uneven_spread_back(self, uneven: Graph) -> None:
-        even = equalised(uneven, find_exponents(uneven, photographs()))
+        even = equalise(uneven, equalisation_exponents(uneven, photographs()))
         lost = {}
         for name, each in (("uneven", uneven), ("even", even)):
-            found = quantised(each, INTEGERS, calibrate(each, INTEGERS, photographs(), pixels=True))
+            found = quantise_graph(each, INTEGERS, calibrate(each, INTEGERS, photographs(), pixels=True))
             lost[name] = snr_db(answers(uneven), answers(found))
         assert lost["even"] > lost["uneven"] + 6, lost
 
     def test_refuses_what_was_found_on_another_network(self, graph: Graph) -> None:
-        name = next(first.name for first, _ in pairs(graph))
-        with pytest.raises(ValueError, match="is no convolution of 2 channels"):
-            equalised(graph, {name: (1, 2)})
-        with pytest.raises(ValueError, match="is no convolution"):
-            equalised(graph, {"heads.3.sum": (1, 2)})
+        name = next(first.name for first, _ in equalised_pairs(graph))
+        with pytest.raises(ValueError, match="is not a convolution of 2 channels"):
+            equalise(graph, {name: (1, 2)})
+        with pytest.raises(ValueError, match="is not a convolution"):
+            equalise(graph, {"heads.3.sum": (1, 2)})
 
 
 class TestImages:
@@ -329,7 +341,7 @@ class TestSensitivity:
         name = next(node.name for node in graph.nodes if "stages.1" in node.name and "residual3" in node.name)
         coarse = {**qparams, name: replace(qparams[name], scale=64 * qparams[name].scale)}
         costs = sensitivity(graph, INTEGERS, coarse, photographs())
-        assert set(costs) == set(layers(graph, INTEGERS))
+        assert set(costs) == set(quantisable_layers(graph, INTEGERS))
         assert list(costs.values()) == sorted(costs.values())
         takes_it = {name, *(node.name for node in graph.consumers(name))}
         assert next(iter(costs)) in takes_it
@@ -337,18 +349,26 @@ class TestSensitivity:
     def test_agrees_with_quantising_one_layer(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
         costs = sensitivity(graph, INTEGERS, qparams, photographs())
         name = list(costs)[len(costs) // 2]
-        alone = with_kept(graph, INTEGERS, qparams, [other for other in costs if other != name])
+        alone = with_float_layers(graph, INTEGERS, qparams, [other for other in costs if other != name])
         assert costs[name] == pytest.approx(snr_db(answers(graph), answers(alone)), abs=0.1)
 
     def test_the_fewest_are_kept(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
         noise = 255 * torch.rand(8, 1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
         images = [*photographs(), *noise.numpy()]
-        four_bits = replace(INTEGERS, weights=Weighting(bits=3))
+        four_bits = replace(INTEGERS, weights=WeightQuantisation(bits=3))
         costs = sensitivity(graph, four_bits, qparams, images[:4])
         trials: list[str] = []
 
         def kept(allowed: float) -> tuple[list[str], float]:
-            return fewest_float_layers(graph, four_bits, qparams, list(costs), images, allowed, trials.append)
+            return choose_float_layers(
+                graph,
+                four_bits,
+                qparams,
+                layers=list(costs),
+                images=images,
+                allowed_loss=allowed,
+                notify=trials.append,
+            )
 
         none, lost = kept(100)
         assert none == []
@@ -365,10 +385,10 @@ class TestSensitivity:
 class TestQuantisationDocument:
     QUANTISATION = Quantisation(
         calibration=Calibration("photos", 3, ("bad.jpg",)),
-        exponents=(("first", (1, -2, 0)),),
+        equalisation_exponents=(("first", (1, -2, 0)),),
         qparams=(("a", QuantParams(0.5, 3, 0, 255)),),
         sensitivity=(("conv", 12.5), ("free", float("inf"))),
-        kept=("conv",),
+        float_layers=("conv",),
         allowed_loss=0.5,
         loss=0.25,
     )
@@ -382,6 +402,10 @@ class TestQuantisationDocument:
         document = self.QUANTISATION.to_dict() | {"grids": {"a": grid}}
         with pytest.raises((ValueError, TypeError)):
             Quantisation.parse(document)
+
+
+def test_the_table_has_every_precision_that_is_quantised() -> None:
+    assert {*UNQUANTISED, *(precision for _, precision in SCHEMES)} == set(Precision)
 
 
 class TestRequest:

@@ -86,9 +86,9 @@ def with_encoding(change: Callable[[Encoding], Encoding]) -> Fault:
 
 def another_code(encoding: Encoding) -> Encoding:
     """The one of the largest weight, a step nearer to 0."""
-    codes = encoding.codes.copy()
-    at = np.unravel_index(np.abs(encoding.decoded()).argmax(), codes.shape)
-    codes[at] += -1 if encoding.decoded()[at] > 0 else 1
+    codes = encoding.values.copy()
+    at = np.unravel_index(np.abs(encoding.dequantise()).argmax(), codes.shape)
+    codes[at] += -1 if encoding.dequantise()[at] > 0 else 1
     return replace(encoding, codes=codes)
 
 
@@ -96,7 +96,7 @@ def another_scale(encoding: Encoding) -> Encoding:
     """A tenth more for one channel, or for one entry of a table."""
     if isinstance(encoding, Palettised):
         table = encoding.table.copy()
-        table[np.bincount(encoding.codes.ravel()).argmax()] *= 1.1
+        table[np.bincount(encoding.values.ravel()).argmax()] *= 1.1
         return replace(encoding, table=table)
     scale = encoding.scale.copy()
     scale[0] *= 1.1
@@ -145,7 +145,7 @@ def test_a_wrong_grid_fails_and_is_named(made: Made, tmp_path: Path) -> None:
         "its scale": with_grid(GRID, scale=1.1 * grid.scale),
         "another's": exchanged,
         # moved by one it would be the same values but for the ends
-        **({"its zero point": with_grid(GRID, zero_point=grid.zero_point + 128)} if grid.least == 0 else {}),
+        **({"its zero point": with_grid(GRID, zero_point=grid.zero_point + 128)} if grid.qmin == 0 else {}),
     }
     for what, fault in faults.items():
         (tmp_path / what).mkdir()

@@ -36,7 +36,7 @@ from evim_deploy.proof.outputs.differences import measure, rows
 from evim_deploy.proof.prove import prove
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.calibration_images import PHOTOGRAPHS, CalibrationImages
-from evim_deploy.quantise.equalisation import equalised, find_exponents
+from evim_deploy.quantise.equalisation import equalisation_exponents, equalise
 from evim_deploy.quantise.schemes import SCHEMES
 
 SIDE = 64
@@ -122,10 +122,11 @@ def quantised_target(reference: GraphReference, format_: str, precision: str) ->
         source=PHOTOGRAPHS, height=SIDE, width=SIDE, preprocessing=reference.preprocessing, preprocess=True
     )
     graph = reference.inference(target)
-    exponents = find_exponents(graph, images)
-    qparams = calibrate(equalised(graph, exponents), scheme, images, pixels=True)
+    exponents = equalisation_exponents(graph, images)
+    qparams = calibrate(equalise(graph, exponents), scheme, images, pixels=True)
     return replace(
-        target, quantisation=Quantisation(exponents=tuple(exponents.items()), qparams=tuple(qparams.items()))
+        target,
+        quantisation=Quantisation(equalisation_exponents=tuple(exponents.items()), qparams=tuple(qparams.items())),
     )
 
 

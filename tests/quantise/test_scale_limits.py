@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,18 +11,18 @@ import pytest
 import torch
 
 from evim_deploy.common.errors import BadInput
-from evim_deploy.graph.fixed_point import explained
-from evim_deploy.graph.half_precision import rounded
+from evim_deploy.graph.fixed_point import requantisation_error_bound
+from evim_deploy.graph.half_precision import round_to_half
 from evim_deploy.graph.interpreter import evaluate, round_to
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.quantised import AffineQuantised, Palettised, QuantParams
-from evim_deploy.quantise.apply import encoded, quantised
+from evim_deploy.graph.quantised import AffineQuantised, FloatType, Palettised, QuantParams
 from evim_deploy.quantise.calibration import calibrate
-from evim_deploy.quantise.encoding import Weighting
-from evim_deploy.quantise.equalisation import find_exponents
-from evim_deploy.quantise.limits import within_limits
-from evim_deploy.quantise.qparams import EIGHT_BITS, SIXTEEN_BITS, QuantRange, choose_qparams, least_scale
+from evim_deploy.quantise.equalisation import equalisation_exponents
+from evim_deploy.quantise.qparams import EIGHT_BITS, SIXTEEN_BITS, QuantRange, choose_qparams, min_scale
+from evim_deploy.quantise.quantise_graph import encode_node, quantise_graph
+from evim_deploy.quantise.scale_limits import limit_scales
 from evim_deploy.quantise.schemes import SCHEMES, Scheme
+from evim_deploy.quantise.weight_quantisation import WeightQuantisation
 from exporters.tflite import file as tflite_file
 from exporters.tflite.integers import write
 from runtimes.litert_process import Crashed, LitertProcess
@@ -102,12 +101,12 @@ ENGINE = Engine()
 
 def off(graph: Graph, scheme: Scheme, keeps_all: bool) -> float:
     """How far LiteRT is from the simulated graph on random codes, in steps; its own kernels' or XNNPACK's."""
-    content = tflite_file.pack(write(graph, SHAPE, scheme.integers, pixels=False))
+    content = tflite_file.pack(write(graph, SHAPE, scheme.integer_ops, pixels=False))
     model = tflite_file.parse(content)
     tensors = model.subgraphs[0]
     tflite_file.sign(model, {"image": tensors.inputs[0]}, {"logits": tensors.outputs[0]})
     taken = graph.qparams["image"]
-    codes = np.random.RandomState(1).randint(taken.least, taken.most + 1, SHAPE)
+    codes = np.random.RandomState(1).randint(taken.qmin, taken.qmax + 1, SHAPE)
     x = ((codes - taken.zero_point) * taken.scale).astype(np.float32)
     channels_last = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
     found = ENGINE.run(tflite_file.pack(model), channels_last, keeps_all).transpose(0, 3, 1, 2)
@@ -116,13 +115,13 @@ def off(graph: Graph, scheme: Scheme, keeps_all: bool) -> float:
 
 
 def made(graph: Graph, scheme: Scheme) -> Graph:
-    return quantised(Graph(graph.input_name, graph.nodes, graph.outputs), scheme, graph.qparams)
+    return quantise_graph(Graph(graph.input_name, graph.nodes, graph.outputs), scheme, graph.qparams)
 
 
 def limited(graph: Graph, scheme: Scheme) -> Graph:
     """The same with grids that engines can compute with."""
     roots = {name: name for name in graph.qparams}
-    qparams = within_limits(graph, scheme, roots, graph.qparams, np.float32)
+    qparams = limit_scales(graph, scheme, roots=roots, qparams=graph.qparams, dtype=np.float32)
     return Graph(graph.input_name, graph.nodes, graph.outputs, qparams)
 
 
@@ -164,7 +163,7 @@ class TestEngines:
             node = Node(op="mean", inputs=("image",), outputs=("out",), attributes={"keep": True})
             qparams = {"image": QuantParams(STEP, 0, 0, 255), "out": QuantParams(float(scale), 0, 0, 255)}
             graph = Graph("image", [node], {"logits": "out"}, qparams)
-            allowed = explained(node, qparams, qparams["out"]) / qparams["out"].scale
+            allowed = requantisation_error_bound(node, qparams, qparams["out"]) / qparams["out"].scale
             assert allowed == 1.25
             found = off(graph, INT8, keeps_all=True)
             assert found < 1.01  # codes; the mean itself is up to half a step further
@@ -174,21 +173,21 @@ class TestEngines:
 
 class TestGrids:
     @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-    @pytest.mark.parametrize("codes", [EIGHT_BITS, SIXTEEN_BITS, QuantRange(0, 255, is_symmetric=True)])
+    @pytest.mark.parametrize("quant_range", [EIGHT_BITS, SIXTEEN_BITS, QuantRange(0, 255, is_symmetric=True)])
     @pytest.mark.parametrize("ends", [(0.0, 0.0), (1e-45, 1e-42), (-1e-40, 0.0), (-1e-30, 1e-30)])
-    def test_the_least_scale_is_a_normal_number_whose_square_is_one(
-        self, ends: tuple[float, float], codes: QuantRange, dtype: type[np.floating[Any]]
+    def test_the_min_scale_is_a_normal_number_whose_square_is_one(
+        self, ends: tuple[float, float], quant_range: QuantRange, dtype: FloatType
     ) -> None:
-        found = choose_qparams(*ends, codes, dtype)
-        assert found.scale == least_scale(dtype) >= np.finfo(dtype).tiny
-        assert found.least <= found.zero_point <= found.most
+        found = choose_qparams(*ends, quant_range, dtype)
+        assert found.scale == min_scale(dtype) >= np.finfo(dtype).tiny
+        assert found.qmin <= found.zero_point <= found.qmax
         assert round_to(found, torch.zeros(1)) == 0
-        assert np.float32(least_scale(np.float32)) ** 2 >= np.finfo(np.float32).tiny
+        assert np.float32(min_scale(np.float32)) ** 2 >= np.finfo(np.float32).tiny
 
     @pytest.mark.parametrize("ends", [(-3.4e38, 3.4e38), (0.0, 3.4e38), (-1e30, 1e-30)])
-    @pytest.mark.parametrize("codes", [EIGHT_BITS, SIXTEEN_BITS])
-    def test_huge_ranges_are_covered(self, ends: tuple[float, float], codes: QuantRange) -> None:
-        found = choose_qparams(*ends, codes)
+    @pytest.mark.parametrize("quant_range", [EIGHT_BITS, SIXTEEN_BITS])
+    def test_huge_ranges_are_covered(self, ends: tuple[float, float], quant_range: QuantRange) -> None:
+        found = choose_qparams(*ends, quant_range)
         assert np.isfinite(found.scale)
         values = torch.tensor(ends, dtype=torch.float64)
         assert ((round_to(found, values) - values).abs() <= 0.51 * found.scale).all()
@@ -214,15 +213,15 @@ class TestGrids:
 
 
 class TestWeights:
-    WEIGHTINGS = (
-        Weighting(bits=8),
-        Weighting(bits=4, block=32, dtype=np.float16),
-        Weighting(bits=8, dtype=np.float16),
-        Weighting(bits=8, table=True, dtype=np.float16),
-        Weighting(bits=4, table=True, dtype=np.float16),
+    QUANTISATIONS = (
+        WeightQuantisation(bits=8),
+        WeightQuantisation(bits=4, group_size=32, dtype=np.float16),
+        WeightQuantisation(bits=8, dtype=np.float16),
+        WeightQuantisation(bits=8, palettise=True, dtype=np.float16),
+        WeightQuantisation(bits=4, palettise=True, dtype=np.float16),
     )
 
-    @pytest.mark.parametrize("weighting", WEIGHTINGS)
+    @pytest.mark.parametrize("quantisation", QUANTISATIONS)
     @pytest.mark.parametrize(
         "change",
         [
@@ -235,19 +234,21 @@ class TestWeights:
             lambda kernel: kernel * np.logspace(-30, 3, 16)[:, None],
         ],
     )
-    def test_degenerate_kernels_have_finite_codes(self, weighting: Weighting, change: Callable[[Array], Array]) -> None:
+    def test_degenerate_kernels_have_finite_codes(
+        self, quantisation: WeightQuantisation, change: Callable[[Array], Array]
+    ) -> None:
         kernel = change(np.random.default_rng(0).normal(size=(16, 64)))
         with np.errstate(all="raise", under="ignore"):
-            found = weighting.encode(kernel)
+            found = quantisation.encode(kernel)
         assert isinstance(found, (AffineQuantised, Palettised))
-        error = np.abs(found.decoded() - kernel)
+        error = np.abs(found.dequantise() - kernel)
         if isinstance(found, Palettised):
-            assert error.max() <= max(np.abs(kernel).max(), np.finfo(weighting.dtype).smallest_subnormal)
+            assert error.max() <= max(np.abs(kernel).max(), np.finfo(quantisation.dtype).smallest_subnormal)
             return
-        assert not found.decoded()[kernel == 0].any()
-        assert (found.scale >= np.finfo(weighting.dtype).tiny).all()
-        scale = found.scale if found.block is None else np.repeat(found.scale, found.block, axis=1)
-        assert (error <= (0.51 if weighting.bits == 8 else 4) * scale).all()
+        assert not found.dequantise()[kernel == 0].any()
+        assert (found.scale >= np.finfo(quantisation.dtype).tiny).all()
+        scale = found.scale if found.group_size is None else np.repeat(found.scale, found.group_size, axis=1)
+        assert (error <= (0.51 if quantisation.bits == 8 else 4) * scale).all()
 
     def test_a_channel_without_weights_has_its_bias_as_fine_as_the_others(self) -> None:
         weights = {"kernel": np.ones((2, 3, 1, 1)) * [[[[0.0]]], [[[1.0]]]], "bias": np.array([0.0123456, 0.5])}
@@ -258,7 +259,7 @@ class TestWeights:
             weights=weights,
             attributes={"stride": 1, "padding": 0, "groups": 1},
         )
-        found = encoded(node, INT8, {"image": grid(2.0), "out": grid(STEP)})
+        found = encode_node(node, INT8, {"image": grid(2.0), "out": grid(STEP)})
         assert np.abs(found.weights["bias"][0] - 0.0123456) < 1e-10
         assert not found.weights["kernel"][0].any()
 
@@ -272,8 +273,8 @@ class TestWeights:
             weights=weights,
             attributes={"stride": 1, "padding": 0, "groups": 1},
         )
-        taken = grid(least_scale(np.float32))
-        found = encoded(node, INT8, {"image": taken, "out": grid(STEP)})
+        taken = grid(min_scale(np.float32))
+        found = encode_node(node, INT8, {"image": taken, "out": grid(STEP)})
         kernel = found.encodings["kernel"]
         assert isinstance(kernel, AffineQuantised)
         assert (np.float32(taken.scale) * kernel.scale.astype(np.float32) >= np.finfo(np.float32).tiny).all()
@@ -292,7 +293,7 @@ class TestRefused:
     def test_a_network_that_overflows_float32_is_named_with_the_operation(self) -> None:
         for find in (
             lambda: calibrate(self.GRAPH, INT8, self.images(200.0), pixels=True),
-            lambda: find_exponents(self.GRAPH, self.images(200.0)),
+            lambda: equalisation_exponents(self.GRAPH, self.images(200.0)),
         ):
             with pytest.raises(BadInput, match=r"overflows float32 .* square \(multiply\)"):
                 find()
@@ -306,8 +307,8 @@ class TestRefused:
 
     def test_weights_that_float16_does_not_have(self) -> None:
         with pytest.raises(BadInput, match=r"kernel of out, .* reaches 7e.04"):
-            rounded(Graph("image", [kernel(7e4)], {"logits": "out"}))
-        assert rounded(Graph("image", [kernel(6e4)], {"logits": "out"}))
+            round_to_half(Graph("image", [kernel(7e4)], {"logits": "out"}))
+        assert round_to_half(Graph("image", [kernel(6e4)], {"logits": "out"}))
 
 
 def test_a_bias_far_beyond_the_output_does_not_wrap_around() -> None:
