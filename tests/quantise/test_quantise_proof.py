@@ -131,7 +131,9 @@ def test_a_sound_artifact_is_proven(made: Made, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [another_value, another_scale])
-def test_a_wrong_weight_fails_and_names_the_operation(made: Made, tmp_path: Path, change: Callable[[Encoding], Encoding]) -> None:
+def test_a_wrong_weight_fails_and_names_the_operation(
+    made: Made, tmp_path: Path, change: Callable[[Encoding], Encoding]
+) -> None:
     parity = made.proof(tmp_path, with_encoding(change))
     assert parity.status == FAIL
     assert WEIGHTS in parity.reason
