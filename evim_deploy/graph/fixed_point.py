@@ -35,7 +35,7 @@ def requantisation_error_bound(node: Node, qparams: Mapping[str, QuantParams], o
 
     Args:
         node: The operation.
-        qparams: Of its inputs, by name.
+        qparams: Quantisation parameters of its inputs, by name.
         output: Quantisation parameters of its output, after the ReLU where that is its only consumer.
     """
     lost = _LOST.get(node.op, _TWO_ROUNDINGS) * output.scale

@@ -28,7 +28,7 @@ _SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
 """Candidate ranges, relative to the whole range: the ends of a long tail cost all other numbers a coarser scale."""
 
 _HALF_OPEN = QuantParams(1 / 256, 0, 0, 255)
-"""Of values between 0 and 1 by definition: TFLite's own kernels require it."""
+"""Quantisation parameters of values between 0 and 1 by definition: TFLite's own kernels require them."""
 
 _FIXED = {"sigmoid": _HALF_OPEN, "softmax_channels": _HALF_OPEN, "exp": QuantParams(1 / 255, 0, 0, 255)}
 
@@ -41,8 +41,8 @@ def calibrate(
     """Quantisation parameters of all values that a scheme quantises, by name.
 
     Args:
-        graph: Rewritten, in floating point.
-        scheme: Of the precision.
+        graph: The rewritten network in floating point.
+        scheme: Scheme of the precision.
         images: Inputs of the graph, (B, 3, H, W) each; read once.
         pixels: Whether they are pixels 0-255, which are quantised values already.
 

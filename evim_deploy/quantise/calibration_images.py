@@ -63,8 +63,8 @@ class CalibrationImages:
 
     Attributes:
         source: A folder of images, with its subfolders, or one image; or images that ship.
-        height: Of the network's input, pixels.
-        width: Likewise.
+        height: Height of the network's input, pixels.
+        width: Width of it, pixels.
         preprocessing: The preprocessing of the network's evaluation.
         preprocess: Whether the artifact has RGB pixels 0-255 as inputs rather than normalised ones.
     """

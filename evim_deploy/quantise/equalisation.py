@@ -46,7 +46,7 @@ def equalisation_exponents(graph: Graph, images: Iterable[npt.NDArray[np.float32
     """Exponents of the scales that equalise the channels' ranges on images.
 
     Args:
-        graph: Rewritten, in floating point.
+        graph: The rewritten network in floating point.
         images: Inputs of the graph, (B, 3, H, W) each; read once.
 
     Raises:

@@ -34,9 +34,9 @@ def choose_float_layers(
     is removed again.
 
     Args:
-        graph: Rewritten, in floating point, a classifier.
-        scheme: Of the precision.
-        qparams: Of all values that the scheme quantises.
+        graph: The rewritten network in floating point, a classifier.
+        scheme: Scheme of the precision.
+        qparams: Quantisation parameters of all values that the scheme quantises, by name.
         layers: All layers that can be quantised, the most sensitive first.
         images: Inputs of the graph, (B, 3, H, W) each; read more than once.
         allowed_loss: Percent of the predictions that may change.

@@ -26,8 +26,8 @@ def quantised_values(graph: Graph, scheme: Scheme, float_layers: Collection[str]
     in integers where one of its terms is quantised anyway: engines add floats just as fast.
 
     Args:
-        graph: Rewritten, in floating point.
-        scheme: Of the precision.
+        graph: The rewritten network in floating point.
+        scheme: Scheme of the precision.
         float_layers: Names of the operations that stay in floating point.
     """
     values: set[str] = set()

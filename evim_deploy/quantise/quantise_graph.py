@@ -27,9 +27,9 @@ def quantise_graph(
     """The network of a quantised artifact; weights that are not quantised are rounded as the file stores them.
 
     Args:
-        graph: Rewritten, in floating point.
-        scheme: Of the precision.
-        qparams: Of the values, by name.
+        graph: The rewritten network in floating point.
+        scheme: Scheme of the precision.
+        qparams: Quantisation parameters of the values, by name.
         float_layers: Names of the operations that stay in floating point.
     """
     nodes = (node if node.name in float_layers else encode_node(node, scheme, qparams) for node in graph.nodes)

@@ -6,7 +6,7 @@ a ratio of 2^9 and aborts the process from 2^19, XNNPACK rejects a convolution f
 wrong from 2^20, and sums of 16 bits wrap around. The values have steps of that size, so a finer scale gains nothing: it
 is made coarser, and the range only grows.
 
-Zeros alone determine no scale. They get the smallest one. Where they are added to other values they get the sum's
+Zeros alone determine no scale. They get the smallest scale. Where they are added to other values they get the sum's
 scale, and where they are a sum, the step of it: XNNPACK adds no values whose scale is less than 2^-10 or more than 2^8
 of the sum's scale.
 
@@ -81,10 +81,10 @@ def limit_scales(
     """Quantisation parameters with coarser scales where engines need them.
 
     Args:
-        graph: Rewritten, in floating point.
-        scheme: Of the precision.
+        graph: The rewritten network in floating point.
+        scheme: Scheme of the precision.
         roots: The values that are quantised, each with the value whose quantisation parameters it has.
-        qparams: Of the roots, by name.
+        qparams: Quantisation parameters of the roots, by name.
         dtype: Type in which a file stores scales.
     """
     limited = dict(qparams)

@@ -28,9 +28,9 @@ def sensitivity(
     """Signal-to-noise ratio of the outputs, dB, where a single layer is quantised; by its name, the lowest first.
 
     Args:
-        graph: Rewritten, in floating point.
-        scheme: Of the precision.
-        qparams: Of all values that the scheme quantises.
+        graph: The rewritten network in floating point.
+        scheme: Scheme of the precision.
+        qparams: Quantisation parameters of all values that the scheme quantises, by name.
         images: Inputs of the graph, (B, 3, H, W) each.
     """
     names = quantisable_layers(graph, scheme)

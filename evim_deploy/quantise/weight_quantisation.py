@@ -90,7 +90,9 @@ _ROUNDS = 50
 
 
 def _palettise(kernel: Array, bits: int, dtype: FloatType) -> Palettised:
-    """One-dimensional k-means (Lloyd's algorithm), whose first entries have the cube root of the weights' density.
+    """Palettise by one-dimensional k-means (Lloyd's algorithm).
+
+    The density of the first entries is the cube root of the weights' density.
 
     Source: Panter and Dite, Quantization Distortion in Pulse-Count Modulation with Nonuniform Spacing of Levels (1951).
     """

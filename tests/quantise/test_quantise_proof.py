@@ -39,27 +39,27 @@ class Made:
 
     target: Target
     graph: Graph
-    prover: ParityChecker
+    checker: ParityChecker
 
     def proof(self, folder: Path, fault: Fault = lambda graph: graph) -> Parity:
         """The proof of an artifact whose exporter has a fault."""
         row = exporters.FORMATS[self.target.format]
         path = folder / f"artifact{row.suffix}"
         exporters.load(row).build(fault(self.graph), self.target, path)
-        return prove(path, self.target, self.prover, Silent())
+        return prove(path, self.target, self.checker, Silent())
 
 
 @pytest.fixture(scope="module")
-def prover() -> ParityChecker:
+def checker() -> ParityChecker:
     """The checker of a network in which all weights of an operation differ in size, by which a file is searched."""
     network = random_tiny(0, channels=(32, 24, 40), states=(7, 6, 4)).float()
     return ParityChecker(GraphReference(model=network, weights=Weights("random:0", False, "")), SIDE)
 
 
 @pytest.fixture(scope="module", params=SCHEMES, ids=":".join)
-def made(request: pytest.FixtureRequest, prover: ParityChecker) -> Made:
+def made(request: pytest.FixtureRequest, checker: ParityChecker) -> Made:
     format_, precision = request.param
-    scheme, reference = SCHEMES[format_, precision], prover.reference
+    scheme, reference = SCHEMES[format_, precision], checker.reference
     assert isinstance(reference, GraphReference)
     target = target_of(format_, precision, size=(SIDE, SIDE))
     target = replace(target, deployment_target=scheme.deployment_target, quantisation=Quantisation())
@@ -69,7 +69,7 @@ def made(request: pytest.FixtureRequest, prover: ParityChecker) -> Made:
         )
         qparams = calibrate(reference.inference(target), scheme, images, pixels=True)
         target = replace(target, quantisation=Quantisation(qparams=tuple(qparams.items())))
-    return Made(target, reference.stored(target), prover)
+    return Made(target, reference.stored(target), checker)
 
 
 def with_encoding(change: Callable[[Encoding], Encoding]) -> Fault:

@@ -71,7 +71,7 @@ def target(precision: str, **changes: Any) -> Target:
 
 @pytest.fixture(scope="module")
 def reference() -> GraphReference:
-    """Wide enough for blocks of 32."""
+    """Wide enough for groups of 32."""
     model = random_tiny(0, channels=(32, 24, 64), depths=(1, 1, 1))
     return GraphReference(model=model.float(), weights=Weights("random:0", False, ""))
 
