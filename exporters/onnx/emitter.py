@@ -16,13 +16,13 @@ from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.quantised import AffineQuantised, QuantParams
 from evim_deploy.graph.shapes import Axis, Shape
 from evim_deploy.quantise.apply import VIEWS
-from exporters.onnx.opsets import OPSETS, USUAL_OPSET
+from exporters.onnx.opsets import DEFAULT_OPSET, OPSETS
 
 MOST_TERMS = 4096
-"""Of a sum over an image that is made in one go; a longer one is made of the sums of its rows.
+"""Maximum number of terms of one sum over an image; a longer sum is a sum of the sums of its rows.
 
-ONNX Runtime adds term after term in float32: of a white image of 4096x4096 M4's logits were off by 6e-5 of their range,
-and are by 1e-5.
+ONNX Runtime adds the terms one after the other in float32. For a white image of 4096x4096, the logits of M4 had an
+error of 6e-5 of their range; with partial sums it is 1e-5.
 """
 
 _FLOATS = {"fp32": (TensorProto.FLOAT, np.float32), "fp16": (TensorProto.FLOAT16, np.float16)}
@@ -38,9 +38,9 @@ class Emitter:
         graph: The graph; its weights have the values that the file stores.
         target: What the artifact is.
         shapes: Of the graph's values.
-        float_precision: Type of everything that is not quantised, ``fp32`` or ``fp16``.
-        handlers: The function that writes each operation, by its name.
-        channels_last: Values whose channels are the last axis.
+        float_precision: Type of all values and weights that are not quantised, ``fp32`` or ``fp16``.
+        handlers: By operation, the function that writes it.
+        channels_last: Names of the values whose last axis is the channels.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Emitter:
         self.graph = graph
         self.float_type, self.float_dtype = _FLOATS[float_precision]
         self.handlers = handlers
-        self.opset_version = target.opset or USUAL_OPSET
+        self.opset_version = target.opset or DEFAULT_OPSET
         self.opset = OPSETS[self.opset_version]
         self.shapes = shapes
         self.nodes: list[Any] = []
@@ -69,7 +69,7 @@ class Emitter:
         return bool(self.float_type == TensorProto.FLOAT16)
 
     def model(self, contract: Signature) -> Any:
-        """The whole file but the weights; an output's value goes by the output's name, or a cast gives it."""
+        """Return the model without its weights. The last value of an output has the output's name, or is cast to it."""
         io_type = helper.np_dtype_to_tensor_dtype(np.dtype(contract.inputs[0].dtype))
         is_cast = io_type != self.float_type
         names, image = self.names, self.graph.input_name
@@ -98,14 +98,14 @@ class Emitter:
         )
 
     def operation(self, node: Node, inputs: list[str], output: str) -> None:
-        """An operation, and the grid of what it gives; a view of what is rounded is rounded."""
+        """Write an operation and the quantisation of its output; a view of a quantised value is quantised already."""
         grid = None if node.op in VIEWS else self.graph.qparams.get(node.name)
         self.handlers[node.op](self, node, inputs, f"{output}/exact" if grid else output)
         if grid:
             self.round(f"{output}/exact", grid, output)
 
     def round(self, value: str, grid: QuantParams, output: str) -> str:
-        """A value on a grid, as QuantizeLinear and DequantizeLinear say it: engines fuse both with what is around."""
+        """Write QuantizeLinear and DequantizeLinear (QDQ) of a value: engines fuse both with the operations around."""
         grid_of = [
             self.constant(f"{output}/scale", np.float32(grid.scale)),
             self.constant(f"{output}/zero_point", np.uint8(grid.zero_point)),
@@ -126,7 +126,7 @@ class Emitter:
         return self.constant(f"{node.name}.{name}", array.astype(self.float_dtype))
 
     def decoded(self, node: Node, name: str) -> str:
-        """A weight (O, ...), decoded from its codes where it has them."""
+        """Return the name of a weight (O, ...), dequantised if it is stored quantised."""
         if name not in node.encodings:
             return self.weight(node, name)
         return self.emit("DequantizeLinear", self.codes(node, name), f"{node.name}/{name}", axis=0)
@@ -139,7 +139,10 @@ class Emitter:
         scales: tuple[int, ...] = (-1,),
         unsigned: bool = False,
     ) -> list[str]:
-        """Names of a weight's codes (O, ...) or (I, O), int8 (a bias: int32) or uint8, and of its scales (O, ...)."""
+        """Return the names of a weight's quantised values (O, ...) or (I, O) and of its scales (O, ...).
+
+        The quantised values are int8, or uint8 if ``unsigned``; those of a bias are int32.
+        """
         encoding = cast("AffineQuantised", node.encodings[weight])
         name = f"{node.name}.{weight}"
         codes: Any = (encoding.codes + np.int16(UNSIGNED)).astype(np.uint8) if unsigned else encoding.codes
@@ -149,7 +152,7 @@ class Emitter:
         ]
 
     def window(self, node: Node) -> dict[str, Any]:
-        """A convolution's attributes."""
+        """Return the attributes of a convolution."""
         stride, padding = node.integer("stride"), node.integer("padding")
         side = node.weights["kernel"].shape[-1]
         return {
@@ -160,16 +163,16 @@ class Emitter:
         }
 
     def per_channel(self, node: Node, name: str) -> str:
-        """A weight (C) that broadcasts over everything but the channels."""
+        """Return the name of a weight (C), reshaped so that it broadcasts over all other axes."""
         behind = 0 if node.inputs[0] in self.states else len(self.shapes[node.inputs[0]]) - 2
         return self.weight(node, name, (-1,) + (1,) * behind)
 
     def channels(self, node: Node) -> int:
-        """Which axis of what an operation takes they are."""
+        """Return the channel axis of an operation's first input."""
         return 2 if node.inputs[0] in self.states else 1
 
     def sides(self, value: str, output: str) -> str:
-        """Height and width of a map, as an engine finds them."""
+        """Return the name of a map's height and width, computed by the engine."""
         if self.opset.shape_has_start:
             return self.emit("Shape", [value], f"{output}/sides", start=2)
         shape = self.emit("Shape", [value], f"{output}/axes")
@@ -181,7 +184,7 @@ class Emitter:
         return self.emit("ReduceMean", [value], output, axes=list(axes), keepdims=int(keep))
 
     def sum_of_tokens(self, value: str, tokens: Axis, output: str) -> str:
-        """Of tokens (B, N, L) their sum (B, N), made in two steps where they are very many."""
+        """Write the sum (B, N) of tokens (B, N, L), in two steps if there are very many."""
         if isinstance(tokens, int) and is_long((tokens,)):
             rows = next(count for count in range(isqrt(tokens), 0, -1) if tokens % count == 0)
             value = self.emit("Reshape", [value, self.integers(0, 0, rows, tokens // rows)], f"{output}/rows")
@@ -189,11 +192,11 @@ class Emitter:
         return self.emit("ReduceSum", [value, self.integers(2)], f"{output}/total", keepdims=0)
 
     def to_tokens(self, value: str, output: str) -> str:
-        """A map's view (B, C, L)."""
+        """Write the view (B, C, L) of a map."""
         return self.emit("Reshape", [value, self.integers(0, 0, -1)], output)  # 0 keeps an axis
 
     def to_map(self, tokens: str, like: str, shape: Shape, output: str) -> str:
-        """The view of tokens as a map of the shape, with the sides of another where they are not known."""
+        """Write the view of tokens as a map of a shape; dynamic sides are those of another map."""
         height, width = shape[2:]
         if isinstance(height, int) and isinstance(width, int):
             target = self.integers(0, 0, height, width)
@@ -202,7 +205,7 @@ class Emitter:
         return self.emit("Reshape", [tokens, target], output)
 
     def integers(self, *values: int) -> str:
-        """A shape, axes or sections; equal ones are stored once."""
+        """Return the name of an int64 constant (a shape, axes or sections); equal constants are stored once."""
         return self.constant("integers." + "_".join(map(str, values)), np.array(values, dtype=np.int64))
 
     def constant(self, name: str, array: Any) -> str:
@@ -211,6 +214,6 @@ class Emitter:
 
 
 def is_long(axes: Sequence[Axis]) -> bool:
-    """Whether a sum over axes is of very many terms; of open ones nobody knows."""
+    """Return whether a sum over axes has more than :data:`MOST_TERMS` terms; False for dynamic axes."""
     lengths = [axis for axis in axes if isinstance(axis, int)]
     return len(lengths) == len(axes) and prod(lengths) > MOST_TERMS

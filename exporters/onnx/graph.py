@@ -1,9 +1,9 @@
-"""ONNX: standard operations alone, channels-first, so that any engine opens the file.
+"""Write our graph as ONNX: standard operations only, channels-first, so that any engine opens the file.
 
-The only Reshapes are the views between a map and its tokens. ``write`` multiplies by a transposed
-factor, which Einsum says without a Transpose in the graph. A mean over channels is a product with a row of
-1 / D: ONNX Runtime's ReduceMean over an axis in the middle takes several times as long. An fp16 file takes and
-gives fp32 unless asked, and computes the channel LayerNorm, whose squares can leave fp16's range, in fp32.
+The only Reshapes are the views between a map and its tokens. ``state_update`` multiplies by a transposed factor, which
+Einsum expresses without a Transpose. A mean over channels is a product with a row of 1 / D, because ONNX Runtime's
+ReduceMean over a middle axis takes several times as long. An fp16 file has fp32 inputs and outputs by default. It
+computes the channel LayerNorm in fp32, because the squares can exceed fp16's range.
 
 Operators: https://onnx.ai/onnx/operators/
 """
@@ -29,7 +29,7 @@ from exporters.onnx.emitter import Emitter, Handler, is_long
 
 
 def build(graph: Graph, target: Target, path: Path) -> Signature:
-    """Write a graph as an ONNX file that passes the checker; resolution and batch may be dynamic."""
+    """Write a graph as an ONNX file that passes ONNX's checker; resolution and batch may be dynamic."""
     image: Shape = (
         "batch" if target.batch is None else target.batch,
         3,
@@ -53,7 +53,7 @@ def build(graph: Graph, target: Target, path: Path) -> Signature:
 
 
 def annotate(path: Path, metadata: Mapping[str, str], facts: ArtifactInfo) -> None:
-    """Put metadata into ``metadata_props`` and the description into ``doc_string``."""
+    """Write metadata into ``metadata_props`` and the description into ``doc_string``."""
     model = onnx.load(path, load_external_data=False)
     helper.set_model_props(model, dict(metadata))
     model.doc_string = about(facts).description
@@ -134,7 +134,7 @@ def _unflatten(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
 
 
 def _softmax_tokens(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
-    """Of very many tokens it is divided by its own sum, made in two steps."""
+    """Write the softmax; for very many tokens, divide it by its own sum, computed in two steps."""
     tokens = e.shapes[node.inputs[0]][2]
     if not is_long((tokens,)):
         e.emit("Softmax", inputs, output, axis=2)

@@ -36,7 +36,7 @@ from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.proof.outputs.checker import ParityChecker
 from evim_deploy.proof.prove import prove
 from exporters import FORMATS
-from exporters.onnx.opsets import OPSETS, USUAL_OPSET
+from exporters.onnx.opsets import DEFAULT_OPSET, OPSETS
 
 NATIVE = 64
 SIDES = (80, 112)  # neither a multiple of 64
@@ -89,7 +89,7 @@ def usual(reference: GraphReference, tmp_path_factory: pytest.TempPathFactory) -
 
 def test_the_table_of_operator_sets_is_the_formats() -> None:
     assert sorted(FORMATS["onnx"].opsets) == list(OPSETS)
-    assert FORMATS["onnx"].opsets[0] == USUAL_OPSET
+    assert FORMATS["onnx"].opsets[0] == DEFAULT_OPSET
 
 
 @pytest.mark.parametrize("version", OPSETS)
