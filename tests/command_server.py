@@ -17,7 +17,10 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
+
+sys.path.append(str(Path(__file__).parents[1]))  # else tests/latency/ hides the package of that name
 
 
 def preload() -> None:

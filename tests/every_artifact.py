@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1]))  # else tests/latency/ hides the package of that name
+
 WEIGHTS, IMAGES, CLASSIFIER, ARTIFACTS = "weights.safetensors", "images", "classifier.onnx", "artifacts"
 SIZES = ((64, 64), (64, 32))
 

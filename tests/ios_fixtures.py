@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1]))  # else tests/latency/ hides the package of that name
 
 import numpy as np
 from latency_files import PHONE, contender, make_results

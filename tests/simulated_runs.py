@@ -12,6 +12,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))  # else tests/latency/ hides the package of that name
 
 import numpy as np
 import numpy.typing as npt

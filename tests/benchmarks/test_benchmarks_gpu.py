@@ -15,7 +15,7 @@ import pytest
 from latency.report import build
 from latency.results import read_results
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu.sh"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.sh"
 LIMIT_S = 480
 MOST_FILES = 8
 STEPS = re.findall(r"^step (\S+) +(\S+)", SCRIPT.read_text("utf-8"), re.MULTILINE)

@@ -27,7 +27,9 @@ QUICK = replace(PROTOCOLS["robust"], seconds=0.4, warmup_s=0.02, rounds=6)
 @pytest.fixture(autouse=True, scope="module")
 def _workers_find_the_engine() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join((str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""))))
+        patch.setenv(
+            "PYTHONPATH", os.pathsep.join((*map(str, Path(__file__).parents[1:3]), os.environ.get("PYTHONPATH", "")))
+        )
         yield
 
 
