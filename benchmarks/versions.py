@@ -3,7 +3,7 @@
     python benchmarks/versions.py OLD_PYTHON benchmarks/cpu-versions.json
 
 This interpreter is the new one; OLD_PYTHON has other versions of onnxruntime, ai-edge-litert and numpy. Both run the
-code of this checkout, in a process for each contender, and load the same file: it is exported once a format. Rounds
+code of this checkout, in a process for each case, and load the same file: it is exported once a format. Rounds
 are interleaved in random order, with a control, a second process of the old version. `evim-deploy report` draws the
 file.
 """
@@ -33,9 +33,9 @@ BATCHES = {"onnxruntime": 16, "litert": 1}
 
 
 def entries(request: BenchRequest, pythons: dict[str, str]) -> Iterator[Entry]:
-    """A contender for each engine and interpreter, named by the interpreter's word and the engine's version.
+    """A case for each engine and interpreter, named by the interpreter's word and the engine's version.
 
-    Contenders of one batch form a group; the first is its baseline.
+    Cases of one batch form a group; the first is its baseline.
     """
     for engine, batch in BATCHES.items():
         (entry,) = plan(replace(request, engines=(engine,), batches=(batch,))).entries
@@ -61,12 +61,12 @@ def main(old: str, output: str) -> None:
     if stop is not None:
         raise stop
     comparisons = compare_with_baseline(results)
-    for contender in results.contenders:
-        found = comparisons.get(contender.id)
+    for case in results.cases:
+        found = comparisons.get(case.id)
         if found is None or found.interval is None:
             continue
         ratio = f"{found.interval.estimate:.3f} [{found.interval.low:.3f}, {found.interval.high:.3f}]"
-        versions = f"{contender.engine} {contender.engine_version} takes {ratio} times {found.baseline.engine_version}"
+        versions = f"{case.engine} {case.engine_version} takes {ratio} times {found.baseline.engine_version}"
         sys.stdout.write(f"{versions}: {found.verdict}, noise {found.noise:.3f}\n")
 
 

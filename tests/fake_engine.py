@@ -22,7 +22,7 @@ ENGINE = Engine("fake", "fake_engine", "", ("numpy",), "bench", {"cpu": ("fp32",
 
 
 def entry(name: str, group: str = "group", batch: int = 2, device: str = "cpu", **behaviour: float | str) -> Entry:
-    """A contender in this engine."""
+    """A case in this engine."""
     subject = Subject("artifact", name, json.dumps(behaviour), 0)
     return Entry(subject, ENGINE, device, "fp32", "", batch, 1 if device == "cpu" else None, 8, 8, group)
 

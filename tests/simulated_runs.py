@@ -1,9 +1,9 @@
 """Simulated runs whose truth is known, on machines that are quiet and on ones that are not.
 
-``python tests/simulated_runs.py 1000`` prints how often equal contenders get a verdict on each machine, what the
-intervals cover, and how often a contender that is 5 % slower is found.
+``python tests/simulated_runs.py 1000`` prints how often equal cases get a verdict on each machine, what the
+intervals cover, and how often a case that is 5 % slower is found.
 
-All contenders of a run share a baseline and a control, and a round goes over all of them in a random order, as a run of
+All cases of a run share a baseline and a control, and a round goes over all of them in a random order, as a run of
 ``evim-deploy bench`` does. A sample is a round: long predictions have no more.
 """
 
@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # else tests/latency/ hides the
 
 import numpy as np
 import numpy.typing as npt
-from latency_files import contender, make_results
+from latency_files import case, make_results
 
 from latency.compare import compare
 from latency.judgement import (
@@ -31,7 +31,7 @@ from latency.judgement import (
     groups,
     verdict,
 )
-from latency.results import Contender, Protocol, Results, Round
+from latency.results import Case, Protocol, Results, Round
 from latency.statistics import Interval
 
 Logs = npt.NDArray[np.float64]
@@ -40,10 +40,10 @@ Machine = Callable[[np.random.Generator, int, int], Logs]
 rounds), drawn for so many processes and rounds."""
 
 EQUAL = 4
-"""Contenders of a run besides the baseline."""
+"""Cases of a run besides the baseline."""
 
 SLOWDOWN = 1.05
-_TEMPLATE = contender(rounds=1, samples=1, batch=1)
+_TEMPLATE = case(rounds=1, samples=1, batch=1)
 
 
 def _normal(random: np.random.Generator, scatter: float, processes: int, rounds: int) -> Logs:
@@ -142,12 +142,12 @@ CASES = [
 """Machines, and rounds of a run."""
 
 
-def simulate(seed: int, machine: Machine, rounds: int, slowdown: float = 1.0, yardstick: bool = False) -> Results:
-    """A run of a baseline, equal contenders and a control, of which the last contender takes so many times as long."""
+def simulate(seed: int, machine: Machine, rounds: int, slowdown: float = 1.0, calibration: bool = False) -> Results:
+    """A run of a baseline, equal cases and a control, of which the last case takes so many times as long."""
     random = np.random.default_rng(seed)
     names = ["baseline", *(f"equal {number}" for number in range(1, EQUAL)), "last", f"baseline{CONTROL}"]
     roles = [*["contender"] * (EQUAL + 1), "control"]
-    if yardstick:
+    if calibration:
         names, roles = [*names, "yardstick"], [*roles, "yardstick"]
     seconds = 0.1 * np.exp(machine(random, len(names), rounds))
     seconds[EQUAL] *= slowdown
@@ -156,7 +156,7 @@ def simulate(seed: int, machine: Machine, rounds: int, slowdown: float = 1.0, ya
     return make_results(members, protocol=protocol, readings=[])
 
 
-def _measured(name: str, role: str, seconds: list[float]) -> Contender:
+def _measured(name: str, role: str, seconds: list[float]) -> Case:
     rounds = [Round.model_construct(index=i, started_s=float(i), samples_s=[s]) for i, s in enumerate(seconds)]
     return _TEMPLATE.model_copy(update={"id": name, "role": role, "group": "simulated", "rounds": rounds})
 
@@ -171,7 +171,7 @@ class Tally:
     """What came of so many runs on one machine.
 
     Attributes:
-        announced: Runs of equal contenders in which any of them got a verdict.
+        announced: Runs of equal cases in which any of them got a verdict.
         beyond: Those in which any would have, were no figure suspect.
         by_estimate: The same by the bound that ignores the control's interval.
         covered: Intervals that hold 1, the control's among them.
@@ -187,7 +187,7 @@ class Tally:
 
 
 def tally(machine: Machine, rounds: int, runs: int) -> Tally:
-    """Simulate runs of equal contenders."""
+    """Simulate runs of equal cases."""
     told = Tally()
     for seed in range(runs):
         equal = simulate(seed, machine, rounds)
@@ -204,11 +204,11 @@ def tally(machine: Machine, rounds: int, runs: int) -> Tally:
 
 
 def found_slower(machine: Machine, rounds: int, runs: int) -> int:
-    """Count the runs, out of so many, in which a contender that takes 1.05 times as long is called slower.
+    """Count the runs, out of so many, in which a case that takes 1.05 times as long is called slower.
 
     A yardstick is timed beside them, as in every run on a processor.
     """
-    simulated = (simulate(seed, machine, rounds, SLOWDOWN, yardstick=True) for seed in range(runs))
+    simulated = (simulate(seed, machine, rounds, SLOWDOWN, calibration=True) for seed in range(runs))
     return sum(compare_with_baseline(run)["last"].verdict == SLOWER for run in simulated)
 
 
@@ -219,11 +219,11 @@ def _any(compared: list[Comparison], noise: float | None) -> bool:
 
 def compared_runs(machine: Machine, rounds: int, pairs: int, slowdown: float = 1.0) -> int:
     """Count the pairs of runs of the same thing at different times after which ``compare`` calls anything slower or
-    faster; with a slowdown, those after which it calls the last contender slower."""
+    faster; with a slowdown, those after which it calls the last case slower."""
     found = 0
     for pair in range(pairs):
-        before = simulate(2 * pair, machine, rounds, yardstick=True)
-        after = simulate(2 * pair + 1, machine, rounds, slowdown, yardstick=True)
+        before = simulate(2 * pair, machine, rounds, calibration=True)
+        after = simulate(2 * pair + 1, machine, rounds, slowdown, calibration=True)
         verdicts = {each.second.id: each.verdict for each in compare(before, after)}
         equal = any(each != UNDECIDED for each in verdicts.values())
         found += equal if slowdown == 1 else verdicts["last"] == SLOWER
@@ -232,7 +232,7 @@ def compared_runs(machine: Machine, rounds: int, pairs: int, slowdown: float = 1
 
 def main(runs: int) -> None:
     columns = ("announced", "were none suspect", "by the estimate", "5 % found", "intervals hold 1", "compare")
-    sys.stdout.write(f"Of {runs} runs with {EQUAL} equal contenders:\n{'':40} {'  '.join(columns)}\n")
+    sys.stdout.write(f"Of {runs} runs with {EQUAL} equal cases:\n{'':40} {'  '.join(columns)}\n")
     for name, rounds in CASES:
         told = tally(MACHINES[name], rounds, runs)
         shares = (

@@ -96,9 +96,9 @@ def test_what_the_app_writes_fits_the_schema() -> None:
 def test_what_the_app_writes_is_read_here() -> None:
     results = read_results(DEVICE)
     assert results.protocol.name == "modelbench"
-    assert {each.mode for each in results.contenders} == {"all", "cpuOnly", "cpuAndGPU", "cpuAndNeuralEngine"}
-    assert [each.role for each in results.contenders].count("control") == 1
-    assert all("untrained" in each.subject.weights for each in results.contenders)
+    assert {each.mode for each in results.cases} == {"all", "cpuOnly", "cpuAndGPU", "cpuAndNeuralEngine"}
+    assert [each.role for each in results.cases].count("control") == 1
+    assert all("untrained" in each.subject.weights for each in results.cases)
     assert {found.status for found in judge(results).values()} == {VALID}
     assert json.loads(to_json(results)) == json.loads(DEVICE.read_text("utf-8"))
 

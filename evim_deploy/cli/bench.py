@@ -21,7 +21,7 @@ from evim_deploy.variants import PUBLISHED, parse_model
 
 if TYPE_CHECKING:
     from latency.plan import BenchRequest, Plan
-    from latency.results import Contender, Results
+    from latency.results import Case, Results
 
 _ALL = "all"
 _NATIVE = "native"
@@ -97,7 +97,7 @@ def bench(
     ] = "robust",
     seconds: Annotated[
         float | None,
-        typer.Option(help="Least timing of each contender.", show_default="20; paper 60"),
+        typer.Option(help="Least timing of each case.", show_default="20; paper 60"),
     ] = None,
     warmup: Annotated[
         float | None, typer.Option(help="Least warm-up of each, in seconds.", show_default="2; paper 10")
@@ -210,9 +210,9 @@ def _number(text: str, what: str, option: str) -> int:
 
 def _end(results: Results) -> None:
     """Tell of what could not be timed, and exit by the gravest of it."""
-    contenders = [contender for contender in results.contenders if contender.role == "contender"]
-    problems = [problem for contender in contenders if (problem := _problem(contender))]
-    if not problems and not any(contender.rounds for contender in contenders):
+    cases = [case for case in results.cases if case.role == "contender"]
+    problems = [problem for case in cases if (problem := _problem(case))]
+    if not problems and not any(case.rounds for case in cases):
         problems.append(_nothing(results))
     end_with(problems)
 
@@ -221,17 +221,17 @@ def _nothing(results: Results) -> EvimError:
     """Why nothing was timed where nothing failed."""
     if not results.complete:
         return BadInput(f"Nothing was timed: {results.incomplete_because}.", "Give a larger --budget, or time less.")
-    reason = results.contenders[0].reason
+    reason = results.cases[0].reason
     return NotRunHere(f"Nothing was timed; not run on this host: {reason}.", "Time something else here.")
 
 
-def _problem(contender: Contender) -> EvimError | None:
-    if contender.check is not None and contender.check.status == "different":
-        is_file = contender.subject.kind == "artifact"
+def _problem(case: Case) -> EvimError | None:
+    if case.check is not None and case.check.status == "different":
+        is_file = case.subject.kind == "artifact"
         remedy = "`evim-deploy verify` tells more of the file." if is_file else "Please report this."
-        return ParityFailed(f"{contender.id}: {contender.reason}.", f"It was not timed. {remedy}")
-    if contender.outcome == "failed":
-        return BadInput(f"{contender.id} failed: {contender.reason}.", "Leave it out, or mend what it says.")
-    if contender.outcome == "out of memory":
-        return BadInput(f"{contender.id}: {contender.reason}.", "Time it smaller, or on a machine with more memory.")
+        return ParityFailed(f"{case.id}: {case.reason}.", f"It was not timed. {remedy}")
+    if case.outcome == "failed":
+        return BadInput(f"{case.id} failed: {case.reason}.", "Leave it out, or mend what it says.")
+    if case.outcome == "out of memory":
+        return BadInput(f"{case.id}: {case.reason}.", "Time it smaller, or on a machine with more memory.")
     return None

@@ -12,7 +12,7 @@ from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 
 if TYPE_CHECKING:
-    from latency.compare import Difference
+    from latency.compare import RunComparison
 
 SLOWER_EXIT_CODE = 1
 _WORDS = ("contender", "A", "B", "verdict")
@@ -45,10 +45,10 @@ def compare(
         raise typer.Exit(SLOWER_EXIT_CODE)
 
 
-def _show(found: list[Difference]) -> None:
+def _show(found: list[RunComparison]) -> None:
     from rich.table import Table
 
-    from latency.judgement import noise_in_words
+    from latency.judgement import format_noise
 
     console = out()
     table = Table(box=None, pad_edge=False)
@@ -60,7 +60,7 @@ def _show(found: list[Difference]) -> None:
             each.second.id,
             f"{interval.estimate:.3f}" if interval else "-",
             f"{interval.low:.3f} to {interval.high:.3f}" if interval else "too few rounds",
-            noise_in_words(each.noise),
+            format_noise(each.noise),
             f"{each.machine:.3f}" if each.machine else "-",
             *each.statuses,
             each.verdict,
@@ -69,11 +69,11 @@ def _show(found: list[Difference]) -> None:
     undecided: dict[str, list[str]] = {}
     for each in found:
         undecided.setdefault("; ".join(_reasons(each)), []).append(each.second.id)
-    for reasons, contenders in undecided.items():
+    for reasons, cases in undecided.items():
         if reasons:
             console.print(f"Undecided: {reasons}", soft_wrap=True, markup=False)
-            for contender in contenders:
-                console.print(f"  {contender}", soft_wrap=True, markup=False)
+            for case in cases:
+                console.print(f"  {case}", soft_wrap=True, markup=False)
     console.print(
         "B / A: how many times A's time B takes, in units of the yardstick's, work that never changes; without one "
         "as it is.\n"
@@ -83,7 +83,7 @@ def _show(found: list[Difference]) -> None:
     )
 
 
-def _reasons(difference: Difference) -> list[str]:
+def _reasons(difference: RunComparison) -> list[str]:
     """Why it decides nothing, and why its figures are suspect; empty where it decides."""
     if not difference.decision.reason:
         return []
@@ -91,7 +91,7 @@ def _reasons(difference: Difference) -> list[str]:
     return [difference.decision.reason, *(f"{run}: {reason}" for run, figure in figures for reason in figure.reasons)]
 
 
-def _document(difference: Difference) -> dict[str, Any]:
+def _document(difference: RunComparison) -> dict[str, Any]:
     interval = difference.interval
     return {
         "id": difference.second.id,

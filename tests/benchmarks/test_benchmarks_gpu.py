@@ -201,16 +201,16 @@ def test_the_same_steps_run_on_the_processor(tmp_path: Path, steps: tuple[str, .
     assert sorted(files) == sorted(steps)
     for name, results in files.items():
         assert results.complete
-        for contender in results.contenders:
-            assert contender.outcome == "measured"
-            assert len(contender.rounds) == (1 if name == "resolution" else 5)
-            if contender.role == "contender":
-                assert contender.memory is not None
-                assert contender.check is not None
-                assert contender.check.status == "equal"
+        for case in results.cases:
+            assert case.outcome == "measured"
+            assert len(case.rounds) == (1 if name == "resolution" else 5)
+            if case.role == "contender":
+                assert case.memory is not None
+                assert case.check is not None
+                assert case.check.status == "equal"
     figures = build(list(files.values())).figures
     assert figures.rows
-    own = {name: [each for each in found.contenders if each.role == "contender"] for name, found in files.items()}
+    own = {name: [each for each in found.cases if each.role == "contender"] for name, found in files.items()}
     if "resolution" in own:
         assert {each.height for each in own["resolution"]} == {32, 64}
         return

@@ -36,7 +36,7 @@ def test_two_interpreters_are_timed_side_by_side(
     versions.main(old_python, str(path))
     results = read_results(path)
     assert results.complete
-    timed = {(each.subject.name, each.role): each for each in results.contenders if each.role != "yardstick"}
+    timed = {(each.subject.name, each.role): each for each in results.cases if each.role != "yardstick"}
     old, new, control = (
         timed[f"EfficientViM-DIGITS {word} {version('onnxruntime')}", role]
         for word, role in (("old", "contender"), ("new", "contender"), ("old", "control"))

@@ -20,11 +20,11 @@ def run(
     seed: int,
     seconds: float = 0.1,
     machine: float = 1.0,
-    yardstick: bool = True,
+    calibration: bool = True,
     processor: str = "one",
     batch: int = 4,
 ) -> Results:
-    """A run of one contender, its control and a yardstick on a machine that is so many times as slow."""
+    """A run of one case, its control and a yardstick on a machine that is so many times as slow."""
     random = np.random.default_rng(seed)
     drift = np.exp(random.normal(0, 0.05, ROUNDS)) * machine
 
@@ -61,7 +61,7 @@ def run(
             "complete": True,
             "host": {**CPU, "processor": processor},
             "protocol": {"name": "robust", "seconds": 1, "warmup_s": 1, "rounds": ROUNDS, "seed": 0},
-            "contenders": [*members, member("yardstick", 0.05)] if yardstick else members,
+            "contenders": [*members, member("yardstick", 0.05)] if calibration else members,
         }
     )
 
@@ -86,7 +86,7 @@ def test_a_slower_model_is_told_from_a_slower_machine(seconds: float, machine: f
 
 
 def test_without_a_yardstick_times_are_compared_as_they_are() -> None:
-    (difference,) = compare(run(1, yardstick=False), run(2, 0.2, yardstick=False))
+    (difference,) = compare(run(1, calibration=False), run(2, 0.2, calibration=False))
     assert (difference.verdict, difference.machine) == (SLOWER, None)
 
 
@@ -98,9 +98,9 @@ def test_a_machine_that_moved_widens_the_noise() -> None:
 def test_how_far_the_machine_s_movement_is_known_counts() -> None:
     """A quarter of what the yardstick's interval holds, not of its estimate alone."""
     (difference,) = compare(run(1), run(2, machine=1.3))
-    assert difference.yardstick is not None
-    assert difference.yardstick.high > difference.yardstick.estimate == difference.machine
-    assert difference.noise == pytest.approx((difference.yardstick.high - 1) / 4)
+    assert difference.calibration is not None
+    assert difference.calibration.high > difference.calibration.estimate == difference.machine
+    assert difference.noise == pytest.approx((difference.calibration.high - 1) / 4)
 
 
 @pytest.mark.parametrize("suspect", [0, 1])
@@ -120,7 +120,7 @@ def test_a_control_of_either_run_bounds_what_is_decided() -> None:
     slower = run(2, 0.12)
     assert [each.verdict for each in compare(run(1), slower)] == [SLOWER]
     factors = np.exp(0.4 * np.array([1, 1, -1, -1] * 5))
-    model = slower.contenders[0]
+    model = slower.cases[0]
     twin = model.model_copy(
         update={
             "id": f"{model.id}{CONTROL}",
@@ -131,8 +131,8 @@ def test_a_control_of_either_run_bounds_what_is_decided() -> None:
             ],
         }
     )
-    others = [each for each in slower.contenders if each.role != "control"]
-    noisy = slower.model_copy(update={"contenders": [*others, twin]})
+    others = [each for each in slower.cases if each.role != "control"]
+    noisy = slower.model_copy(update={"cases": [*others, twin]})
     (difference,) = compare(run(1), noisy)
     assert difference.noise > 0.2
     assert difference.verdict == UNDECIDED
@@ -145,7 +145,7 @@ def test_two_machines_are_not_compared() -> None:
 
 
 def test_runs_of_different_things_are_not_compared() -> None:
-    with pytest.raises(BadInput, match="no contender in common"):
+    with pytest.raises(BadInput, match="no case in common"):
         compare(run(1), run(2, batch=8))
 
 

@@ -27,7 +27,7 @@ from evim_deploy.reparam import reparameterise
 from evim_deploy.reparam.rewrite import Outcome
 from latency import preparation
 from latency.engines import first_image
-from latency.ours import _HANDLERS, graph_module
+from latency.graph_module import _HANDLERS, graph_module
 from latency.peers import find_peers
 from latency.preparation import answer_of
 from latency.subjects import peer_subject

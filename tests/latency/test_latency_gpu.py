@@ -122,7 +122,7 @@ def test_on_a_gpu_the_batch_halves_while_memory_runs_out(gpu: None) -> None:
     results, stop = Session(Plan((small, large)), request, ["evim-deploy", "bench"], Silent()).measure()
     assert stop is None
     assert results.complete
-    found = {each.subject.name: each for each in results.contenders if each.role == "contender"}
+    found = {each.subject.name: each for each in results.cases if each.role == "contender"}
     assert [(each.batch, each.outcome) for each in found["large"].attempts] == [
         (16, "out of memory"),
         (8, "out of memory"),
@@ -136,8 +136,8 @@ def test_another_refusal_on_a_gpu_halves_nothing(gpu: None) -> None:
     request = BenchRequest(replace(PROTOCOLS["robust"], seconds=0.05, warmup_s=0, rounds=5))
     broken = entry("broken", "cuda", 16, "cuda", fits=4, refusal="CUDA error: an illegal memory access")
     results, _ = Session(Plan((broken,)), request, ["evim-deploy", "bench"], Silent()).measure()
-    (contender,) = results.contenders
-    assert (contender.outcome, contender.batch, contender.attempts) == ("failed", 16, [])
+    (case,) = results.cases
+    assert (case.outcome, case.batch, case.attempts) == ("failed", 16, [])
 
 
 def test_a_profile_of_the_gpu_has_the_kernels_time_once() -> None:

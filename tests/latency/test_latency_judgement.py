@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from latency_files import contender, make_results
+from latency_files import case, make_results
 
 from latency.judgement import (
     CONTROL,
@@ -24,18 +24,18 @@ from latency.judgement import (
     groups,
     judge,
     noise_bound,
-    noise_in_words,
+    format_noise,
 )
-from latency.results import Check, Contender, Reading, Results
+from latency.results import Check, Case, Reading, Results
 from latency.statistics import Interval
 
 WRONG = Check(status="different", against="PyTorch", error=0.4, tolerance=1e-4)
 UNCHECKED = Check(status="not checked", against="the file does not say what it was made from")
 
 
-def control_of(member: Contender, seconds: float) -> Contender:
-    """A second process of a contender, which takes so long an image."""
-    return contender(member.subject.name, seconds, id=f"{member.id}{CONTROL}", role="control", seed=7)
+def control_of(member: Case, seconds: float) -> Case:
+    """A second process of a case, which takes so long an image."""
+    return case(member.subject.name, seconds, id=f"{member.id}{CONTROL}", role="control", seed=7)
 
 
 def reading(at_s: float, phase: Any = "during", **told: Any) -> Reading:
@@ -43,8 +43,8 @@ def reading(at_s: float, phase: Any = "during", **told: Any) -> Reading:
 
 
 def status(results: Results) -> tuple[str, str]:
-    """Status of the first contender, and why."""
-    judged = judge(results)[results.contenders[0].id]
+    """Status of the first case, and why."""
+    judged = judge(results)[results.cases[0].id]
     return judged.status, "; ".join(judged.reasons)
 
 
@@ -63,7 +63,7 @@ def status(results: Results) -> tuple[str, str]:
     ],
 )
 def test_a_figure_is_as_good_as_what_is_known_of_it(changes: dict[str, Any], expected: str, words: str) -> None:
-    found, why = status(make_results([contender(**changes)]))
+    found, why = status(make_results([case(**changes)]))
     assert found == expected
     assert words in why
 
@@ -79,15 +79,15 @@ def test_a_figure_is_as_good_as_what_is_known_of_it(changes: dict[str, Any], exp
 )
 def test_what_the_machine_tells_makes_a_figure_suspect(told: dict[str, Any], words: str) -> None:
     """Readings are taken after each round, the last one too."""
-    rounds = contender().rounds
+    rounds = case().rounds
     after_the_last = rounds[-1].started_s + 5
-    found, why = status(make_results([contender()], readings=[reading(after_the_last, **told)]))
+    found, why = status(make_results([case()], readings=[reading(after_the_last, **told)]))
     assert (found, words in why) == (SUSPECT, True)
 
 
 def test_heat_is_told_from_the_counts_before_and_after() -> None:
     counts = [reading(0.0, "before", throttled=3), reading(15.0, throttled=3), reading(500.0, "after", throttled=4)]
-    begun = contender(rounds=20)
+    begun = case(rounds=20)
     shifted = [each.model_copy(update={"started_s": each.started_s + 1}) for each in begun.rounds]
     results = make_results([begun.model_copy(update={"rounds": shifted})], readings=counts)
     assert "slowed down for heat" in status(results)[1]
@@ -96,7 +96,7 @@ def test_heat_is_told_from_the_counts_before_and_after() -> None:
 
 
 def test_what_happened_beside_one_group_is_no_fault_of_another() -> None:
-    first = contender(group="first")
+    first = case(group="first")
     later = [each.model_copy(update={"started_s": each.started_s + 1000}) for each in first.rounds]
     second = first.model_copy(update={"id": "second", "group": "second", "rounds": later})
     results = make_results([first, second], readings=[reading(1100.0, steal_share=0.5)])
@@ -106,8 +106,8 @@ def test_what_happened_beside_one_group_is_no_fault_of_another() -> None:
 
 def test_the_control_is_held_against_its_own_twin() -> None:
     """Which need not be the group's first: that one may have failed."""
-    lost = contender("SHViT-S4", None, outcome="failed", reason="it broke")
-    twin = contender()
+    lost = case("SHViT-S4", None, outcome="failed", reason="it broke")
+    twin = case()
     (group,) = groups(make_results([lost, twin, control_of(twin, 0.0362 * 1.08)])).values()
     assert group.control is not None
     assert group.control.estimate == pytest.approx(1.08, abs=0.01)
@@ -116,7 +116,7 @@ def test_the_control_is_held_against_its_own_twin() -> None:
 
 
 def test_without_a_control_the_noise_is_the_smallest_effect() -> None:
-    (group,) = groups(make_results([contender()])).values()
+    (group,) = groups(make_results([case()])).values()
     assert (group.control, group.noise) == (None, SMALLEST_EFFECT)
 
 
@@ -142,7 +142,7 @@ def test_the_noise_covers_the_interval(control: Interval | None, ratio: Interval
 
 
 def test_the_noise_is_told_as_a_share() -> None:
-    assert [noise_in_words(each) for each in (0.253, 1.0, 40.0)] == ["25.3%", "100.0%", "over 100%"]
+    assert [format_noise(each) for each in (0.253, 1.0, 40.0)] == ["25.3%", "100.0%", "over 100%"]
 
 
 def figure(status: str) -> Judgement:
@@ -175,15 +175,15 @@ def test_valid_figures_alone_decide(interval: Interval | None, first: str, secon
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_doubtful_figure_is_called_neither_faster_nor_slower(changes: dict[str, Any], place: int) -> None:
     """Neither it, nor anything beside it."""
-    members = [contender(), contender("SHViT-S4", 0.0181)]
+    members = [case(), case("SHViT-S4", 0.0181)]
     assert compare_with_baseline(make_results(members))[members[1].id].verdict != UNDECIDED
     name, seconds = ("EfficientViM-M4", 0.0362) if place == 0 else ("SHViT-S4", 0.0181)
-    members[place] = contender(name, seconds, **changes)
+    members[place] = case(name, seconds, **changes)
     assert {each.verdict for each in compare_with_baseline(make_results(members)).values()} <= {UNDECIDED}
 
 
 def test_a_control_that_failed_makes_all_suspect() -> None:
-    twin = contender()
+    twin = case()
     failed = control_of(twin, 0.0362).model_copy(update={"outcome": "failed", "reason": "it died"})
     results = make_results([twin, failed])
     assert status(results) == (SUSPECT, "a second process of the same thing was not timed: it died")
@@ -192,16 +192,16 @@ def test_a_control_that_failed_makes_all_suspect() -> None:
 
 
 def test_the_baseline_is_the_first_that_was_timed() -> None:
-    lost = contender("SHViT-S4", None, outcome="out of memory", reason="no more")
-    wrong = contender("MobileOne-S4", 0.01, check=WRONG)
-    first, second = contender(), contender("FastViT-T12", 0.0904)
+    lost = case("SHViT-S4", None, outcome="out of memory", reason="no more")
+    wrong = case("MobileOne-S4", 0.01, check=WRONG)
+    first, second = case(), case("FastViT-T12", 0.0904)
     found = compare_with_baseline(make_results([lost, wrong, first, second]))
     assert list(found) == [second.id]
     assert found[second.id].baseline.id == first.id
 
 
 def test_a_control_that_strays_makes_all_suspect() -> None:
-    twin = contender()
+    twin = case()
     found, why = status(make_results([twin, control_of(twin, 0.0362 * 1.1)]))
     assert found == SUSPECT
     assert "a second process of the same thing" in why
@@ -210,7 +210,7 @@ def test_a_control_that_strays_makes_all_suspect() -> None:
 @pytest.mark.parametrize(("factor", "expected"), [(1.05, VALID), (1.3, SUSPECT)])
 def test_a_phone_that_becomes_slower_is_told_of(factor: float, expected: str) -> None:
     """Its thermal state may say nominal all the while; beside a yardstick the machine's own speed says more."""
-    steady = contender()
+    steady = case()
     half = len(steady.rounds) // 2
     rounds = [
         each.model_copy(update={"samples_s": [s * (factor if each.index >= half else 1) for s in each.samples_s]})
@@ -220,5 +220,5 @@ def test_a_phone_that_becomes_slower_is_told_of(factor: float, expected: str) ->
     found, words = status(make_results([slower]))
     assert found == expected
     assert ("at the end as at the beginning" in words) is (expected == SUSPECT)
-    yardstick = contender(id="yardstick", role="yardstick")
+    calibration = case(id="yardstick", role="yardstick")
     assert status(make_results([slower, yardstick]))[0] == VALID

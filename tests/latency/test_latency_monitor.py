@@ -73,11 +73,11 @@ def test_a_reading_has_what_this_host_tells() -> None:
     ],
 )
 def test_engines_words_for_no_memory_are_known(words: str) -> None:
-    assert memory.says_no_memory(words)
+    assert memory.mentions_out_of_memory(words)
 
 
 def test_other_words_are_not_taken_for_them() -> None:
-    assert not memory.says_no_memory("shape mismatch in the memory format of node 7")
+    assert not memory.mentions_out_of_memory("shape mismatch in the memory format of node 7")
 
 
 def test_the_peak_can_be_forgotten_and_is_taken_anew() -> None:

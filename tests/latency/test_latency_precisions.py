@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from latency_files import contender, make_results
+from latency_files import case, make_results
 
 from evim_deploy.errors import BadInput
 from latency.judgement import compare_with_baseline
@@ -25,7 +25,7 @@ BASELINE = "efficientvim_m4, onnxruntime, fp32"
 def timed(engine: str, precision: str, seconds: float | None, name: str = "EfficientViM-M4", **changes: Any) -> Any:
     common: dict[str, Any] = {"group": GROUP, "setting": None, "mode": None, "threads": 2, "engine_version": "1"}
     check = Check(status="equal", against="PyTorch", error=0.2 if precision == "int8" else 1e-6, tolerance=0.7)
-    return contender(name, seconds, engine=engine, precision=precision, **{**common, "check": check, **changes})
+    return case(name, seconds, engine=engine, precision=precision, **{**common, "check": check, **changes})
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_every_format_of_the_report_has_it(results: Results, folder: Path) -> No
         assert "Formats and precisions" in text
         assert "no evaluation of it was given with" in text
     rows = list(csv.DictReader(io.StringIO(render([results], ".csv", BASELINE, evidence))))
-    assert len(rows) == len(results.contenders) + 2
+    assert len(rows) == len(results.cases) + 2
     assert (rows[3]["engine"], rows[3]["format"], rows[3]["top1_percent"]) == ("openvino", "onnx", "79.5")
     assert (rows[-1]["model"], rows[-1]["precision"], rows[-1]["time_ms"]) == ("efficientvim_m4", "pal4", "")
     assert rows[-1]["size_bytes"] == "20500000"
@@ -190,7 +190,7 @@ def test_without_artifacts_there_is_no_such_table(results: Results) -> None:
 
 def test_a_baseline_is_narrowed_down_to_an_engine_and_a_precision(results: Results) -> None:
     """By its name alone it is each engine's own."""
-    contenders = {each.id: each for each in results.contenders}
+    cases = {each.id: each for each in results.cases}
     for baseline, held_against in (
         (BASELINE, {("onnxruntime", "fp32")}),
         ("efficientvim_m4, openvino", {("openvino", "fp32")}),
@@ -198,7 +198,7 @@ def test_a_baseline_is_narrowed_down_to_an_engine_and_a_precision(results: Resul
     ):
         found = compare_with_baseline(results, baseline)
         assert {(each.baseline.engine, each.baseline.precision) for each in found.values()} <= held_against
-        assert {contenders[key].subject.name for key in found} >= {"EfficientViM-M4"}
+        assert {cases[key].subject.name for key in found} >= {"EfficientViM-M4"}
     with pytest.raises(BadInput) as caught:
         compare_with_baseline(results, "efficientvim_m4, onnxruntime, int8")
     assert "'NAME, ENGINE, PRECISION' narrows it down" in caught.value.remedy

@@ -13,7 +13,7 @@ from fake_engine import ENGINE, entry
 from evim_deploy.progress import Silent
 from latency import prefetch
 from latency.plan import Entry
-from latency.prefetch import Files, NotPrepared, Spares, imports
+from latency.prefetch import Files, PreparationFailed, Spares, imports
 from latency.process import WorkerFailed
 from latency.trial import Trials
 
@@ -67,11 +67,11 @@ def _processes(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeProcess.made, FakeProcess.started, FakeProcess.may = [], [], threading.Event()
     FakeProcess.may.set()
     monkeypatch.setattr(prefetch, "WorkerProcess", FakeProcess)
-    monkeypatch.setattr(prefetch, "side_by_side", lambda: 2)
+    monkeypatch.setattr(prefetch, "parallel_processes", lambda: 2)
 
 
 def made_of(name: str, device: str = "cuda") -> Entry:
-    """A contender that needs a file."""
+    """A case that needs a file."""
     return replace(entry(name, device=device, kind=name), engine=replace(ENGINE, takes=".pt"))
 
 
@@ -94,7 +94,7 @@ def test_another_size_is_another_file(tmp_path: Path) -> None:
 def test_one_that_cannot_be_made_is_told_where_it_is_asked_for(tmp_path: Path) -> None:
     files, broken, other = Files(tmp_path), made_of("broken"), made_of("other")
     with files.ahead([broken, other]):
-        with pytest.raises(NotPrepared, match="it died"):
+        with pytest.raises(PreparationFailed, match="it died"):
             files.of(broken, 2)
         assert files.of(other, 2).source == "other"
 
@@ -127,7 +127,7 @@ def test_where_the_processor_is_timed_nothing_runs_beside_it(tmp_path: Path) -> 
         assert FakeProcess.started
 
 
-def test_a_worker_imports_what_its_contender_needs() -> None:
+def test_a_worker_imports_what_its_case_needs() -> None:
     assert imports(entry("file")) == ("numpy",)
     peer = replace(made_of("peer"), subject=replace(made_of("peer").subject, kind="peer"))
     assert imports(peer) == ("numpy", "timm")

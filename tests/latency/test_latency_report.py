@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 import typer
-from latency_files import SERVER, absent, contender, make_results, mixers, phone, profiled, run, sweep, table_e
+from latency_files import SERVER, absent, case, make_results, mixers, phone, profiled, run, sweep, table_e
 from rich.console import Console
 
 from evim_deploy.artifact import SCHEMA_VERSION
 from evim_deploy.cli.report import report, show
 from evim_deploy.errors import BadInput, NotInstalled
 from latency.judgement import CONTROL, FASTER, SMALLEST_EFFECT, UNDECIDED, compare_with_baseline, judge
-from latency.paper import milliseconds, of_table_3, of_table_e, table_3
+from latency.paper import milliseconds, table_3_row, table_e_row, table_3
 from latency.report import build, render, words, write_report
 from latency.report.view import Forest, Lines, Report, Table
 from latency.results import Check, Memory, Reading, Results, to_json
@@ -77,13 +77,13 @@ def test_figures_are_the_judgement_s(files: list[Results]) -> None:
     found = {row["id"]: row for row in rows_of(build(files[:1]).figures)}
     judged, compared = judge(files[0]), compare_with_baseline(files[0])
     assert len(found) == len(judged)
-    for contender_ in files[0].contenders:
-        if contender_.id in judged and (summary := judged[contender_.id].summary):
-            row = found[contender_.id]
-            assert row["time_ms"] == pytest.approx(1e3 * summary.median / contender_.batch)
+    for case_ in files[0].cases:
+        if case_.id in judged and (summary := judged[case_.id].summary):
+            row = found[case_.id]
+            assert row["time_ms"] == pytest.approx(1e3 * summary.median / case_.batch)
             assert row["samples"] == summary.count
-            comparison = compared.get(contender_.id)
-            if comparison and comparison.interval and contender_.subject.kind != "mixer":
+            comparison = compared.get(case_.id)
+            if comparison and comparison.interval and case_.subject.kind != "mixer":
                 interval = comparison.interval
                 assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == pytest.approx(
                     (interval.estimate, interval.low, interval.high)
@@ -95,7 +95,7 @@ def test_under_the_protocol_paper_a_time_is_the_mean(files: list[Results]) -> No
     """As the published scripts divide the batch by the mean."""
     paper = files[0].model_copy(update={"protocol": files[0].protocol.model_copy(update={"name": "paper"})})
     found = {row["id"]: row for row in rows_of(build([paper]).figures)}
-    first = paper.contenders[0]
+    first = paper.cases[0]
     assert found[first.id]["time_ms"] == pytest.approx(1e3 * sum(first.samples) / len(first.samples) / first.batch)
 
 
@@ -103,7 +103,7 @@ def test_under_the_protocol_modelbench_extremes_do_not_count(files: list[Results
     """As Apple's ModelBench: the mean of the rounds' means without their 10 lowest and highest."""
     protocol = files[1].protocol.model_copy(update={"name": "modelbench"})
     found = {row["id"]: row for row in rows_of(build([files[1].model_copy(update={"protocol": protocol})]).figures)}
-    first = files[1].contenders[0]
+    first = files[1].cases[0]
     means = [sum(sorted(each.samples_s)[10:-10]) / (len(each.samples_s) - 20) for each in first.rounds]
     assert found[first.id]["time_ms"] == pytest.approx(1e3 * sum(means) / len(means))
 
@@ -140,7 +140,7 @@ def test_every_number_leads_to_its_samples(files: list[Results], page: str) -> N
                     traced += 1
     assert traced > 100
     assert {link.removeprefix("#") for link in found.links} <= set(found.ids)
-    by_id = {contender_.id: contender_ for contender_ in files[0].contenders}
+    by_id = {case_.id: case_ for case_ in files[0].cases}
     for samples in report.samples:
         if (name := samples.source.split("'")[1]) in by_id and "virtual machine" in samples.source:
             shown = [sample for round_ in samples.rounds for sample in round_]
@@ -148,7 +148,7 @@ def test_every_number_leads_to_its_samples(files: list[Results], page: str) -> N
     assert not [left for left in by_id.values() if left.samples]
     written = next(csv.DictReader(io.StringIO(render(files, ".csv"))))
     assert [float(s) for s in written["samples_ms"].replace(";", "").split()] == pytest.approx(
-        [1e3 * sample for sample in files[0].contenders[0].samples], rel=1e-5
+        [1e3 * sample for sample in files[0].cases[0].samples], rel=1e-5
     )
 
 
@@ -202,8 +202,8 @@ def test_the_same_files_give_the_same_bytes() -> None:
 
 
 def test_names_are_taken_as_words() -> None:
-    changed = [contender(name, 0.03 + 0.001 * place, group="g") for place, name in enumerate(["M4", *HOSTILE])]
-    swept = [contender(HOSTILE[2], side=side, setting=None) for side in (64, 128, 192)]
+    changed = [case(name, 0.03 + 0.001 * place, group="g") for place, name in enumerate(["M4", *HOSTILE])]
+    swept = [case(HOSTILE[2], side=side, setting=None) for side in (64, 128, 192)]
     results = make_results([*changed, *swept], incomplete_because=HOSTILE[0], complete=False)
     found = Page(render([results], ".html"))
     assert "script" not in found.tags
@@ -220,7 +220,7 @@ def test_names_are_taken_as_words() -> None:
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx"])
 def test_a_spreadsheet_computes_no_name(name: str) -> None:
-    row = next(csv.DictReader(io.StringIO(render([make_results([contender(name)])], ".csv"))))
+    row = next(csv.DictReader(io.StringIO(render([make_results([case(name)])], ".csv"))))
     assert row["model"] == f"'{name}"
 
 
@@ -235,7 +235,7 @@ def test_an_incomplete_run_says_so_first() -> None:
 
 
 def test_what_decides_nothing_is_called_neither_faster_nor_slower() -> None:
-    results = make_results([contender(), contender("SHViT-S4", 0.03605)])
+    results = make_results([case(), case("SHViT-S4", 0.03605)])
     (comparison,) = compare_with_baseline(results).values()
     assert comparison.interval is not None
     assert comparison.interval.estimate < 1
@@ -275,7 +275,7 @@ def test_suspect_figures_announce_nothing(baseline: str | None) -> None:
 
 def test_a_suspect_figure_among_valid_ones_says_why_in_its_sentence() -> None:
     unchecked = Check(status="not checked", against="no converter")
-    members = [contender(), contender("SHViT-S4", 0.02, check=unchecked), contender("FastViT-T12", 0.09)]
+    members = [case(), case("SHViT-S4", 0.02, check=unchecked), case("FastViT-T12", 0.09)]
     (answer,) = build([make_results(members)]).answers
     assert answer.sentences[1].startswith("Slower: FastViT-T12 2.")
     assert answer.sentences[2].startswith("Decides nothing, because its own figure is suspect: SHViT-S4 0.5")
@@ -297,7 +297,7 @@ def test_a_noise_bound_is_drawn_for_each_ratio() -> None:
 
 
 def test_too_few_rounds_give_no_ratio() -> None:
-    results = make_results([contender(rounds=2), contender("SHViT-S4", 0.02, rounds=2)])
+    results = make_results([case(rounds=2), case("SHViT-S4", 0.02, rounds=2)])
     table = first_table(results)
     _, row = rows_of(table)
     assert row.get("ratio") is None
@@ -307,7 +307,7 @@ def test_too_few_rounds_give_no_ratio() -> None:
 
 def test_what_is_invalid_is_no_answer() -> None:
     wrong = Check(status="different", against="PyTorch", error=0.4, tolerance=1e-4)
-    results = make_results([contender(), contender("SHViT-S4", 0.01, check=wrong)])
+    results = make_results([case(), case("SHViT-S4", 0.01, check=wrong)])
     (answer,) = build([results]).answers
     assert answer.sentences[-1] == "Invalid: SHViT-S4; its answers differ: PyTorch."
     assert not any("Faster" in sentence for sentence in answer.sentences)
@@ -317,13 +317,13 @@ def test_what_is_invalid_is_no_answer() -> None:
 
 def test_a_suspect_figure_says_why() -> None:
     unchecked = Check(status="not checked", against="no converter")
-    table = first_table(make_results([contender(check=unchecked)]))
+    table = first_table(make_results([case(check=unchecked)]))
     assert rows_of(table)[0]["status"] == "suspect"
     assert "its answers were not checked: no converter" in table.notes
 
 
 def test_what_was_not_run_says_what_to_do_and_is_not_a_failure() -> None:
-    report = build([make_results([contender(), *absent()])])
+    report = build([make_results([case(), *absent()])])
     gpu = report.sections[1].tables[0]
     assert {row["status"] for row in rows_of(gpu)} == {"not run on this host"}
     assert any("run the same command on a machine with an NVIDIA GPU" in note for note in gpu.notes)
@@ -331,7 +331,7 @@ def test_what_was_not_run_says_what_to_do_and_is_not_a_failure() -> None:
 
 
 def test_a_phone_s_file_stands_for_what_was_not_run() -> None:
-    report = build([make_results([contender(), *absent()]), phone()])
+    report = build([make_results([case(), *absent()]), phone()])
     (section,) = [section for section in report.sections if section.title.startswith("Core ML")]
     assert {row["status"] for row in rows_of(section.tables[0])} == {"valid"}
 
@@ -354,7 +354,7 @@ def test_a_sweep_is_one_table_with_its_growth() -> None:
     assert any("more than the 20.4 GiB" in note for note in table.notes)
     exponents = {row["model"]: row["exponent"] for row in rows_of(growth)}
     assert exponents == pytest.approx({"EfficientViM-M4": 1.0, "SHViT-S4": 1.17}, abs=0.02)
-    assert rows_of(growth)[1]["largest"] == words.size(2048, 2048)
+    assert rows_of(growth)[1]["largest"] == formatting.size(2048, 2048)
 
 
 def test_the_paper_s_figures_are_in_columns_of_their_own(files: list[Results]) -> None:
@@ -377,7 +377,7 @@ def test_the_paper_has_no_figure_for_another_resolution() -> None:
     assert milliseconds("EfficientViM-M1", "cpu", 224, 224) is None
     assert milliseconds("EfficientViM-M1", "gpu", 224, 224) == 0.048
     assert milliseconds(None, "cpu", 256, 256) is None
-    listed, compared = of_table_3("EfficientViM-M4"), of_table_e("EfficientViM-M4")
+    listed, compared = table_3_row("EfficientViM-M4"), table_e_row("EfficientViM-M4")
     assert listed is not None
     assert compared is not None
     assert (listed.epochs, listed.top1, compared.top1) == (300, 79.4, 79.6)
@@ -388,13 +388,13 @@ def test_peak_memory_on_a_gpu_stands_beside_table_7() -> None:
     """At the paper's setting alone: not on the processor, and not of a batch that was halved."""
     memory = Memory(peak_bytes=1 << 30, before_bytes=0, of="accelerator")
     gpu = {"setting": "gpu", "device": "cuda", "batch": 256, "batch_asked": 256, "memory": memory}
-    contenders = [
-        contender("EfficientViM-M2", side=224, **gpu),
-        contender("SHViT-S2", side=224, **gpu | {"batch": 128}),
-        contender("EfficientViM-M4", side=256, **gpu),
-        contender("FastViT-T8", side=256, memory=memory),
+    cases = [
+        case("EfficientViM-M2", side=224, **gpu),
+        case("SHViT-S2", side=224, **gpu | {"batch": 128}),
+        case("EfficientViM-M4", side=256, **gpu),
+        case("FastViT-T8", side=256, memory=memory),
     ]
-    found = {row["model"]: row.get("paper_peak_bytes") for row in rows_of(build([make_results(contenders)]).figures)}
+    found = {row["model"]: row.get("paper_peak_bytes") for row in rows_of(build([make_results(cases)]).figures)}
     assert found == {"EfficientViM-M2": 969 << 20, "SHViT-S2": None, "EfficientViM-M4": None, "FastViT-T8": None}
 
 
@@ -415,7 +415,7 @@ def test_outliers_are_marked_and_kept(files: list[Results]) -> None:
 
 
 def test_a_long_run_is_told_by_its_rounds_and_stays_small() -> None:
-    many = [contender(f"EfficientViM-{i}", samples=400, group="g", batch=1) for i in range(8)]
+    many = [case(f"EfficientViM-{i}", samples=400, group="g", batch=1) for i in range(8)]
     written = render([make_results(many)], ".html")
     assert len(written) < (3 << 20) * 8 / 40
     samples = build([make_results(many[:1])]).samples[0]
@@ -426,8 +426,8 @@ def test_a_long_run_is_told_by_its_rounds_and_stays_small() -> None:
 
 
 def test_untrained_weights_are_labelled() -> None:
-    trained = contender("SHViT-S4", 0.03, subject={"weights": "timm/shvit_s4.in1k"})
-    report = build([make_results([contender(), trained])])
+    trained = case("SHViT-S4", 0.03, subject={"weights": "timm/shvit_s4.in1k"})
+    report = build([make_results([case(), trained])])
     assert report.warnings == ("Untrained weights: EfficientViM-M4. Good for latency; their answers mean nothing.",)
     marked = [bool(row.cells[0].notes) for row in report.sections[0].tables[0].rows]
     assert marked == [True, False]
@@ -449,8 +449,8 @@ def test_a_breakdown_of_classes_that_nobody_knows() -> None:
 
 
 def test_a_file_of_nothing_but_zeros_is_still_a_report() -> None:
-    zero = contender().model_copy(
-        update={"rounds": [r.model_copy(update={"samples_s": [0.0]}) for r in contender().rounds]}
+    zero = case().model_copy(
+        update={"rounds": [r.model_copy(update={"samples_s": [0.0]}) for r in case().rounds]}
     )
     written = render([make_results([zero])], ".html")
     assert "inf" not in re.findall(r"\b\w+\b", "".join(Page(written).words))
@@ -468,7 +468,7 @@ def test_a_file_of_nothing_is_a_report_too() -> None:
 
 def test_engines_of_one_group_are_told_apart() -> None:
     group = table_e()[0].group
-    more = [contender(engine="onnxruntime", mode=None, setting=None, group=group, seconds=0.030, seed=3)]
+    more = [case(engine="onnxruntime", mode=None, setting=None, group=group, seconds=0.030, seed=3)]
     section, *_ = build([make_results([*table_e(), *more])]).sections
     rows = rows_of(section.tables[0])
     assert [row["engine"] for row in rows] == ["torch"] * 5 + ["onnxruntime"]
@@ -480,7 +480,7 @@ def test_engines_of_one_group_are_told_apart() -> None:
 
 def test_all_threads_stand_at_the_number_of_cores() -> None:
     counts: list[int | None] = [1, 2, None]
-    swept = [contender(setting=None, threads=count, seconds=0.03 / (count or 2)) for count in counts]
+    swept = [case(setting=None, threads=count, seconds=0.03 / (count or 2)) for count in counts]
     section, *_ = build([make_results(swept)]).sections
     (plot,) = section.plots
     assert isinstance(plot, Lines)
@@ -542,7 +542,7 @@ def test_the_command_writes_a_file_once(tmp_path: Path) -> None:
 
 
 def test_a_file_is_written_whole_and_nothing_is_overwritten(tmp_path: Path) -> None:
-    results = [make_results([contender()])]
+    results = [make_results([case()])]
     path = tmp_path / "report.md"
     assert write_report(results, path) == path
     assert path.read_text("utf-8") == render(results, ".md")
@@ -558,7 +558,7 @@ def test_a_file_is_written_whole_and_nothing_is_overwritten(tmp_path: Path) -> N
 def test_what_is_missing_is_named(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, missing, None)
     with pytest.raises(NotInstalled) as told:
-        render([make_results([contender()])], ".html")
+        render([make_results([case()])], ".html")
     assert told.value.remedy == 'pip install "evim-deploy[bench]"'
 
 
@@ -567,17 +567,17 @@ def test_what_is_missing_is_named(missing: str, monkeypatch: pytest.MonkeyPatch)
     [(0.12249, "0.122"), (35.14, "35.1"), (20731, "20,700"), (9.999, "10.0"), (0, "0"), (1e-5, "0.0000100")],
 )
 def test_three_digits(value: float, said: str) -> None:
-    assert words.number(value) == said
+    assert formatting.number(value) == said
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
 def test_no_number_is_a_dash(value: float | None) -> None:
-    assert words.number(value) == words.UNKNOWN
+    assert formatting.number(value) == formatting.UNKNOWN
 
 
 def test_an_invalid_baseline_gives_way_to_the_next() -> None:
     wrong = Check(status="different", against="PyTorch", error=0.4, tolerance=1e-4)
-    results = make_results([contender(check=wrong), contender("SHViT-S4", 0.03), contender("FastViT-T12", 0.09)])
+    results = make_results([case(check=wrong), case("SHViT-S4", 0.03), case("FastViT-T12", 0.09)])
     (answer,) = build([results]).answers
     assert answer.sentences[0].startswith("SHViT-S4 takes 30")
     assert answer.sentences[1].startswith("Slower: FastViT-T12 3.")
@@ -587,7 +587,7 @@ def test_an_invalid_baseline_gives_way_to_the_next() -> None:
 def test_each_engine_has_its_own_baseline_of_a_name() -> None:
     group = table_e()[0].group
     more = [
-        contender(name, s, engine="openvino", setting=None, group=group)
+        case(name, s, engine="openvino", setting=None, group=group)
         for name, s in (("SHViT-S4", 0.02), ("M4", 0.03))
     ]
     (answer, *_) = build([make_results([*table_e(), *more])], "SHViT-S4").answers
@@ -599,7 +599,7 @@ def test_each_engine_has_its_own_baseline_of_a_name() -> None:
 
 def test_many_are_named_to_a_limit() -> None:
     results = make_results(
-        [contender(), *(contender(f"Peer {i}", 0.02 + i * 1e-4, group=contender().group) for i in range(12))]
+        [case(), *(case(f"Peer {i}", 0.02 + i * 1e-4, group=case().group) for i in range(12))]
     )
     (answer,) = build([results]).answers
     assert answer.sentences[1].startswith("Faster: Peer 0 ")

@@ -18,7 +18,7 @@ from latency.judgement import INVALID, SLOWER, SMALLEST_EFFECT, UNDECIDED, compa
 from latency.plan import BenchRequest, Entry, Plan
 from latency.process import OutOfMemory, WorkerFailed, WorkerProcess
 from latency.protocol import PROTOCOLS, Protocol
-from latency.results import SCHEMA_FILE, Contender, Results, json_schema, read_results, to_json
+from latency.results import SCHEMA_FILE, Case, Results, json_schema, read_results, to_json
 from latency.session import Session
 
 QUICK = replace(PROTOCOLS["robust"], seconds=0.4, warmup_s=0.02, rounds=6)
@@ -40,13 +40,13 @@ def measure(*entries: Entry, protocol: Protocol = QUICK, budget_s: float | None 
     return results
 
 
-def find(results: Results, name: str, role: str = "contender") -> Contender:
-    return next(each for each in results.contenders if (each.subject.name, each.role) == (name, role))
+def find(results: Results, name: str, role: str = "contender") -> Case:
+    return next(each for each in results.cases if (each.subject.name, each.role) == (name, role))
 
 
 @pytest.fixture(scope="module")
 def mixed() -> Results:
-    """Contenders of every fate, timed together."""
+    """Cases of every fate, timed together."""
     return measure(
         entry("plain", delay_s=0.01, mode="floats in bf16"),
         entry("twice", delay_s=0.02),
@@ -68,13 +68,13 @@ def test_what_an_engine_chose_itself_is_its_mode(mixed: Results) -> None:
 def test_known_delays_give_known_statistics(mixed: Results) -> None:
     judged = judge(mixed)
     for name, delay in (("plain", 0.01), ("twice", 0.02)):
-        contender = find(mixed, name)
-        summary = judged[contender.id].summary
+        case = find(mixed, name)
+        summary = judged[case.id].summary
         assert summary is not None
         assert delay <= summary.minimum
         assert summary.median == pytest.approx(delay, rel=0.1)
-        assert summary.count >= QUICK.rounds * QUICK.least_samples
-        assert sum(contender.samples) >= QUICK.seconds
+        assert summary.count >= QUICK.rounds * QUICK.min_samples
+        assert sum(case.samples) >= QUICK.seconds
     comparison = compare_with_baseline(mixed)[find(mixed, "twice").id]
     assert comparison.interval is not None
     assert comparison.interval.estimate == pytest.approx(2, rel=0.1)
@@ -89,18 +89,18 @@ def test_the_control_and_the_yardstick_ran_beside_them(mixed: Results) -> None:
 
 
 def test_outliers_are_flagged_and_kept(mixed: Results) -> None:
-    contender = find(mixed, "bumpy")
-    summary = judge(mixed)[contender.id].summary
+    case = find(mixed, "bumpy")
+    summary = judge(mixed)[case.id].summary
     assert summary is not None
-    slow = {place for place, sample in enumerate(contender.samples) if sample > 0.03}
+    slow = {place for place, sample in enumerate(case.samples) if sample > 0.03}
     assert slow
     assert slow <= set(summary.outliers)
-    assert summary.count == len(contender.samples)
+    assert summary.count == len(case.samples)
 
 
 def test_the_order_of_a_round_is_drawn_from_the_seed(mixed: Results) -> None:
-    """Over the contenders that could be opened, the control and the yardstick."""
-    opened = [each for each in mixed.contenders if each.rounds or each.reason == "RuntimeError: it broke"]
+    """Over the cases that could be opened, the control and the calibration."""
+    opened = [each for each in mixed.cases if each.rounds or each.reason == "RuntimeError: it broke"]
     drawn = np.random.default_rng(mixed.protocol.seed)
     orders = []
     for index in range(QUICK.rounds):
@@ -112,47 +112,47 @@ def test_the_order_of_a_round_is_drawn_from_the_seed(mixed: Results) -> None:
 
 
 def test_the_batch_halves_while_memory_runs_out(mixed: Results) -> None:
-    contender = find(mixed, "large")
-    assert (contender.batch_asked, contender.batch, contender.outcome) == (16, 4, "measured")
-    assert [(each.batch, each.outcome) for each in contender.attempts] == [
+    case = find(mixed, "large")
+    assert (case.batch_asked, case.batch, case.outcome) == (16, 4, "measured")
+    assert [(each.batch, each.outcome) for each in case.attempts] == [
         (16, "out of memory"),
         (8, "out of memory"),
         (4, "fits"),
     ]
-    ratio = compare_with_baseline(mixed)[contender.id].interval
+    ratio = compare_with_baseline(mixed)[case.id].interval
     assert ratio is not None
     assert ratio.estimate == pytest.approx(0.5, rel=0.1)  # as long for four images as the baseline for two
 
 
 def test_what_fits_at_no_batch_is_recorded_so(mixed: Results) -> None:
-    contender = find(mixed, "never fits")
-    assert contender.outcome == "out of memory"
-    assert [each.batch for each in contender.attempts] == [2, 1]
-    assert not contender.rounds
+    case = find(mixed, "never fits")
+    assert case.outcome == "out of memory"
+    assert [each.batch for each in case.attempts] == [2, 1]
+    assert not case.rounds
 
 
 def test_a_failed_prediction_is_never_a_fast_one(mixed: Results) -> None:
     for name, cause in (("breaks", "it broke"), ("dies", "exit code 3")):
-        contender = find(mixed, name)
-        assert contender.outcome == "failed"
-        assert cause in (contender.reason or "")
-        assert judge(mixed)[contender.id].status in (INVALID, "not measured")
-        assert contender.id not in compare_with_baseline(mixed)
+        case = find(mixed, name)
+        assert case.outcome == "failed"
+        assert cause in (case.reason or "")
+        assert judge(mixed)[case.id].status in (INVALID, "not measured")
+        assert case.id not in compare_with_baseline(mixed)
 
 
 def test_what_is_not_on_this_host_says_so(mixed: Results) -> None:
-    contender = find(mixed, "elsewhere")
-    assert (contender.outcome, contender.reason) == ("not run on this host", "there is none here; go there")
+    case = find(mixed, "elsewhere")
+    assert (case.outcome, case.reason) == ("not run on this host", "there is none here; go there")
 
 
 def test_cold_start_memory_and_breakdown_are_apart(mixed: Results) -> None:
-    contender = find(mixed, "plain")
-    assert contender.cold_start is not None
-    assert contender.cold_start.first_prediction_s == pytest.approx(0.01, rel=0.5)
-    assert contender.memory is not None
-    assert contender.memory.peak_bytes >= contender.memory.before_bytes > 0
-    assert contender.breakdown is not None
-    assert contender.breakdown[0].seconds == 0.01
+    case = find(mixed, "plain")
+    assert case.cold_start is not None
+    assert case.cold_start.first_prediction_s == pytest.approx(0.01, rel=0.5)
+    assert case.memory is not None
+    assert case.memory.peak_bytes >= case.memory.before_bytes > 0
+    assert case.breakdown is not None
+    assert case.breakdown[0].seconds == 0.01
 
 
 def test_readings_before_during_and_after(mixed: Results) -> None:
@@ -161,20 +161,20 @@ def test_readings_before_during_and_after(mixed: Results) -> None:
     assert phases.count("during") == QUICK.rounds
 
 
-def test_equal_contenders_are_not_told_apart(mixed: Results) -> None:
+def test_equal_cases_are_not_told_apart(mixed: Results) -> None:
     assert compare_with_baseline(mixed)[find(mixed, "same").id].verdict == UNDECIDED
 
 
 def test_the_paper_protocol_times_each_alone() -> None:
     protocol = replace(PROTOCOLS["paper"], seconds=0.3, warmup_s=0.1)
     results = measure(entry("one", delay_s=0.01), entry("other", delay_s=0.01), protocol=protocol)
-    assert [each.role for each in results.contenders] == ["contender", "contender"]
-    assert [len(each.rounds) for each in results.contenders] == [1, 1]
+    assert [each.role for each in results.cases] == ["contender", "contender"]
+    assert [len(each.rounds) for each in results.cases] == [1, 1]
     assert results.protocol.deviations == [
         "0.3 seconds of timing instead of 60",
         "0.1 seconds of warm-up instead of 10",
     ]
-    assert min(each.warmup_s for each in results.contenders) >= 0.1
+    assert min(each.warmup_s for each in results.cases) >= 0.1
 
 
 def test_a_budget_ends_the_run_and_what_was_measured_is_kept() -> None:
@@ -220,9 +220,9 @@ def test_what_stops_a_run_keeps_what_was_measured(words: str, error: BaseExcepti
     assert stop is error
     assert (results.complete, results.incomplete_because) == (False, cause)
     for name in ("one", "two"):
-        contender = find(results, name)
-        assert len(contender.rounds) == rounds
-        assert (contender.outcome, contender.reason) == (("measured", None) if rounds else ("not reached", cause))
+        case = find(results, name)
+        assert len(case.rounds) == rounds
+        assert (case.outcome, case.reason) == (("measured", None) if rounds else ("not reached", cause))
 
 
 def test_what_cannot_be_made_ready_is_told_and_the_next_is_timed() -> None:
@@ -230,19 +230,19 @@ def test_what_cannot_be_made_ready_is_told_and_the_next_is_timed() -> None:
     broken = [replace(entry(name), engine=takes) for name in ("first", "second")]
     results = measure(*broken, entry("third"), protocol=replace(QUICK, seconds=0.01, warmup_s=0))
     for name in ("first", "second"):
-        contender = find(results, name)
-        assert contender.outcome == "failed"
-        assert "is no .pt file" in (contender.reason or "")
+        case = find(results, name)
+        assert case.outcome == "failed"
+        assert "is no .pt file" in (case.reason or "")
     assert find(results, "third").rounds
     assert find(results, "third", "control").rounds
 
 
 def test_an_answer_that_drifts_is_caught_where_it_is_timed() -> None:
-    """The answer is right when the contender is tried alone, and wrong in the process that is timed."""
+    """The answer is right when the case is tried alone, and wrong in the process that is timed."""
     results = measure(entry("steady"), entry("drifts", drifts_after=4), protocol=replace(QUICK, seconds=0.01))
-    contender = find(results, "drifts")
-    assert contender.outcome == "failed"
-    assert judge(results)[contender.id].status in (INVALID, "not measured")
+    case = find(results, "drifts")
+    assert case.outcome == "failed"
+    assert judge(results)[case.id].status in (INVALID, "not measured")
     assert find(results, "steady").outcome == "measured"
 
 

@@ -1,4 +1,4 @@
-"""The judgement over seeded runs whose truth is known: equal contenders get no verdict, a slower one is found.
+"""The judgement over seeded runs whose truth is known: equal cases get no verdict, a slower one is found.
 
 ``python tests/simulated_runs.py`` does the same with more runs, and prints it.
 """
@@ -12,7 +12,7 @@ import simulated_runs
 from simulated_runs import MACHINES, Tally, compared_runs, found_slower, tally
 
 from latency.judgement import VALID, judge
-from latency.statistics import Centre
+from latency.statistics import CentreEstimate
 
 RUNS = 100
 CASES = [
@@ -37,8 +37,8 @@ def equal(machine: str, rounds: int) -> Tally:
 
 
 @pytest.mark.parametrize(("machine", "rounds"), CASES)
-def test_equal_contenders_get_a_verdict_in_one_run_of_100_at_most(machine: str, rounds: int) -> None:
-    """Any of the four contenders of a run, in either direction; and that is so without the statuses, too."""
+def test_equal_cases_get_a_verdict_in_one_run_of_100_at_most(machine: str, rounds: int) -> None:
+    """Any of the four cases of a run, in either direction; and that is so without the statuses, too."""
     found = equal(machine, rounds)
     assert found.announced <= 1
     assert found.beyond <= 1
@@ -73,7 +73,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(machine: str, rounds: int
 
 def test_intervals_that_take_rounds_for_independent_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """The negative control of the dependence between rounds."""
-    monkeypatch.setattr(Centre, "rounds_as_one", 1.0)
+    monkeypatch.setattr(CentreEstimate, "rounds_as_one", 1.0)
     found = tally(MACHINES["dependent rounds, 0.5"], 60, 50)
     assert found.covered < 0.85 * found.intervals
 
@@ -86,6 +86,6 @@ def test_two_runs_of_the_same_thing_are_called_equal_and_a_slower_one_is_found()
 
 def test_a_quiet_machine_s_figures_are_valid() -> None:
     """Else that nothing is announced would say nothing."""
-    runs = [simulated_runs.simulate(seed, MACHINES["quiet"], 20, yardstick=True) for seed in range(20)]
+    runs = [simulated_runs.simulate(seed, MACHINES["quiet"], 20, calibration=True) for seed in range(20)]
     statuses = [judgement.status for run in runs for judgement in judge(run).values()]
     assert statuses.count(VALID) >= 0.9 * len(statuses)

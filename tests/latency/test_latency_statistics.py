@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from latency_files import contender
+from latency_files import case
 
 from latency.judgement import FASTER, SLOWER, SMALLEST_EFFECT, UNDECIDED, paired, verdict
-from latency.results import Contender, Round
+from latency.results import Case, Round
 from latency.statistics import (
     FEWEST_ROUNDS,
-    Centre,
+    CentreEstimate,
     Interval,
     growth,
     log_ratios,
@@ -22,10 +22,10 @@ from latency.statistics import (
 )
 
 
-def measured(id_: str, role: str, samples: list[list[float]]) -> Contender:
-    """A contender with these samples of one image."""
+def measured(id_: str, role: str, samples: list[list[float]]) -> Case:
+    """A case with these samples of one image."""
     rounds = [Round(index=i, started_s=i, samples_s=each) for i, each in enumerate(samples)]
-    return contender(id_, None, id=id_, role=role, group="simulated", batch=1, outcome="measured").model_copy(
+    return case(id_, None, id=id_, role=role, group="simulated", batch=1, outcome="measured").model_copy(
         update={"rounds": rounds}
     )
 
@@ -70,7 +70,7 @@ def test_one_wild_round_does_not_move_the_ratio() -> None:
 def test_the_error_of_a_trimmed_mean_is_yuen_s() -> None:
     """By hand: a fifth off each end of 0 to 9 leaves 2 to 7; that of 2, 2, 2, 3, ..., 6, 7, 7, 7 is 42.5 / 9."""
     places = np.array([3.0, 9, 0, 6, 4, 1, 8, 2, 5, 7])
-    centre = Centre(places)
+    centre = CentreEstimate(places)
     assert centre.value == 4.5
     assert centre.variance / centre.rounds_as_one == pytest.approx(42.5 / 9 * 9 / (6 * 5))
     assert centre.freedom == pytest.approx(6 / centre.rounds_as_one - 1)
@@ -79,12 +79,12 @@ def test_the_error_of_a_trimmed_mean_is_yuen_s() -> None:
 @pytest.mark.parametrize(("order", "expected"), [([0, 1] * 10, 1.0), ([0] * 10 + [1] * 10, 39.0)])
 def test_rounds_that_resemble_the_one_before_say_less(order: list[float], expected: float) -> None:
     """Where every other round is slow they say what they say in any order; where one half is, twenty are hardly two."""
-    assert Centre(np.array(order, np.float64)).rounds_as_one == pytest.approx(expected)
+    assert CentreEstimate(np.array(order, np.float64)).rounds_as_one == pytest.approx(expected)
 
 
 def test_with_few_rounds_one_that_differs_counts() -> None:
     """Trimming leaves three equal ones, of which nothing is known."""
-    centre = Centre(np.array([0.0, 0, 0.7, 0, 0]))
+    centre = CentreEstimate(np.array([0.0, 0, 0.7, 0, 0]))
     assert centre.variance >= np.var(centre.logs, ddof=1) / 5
     assert centre.freedom == 4
 
@@ -103,7 +103,7 @@ def test_rounds_are_paired_by_their_number_and_those_that_only_one_has_are_left_
     assert paired(one, gap).tolist() == [0.0] * 7
 
 
-def test_rounds_that_were_taken_one_contender_after_the_other_are_not_paired() -> None:
+def test_rounds_that_were_taken_one_case_after_the_other_are_not_paired() -> None:
     """As the protocol paper takes them: the machine may have changed meanwhile."""
     one, other = measured("one", "contender", [[1.0]] * 10), measured("other", "contender", [[1.1]] * 10)
     assert len(paired(one, other)) == 10

@@ -235,14 +235,14 @@ def test_an_open_size_is_the_models_unless_another_is_asked_for(artifacts: dict[
 
 
 def test_a_file_tells_what_it_fixes(artifacts: dict[str, Path]) -> None:
-    from latency.artifacts import read_fixed
+    from latency.artifacts import read_fixed_input
 
-    found = {name: read_fixed(path) for name, path in artifacts.items()}
+    found = {name: read_fixed_input(path) for name, path in artifacts.items()}
     assert found == {"fixed": Fixed(1, (64, 96), "fp32"), "open": Fixed(None, None, "fp32")}
 
 
 def test_a_plan_heeds_what_a_file_fixes(artifacts: dict[str, Path], tmp_path: Path) -> None:
-    """And two files of one name are two contenders."""
+    """And two files of one name are two cases."""
     copy = tmp_path / artifacts["fixed"].name
     copy.write_bytes(artifacts["fixed"].read_bytes())
 
@@ -272,7 +272,7 @@ def test_a_file_is_timed_in_its_own_precision_and_what_its_engine_makes_of_that(
 
     assert precisions() == {("onnxruntime", "fp32"), ("openvino", "fp32")}
     assert precisions(precisions=("fp32", "bf16", "int8")) == {*precisions(), ("openvino", "bf16")}
-    monkeypatch.setattr("latency.artifacts.read_fixed", lambda path: Fixed(1, (SIDE, 96), "int8"))
+    monkeypatch.setattr("latency.artifacts.read_fixed_input", lambda path: Fixed(1, (SIDE, 96), "int8"))
     assert precisions() == precisions(precisions=("int8", "bf16")) == {("onnxruntime", "int8"), ("openvino", "int8")}
     with pytest.raises(BadInput, match=r"is int8: fp32 is left out"):
         precisions(precisions=("fp32",))
