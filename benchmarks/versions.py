@@ -20,7 +20,7 @@ from pathlib import Path
 from evim_deploy.progress import Silent
 from evim_deploy.variants import parse_model
 from latency.judgement import compare_with_baseline
-from latency.plan import BenchRequest, Entry, Plan, plan
+from latency.plan import BenchRequest, Plan, PlannedCase, plan
 from latency.protocol import PROTOCOLS
 from latency.results import to_json
 from latency.session import Session
@@ -32,13 +32,13 @@ BATCHES = {"onnxruntime": 16, "litert": 1}
 """Images in one prediction by engine."""
 
 
-def entries(request: BenchRequest, pythons: dict[str, str]) -> Iterator[Entry]:
+def entries(request: BenchRequest, pythons: dict[str, str]) -> Iterator[PlannedCase]:
     """A case for each engine and interpreter, named by the interpreter's word and the engine's version.
 
     Cases of one batch form a group; the first is its baseline.
     """
     for engine, batch in BATCHES.items():
-        (entry,) = plan(replace(request, engines=(engine,), batches=(batch,))).entries
+        (entry,) = plan(replace(request, engines=(engine,), batches=(batch,))).cases
         for word, python in pythons.items():
             (package,) = entry.engine.requires
             name = f"{entry.subject.name} {word} {version_in(python, package)}"
@@ -54,7 +54,7 @@ def version_in(python: str, package: str) -> str:
 
 def main(old: str, output: str) -> None:
     os.environ["PYTHONPATH"] = str(ROOT)  # an environment may have another checkout installed
-    request = BenchRequest(PROTOCOL, models=(parse_model(MODEL),), sizes=((SIDE, SIDE),), threads=(2,))
+    request = BenchRequest(protocol=PROTOCOL, models=(parse_model(MODEL),), sizes=((SIDE, SIDE),), threads=(2,))
     planned = Plan(tuple(entries(request, {"old": old, "new": sys.executable})))
     results, stop = Session(planned, request, ["python", "benchmarks/versions.py", *sys.argv[1:]], Silent()).measure()
     Path(output).write_text(to_json(results), "utf-8")

@@ -15,7 +15,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1]))  # else tests/latency/ hides the package of that name
 
 import numpy as np
-from latency_files import PHONE, case, make_results
+from latency_files import PHONE, make_case, make_results
 from networks import random_tiny
 
 from evim_deploy.arrays import softmax
@@ -32,16 +32,16 @@ from latency.judgement import judge
 from latency.protocol import PROTOCOLS
 from latency.results import (
     Attempt,
+    Case,
+    CaseSubject,
     Check,
     ColdStart,
-    Case,
     Memory,
-    Protocol,
+    ProtocolRecord,
     Reading,
     Results,
     Round,
     Share,
-    Subject,
     to_json,
 )
 from latency.statistics import slowdown, summarise, trimmed_mean
@@ -252,11 +252,11 @@ def _on_the_phone(mode: str, **changes: Any) -> Case:
         "rounds": 6,
         "samples": 8,
     }
-    return case("EfficientViM-M4", changes.pop("seconds", 0.00104), **{**facts_, **changes})
+    return make_case("EfficientViM-M4", changes.pop("seconds", 0.00104), **{**facts_, **changes})
 
 
 def _phone_results(cases: list[Case], readings: list[Reading] | None = None) -> Results:
-    protocol = Protocol(name="modelbench", seconds=0, warmup_s=0, rounds=6, seed=0)
+    protocol = ProtocolRecord(name="modelbench", seconds=0, warmup_s=0, rounds=6, seed=0)
     quiet = [Reading(at_s=s, phase="during", thermal_state="nominal", low_power_mode=False) for s in (0.0, 30.0)]
     facts_ = {"tool": "EvimDemo 0.1.0", "command": None, "protocol": protocol, "readings": readings or quiet}
     return make_results(cases, PHONE, **facts_)
@@ -342,7 +342,7 @@ def full_results() -> Results:
         id="EfficientViM-M4, coreml, coreml, fp16, all, all threads, 256x256, batch 1",
         group="coreml, own size, batch 1",
         role="contender",
-        subject=Subject(
+        subject=CaseSubject(
             kind="model",
             name="EfficientViM-M4",
             source="a.mlpackage",
@@ -388,7 +388,7 @@ def full_results() -> Results:
         low_power_mode=False,
         battery_share=0.8,
     )
-    protocol = Protocol(
+    protocol = ProtocolRecord(
         name=paper.name,
         seconds=paper.seconds,
         warmup_s=paper.warmup_s,

@@ -10,17 +10,17 @@ import numpy as np
 
 from latency.results import (
     Attempt,
+    Case,
+    CaseSubject,
     Check,
     ColdStart,
-    Case,
     Host,
     Memory,
-    Protocol,
+    ProtocolRecord,
     Reading,
     Results,
     Round,
     Share,
-    Subject,
 )
 
 CREATED = datetime(2026, 9, 24, 12, 0, tzinfo=UTC)
@@ -48,7 +48,7 @@ _CLASSES = ("convolution 1x1", "convolution depthwise", "matrix product", "point
 EQUAL = Check(status="equal", against="PyTorch, as published", error=2e-6, tolerance=1e-4)
 
 
-def case(name: str = "EfficientViM-M4", seconds: float | None = 0.0362, **changes: Any) -> Case:
+def make_case(name: str = "EfficientViM-M4", seconds: float | None = 0.0362, **changes: Any) -> Case:
     """A case that takes so many seconds an image, with 2 % of noise; without ``seconds``, one without samples.
 
     What is not named is as in the paper's CPU setting. ``subject`` may change parts of the subject, ``seed`` the
@@ -102,7 +102,7 @@ def case(name: str = "EfficientViM-M4", seconds: float | None = 0.0362, **change
             Round(index=index, started_s=10.0 * index, samples_s=[float(f"{s:.7g}") for s in found])
             for index, found in enumerate(taken)
         ]
-    return Case(subject=Subject(**subject), **facts)
+    return Case(subject=CaseSubject(**subject), **facts)
 
 
 def make_results(cases: Iterable[Case], host: Host = SERVER, **changes: Any) -> Results:
@@ -115,7 +115,7 @@ def make_results(cases: Iterable[Case], host: Host = SERVER, **changes: Any) -> 
         "command": "evim-deploy bench m4 --peers table-e",
         "complete": True,
         "host": host,
-        "protocol": Protocol(name="robust", seconds=20, warmup_s=2, rounds=ROUNDS, seed=0),
+        "protocol": ProtocolRecord(name="robust", seconds=20, warmup_s=2, rounds=ROUNDS, seed=0),
         "readings": [_reading(place) for place in range(12)]
         if host is SERVER
         else [_phone_reading(p) for p in range(4)],
@@ -131,15 +131,15 @@ def table_e(**changes: Any) -> list[Case]:
         Memory(peak_bytes=612 << 20, before_bytes=240 << 20, of="process"),
     )
     found = [
-        case(name, seconds, side=side, cold_start=start, memory=memory, outlier=name == "SHViT-S4", **changes)
+        make_case(name, seconds, side=side, cold_start=start, memory=memory, outlier=name == "SHViT-S4", **changes)
         for name, side, seconds in TABLE_E
     ]
     group = found[0].group
     calibration = {"kind": "yardstick", "name": "matrix product 1024", "weights": "none", "paper": None}
     return [
         *found,
-        case(id="control", role="control", group=group, seed=7, **changes),
-        case("yardstick", 0.011, id="yardstick", role="yardstick", group=group, batch=1, subject=calibration),
+        make_case(id="control", role="control", group=group, seed=7, **changes),
+        make_case("yardstick", 0.011, id="yardstick", role="yardstick", group=group, batch=1, subject=calibration),
     ]
 
 
@@ -162,13 +162,13 @@ def sweep(sides: Sequence[int] = (224, 512, 1024, 2048, 4096), **changes: Any) -
 
 
 def _in_sweep(name: str, seconds: float | None, side: int, **changes: Any) -> Case:
-    return case(name, seconds, side=side, **{"setting": None, "batch": 16, "batch_asked": 16, **changes})
+    return make_case(name, seconds, side=side, **{"setting": None, "batch": 16, "batch_asked": 16, **changes})
 
 
 def threads(counts: Sequence[int] = (1, 2)) -> list[Case]:
     """Numbers of threads at 224 pixels."""
     return [
-        case(name, seconds / count**0.8, side=224, threads=count, setting=None, batch=8)
+        make_case(name, seconds / count**0.8, side=224, threads=count, setting=None, batch=8)
         for count in counts
         for name, seconds in (("EfficientViM-M4", 0.03), ("SHViT-S4", 0.024))
     ]
@@ -177,7 +177,7 @@ def threads(counts: Sequence[int] = (1, 2)) -> list[Case]:
 def batches(sizes: Sequence[int] = (1, 4, 8)) -> list[Case]:
     """Batches at 192 pixels."""
     return [
-        case(name, seconds * batch**-0.1, side=192, batch=batch, setting=None)
+        make_case(name, seconds * batch**-0.1, side=192, batch=batch, setting=None)
         for batch in sizes
         for name, seconds in (("EfficientViM-M4", 0.03), ("SHViT-S4", 0.024))
     ]
@@ -189,7 +189,7 @@ def profiled(name: str, parts: Sequence[float], **changes: Any) -> Case:
         Share(operation=f"aten::{number}", operation_class=class_, seconds=seconds, calls=number + 1)
         for number, (class_, seconds) in enumerate(zip(_CLASSES, parts, strict=True))
     ]
-    return case(name, sum(parts) / 16, breakdown=shares, **changes)
+    return make_case(name, sum(parts) / 16, breakdown=shares, **changes)
 
 
 def mixers() -> list[Case]:
@@ -216,7 +216,7 @@ def absent() -> list[Case]:
 def _absent(name: str, setting: str, device: str, batch: int, reason: str) -> Case:
     engine = "coreml" if device == "coreml" else "torch"
     facts = {"engine": engine, "engine_version": "", "mode": None, "precision": "fp16", "threads": None}
-    return case(name, None, setting=setting, device=device, batch=batch, reason=reason, **facts)
+    return make_case(name, None, setting=setting, device=device, batch=batch, reason=reason, **facts)
 
 
 def run(**changes: Any) -> Results:
@@ -245,7 +245,7 @@ def phone(**changes: Any) -> Results:
         "group": "coreml, own size, batch 1, all threads",
     }
     models = (("EfficientViM-M4", 0.00104), ("SHViT-S4", 0.00093))
-    found = [case(name, seconds, samples=100, **core_ml) for name, seconds in models]
+    found = [make_case(name, seconds, samples=100, **core_ml) for name, seconds in models]
     return make_results(found, PHONE, tool="EvimDemo 1.0", command=None, **changes)
 
 

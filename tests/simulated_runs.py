@@ -18,20 +18,12 @@ sys.path.append(str(Path(__file__).parents[1]))  # else tests/latency/ hides the
 
 import numpy as np
 import numpy.typing as npt
-from latency_files import case, make_results
+from latency_files import make_case, make_results
 
 from latency.compare import compare
-from latency.judgement import (
-    CONTROL,
-    SLOWER,
-    SMALLEST_EFFECT,
-    UNDECIDED,
-    Comparison,
-    compare_with_baseline,
-    groups,
-    verdict,
-)
-from latency.results import Case, Protocol, Results, Round
+from latency.decision import SMALLEST_EFFECT, Verdict, verdict
+from latency.judgement import CONTROL_SUFFIX, CaseComparison, compare_with_baseline, groups
+from latency.results import Case, ProtocolRecord, Results, Round
 from latency.statistics import Interval
 
 Logs = npt.NDArray[np.float64]
@@ -43,7 +35,7 @@ EQUAL = 4
 """Cases of a run besides the baseline."""
 
 SLOWDOWN = 1.05
-_TEMPLATE = case(rounds=1, samples=1, batch=1)
+_TEMPLATE = make_case(rounds=1, samples=1, batch=1)
 
 
 def _normal(random: np.random.Generator, scatter: float, processes: int, rounds: int) -> Logs:
@@ -145,14 +137,14 @@ CASES = [
 def simulate(seed: int, machine: Machine, rounds: int, slowdown: float = 1.0, calibration: bool = False) -> Results:
     """A run of a baseline, equal cases and a control, of which the last case takes so many times as long."""
     random = np.random.default_rng(seed)
-    names = ["baseline", *(f"equal {number}" for number in range(1, EQUAL)), "last", f"baseline{CONTROL}"]
+    names = ["baseline", *(f"equal {number}" for number in range(1, EQUAL)), "last", f"baseline{CONTROL_SUFFIX}"]
     roles = [*["contender"] * (EQUAL + 1), "control"]
     if calibration:
         names, roles = [*names, "yardstick"], [*roles, "yardstick"]
     seconds = 0.1 * np.exp(machine(random, len(names), rounds))
     seconds[EQUAL] *= slowdown
     members = [_measured(*each) for each in zip(names, roles, seconds.tolist(), strict=True)]
-    protocol = Protocol(name="robust", seconds=20, warmup_s=2, rounds=rounds, seed=0)
+    protocol = ProtocolRecord(name="robust", seconds=20, warmup_s=2, rounds=rounds, seed=0)
     return make_results(members, protocol=protocol, readings=[])
 
 
@@ -168,7 +160,7 @@ def by_estimate(control: Interval | None) -> float:
 
 @dataclass
 class Tally:
-    """What came of so many runs on one machine.
+    """Counts of simulated runs on one machine.
 
     Attributes:
         announced: Runs of equal cases in which any of them got a verdict.
@@ -195,7 +187,7 @@ def tally(machine: Machine, rounds: int, runs: int) -> Tally:
         compared = list(compare_with_baseline(equal).values())
         intervals = [each for each in (group.control, *(each.interval for each in compared)) if each]
         told.runs += 1
-        told.announced += any(each.verdict != UNDECIDED for each in compared)
+        told.announced += any(each.verdict != Verdict.UNDECIDED for each in compared)
         told.beyond += _any(compared, group.noise if group.control else None)
         told.by_estimate += _any(compared, by_estimate(group.control))
         told.covered += sum(each.low <= 1 <= each.high for each in intervals)
@@ -209,12 +201,12 @@ def found_slower(machine: Machine, rounds: int, runs: int) -> int:
     A yardstick is timed beside them, as in every run on a processor.
     """
     simulated = (simulate(seed, machine, rounds, SLOWDOWN, calibration=True) for seed in range(runs))
-    return sum(compare_with_baseline(run)["last"].verdict == SLOWER for run in simulated)
+    return sum(compare_with_baseline(run)["last"].verdict == Verdict.SLOWER for run in simulated)
 
 
-def _any(compared: list[Comparison], noise: float | None) -> bool:
+def _any(compared: list[CaseComparison], noise: float | None) -> bool:
     """Whether any comparison lies beyond a bound, or beyond its own."""
-    return any(verdict(each.interval, each.noise if noise is None else noise) != UNDECIDED for each in compared)
+    return any(verdict(each.interval, each.noise if noise is None else noise) != Verdict.UNDECIDED for each in compared)
 
 
 def compared_runs(machine: Machine, rounds: int, pairs: int, slowdown: float = 1.0) -> int:
@@ -225,8 +217,8 @@ def compared_runs(machine: Machine, rounds: int, pairs: int, slowdown: float = 1
         before = simulate(2 * pair, machine, rounds, calibration=True)
         after = simulate(2 * pair + 1, machine, rounds, slowdown, calibration=True)
         verdicts = {each.second.id: each.verdict for each in compare(before, after)}
-        equal = any(each != UNDECIDED for each in verdicts.values())
-        found += equal if slowdown == 1 else verdicts["last"] == SLOWER
+        equal = any(each != Verdict.UNDECIDED for each in verdicts.values())
+        found += equal if slowdown == 1 else verdicts["last"] == Verdict.SLOWER
     return found
 
 

@@ -80,9 +80,7 @@ def steady(results: Results, stolen: float, **seconds: float) -> str:
         case.model_copy(
             update={
                 "rounds": [
-                    each.model_copy(
-                        update={"samples_s": [seconds.get(case.subject.name.replace("-", "_"), 0.1)] * 2}
-                    )
+                    each.model_copy(update={"samples_s": [seconds.get(case.subject.name.replace("-", "_"), 0.1)] * 2})
                     for each in case.rounds
                 ]
             }
@@ -180,7 +178,7 @@ def test_truncated_foreign_and_newer_files_are_told_apart(results: Results, fold
     whole = (folder / "results.json").read_text()
     for content, words in (
         (whole[: len(whole) // 2], "only a part"),
-        ('{"schema": "coco"}', "no file of latency results"),
+        ('{"schema": "coco"}', "not a file of latency results"),
         (whole.replace('"schema_version": 1', '"schema_version": 2', 1), "schema version 2"),
     ):
         path = tmp_path / "other.json"
@@ -192,7 +190,7 @@ def test_truncated_foreign_and_newer_files_are_told_apart(results: Results, fold
 def test_a_report_takes_what_export_and_evaluate_wrote(results: Results, folder: Path, tmp_path: Path) -> None:
     path = folder / "results.json"
     assert_refused(run("report", path, "--artifacts", tmp_path), 3, "has no artifacts")
-    assert_refused(run("report", path, "--accuracy", path), 3, "results.json is not what was expected at results")
+    assert_refused(run("report", path, "--accuracy", path), 3, "results.json has unexpected contents at results")
     document = tmp_path / "accuracy.json"
     figures = {"artifact": "m1.onnx", "count": 600, "top1": 98.5, "top5": 100.0, "agreement": 99.25}
     document.write_text(json.dumps({"schema_version": 2, "results": [figures]}))

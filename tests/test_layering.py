@@ -114,17 +114,19 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("evim_deploy.self_test", "* exporters runtimes"),
     ("evim_deploy.doctor", "* exporters runtimes latency.environment"),
     # --- the clock: what is timed, how, and what may be said of it; its documents know nothing of models
-    ("latency.results", "documents errors"),
+    ("latency.enums", ""),
+    ("latency.results", "documents errors latency.enums"),
     ("latency.paper", ""),
-    ("latency.settings", ""),
+    ("latency.settings", "latency.enums"),
     ("latency.breakdown", ""),
     ("latency.statistics", ""),
-    ("latency.judgement", "errors latency.results latency.statistics"),
-    ("latency.compare", "errors latency.judgement latency.results latency.statistics"),
+    ("latency.decision", "latency.statistics"),
+    ("latency.judgement", "errors latency.decision latency.enums latency.results latency.statistics"),
+    ("latency.compare", "errors latency.decision latency.judgement latency.results latency.statistics"),
     (
         "latency.report",
-        """documents errors publish latency.breakdown latency.judgement latency.paper latency.results latency.settings
-        latency.statistics""",
+        """documents errors publish latency.breakdown latency.decision latency.enums latency.judgement latency.paper
+        latency.results latency.settings latency.statistics""",
     ),
     ("latency", "* exporters runtimes"),
     ("evim_deploy.cli", "* exporters runtimes latency"),

@@ -97,7 +97,7 @@ def bench(
     ] = "robust",
     seconds: Annotated[
         float | None,
-        typer.Option(help="Least timing of each case.", show_default="20; paper 60"),
+        typer.Option(help="Minimum timing of each case.", show_default="20; paper 60"),
     ] = None,
     warmup: Annotated[
         float | None, typer.Option(help="Least warm-up of each, in seconds.", show_default="2; paper 10")
@@ -135,29 +135,29 @@ def bench(
     usual = PROTOCOLS[protocol]
     named = split_list(models) or (() if artifacts or peers else tuple(PUBLISHED))
     request = BenchRequest(
-        replace(
+        protocol=replace(
             usual,
             seconds=usual.seconds if seconds is None else seconds,
             warmup_s=usual.warmup_s if warmup is None else warmup,
             rounds=usual.rounds if rounds is None else rounds,
         ),
-        tuple(parse_model(name) for name in named),
-        tuple(artifacts or ()),
-        split_list(peers),
-        split_list(settings),
-        split_list(engines),
-        tuple(None if text == _NATIVE else _size(text) for text in split_list(resolution)),
-        tuple(_number(text, "a batch", "--batch") for text in split_list(batch)),
-        tuple(
+        models=tuple(parse_model(name) for name in named),
+        artifacts=tuple(artifacts or ()),
+        peers=split_list(peers),
+        settings=split_list(settings),
+        engines=split_list(engines),
+        sizes=tuple(None if text == _NATIVE else _size(text) for text in split_list(resolution)),
+        batches=tuple(_number(text, "a batch", "--batch") for text in split_list(batch)),
+        threads=tuple(
             None if text == _ALL else _number(text, "a number of threads", "--threads") for text in split_list(threads)
         ),
-        split_list(precision),
-        split_list(layout),
-        device,
-        None if budget is None else budget * _MINUTE,
-        breakdown,
-        memory,
-        seed,
+        precisions=split_list(precision),
+        layouts=split_list(layout),
+        device=device,
+        budget_s=None if budget is None else budget * _MINUTE,
+        breakdown=breakdown,
+        memory=memory,
+        seed=seed,
     )
     planned = plan(request)
     if output is not None:
@@ -175,7 +175,7 @@ def bench(
     if json:
         sys.stdout.write(to_json(results))
     else:
-        from latency.report import build
+        from latency.report.build import build
 
         show(build([results]))
     if stop is not None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from latency.compare import RunComparison
 
 SLOWER_EXIT_CODE = 1
-_WORDS = ("contender", "A", "B", "verdict")
+_WORDS = ("case", "A", "B", "verdict")
 
 
 def compare(
@@ -30,12 +30,12 @@ def compare(
     require_reporting()
 
     from latency.compare import compare as differences
-    from latency.judgement import SLOWER
+    from latency.decision import Verdict
     from latency.results import read_results
 
     with reporting(SETTINGS):
         found = differences(read_results(first), read_results(second))
-    slower = [difference for difference in found if difference.verdict == SLOWER]
+    slower = [difference for difference in found if difference.verdict == Verdict.SLOWER]
     if json:
         documents = [_document(difference) for difference in found]
         print_json({"schema_version": SCHEMA_VERSION, "slower": bool(slower), "contenders": documents})
@@ -48,11 +48,11 @@ def compare(
 def _show(found: list[RunComparison]) -> None:
     from rich.table import Table
 
-    from latency.judgement import format_noise
+    from latency.decision import format_noise
 
     console = out()
     table = Table(box=None, pad_edge=False)
-    for heading in ("contender", "B / A", "95 % interval", "noise", "machine", "A", "B", "verdict"):
+    for heading in ("case", "B / A", "95 % interval", "noise", "machine", "A", "B", "verdict"):
         table.add_column(heading, justify="left" if heading in _WORDS else "right", overflow="fold")
     for each in found:
         interval = each.interval
@@ -75,10 +75,9 @@ def _show(found: list[RunComparison]) -> None:
             for case in cases:
                 console.print(f"  {case}", soft_wrap=True, markup=False)
     console.print(
-        "B / A: how many times A's time B takes, in units of the yardstick's, work that never changes; without one "
-        "as it is.\n"
-        "noise: how far from 1 the whole interval must lie.\n"
-        "machine: how many times the yardstick's time in A it took in B; A, B: how far either can be believed.",
+        "B / A: ratio of the times, in units of the calibration workload's time if both runs have one.\n"
+        "noise: the difference from 1 that the whole interval must exceed.\n"
+        "machine: ratio of the calibration workload's times; A, B: validity of each figure.",
         style="dim",
     )
 

@@ -18,8 +18,9 @@ _PROTOCOLS = {
     "paper": "each case by itself, as in the published scripts of SHViT and EfficientViT, with two of their faults "
     "corrected: a BatchNorm without a fuse method is folded instead of dropped, and so are the BatchNorms of networks "
     "that timm cannot reparameterise",
-    "modelbench": "as Apple's ModelBench, with compute units interleaved and a control: each round loads the model again "
-    "and excludes its first prediction and its 10 lowest and highest samples; the time is the mean of the rounds' means",
+    "modelbench": "as Apple's ModelBench, with compute units interleaved and a control: each round loads the model "
+    "again and excludes its first prediction and its 10 lowest and highest samples; the time is the mean of the "
+    "rounds' means",
     "sustained": "each case by itself, one prediction after another without a pause, to show the effect of heat",
 }
 _OTHER_PROTOCOL = "defined by the program that wrote the file"

@@ -31,7 +31,7 @@ def _forest(cluster: Cluster, group: list[ReportEntry]) -> Forest | None:
         return None
     compared = [entry.comparison for entry in group if entry.comparison]
     names = formatting.listed(dict.fromkeys(cluster.label(comparison.baseline) for comparison in compared))
-    caption = f"Time relative to {names}, with 95 % intervals; left of 1 is faster. Shaded: the noise."
+    caption = f"Time relative to {names}, with 95 % intervals; left of 1 takes less time. Shaded: the noise."
     return Forest(caption, names, tuple(rows))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from latency.report import build
+from latency.report.build import build
 from latency.results import read_results
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.sh"

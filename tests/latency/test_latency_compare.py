@@ -9,7 +9,8 @@ import pytest
 
 from evim_deploy.errors import BadInput
 from latency.compare import compare
-from latency.judgement import CONTROL, FASTER, SLOWER, UNDECIDED
+from latency.decision import Verdict
+from latency.judgement import CONTROL_SUFFIX
 from latency.results import SCHEMA, SCHEMA_VERSION, Reading, Results, read_results, to_json
 
 ROUNDS = 20
@@ -69,12 +70,12 @@ def run(
 @pytest.mark.parametrize(
     ("seconds", "machine", "expected"),
     [
-        (0.105, 1.0, SLOWER),
-        (0.2, 1.0, SLOWER),
-        (0.09, 1.0, FASTER),
-        (0.1, 1.0, UNDECIDED),
-        (0.1, 1.3, UNDECIDED),  # the machine is slower, not the model
-        (0.15, 1.3, SLOWER),
+        (0.105, 1.0, Verdict.SLOWER),
+        (0.2, 1.0, Verdict.SLOWER),
+        (0.09, 1.0, Verdict.FASTER),
+        (0.1, 1.0, Verdict.UNDECIDED),
+        (0.1, 1.3, Verdict.UNDECIDED),  # the machine is slower, not the model
+        (0.15, 1.3, Verdict.SLOWER),
     ],
 )
 def test_a_slower_model_is_told_from_a_slower_machine(seconds: float, machine: float, expected: str) -> None:
@@ -87,7 +88,7 @@ def test_a_slower_model_is_told_from_a_slower_machine(seconds: float, machine: f
 
 def test_without_a_yardstick_times_are_compared_as_they_are() -> None:
     (difference,) = compare(run(1, calibration=False), run(2, 0.2, calibration=False))
-    assert (difference.verdict, difference.machine) == (SLOWER, None)
+    assert (difference.verdict, difference.machine) == (Verdict.SLOWER, None)
 
 
 def test_a_machine_that_moved_widens_the_noise() -> None:
@@ -106,11 +107,11 @@ def test_how_far_the_machine_s_movement_is_known_counts() -> None:
 @pytest.mark.parametrize("suspect", [0, 1])
 def test_a_suspect_run_decides_nothing(suspect: int) -> None:
     runs = [run(1), run(2, 0.2)]
-    assert [each.verdict for each in compare(*runs)] == [SLOWER]
+    assert [each.verdict for each in compare(*runs)] == [Verdict.SLOWER]
     hot = Reading(at_s=1.0, phase="during", thermal_state="serious")
     runs[suspect] = runs[suspect].model_copy(update={"readings": [hot]})
     (difference,) = compare(*runs)
-    assert difference.verdict == UNDECIDED
+    assert difference.verdict == Verdict.UNDECIDED
     assert difference.decision.reason == f"the figure in {'AB'[suspect]} is suspect"
     assert difference.judgements[suspect].reasons == ("the device was hot",)
 
@@ -118,12 +119,12 @@ def test_a_suspect_run_decides_nothing(suspect: int) -> None:
 def test_a_control_of_either_run_bounds_what_is_decided() -> None:
     """The second took 1.2 times as long; beside a control that is known to a fifth or less that is no difference."""
     slower = run(2, 0.12)
-    assert [each.verdict for each in compare(run(1), slower)] == [SLOWER]
+    assert [each.verdict for each in compare(run(1), slower)] == [Verdict.SLOWER]
     factors = np.exp(0.4 * np.array([1, 1, -1, -1] * 5))
     model = slower.cases[0]
     twin = model.model_copy(
         update={
-            "id": f"{model.id}{CONTROL}",
+            "id": f"{model.id}{CONTROL_SUFFIX}",
             "role": "control",
             "rounds": [
                 each.model_copy(update={"samples_s": [factor * sample for sample in each.samples_s]})
@@ -135,7 +136,7 @@ def test_a_control_of_either_run_bounds_what_is_decided() -> None:
     noisy = slower.model_copy(update={"cases": [*others, twin]})
     (difference,) = compare(run(1), noisy)
     assert difference.noise > 0.2
-    assert difference.verdict == UNDECIDED
+    assert difference.verdict == Verdict.UNDECIDED
     assert not difference.decision.doubtful
 
 
@@ -161,8 +162,8 @@ def test_a_results_file_comes_back_as_it_was(tmp_path: Path) -> None:
         ('{"schema": "evim-deploy-latency", "schema_ver', "only a part"),
         ("", "only a part"),
         ("[" * 100_000, "nested too deep"),
-        ("[]", "no file of latency results"),
-        ('{"schema": "coco"}', "no file of latency results"),
+        ("[]", "not a file of latency results"),
+        ('{"schema": "coco"}', "not a file of latency results"),
         ('{"schema": "evim-deploy-latency", "schema_version": 99}', "schema version 99"),
         ('{"schema": "evim-deploy-latency", "schema_version": "1"}', "schema_version"),
         ('{"schema": "evim-deploy-latency", "schema_version": 1}', "breaks the schema"),

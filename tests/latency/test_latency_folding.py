@@ -29,7 +29,7 @@ from latency import preparation
 from latency.engines import first_image
 from latency.graph_module import _HANDLERS, graph_module
 from latency.peers import find_peers
-from latency.preparation import answer_of
+from latency.preparation import run_module
 from latency.subjects import peer_subject
 
 SIDE = 64
@@ -56,8 +56,8 @@ def seeded(name: str, side: int) -> nn.Module:
 def gap(model: nn.Module, original: nn.Module, side: int) -> float:
     """Largest difference as a share of the largest output, over noise that the statistics are not from."""
     image = first_image((3, side, side))
-    expected = answer_of(original, image)
-    return float(abs(answer_of(model, image) - expected).max() / abs(expected).max())
+    expected = run_module(original, image)
+    return float(abs(run_module(model, image) - expected).max() / abs(expected).max())
 
 
 @pytest.mark.parametrize(("name", "side", "report"), FAMILIES, ids=[name for name, *_ in FAMILIES])
@@ -161,8 +161,9 @@ def test_a_wrong_inference_form_is_caught(
 ) -> None:
     monkeypatch.setattr("evim_deploy.networks.folding.fold", wrong)
     subject = peer_subject(find_peers("mobilenetv3_large_075")[0])
+    folder = tmp_path_factory.mktemp("wrong")
     with pytest.raises(ParityFailed, match=r"MobileNetV3-L 0.75 differs from the model"):
-        preparation.prepare(subject, ".pt", "fp32", 1, SIDE, SIDE, tmp_path_factory.mktemp("wrong"))
+        preparation.prepare(subject, ".pt", folder=folder, file_precision="fp32", batch=1, height=SIDE, width=SIDE)
 
 
 # --- ours

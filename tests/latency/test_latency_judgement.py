@@ -5,28 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from latency_files import case, make_results
+from latency_files import make_case, make_results
 
-from latency.judgement import (
-    CONTROL,
-    INVALID,
-    NOT_MEASURED,
-    SLOWER,
+from latency.decision import (
     SMALLEST_EFFECT,
-    SUSPECT,
     TOO_FEW,
-    UNDECIDED,
-    VALID,
     Decision,
     Judgement,
-    compare_with_baseline,
+    Validity,
+    Verdict,
     decide,
-    groups,
-    judge,
-    noise_bound,
     format_noise,
+    noise_bound,
 )
-from latency.results import Check, Case, Reading, Results
+from latency.judgement import CONTROL_SUFFIX, compare_with_baseline, groups, judge
+from latency.results import Case, Check, Reading, Results
 from latency.statistics import Interval
 
 WRONG = Check(status="different", against="PyTorch", error=0.4, tolerance=1e-4)
@@ -35,7 +28,7 @@ UNCHECKED = Check(status="not checked", against="the file does not say what it w
 
 def control_of(member: Case, seconds: float) -> Case:
     """A second process of a case, which takes so long an image."""
-    return case(member.subject.name, seconds, id=f"{member.id}{CONTROL}", role="control", seed=7)
+    return make_case(member.subject.name, seconds, id=f"{member.id}{CONTROL_SUFFIX}", role="control", seed=7)
 
 
 def reading(at_s: float, phase: Any = "during", **told: Any) -> Reading:
@@ -51,19 +44,23 @@ def status(results: Results) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("changes", "expected", "words"),
     [
-        ({}, VALID, ""),
-        ({"check": WRONG}, INVALID, "its answers differ"),
-        ({"check": UNCHECKED}, SUSPECT, "not checked: the file does not say"),
-        ({"check": None}, SUSPECT, "not checked"),
-        ({"outcome": "failed", "reason": "it broke"}, INVALID, "it failed on the way: it broke"),
-        ({"outcome": "out of memory", "reason": "no more"}, INVALID, "no more"),
-        ({"rounds": 7}, SUSPECT, "7 of 20 rounds"),
-        ({"rounds": 2, "samples": 2}, SUSPECT, "it has 4 samples"),
-        ({"seconds": None, "outcome": "not reached", "reason": "its budget ended"}, NOT_MEASURED, "its budget ended"),
+        ({}, Validity.VALID, ""),
+        ({"check": WRONG}, Validity.INVALID, "its answers differ"),
+        ({"check": UNCHECKED}, Validity.SUSPECT, "not checked: the file does not say"),
+        ({"check": None}, Validity.SUSPECT, "not checked"),
+        ({"outcome": "failed", "reason": "it broke"}, Validity.INVALID, "it failed on the way: it broke"),
+        ({"outcome": "out of memory", "reason": "no more"}, Validity.INVALID, "no more"),
+        ({"rounds": 7}, Validity.SUSPECT, "7 of 20 rounds"),
+        ({"rounds": 2, "samples": 2}, Validity.SUSPECT, "it has 4 samples"),
+        (
+            {"seconds": None, "outcome": "not reached", "reason": "its budget ended"},
+            Validity.NOT_MEASURED,
+            "its budget ended",
+        ),
     ],
 )
 def test_a_figure_is_as_good_as_what_is_known_of_it(changes: dict[str, Any], expected: str, words: str) -> None:
-    found, why = status(make_results([case(**changes)]))
+    found, why = status(make_results([make_case(**changes)]))
     assert found == expected
     assert words in why
 
@@ -79,35 +76,35 @@ def test_a_figure_is_as_good_as_what_is_known_of_it(changes: dict[str, Any], exp
 )
 def test_what_the_machine_tells_makes_a_figure_suspect(told: dict[str, Any], words: str) -> None:
     """Readings are taken after each round, the last one too."""
-    rounds = case().rounds
+    rounds = make_case().rounds
     after_the_last = rounds[-1].started_s + 5
-    found, why = status(make_results([case()], readings=[reading(after_the_last, **told)]))
-    assert (found, words in why) == (SUSPECT, True)
+    found, why = status(make_results([make_case()], readings=[reading(after_the_last, **told)]))
+    assert (found, words in why) == (Validity.SUSPECT, True)
 
 
 def test_heat_is_told_from_the_counts_before_and_after() -> None:
     counts = [reading(0.0, "before", throttled=3), reading(15.0, throttled=3), reading(500.0, "after", throttled=4)]
-    begun = case(rounds=20)
+    begun = make_case(rounds=20)
     shifted = [each.model_copy(update={"started_s": each.started_s + 1}) for each in begun.rounds]
     results = make_results([begun.model_copy(update={"rounds": shifted})], readings=counts)
     assert "slowed down for heat" in status(results)[1]
     still = [each.model_copy(update={"throttled": 3}) for each in counts]
-    assert status(results.model_copy(update={"readings": still}))[0] == VALID
+    assert status(results.model_copy(update={"readings": still}))[0] == Validity.VALID
 
 
 def test_what_happened_beside_one_group_is_no_fault_of_another() -> None:
-    first = case(group="first")
+    first = make_case(group="first")
     later = [each.model_copy(update={"started_s": each.started_s + 1000}) for each in first.rounds]
     second = first.model_copy(update={"id": "second", "group": "second", "rounds": later})
     results = make_results([first, second], readings=[reading(1100.0, steal_share=0.5)])
     judged = judge(results)
-    assert (judged[first.id].status, judged["second"].status) == (VALID, SUSPECT)
+    assert (judged[first.id].status, judged["second"].status) == (Validity.VALID, Validity.SUSPECT)
 
 
 def test_the_control_is_held_against_its_own_twin() -> None:
     """Which need not be the group's first: that one may have failed."""
-    lost = case("SHViT-S4", None, outcome="failed", reason="it broke")
-    twin = case()
+    lost = make_case("SHViT-S4", None, outcome="failed", reason="it broke")
+    twin = make_case()
     (group,) = groups(make_results([lost, twin, control_of(twin, 0.0362 * 1.08)])).values()
     assert group.control is not None
     assert group.control.estimate == pytest.approx(1.08, abs=0.01)
@@ -116,7 +113,7 @@ def test_the_control_is_held_against_its_own_twin() -> None:
 
 
 def test_without_a_control_the_noise_is_the_smallest_effect() -> None:
-    (group,) = groups(make_results([case()])).values()
+    (group,) = groups(make_results([make_case()])).values()
     assert (group.control, group.noise) == (None, SMALLEST_EFFECT)
 
 
@@ -152,18 +149,38 @@ def figure(status: str) -> Judgement:
 @pytest.mark.parametrize(
     ("interval", "first", "second", "expected"),
     [
-        (Interval(2, 1.9, 2.1), VALID, VALID, Decision(SLOWER)),
-        (Interval(2, 1.9, 2.1), VALID, SUSPECT, Decision(UNDECIDED, "B is suspect", doubtful=True)),
-        (Interval(2, 1.9, 2.1), SUSPECT, VALID, Decision(UNDECIDED, "A is suspect", doubtful=True)),
-        (Interval(2, 1.9, 2.1), SUSPECT, SUSPECT, Decision(UNDECIDED, "both figures are suspect", doubtful=True)),
-        (Interval(2, 1.9, 2.1), SUSPECT, INVALID, Decision(UNDECIDED, "A is suspect and B is invalid", doubtful=True)),
-        (None, VALID, VALID, Decision(UNDECIDED, TOO_FEW)),
-        (None, VALID, SUSPECT, Decision(UNDECIDED, "B is suspect", doubtful=True)),
+        (Interval(2, 1.9, 2.1), Validity.VALID, Validity.VALID, Decision(Verdict.SLOWER)),
+        (
+            Interval(2, 1.9, 2.1),
+            Validity.VALID,
+            Validity.SUSPECT,
+            Decision(Verdict.UNDECIDED, "B is suspect", doubtful=True),
+        ),
+        (
+            Interval(2, 1.9, 2.1),
+            Validity.SUSPECT,
+            Validity.VALID,
+            Decision(Verdict.UNDECIDED, "A is suspect", doubtful=True),
+        ),
+        (
+            Interval(2, 1.9, 2.1),
+            Validity.SUSPECT,
+            Validity.SUSPECT,
+            Decision(Verdict.UNDECIDED, "both figures are suspect", doubtful=True),
+        ),
+        (
+            Interval(2, 1.9, 2.1),
+            Validity.SUSPECT,
+            Validity.INVALID,
+            Decision(Verdict.UNDECIDED, "A is suspect and B is invalid", doubtful=True),
+        ),
+        (None, Validity.VALID, Validity.VALID, Decision(Verdict.UNDECIDED, TOO_FEW)),
+        (None, Validity.VALID, Validity.SUSPECT, Decision(Verdict.UNDECIDED, "B is suspect", doubtful=True)),
         (
             Interval(1.02, 1.01, 1.03),
-            VALID,
-            VALID,
-            Decision(UNDECIDED, "its interval is not beyond the noise, 2.0%"),
+            Validity.VALID,
+            Validity.VALID,
+            Decision(Verdict.UNDECIDED, "its interval is not beyond the noise, 2.0%"),
         ),
     ],
 )
@@ -175,42 +192,42 @@ def test_valid_figures_alone_decide(interval: Interval | None, first: str, secon
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_doubtful_figure_is_called_neither_faster_nor_slower(changes: dict[str, Any], place: int) -> None:
     """Neither it, nor anything beside it."""
-    members = [case(), case("SHViT-S4", 0.0181)]
-    assert compare_with_baseline(make_results(members))[members[1].id].verdict != UNDECIDED
+    members = [make_case(), make_case("SHViT-S4", 0.0181)]
+    assert compare_with_baseline(make_results(members))[members[1].id].verdict != Verdict.UNDECIDED
     name, seconds = ("EfficientViM-M4", 0.0362) if place == 0 else ("SHViT-S4", 0.0181)
-    members[place] = case(name, seconds, **changes)
-    assert {each.verdict for each in compare_with_baseline(make_results(members)).values()} <= {UNDECIDED}
+    members[place] = make_case(name, seconds, **changes)
+    assert {each.verdict for each in compare_with_baseline(make_results(members)).values()} <= {Verdict.UNDECIDED}
 
 
 def test_a_control_that_failed_makes_all_suspect() -> None:
-    twin = case()
+    twin = make_case()
     failed = control_of(twin, 0.0362).model_copy(update={"outcome": "failed", "reason": "it died"})
     results = make_results([twin, failed])
-    assert status(results) == (SUSPECT, "a second process of the same thing was not timed: it died")
+    assert status(results) == (Validity.SUSPECT, "a second process of the same thing was not timed: it died")
     (group,) = groups(results).values()
     assert group.control is None
 
 
 def test_the_baseline_is_the_first_that_was_timed() -> None:
-    lost = case("SHViT-S4", None, outcome="out of memory", reason="no more")
-    wrong = case("MobileOne-S4", 0.01, check=WRONG)
-    first, second = case(), case("FastViT-T12", 0.0904)
+    lost = make_case("SHViT-S4", None, outcome="out of memory", reason="no more")
+    wrong = make_case("MobileOne-S4", 0.01, check=WRONG)
+    first, second = make_case(), make_case("FastViT-T12", 0.0904)
     found = compare_with_baseline(make_results([lost, wrong, first, second]))
     assert list(found) == [second.id]
     assert found[second.id].baseline.id == first.id
 
 
 def test_a_control_that_strays_makes_all_suspect() -> None:
-    twin = case()
+    twin = make_case()
     found, why = status(make_results([twin, control_of(twin, 0.0362 * 1.1)]))
-    assert found == SUSPECT
+    assert found == Validity.SUSPECT
     assert "a second process of the same thing" in why
 
 
-@pytest.mark.parametrize(("factor", "expected"), [(1.05, VALID), (1.3, SUSPECT)])
+@pytest.mark.parametrize(("factor", "expected"), [(1.05, Validity.VALID), (1.3, Validity.SUSPECT)])
 def test_a_phone_that_becomes_slower_is_told_of(factor: float, expected: str) -> None:
     """Its thermal state may say nominal all the while; beside a yardstick the machine's own speed says more."""
-    steady = case()
+    steady = make_case()
     half = len(steady.rounds) // 2
     rounds = [
         each.model_copy(update={"samples_s": [s * (factor if each.index >= half else 1) for s in each.samples_s]})
@@ -219,6 +236,6 @@ def test_a_phone_that_becomes_slower_is_told_of(factor: float, expected: str) ->
     slower = steady.model_copy(update={"rounds": rounds})
     found, words = status(make_results([slower]))
     assert found == expected
-    assert ("at the end as at the beginning" in words) is (expected == SUSPECT)
-    calibration = case(id="yardstick", role="yardstick")
-    assert status(make_results([slower, yardstick]))[0] == VALID
+    assert ("at the end as at the beginning" in words) is (expected == Validity.SUSPECT)
+    calibration = make_case(id="yardstick", role="yardstick")
+    assert status(make_results([slower, calibration]))[0] == Validity.VALID

@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from fake_engine import ENGINE, entry
+from fake_engine import ENGINE, planned_case
 
 from evim_deploy.progress import Silent
 from latency import prefetch
-from latency.plan import Entry
-from latency.prefetch import Files, PreparationFailed, Spares, imports
-from latency.process import WorkerFailed
+from latency.messages import WorkerFailed
+from latency.plan import PlannedCase
+from latency.prefetch import PreparationFailed, PreparedFiles, SpareWorkers, modules_of
 from latency.trial import Trials
 
-_ANSWER = {
+_REPLY = {
     "source": "",
     "shape": [3, 8, 8],
     "expected": None,
-    "against": "",
+    "reference": "",
     "weights": "",
     "form": "",
     "parameters": None,
@@ -47,7 +47,7 @@ class FakeProcess:
         if self.killed or subject["name"] == "broken":
             raise WorkerFailed("it died")
         self.made.append(subject["name"])
-        return {**_ANSWER, "source": subject["name"]}
+        return {**_REPLY, "source": subject["name"]}
 
     def kill(self) -> None:
         self.killed = True
@@ -70,39 +70,39 @@ def _processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefetch, "parallel_processes", lambda: 2)
 
 
-def made_of(name: str, device: str = "cuda") -> Entry:
+def made_of(name: str, device: str = "cuda") -> PlannedCase:
     """A case that needs a file."""
-    return replace(entry(name, device=device, kind=name), engine=replace(ENGINE, takes=".pt"))
+    return replace(planned_case(name, device=device, kind=name), engine=replace(ENGINE, file_suffix=".pt"))
 
 
 def test_a_file_is_made_once_for_all_that_take_it(tmp_path: Path) -> None:
-    files, one, other = Files(tmp_path), made_of("one"), made_of("other")
+    files, one, other = PreparedFiles(tmp_path), made_of("one"), made_of("other")
     renamed = replace(one, subject=replace(one.subject, name="one again"), layout="channels-last")
-    with files.ahead([one, renamed, other]):
-        assert [files.of(each, 2).source for each in (one, renamed, other)] == ["one", "one", "other"]
-    assert files.of(one, 1).source == "one"  # any batch takes it
+    with files.prepare_ahead([one, renamed, other]):
+        assert [files.get(each, 2).source for each in (one, renamed, other)] == ["one", "one", "other"]
+    assert files.get(one, 1).source == "one"  # any batch takes it
     assert sorted(FakeProcess.made) == ["one", "other"]
 
 
 def test_another_size_is_another_file(tmp_path: Path) -> None:
-    files, one = Files(tmp_path), made_of("one")
-    files.of(one, 2)
-    files.of(replace(one, height=16), 2)
+    files, one = PreparedFiles(tmp_path), made_of("one")
+    files.get(one, 2)
+    files.get(replace(one, height=16), 2)
     assert FakeProcess.made == ["one", "one"]
 
 
 def test_one_that_cannot_be_made_is_told_where_it_is_asked_for(tmp_path: Path) -> None:
-    files, broken, other = Files(tmp_path), made_of("broken"), made_of("other")
-    with files.ahead([broken, other]):
+    files, broken, other = PreparedFiles(tmp_path), made_of("broken"), made_of("other")
+    with files.prepare_ahead([broken, other]):
         with pytest.raises(PreparationFailed, match="it died"):
-            files.of(broken, 2)
-        assert files.of(other, 2).source == "other"
+            files.get(broken, 2)
+        assert files.get(other, 2).source == "other"
 
 
 def test_what_nobody_waits_for_any_more_is_given_up(tmp_path: Path) -> None:
     """Two are being made, and the rest is not begun."""
     FakeProcess.may.clear()
-    with Files(tmp_path).ahead([made_of(name) for name in "abcdef"]):
+    with PreparedFiles(tmp_path).prepare_ahead([made_of(name) for name in "abcdef"]):
         pass
     assert FakeProcess.made == []
     assert len(FakeProcess.started) <= 2
@@ -110,7 +110,7 @@ def test_what_nobody_waits_for_any_more_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_spare_worker_is_replaced_when_it_is_taken(tmp_path: Path) -> None:
-    with Spares(("torch", "timm"), tmp_path) as spares:
+    with SpareWorkers(("torch", "timm"), tmp_path) as spares:
         first, second = FakeProcess.started
         assert spares.take() is first
         assert spares.take() is second
@@ -120,16 +120,18 @@ def test_a_spare_worker_is_replaced_when_it_is_taken(tmp_path: Path) -> None:
 
 
 def test_where_the_processor_is_timed_nothing_runs_beside_it(tmp_path: Path) -> None:
-    trials = Trials(tmp_path, False, False, Silent())
-    with trials.ahead([made_of("one", "cpu"), replace(made_of("two"), absent="there is no CUDA device")]):
+    trials = Trials(tmp_path, with_memory=False, with_breakdown=False, progress=Silent())
+    with trials.prepare_ahead(
+        [made_of("one", "cpu"), replace(made_of("two"), unavailable_reason="there is no CUDA device")]
+    ):
         assert FakeProcess.started == []
-    with trials.ahead([made_of("one")]):
+    with trials.prepare_ahead([made_of("one")]):
         assert FakeProcess.started
 
 
 def test_a_worker_imports_what_its_case_needs() -> None:
-    assert imports(entry("file")) == ("numpy",)
+    assert modules_of(planned_case("file")) == ("numpy",)
     peer = replace(made_of("peer"), subject=replace(made_of("peer").subject, kind="peer"))
-    assert imports(peer) == ("numpy", "timm")
+    assert modules_of(peer) == ("numpy", "timm")
     litert = replace(ENGINE, requires=("ai-edge-litert",))
-    assert imports(replace(entry("file"), engine=litert)) == ("ai_edge_litert",)
+    assert modules_of(replace(planned_case("file"), engine=litert)) == ("ai_edge_litert",)

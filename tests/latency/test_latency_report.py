@@ -11,16 +11,19 @@ from pathlib import Path
 
 import pytest
 import typer
-from latency_files import SERVER, absent, case, make_results, mixers, phone, profiled, run, sweep, table_e
+from latency_files import SERVER, absent, make_case, make_results, mixers, phone, profiled, run, sweep, table_e
 from rich.console import Console
 
 from evim_deploy.artifact import SCHEMA_VERSION
 from evim_deploy.cli.report import report, show
 from evim_deploy.errors import BadInput, NotInstalled
-from latency.judgement import CONTROL, FASTER, SMALLEST_EFFECT, UNDECIDED, compare_with_baseline, judge
-from latency.paper import milliseconds, table_3_row, table_e_row, table_3
-from latency.report import build, render, words, write_report
-from latency.report.view import Forest, Lines, Report, Table
+from latency.decision import SMALLEST_EFFECT, Verdict
+from latency.judgement import CONTROL_SUFFIX, compare_with_baseline, judge
+from latency.paper import paper_milliseconds, table_3, table_3_row, table_e_row
+from latency.report import formatting
+from latency.report.build import build
+from latency.report.view import Forest, LatencyReport, Lines, Table
+from latency.report.writing import render, write_report
 from latency.results import Check, Memory, Reading, Results, to_json
 
 HOSTILE = ["<script>alert(1)</script>", "a|b\n# c", "$\\frac{1}{0}$", '" onload="x', "</style><b>", "]]><!--"]
@@ -61,7 +64,7 @@ def page(files: list[Results]) -> str:
     return render(files, ".html")
 
 
-def every_table(report: Report) -> list[Table]:
+def every_table(report: LatencyReport) -> list[Table]:
     return [table for section in report.sections for table in section.tables] + [report.figures]
 
 
@@ -77,13 +80,13 @@ def test_figures_are_the_judgement_s(files: list[Results]) -> None:
     found = {row["id"]: row for row in rows_of(build(files[:1]).figures)}
     judged, compared = judge(files[0]), compare_with_baseline(files[0])
     assert len(found) == len(judged)
-    for case_ in files[0].cases:
-        if case_.id in judged and (summary := judged[case_.id].summary):
-            row = found[case_.id]
-            assert row["time_ms"] == pytest.approx(1e3 * summary.median / case_.batch)
+    for case in files[0].cases:
+        if case.id in judged and (summary := judged[case.id].summary):
+            row = found[case.id]
+            assert row["time_ms"] == pytest.approx(1e3 * summary.median / case.batch)
             assert row["samples"] == summary.count
-            comparison = compared.get(case_.id)
-            if comparison and comparison.interval and case_.subject.kind != "mixer":
+            comparison = compared.get(case.id)
+            if comparison and comparison.interval and case.subject.kind != "mixer":
                 interval = comparison.interval
                 assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == pytest.approx(
                     (interval.estimate, interval.low, interval.high)
@@ -140,7 +143,7 @@ def test_every_number_leads_to_its_samples(files: list[Results], page: str) -> N
                     traced += 1
     assert traced > 100
     assert {link.removeprefix("#") for link in found.links} <= set(found.ids)
-    by_id = {case_.id: case_ for case_ in files[0].cases}
+    by_id = {case.id: case for case in files[0].cases}
     for samples in report.samples:
         if (name := samples.source.split("'")[1]) in by_id and "virtual machine" in samples.source:
             shown = [sample for round_ in samples.rounds for sample in round_]
@@ -154,7 +157,7 @@ def test_every_number_leads_to_its_samples(files: list[Results], page: str) -> N
 
 def test_controls_and_yardsticks_have_their_samples_too(files: list[Results]) -> None:
     titles = [samples.title for samples in build(files).samples]
-    assert [title.partition(":")[0] for title in titles[-2:]] == ["control", "yardstick"]
+    assert [title.partition(":")[0] for title in titles[-2:]] == ["control", "calibration workload"]
 
 
 def test_the_page_needs_nothing_else(page: str) -> None:
@@ -202,8 +205,8 @@ def test_the_same_files_give_the_same_bytes() -> None:
 
 
 def test_names_are_taken_as_words() -> None:
-    changed = [case(name, 0.03 + 0.001 * place, group="g") for place, name in enumerate(["M4", *HOSTILE])]
-    swept = [case(HOSTILE[2], side=side, setting=None) for side in (64, 128, 192)]
+    changed = [make_case(name, 0.03 + 0.001 * place, group="g") for place, name in enumerate(["M4", *HOSTILE])]
+    swept = [make_case(HOSTILE[2], side=side, setting=None) for side in (64, 128, 192)]
     results = make_results([*changed, *swept], incomplete_because=HOSTILE[0], complete=False)
     found = Page(render([results], ".html"))
     assert "script" not in found.tags
@@ -220,7 +223,7 @@ def test_names_are_taken_as_words() -> None:
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx"])
 def test_a_spreadsheet_computes_no_name(name: str) -> None:
-    row = next(csv.DictReader(io.StringIO(render([make_results([case(name)])], ".csv"))))
+    row = next(csv.DictReader(io.StringIO(render([make_results([make_case(name)])], ".csv"))))
     assert row["model"] == f"'{name}"
 
 
@@ -235,16 +238,16 @@ def test_an_incomplete_run_says_so_first() -> None:
 
 
 def test_what_decides_nothing_is_called_neither_faster_nor_slower() -> None:
-    results = make_results([case(), case("SHViT-S4", 0.03605)])
+    results = make_results([make_case(), make_case("SHViT-S4", 0.03605)])
     (comparison,) = compare_with_baseline(results).values()
     assert comparison.interval is not None
     assert comparison.interval.estimate < 1
-    assert comparison.verdict == UNDECIDED
+    assert comparison.verdict == Verdict.UNDECIDED
     _, row = rows_of(first_table(results))
-    assert row["verdict"] == UNDECIDED
+    assert row["verdict"] == Verdict.UNDECIDED
     (answer,) = build([results]).answers
     assert any(sentence.startswith("Decides nothing: SHViT-S4") for sentence in answer.sentences)
-    assert FASTER not in " ".join(answer.sentences).casefold()
+    assert Verdict.FASTER not in " ".join(answer.sentences).casefold()
 
 
 def noisy() -> Results:
@@ -258,11 +261,11 @@ def test_suspect_figures_announce_nothing(baseline: str | None) -> None:
     """In no view: not a verdict, not a time beside the paper's, not how the time grows."""
     view = build([noisy()], baseline)
     verdicts = [row.get("verdict") for table in every_table(view) for row in rows_of(table)]
-    assert set(verdicts) <= {None, "baseline", UNDECIDED}
-    assert UNDECIDED in verdicts
+    assert set(verdicts) <= {None, "baseline", Verdict.UNDECIDED}
+    assert Verdict.UNDECIDED in verdicts
     assert {row["undecided_because"] for row in rows_of(view.figures)} == {None, "both figures are suspect"}
     forests = [plot for section in view.sections for plot in section.plots if isinstance(plot, Forest)]
-    assert {row[-1] for plot in forests for row in plot.rows} == {UNDECIDED}
+    assert {row[-1] for plot in forests for row in plot.rows} == {Verdict.UNDECIDED}
     sentences = " ".join(sentence for answer in view.answers for sentence in answer.sentences)
     assert "Suspect: EfficientViM-M4 takes 36" in sentences or baseline
     assert "20% of the processor's time was stolen by others." in sentences
@@ -275,7 +278,7 @@ def test_suspect_figures_announce_nothing(baseline: str | None) -> None:
 
 def test_a_suspect_figure_among_valid_ones_says_why_in_its_sentence() -> None:
     unchecked = Check(status="not checked", against="no converter")
-    members = [case(), case("SHViT-S4", 0.02, check=unchecked), case("FastViT-T12", 0.09)]
+    members = [make_case(), make_case("SHViT-S4", 0.02, check=unchecked), make_case("FastViT-T12", 0.09)]
     (answer,) = build([make_results(members)]).answers
     assert answer.sentences[1].startswith("Slower: FastViT-T12 2.")
     assert answer.sentences[2].startswith("Decides nothing, because its own figure is suspect: SHViT-S4 0.5")
@@ -289,7 +292,7 @@ def test_a_noise_bound_is_drawn_for_each_ratio() -> None:
         each.model_copy(update={"samples_s": [(0.8 if each.index % 2 else 1.25) * sample for sample in each.samples_s]})
         for each in first.rounds
     ]
-    control = first.model_copy(update={"id": f"{first.id}{CONTROL}", "role": "control", "rounds": rounds})
+    control = first.model_copy(update={"id": f"{first.id}{CONTROL_SUFFIX}", "role": "control", "rounds": rounds})
     results = make_results([first, control, *others])
     (plot,) = [plot for plot in build([results]).sections[0].plots if isinstance(plot, Forest)]
     bounds = [noise for *_, noise, _ in plot.rows]
@@ -297,17 +300,17 @@ def test_a_noise_bound_is_drawn_for_each_ratio() -> None:
 
 
 def test_too_few_rounds_give_no_ratio() -> None:
-    results = make_results([case(rounds=2), case("SHViT-S4", 0.02, rounds=2)])
+    results = make_results([make_case(rounds=2), make_case("SHViT-S4", 0.02, rounds=2)])
     table = first_table(results)
     _, row = rows_of(table)
     assert row.get("ratio") is None
-    assert row["verdict"] == UNDECIDED
+    assert row["verdict"] == Verdict.UNDECIDED
     assert any("too few rounds" in note for note in table.notes)
 
 
 def test_what_is_invalid_is_no_answer() -> None:
     wrong = Check(status="different", against="PyTorch", error=0.4, tolerance=1e-4)
-    results = make_results([case(), case("SHViT-S4", 0.01, check=wrong)])
+    results = make_results([make_case(), make_case("SHViT-S4", 0.01, check=wrong)])
     (answer,) = build([results]).answers
     assert answer.sentences[-1] == "Invalid: SHViT-S4; its answers differ: PyTorch."
     assert not any("Faster" in sentence for sentence in answer.sentences)
@@ -317,13 +320,13 @@ def test_what_is_invalid_is_no_answer() -> None:
 
 def test_a_suspect_figure_says_why() -> None:
     unchecked = Check(status="not checked", against="no converter")
-    table = first_table(make_results([case(check=unchecked)]))
+    table = first_table(make_results([make_case(check=unchecked)]))
     assert rows_of(table)[0]["status"] == "suspect"
     assert "its answers were not checked: no converter" in table.notes
 
 
 def test_what_was_not_run_says_what_to_do_and_is_not_a_failure() -> None:
-    report = build([make_results([case(), *absent()])])
+    report = build([make_results([make_case(), *absent()])])
     gpu = report.sections[1].tables[0]
     assert {row["status"] for row in rows_of(gpu)} == {"not run on this host"}
     assert any("run the same command on a machine with an NVIDIA GPU" in note for note in gpu.notes)
@@ -331,7 +334,7 @@ def test_what_was_not_run_says_what_to_do_and_is_not_a_failure() -> None:
 
 
 def test_a_phone_s_file_stands_for_what_was_not_run() -> None:
-    report = build([make_results([case(), *absent()]), phone()])
+    report = build([make_results([make_case(), *absent()]), phone()])
     (section,) = [section for section in report.sections if section.title.startswith("Core ML")]
     assert {row["status"] for row in rows_of(section.tables[0])} == {"valid"}
 
@@ -372,11 +375,11 @@ def test_the_paper_s_figures_are_in_columns_of_their_own(files: list[Results]) -
 
 
 def test_the_paper_has_no_figure_for_another_resolution() -> None:
-    assert milliseconds("EfficientViM-M4", "cpu", 256, 256) == 32.1
-    assert milliseconds("EfficientViM-M4", "cpu", 512, 512) is None
-    assert milliseconds("EfficientViM-M1", "cpu", 224, 224) is None
-    assert milliseconds("EfficientViM-M1", "gpu", 224, 224) == 0.048
-    assert milliseconds(None, "cpu", 256, 256) is None
+    assert paper_milliseconds("EfficientViM-M4", "cpu", 256, 256) == 32.1
+    assert paper_milliseconds("EfficientViM-M4", "cpu", 512, 512) is None
+    assert paper_milliseconds("EfficientViM-M1", "cpu", 224, 224) is None
+    assert paper_milliseconds("EfficientViM-M1", "gpu", 224, 224) == 0.048
+    assert paper_milliseconds(None, "cpu", 256, 256) is None
     listed, compared = table_3_row("EfficientViM-M4"), table_e_row("EfficientViM-M4")
     assert listed is not None
     assert compared is not None
@@ -389,10 +392,10 @@ def test_peak_memory_on_a_gpu_stands_beside_table_7() -> None:
     memory = Memory(peak_bytes=1 << 30, before_bytes=0, of="accelerator")
     gpu = {"setting": "gpu", "device": "cuda", "batch": 256, "batch_asked": 256, "memory": memory}
     cases = [
-        case("EfficientViM-M2", side=224, **gpu),
-        case("SHViT-S2", side=224, **gpu | {"batch": 128}),
-        case("EfficientViM-M4", side=256, **gpu),
-        case("FastViT-T8", side=256, memory=memory),
+        make_case("EfficientViM-M2", side=224, **gpu),
+        make_case("SHViT-S2", side=224, **gpu | {"batch": 128}),
+        make_case("EfficientViM-M4", side=256, **gpu),
+        make_case("FastViT-T8", side=256, memory=memory),
     ]
     found = {row["model"]: row.get("paper_peak_bytes") for row in rows_of(build([make_results(cases)]).figures)}
     assert found == {"EfficientViM-M2": 969 << 20, "SHViT-S2": None, "EfficientViM-M4": None, "FastViT-T8": None}
@@ -411,11 +414,11 @@ def test_outliers_are_marked_and_kept(files: list[Results]) -> None:
     samples = build(files).samples[1]
     assert [place for place, _, flagged in samples.points if flagged] == [52]
     assert samples.count == 100
-    assert "1 outlier, marked and kept in every figure." in samples.facts
+    assert "1 outlier, marked and included in every figure." in samples.facts
 
 
 def test_a_long_run_is_told_by_its_rounds_and_stays_small() -> None:
-    many = [case(f"EfficientViM-{i}", samples=400, group="g", batch=1) for i in range(8)]
+    many = [make_case(f"EfficientViM-{i}", samples=400, group="g", batch=1) for i in range(8)]
     written = render([make_results(many)], ".html")
     assert len(written) < (3 << 20) * 8 / 40
     samples = build([make_results(many[:1])]).samples[0]
@@ -426,9 +429,11 @@ def test_a_long_run_is_told_by_its_rounds_and_stays_small() -> None:
 
 
 def test_untrained_weights_are_labelled() -> None:
-    trained = case("SHViT-S4", 0.03, subject={"weights": "timm/shvit_s4.in1k"})
-    report = build([make_results([case(), trained])])
-    assert report.warnings == ("Untrained weights: EfficientViM-M4. Good for latency; their answers mean nothing.",)
+    trained = make_case("SHViT-S4", 0.03, subject={"weights": "timm/shvit_s4.in1k"})
+    report = build([make_results([make_case(), trained])])
+    assert report.warnings == (
+        "Untrained weights: EfficientViM-M4. Suitable for latency; their predictions are meaningless.",
+    )
     marked = [bool(row.cells[0].notes) for row in report.sections[0].tables[0].rows]
     assert marked == [True, False]
 
@@ -449,15 +454,15 @@ def test_a_breakdown_of_classes_that_nobody_knows() -> None:
 
 
 def test_a_file_of_nothing_but_zeros_is_still_a_report() -> None:
-    zero = case().model_copy(
-        update={"rounds": [r.model_copy(update={"samples_s": [0.0]}) for r in case().rounds]}
+    zero = make_case().model_copy(
+        update={"rounds": [r.model_copy(update={"samples_s": [0.0]}) for r in make_case().rounds]}
     )
     written = render([make_results([zero])], ".html")
     assert "inf" not in re.findall(r"\b\w+\b", "".join(Page(written).words))
 
 
 def test_the_document_is_json() -> None:
-    text = json.dumps(build([run()]).document(), allow_nan=False)
+    text = json.dumps(build([run()]).to_dict(), allow_nan=False)
     assert json.loads(text)["answers"][0]["sentences"]
 
 
@@ -468,7 +473,7 @@ def test_a_file_of_nothing_is_a_report_too() -> None:
 
 def test_engines_of_one_group_are_told_apart() -> None:
     group = table_e()[0].group
-    more = [case(engine="onnxruntime", mode=None, setting=None, group=group, seconds=0.030, seed=3)]
+    more = [make_case(engine="onnxruntime", mode=None, setting=None, group=group, seconds=0.030, seed=3)]
     section, *_ = build([make_results([*table_e(), *more])]).sections
     rows = rows_of(section.tables[0])
     assert [row["engine"] for row in rows] == ["torch"] * 5 + ["onnxruntime"]
@@ -480,7 +485,7 @@ def test_engines_of_one_group_are_told_apart() -> None:
 
 def test_all_threads_stand_at_the_number_of_cores() -> None:
     counts: list[int | None] = [1, 2, None]
-    swept = [case(setting=None, threads=count, seconds=0.03 / (count or 2)) for count in counts]
+    swept = [make_case(setting=None, threads=count, seconds=0.03 / (count or 2)) for count in counts]
     section, *_ = build([make_results(swept)]).sections
     (plot,) = section.plots
     assert isinstance(plot, Lines)
@@ -542,7 +547,7 @@ def test_the_command_writes_a_file_once(tmp_path: Path) -> None:
 
 
 def test_a_file_is_written_whole_and_nothing_is_overwritten(tmp_path: Path) -> None:
-    results = [make_results([case()])]
+    results = [make_results([make_case()])]
     path = tmp_path / "report.md"
     assert write_report(results, path) == path
     assert path.read_text("utf-8") == render(results, ".md")
@@ -558,7 +563,7 @@ def test_a_file_is_written_whole_and_nothing_is_overwritten(tmp_path: Path) -> N
 def test_what_is_missing_is_named(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, missing, None)
     with pytest.raises(NotInstalled) as told:
-        render([make_results([case()])], ".html")
+        render([make_results([make_case()])], ".html")
     assert told.value.remedy == 'pip install "evim-deploy[bench]"'
 
 
@@ -577,7 +582,7 @@ def test_no_number_is_a_dash(value: float | None) -> None:
 
 def test_an_invalid_baseline_gives_way_to_the_next() -> None:
     wrong = Check(status="different", against="PyTorch", error=0.4, tolerance=1e-4)
-    results = make_results([case(check=wrong), case("SHViT-S4", 0.03), case("FastViT-T12", 0.09)])
+    results = make_results([make_case(check=wrong), make_case("SHViT-S4", 0.03), make_case("FastViT-T12", 0.09)])
     (answer,) = build([results]).answers
     assert answer.sentences[0].startswith("SHViT-S4 takes 30")
     assert answer.sentences[1].startswith("Slower: FastViT-T12 3.")
@@ -587,7 +592,7 @@ def test_an_invalid_baseline_gives_way_to_the_next() -> None:
 def test_each_engine_has_its_own_baseline_of_a_name() -> None:
     group = table_e()[0].group
     more = [
-        case(name, s, engine="openvino", setting=None, group=group)
+        make_case(name, s, engine="openvino", setting=None, group=group)
         for name, s in (("SHViT-S4", 0.02), ("M4", 0.03))
     ]
     (answer, *_) = build([make_results([*table_e(), *more])], "SHViT-S4").answers
@@ -599,7 +604,7 @@ def test_each_engine_has_its_own_baseline_of_a_name() -> None:
 
 def test_many_are_named_to_a_limit() -> None:
     results = make_results(
-        [case(), *(case(f"Peer {i}", 0.02 + i * 1e-4, group=case().group) for i in range(12))]
+        [make_case(), *(make_case(f"Peer {i}", 0.02 + i * 1e-4, group=make_case().group) for i in range(12))]
     )
     (answer,) = build([results]).answers
     assert answer.sentences[1].startswith("Faster: Peer 0 ")

@@ -14,7 +14,7 @@ import pytest
 from latency_files import absent, make_results, mixers, sweep, table_e
 from PIL import Image
 
-from latency.report import render
+from latency.report.writing import render
 
 CHROMIUM = shutil.which("chromium")
 PHONE, DESKTOP = 390, 1280

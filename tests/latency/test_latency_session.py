@@ -11,13 +11,15 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from fake_engine import ENGINE, entry
+from fake_engine import ENGINE, planned_case
 
 from evim_deploy.progress import Silent
-from latency.judgement import INVALID, SLOWER, SMALLEST_EFFECT, UNDECIDED, compare_with_baseline, judge, verdict
-from latency.plan import BenchRequest, Entry, Plan
-from latency.process import OutOfMemory, WorkerFailed, WorkerProcess
-from latency.protocol import PROTOCOLS, Protocol
+from latency.decision import SMALLEST_EFFECT, Validity, Verdict, verdict
+from latency.judgement import compare_with_baseline, judge
+from latency.messages import OutOfMemory, WorkerFailed
+from latency.plan import BenchRequest, Plan, PlannedCase
+from latency.process import WorkerProcess
+from latency.protocol import PROTOCOLS, SamplingProtocol
 from latency.results import SCHEMA_FILE, Case, Results, json_schema, read_results, to_json
 from latency.session import Session
 
@@ -33,9 +35,9 @@ def _workers_find_the_engine() -> Iterator[None]:
         yield
 
 
-def measure(*entries: Entry, protocol: Protocol = QUICK, budget_s: float | None = None) -> Results:
-    request = BenchRequest(protocol, budget_s=budget_s, memory=True, breakdown=True)
-    results, stop = Session(Plan(entries), request, ["evim-deploy", "bench"], Silent()).measure()
+def measure(*cases: PlannedCase, protocol: SamplingProtocol = QUICK, budget_s: float | None = None) -> Results:
+    request = BenchRequest(protocol=protocol, budget_s=budget_s, memory=True, breakdown=True)
+    results, stop = Session(Plan(cases), request, ["evim-deploy", "bench"], Silent()).measure()
     assert stop is None
     return results
 
@@ -48,15 +50,15 @@ def find(results: Results, name: str, role: str = "contender") -> Case:
 def mixed() -> Results:
     """Cases of every fate, timed together."""
     return measure(
-        entry("plain", delay_s=0.01, mode="floats in bf16"),
-        entry("twice", delay_s=0.02),
-        entry("same", delay_s=0.01),
-        entry("bumpy", delay_s=0.01, slow_every=11, slow_s=0.03),
-        entry("large", batch=16, fits=4, delay_s=0.01),
-        entry("breaks", breaks_after=20),
-        entry("dies", dies=1),
-        entry("never fits", fits=0),
-        replace(entry("elsewhere"), absent="there is none here; go there"),
+        planned_case("plain", delay_s=0.01, mode="floats in bf16"),
+        planned_case("twice", delay_s=0.02),
+        planned_case("same", delay_s=0.01),
+        planned_case("bumpy", delay_s=0.01, slow_every=11, slow_s=0.03),
+        planned_case("large", batch=16, fits=4, delay_s=0.01),
+        planned_case("breaks", breaks_after=20),
+        planned_case("dies", dies=1),
+        planned_case("never fits", fits=0),
+        replace(planned_case("elsewhere"), unavailable_reason="there is none here; go there"),
     )
 
 
@@ -78,14 +80,14 @@ def test_known_delays_give_known_statistics(mixed: Results) -> None:
     comparison = compare_with_baseline(mixed)[find(mixed, "twice").id]
     assert comparison.interval is not None
     assert comparison.interval.estimate == pytest.approx(2, rel=0.1)
-    assert verdict(comparison.interval, SMALLEST_EFFECT) == SLOWER  # whatever else the machine is doing
+    assert verdict(comparison.interval, SMALLEST_EFFECT) == Verdict.SLOWER  # whatever else the machine is doing
 
 
 def test_the_control_and_the_yardstick_ran_beside_them(mixed: Results) -> None:
     control = find(mixed, "plain", "control")
     assert len(control.rounds) == QUICK.rounds
     assert control.samples != find(mixed, "plain").samples
-    assert len(find(mixed, "yardstick", "yardstick").rounds) == QUICK.rounds
+    assert len(find(mixed, "calibration workload", "yardstick").rounds) == QUICK.rounds
 
 
 def test_outliers_are_flagged_and_kept(mixed: Results) -> None:
@@ -136,7 +138,7 @@ def test_a_failed_prediction_is_never_a_fast_one(mixed: Results) -> None:
         case = find(mixed, name)
         assert case.outcome == "failed"
         assert cause in (case.reason or "")
-        assert judge(mixed)[case.id].status in (INVALID, "not measured")
+        assert judge(mixed)[case.id].status in (Validity.INVALID, "not measured")
         assert case.id not in compare_with_baseline(mixed)
 
 
@@ -162,12 +164,12 @@ def test_readings_before_during_and_after(mixed: Results) -> None:
 
 
 def test_equal_cases_are_not_told_apart(mixed: Results) -> None:
-    assert compare_with_baseline(mixed)[find(mixed, "same").id].verdict == UNDECIDED
+    assert compare_with_baseline(mixed)[find(mixed, "same").id].verdict == Verdict.UNDECIDED
 
 
 def test_the_paper_protocol_times_each_alone() -> None:
     protocol = replace(PROTOCOLS["paper"], seconds=0.3, warmup_s=0.1)
-    results = measure(entry("one", delay_s=0.01), entry("other", delay_s=0.01), protocol=protocol)
+    results = measure(planned_case("one", delay_s=0.01), planned_case("other", delay_s=0.01), protocol=protocol)
     assert [each.role for each in results.cases] == ["contender", "contender"]
     assert [len(each.rounds) for each in results.cases] == [1, 1]
     assert results.protocol.deviations == [
@@ -179,7 +181,7 @@ def test_the_paper_protocol_times_each_alone() -> None:
 
 def test_a_budget_ends_the_run_and_what_was_measured_is_kept() -> None:
     protocol = replace(QUICK, seconds=6)
-    results = measure(entry("one", "first"), entry("two", "second"), protocol=protocol, budget_s=3)
+    results = measure(planned_case("one", "first"), planned_case("two", "second"), protocol=protocol, budget_s=3)
     assert not results.complete
     assert results.incomplete_because == "its budget ended"
     assert 1 <= len(find(results, "one").rounds) < protocol.rounds
@@ -187,7 +189,7 @@ def test_a_budget_ends_the_run_and_what_was_measured_is_kept() -> None:
 
 def test_half_of_the_budget_is_kept_for_rounds_of_those_that_were_tried() -> None:
     """One trial takes more than half of it: seven predictions or more."""
-    results = measure(entry("one", delay_s=0.3), entry("two", delay_s=0.3), budget_s=4)
+    results = measure(planned_case("one", delay_s=0.3), planned_case("two", delay_s=0.3), budget_s=4)
     assert find(results, "one").rounds
     assert (find(results, "two").outcome, find(results, "two").reason) == ("not reached", "its budget ended")
     assert not results.complete
@@ -214,8 +216,8 @@ class Stopping(Silent):
     ],
 )
 def test_what_stops_a_run_keeps_what_was_measured(words: str, error: BaseException, cause: str, rounds: int) -> None:
-    request = BenchRequest(replace(QUICK, seconds=0.01, warmup_s=0))
-    plan = Plan((entry("one"), entry("two")))
+    request = BenchRequest(protocol=replace(QUICK, seconds=0.01, warmup_s=0))
+    plan = Plan((planned_case("one"), planned_case("two")))
     results, stop = Session(plan, request, ["evim-deploy", "bench"], Stopping(words, error)).measure()
     assert stop is error
     assert (results.complete, results.incomplete_because) == (False, cause)
@@ -226,23 +228,25 @@ def test_what_stops_a_run_keeps_what_was_measured(words: str, error: BaseExcepti
 
 
 def test_what_cannot_be_made_ready_is_told_and_the_next_is_timed() -> None:
-    takes = replace(ENGINE, takes=".pt")
-    broken = [replace(entry(name), engine=takes) for name in ("first", "second")]
-    results = measure(*broken, entry("third"), protocol=replace(QUICK, seconds=0.01, warmup_s=0))
+    takes = replace(ENGINE, file_suffix=".pt")
+    broken = [replace(planned_case(name), engine=takes) for name in ("first", "second")]
+    results = measure(*broken, planned_case("third"), protocol=replace(QUICK, seconds=0.01, warmup_s=0))
     for name in ("first", "second"):
         case = find(results, name)
         assert case.outcome == "failed"
-        assert "is no .pt file" in (case.reason or "")
+        assert "is not a .pt file" in (case.reason or "")
     assert find(results, "third").rounds
     assert find(results, "third", "control").rounds
 
 
 def test_an_answer_that_drifts_is_caught_where_it_is_timed() -> None:
     """The answer is right when the case is tried alone, and wrong in the process that is timed."""
-    results = measure(entry("steady"), entry("drifts", drifts_after=4), protocol=replace(QUICK, seconds=0.01))
+    results = measure(
+        planned_case("steady"), planned_case("drifts", drifts_after=4), protocol=replace(QUICK, seconds=0.01)
+    )
     case = find(results, "drifts")
     assert case.outcome == "failed"
-    assert judge(results)[case.id].status in (INVALID, "not measured")
+    assert judge(results)[case.id].status in (Validity.INVALID, "not measured")
     assert find(results, "steady").outcome == "measured"
 
 
@@ -283,7 +287,7 @@ def test_a_worker_is_held_to_its_memory(tmp_path: Path) -> None:
 def test_a_worker_that_was_killed_is_told_from_one_that_fell() -> None:
     with WorkerProcess() as worker:
         os.kill(worker.pid, 9)
-        with pytest.raises(OutOfMemory, match="want of memory"):
+        with pytest.raises(OutOfMemory, match="memory ran out"):
             worker.ask("memory")
     with WorkerProcess() as worker:
         os.kill(worker.pid, 11)

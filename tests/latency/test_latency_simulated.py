@@ -11,7 +11,8 @@ import pytest
 import simulated_runs
 from simulated_runs import MACHINES, Tally, compared_runs, found_slower, tally
 
-from latency.judgement import VALID, judge
+from latency.decision import Validity
+from latency.judgement import judge
 from latency.statistics import CentreEstimate
 
 RUNS = 100
@@ -73,7 +74,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(machine: str, rounds: int
 
 def test_intervals_that_take_rounds_for_independent_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """The negative control of the dependence between rounds."""
-    monkeypatch.setattr(CentreEstimate, "rounds_as_one", 1.0)
+    monkeypatch.setattr(CentreEstimate, "variance_inflation", 1.0)
     found = tally(MACHINES["dependent rounds, 0.5"], 60, 50)
     assert found.covered < 0.85 * found.intervals
 
@@ -88,4 +89,4 @@ def test_a_quiet_machine_s_figures_are_valid() -> None:
     """Else that nothing is announced would say nothing."""
     runs = [simulated_runs.simulate(seed, MACHINES["quiet"], 20, calibration=True) for seed in range(20)]
     statuses = [judgement.status for run in runs for judgement in judge(run).values()]
-    assert statuses.count(VALID) >= 0.9 * len(statuses)
+    assert statuses.count(Validity.VALID) >= 0.9 * len(statuses)

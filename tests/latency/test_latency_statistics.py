@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from latency_files import case
+from latency_files import make_case
 
-from latency.judgement import FASTER, SLOWER, SMALLEST_EFFECT, UNDECIDED, paired, verdict
+from latency.decision import SMALLEST_EFFECT, Verdict, verdict
+from latency.judgement import paired
 from latency.results import Case, Round
 from latency.statistics import (
-    FEWEST_ROUNDS,
+    MIN_ROUNDS,
     CentreEstimate,
     Interval,
-    growth,
+    growth_exponent,
     log_ratios,
     ratio_of_ratios,
     slowdown,
@@ -25,7 +26,7 @@ from latency.statistics import (
 def measured(id_: str, role: str, samples: list[list[float]]) -> Case:
     """A case with these samples of one image."""
     rounds = [Round(index=i, started_s=i, samples_s=each) for i, each in enumerate(samples)]
-    return case(id_, None, id=id_, role=role, group="simulated", batch=1, outcome="measured").model_copy(
+    return make_case(id_, None, id=id_, role=role, group="simulated", batch=1, outcome="measured").model_copy(
         update={"rounds": rounds}
     )
 
@@ -72,27 +73,27 @@ def test_the_error_of_a_trimmed_mean_is_yuen_s() -> None:
     places = np.array([3.0, 9, 0, 6, 4, 1, 8, 2, 5, 7])
     centre = CentreEstimate(places)
     assert centre.value == 4.5
-    assert centre.variance / centre.rounds_as_one == pytest.approx(42.5 / 9 * 9 / (6 * 5))
-    assert centre.freedom == pytest.approx(6 / centre.rounds_as_one - 1)
+    assert centre.variance / centre.variance_inflation == pytest.approx(42.5 / 9 * 9 / (6 * 5))
+    assert centre.degrees_of_freedom == pytest.approx(6 / centre.variance_inflation - 1)
 
 
 @pytest.mark.parametrize(("order", "expected"), [([0, 1] * 10, 1.0), ([0] * 10 + [1] * 10, 39.0)])
 def test_rounds_that_resemble_the_one_before_say_less(order: list[float], expected: float) -> None:
     """Where every other round is slow they say what they say in any order; where one half is, twenty are hardly two."""
-    assert CentreEstimate(np.array(order, np.float64)).rounds_as_one == pytest.approx(expected)
+    assert CentreEstimate(np.array(order, np.float64)).variance_inflation == pytest.approx(expected)
 
 
 def test_with_few_rounds_one_that_differs_counts() -> None:
     """Trimming leaves three equal ones, of which nothing is known."""
     centre = CentreEstimate(np.array([0.0, 0, 0.7, 0, 0]))
     assert centre.variance >= np.var(centre.logs, ddof=1) / 5
-    assert centre.freedom == 4
+    assert centre.degrees_of_freedom == 4
 
 
 def test_too_few_rounds_say_nothing() -> None:
-    few = FEWEST_ROUNDS - 1
+    few = MIN_ROUNDS - 1
     assert typical_ratio(log_ratios([[2.0]] * few, [[1.0]] * few)) is None
-    assert verdict(None, SMALLEST_EFFECT) == UNDECIDED
+    assert verdict(None, SMALLEST_EFFECT) == Verdict.UNDECIDED
 
 
 def test_rounds_are_paired_by_their_number_and_those_that_only_one_has_are_left_out() -> None:
@@ -124,11 +125,11 @@ def test_ratios_of_two_runs() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "noise", "expected"),
     [
-        (1.02, 1.08, 0.01, SLOWER),
-        (0.90, 0.95, 0.01, FASTER),
-        (0.98, 1.08, 0.01, UNDECIDED),
-        (1.02, 1.08, 0.03, UNDECIDED),
-        (0.95, 0.98, 0.03, UNDECIDED),
+        (1.02, 1.08, 0.01, Verdict.SLOWER),
+        (0.90, 0.95, 0.01, Verdict.FASTER),
+        (0.98, 1.08, 0.01, Verdict.UNDECIDED),
+        (1.02, 1.08, 0.03, Verdict.UNDECIDED),
+        (0.95, 0.98, 0.03, Verdict.UNDECIDED),
     ],
 )
 def test_a_verdict_needs_the_whole_interval_beyond_the_noise(
@@ -140,8 +141,8 @@ def test_a_verdict_needs_the_whole_interval_beyond_the_noise(
 def test_the_growth_of_cost_is_fitted() -> None:
     sides = (224, 512, 1024, 2048)
     pixels = [side * side for side in sides]
-    assert growth(pixels, [2e-9 * p**1.25 for p in pixels]) == pytest.approx(1.25)
-    assert growth(pixels[:2], [1.0, 2.0]) is None
+    assert growth_exponent(pixels, [2e-9 * p**1.25 for p in pixels]) == pytest.approx(1.25)
+    assert growth_exponent(pixels[:2], [1.0, 2.0]) is None
 
 
 def test_a_slowdown_is_of_the_last_fifth_over_the_first() -> None:
