@@ -1,4 +1,4 @@
-"""Old beside new versions of ONNX Runtime and LiteRT: M4 at 256x256 in two Python environments.
+"""Old and new versions of ONNX Runtime and LiteRT: M4 at 256x256 in two Python environments.
 
     python benchmarks/versions.py OLD_PYTHON benchmarks/cpu-versions.json
 
@@ -29,11 +29,11 @@ ROOT = Path(__file__).parents[1]
 MODEL, SIDE = "m4", 256
 PROTOCOL = replace(PROTOCOLS["robust"], seconds=15)
 BATCHES = {"onnxruntime": 16, "litert": 1}
-"""Images in one prediction by engine."""
+"""Images in one prediction, by engine."""
 
 
 def entries(request: BenchRequest, pythons: dict[str, str]) -> Iterator[PlannedCase]:
-    """A case for each engine and interpreter, named by the interpreter's word and the engine's version.
+    """Plan a case for each engine and interpreter, named by the interpreter and the engine's version.
 
     Cases of one batch form a group; the first is its baseline.
     """
@@ -47,7 +47,7 @@ def entries(request: BenchRequest, pythons: dict[str, str]) -> Iterator[PlannedC
 
 
 def version_in(python: str, package: str) -> str:
-    """Of a package that an interpreter has."""
+    """The version of a package in an interpreter."""
     program = f"from importlib.metadata import version; print(version({package!r}))"
     return subprocess.run([python, "-c", program], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 

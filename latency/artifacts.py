@@ -149,7 +149,7 @@ def _image_shape(image_input: _Input, height: int, width: int, path: Path) -> tu
     """The shape (C, H, W) of one image.
 
     Raises:
-        BadInput: The file fixes another size, or leaves a size open that is not given.
+        BadInput: The file fixes another size, or has a dynamic size that the request does not set.
     """
     native = 0 if image_input.manifest is None else image_input.manifest.model.resolution
     _, channels, *sides = image_input.axes

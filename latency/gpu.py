@@ -22,6 +22,6 @@ def query(*fields: str) -> list[str]:
     if not has_driver():
         return []
     line = [_TOOL, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
-    answer = subprocess.run(line, capture_output=True, text=True, check=False)
-    first = next(iter(answer.stdout.strip().splitlines()), "")
-    return [value.strip() for value in first.split(",")] if answer.returncode == 0 and first else []
+    output = subprocess.run(line, capture_output=True, text=True, check=False)
+    first = next(iter(output.stdout.strip().splitlines()), "")
+    return [value.strip() for value in first.split(",")] if output.returncode == 0 and first else []

@@ -17,7 +17,7 @@ _PRODUCT = Path("/sys/class/dmi/id/product_name")
 
 
 def host_record(packages: Iterable[str]) -> Host:
-    """Describe this host, with the versions of the given packages.
+    """Describe this host, with the versions of some packages.
 
     Args:
         packages: Names on the package index.

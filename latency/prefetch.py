@@ -142,7 +142,7 @@ class PreparedFiles:
 
 
 class SpareWorkers:
-    """Workers that have already imported their modules. Each worker that is taken is replaced at once.
+    """Workers that have already imported their modules. A worker in use is replaced at once.
 
     Args:
         modules: Modules to import.

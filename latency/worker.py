@@ -1,8 +1,8 @@
 """A process that prepares a subject or times a case.
 
 ``python -m latency.worker [MODULE...]`` imports the modules that are installed, to be ready before the first command.
-It reads commands from stdin, each a line of JSON with a ``verb``, and answers each with a line of JSON on its original
-stdout:
+It reads commands from stdin, each a line of JSON with a ``verb``, and writes the reply to each as a line of JSON to its
+original stdout:
 
 ============  ==============================================================================
 ``limit``     limit the memory of the process

@@ -1,4 +1,4 @@
-"""Results files as a run would write them, from a seed: no clock is read, so tests know every figure beforehand."""
+"""Synthetic results files from a seed, without a clock, so that tests know every figure."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TABLE_E = (
     ("MobileOne-S4", 224, 0.0365),
     ("MobileViTV2 1.0", 256, 0.1417),
 )
-"""Name, native side, and seconds an image of the synthetic machine."""
+"""Name, native side in pixels, and seconds per image on the synthetic machine."""
 
 ROUNDS, SAMPLES = 20, 5
 _CLASSES = ("convolution 1x1", "convolution depthwise", "matrix product", "pointwise", "copies, reshapes and layout")
@@ -49,7 +49,7 @@ EQUAL = Check(status="equal", against="PyTorch, as published", error=2e-6, toler
 
 
 def make_case(name: str = "EfficientViM-M4", seconds: float | None = 0.0362, **changes: Any) -> Case:
-    """A case that takes so many seconds an image, with 2 % of noise; without ``seconds``, one without samples.
+    """A case with the given seconds per image and 2 % of noise; without samples if ``seconds`` is None.
 
     What is not named is as in the paper's CPU setting. ``subject`` may change parts of the subject, ``seed`` the
     noise, ``rounds`` and ``samples`` their number, ``outlier`` makes a sample in the middle ten times as long.
@@ -125,7 +125,7 @@ def make_results(cases: Iterable[Case], host: Host = SERVER, **changes: Any) -> 
 
 
 def table_e(**changes: Any) -> list[Case]:
-    """The paper's Table E on a CPU, with a control and a calibration."""
+    """The paper's Table E on a CPU, with a control and a calibration workload."""
     start, memory = (
         ColdStart(load_s=0.21, first_prediction_s=0.74),
         Memory(peak_bytes=612 << 20, before_bytes=240 << 20, of="process"),
@@ -144,7 +144,7 @@ def table_e(**changes: Any) -> list[Case]:
 
 
 def sweep(sides: Sequence[int] = (224, 512, 1024, 2048, 4096), **changes: Any) -> list[Case]:
-    """Resolutions, the batch halved from 1024 on; the peer runs out of memory at the largest."""
+    """A sweep over resolutions, with smaller batches from 1024 on; the peer runs out of memory at the largest."""
     found = []
     for side in sides:
         pixels = (side / 256) ** 2
@@ -166,7 +166,7 @@ def _in_sweep(name: str, seconds: float | None, side: int, **changes: Any) -> Ca
 
 
 def threads(counts: Sequence[int] = (1, 2)) -> list[Case]:
-    """Numbers of threads at 224 pixels."""
+    """A sweep over numbers of threads at 224 pixels."""
     return [
         make_case(name, seconds / count**0.8, side=224, threads=count, setting=None, batch=8)
         for count in counts
@@ -175,7 +175,7 @@ def threads(counts: Sequence[int] = (1, 2)) -> list[Case]:
 
 
 def batches(sizes: Sequence[int] = (1, 4, 8)) -> list[Case]:
-    """Batches at 192 pixels."""
+    """A sweep over batches at 192 pixels."""
     return [
         make_case(name, seconds * batch**-0.1, side=192, batch=batch, setting=None)
         for batch in sizes
@@ -193,7 +193,7 @@ def profiled(name: str, parts: Sequence[float], **changes: Any) -> Case:
 
 
 def mixers() -> list[Case]:
-    """The layer with one head and with several."""
+    """The mixer layer with one head and with several."""
     common: dict[str, Any] = {"group": "cpu, 224x224, batch 16, 1 threads", "setting": None, "side": 224}
     single = {"kind": "mixer", "name": "HSM-SSD single-head", "source": "single-head", "paper": None}
     multi = {"kind": "mixer", "name": "HSM-SSD multi-head", "source": "multi-head", "paper": None}
@@ -220,7 +220,7 @@ def _absent(name: str, setting: str, device: str, batch: int, reason: str) -> Ca
 
 
 def run(**changes: Any) -> Results:
-    """Everything that a host without a GPU can write, in one file."""
+    """All cases that a host without a GPU can have, in one file."""
     models = [
         profiled("EfficientViM-M4", (0.21, 0.10, 0.12, 0.09, 0.06), setting=None, engine="onnxruntime", mode=None),
         profiled("SHViT-S4", (0.24, 0.06, 0.08, 0.08, 0.05), setting=None, engine="onnxruntime", mode=None),
@@ -232,7 +232,7 @@ def run(**changes: Any) -> Results:
 
 
 def phone(**changes: Any) -> Results:
-    """What the demo app wrote on an iPhone."""
+    """The results of the demo app on an iPhone."""
     core_ml: dict[str, Any] = {
         "engine": "coreml",
         "engine_version": "",

@@ -40,7 +40,7 @@ def test_people_read_the_figures_and_how_far_they_can_be_believed(said: str) -> 
     assert "EfficientViM-M1 takes" in said
     assert "ms an image" in said
     assert re.search(r"\d \[\d.*, .*\d\]", said)  # a ratio and its interval
-    assert "Untrained weights: all that was timed" in said
+    assert "Untrained weights: all timed models" in said
     assert "Command: evim-deploy bench m1" in said
 
 
@@ -160,7 +160,7 @@ def test_what_this_host_lacks_is_not_run_and_neither_pass_nor_fail(tmp_path: Pat
     ("line", "code", "fragments"),
     [
         (("bench", "m9"), 2, ("no model 'm9'",)),
-        (("bench", "m1", "-e", "tensorrt"), 2, ("no engine 'tensorrt'", "onnxruntime")),
+        (("bench", "m1", "-e", "tensorrt"), 2, ("Unknown engine 'tensorrt'", "onnxruntime")),
         (("bench", "m1", "--protocol", "lax"), 2, ("no protocol 'lax'",)),
         (("bench", "m1", "-b", "many"), 2, ("'many'", "--batch")),
         (("bench", "m1", "-r", "dynamic"), 2, ("size",)),

@@ -119,7 +119,7 @@ def _growth(cluster: Cluster) -> Iterator[str]:
         yield formatting.sentence(f"The time grows as the number of pixels to the power of {formatting.listed(valid)}")
     doubtful = [label for label, growth in growths.items() if not growth.valid]
     if doubtful:
-        yield f"No growth of the time is given for {formatting.listed(doubtful)}: some figures are suspect."
+        yield f"No growth of the time is reported for {formatting.listed(doubtful)}: some figures are suspect."
 
 
 def _out_of_memory(cluster: Cluster) -> Iterator[str]:

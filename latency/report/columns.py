@@ -28,7 +28,7 @@ _STATUSES = {
 
 
 def figure(value: float | None, entry: ReportEntry | None = None, text: str | None = None) -> Cell:
-    """A cell with a number, linked to the samples of an entry if one is given; empty if unknown or not finite."""
+    """A cell with a number, linked to the samples of an entry if set; empty if unknown or not finite."""
     if value is None or not math.isfinite(value):
         return NOTHING
     return Cell(formatting.number(value) if text is None else text, value, target=entry.anchor if entry else "")

@@ -206,7 +206,7 @@ class LatencyReport:
 
 
 class Notes:
-    """Notes of a table, each kept once."""
+    """The distinct notes of a table."""
 
     def __init__(self) -> None:
         self._texts: dict[str, int] = {}

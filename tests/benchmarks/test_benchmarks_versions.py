@@ -1,4 +1,4 @@
-"""Two interpreters in one run: each times in its own, and the results file tells them apart."""
+"""Two interpreters in one run, distinguished in the results file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from latency.results import read_results
 
 @pytest.fixture
 def old_python(tmp_path: Path) -> str:
-    """An interpreter whose ONNX Runtime says that it is another version."""
+    """An interpreter whose ONNX Runtime reports another version."""
     (tmp_path / "sitecustomize.py").write_text("import onnxruntime\nonnxruntime.__version__ = '0.1'\n")
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nexport PYTHONPATH={tmp_path}:$PYTHONPATH\nexec {sys.executable} "$@"\n')

@@ -1,4 +1,4 @@
-"""Two runs of one machine: a slowdown is found, a machine that is slower is not taken for one."""
+"""Comparison of two runs on one machine: detects a slower model, and does not mistake a slower machine for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(
     processor: str = "one",
     batch: int = 4,
 ) -> Results:
-    """A run of one case, its control and a yardstick on a machine that is so many times as slow."""
+    """A run of one case, its control and a calibration workload on a machine slower by a factor."""
     random = np.random.default_rng(seed)
     drift = np.exp(random.normal(0, 0.05, ROUNDS)) * machine
 
@@ -78,7 +78,7 @@ def run(
         (0.15, 1.3, Verdict.SLOWER),
     ],
 )
-def test_a_slower_model_is_told_from_a_slower_machine(seconds: float, machine: float, expected: str) -> None:
+def test_a_slower_model_is_distinguished_from_a_slower_machine(seconds: float, machine: float, expected: str) -> None:
     (difference,) = compare(run(1), run(2, seconds, machine))
     assert difference.verdict == expected
     assert difference.machine == pytest.approx(machine, rel=0.1)
@@ -86,7 +86,7 @@ def test_a_slower_model_is_told_from_a_slower_machine(seconds: float, machine: f
     assert difference.interval.low < seconds / 0.1 < difference.interval.high
 
 
-def test_without_a_yardstick_times_are_compared_as_they_are() -> None:
+def test_without_a_calibration_workload_times_are_compared_directly() -> None:
     (difference,) = compare(run(1, calibration=False), run(2, 0.2, calibration=False))
     assert (difference.verdict, difference.machine) == (Verdict.SLOWER, None)
 
@@ -97,7 +97,7 @@ def test_a_machine_that_moved_widens_the_noise() -> None:
 
 
 def test_how_far_the_machine_s_movement_is_known_counts() -> None:
-    """A quarter of what the yardstick's interval holds, not of its estimate alone."""
+    """The noise is a quarter of the deviation in the calibration workload's interval, not only of its estimate."""
     (difference,) = compare(run(1), run(2, machine=1.3))
     assert difference.calibration is not None
     assert difference.calibration.high > difference.calibration.estimate == difference.machine
@@ -117,7 +117,7 @@ def test_a_suspect_run_decides_nothing(suspect: int) -> None:
 
 
 def test_a_control_of_either_run_bounds_what_is_decided() -> None:
-    """The second took 1.2 times as long; beside a control that is known to a fifth or less that is no difference."""
+    """The second run took 1.2 times as long, which a control with an uncertainty of a fifth cannot confirm."""
     slower = run(2, 0.12)
     assert [each.verdict for each in compare(run(1), slower)] == [Verdict.SLOWER]
     factors = np.exp(0.4 * np.array([1, 1, -1, -1] * 5))
@@ -170,7 +170,7 @@ def test_a_results_file_comes_back_as_it_was(tmp_path: Path) -> None:
         ("\x00\xff", "not JSON"),
     ],
 )
-def test_a_damaged_or_foreign_file_is_told(tmp_path: Path, content: str, words: str) -> None:
+def test_a_damaged_or_foreign_file_is_an_error(tmp_path: Path, content: str, words: str) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content.encode("latin-1"))
     with pytest.raises(BadInput) as error:
@@ -179,13 +179,13 @@ def test_a_damaged_or_foreign_file_is_told(tmp_path: Path, content: str, words: 
     assert str(path) in error.value.cause
 
 
-def test_a_file_with_what_no_machine_measures_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_an_impossible_value_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(to_json(run(1)).replace('"batch": 4', '"batch": -4'))
     with pytest.raises(BadInput, match="breaks the schema"):
         read_results(path)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be read"):
         read_results(tmp_path / "none.json")

@@ -1,4 +1,4 @@
-"""The engines that are timed give the model's answer, and what they tell of their time adds up to it."""
+"""The timed engines have the model's output, and their profiles add up to the time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from latency.tolerances import max_error
 SIDE = 64
 BATCH = 2
 PROFILED = 10
-"""Predictions in a profile, whose time is mostly theirs."""
+"""Predictions in a profile, enough to dominate its time."""
 
 # largest difference as a share of the largest logit; bf16 has 8 bits, and M1 here is some 60 layers of it deep
 TOLERANCE = {"fp32": 1e-5, "fp16": 5e-3, "bf16": 0.06, "dynamic": 0.2, "int8": 0.7}
@@ -46,7 +46,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., PreparedSubject]:
-    """M1 at 64x64 as a file of a suffix and a precision, made once; where it is quantised digits, which is small."""
+    """A function that prepares M1 at 64x64 once for each suffix and precision; digits, which is small, if quantised."""
     made: dict[tuple[str, str], PreparedSubject] = {}
 
     def make(suffix: str, stored: str = "fp32") -> PreparedSubject:
@@ -94,7 +94,7 @@ def opened(engine: str, order: Job) -> Runner:
 
 
 def error(runner: Runner, found: PreparedSubject) -> float:
-    """Of the first image of a prediction, as a share of the largest logit."""
+    """The error of the first image's output, relative to the largest logit."""
     runner.predict()
     assert found.expected is not None
     expected = np.load(found.expected)
@@ -105,7 +105,7 @@ def error(runner: Runner, found: PreparedSubject) -> float:
 
 
 @pytest.mark.parametrize(("engine", "precision"), CASES)
-def test_an_engine_gives_the_models_answer_and_its_profile_adds_up(
+def test_an_engine_has_the_models_output_and_its_profile_adds_up(
     engine: str, precision: str, prepared: Callable[..., PreparedSubject]
 ) -> None:
     found = prepared(ENGINES[engine].file_suffix, ENGINES[engine].file_precision(precision))
@@ -145,7 +145,7 @@ def test_an_engine_tells_its_version(engine: str) -> None:
     assert load(row.module).version()[0].isdigit()
 
 
-def test_channels_last_gives_the_same_answer(prepared: Callable[..., PreparedSubject]) -> None:
+def test_channels_last_has_the_same_output(prepared: Callable[..., PreparedSubject]) -> None:
     found = prepared(".pt")
     assert error(opened("torch", job(found, layout=MemoryLayout.CHANNELS_LAST)), found) < TOLERANCE["fp32"]
 
@@ -188,15 +188,15 @@ def test_a_kernel_that_is_off_by_a_twentieth_is_seen(
 def test_a_broken_file_of_integers_is_seen(
     engine: str, prepared: Callable[..., PreparedSubject], tmp_path: Path
 ) -> None:
-    """Within what is allowed of int8: the codes of one kernel in the middle, the other way round."""
+    """The quantised values of one kernel in the middle are reversed; the intact file is within int8's tolerance."""
     found = prepared(".onnx", "int8")
     model = onnx.load(found.source)
     kernels = [
         each for each in model.graph.initializer if each.data_type == onnx.TensorProto.INT8 and len(each.dims) == 4
     ]
     tensor = kernels[len(kernels) // 2]
-    codes = numpy_helper.to_array(tensor)
-    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(codes[::-1]), tensor.name))
+    values = numpy_helper.to_array(tensor)
+    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values[::-1]), tensor.name))
     path = tmp_path / "broken.onnx"
     onnx.save(model, path)
     assert error(opened(engine, job(found, "int8")), found) < max_error(SubjectKind.MODEL, "int8", "int8")
@@ -212,19 +212,19 @@ def test_openvino_says_what_it_computes_the_rest_of_a_quantised_file_in(
     assert opened("openvino", job(prepared(".onnx"))).mode == ""
 
 
-def test_litert_converts_what_is_taken_and_given_in_integers() -> None:
+def test_litert_quantises_inputs_and_dequantises_outputs() -> None:
     from latency.engines import litert
 
     tensor = {"dtype": np.int8, "quantization": (0.5, -3)}
-    codes = litert._quantise(np.array([-100, -1, 0, 0.26, 100], np.float32), tensor)
-    assert (codes.dtype, codes.tolist()) == (np.int8, [-128, -5, -3, -2, 127])
-    assert litert._dequantise(codes, tensor).tolist() == [-62.5, -1, 0, 0.5, 65]
+    quantised = litert._quantise(np.array([-100, -1, 0, 0.26, 100], np.float32), tensor)
+    assert (quantised.dtype, quantised.tolist()) == (np.int8, [-128, -5, -3, -2, 127])
+    assert litert._dequantise(quantised, tensor).tolist() == [-62.5, -1, 0, 0.5, 65]
     plain = {"dtype": np.float32, "quantization": (0.0, 0)}
     assert litert._dequantise(litert._quantise(np.float32([0.1]), plain), plain) == np.float32(0.1)
 
 
 def test_bf16_is_computed_in_bf16(prepared: Callable[..., PreparedSubject]) -> None:
-    """Otherwise its time would be another precision's."""
+    """An fp32 result would mean that another precision was timed."""
     for engine in ("torch", "torchscript", "openvino"):
         found = prepared(ENGINES[engine].file_suffix)
         assert error(opened(engine, job(found, "bf16")), found) > 1e-4
@@ -255,8 +255,8 @@ def test_mixers_run_in_the_engines(engine: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_compiled_gives_the_answer_and_its_kernels_are_told_apart(tmp_path: Path) -> None:
-    """The mixer alone: a whole network takes a compiler minutes."""
+def test_the_compiled_module_has_the_models_output_and_its_kernels_are_classified(tmp_path: Path) -> None:
+    """The mixer alone, since compiling a whole network takes minutes."""
     found = prepare(
         mixer_subjects()[0], ".pt", folder=tmp_path, file_precision="fp32", batch=BATCH, height=SIDE, width=SIDE
     )
@@ -270,7 +270,7 @@ def test_what_is_compiled_gives_the_answer_and_its_kernels_are_told_apart(tmp_pa
     assert sum(each.seconds for each in operations) > 0.5 * _fastest(runner)
 
 
-def test_an_artifact_gives_its_models_answer_to_pixels(tmp_path: Path) -> None:
+def test_an_artifact_has_its_models_output_for_pixels(tmp_path: Path) -> None:
     request = Request(
         parse_model("m1"), ("onnx",), sizes=((SIDE, 96),), weights="random:3", output_dir=tmp_path, verify=False
     )
@@ -306,7 +306,7 @@ def test_the_first_image_is_the_same_in_every_batch() -> None:
 
 @pytest.mark.parametrize("layout", [MemoryLayout.CHANNELS_FIRST, MemoryLayout.CHANNELS_LAST])
 def test_a_large_batch_repeats_its_first_images(layout: str, prepared: Callable[..., PreparedSubject]) -> None:
-    """In every engine alike: numpy's for those that take arrays, and on the device for PyTorch."""
+    """The same in all engines: in numpy arrays, and on the device in PyTorch."""
     from latency.engines.torch import TorchRunner
 
     order = replace(job(prepared(".pt"), layout=layout), batch=2 * DISTINCT_IMAGES + 3)

@@ -1,6 +1,6 @@
-"""What only a GPU would run, with stand-ins for it: a driver's tool that says known figures, a profiler's events.
+"""The code for GPUs, with fakes: a driver's tool with known figures, and a profiler's events.
 
-The predictions themselves are not run on this host; the same code runs on CPU tensors in test_latency_engines.py.
+Predictions do not run on a GPU here; the same code runs on CPU tensors in test_latency_engines.py.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ esac
 
 @pytest.fixture
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tool of the driver's name that is found first."""
+    """A fake of the driver's tool, first in the path."""
     tool = tmp_path / "nvidia-smi"
     tool.write_text(_TOOL)
     tool.chmod(0o755)
@@ -77,7 +77,7 @@ def test_a_torch_without_a_gpu_is_not_run_here_and_no_failure() -> None:
 
 
 def test_the_gpus_memory_counts_from_loading_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A CUDA graph allocates when it is captured, and nothing when it is replayed."""
+    """A CUDA graph allocates memory when it is captured, but not when it is replayed."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     forgotten: list[bool] = []
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: forgotten.append(True))
@@ -89,7 +89,7 @@ def test_the_gpus_memory_counts_from_loading_on(monkeypatch: pytest.MonkeyPatch)
 
 
 class HereProcess:
-    """A worker in this process; one that imports nothing beforehand."""
+    """A fake worker process that runs in this process."""
 
     pid = os.getpid()
 
@@ -114,7 +114,7 @@ class HereProcess:
 
 @pytest.fixture
 def gpu(driver: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A PyTorch that finds a GPU, of which 123 bytes were in use at most."""
+    """PyTorch with a fake GPU, whose peak memory is 123 bytes."""
     for name, answer in (("is_available", True), ("reset_peak_memory_stats", None), ("max_memory_allocated", 123)):
         monkeypatch.setattr(torch.cuda, name, lambda answer=answer: answer)
     for module in ("trial", "session", "prefetch"):
@@ -122,7 +122,7 @@ def gpu(driver: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_on_a_gpu_the_batch_halves_while_memory_runs_out(gpu: None) -> None:
-    """In the words of PyTorch's torch.OutOfMemoryError; the rounds are of the batch that fits."""
+    """The message is that of torch.OutOfMemoryError; the rounds use the batch that fits."""
     refusal = "CUDA out of memory. Tried to allocate 12.00 GiB. GPU 0 has a total capacity of 79.18 GiB"
     small = planned_case("small", "cuda, 512x512", 16, "cuda")
     large = planned_case("large", "cuda, 4096x4096", 16, "cuda", fits=4, refusal=refusal)
@@ -149,7 +149,7 @@ def test_another_refusal_on_a_gpu_halves_nothing(gpu: None) -> None:
 
 
 def test_a_profile_of_the_gpu_has_the_kernels_time_once() -> None:
-    """Under the operation that launched them; their own events are left out."""
+    """The time is attributed to the launching operation; events of the kernels are skipped."""
     cpu, cuda = torch.autograd.DeviceType.CPU, torch.autograd.DeviceType.CUDA
 
     def event(key: str, device: object, microseconds: float) -> SimpleNamespace:

@@ -1,4 +1,4 @@
-"""What may be said of a results file: which figures are valid, suspect or invalid, and what is compared with what."""
+"""The judgement of results files: the validity of figures, and the comparisons with baselines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNCHECKED = Check(status="not checked", against="the file does not say what it w
 
 
 def control_of(member: Case, seconds: float) -> Case:
-    """A second process of a case, which takes so long an image."""
+    """A second process of a case, with the given seconds per image."""
     return make_case(member.subject.name, seconds, id=f"{member.id}{CONTROL_SUFFIX}", role="control", seed=7)
 
 
@@ -36,7 +36,7 @@ def reading(at_s: float, phase: Any = "during", **told: Any) -> Reading:
 
 
 def status(results: Results) -> tuple[str, str]:
-    """Status of the first case, and why."""
+    """Status of the first case, and the reasons."""
     judged = judge(results)[results.cases[0].id]
     return judged.status, "; ".join(judged.reasons)
 
@@ -59,7 +59,7 @@ def status(results: Results) -> tuple[str, str]:
         ),
     ],
 )
-def test_a_figure_is_as_good_as_what_is_known_of_it(changes: dict[str, Any], expected: str, words: str) -> None:
+def test_the_validity_of_a_figure(changes: dict[str, Any], expected: str, words: str) -> None:
     found, why = status(make_results([make_case(**changes)]))
     assert found == expected
     assert words in why
@@ -74,15 +74,15 @@ def test_a_figure_is_as_good_as_what_is_known_of_it(changes: dict[str, Any], exp
         ({"low_power_mode": True}, "low power mode"),
     ],
 )
-def test_what_the_machine_tells_makes_a_figure_suspect(told: dict[str, Any], words: str) -> None:
-    """Readings are taken after each round, the last one too."""
+def test_readings_of_the_host_make_a_figure_suspect(told: dict[str, Any], words: str) -> None:
+    """There is a reading after each round, including the last one."""
     rounds = make_case().rounds
     after_the_last = rounds[-1].started_s + 5
     found, why = status(make_results([make_case()], readings=[reading(after_the_last, **told)]))
     assert (found, words in why) == (Validity.SUSPECT, True)
 
 
-def test_heat_is_told_from_the_counts_before_and_after() -> None:
+def test_heat_is_detected_from_the_counts_before_and_after() -> None:
     counts = [reading(0.0, "before", throttled=3), reading(15.0, throttled=3), reading(500.0, "after", throttled=4)]
     begun = make_case(rounds=20)
     shifted = [each.model_copy(update={"started_s": each.started_s + 1}) for each in begun.rounds]
@@ -92,7 +92,7 @@ def test_heat_is_told_from_the_counts_before_and_after() -> None:
     assert status(results.model_copy(update={"readings": still}))[0] == Validity.VALID
 
 
-def test_what_happened_beside_one_group_is_no_fault_of_another() -> None:
+def test_a_disturbance_of_one_group_does_not_affect_another() -> None:
     first = make_case(group="first")
     later = [each.model_copy(update={"started_s": each.started_s + 1000}) for each in first.rounds]
     second = first.model_copy(update={"id": "second", "group": "second", "rounds": later})
@@ -101,8 +101,8 @@ def test_what_happened_beside_one_group_is_no_fault_of_another() -> None:
     assert (judged[first.id].status, judged["second"].status) == (Validity.VALID, Validity.SUSPECT)
 
 
-def test_the_control_is_held_against_its_own_twin() -> None:
-    """Which need not be the group's first: that one may have failed."""
+def test_the_control_is_compared_with_the_case_that_it_repeats() -> None:
+    """The repeated case need not be the first of the group, which may have failed."""
     lost = make_case("SHViT-S4", None, outcome="failed", reason="it broke")
     twin = make_case()
     (group,) = groups(make_results([lost, twin, control_of(twin, 0.0362 * 1.08)])).values()
@@ -130,7 +130,7 @@ def test_without_a_control_the_noise_is_the_smallest_effect() -> None:
     ],
 )
 def test_the_noise_covers_the_interval(control: Interval | None, ratio: Interval | None, expected: float) -> None:
-    """Of the control; without one, that of the ratio, moved to 1."""
+    """The control's interval, or without a control the ratio's, moved to 1."""
     noise = noise_bound(control, ratio)
     assert noise == pytest.approx(expected)
     if control is not None:
@@ -138,7 +138,7 @@ def test_the_noise_covers_the_interval(control: Interval | None, ratio: Interval
         assert control.high <= (1 + noise) * (1 + 1e-12)
 
 
-def test_the_noise_is_told_as_a_share() -> None:
+def test_the_noise_is_formatted_as_a_percentage() -> None:
     assert [format_noise(each) for each in (0.253, 1.0, 40.0)] == ["25.3%", "100.0%", "over 100%"]
 
 
@@ -191,7 +191,7 @@ def test_valid_figures_alone_decide(interval: Interval | None, first: str, secon
 @pytest.mark.parametrize("changes", [{"check": UNCHECKED}, {"rounds": 15}, {"outcome": "failed", "reason": "it broke"}])
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_doubtful_figure_is_called_neither_faster_nor_slower(changes: dict[str, Any], place: int) -> None:
-    """Neither it, nor anything beside it."""
+    """Neither the figure itself, nor any other figure in its group."""
     members = [make_case(), make_case("SHViT-S4", 0.0181)]
     assert compare_with_baseline(make_results(members))[members[1].id].verdict != Verdict.UNDECIDED
     name, seconds = ("EfficientViM-M4", 0.0362) if place == 0 else ("SHViT-S4", 0.0181)
@@ -217,7 +217,7 @@ def test_the_baseline_is_the_first_that_was_timed() -> None:
     assert found[second.id].baseline.id == first.id
 
 
-def test_a_control_that_strays_makes_all_suspect() -> None:
+def test_a_control_that_deviates_makes_all_suspect() -> None:
     twin = make_case()
     found, why = status(make_results([twin, control_of(twin, 0.0362 * 1.1)]))
     assert found == Validity.SUSPECT
@@ -225,8 +225,8 @@ def test_a_control_that_strays_makes_all_suspect() -> None:
 
 
 @pytest.mark.parametrize(("factor", "expected"), [(1.05, Validity.VALID), (1.3, Validity.SUSPECT)])
-def test_a_phone_that_becomes_slower_is_told_of(factor: float, expected: str) -> None:
-    """Its thermal state may say nominal all the while; beside a yardstick the machine's own speed says more."""
+def test_a_phone_that_becomes_slower_is_suspect(factor: float, expected: str) -> None:
+    """Its thermal state may stay nominal; with a calibration workload the speed of the machine is measured instead."""
     steady = make_case()
     half = len(steady.rounds) // 2
     rounds = [

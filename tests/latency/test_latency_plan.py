@@ -1,4 +1,4 @@
-"""What a request for figures comes to, and what is refused."""
+"""The plan of a request, and the errors of invalid requests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def planned(**asked: Any) -> Plan:
     return plan(BenchRequest(**{"protocol": ROBUST, "models": (M1,), **asked}))
 
 
-def test_the_papers_cpu_setting_is_the_usual_one() -> None:
+def test_the_papers_cpu_setting_is_the_default() -> None:
     (entry,) = planned().cases
     assert (entry.engine.name, entry.device, entry.batch, entry.threads, entry.precision) == (
         "torch",
@@ -40,11 +40,11 @@ def test_the_papers_cpu_setting_is_the_usual_one() -> None:
 @pytest.mark.parametrize(
     "asked", [{"batches": (8,)}, {"threads": (2,)}, {"sizes": ((256, 256),)}, {"precisions": ("bf16",)}]
 )
-def test_what_departs_from_the_paper_does_not_stand_beside_it(asked: dict[str, Any]) -> None:
+def test_a_deviation_from_the_paper_is_not_the_papers_setting(asked: dict[str, Any]) -> None:
     assert [entry.setting for entry in planned(**asked).cases] == [None]
 
 
-def test_the_gpu_setting_says_that_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gpu_setting_is_unavailable_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     entries = planned(settings=("gpu",)).cases
     assert {entry.batch for entry in entries} == {256}
@@ -64,7 +64,7 @@ def test_the_iphone_setting_says_where_a_phones_file_comes_from(monkeypatch: pyt
     assert "--import" in entry.unavailable_reason
 
 
-def test_those_that_share_size_batch_and_threads_are_timed_together() -> None:
+def test_cases_of_the_same_size_batch_and_threads_form_a_group() -> None:
     entries = planned(peers=("table-e",), sizes=((224, 224), (512, 512)), threads=(1, None)).cases
     groups = {entry.group: [e for e in entries if e.group == entry.group] for entry in entries}
     assert len(groups) == 4
@@ -75,7 +75,7 @@ def test_those_that_share_size_batch_and_threads_are_timed_together() -> None:
     assert len({entry.id for entry in entries}) == len(entries)
 
 
-def test_what_an_engine_cannot_is_left_out_and_said() -> None:
+def test_an_unsupported_combination_is_left_out_with_a_note() -> None:
     found = planned(engines=("torch", "onnxruntime", "litert"), precisions=("fp32", "bf16"), peers=("figure-3",))
     assert {(e.engine.name, e.precision) for e in found.cases} == {
         ("torch", "fp32"),
@@ -108,7 +108,7 @@ def test_one_run_has_ours_quantised_beside_peers_in_floating_point() -> None:
     assert "onnxruntime is timed in fp32, fp16, int8, dynamic on the cpu: bf16 is left out." in found.notes
 
 
-def test_core_mls_precisions_are_not_run_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_core_mls_precisions_are_unavailable_outside_of_macos(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.system", lambda: "Linux")
     entries = planned(engines=("coreml",), precisions=FORMATS["coreml"].precisions).cases
     assert [entry.precision for entry in entries] == list(FORMATS["coreml"].precisions)
@@ -143,14 +143,14 @@ def test_every_precision_has_a_tolerance() -> None:
         ({"artifacts": (Path("nowhere.onnx"),)}, BadInput, "nowhere.onnx"),
     ],
 )
-def test_what_cannot_be_met_is_told(asked: dict[str, Any], kind: type[EvimError], words: str) -> None:
+def test_an_impossible_request_is_an_error(asked: dict[str, Any], kind: type[EvimError], words: str) -> None:
     with pytest.raises(kind) as error:
         planned(**asked)
     assert words in str(error.value)
     assert error.value.remedy
 
 
-def test_an_engine_that_is_not_installed_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_is_not_installed_is_an_error_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         engines.ENGINES, "openvino", replace(engines.ENGINES["openvino"], requires=("openvino-from-nowhere",))
     )

@@ -1,4 +1,4 @@
-"""One table has size, parity, accuracy and latency over formats and precisions; what is missing says why."""
+"""The table of size, parity, accuracy and latency over formats and precisions, with reasons for missing values."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def answered(artifact: str, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Of artifacts' manifests; there is a golden file beside one."""
+    """A folder of manifests, with a golden file beside one."""
     for document in (
         manifest("onnx", "fp32"),
         manifest("onnx", "int8"),
@@ -190,7 +190,7 @@ def test_without_artifacts_there_is_no_such_table(results: Results) -> None:
 
 
 def test_a_baseline_is_narrowed_down_to_an_engine_and_a_precision(results: Results) -> None:
-    """By its name alone it is each engine's own."""
+    """A name without an engine selects each engine's own case."""
     cases = {each.id: each for each in results.cases}
     for baseline, held_against in (
         (BASELINE, {("onnxruntime", "fp32")}),
@@ -217,14 +217,14 @@ def test_a_baseline_is_narrowed_down_to_an_engine_and_a_precision(results: Resul
         (json.dumps(manifest("onnx", "int8", parity={"status": "perhaps"})), "at parity.status"),
     ],
 )
-def test_what_is_no_manifest_is_told(tmp_path: Path, content: str, words: str) -> None:
+def test_an_invalid_manifest_is_an_error(tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / "m4_int8.onnx.json").write_text(content)
     with pytest.raises(BadInput, match=r"m4_int8\.onnx\.json ") as caught:
         read_evidence([tmp_path], [])
     assert words in caught.value.cause
 
 
-def test_a_folder_without_artifacts_and_a_foreign_accuracy_are_told(tmp_path: Path) -> None:
+def test_a_folder_without_artifacts_and_an_invalid_accuracy_are_errors(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="has no artifacts"):
         read_evidence([tmp_path], [])
     with pytest.raises(BadInput, match=r"nowhere\.json cannot be read"):

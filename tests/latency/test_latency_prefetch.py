@@ -1,4 +1,4 @@
-"""What is made ready ahead is made once, in order, and given up where nobody waits for it any more."""
+"""Background preparation: each file is made once, in order, and cancelled when it is no longer needed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _REPLY = {
 
 
 class FakeProcess:
-    """A worker that makes a file when it may, and notes what it was asked for."""
+    """A fake worker that makes a file when an event allows it, and records its commands."""
 
     made: ClassVar[list[str]] = []
     may: ClassVar[threading.Event] = threading.Event()
@@ -70,13 +70,13 @@ def _processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefetch, "parallel_processes", lambda: 2)
 
 
-def made_of(name: str, device: str = "cuda") -> PlannedCase:
-    """A case that needs a file."""
+def case_with_file(name: str, device: str = "cuda") -> PlannedCase:
+    """A planned case whose engine loads a file."""
     return replace(planned_case(name, device=device, kind=name), engine=replace(ENGINE, file_suffix=".pt"))
 
 
-def test_a_file_is_made_once_for_all_that_take_it(tmp_path: Path) -> None:
-    files, one, other = PreparedFiles(tmp_path), made_of("one"), made_of("other")
+def test_a_file_is_made_once_for_all_cases_that_load_it(tmp_path: Path) -> None:
+    files, one, other = PreparedFiles(tmp_path), case_with_file("one"), case_with_file("other")
     renamed = replace(one, subject=replace(one.subject, name="one again"), layout="channels-last")
     with files.prepare_ahead([one, renamed, other]):
         assert [files.get(each, 2).source for each in (one, renamed, other)] == ["one", "one", "other"]
@@ -85,31 +85,31 @@ def test_a_file_is_made_once_for_all_that_take_it(tmp_path: Path) -> None:
 
 
 def test_another_size_is_another_file(tmp_path: Path) -> None:
-    files, one = PreparedFiles(tmp_path), made_of("one")
+    files, one = PreparedFiles(tmp_path), case_with_file("one")
     files.get(one, 2)
     files.get(replace(one, height=16), 2)
     assert FakeProcess.made == ["one", "one"]
 
 
-def test_one_that_cannot_be_made_is_told_where_it_is_asked_for(tmp_path: Path) -> None:
-    files, broken, other = PreparedFiles(tmp_path), made_of("broken"), made_of("other")
+def test_a_failed_preparation_raises_when_its_file_is_requested(tmp_path: Path) -> None:
+    files, broken, other = PreparedFiles(tmp_path), case_with_file("broken"), case_with_file("other")
     with files.prepare_ahead([broken, other]):
         with pytest.raises(PreparationFailed, match="it died"):
             files.get(broken, 2)
         assert files.get(other, 2).source == "other"
 
 
-def test_what_nobody_waits_for_any_more_is_given_up(tmp_path: Path) -> None:
-    """Two are being made, and the rest is not begun."""
+def test_files_that_are_no_longer_needed_are_cancelled(tmp_path: Path) -> None:
+    """Two files are in progress, and the rest is not started."""
     FakeProcess.may.clear()
-    with PreparedFiles(tmp_path).prepare_ahead([made_of(name) for name in "abcdef"]):
+    with PreparedFiles(tmp_path).prepare_ahead([case_with_file(name) for name in "abcdef"]):
         pass
     assert FakeProcess.made == []
     assert len(FakeProcess.started) <= 2
     assert all(each.closed for each in FakeProcess.started)
 
 
-def test_a_spare_worker_is_replaced_when_it_is_taken(tmp_path: Path) -> None:
+def test_a_spare_worker_is_replaced_after_use(tmp_path: Path) -> None:
     with SpareWorkers(("torch", "timm"), tmp_path) as spares:
         first, second = FakeProcess.started
         assert spares.take() is first
@@ -119,19 +119,19 @@ def test_a_spare_worker_is_replaced_when_it_is_taken(tmp_path: Path) -> None:
     assert {each.modules for each in FakeProcess.started} == {("torch", "timm")}
 
 
-def test_where_the_processor_is_timed_nothing_runs_beside_it(tmp_path: Path) -> None:
+def test_nothing_runs_in_the_background_of_a_case_on_the_cpu(tmp_path: Path) -> None:
     trials = Trials(tmp_path, with_memory=False, with_breakdown=False, progress=Silent())
     with trials.prepare_ahead(
-        [made_of("one", "cpu"), replace(made_of("two"), unavailable_reason="there is no CUDA device")]
+        [case_with_file("one", "cpu"), replace(case_with_file("two"), unavailable_reason="there is no CUDA device")]
     ):
         assert FakeProcess.started == []
-    with trials.prepare_ahead([made_of("one")]):
+    with trials.prepare_ahead([case_with_file("one")]):
         assert FakeProcess.started
 
 
 def test_a_worker_imports_what_its_case_needs() -> None:
     assert modules_of(planned_case("file")) == ("numpy",)
-    peer = replace(made_of("peer"), subject=replace(made_of("peer").subject, kind="peer"))
+    peer = replace(case_with_file("peer"), subject=replace(case_with_file("peer").subject, kind="peer"))
     assert modules_of(peer) == ("numpy", "timm")
     litert = replace(ENGINE, requires=("ai-edge-litert",))
     assert modules_of(replace(planned_case("file"), engine=litert)) == ("ai_edge_litert",)

@@ -1,4 +1,4 @@
-"""A report says what the results files say, in every format the same, and no more than may be said."""
+"""Reports agree with the results files, in all formats, and state only what is valid."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOSTILE = ["<script>alert(1)</script>", "a|b\n# c", "$\\frac{1}{0}$", '" onload=
 
 
 class Page(HTMLParser):
-    """Tags, ids, links and texts of a page."""
+    """The tags, ids, links and texts of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ def first_table(results: Results) -> Table:
     return build([results]).sections[0].tables[0]
 
 
-def test_figures_are_the_judgement_s(files: list[Results]) -> None:
+def test_figures_equal_the_judgement(files: list[Results]) -> None:
     found = {row["id"]: row for row in rows_of(build(files[:1]).figures)}
     judged, compared = judge(files[0]), compare_with_baseline(files[0])
     assert len(found) == len(judged)
@@ -95,7 +95,7 @@ def test_figures_are_the_judgement_s(files: list[Results]) -> None:
 
 
 def test_under_the_protocol_paper_a_time_is_the_mean(files: list[Results]) -> None:
-    """As the published scripts divide the batch by the mean."""
+    """The published scripts divide the batch by the mean."""
     paper = files[0].model_copy(update={"protocol": files[0].protocol.model_copy(update={"name": "paper"})})
     found = {row["id"]: row for row in rows_of(build([paper]).figures)}
     first = paper.cases[0]
@@ -103,7 +103,7 @@ def test_under_the_protocol_paper_a_time_is_the_mean(files: list[Results]) -> No
 
 
 def test_under_the_protocol_modelbench_extremes_do_not_count(files: list[Results]) -> None:
-    """As Apple's ModelBench: the mean of the rounds' means without their 10 lowest and highest."""
+    """Apple's ModelBench reports the mean of the rounds' means without their 10 lowest and highest samples."""
     protocol = files[1].protocol.model_copy(update={"name": "modelbench"})
     found = {row["id"]: row for row in rows_of(build([files[1].model_copy(update={"protocol": protocol})]).figures)}
     first = files[1].cases[0]
@@ -130,7 +130,7 @@ def test_all_formats_say_the_same(files: list[Results], page: str) -> None:
         assert {key: row[key] for key in values} == {k: "" if v is None else str(v) for k, v in values.items()}
 
 
-def test_every_number_leads_to_its_samples(files: list[Results], page: str) -> None:
+def test_every_number_links_to_its_samples(files: list[Results], page: str) -> None:
     report, found = build(files), Page(page)
     anchors = {samples.anchor for samples in report.samples}
     own = {"time_ms", "p90_ms", "images_per_s", "ratio", "times_paper"}
@@ -155,7 +155,7 @@ def test_every_number_leads_to_its_samples(files: list[Results], page: str) -> N
     )
 
 
-def test_controls_and_yardsticks_have_their_samples_too(files: list[Results]) -> None:
+def test_controls_and_calibration_workloads_have_samples(files: list[Results]) -> None:
     titles = [samples.title for samples in build(files).samples]
     assert [title.partition(":")[0] for title in titles[-2:]] == ["control", "calibration workload"]
 
@@ -177,7 +177,7 @@ def test_pictures_take_their_colours_from_the_page(page: str) -> None:
 
 
 def contrast(one: str, other: str) -> float:
-    """As WCAG 2 has it."""
+    """The contrast ratio of WCAG 2."""
 
     def luminance(colour: str) -> float:
         parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
@@ -204,7 +204,7 @@ def test_the_same_files_give_the_same_bytes() -> None:
     assert first == second
 
 
-def test_names_are_taken_as_words() -> None:
+def test_names_are_escaped() -> None:
     changed = [make_case(name, 0.03 + 0.001 * place, group="g") for place, name in enumerate(["M4", *HOSTILE])]
     swept = [make_case(HOSTILE[2], side=side, setting=None) for side in (64, 128, 192)]
     results = make_results([*changed, *swept], incomplete_because=HOSTILE[0], complete=False)
@@ -222,7 +222,7 @@ def test_names_are_taken_as_words() -> None:
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx"])
-def test_a_spreadsheet_computes_no_name(name: str) -> None:
+def test_a_name_is_never_a_formula_in_a_spreadsheet(name: str) -> None:
     row = next(csv.DictReader(io.StringIO(render([make_results([make_case(name)])], ".csv"))))
     assert row["model"] == f"'{name}"
 
@@ -237,7 +237,7 @@ def test_an_incomplete_run_says_so_first() -> None:
     assert not [warning for warning in build([make_results(table_e())]).warnings if "Incomplete" in warning]
 
 
-def test_what_decides_nothing_is_called_neither_faster_nor_slower() -> None:
+def test_an_undecided_ratio_is_neither_faster_nor_slower() -> None:
     results = make_results([make_case(), make_case("SHViT-S4", 0.03605)])
     (comparison,) = compare_with_baseline(results).values()
     assert comparison.interval is not None
@@ -251,14 +251,14 @@ def test_what_decides_nothing_is_called_neither_faster_nor_slower() -> None:
 
 
 def noisy() -> Results:
-    """A run in which others took a part of the processor, and all that it timed is far from equal."""
+    """A run with stolen CPU time, whose cases differ clearly."""
     stolen = [Reading(at_s=100.0, phase="during", steal_share=0.2)]
     return make_results([*table_e(), *sweep(), *mixers()], readings=stolen)
 
 
 @pytest.mark.parametrize("baseline", [None, "SHViT-S4"])
 def test_suspect_figures_announce_nothing(baseline: str | None) -> None:
-    """In no view: not a verdict, not a time beside the paper's, not how the time grows."""
+    """No view has a verdict, a time beside the paper's, or a growth of the time."""
     view = build([noisy()], baseline)
     verdicts = [row.get("verdict") for table in every_table(view) for row in rows_of(table)]
     assert set(verdicts) <= {None, "baseline", Verdict.UNDECIDED}
@@ -286,7 +286,7 @@ def test_a_suspect_figure_among_valid_ones_says_why_in_its_sentence() -> None:
 
 
 def test_a_noise_bound_is_drawn_for_each_ratio() -> None:
-    """Of groups in one picture each has its own."""
+    """Each group in a plot has its own bound."""
     first, *others = sweep()
     rounds = [
         each.model_copy(update={"samples_s": [(0.8 if each.index % 2 else 1.25) * sample for sample in each.samples_s]})
@@ -308,7 +308,7 @@ def test_too_few_rounds_give_no_ratio() -> None:
     assert any("too few rounds" in note for note in table.notes)
 
 
-def test_what_is_invalid_is_no_answer() -> None:
+def test_an_invalid_figure_is_not_a_conclusion() -> None:
     wrong = Check(status="different", against="PyTorch", error=0.4, tolerance=1e-4)
     results = make_results([make_case(), make_case("SHViT-S4", 0.01, check=wrong)])
     (answer,) = build([results]).answers
@@ -325,7 +325,7 @@ def test_a_suspect_figure_says_why() -> None:
     assert "its answers were not checked: no converter" in table.notes
 
 
-def test_what_was_not_run_says_what_to_do_and_is_not_a_failure() -> None:
+def test_an_unavailable_case_has_advice_and_is_not_a_failure() -> None:
     report = build([make_results([make_case(), *absent()])])
     gpu = report.sections[1].tables[0]
     assert {row["status"] for row in rows_of(gpu)} == {"not run on this host"}
@@ -388,7 +388,7 @@ def test_the_paper_has_no_figure_for_another_resolution() -> None:
 
 
 def test_peak_memory_on_a_gpu_stands_beside_table_7() -> None:
-    """At the paper's setting alone: not on the processor, and not of a batch that was halved."""
+    """Only in the paper's setting: not on the CPU, and not for a batch that was halved."""
     memory = Memory(peak_bytes=1 << 30, before_bytes=0, of="accelerator")
     gpu = {"setting": "gpu", "device": "cuda", "batch": 256, "batch_asked": 256, "memory": memory}
     cases = [
@@ -410,14 +410,14 @@ def test_figure_3_has_both_shares() -> None:
     assert single["verdict"] == "baseline"
 
 
-def test_outliers_are_marked_and_kept(files: list[Results]) -> None:
+def test_outliers_are_marked_and_included(files: list[Results]) -> None:
     samples = build(files).samples[1]
     assert [place for place, _, flagged in samples.points if flagged] == [52]
     assert samples.count == 100
     assert "1 outlier, marked and included in every figure." in samples.facts
 
 
-def test_a_long_run_is_told_by_its_rounds_and_stays_small() -> None:
+def test_a_long_run_is_summarised_by_its_rounds_and_stays_small() -> None:
     many = [make_case(f"EfficientViM-{i}", samples=400, group="g", batch=1) for i in range(8)]
     written = render([make_results(many)], ".html")
     assert len(written) < (3 << 20) * 8 / 40
@@ -471,7 +471,7 @@ def test_a_file_of_nothing_is_a_report_too() -> None:
         assert render([make_results([])], suffix)
 
 
-def test_engines_of_one_group_are_told_apart() -> None:
+def test_engines_of_one_group_are_distinguished() -> None:
     group = table_e()[0].group
     more = [make_case(engine="onnxruntime", mode=None, setting=None, group=group, seconds=0.030, seed=3)]
     section, *_ = build([make_results([*table_e(), *more])]).sections
@@ -495,7 +495,7 @@ def test_all_threads_stand_at_the_number_of_cores() -> None:
 
 
 def command(*args: str | Path) -> None:
-    """The command in this process, as the program runs it."""
+    """Run the command in this process, like the program."""
     app = typer.Typer()
     app.command()(report)
     app([*map(str, args)], standalone_mode=False)
@@ -518,7 +518,7 @@ def test_the_command_prints_tables(tmp_path: Path, capfd: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("width", [80, 400])
 def test_a_terminal_cuts_nothing(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A table that is wider stands in parts below each other, each with the names."""
+    """A table that is too wide is split into parts, each with the names."""
     printed = io.StringIO()
     monkeypatch.setattr("evim_deploy.cli.report.out", lambda: Console(file=printed, width=width))
     view = build([make_results(table_e())])
@@ -560,7 +560,7 @@ def test_a_file_is_written_whole_and_nothing_is_overwritten(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("missing", ["jinja2", "matplotlib"])
-def test_what_is_missing_is_named(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, missing, None)
     with pytest.raises(NotInstalled) as told:
         render([make_results([make_case()])], ".html")

@@ -1,4 +1,4 @@
-"""A run, with an engine whose every delay is known beforehand."""
+"""Runs with a fake engine of known delays."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def find(results: Results, name: str, role: str = "contender") -> Case:
 
 @pytest.fixture(scope="module")
 def mixed() -> Results:
-    """Cases of every fate, timed together."""
+    """Cases of every outcome, timed together."""
     return measure(
         planned_case("plain", delay_s=0.01, mode="floats in bf16"),
         planned_case("twice", delay_s=0.02),
@@ -62,7 +62,7 @@ def mixed() -> Results:
     )
 
 
-def test_what_an_engine_chose_itself_is_its_mode(mixed: Results) -> None:
+def test_an_engines_own_choice_is_its_mode(mixed: Results) -> None:
     assert find(mixed, "plain").mode == find(mixed, "plain", "control").mode == "floats in bf16"
     assert find(mixed, "twice").mode is None
 
@@ -83,14 +83,14 @@ def test_known_delays_give_known_statistics(mixed: Results) -> None:
     assert verdict(comparison.interval, SMALLEST_EFFECT) == Verdict.SLOWER  # whatever else the machine is doing
 
 
-def test_the_control_and_the_yardstick_ran_beside_them(mixed: Results) -> None:
+def test_the_control_and_the_calibration_workload_ran_beside_them(mixed: Results) -> None:
     control = find(mixed, "plain", "control")
     assert len(control.rounds) == QUICK.rounds
     assert control.samples != find(mixed, "plain").samples
     assert len(find(mixed, "calibration workload", "yardstick").rounds) == QUICK.rounds
 
 
-def test_outliers_are_flagged_and_kept(mixed: Results) -> None:
+def test_outliers_are_flagged_and_included(mixed: Results) -> None:
     case = find(mixed, "bumpy")
     summary = judge(mixed)[case.id].summary
     assert summary is not None
@@ -101,7 +101,7 @@ def test_outliers_are_flagged_and_kept(mixed: Results) -> None:
 
 
 def test_the_order_of_a_round_is_drawn_from_the_seed(mixed: Results) -> None:
-    """Over the cases that could be opened, the control and the calibration."""
+    """The order includes the cases that could be opened, the control and the calibration workload."""
     opened = [each for each in mixed.cases if each.rounds or each.reason == "RuntimeError: it broke"]
     drawn = np.random.default_rng(mixed.protocol.seed)
     orders = []
@@ -126,7 +126,7 @@ def test_the_batch_halves_while_memory_runs_out(mixed: Results) -> None:
     assert ratio.estimate == pytest.approx(0.5, rel=0.1)  # as long for four images as the baseline for two
 
 
-def test_what_fits_at_no_batch_is_recorded_so(mixed: Results) -> None:
+def test_a_case_that_fits_with_no_batch_is_recorded(mixed: Results) -> None:
     case = find(mixed, "never fits")
     assert case.outcome == "out of memory"
     assert [each.batch for each in case.attempts] == [2, 1]
@@ -142,12 +142,12 @@ def test_a_failed_prediction_is_never_a_fast_one(mixed: Results) -> None:
         assert case.id not in compare_with_baseline(mixed)
 
 
-def test_what_is_not_on_this_host_says_so(mixed: Results) -> None:
+def test_a_case_that_this_host_cannot_run_is_recorded(mixed: Results) -> None:
     case = find(mixed, "elsewhere")
     assert (case.outcome, case.reason) == ("not run on this host", "there is none here; go there")
 
 
-def test_cold_start_memory_and_breakdown_are_apart(mixed: Results) -> None:
+def test_cold_start_memory_and_breakdown_are_recorded(mixed: Results) -> None:
     case = find(mixed, "plain")
     assert case.cold_start is not None
     assert case.cold_start.first_prediction_s == pytest.approx(0.01, rel=0.5)
@@ -163,7 +163,7 @@ def test_readings_before_during_and_after(mixed: Results) -> None:
     assert phases.count("during") == QUICK.rounds
 
 
-def test_equal_cases_are_not_told_apart(mixed: Results) -> None:
+def test_equal_cases_are_undecided(mixed: Results) -> None:
     assert compare_with_baseline(mixed)[find(mixed, "same").id].verdict == Verdict.UNDECIDED
 
 
@@ -179,7 +179,7 @@ def test_the_paper_protocol_times_each_alone() -> None:
     assert min(each.warmup_s for each in results.cases) >= 0.1
 
 
-def test_a_budget_ends_the_run_and_what_was_measured_is_kept() -> None:
+def test_a_budget_ends_the_run_and_the_measurements_remain() -> None:
     protocol = replace(QUICK, seconds=6)
     results = measure(planned_case("one", "first"), planned_case("two", "second"), protocol=protocol, budget_s=3)
     assert not results.complete
@@ -187,8 +187,8 @@ def test_a_budget_ends_the_run_and_what_was_measured_is_kept() -> None:
     assert 1 <= len(find(results, "one").rounds) < protocol.rounds
 
 
-def test_half_of_the_budget_is_kept_for_rounds_of_those_that_were_tried() -> None:
-    """One trial takes more than half of it: seven predictions or more."""
+def test_half_of_the_budget_is_reserved_for_the_rounds_of_tried_cases() -> None:
+    """One trial, of at least seven predictions, takes more than half of the budget."""
     results = measure(planned_case("one", delay_s=0.3), planned_case("two", delay_s=0.3), budget_s=4)
     assert find(results, "one").rounds
     assert (find(results, "two").outcome, find(results, "two").reason) == ("not reached", "its budget ended")
@@ -196,7 +196,7 @@ def test_half_of_the_budget_is_kept_for_rounds_of_those_that_were_tried() -> Non
 
 
 class Stopping(Silent):
-    """Raises at the step that says some words."""
+    """Raises an error at the step whose message has some words."""
 
     def __init__(self, words: str, error: BaseException) -> None:
         self.words = words
@@ -215,7 +215,7 @@ class Stopping(Silent):
         ("round 3", RuntimeError("a fault"), "it failed: a fault", 2),
     ],
 )
-def test_what_stops_a_run_keeps_what_was_measured(words: str, error: BaseException, cause: str, rounds: int) -> None:
+def test_a_stopped_run_keeps_its_measurements(words: str, error: BaseException, cause: str, rounds: int) -> None:
     request = BenchRequest(protocol=replace(QUICK, seconds=0.01, warmup_s=0))
     plan = Plan((planned_case("one"), planned_case("two")))
     results, stop = Session(plan, request, ["evim-deploy", "bench"], Stopping(words, error)).measure()
@@ -227,9 +227,9 @@ def test_what_stops_a_run_keeps_what_was_measured(words: str, error: BaseExcepti
         assert (case.outcome, case.reason) == (("measured", None) if rounds else ("not reached", cause))
 
 
-def test_what_cannot_be_made_ready_is_told_and_the_next_is_timed() -> None:
-    takes = replace(ENGINE, file_suffix=".pt")
-    broken = [replace(planned_case(name), engine=takes) for name in ("first", "second")]
+def test_a_failed_preparation_is_recorded_and_the_next_case_is_timed() -> None:
+    with_file = replace(ENGINE, file_suffix=".pt")
+    broken = [replace(planned_case(name), engine=with_file) for name in ("first", "second")]
     results = measure(*broken, planned_case("third"), protocol=replace(QUICK, seconds=0.01, warmup_s=0))
     for name in ("first", "second"):
         case = find(results, name)
@@ -239,8 +239,8 @@ def test_what_cannot_be_made_ready_is_told_and_the_next_is_timed() -> None:
     assert find(results, "third", "control").rounds
 
 
-def test_an_answer_that_drifts_is_caught_where_it_is_timed() -> None:
-    """The answer is right when the case is tried alone, and wrong in the process that is timed."""
+def test_an_output_that_drifts_is_detected_while_timing() -> None:
+    """The output is correct in the trial, and wrong in the process that is timed."""
     results = measure(
         planned_case("steady"), planned_case("drifts", drifts_after=4), protocol=replace(QUICK, seconds=0.01)
     )
@@ -262,7 +262,7 @@ def test_the_schema_in_the_repository_is_the_one_that_is_written() -> None:
 
 
 def test_a_worker_is_held_to_its_memory(tmp_path: Path) -> None:
-    """Memory runs out as an error of the process that asked for too much."""
+    """The process that asks for too much memory gets an error."""
     program = tmp_path / "hungry.py"
     program.write_text(
         "import numpy as np\n"
@@ -284,7 +284,7 @@ def test_a_worker_is_held_to_its_memory(tmp_path: Path) -> None:
             worker.ask("open", module="hungry", job=job, libraries=[], expected=None)
 
 
-def test_a_worker_that_was_killed_is_told_from_one_that_fell() -> None:
+def test_a_killed_worker_is_distinguished_from_a_crashed_one() -> None:
     with WorkerProcess() as worker:
         os.kill(worker.pid, 9)
         with pytest.raises(OutOfMemory, match="memory ran out"):

@@ -1,4 +1,4 @@
-"""What can be timed: the tables of peers, what a name means, and subjects made ready for an engine."""
+"""The subjects: tables of peers, names, and preparation for an engine."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_network_of_timm_alone_is_a_peer_too() -> None:
     assert find_peers("efficientnet_b1") == (Peer("efficientnet_b1", None, 240),)
 
 
-def test_an_unknown_peer_is_told_what_there_is() -> None:
+def test_an_unknown_peer_is_an_error_with_the_alternatives() -> None:
     with pytest.raises(UsageProblem) as caught:
         find_peers("shvit_s9")
     assert caught.value.cause == "Unknown peer 'shvit_s9'."
@@ -72,7 +72,7 @@ def test_an_unknown_peer_is_told_what_there_is() -> None:
 
 
 @pytest.mark.parametrize(("text", "family"), [("EMO-1M", "EMO"), ("mobileformer-96m", "MobileFormer")])
-def test_what_timm_lacks_is_told_why(text: str, family: str) -> None:
+def test_a_network_that_timm_lacks_is_an_error_with_the_reason(text: str, family: str) -> None:
     with pytest.raises(UsageProblem, match=MISSING[family]) as caught:
         find_peers(text)
     assert "--artifact" in caught.value.remedy
@@ -102,7 +102,7 @@ def test_subjects_are_named_as_in_the_paper() -> None:
 
 
 def test_naming_subjects_imports_nothing_heavy() -> None:
-    """A command line that only plans a run starts at once."""
+    """A command that only plans a run starts quickly."""
     code = (
         "import sys, json, latency.subjects, latency.peers, latency.engines, latency.breakdown\n"
         "print(json.dumps([name for name in ('torch', 'timm', 'onnx', 'onnxruntime') if name in sys.modules]))"
@@ -114,7 +114,7 @@ def test_naming_subjects_imports_nothing_heavy() -> None:
 # --- made ready
 
 
-def test_a_model_is_prepared_with_the_answer_of_the_original(tmp_path: Path) -> None:
+def test_a_model_is_prepared_with_the_output_of_the_original(tmp_path: Path) -> None:
     import torch
 
     from evim_deploy.untrained import untrained_model
@@ -136,10 +136,8 @@ def test_a_model_is_prepared_with_the_answer_of_the_original(tmp_path: Path) -> 
     assert sum(each.numel() for each in module.buffers()) == prepared.parameters
 
 
-def test_an_inference_form_that_answers_something_else_is_not_timed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A negative control: one weight of one kernel, off by a tenth."""
+def test_an_inference_form_with_another_output_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A negative control: one weight of one kernel is off by 0.1."""
     import torch
 
     from latency import preparation
@@ -188,7 +186,7 @@ def test_a_network_of_one_size_is_not_prepared_at_another(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "suffix", [".onnx", ".mlpackage", pytest.param(".tflite", marks=[pytest.mark.slow, needs_onnx2tf])]
 )
-def test_a_peers_file_of_any_engine_gives_the_original_answer(tmp_path: Path, suffix: str) -> None:
+def test_a_peers_file_of_any_engine_has_the_original_output(tmp_path: Path, suffix: str) -> None:
     from latency.preparation import prepare
 
     (peer,) = find_peers(tiny_timm.NAME)
@@ -240,7 +238,7 @@ def test_a_quantised_file_says_what_it_was_calibrated_on(tmp_path: Path) -> None
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """M1 with the preprocessing inside, at a fixed and at any size, as the export makes it."""
+    """Exported M1 with preprocessing, at a fixed and at a dynamic size."""
     folder = tmp_path_factory.mktemp("artifacts")
     common = {"weights": "random:3", "output_dir": folder, "verify": False, "num_classes": 10}
     fixed, open_ = (
@@ -250,9 +248,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"fixed": Path(fixed), "open": Path(open_)}
 
 
-def test_an_artifact_says_its_shape_and_is_held_against_its_own_model(
-    artifacts: dict[str, Path], tmp_path: Path
-) -> None:
+def test_an_artifact_has_a_shape_and_is_compared_with_its_own_model(artifacts: dict[str, Path], tmp_path: Path) -> None:
     from latency.preparation import prepare
 
     prepared = prepare(
@@ -284,15 +280,15 @@ def test_an_open_size_is_the_models_unless_another_is_asked_for(artifacts: dict[
     )
 
 
-def test_a_file_tells_what_it_fixes(artifacts: dict[str, Path]) -> None:
+def test_the_input_that_a_file_fixes(artifacts: dict[str, Path]) -> None:
     from latency.artifacts import read_fixed_input
 
     found = {name: read_fixed_input(path) for name, path in artifacts.items()}
     assert found == {"fixed": FixedInput(1, (64, 96), "fp32"), "open": FixedInput(None, None, "fp32")}
 
 
-def test_a_plan_heeds_what_a_file_fixes(artifacts: dict[str, Path], tmp_path: Path) -> None:
-    """And two files of one name are two cases."""
+def test_a_plan_respects_the_input_that_a_file_fixes(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    """Two files of the same name are two cases."""
     copy = tmp_path / artifacts["fixed"].name
     copy.write_bytes(artifacts["fixed"].read_bytes())
 
@@ -311,10 +307,10 @@ def test_a_plan_heeds_what_a_file_fixes(artifacts: dict[str, Path], tmp_path: Pa
             planned(artifacts["fixed"], **asked)
 
 
-def test_a_file_is_timed_in_its_own_precision_and_what_its_engine_makes_of_that(
+def test_a_file_is_timed_in_its_own_precision_or_its_engines(
     artifacts: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the request says of others."""
+    """Requests for other precisions do not change it."""
 
     def precisions(**asked: Any) -> set[tuple[str, str]]:
         entries = plan(BenchRequest(protocol=PROTOCOLS["robust"], artifacts=(artifacts["fixed"],), **asked)).cases
@@ -328,7 +324,7 @@ def test_a_file_is_timed_in_its_own_precision_and_what_its_engine_makes_of_that(
         precisions(precisions=("fp32",))
 
 
-def test_a_size_that_a_file_does_not_take_is_refused(artifacts: dict[str, Path], tmp_path: Path) -> None:
+def test_a_size_that_a_file_does_not_support_is_an_error(artifacts: dict[str, Path], tmp_path: Path) -> None:
     from latency.preparation import prepare
 
     with pytest.raises(BadInput, match="has the width 96, not 64"):
@@ -360,7 +356,7 @@ def test_a_foreign_file_is_timed_unchecked(artifacts: dict[str, Path], tmp_path:
     assert "unknown" in prepared.weights
 
 
-def test_a_file_of_another_kind_is_refused(artifacts: dict[str, Path], tmp_path: Path) -> None:
+def test_a_file_of_another_kind_is_an_error(artifacts: dict[str, Path], tmp_path: Path) -> None:
     from latency.preparation import prepare
 
     with pytest.raises(BadInput, match=r"is not a \.tflite file"):
