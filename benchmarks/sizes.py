@@ -20,7 +20,7 @@ from exporters import FORMATS
 
 
 def measured(model: str, format_: str, side: str) -> tuple[float, float, str]:
-    """The time in seconds, the peak memory in GiB and the parity status of an export, in its format's default precision."""
+    """Time in seconds, peak memory in GiB and parity status of an export, in its format's default precision."""
     with tempfile.TemporaryDirectory() as folder:
         options = ["--format", format_, "--resolution", side, "--weights", "random", "--output-dir", folder, "--json"]
         begun = time.monotonic()

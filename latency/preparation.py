@@ -118,7 +118,8 @@ def prepare(
     source = folder / f"{subject.source}{file_suffix}"
     if file_suffix not in _WRITERS:
         raise BadInput(f"Cannot write {file_suffix} files.", f"Use an engine that loads {', '.join(_WRITERS)}.")
-    target, form = _target(file_suffix, file_precision, batch, height, width), built.form
+    target = _target(file_suffix, precision=file_precision, batch=batch, height=height, width=width)
+    form = built.form
     if built.reference is not None:
         target = find(built.reference, target, subject.resolution, None, None, Silent())
         form = ", ".join([form, *_describe_quantisation(target)])
@@ -186,7 +187,7 @@ def _build_model(subject: Subject, height: int, width: int) -> _BuiltSubject:
     name = parse_model(subject.source)
     ships = usual_source(name) == digits.SOURCE
     reference = GraphReference(*resolve(name, digits.SOURCE if ships else "random:0", None, Silent().step))
-    graph, outcomes = reference.rewritten(_target(".onnx", "fp32", 1, height, width))
+    graph, outcomes = reference.rewritten(_target(".onnx", precision="fp32", batch=1, height=height, width=width))
     folded = sum(dict(outcome.removed).get("batch_norm", 0) for outcome in outcomes)
     rewrites = sum(outcome.applied > 0 for outcome in outcomes)
     form = f"{rewrites} exact rewrites, {folded} BatchNorms folded"
@@ -245,7 +246,7 @@ _BUILDERS: dict[SubjectKind, Callable[[Subject, int, int], _BuiltSubject]] = {
 }
 
 
-def _target(file_suffix: str, precision: str, batch: int, height: int, width: int) -> Target:
+def _target(file_suffix: str, *, precision: str, batch: int, height: int, width: int) -> Target:
     """The target of our exporters: logits of normalised images, with a dynamic batch if the format supports it."""
     formats = {row.suffix: row for row in exporters.FORMATS.values()}
     row = formats.get(file_suffix, exporters.FORMATS["onnx"])

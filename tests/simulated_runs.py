@@ -106,7 +106,7 @@ def apart(difference: float) -> Machine:
 
 
 def _in_turns(random: np.random.Generator, over_time: npt.NDArray[np.generic], processes: int) -> Logs:
-    """Distribute a machine's state over time to processes and rounds: each round visits all processes in a random order."""
+    """Distribute a machine's state over time to processes and rounds; a round visits processes in a random order."""
     by_round = over_time.astype(np.float64).reshape(-1, processes)
     return random.permuted(by_round, axis=1).T
 

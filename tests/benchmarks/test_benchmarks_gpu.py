@@ -62,7 +62,7 @@ class Machine:
             path.chmod(0o755)
 
     def run(self, outcomes: dict[str, str], **variables: str) -> tuple[int, dict[str, str], list[list[int]]]:
-        """The exit code, a word for each step, and for each step its time limit and the time until it is killed, seconds."""
+        """The exit code, a word for each step, and each step's time limit and time until it is killed, seconds."""
         plan = self._folder / "plan"
         for name in NAMES:
             (plan / f"gpu-{name}").write_text(outcomes.get(name, '0 {"complete": true}') + "\n")
@@ -133,7 +133,7 @@ def test_another_device_is_refused(machine: Machine) -> None:
 
 
 def _blocked_wheel(folder: Path) -> Path:
-    """A wheel that hides all packages from Python, except for those of a machine with a GPU and those installed on it."""
+    """A wheel that hides all packages from Python except for those that a machine with a GPU has or installs."""
     source = """import sys
 from importlib.machinery import PathFinder
 

@@ -215,7 +215,7 @@ class _Dtypes(TorchDispatchMode):
 def test_our_module_computes_in_float32_alone(
     ours: tuple[EfficientViM, nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same dtypes as the published network; the exact handlers sum exponentials in float64, which would be timed."""
+    """The published network's dtypes; the exact handlers sum exponentials in float64, which would be timed."""
     _, module = ours
     images = sample_images(SIDE, SIDE)[:1]
     with torch.no_grad(), _Dtypes() as dtypes:

@@ -69,7 +69,7 @@ def test_one_wild_round_does_not_move_the_ratio() -> None:
 
 
 def test_the_error_of_a_trimmed_mean_is_yuen_s() -> None:
-    """Computed by hand: trimming a fifth of 0 to 9 leaves 2 to 7; the variance of 2, 2, 2, 3, ..., 6, 7, 7, 7 is 42.5 / 9."""
+    """Trimming a fifth of 0 to 9 leaves 2 to 7; by hand, the variance of 2, 2, 2, 3, ..., 6, 7, 7, 7 is 42.5 / 9."""
     places = np.array([3.0, 9, 0, 6, 4, 1, 8, 2, 5, 7])
     centre = CentreEstimate(places)
     assert centre.value == 4.5
@@ -152,7 +152,7 @@ def test_a_slowdown_is_of_the_last_fifth_over_the_first() -> None:
 
 
 def test_the_trimmed_mean_is_that_of_modelbench() -> None:
-    """Computed by hand: the mean of 0 to 49 without ten at each end is 24.5; rounds of any length have equal weight."""
+    """Hand-computed: the mean of 0 to 49 without ten at each end is 24.5; rounds of any length have equal weight."""
     count = [float(each) for each in range(50)]
     assert trimmed_mean([count], 10) == 24.5
     assert trimmed_mean([[1000.0, *count[1:]]], 10) == 25.5  # one that was far up is cut off, and the next one counts
