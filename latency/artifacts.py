@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from evim_deploy import contents
-from evim_deploy.contents import Contents, Value
-from evim_deploy.errors import BadInput, EvimError
-from evim_deploy.manifest import Manifest, embedded_manifest
-from evim_deploy.origin import open_origin
-from evim_deploy.preprocessing import normalise
-from evim_deploy.progress import Silent
+from evim_deploy import formats
+from evim_deploy.artifact.manifest import Manifest, embedded_manifest
+from evim_deploy.common.errors import BadInput, EvimError
+from evim_deploy.common.progress import Silent
+from evim_deploy.formats import Contents, Value
+from evim_deploy.images.preprocessing import normalise
+from evim_deploy.proof.origin import open_origin
 from latency.engines import Array, first_image
 from latency.memory import is_out_of_memory
 from latency.subjects import PreparedSubject, Subject
@@ -67,7 +67,7 @@ def prepare_artifact(subject: Subject, file_suffix: str, *, height: int, width: 
         raise BadInput(
             f"{path} is not a {file_suffix} file, which this engine loads.", "Choose an engine that loads it."
         )
-    image_input = _read_input(contents.read(path), path)
+    image_input = _read_input(formats.read(path), path)
     manifest, shape = image_input.manifest, _image_shape(image_input, height, width, path)
     expected, weights = None, "unknown: the file does not say"
     reference = "nothing: the file does not say which model it was made from"
@@ -118,7 +118,7 @@ def read_fixed_input(path: Path) -> FixedInput:
         BadInput: The file is damaged, or its input is not images alone.
         NotInstalled: A package that reads the file is missing.
     """
-    image_input = _read_input(contents.read(path), path)
+    image_input = _read_input(formats.read(path), path)
     batch, _, height, width = image_input.axes
     size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
     return FixedInput(batch if isinstance(batch, int) else None, size, image_input.precision)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from evim_deploy.errors import BadInput
+from evim_deploy.common.errors import BadInput
 from latency.decision import Decision, Judgement, Validity, Verdict, decide, largest_deviation, noise_bound
 from latency.judgement import Group, groups, judge, paired, seconds_per_image
 from latency.results import Case, Host, Results

@@ -4,10 +4,10 @@
 lies beyond the noise (:func:`noise_bound`), which a control measures, a second process of the same case.
 
 Fewer than 1 of 100 simulated runs of four equal cases have a verdict for any of them (``python
-tests/simulated_runs.py``). Two kinds of noise are not covered and lead to more false verdicts: processes that differ
-for their whole life, by the placement of their memory, with a standard deviation of 0.5 % or more on an otherwise quiet
-machine, since a control is a single sample of it (none of the controls in benchmarks/ shows such a difference); and
-fewer than twenty rounds with an autocorrelation of 0.8 or more.
+tests/support/simulated_runs.py``). Two kinds of noise are not covered and lead to more false verdicts: processes that
+differ for their whole life, by the placement of their memory, with a standard deviation of 0.5 % or more on an
+otherwise quiet machine, since a control is a single sample of it (none of the controls in benchmarks/ shows such a
+difference); and fewer than twenty rounds with an autocorrelation of 0.8 or more.
 """
 
 from __future__ import annotations

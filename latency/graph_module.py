@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from evim_deploy.evaluate import HANDLERS
+from evim_deploy.graph.interpreter import HANDLERS
 
 if TYPE_CHECKING:
-    from evim_deploy.graph import Graph, Node
+    from evim_deploy.graph.ir import Graph, Node
 
 
 def _softmax_tokens(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
     """The token softmax (B, N, L) in the precision of x, as in the published network.
 
-    The handler of :data:`evim_deploy.evaluate.HANDLERS` computes in float64, which would distort the timing.
+    The handler of :data:`evim_deploy.graph.interpreter.HANDLERS` computes in float64, which would distort the timing.
     """
     weights_of_tokens, scale = torch.softmax(x, 2), node.spread(x.shape[2])
     return weights_of_tokens if scale == 1 else weights_of_tokens * scale

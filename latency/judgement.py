@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from evim_deploy.errors import BadInput
+from evim_deploy.common.errors import BadInput
 from latency.decision import Decision, Judgement, Validity, Verdict, decide, noise_bound
 from latency.enums import CaseRole, CheckStatus, Outcome
 from latency.results import Case, ProtocolRecord, Reading, Results

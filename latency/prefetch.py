@@ -15,10 +15,10 @@ from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
+from evim_deploy.common.host import describe_host
 from latency import memory
 from latency.engines import Engine
 from latency.enums import SubjectKind
-from latency.environment import describe_host
 from latency.messages import WorkerFailed
 from latency.plan import PlannedCase
 from latency.process import WorkerProcess

@@ -10,7 +10,7 @@ is computed within each round, and the spread over the rounds determines the wid
 
 A bootstrap over single rounds assumes that they are independent. When a process was slow for several rounds in a row,
 its 95 % interval covered the true value in 77 of 100 simulated runs (lag-one autocorrelation 0.5, 60 rounds), this
-interval in 94: ``python tests/simulated_runs.py`` prints the coverage of each.
+interval in 94: ``python tests/support/simulated_runs.py`` prints the coverage of each.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from evim_deploy.progress import Progress
+from evim_deploy.common.progress import Progress
 from latency.engines import Job
 from latency.enums import CheckStatus, Outcome
 from latency.messages import NotOnThisHost, OpenReply, OutOfMemory, WorkerFailed, WrongOutput

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from evim_deploy import threads
-from evim_deploy.errors import BadInput, Damaged, NotRunHere
-from evim_deploy.trace import SINGLE, Arrays, Trace, TracedOperation
+from evim_deploy.artifact.trace import SINGLE, Arrays, Trace, TracedOperation
+from evim_deploy.common import threads
+from evim_deploy.common.errors import BadInput, Damaged, NotRunHere
 from runtimes import Array
 from runtimes.delegation import Delegation, Planned, delegation
 from runtimes.litert_codes import INTEGER_ROUNDING, decoded, without_run_time_grids
@@ -187,12 +187,12 @@ def _operations(content: bytes) -> tuple[tuple[TracedOperation, ...], list[list[
             stored[op.outputs[0]] = stored[op.inputs[0]]  # weights in half precision, which it widens
         found.append(
             TracedOperation(
-                type_,
+                type=type_,
                 # the converter joins the names of what it fuses; what follows a name says which step it is
-                tuple(dict.fromkeys(name.partition("/")[0] for name in names[op.outputs[0]].split(";"))),
-                tuple(stored[index] for index in op.inputs if index in stored),
-                INTEGER_ROUNDING if graph.tensors[op.outputs[0]].type == schema.TensorType.INT16 else SINGLE,
-                _RUN_TIME if _is_hybrid([graph.tensors[index] for index in op.inputs]) else SINGLE,
+                names=tuple(dict.fromkeys(name.partition("/")[0] for name in names[op.outputs[0]].split(";"))),
+                weights=tuple(stored[index] for index in op.inputs if index in stored),
+                rounding=INTEGER_ROUNDING if graph.tensors[op.outputs[0]].type == schema.TensorType.INT16 else SINGLE,
+                accumulation=_RUN_TIME if _is_hybrid([graph.tensors[index] for index in op.inputs]) else SINGLE,
             )
         )
     return tuple(found), [list(op.outputs) for op in graph.operators]

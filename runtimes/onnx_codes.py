@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy.contents.onnx_names import SCALE, UNSIGNED
+from evim_deploy.formats.onnx_names import SCALE, UNSIGNED
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy import threads
-from evim_deploy.contents.onnx_names import CHANNELS_LAST
-from evim_deploy.errors import Damaged
-from evim_deploy.machine import problem_of
-from evim_deploy.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
+from evim_deploy.artifact.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
+from evim_deploy.common import threads
+from evim_deploy.common.errors import Damaged
+from evim_deploy.common.system_errors import problem_of
+from evim_deploy.formats.onnx_names import CHANNELS_LAST
 from runtimes import Array, onnx_codes
 
 _TRACED_BYTES = 1 << 30
@@ -67,7 +67,7 @@ def _load_program(path: Path, model: Any, mode: str, optimise: bool) -> OrtSessi
     """A model that was read from a file and changed; from memory where it fits a message of protobuf."""
     from onnx import numpy_helper
 
-    from evim_deploy.contents import onnx_file
+    from evim_deploy.formats import onnx_writer
 
     with _telling(path):  # protobuf decodes a node's inputs when they are read
         weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -75,12 +75,12 @@ def _load_program(path: Path, model: Any, mode: str, optimise: bool) -> OrtSessi
         if mode == "fp32":
             _widen(model, weights)
             onnx_codes.without_run_time_grids(model, weights)
-    if not onnx_file.is_large(weights.values()):
-        model.graph.initializer.extend(onnx_file.inside(weights))
+    if not onnx_writer.is_large(weights.values()):
+        model.graph.initializer.extend(onnx_writer.inside(weights))
         return _load(path, model.SerializeToString(), optimise)
     with tempfile.TemporaryDirectory() as folder:
         changed = Path(folder) / path.name
-        onnx_file.save(model, weights, changed)
+        onnx_writer.save(model, weights, changed)
         return _load(path, changed, optimise)
 
 
@@ -152,12 +152,12 @@ def _operations(model: Any, mode: str) -> tuple[TracedOperation, ...]:
     is_half = mode != "fp32" and any(array.dtype == np.float16 for array in weights.values())
     return tuple(
         TracedOperation(
-            node.op_type,
-            (node.output[0].partition("/")[0],),  # what an exporter adds to a name says which step it is
-            onnx_codes.decoded(node, weights),
-            HALF if is_half else SINGLE,
+            type=node.op_type,
+            names=(node.output[0].partition("/")[0],),  # what an exporter adds to a name says which step it is
+            weights=onnx_codes.decoded(node, weights),
+            rounding=HALF if is_half else SINGLE,
             # on Arm it computes in half precision; elsewhere in float32, and it may pass on what it has not rounded
-            HALF if is_half else SINGLE,
+            accumulation=HALF if is_half else SINGLE,
         )
         for node in model.graph.node
     )

@@ -22,7 +22,7 @@ import test_mil_operations_windows as windows
 import torch
 from mil_cases import SEEDS, TOLERANCE, Case, Draw, evaluate, gap, of, outside, package
 
-from evim_deploy.contents.coreml import read_package
+from evim_deploy.formats.coreml import read_package
 from runtimes.mil.arithmetic import Half
 from runtimes.mil.evaluate import Evaluator
 from runtimes.mil.operations import HANDLERS

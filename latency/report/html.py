@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evim_deploy.errors import NotInstalled
+from evim_deploy.common.errors import NotInstalled
 from latency.report import formatting, plots
 from latency.report.view import LatencyReport, Plot, Samples, letter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field
 
-from evim_deploy.documents import finite
+from evim_deploy.common.json_documents import finite
 
 Value = float | int | str | None
 

@@ -6,8 +6,8 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from evim_deploy.errors import BadInput
-from evim_deploy.publish import publish, refuse_overwrite, staging
+from evim_deploy.common.errors import BadInput
+from evim_deploy.common.publish import publish, refuse_overwrite, staging
 from latency.report.build import build
 from latency.report.evidence import NO_EVIDENCE, Evidence
 from latency.results import Results

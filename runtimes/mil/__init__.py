@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from evim_deploy import threads
-from evim_deploy.contents.coreml import one_line, read_package
-from evim_deploy.contents.mil import Constant, Function, Operation
-from evim_deploy.contents.mlmodel import of_program
-from evim_deploy.errors import BadInput, Damaged, NotRunHere
+from evim_deploy.artifact.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
+from evim_deploy.common import threads
+from evim_deploy.common.errors import BadInput, Damaged, NotRunHere
+from evim_deploy.formats.coreml import one_line, read_package
+from evim_deploy.formats.mil import Constant, Function, Operation
+from evim_deploy.formats.mlmodel import of_program
 from evim_deploy.inspection.core_ml import told_otherwise
-from evim_deploy.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array
 from runtimes.classes import probabilities
 from runtimes.mil.inputs import image_input
@@ -173,15 +173,15 @@ def _traced(op: Operation, constants: Mapping[str, Constant], mode: str) -> Trac
     ]
     is_half = mode != "fp32" and any(value_type.dtype == "float16" for _, value_type in op.outputs)
     return TracedOperation(
-        op.type,
-        (_ADDED.sub("", op.name.removesuffix("_0") if len(op.outputs) > 1 else op.name),),
-        tuple(
+        type=op.type,
+        names=(_ADDED.sub("", op.name.removesuffix("_0") if len(op.outputs) > 1 else op.name),),
+        weights=tuple(
             np.asarray(each.value, each.type.dtype)
             for each in bindings
             if isinstance(each, Constant) and each.type.is_float
         ),
-        HALF if is_half else SINGLE,
-        HALF if is_half and mode == "ane" else SINGLE,
+        rounding=HALF if is_half else SINGLE,
+        accumulation=HALF if is_half and mode == "ane" else SINGLE,
     )
 
 

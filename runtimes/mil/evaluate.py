@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evim_deploy.contents.mil import Constant, Function, Operation, ValueType
+from evim_deploy.formats.mil import Constant, Function, Operation, ValueType
 from runtimes.mil.arithmetic import SMALLEST_NORMAL, Exact, Half, halved
 from runtimes.mil.operations import HANDLERS
 from runtimes.mil.values import DTYPES, LARGEST_BYTES, TooLarge, Value, bounded, from_constant

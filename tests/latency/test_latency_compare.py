@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evim_deploy.errors import BadInput
+from evim_deploy.common.errors import BadInput
 from latency.compare import compare
 from latency.decision import Verdict
 from latency.judgement import CONTROL_SUFFIX

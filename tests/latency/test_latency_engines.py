@@ -15,9 +15,9 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from evim_deploy.export import export
-from evim_deploy.request import Request
-from evim_deploy.variants import parse_model
+from evim_deploy.catalog.variants import parse_model
+from evim_deploy.commands.export import export
+from evim_deploy.commands.request import Request
 from latency.breakdown import OperationClass, classify_onnxruntime, classify_openvino, classify_torch
 from latency.engines import DISTINCT_IMAGES, ENGINES, Job, Runner, load
 from latency.enums import MemoryLayout, SubjectKind
@@ -272,7 +272,12 @@ def test_the_compiled_module_has_the_models_output_and_its_kernels_are_classifie
 
 def test_an_artifact_has_its_models_output_for_pixels(tmp_path: Path) -> None:
     request = Request(
-        parse_model("m1"), ("onnx",), sizes=((SIDE, 96),), weights="random:3", output_dir=tmp_path, verify=False
+        model=parse_model("m1"),
+        formats=("onnx",),
+        sizes=((SIDE, 96),),
+        weights="random:3",
+        output_dir=tmp_path,
+        verify=False,
     )
     (made,) = export(request)
     found = prepare(

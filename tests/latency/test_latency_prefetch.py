@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from fake_engine import ENGINE, planned_case
 
-from evim_deploy.progress import Silent
+from evim_deploy.common.progress import Silent
 from latency import prefetch
 from latency.messages import WorkerFailed
 from latency.plan import PlannedCase

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from evim_deploy.artifact import SCHEMA_VERSION
 from evim_deploy.cli.report import report, show
-from evim_deploy.errors import BadInput, NotInstalled
+from evim_deploy.common.errors import BadInput, NotInstalled
 from latency.decision import SMALLEST_EFFECT, Verdict
 from latency.judgement import CONTROL_SUFFIX, compare_with_baseline, judge
 from latency.paper import paper_milliseconds, table_3, table_3_row, table_e_row

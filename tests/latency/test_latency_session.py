@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import fake_engine
 import jsonschema
 import numpy as np
 import pytest
 from fake_engine import ENGINE, planned_case
 
-from evim_deploy.progress import Silent
+from evim_deploy.common.progress import Silent
 from latency.decision import SMALLEST_EFFECT, Validity, Verdict, verdict
 from latency.judgement import compare_with_baseline, judge
 from latency.messages import OutOfMemory, WorkerFailed
@@ -29,9 +30,8 @@ QUICK = replace(PROTOCOLS["robust"], seconds=0.4, warmup_s=0.02, rounds=6)
 @pytest.fixture(autouse=True, scope="module")
 def _workers_find_the_engine() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(
-            "PYTHONPATH", os.pathsep.join((*map(str, Path(__file__).parents[1:3]), os.environ.get("PYTHONPATH", "")))
-        )
+        folder = str(Path(fake_engine.__file__).parent)
+        patch.setenv("PYTHONPATH", os.pathsep.join((folder, os.environ.get("PYTHONPATH", ""))))
         yield
 
 

@@ -1,6 +1,6 @@
 """The judgement of simulated runs with known ratios: equal cases have no verdict, and a slower case is detected.
 
-``python tests/simulated_runs.py`` prints the same for more runs.
+``python tests/support/simulated_runs.py`` prints the same for more runs.
 """
 
 from __future__ import annotations

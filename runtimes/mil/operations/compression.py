@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evim_deploy.contents.blob import unpack
+from evim_deploy.formats.blob import unpack
 from runtimes.mil.arithmetic import Exact
 from runtimes.mil.operations.unary import cast
 from runtimes.mil.values import DTYPES, bounded, integers, known, tensor
