@@ -29,7 +29,8 @@ def decoded(node: Any, weights: Arrays) -> tuple[npt.NDArray[Any], ...]:
     found = []
     for name in node.input:
         array = weights.get(name)
-        if array is None or name.endswith((SCALE, "/scale")):
+        is_scale = name.endswith("/scale") or (name.endswith(SCALE) and name.removesuffix(SCALE) in weights)
+        if array is None or is_scale:
             continue
         if f"{name}{SCALE}" in weights:
             scale = _spread(weights[f"{name}{SCALE}"], node, array.ndim)

@@ -13,15 +13,15 @@ from evim_deploy.artifact.target import Target
 from evim_deploy.common import threads
 from evim_deploy.common.errors import NotRunHere, ParityFailed
 from evim_deploy.common.progress import Progress
-from evim_deploy.proof.operations.compare import line_up
-from evim_deploy.proof.outputs.checker import PRECISION, PROGRAM, Prover, Run
+from evim_deploy.proof.operations.compare import match_operations
+from evim_deploy.proof.outputs.checker import PRECISION, PROGRAM, ParityChecker, Run
 from evim_deploy.proof.stored_weights import compare_stored
 
 
 def prove_functions(
     artifact: Path,
     target: Target,
-    prover: Prover,
+    prover: ParityChecker,
     progress: Progress,
     mode: str | None = None,
     compute_units: str | None = None,
@@ -43,7 +43,7 @@ def prove_functions(
 def prove(
     artifact: Path,
     target: Target,
-    prover: Prover,
+    prover: ParityChecker,
     progress: Progress,
     mode: str | None = None,
     compute_units: str | None = None,
@@ -67,7 +67,7 @@ def prove(
         with threads.computing(prover.pixels(target)):
             parity = prover.prove(target, runs)
             stored = compare_stored(prover.reference, target, runtimes.read_operations(artifact, function))
-            operations = _operations(artifact, target, prover, progress) if is_on_grids(target) else None
+            operations = _operations(artifact, target, prover, progress) if has_quantised_values(target) else None
     except NotRunHere as error:
         return Parity.not_run(f"not run on this host: {error.cause} {error.remedy}")
     except ParityFailed as error:
@@ -90,17 +90,17 @@ _TOLD = 3
 """Of changed weights, how many a message names."""
 
 
-def is_on_grids(target: Target) -> bool:
+def has_quantised_values(target: Target) -> bool:
     """Whether an artifact's values are rounded to grids that were found when it was made."""
-    return bool(target.quantisation and target.quantisation.grids)
+    return bool(target.quantisation and target.quantisation.qparams)
 
 
-def _operations(artifact: Path, target: Target, prover: Prover, progress: Progress) -> Operations:
+def _operations(artifact: Path, target: Target, prover: ParityChecker, progress: Progress) -> Operations:
     """Each operation of an artifact on the values that it is given there."""
     progress.step(f"{target}: comparing its operations one by one")
     engine = next(engine for engine in reversed(runtimes.engines_for(artifact)) if engine.exact in engine.modes)
     name, image = prover.first(target)
-    report = line_up(prover.reference, target, runtimes.trace(artifact, image, engine, engine.exact), image)
+    report = match_operations(prover.reference, target, runtimes.trace(artifact, image, engine, engine.exact), image)
     return Operations(
         input=name,
         operations=len(report.layers) + len(report.unmatched),
@@ -128,7 +128,7 @@ def _runs(
     program = _with_mode(engines, "fp32", artifact)
     wanted = compute_units or mode
     engine = _with_mode(engines, wanted, artifact) if wanted else runtimes.first_here(engines)
-    if is_on_grids(target):
+    if has_quantised_values(target):
         return [run(PRECISION, engine, wanted or engine.modes[0])]
     found = [run(PROGRAM, program, program.modes[0] if target.precision == "fp32" else program.exact, "fp32")]
     if wanted != "fp32" and (target.precision != "fp32" or engine is not program):

@@ -21,11 +21,11 @@ from onnx import TensorProto, helper
 
 from evim_deploy import __version__
 from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import Contract, Facts, Target, TensorSpec
+from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorSpec
 from evim_deploy.formats import onnx_writer
 from evim_deploy.formats.onnx_names import CHANNELS_LAST, SCALE, UNSIGNED
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.quantised import Grid, Linear
+from evim_deploy.graph.quantised import AffineQuantised, QuantParams
 from evim_deploy.graph.shapes import Axis, Shape, infer_shapes
 from evim_deploy.quantise.apply import VIEWS
 from evim_deploy.quantise.schemes import scheme
@@ -42,7 +42,7 @@ and are by 1e-5.
 _FLOATS = {"fp32": (TensorProto.FLOAT, np.float32), "fp16": (TensorProto.FLOAT16, np.float16)}
 
 
-def build(graph: Graph, target: Target, path: Path) -> Contract:
+def build(graph: Graph, target: Target, path: Path) -> Signature:
     """Write a graph as an ONNX file that passes the checker; resolution and batch may be dynamic."""
     image: Shape = (
         "batch" if target.batch is None else target.batch,
@@ -58,7 +58,7 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
     return contract
 
 
-def annotate(path: Path, metadata: Mapping[str, str], facts: Facts) -> None:
+def annotate(path: Path, metadata: Mapping[str, str], facts: ArtifactInfo) -> None:
     """Put metadata into ``metadata_props`` and the description into ``doc_string``."""
     model = onnx.load(path, load_external_data=False)
     helper.set_model_props(model, dict(metadata))
@@ -66,9 +66,9 @@ def annotate(path: Path, metadata: Mapping[str, str], facts: Facts) -> None:
     onnx.save(model, path)
 
 
-def _contract(graph: Graph, target: Target, shapes: Mapping[str, Shape]) -> Contract:
+def _contract(graph: Graph, target: Target, shapes: Mapping[str, Shape]) -> Signature:
     dtype = "float16" if target.half_io else "float32"
-    return Contract(
+    return Signature(
         (
             TensorSpec(
                 name=graph.input_name,
@@ -115,7 +115,7 @@ class Emitter:
     def half(self) -> bool:
         return bool(self.float_type == TensorProto.FLOAT16)
 
-    def model(self, contract: Contract) -> Any:
+    def model(self, contract: Signature) -> Any:
         """The whole file but the weights; an output's value goes by the output's name, or a cast gives it."""
         io_type = helper.np_dtype_to_tensor_dtype(np.dtype(contract.inputs[0].dtype))
         is_cast = io_type != self.float_type
@@ -123,8 +123,8 @@ class Emitter:
         names.update({value: f"{value}/half" if is_cast else name for name, value in self.graph.outputs.items()})
         if is_cast:
             names[image] = self.cast(image, self.float_type, "fp16")
-        if image in self.graph.grids:
-            names[image] = self.round(names.get(image, image), self.graph.grids[image], f"{image}/rounded")
+        if image in self.graph.qparams:
+            names[image] = self.round(names.get(image, image), self.graph.qparams[image], f"{image}/rounded")
         for node in self.graph.nodes:
             self.operation(node, [names.get(value, value) for value in node.inputs], names.get(node.name, node.name))
         if is_cast:
@@ -146,12 +146,12 @@ class Emitter:
 
     def operation(self, node: Node, inputs: list[str], output: str) -> None:
         """An operation, and the grid of what it gives; a view of what is rounded is rounded."""
-        grid = None if node.op in VIEWS else self.graph.grids.get(node.name)
+        grid = None if node.op in VIEWS else self.graph.qparams.get(node.name)
         self.handlers[node.op](self, node, inputs, f"{output}/exact" if grid else output)
         if grid:
             self.round(f"{output}/exact", grid, output)
 
-    def round(self, value: str, grid: Grid, output: str) -> str:
+    def round(self, value: str, grid: QuantParams, output: str) -> str:
         """A value on a grid, as QuantizeLinear and DequantizeLinear say it: engines fuse both with what is around."""
         grid_of = [
             self.constant(f"{output}/scale", np.float32(grid.scale)),
@@ -187,7 +187,7 @@ class Emitter:
         unsigned: bool = False,
     ) -> list[str]:
         """Names of a weight's codes (O, ...) or (I, O), int8 (a bias: int32) or uint8, and of its scales (O, ...)."""
-        encoding = cast("Linear", node.encodings[weight])
+        encoding = cast("AffineQuantised", node.encodings[weight])
         name = f"{node.name}.{weight}"
         codes: Any = (encoding.codes + np.int16(UNSIGNED)).astype(np.uint8) if unsigned else encoding.codes
         return [
@@ -346,11 +346,11 @@ def _silu(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
 
 _HANDLERS: dict[str, Handler] = {
     "conv": _conv,
-    "project": _project,
+    "pointwise_conv": _project,
     "linear": _linear,
     "layer_norm": _layer_norm,
-    "scale": lambda e, node, inputs, output: e.emit("Mul", [*inputs, e.per_channel(node, "factor")], output),
-    "shift": lambda e, node, inputs, output: e.emit("Add", [*inputs, e.per_channel(node, "offset")], output),
+    "scale": lambda e, node, inputs, output: e.emit("Mul", [*inputs, e.per_channel(node, "scale")], output),
+    "shift": lambda e, node, inputs, output: e.emit("Add", [*inputs, e.per_channel(node, "bias")], output),
     "add": lambda e, node, inputs, output: e.emit("Add", inputs, output),
     "multiply": lambda e, node, inputs, output: e.emit("Mul", inputs, output),
     "relu": lambda e, node, inputs, output: e.emit("Relu", inputs, output),
@@ -361,8 +361,8 @@ _HANDLERS: dict[str, Handler] = {
     "split": _split,
     "flatten": lambda e, node, inputs, output: e.to_tokens(inputs[0], output),
     "unflatten": _unflatten,
-    "write": lambda e, node, inputs, output: e.emit("Einsum", inputs, output, equation="bdl,bnl->bdn"),
-    "read": lambda e, node, inputs, output: e.emit("MatMul", inputs, output),
+    "state_update": lambda e, node, inputs, output: e.emit("Einsum", inputs, output, equation="bdl,bnl->bdn"),
+    "state_readout": lambda e, node, inputs, output: e.emit("MatMul", inputs, output),
     "sum_tokens": _sum_tokens,
     "mean": _mean,
     "concat": lambda e, node, inputs, output: e.emit("Concat", inputs, output, axis=1),

@@ -26,7 +26,9 @@ def states(graph: Graph) -> frozenset[str]:
     """The values that are states: what ``write`` and ``sum_tokens`` give, and what is computed of these."""
     found: set[str] = set()
     for node in graph.nodes:
-        if node.op in ("write", "sum_tokens") or (node.op not in ("read", "mean") and found.intersection(node.inputs)):
+        if node.op in ("state_update", "sum_tokens") or (
+            node.op not in ("state_readout", "mean") and found.intersection(node.inputs)
+        ):
             found.update(node.outputs)
     return frozenset(found)
 
@@ -81,10 +83,10 @@ def _sum_tokens(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
 
 
 STATES_LAST: dict[str, Handler] = {
-    "project": _project,
+    "pointwise_conv": _project,
     "linear": _linear,
-    "write": _write,
-    "read": _read,
+    "state_update": _write,
+    "state_readout": _read,
     "sum_tokens": _sum_tokens,
 }
 """What is written otherwise where states are channels last."""
@@ -126,5 +128,5 @@ def _dynamic(e: Emitter, node: Node, op: str, inputs: list[str], output: str, **
     e.emit("Add", [e.emit("Mul", [sums, scales], f"{output}/product"), bias], output)
 
 
-DYNAMIC: dict[str, Handler] = {"conv": _dynamic_conv, "project": _dynamic_matrix, "linear": _dynamic_matrix}
+DYNAMIC: dict[str, Handler] = {"conv": _dynamic_conv, "pointwise_conv": _dynamic_matrix, "linear": _dynamic_matrix}
 """What is written otherwise where grids are found when it runs."""

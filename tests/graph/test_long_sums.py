@@ -29,14 +29,14 @@ def graph() -> Graph:
     graph = Graph("image")
     tokens = graph.add("flatten", ["image"], "tokens")
     weights = graph.add("softmax_tokens", [tokens], "weights")
-    states = graph.add("write", [tokens, weights], "states")
-    read = graph.add("read", [states, tokens], "read")
+    states = graph.add("state_update", [tokens, weights], "states")
+    read = graph.add("state_readout", [states, tokens], "state_readout")
     total = graph.add("sum_tokens", [tokens], "total")
     mean = graph.add("mean", ["image"], "mean", keep=True)
     map_ = graph.add("unflatten", [read, "image"], "map")
     graph.outputs = {"states": states, "total": total, "mean": mean, "map": map_, "products": "products"}
     graph.outputs["weights"] = weights
-    graph.add("write", [tokens, tokens], "products")
+    graph.add("state_update", [tokens, tokens], "products")
     return graph
 
 
