@@ -178,7 +178,7 @@ def plan(request: BenchRequest) -> Plan:
                 cases += _cases(selection, subjects, notes)
             else:
                 devices = ", ".join(engine.precisions)
-                notes.append(f"{engine.name} supports only the device {devices}, not {selection.device}.")
+                notes.append(f"{engine.name} runs on {devices} only, not on {selection.device}.")
     if not cases:
         raise BadInput("No case is left to time: " + " ".join(dict.fromkeys(notes)), "Name other engines or devices.")
     timed = {case.subject for case in cases}

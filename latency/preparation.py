@@ -188,9 +188,9 @@ def _build_model(subject: Subject, height: int, width: int) -> _BuiltSubject:
     ships = usual_source(name) == digits.SOURCE
     network, loaded = resolve(name, digits.SOURCE if ships else "random:0", None, Silent().step)
     reference = GraphReference(model=network, weights=loaded)
-    graph, outcomes = reference.rewritten(_target(".onnx", precision="fp32", batch=1, height=height, width=width))
-    folded = sum(dict(outcome.removed).get("batch_norm", 0) for outcome in outcomes)
-    rewrites = sum(outcome.applied > 0 for outcome in outcomes)
+    graph, results = reference.rewritten(_target(".onnx", precision="fp32", batch=1, height=height, width=width))
+    folded = sum(dict(result.removed).get("batch_norm", 0) for result in results)
+    rewrites = sum(result.applied > 0 for result in results)
     form = f"{rewrites} exact rewrites, {folded} BatchNorms folded"
     weights = f"{digits.SOURCE}, trained" if ships else UNTRAINED
     return _BuiltSubject(

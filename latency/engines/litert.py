@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,13 @@ def version() -> str:
     import ai_edge_litert.interpreter  # noqa: F401, a cold start excludes the import
 
     return importlib.metadata.version("ai-edge-litert")
+
+
+class _Tensor(TypedDict):
+    """The details of a tensor that LiteRT reports and that this module reads."""
+
+    dtype: type[np.generic]
+    quantization: tuple[float, int]
 
 
 class LitertRunner:
@@ -52,7 +58,7 @@ class LitertRunner:
 open_runner = LitertRunner
 
 
-def _quantise(images: Array, tensor: Mapping[str, Any]) -> npt.NDArray[Any]:
+def _quantise(images: Array, tensor: _Tensor) -> npt.NDArray[np.generic]:
     """Convert images to the dtype of a tensor, quantised if it holds integers."""
     if np.issubdtype(tensor["dtype"], np.floating):
         return np.ascontiguousarray(images, tensor["dtype"])
@@ -61,7 +67,7 @@ def _quantise(images: Array, tensor: Mapping[str, Any]) -> npt.NDArray[Any]:
     return np.ascontiguousarray((images / scale + zero_point).round().clip(limits.min, limits.max), tensor["dtype"])
 
 
-def _dequantise(values: npt.NDArray[Any], tensor: Mapping[str, Any]) -> Array:
+def _dequantise(values: npt.NDArray[np.generic], tensor: _Tensor) -> Array:
     """Convert values of a tensor to float32, dequantised if they are integers."""
     if np.issubdtype(values.dtype, np.floating):
         return values.astype(np.float32)

@@ -86,7 +86,7 @@ def _noise(results: Results) -> Table:
         (Column("accelerator_mhz", "GPU clock", "MHz"), _mean("accelerator_mhz")),
         (Column("accelerator_temperature_c", "GPU hottest", "°C"), _highest("accelerator_temperature_c")),
         (Column("thermal_state", "thermal state", numeric=False), _thermal),
-        (Column("conditions", "what may have distorted the figures", numeric=False), _disturbances),
+        (Column("conditions", "possible disturbances", numeric=False), _disturbances),
     )
     timed = {name: group for name, group in groups(results).items() if any(c.rounds for c in group.cases)}
     rows = tuple(Row((text(name), *(cell(group) for _, cell in columns))) for name, group in timed.items())

@@ -25,6 +25,7 @@ from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.proof.golden import METADATA_KEY, write_golden
 from evim_deploy.proof.outputs.checker import ParityChecker, comparable
 from evim_deploy.proof.outputs.differences import measure, rows
+from latency.enums import CaseRole, Outcome
 from latency.judgement import judge
 from latency.protocol import PROTOCOLS
 from latency.results import (
@@ -293,7 +294,7 @@ def _slower(each: Case, factor: float) -> Case:
 def judgements() -> list[dict[str, Any]]:
     """Files that a phone may write, and how far each figure in them can be believed."""
     quiet = _on_the_phone("all")
-    control = quiet.model_copy(update={"id": f"{quiet.id}, control", "role": "control"})
+    control = quiet.model_copy(update={"id": f"{quiet.id}, control", "role": CaseRole.CONTROL})
     strayed = control.model_copy(
         update={"rounds": [r.model_copy(update={"samples_s": [1.07 * s for s in r.samples_s]}) for r in control.rounds]}
     )
@@ -305,7 +306,7 @@ def judgements() -> list[dict[str, Any]]:
     ]
     cool = [Reading(at_s=s, phase="during", thermal_state="nominal", low_power_mode=False) for s in (50.0, 70.0)]
     later = [r.model_copy(update={"started_s": 60 + r.started_s}) for r in quiet.rounds]
-    calibration = quiet.model_copy(update={"id": "yardstick", "role": "yardstick"})
+    calibration = quiet.model_copy(update={"id": "yardstick", "role": CaseRole.CALIBRATION})
     cases: list[tuple[str, Results]] = [
         ("valid", _phone_results([_on_the_phone(mode) for mode in _PHONE_MODES])),
         ("with a control", _phone_results([quiet, control])),
@@ -341,7 +342,7 @@ def judgements() -> list[dict[str, Any]]:
 
 def _failed(each: Case) -> Case:
     """The same, broken after three rounds."""
-    return each.model_copy(update={"rounds": each.rounds[:3], "outcome": "failed", "reason": "it was ended"})
+    return each.model_copy(update={"rounds": each.rounds[:3], "outcome": Outcome.FAILED, "reason": "it was ended"})
 
 
 def _many_outliers() -> Case:
