@@ -103,18 +103,7 @@ def prepare(
     if subject.kind == SubjectKind.ARTIFACT:
         return prepare_artifact(subject, file_suffix, height=height, width=width, folder=folder)
     built = _BUILDERS[subject.kind](subject, height, width)
-    image = first_image(built.shape)
-    expected, reference = None, REFERENCE
-    try:
-        output = run_module(built.original, image)
-        _check_inference_form(built, subject, image, output)
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        reference = "the model as published needs more memory than there is"
-    else:
-        expected = str(folder / "expected.npy")
-        np.save(expected, output)
+    expected, reference = _write_expected(built, subject, folder)
     source = folder / f"{subject.source}{file_suffix}"
     if file_suffix not in _WRITERS:
         raise BadInput(f"Cannot write {file_suffix} files.", f"Use an engine that loads {', '.join(_WRITERS)}.")
@@ -136,6 +125,25 @@ def prepare(
         libraries=("timm",) if subject.kind == SubjectKind.PEER and file_suffix == ".pt" else (),
         file_precision=file_precision,
     )
+
+
+def _write_expected(built: _BuiltSubject, subject: Subject, folder: Path) -> tuple[str | None, str]:
+    """Write the original's output; returns its path and the reference, or the reason why there is no output.
+
+    Raises:
+        ParityFailed: The output of the inference form differs from the original's.
+    """
+    image = first_image(built.shape)
+    try:
+        output = run_module(built.original, image)
+        _check_inference_form(built, subject, image, output)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None, "the model as published needs more memory than there is"
+    path = str(folder / "expected.npy")
+    np.save(path, output)
+    return path, REFERENCE
 
 
 def run_module(model: nn.Module, images: Array) -> Array:

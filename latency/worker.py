@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evim_deploy.common.errors import EvimError, ParityFailed
+from evim_deploy.common.errors import EvimError, ParityFailed, first_line
 from latency import memory
 from latency.engines import Array, Job, Runner, load
 from latency.messages import (
@@ -226,8 +226,7 @@ def _message(error: Exception) -> str:
         return error.cause.rstrip(".")
     if isinstance(error, NotOnThisHost):
         return str(error)
-    first_line = next(iter(str(error).strip().splitlines()), "")
-    return f"{type(error).__name__}: {first_line}"[:500]
+    return f"{type(error).__name__}: {first_line(error)}"[:500]
 
 
 if __name__ == "__main__":

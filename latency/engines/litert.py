@@ -63,7 +63,7 @@ def _quantise(images: Array, tensor: _Tensor) -> npt.NDArray[np.generic]:
     if np.issubdtype(tensor["dtype"], np.floating):
         return np.ascontiguousarray(images, tensor["dtype"])
     scale, zero_point = tensor["quantization"]
-    limits = np.iinfo(tensor["dtype"])
+    limits = np.iinfo(np.dtype(tensor["dtype"]).name)
     return np.ascontiguousarray((images / scale + zero_point).round().clip(limits.min, limits.max), tensor["dtype"])
 
 
