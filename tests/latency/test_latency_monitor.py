@@ -1,4 +1,4 @@
-"""What the machine tells: who took the processor, and what memory there is."""
+"""Readings of the host: CPU time of other processes, and available memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from latency import memory
 from latency.monitor import Monitor, _own_seconds
 
 BURN = "import time\nwhile time.process_time() < {}: pass\nprint(flush=True)\ntime.sleep({})"
-"""A process that takes so many seconds of the processor, says so, and stays for so long."""
+"""A program that uses some seconds of CPU time, prints a line, and then sleeps."""
 
 
 def burn(seconds: float, stays: float) -> subprocess.Popen[bytes]:
@@ -35,7 +35,7 @@ def test_a_workers_work_is_the_runs_own_whether_it_lives_or_has_ended() -> None:
 
 
 def test_shares_are_of_the_time_since_the_last_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two cores for ten seconds: 12 s busy, of them 2 stolen and 7 our own."""
+    """Two cores for ten seconds: 12 s busy, of which 2 are stolen and 7 are our own."""
     clock, busy, own = [100.0], [50.0], [3.0]
     times = {"nice": 0.0, "system": 0.0, "irq": 0.0, "softirq": 0.0}
     monkeypatch.setattr("latency.monitor.time.perf_counter", lambda: clock[0])
@@ -73,14 +73,14 @@ def test_a_reading_has_what_this_host_tells() -> None:
     ],
 )
 def test_engines_words_for_no_memory_are_known(words: str) -> None:
-    assert memory.says_no_memory(words)
+    assert memory.mentions_out_of_memory(words)
 
 
-def test_other_words_are_not_taken_for_them() -> None:
-    assert not memory.says_no_memory("shape mismatch in the memory format of node 7")
+def test_other_messages_do_not_match() -> None:
+    assert not memory.mentions_out_of_memory("shape mismatch in the memory format of node 7")
 
 
-def test_the_peak_can_be_forgotten_and_is_taken_anew() -> None:
+def test_the_peak_can_be_reset_and_measured_again() -> None:
     program = (
         "from latency import memory\n"
         "import numpy as np\n"

@@ -1,4 +1,4 @@
-"""How a report says numbers and settings: three significant digits, and a dash for what is not known."""
+"""Formatting of numbers, sizes and sentences in reports: three significant digits, and a dash for unknown values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ UNKNOWN = "\N{EN DASH}"
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, never an exponent: ``0.122``, ``35.1``, ``20,700``."""
+    """Three significant digits without an exponent: ``0.122``, ``35.1``, ``20,700``."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
     rounded = float(f"{value:.3g}")
@@ -25,9 +25,9 @@ def duration(milliseconds: float) -> str:
     return f"{number(milliseconds / 1e3)} s" if milliseconds >= 1e3 else f"{number(milliseconds)} ms"
 
 
-def interval(found: Interval) -> str:
-    """A ratio and the bounds of its interval: ``0.880 [0.861, 0.902]``."""
-    return f"{number(found.estimate)} [{number(found.low)}, {number(found.high)}]"
+def interval(ratio: Interval) -> str:
+    """A ratio with its interval: ``0.880 [0.861, 0.902]``."""
+    return f"{number(ratio.estimate)} [{number(ratio.low)}, {number(ratio.high)}]"
 
 
 def percent(share: float | None) -> str:
@@ -36,7 +36,7 @@ def percent(share: float | None) -> str:
 
 
 def size(height: int, width: int) -> str:
-    """Pixels, height by width."""
+    """Height by width, pixels."""
     return f"{height}\N{MULTIPLICATION SIGN}{width}"
 
 
@@ -46,11 +46,11 @@ def memory(count: int) -> str:
 
 
 def listed(parts: Iterable[str]) -> str:
-    """``a, b and c``."""
+    """A list in words: ``a, b and c``."""
     words = list(parts)
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def sentence(text: str) -> str:
-    """With a capital, where a lower-case word begins it, and a full stop."""
+    """A sentence with a capital at its beginning and a full stop at its end."""
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"

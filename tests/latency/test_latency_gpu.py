@@ -1,6 +1,6 @@
-"""What only a GPU would run, with stand-ins for it: a driver's tool that says known figures, a profiler's events.
+"""The code for GPUs, with fakes: a driver's tool with known figures, and a profiler's events.
 
-The predictions themselves are not run on this host; the same code runs on CPU tensors in test_latency_engines.py.
+Predictions do not run on a GPU here; the same code runs on CPU tensors in test_latency_engines.py.
 """
 
 from __future__ import annotations
@@ -13,22 +13,30 @@ from typing import Any
 
 import pytest
 import torch
-from fake_engine import ENGINE, entry
+from fake_engine import ENGINE, planned_case
 
 from evim_deploy.common.progress import Silent
 from latency import memory
 from latency.engines import Job
 from latency.engines.torch import _operations
-from latency.host import host
+from latency.host import host_record
+from latency.messages import FAILURES
 from latency.monitor import Monitor
 from latency.plan import BenchRequest, Plan
-from latency.process import _FAILURES
 from latency.protocol import PROTOCOLS
 from latency.results import Memory
 from latency.session import Session
-from latency.worker import Worker, _answer
+from latency.worker import Worker, _reply
 
-JOB = Job("{}", "fp16", 1, (3, 8, 8), None, "cuda", "channels-last")
+JOB = Job(
+    source="{}",
+    precision="fp16",
+    batch=1,
+    shape=(3, 8, 8),
+    threads=None,
+    device="cuda",
+    layout="channels-last",
+)
 _TOOL = """#!/bin/sh
 case "$1" in
   *memory*) echo "1024, 2048" ;;
@@ -40,7 +48,7 @@ esac
 
 @pytest.fixture
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tool of the driver's name that is found first."""
+    """A fake of the driver's tool, first in the path."""
     tool = tmp_path / "nvidia-smi"
     tool.write_text(_TOOL)
     tool.chmod(0o755)
@@ -49,7 +57,7 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_drivers_words_are_read(driver: None) -> None:
     assert memory.gpu_bytes() == (1 << 30, 2 << 30)
-    assert host(["torch"]).accelerator == "NVIDIA Test, 550.1"
+    assert host_record(["torch"]).accelerator == "NVIDIA Test, 550.1"
     monitor = Monitor(gpu=True)
     monitor.read("during")
     assert (monitor.readings[0].accelerator_mhz, monitor.readings[0].accelerator_temperature_c) == (1980, 61)
@@ -58,30 +66,30 @@ def test_the_drivers_words_are_read(driver: None) -> None:
 def test_without_a_driver_there_is_nothing_to_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert memory.gpu_bytes() == (0, 0)
-    assert host(["torch"]).accelerator is None
+    assert host_record(["torch"]).accelerator is None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this host has a GPU")
 def test_a_torch_without_a_gpu_is_not_run_here_and_no_failure() -> None:
-    answer = _answer(Worker(), "open", module=ENGINE.module, job=asdict(JOB), libraries=[], expected=None)
-    assert answer["failure"] == "absent"
+    answer = _reply(Worker(), "open", module=ENGINE.module, job=asdict(JOB), libraries=[], expected=None)
+    assert answer["failure"] == "unavailable"
     assert "no CUDA device" in answer["message"]
 
 
 def test_the_gpus_memory_counts_from_loading_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A CUDA graph allocates when it is captured, and nothing when it is replayed."""
+    """A CUDA graph allocates memory when it is captured, but not when it is replayed."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     forgotten: list[bool] = []
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: forgotten.append(True))
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 123)
     worker = Worker()
-    assert "failure" not in _answer(worker, "open", module=ENGINE.module, job=asdict(JOB), libraries=[], expected=None)
+    assert "failure" not in _reply(worker, "open", module=ENGINE.module, job=asdict(JOB), libraries=[], expected=None)
     assert worker.memory(3) == {"peak_bytes": 123, "before_bytes": 0, "of": "accelerator"}
     assert forgotten == [True]
 
 
 class HereProcess:
-    """A worker in this process; one that imports nothing beforehand."""
+    """A fake worker process that runs in this process."""
 
     pid = os.getpid()
 
@@ -89,9 +97,9 @@ class HereProcess:
         self._worker = Worker()
 
     def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
-        answer = _answer(self._worker, verb, **arguments)
+        answer = _reply(self._worker, verb, **arguments)
         if "failure" in answer:
-            raise _FAILURES[answer["failure"]](answer["message"])
+            raise FAILURES[answer["failure"]](answer["message"])
         return answer
 
     def close(self) -> None:
@@ -106,7 +114,7 @@ class HereProcess:
 
 @pytest.fixture
 def gpu(driver: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A PyTorch that finds a GPU, of which 123 bytes were in use at most."""
+    """PyTorch with a fake GPU, whose peak memory is 123 bytes."""
     for name, answer in (("is_available", True), ("reset_peak_memory_stats", None), ("max_memory_allocated", 123)):
         monkeypatch.setattr(torch.cuda, name, lambda answer=answer: answer)
     for module in ("trial", "session", "prefetch"):
@@ -114,15 +122,15 @@ def gpu(driver: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_on_a_gpu_the_batch_halves_while_memory_runs_out(gpu: None) -> None:
-    """In the words of PyTorch's torch.OutOfMemoryError; the rounds are of the batch that fits."""
+    """The message is that of torch.OutOfMemoryError; the rounds use the batch that fits."""
     refusal = "CUDA out of memory. Tried to allocate 12.00 GiB. GPU 0 has a total capacity of 79.18 GiB"
-    small = entry("small", "cuda, 512x512", 16, "cuda")
-    large = entry("large", "cuda, 4096x4096", 16, "cuda", fits=4, refusal=refusal)
-    request = BenchRequest(replace(PROTOCOLS["robust"], seconds=0.05, warmup_s=0, rounds=5), memory=True)
+    small = planned_case("small", "cuda, 512x512", 16, "cuda")
+    large = planned_case("large", "cuda, 4096x4096", 16, "cuda", fits=4, refusal=refusal)
+    request = BenchRequest(protocol=replace(PROTOCOLS["robust"], seconds=0.05, warmup_s=0, rounds=5), memory=True)
     results, stop = Session(Plan((small, large)), request, ["evim-deploy", "bench"], Silent()).measure()
     assert stop is None
     assert results.complete
-    found = {each.subject.name: each for each in results.contenders if each.role == "contender"}
+    found = {each.subject.name: each for each in results.cases if each.role == "contender"}
     assert [(each.batch, each.outcome) for each in found["large"].attempts] == [
         (16, "out of memory"),
         (8, "out of memory"),
@@ -133,15 +141,15 @@ def test_on_a_gpu_the_batch_halves_while_memory_runs_out(gpu: None) -> None:
 
 
 def test_another_refusal_on_a_gpu_halves_nothing(gpu: None) -> None:
-    request = BenchRequest(replace(PROTOCOLS["robust"], seconds=0.05, warmup_s=0, rounds=5))
-    broken = entry("broken", "cuda", 16, "cuda", fits=4, refusal="CUDA error: an illegal memory access")
+    request = BenchRequest(protocol=replace(PROTOCOLS["robust"], seconds=0.05, warmup_s=0, rounds=5))
+    broken = planned_case("broken", "cuda", 16, "cuda", fits=4, refusal="CUDA error: an illegal memory access")
     results, _ = Session(Plan((broken,)), request, ["evim-deploy", "bench"], Silent()).measure()
-    (contender,) = results.contenders
-    assert (contender.outcome, contender.batch, contender.attempts) == ("failed", 16, [])
+    (case,) = results.cases
+    assert (case.outcome, case.batch, case.attempts) == ("failed", 16, [])
 
 
 def test_a_profile_of_the_gpu_has_the_kernels_time_once() -> None:
-    """Under the operation that launched them; their own events are left out."""
+    """The time is attributed to the launching operation; events of the kernels are skipped."""
     cpu, cuda = torch.autograd.DeviceType.CPU, torch.autograd.DeviceType.CUDA
 
     def event(key: str, device: object, microseconds: float) -> SimpleNamespace:

@@ -1,4 +1,4 @@
-"""A graph as a torch module: our rewritten network in the engines that run PyTorch."""
+"""A graph as a torch module, so that PyTorch engines can time the rewritten network."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 def _softmax_tokens(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """The mixer's weights (B, N, L) in the precision of x, as in the published network.
+    """The token softmax (B, N, L) in the precision of x, as in the published network.
 
-    :data:`evim_deploy.graph.interpreter.HANDLERS` has them in float64, which is exact and would be timed, too.
+    The handler of :data:`evim_deploy.graph.interpreter.HANDLERS` computes in float64, which would distort the timing.
     """
-    shares, spread = torch.softmax(x, 2), node.spread(x.shape[2])
-    return shares if spread == 1 else shares * spread
+    weights_of_tokens, scale = torch.softmax(x, 2), node.spread(x.shape[2])
+    return weights_of_tokens if scale == 1 else weights_of_tokens * scale
 
 
 _HANDLERS = {**HANDLERS, "softmax_tokens": _softmax_tokens}
 
 
 class GraphModule(nn.Module):
-    """Computes a graph's first output of images (B, 3, H, W).
+    """Computes a graph's first output from images (B, 3, H, W).
 
-    Its weights are float32 buffers. An operation is kept by its name and looked up when it is computed, so
-    that the module can be pickled. A value is let go when nothing takes it any more, as in any network.
+    The weights are float32 buffers. Operations are stored by name and looked up when they run, so that the module can
+    be pickled. A value is released after its last consumer.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -44,21 +44,21 @@ class GraphModule(nn.Module):
             names = tuple((weight, f"{weight}_{index}") for weight in node.weights)
             for weight, name in names:
                 self.register_buffer(name, torch.from_numpy(node.weights[weight]).float())
-            # without the graph's own weights, which are float64
-            done = tuple(name for name, user in last_use.items() if user == node.name)
-            self._nodes.append((replace(node, weights={}), names, done))
+            # the node without its float64 weights
+            released = tuple(name for name, consumer in last_use.items() if consumer == node.name)
+            self._nodes.append((replace(node, weights={}), names, released))
 
     def forward(self, images: Tensor) -> Tensor:
         values = {self._input: images}
-        for node, names, done in self._nodes:
+        for node, names, released in self._nodes:
             weights: Mapping[str, Tensor] = {weight: getattr(self, name) for weight, name in names}
             results = _HANDLERS[node.op](node, weights, *[values[name] for name in node.inputs])
             values.update(zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True))
-            for name in done:
+            for name in released:
                 del values[name]
         return values[self._output]
 
 
 def graph_module(graph: Graph) -> nn.Module:
-    """A graph as a module in evaluation mode, from images (B, 3, H, W) to its first output."""
+    """Convert a graph to a module in evaluation mode, from images (B, 3, H, W) to its first output."""
     return GraphModule(graph).eval()

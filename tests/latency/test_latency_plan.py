@@ -1,4 +1,4 @@
-"""What a request for figures comes to, and what is refused."""
+"""The plan of a request, and the errors of invalid requests."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from evim_deploy.catalog.variants import parse_model
 from evim_deploy.common.errors import BadInput, EvimError, NotInstalled, UsageProblem
 from exporters import FORMATS
 from latency import engines
+from latency.enums import SubjectKind
 from latency.plan import BenchRequest, Plan, plan
 from latency.protocol import PROTOCOLS
-from latency.tolerances import allowed
+from latency.tolerances import max_error
 
 ROBUST = PROTOCOLS["robust"]
 M1 = parse_model("m1")
@@ -24,8 +25,8 @@ def planned(**asked: Any) -> Plan:
     return plan(BenchRequest(**{"protocol": ROBUST, "models": (M1,), **asked}))
 
 
-def test_the_papers_cpu_setting_is_the_usual_one() -> None:
-    (entry,) = planned().entries
+def test_the_papers_cpu_setting_is_the_default() -> None:
+    (entry,) = planned().cases
     assert (entry.engine.name, entry.device, entry.batch, entry.threads, entry.precision) == (
         "torch",
         "cpu",
@@ -39,30 +40,32 @@ def test_the_papers_cpu_setting_is_the_usual_one() -> None:
 @pytest.mark.parametrize(
     "asked", [{"batches": (8,)}, {"threads": (2,)}, {"sizes": ((256, 256),)}, {"precisions": ("bf16",)}]
 )
-def test_what_departs_from_the_paper_does_not_stand_beside_it(asked: dict[str, Any]) -> None:
-    assert [entry.setting for entry in planned(**asked).entries] == [None]
+def test_a_deviation_from_the_paper_is_not_the_papers_setting(asked: dict[str, Any]) -> None:
+    assert [entry.setting for entry in planned(**asked).cases] == [None]
 
 
-def test_the_gpu_setting_says_that_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gpu_setting_is_unavailable_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
-    entries = planned(settings=("gpu",)).entries
+    entries = planned(settings=("gpu",)).cases
     assert {entry.batch for entry in entries} == {256}
     assert {(entry.engine.name, entry.precision) for entry in entries} == {
         (engine, precision) for engine in ("torch", "torchscript", "torch-compile") for precision in ("fp16", "bf16")
     }
-    assert all("no CUDA device; run the same command on a machine with" in entry.absent for entry in entries)
+    assert all(
+        "no CUDA device; run the same command on a machine with" in entry.unavailable_reason for entry in entries
+    )
 
 
 def test_the_iphone_setting_says_where_a_phones_file_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.system", lambda: "Linux")
-    (entry,) = planned(settings=("iphone",)).entries
+    (entry,) = planned(settings=("iphone",)).cases
     assert (entry.engine.name, entry.device, entry.batch, entry.precision) == ("coreml", "coreml", 1, "fp16")
-    assert "macOS only" in entry.absent
-    assert "--import" in entry.absent
+    assert "macOS only" in entry.unavailable_reason
+    assert "--import" in entry.unavailable_reason
 
 
-def test_those_that_share_size_batch_and_threads_are_timed_together() -> None:
-    entries = planned(peers=("table-e",), sizes=((224, 224), (512, 512)), threads=(1, None)).entries
+def test_cases_of_the_same_size_batch_and_threads_form_a_group() -> None:
+    entries = planned(peers=("table-e",), sizes=((224, 224), (512, 512)), threads=(1, None)).cases
     groups = {entry.group: [e for e in entries if e.group == entry.group] for entry in entries}
     assert len(groups) == 4
     for members in groups.values():
@@ -72,9 +75,9 @@ def test_those_that_share_size_batch_and_threads_are_timed_together() -> None:
     assert len({entry.id for entry in entries}) == len(entries)
 
 
-def test_what_an_engine_cannot_is_left_out_and_said() -> None:
+def test_an_unsupported_combination_is_left_out_with_a_note() -> None:
     found = planned(engines=("torch", "onnxruntime", "litert"), precisions=("fp32", "bf16"), peers=("figure-3",))
-    assert {(e.engine.name, e.precision) for e in found.entries} == {
+    assert {(e.engine.name, e.precision) for e in found.cases} == {
         ("torch", "fp32"),
         ("torch", "bf16"),
         ("onnxruntime", "fp32"),
@@ -88,11 +91,13 @@ def test_one_run_has_ours_quantised_beside_peers_in_floating_point() -> None:
     found = planned(
         engines=("onnxruntime", "openvino"), precisions=("fp32", "bf16", "int8", "dynamic"), peers=("efficientvim_m1",)
     )
-    assert len({entry.group for entry in found.entries}) == 1
+    assert len({entry.group for entry in found.cases}) == 1
     ours = {
-        (e.engine.name, e.precision, e.engine.stored(e.precision)) for e in found.entries if e.subject.kind == "model"
+        (e.engine.name, e.precision, e.engine.file_precision(e.precision))
+        for e in found.cases
+        if e.subject.kind == "model"
     }
-    peers = {(e.engine.name, e.precision) for e in found.entries if e.subject.kind == "peer"}
+    peers = {(e.engine.name, e.precision) for e in found.cases if e.subject.kind == "peer"}
     assert ours == {
         *(("onnxruntime", precision, precision) for precision in ("fp32", "int8", "dynamic")),
         *(("openvino", precision, precision) for precision in ("fp32", "int8", "dynamic")),
@@ -103,25 +108,25 @@ def test_one_run_has_ours_quantised_beside_peers_in_floating_point() -> None:
     assert "onnxruntime is timed in fp32, fp16, int8, dynamic on the cpu: bf16 is left out." in found.notes
 
 
-def test_core_mls_precisions_are_not_run_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_core_mls_precisions_are_unavailable_outside_of_macos(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.system", lambda: "Linux")
-    entries = planned(engines=("coreml",), precisions=FORMATS["coreml"].precisions).entries
+    entries = planned(engines=("coreml",), precisions=FORMATS["coreml"].precisions).cases
     assert [entry.precision for entry in entries] == list(FORMATS["coreml"].precisions)
-    assert all("macOS only" in entry.absent for entry in entries)
+    assert all("macOS only" in entry.unavailable_reason for entry in entries)
 
 
 def test_every_precision_has_a_tolerance() -> None:
     for engine in engines.ENGINES.values():
         for precision in {name for names in engine.precisions.values() for name in names}:
-            assert 0 < allowed("model", precision, engine.stored(precision)) < 1
+            assert 0 < max_error(SubjectKind.MODEL, precision, engine.file_precision(precision)) < 1
 
 
 @pytest.mark.parametrize(
     ("asked", "kind", "words"),
     [
-        ({"engines": ("tensorrt",)}, UsageProblem, "no engine 'tensorrt'"),
-        ({"peers": ("resnet-9000",)}, UsageProblem, "no peer 'resnet-9000'"),
-        ({"settings": ("watch",)}, UsageProblem, "no setting 'watch'"),
+        ({"engines": ("tensorrt",)}, UsageProblem, "Unknown engine 'tensorrt'"),
+        ({"peers": ("resnet-9000",)}, UsageProblem, "Unknown peer 'resnet-9000'"),
+        ({"settings": ("watch",)}, UsageProblem, "Unknown setting 'watch'"),
         ({"device": "tpu"}, BadInput, "not on tpu"),
         ({"engines": ("onnxruntime",), "precisions": ("int4",)}, BadInput, "int4 is left out"),
         ({"protocol": replace(ROBUST, seconds=0)}, BadInput, "0 seconds of timing"),
@@ -134,18 +139,18 @@ def test_every_precision_has_a_tolerance() -> None:
         ({"sizes": ((8, 8),)}, BadInput, "--resolution"),
         ({"sizes": ((8192, 8192),)}, BadInput, "--resolution"),
         ({"budget_s": 0.0}, BadInput, "--budget"),
-        ({"layouts": ("sideways",)}, UsageProblem, "no layout 'sideways'"),
+        ({"layouts": ("sideways",)}, UsageProblem, "Unknown layout 'sideways'"),
         ({"artifacts": (Path("nowhere.onnx"),)}, BadInput, "nowhere.onnx"),
     ],
 )
-def test_what_cannot_be_met_is_told(asked: dict[str, Any], kind: type[EvimError], words: str) -> None:
+def test_an_impossible_request_is_an_error(asked: dict[str, Any], kind: type[EvimError], words: str) -> None:
     with pytest.raises(kind) as error:
         planned(**asked)
     assert words in str(error.value)
     assert error.value.remedy
 
 
-def test_an_engine_that_is_not_installed_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_is_not_installed_is_an_error_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         engines.ENGINES, "openvino", replace(engines.ENGINES["openvino"], requires=("openvino-from-nowhere",))
     )

@@ -1,4 +1,4 @@
-"""benchmarks/gpu.sh: its steps on the processor, and what it says of steps that fail, end early or are not reached."""
+"""benchmarks/gpu.sh: its steps on the CPU, and its messages on steps that fail, end early or are not reached."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from latency.report import build
+from latency.report.build import build
 from latency.results import read_results
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu.sh"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.sh"
 LIMIT_S = 480
 MOST_FILES = 8
 STEPS = re.findall(r"^step (\S+) +(\S+)", SCRIPT.read_text("utf-8"), re.MULTILINE)
@@ -45,7 +45,7 @@ exec "${@:2}"
 
 
 class Machine:
-    """A folder with stand-ins for python3 and timeout.
+    """A folder with fakes of python3 and timeout.
 
     Attributes:
         out: Where results go.
@@ -62,7 +62,7 @@ class Machine:
             path.chmod(0o755)
 
     def run(self, outcomes: dict[str, str], **variables: str) -> tuple[int, dict[str, str], list[list[int]]]:
-        """Exit code, what was said of each step in a word, and each step's seconds and those until it is killed."""
+        """The exit code, a word for each step, and each step's time limit and time until it is killed, seconds."""
         plan = self._folder / "plan"
         for name in NAMES:
             (plan / f"gpu-{name}").write_text(outcomes.get(name, '0 {"complete": true}') + "\n")
@@ -105,7 +105,7 @@ def test_a_step_that_fails_stops_no_other(machine: Machine) -> None:
     assert told == dict.fromkeys(NAMES, "complete") | words
 
 
-def test_an_earlier_result_is_not_taken_for_a_new_one(machine: Machine) -> None:
+def test_an_earlier_result_is_not_mistaken_for_a_new_one(machine: Machine) -> None:
     machine.run({})
     _, told, _ = machine.run({"layouts": "1"})
     assert told["layouts"] == "failed"
@@ -133,7 +133,7 @@ def test_another_device_is_refused(machine: Machine) -> None:
 
 
 def _blocked_wheel(folder: Path) -> Path:
-    """A wheel that has Python find no package besides those that a machine with a GPU has or is given."""
+    """A wheel that hides all packages from Python except for those that a machine with a GPU has or installs."""
     source = """import sys
 from importlib.machinery import PathFinder
 
@@ -158,7 +158,7 @@ sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sy
 
 
 def test_the_blocked_packages_are_found_nowhere(tmp_path: Path) -> None:
-    """As where they are not installed: a search finds none, without an exception, and an import fails."""
+    """The hidden packages behave as if not installed: a search returns None, and an import fails."""
     with zipfile.ZipFile(_blocked_wheel(tmp_path)) as wheel:
         wheel.extractall(tmp_path)
     program = "from importlib.util import find_spec; print(find_spec('onnx'), find_spec('numpy').name); import onnx"
@@ -182,7 +182,7 @@ def test_the_blocked_packages_are_found_nowhere(tmp_path: Path) -> None:
     ids="-".join,
 )
 def test_the_same_steps_run_on_the_processor(tmp_path: Path, steps: tuple[str, ...]) -> None:
-    """With wheels, where pip is there to unpack them, and without what only reports and other engines need.
+    """The script runs with wheels if pip is installed, and without the packages of reports and other engines.
 
     The steps of Table 3 are like the first; what is compiled is in test_latency_engines.py, and takes a minute.
     """
@@ -201,16 +201,16 @@ def test_the_same_steps_run_on_the_processor(tmp_path: Path, steps: tuple[str, .
     assert sorted(files) == sorted(steps)
     for name, results in files.items():
         assert results.complete
-        for contender in results.contenders:
-            assert contender.outcome == "measured"
-            assert len(contender.rounds) == (1 if name == "resolution" else 5)
-            if contender.role == "contender":
-                assert contender.memory is not None
-                assert contender.check is not None
-                assert contender.check.status == "equal"
+        for case in results.cases:
+            assert case.outcome == "measured"
+            assert len(case.rounds) == (1 if name == "resolution" else 5)
+            if case.role == "contender":
+                assert case.memory is not None
+                assert case.check is not None
+                assert case.check.status == "equal"
     figures = build(list(files.values())).figures
     assert figures.rows
-    own = {name: [each for each in found.contenders if each.role == "contender"] for name, found in files.items()}
+    own = {name: [each for each in found.cases if each.role == "contender"] for name, found in files.items()}
     if "resolution" in own:
         assert {each.height for each in own["resolution"]} == {32, 64}
         return

@@ -1,4 +1,4 @@
-"""A report says what the results files say, in every format the same, and no more than may be said."""
+"""Reports agree with the results files, in all formats, and state only what is valid."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ from pathlib import Path
 
 import pytest
 import typer
-from latency_files import SERVER, absent, contender, make_results, mixers, phone, profiled, run, sweep, table_e
+from latency_files import SERVER, absent, make_case, make_results, mixers, phone, profiled, run, sweep, table_e
 from rich.console import Console
 
 from evim_deploy.artifact.target import SCHEMA_VERSION
 from evim_deploy.cli.report import report, show
 from evim_deploy.common.errors import BadInput, NotInstalled
-from latency.judgement import CONTROL, FASTER, SMALLEST_EFFECT, UNDECIDED, compare_with_baseline, judge
-from latency.paper import milliseconds, of_table_3, of_table_e, table_3
-from latency.report import build, render, words, write_report
-from latency.report.view import Forest, Lines, Report, Table
+from latency.decision import SMALLEST_EFFECT, Verdict
+from latency.judgement import CONTROL_SUFFIX, compare_with_baseline, judge
+from latency.paper import paper_milliseconds, table_3, table_3_row, table_e_row
+from latency.report import formatting
+from latency.report.build import build
+from latency.report.view import Forest, LatencyReport, Lines, Table
+from latency.report.writing import render, write_report
 from latency.results import Check, Memory, Reading, Results, to_json
 
 HOSTILE = ["<script>alert(1)</script>", "a|b\n# c", "$\\frac{1}{0}$", '" onload="x', "</style><b>", "]]><!--"]
 
 
 class Page(HTMLParser):
-    """Tags, ids, links and texts of a page."""
+    """The tags, ids, links and texts of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -61,7 +64,7 @@ def page(files: list[Results]) -> str:
     return render(files, ".html")
 
 
-def every_table(report: Report) -> list[Table]:
+def every_table(report: LatencyReport) -> list[Table]:
     return [table for section in report.sections for table in section.tables] + [report.figures]
 
 
@@ -73,17 +76,17 @@ def first_table(results: Results) -> Table:
     return build([results]).sections[0].tables[0]
 
 
-def test_figures_are_the_judgement_s(files: list[Results]) -> None:
+def test_figures_equal_the_judgement(files: list[Results]) -> None:
     found = {row["id"]: row for row in rows_of(build(files[:1]).figures)}
     judged, compared = judge(files[0]), compare_with_baseline(files[0])
     assert len(found) == len(judged)
-    for contender_ in files[0].contenders:
-        if contender_.id in judged and (summary := judged[contender_.id].summary):
-            row = found[contender_.id]
-            assert row["time_ms"] == pytest.approx(1e3 * summary.median / contender_.batch)
+    for case in files[0].cases:
+        if case.id in judged and (summary := judged[case.id].summary):
+            row = found[case.id]
+            assert row["time_ms"] == pytest.approx(1e3 * summary.median / case.batch)
             assert row["samples"] == summary.count
-            comparison = compared.get(contender_.id)
-            if comparison and comparison.interval and contender_.subject.kind != "mixer":
+            comparison = compared.get(case.id)
+            if comparison and comparison.interval and case.subject.kind != "mixer":
                 interval = comparison.interval
                 assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == pytest.approx(
                     (interval.estimate, interval.low, interval.high)
@@ -92,18 +95,18 @@ def test_figures_are_the_judgement_s(files: list[Results]) -> None:
 
 
 def test_under_the_protocol_paper_a_time_is_the_mean(files: list[Results]) -> None:
-    """As the published scripts divide the batch by the mean."""
+    """The published scripts divide the batch by the mean."""
     paper = files[0].model_copy(update={"protocol": files[0].protocol.model_copy(update={"name": "paper"})})
     found = {row["id"]: row for row in rows_of(build([paper]).figures)}
-    first = paper.contenders[0]
+    first = paper.cases[0]
     assert found[first.id]["time_ms"] == pytest.approx(1e3 * sum(first.samples) / len(first.samples) / first.batch)
 
 
 def test_under_the_protocol_modelbench_extremes_do_not_count(files: list[Results]) -> None:
-    """As Apple's ModelBench: the mean of the rounds' means without their 10 lowest and highest."""
+    """Apple's ModelBench reports the mean of the rounds' means without their 10 lowest and highest samples."""
     protocol = files[1].protocol.model_copy(update={"name": "modelbench"})
     found = {row["id"]: row for row in rows_of(build([files[1].model_copy(update={"protocol": protocol})]).figures)}
-    first = files[1].contenders[0]
+    first = files[1].cases[0]
     means = [sum(sorted(each.samples_s)[10:-10]) / (len(each.samples_s) - 20) for each in first.rounds]
     assert found[first.id]["time_ms"] == pytest.approx(1e3 * sum(means) / len(means))
 
@@ -127,7 +130,7 @@ def test_all_formats_say_the_same(files: list[Results], page: str) -> None:
         assert {key: row[key] for key in values} == {k: "" if v is None else str(v) for k, v in values.items()}
 
 
-def test_every_number_leads_to_its_samples(files: list[Results], page: str) -> None:
+def test_every_number_links_to_its_samples(files: list[Results], page: str) -> None:
     report, found = build(files), Page(page)
     anchors = {samples.anchor for samples in report.samples}
     own = {"time_ms", "p90_ms", "images_per_s", "ratio", "times_paper"}
@@ -140,7 +143,7 @@ def test_every_number_leads_to_its_samples(files: list[Results], page: str) -> N
                     traced += 1
     assert traced > 100
     assert {link.removeprefix("#") for link in found.links} <= set(found.ids)
-    by_id = {contender_.id: contender_ for contender_ in files[0].contenders}
+    by_id = {case.id: case for case in files[0].cases}
     for samples in report.samples:
         if (name := samples.source.split("'")[1]) in by_id and "virtual machine" in samples.source:
             shown = [sample for round_ in samples.rounds for sample in round_]
@@ -148,13 +151,13 @@ def test_every_number_leads_to_its_samples(files: list[Results], page: str) -> N
     assert not [left for left in by_id.values() if left.samples]
     written = next(csv.DictReader(io.StringIO(render(files, ".csv"))))
     assert [float(s) for s in written["samples_ms"].replace(";", "").split()] == pytest.approx(
-        [1e3 * sample for sample in files[0].contenders[0].samples], rel=1e-5
+        [1e3 * sample for sample in files[0].cases[0].samples], rel=1e-5
     )
 
 
-def test_controls_and_yardsticks_have_their_samples_too(files: list[Results]) -> None:
+def test_controls_and_calibration_workloads_have_samples(files: list[Results]) -> None:
     titles = [samples.title for samples in build(files).samples]
-    assert [title.partition(":")[0] for title in titles[-2:]] == ["control", "yardstick"]
+    assert [title.partition(":")[0] for title in titles[-2:]] == ["control", "calibration workload"]
 
 
 def test_the_page_needs_nothing_else(page: str) -> None:
@@ -174,7 +177,7 @@ def test_pictures_take_their_colours_from_the_page(page: str) -> None:
 
 
 def contrast(one: str, other: str) -> float:
-    """As WCAG 2 has it."""
+    """The contrast ratio of WCAG 2."""
 
     def luminance(colour: str) -> float:
         parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
@@ -201,9 +204,9 @@ def test_the_same_files_give_the_same_bytes() -> None:
     assert first == second
 
 
-def test_names_are_taken_as_words() -> None:
-    changed = [contender(name, 0.03 + 0.001 * place, group="g") for place, name in enumerate(["M4", *HOSTILE])]
-    swept = [contender(HOSTILE[2], side=side, setting=None) for side in (64, 128, 192)]
+def test_names_are_escaped() -> None:
+    changed = [make_case(name, 0.03 + 0.001 * place, group="g") for place, name in enumerate(["M4", *HOSTILE])]
+    swept = [make_case(HOSTILE[2], side=side, setting=None) for side in (64, 128, 192)]
     results = make_results([*changed, *swept], incomplete_because=HOSTILE[0], complete=False)
     found = Page(render([results], ".html"))
     assert "script" not in found.tags
@@ -219,8 +222,8 @@ def test_names_are_taken_as_words() -> None:
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx"])
-def test_a_spreadsheet_computes_no_name(name: str) -> None:
-    row = next(csv.DictReader(io.StringIO(render([make_results([contender(name)])], ".csv"))))
+def test_a_name_is_never_a_formula_in_a_spreadsheet(name: str) -> None:
+    row = next(csv.DictReader(io.StringIO(render([make_results([make_case(name)])], ".csv"))))
     assert row["model"] == f"'{name}"
 
 
@@ -234,35 +237,35 @@ def test_an_incomplete_run_says_so_first() -> None:
     assert not [warning for warning in build([make_results(table_e())]).warnings if "Incomplete" in warning]
 
 
-def test_what_decides_nothing_is_called_neither_faster_nor_slower() -> None:
-    results = make_results([contender(), contender("SHViT-S4", 0.03605)])
+def test_an_undecided_ratio_is_neither_faster_nor_slower() -> None:
+    results = make_results([make_case(), make_case("SHViT-S4", 0.03605)])
     (comparison,) = compare_with_baseline(results).values()
     assert comparison.interval is not None
     assert comparison.interval.estimate < 1
-    assert comparison.verdict == UNDECIDED
+    assert comparison.verdict == Verdict.UNDECIDED
     _, row = rows_of(first_table(results))
-    assert row["verdict"] == UNDECIDED
+    assert row["verdict"] == Verdict.UNDECIDED
     (answer,) = build([results]).answers
     assert any(sentence.startswith("Decides nothing: SHViT-S4") for sentence in answer.sentences)
-    assert FASTER not in " ".join(answer.sentences).casefold()
+    assert Verdict.FASTER not in " ".join(answer.sentences).casefold()
 
 
 def noisy() -> Results:
-    """A run in which others took a part of the processor, and all that it timed is far from equal."""
+    """A run with stolen CPU time, whose cases differ clearly."""
     stolen = [Reading(at_s=100.0, phase="during", steal_share=0.2)]
     return make_results([*table_e(), *sweep(), *mixers()], readings=stolen)
 
 
 @pytest.mark.parametrize("baseline", [None, "SHViT-S4"])
 def test_suspect_figures_announce_nothing(baseline: str | None) -> None:
-    """In no view: not a verdict, not a time beside the paper's, not how the time grows."""
+    """No view has a verdict, a time beside the paper's, or a growth of the time."""
     view = build([noisy()], baseline)
     verdicts = [row.get("verdict") for table in every_table(view) for row in rows_of(table)]
-    assert set(verdicts) <= {None, "baseline", UNDECIDED}
-    assert UNDECIDED in verdicts
+    assert set(verdicts) <= {None, "baseline", Verdict.UNDECIDED}
+    assert Verdict.UNDECIDED in verdicts
     assert {row["undecided_because"] for row in rows_of(view.figures)} == {None, "both figures are suspect"}
     forests = [plot for section in view.sections for plot in section.plots if isinstance(plot, Forest)]
-    assert {row[-1] for plot in forests for row in plot.rows} == {UNDECIDED}
+    assert {row[-1] for plot in forests for row in plot.rows} == {Verdict.UNDECIDED}
     sentences = " ".join(sentence for answer in view.answers for sentence in answer.sentences)
     assert "Suspect: EfficientViM-M4 takes 36" in sentences or baseline
     assert "20% of the processor's time was stolen by others." in sentences
@@ -275,7 +278,7 @@ def test_suspect_figures_announce_nothing(baseline: str | None) -> None:
 
 def test_a_suspect_figure_among_valid_ones_says_why_in_its_sentence() -> None:
     unchecked = Check(status="not checked", against="no converter")
-    members = [contender(), contender("SHViT-S4", 0.02, check=unchecked), contender("FastViT-T12", 0.09)]
+    members = [make_case(), make_case("SHViT-S4", 0.02, check=unchecked), make_case("FastViT-T12", 0.09)]
     (answer,) = build([make_results(members)]).answers
     assert answer.sentences[1].startswith("Slower: FastViT-T12 2.")
     assert answer.sentences[2].startswith("Decides nothing, because its own figure is suspect: SHViT-S4 0.5")
@@ -283,13 +286,13 @@ def test_a_suspect_figure_among_valid_ones_says_why_in_its_sentence() -> None:
 
 
 def test_a_noise_bound_is_drawn_for_each_ratio() -> None:
-    """Of groups in one picture each has its own."""
+    """Each group in a plot has its own bound."""
     first, *others = sweep()
     rounds = [
         each.model_copy(update={"samples_s": [(0.8 if each.index % 2 else 1.25) * sample for sample in each.samples_s]})
         for each in first.rounds
     ]
-    control = first.model_copy(update={"id": f"{first.id}{CONTROL}", "role": "control", "rounds": rounds})
+    control = first.model_copy(update={"id": f"{first.id}{CONTROL_SUFFIX}", "role": "control", "rounds": rounds})
     results = make_results([first, control, *others])
     (plot,) = [plot for plot in build([results]).sections[0].plots if isinstance(plot, Forest)]
     bounds = [noise for *_, noise, _ in plot.rows]
@@ -297,17 +300,17 @@ def test_a_noise_bound_is_drawn_for_each_ratio() -> None:
 
 
 def test_too_few_rounds_give_no_ratio() -> None:
-    results = make_results([contender(rounds=2), contender("SHViT-S4", 0.02, rounds=2)])
+    results = make_results([make_case(rounds=2), make_case("SHViT-S4", 0.02, rounds=2)])
     table = first_table(results)
     _, row = rows_of(table)
     assert row.get("ratio") is None
-    assert row["verdict"] == UNDECIDED
+    assert row["verdict"] == Verdict.UNDECIDED
     assert any("too few rounds" in note for note in table.notes)
 
 
-def test_what_is_invalid_is_no_answer() -> None:
+def test_an_invalid_figure_is_not_a_conclusion() -> None:
     wrong = Check(status="different", against="PyTorch", error=0.4, tolerance=1e-4)
-    results = make_results([contender(), contender("SHViT-S4", 0.01, check=wrong)])
+    results = make_results([make_case(), make_case("SHViT-S4", 0.01, check=wrong)])
     (answer,) = build([results]).answers
     assert answer.sentences[-1] == "Invalid: SHViT-S4; its answers differ: PyTorch."
     assert not any("Faster" in sentence for sentence in answer.sentences)
@@ -317,13 +320,13 @@ def test_what_is_invalid_is_no_answer() -> None:
 
 def test_a_suspect_figure_says_why() -> None:
     unchecked = Check(status="not checked", against="no converter")
-    table = first_table(make_results([contender(check=unchecked)]))
+    table = first_table(make_results([make_case(check=unchecked)]))
     assert rows_of(table)[0]["status"] == "suspect"
     assert "its answers were not checked: no converter" in table.notes
 
 
-def test_what_was_not_run_says_what_to_do_and_is_not_a_failure() -> None:
-    report = build([make_results([contender(), *absent()])])
+def test_an_unavailable_case_has_advice_and_is_not_a_failure() -> None:
+    report = build([make_results([make_case(), *absent()])])
     gpu = report.sections[1].tables[0]
     assert {row["status"] for row in rows_of(gpu)} == {"not run on this host"}
     assert any("run the same command on a machine with an NVIDIA GPU" in note for note in gpu.notes)
@@ -331,7 +334,7 @@ def test_what_was_not_run_says_what_to_do_and_is_not_a_failure() -> None:
 
 
 def test_a_phone_s_file_stands_for_what_was_not_run() -> None:
-    report = build([make_results([contender(), *absent()]), phone()])
+    report = build([make_results([make_case(), *absent()]), phone()])
     (section,) = [section for section in report.sections if section.title.startswith("Core ML")]
     assert {row["status"] for row in rows_of(section.tables[0])} == {"valid"}
 
@@ -354,7 +357,7 @@ def test_a_sweep_is_one_table_with_its_growth() -> None:
     assert any("more than the 20.4 GiB" in note for note in table.notes)
     exponents = {row["model"]: row["exponent"] for row in rows_of(growth)}
     assert exponents == pytest.approx({"EfficientViM-M4": 1.0, "SHViT-S4": 1.17}, abs=0.02)
-    assert rows_of(growth)[1]["largest"] == words.size(2048, 2048)
+    assert rows_of(growth)[1]["largest"] == formatting.size(2048, 2048)
 
 
 def test_the_paper_s_figures_are_in_columns_of_their_own(files: list[Results]) -> None:
@@ -372,12 +375,12 @@ def test_the_paper_s_figures_are_in_columns_of_their_own(files: list[Results]) -
 
 
 def test_the_paper_has_no_figure_for_another_resolution() -> None:
-    assert milliseconds("EfficientViM-M4", "cpu", 256, 256) == 32.1
-    assert milliseconds("EfficientViM-M4", "cpu", 512, 512) is None
-    assert milliseconds("EfficientViM-M1", "cpu", 224, 224) is None
-    assert milliseconds("EfficientViM-M1", "gpu", 224, 224) == 0.048
-    assert milliseconds(None, "cpu", 256, 256) is None
-    listed, compared = of_table_3("EfficientViM-M4"), of_table_e("EfficientViM-M4")
+    assert paper_milliseconds("EfficientViM-M4", "cpu", 256, 256) == 32.1
+    assert paper_milliseconds("EfficientViM-M4", "cpu", 512, 512) is None
+    assert paper_milliseconds("EfficientViM-M1", "cpu", 224, 224) is None
+    assert paper_milliseconds("EfficientViM-M1", "gpu", 224, 224) == 0.048
+    assert paper_milliseconds(None, "cpu", 256, 256) is None
+    listed, compared = table_3_row("EfficientViM-M4"), table_e_row("EfficientViM-M4")
     assert listed is not None
     assert compared is not None
     assert (listed.epochs, listed.top1, compared.top1) == (300, 79.4, 79.6)
@@ -385,16 +388,16 @@ def test_the_paper_has_no_figure_for_another_resolution() -> None:
 
 
 def test_peak_memory_on_a_gpu_stands_beside_table_7() -> None:
-    """At the paper's setting alone: not on the processor, and not of a batch that was halved."""
+    """Only in the paper's setting: not on the CPU, and not for a batch that was halved."""
     memory = Memory(peak_bytes=1 << 30, before_bytes=0, of="accelerator")
     gpu = {"setting": "gpu", "device": "cuda", "batch": 256, "batch_asked": 256, "memory": memory}
-    contenders = [
-        contender("EfficientViM-M2", side=224, **gpu),
-        contender("SHViT-S2", side=224, **gpu | {"batch": 128}),
-        contender("EfficientViM-M4", side=256, **gpu),
-        contender("FastViT-T8", side=256, memory=memory),
+    cases = [
+        make_case("EfficientViM-M2", side=224, **gpu),
+        make_case("SHViT-S2", side=224, **gpu | {"batch": 128}),
+        make_case("EfficientViM-M4", side=256, **gpu),
+        make_case("FastViT-T8", side=256, memory=memory),
     ]
-    found = {row["model"]: row.get("paper_peak_bytes") for row in rows_of(build([make_results(contenders)]).figures)}
+    found = {row["model"]: row.get("paper_peak_bytes") for row in rows_of(build([make_results(cases)]).figures)}
     assert found == {"EfficientViM-M2": 969 << 20, "SHViT-S2": None, "EfficientViM-M4": None, "FastViT-T8": None}
 
 
@@ -407,15 +410,15 @@ def test_figure_3_has_both_shares() -> None:
     assert single["verdict"] == "baseline"
 
 
-def test_outliers_are_marked_and_kept(files: list[Results]) -> None:
+def test_outliers_are_marked_and_included(files: list[Results]) -> None:
     samples = build(files).samples[1]
     assert [place for place, _, flagged in samples.points if flagged] == [52]
     assert samples.count == 100
-    assert "1 outlier, marked and kept in every figure." in samples.facts
+    assert "1 outlier, marked and included in every figure." in samples.facts
 
 
-def test_a_long_run_is_told_by_its_rounds_and_stays_small() -> None:
-    many = [contender(f"EfficientViM-{i}", samples=400, group="g", batch=1) for i in range(8)]
+def test_a_long_run_is_summarised_by_its_rounds_and_stays_small() -> None:
+    many = [make_case(f"EfficientViM-{i}", samples=400, group="g", batch=1) for i in range(8)]
     written = render([make_results(many)], ".html")
     assert len(written) < (3 << 20) * 8 / 40
     samples = build([make_results(many[:1])]).samples[0]
@@ -426,9 +429,11 @@ def test_a_long_run_is_told_by_its_rounds_and_stays_small() -> None:
 
 
 def test_untrained_weights_are_labelled() -> None:
-    trained = contender("SHViT-S4", 0.03, subject={"weights": "timm/shvit_s4.in1k"})
-    report = build([make_results([contender(), trained])])
-    assert report.warnings == ("Untrained weights: EfficientViM-M4. Good for latency; their answers mean nothing.",)
+    trained = make_case("SHViT-S4", 0.03, subject={"weights": "timm/shvit_s4.in1k"})
+    report = build([make_results([make_case(), trained])])
+    assert report.warnings == (
+        "Untrained weights: EfficientViM-M4. Suitable for latency; their predictions are meaningless.",
+    )
     marked = [bool(row.cells[0].notes) for row in report.sections[0].tables[0].rows]
     assert marked == [True, False]
 
@@ -449,8 +454,8 @@ def test_a_breakdown_of_classes_that_nobody_knows() -> None:
 
 
 def test_a_file_of_nothing_but_zeros_is_still_a_report() -> None:
-    zero = contender().model_copy(
-        update={"rounds": [r.model_copy(update={"samples_s": [0.0]}) for r in contender().rounds]}
+    zero = make_case().model_copy(
+        update={"rounds": [r.model_copy(update={"samples_s": [0.0]}) for r in make_case().rounds]}
     )
     written = render([make_results([zero])], ".html")
     assert "inf" not in re.findall(r"\b\w+\b", "".join(Page(written).words))
@@ -466,9 +471,9 @@ def test_a_file_of_nothing_is_a_report_too() -> None:
         assert render([make_results([])], suffix)
 
 
-def test_engines_of_one_group_are_told_apart() -> None:
+def test_engines_of_one_group_are_distinguished() -> None:
     group = table_e()[0].group
-    more = [contender(engine="onnxruntime", mode=None, setting=None, group=group, seconds=0.030, seed=3)]
+    more = [make_case(engine="onnxruntime", mode=None, setting=None, group=group, seconds=0.030, seed=3)]
     section, *_ = build([make_results([*table_e(), *more])]).sections
     rows = rows_of(section.tables[0])
     assert [row["engine"] for row in rows] == ["torch"] * 5 + ["onnxruntime"]
@@ -480,7 +485,7 @@ def test_engines_of_one_group_are_told_apart() -> None:
 
 def test_all_threads_stand_at_the_number_of_cores() -> None:
     counts: list[int | None] = [1, 2, None]
-    swept = [contender(setting=None, threads=count, seconds=0.03 / (count or 2)) for count in counts]
+    swept = [make_case(setting=None, threads=count, seconds=0.03 / (count or 2)) for count in counts]
     section, *_ = build([make_results(swept)]).sections
     (plot,) = section.plots
     assert isinstance(plot, Lines)
@@ -490,7 +495,7 @@ def test_all_threads_stand_at_the_number_of_cores() -> None:
 
 
 def command(*args: str | Path) -> None:
-    """The command in this process, as the program runs it."""
+    """Run the command in this process, like the program."""
     app = typer.Typer()
     app.command()(report)
     app([*map(str, args)], standalone_mode=False)
@@ -513,7 +518,7 @@ def test_the_command_prints_tables(tmp_path: Path, capfd: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("width", [80, 400])
 def test_a_terminal_cuts_nothing(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A table that is wider stands in parts below each other, each with the names."""
+    """A table that is too wide is split into parts, each with the names."""
     printed = io.StringIO()
     monkeypatch.setattr("evim_deploy.cli.report.out", lambda: Console(file=printed, width=width))
     view = build([make_results(table_e())])
@@ -542,7 +547,7 @@ def test_the_command_writes_a_file_once(tmp_path: Path) -> None:
 
 
 def test_a_file_is_written_whole_and_nothing_is_overwritten(tmp_path: Path) -> None:
-    results = [make_results([contender()])]
+    results = [make_results([make_case()])]
     path = tmp_path / "report.md"
     assert write_report(results, path) == path
     assert path.read_text("utf-8") == render(results, ".md")
@@ -555,10 +560,10 @@ def test_a_file_is_written_whole_and_nothing_is_overwritten(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("missing", ["jinja2", "matplotlib"])
-def test_what_is_missing_is_named(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, missing, None)
     with pytest.raises(NotInstalled) as told:
-        render([make_results([contender()])], ".html")
+        render([make_results([make_case()])], ".html")
     assert told.value.remedy == 'pip install "evim-deploy[bench]"'
 
 
@@ -567,17 +572,17 @@ def test_what_is_missing_is_named(missing: str, monkeypatch: pytest.MonkeyPatch)
     [(0.12249, "0.122"), (35.14, "35.1"), (20731, "20,700"), (9.999, "10.0"), (0, "0"), (1e-5, "0.0000100")],
 )
 def test_three_digits(value: float, said: str) -> None:
-    assert words.number(value) == said
+    assert formatting.number(value) == said
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
 def test_no_number_is_a_dash(value: float | None) -> None:
-    assert words.number(value) == words.UNKNOWN
+    assert formatting.number(value) == formatting.UNKNOWN
 
 
 def test_an_invalid_baseline_gives_way_to_the_next() -> None:
     wrong = Check(status="different", against="PyTorch", error=0.4, tolerance=1e-4)
-    results = make_results([contender(check=wrong), contender("SHViT-S4", 0.03), contender("FastViT-T12", 0.09)])
+    results = make_results([make_case(check=wrong), make_case("SHViT-S4", 0.03), make_case("FastViT-T12", 0.09)])
     (answer,) = build([results]).answers
     assert answer.sentences[0].startswith("SHViT-S4 takes 30")
     assert answer.sentences[1].startswith("Slower: FastViT-T12 3.")
@@ -587,7 +592,7 @@ def test_an_invalid_baseline_gives_way_to_the_next() -> None:
 def test_each_engine_has_its_own_baseline_of_a_name() -> None:
     group = table_e()[0].group
     more = [
-        contender(name, s, engine="openvino", setting=None, group=group)
+        make_case(name, s, engine="openvino", setting=None, group=group)
         for name, s in (("SHViT-S4", 0.02), ("M4", 0.03))
     ]
     (answer, *_) = build([make_results([*table_e(), *more])], "SHViT-S4").answers
@@ -599,7 +604,7 @@ def test_each_engine_has_its_own_baseline_of_a_name() -> None:
 
 def test_many_are_named_to_a_limit() -> None:
     results = make_results(
-        [contender(), *(contender(f"Peer {i}", 0.02 + i * 1e-4, group=contender().group) for i in range(12))]
+        [make_case(), *(make_case(f"Peer {i}", 0.02 + i * 1e-4, group=make_case().group) for i in range(12))]
     )
     (answer,) = build([results]).answers
     assert answer.sentences[1].startswith("Faster: Peer 0 ")

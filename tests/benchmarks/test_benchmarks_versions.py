@@ -1,4 +1,4 @@
-"""Two interpreters in one run: each times in its own, and the results file tells them apart."""
+"""Two interpreters in one run, distinguished in the results file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from latency.results import read_results
 
 @pytest.fixture
 def old_python(tmp_path: Path) -> str:
-    """An interpreter whose ONNX Runtime says that it is another version."""
+    """An interpreter whose ONNX Runtime reports another version."""
     (tmp_path / "sitecustomize.py").write_text("import onnxruntime\nonnxruntime.__version__ = '0.1'\n")
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nexport PYTHONPATH={tmp_path}:$PYTHONPATH\nexec {sys.executable} "$@"\n')
@@ -36,7 +36,7 @@ def test_two_interpreters_are_timed_side_by_side(
     versions.main(old_python, str(path))
     results = read_results(path)
     assert results.complete
-    timed = {(each.subject.name, each.role): each for each in results.contenders if each.role != "yardstick"}
+    timed = {(each.subject.name, each.role): each for each in results.cases if each.role != "yardstick"}
     old, new, control = (
         timed[f"EfficientViM-DIGITS {word} {version('onnxruntime')}", role]
         for word, role in (("old", "contender"), ("new", "contender"), ("old", "control"))

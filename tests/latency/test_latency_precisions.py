@@ -1,4 +1,4 @@
-"""One table has size, parity, accuracy and latency over formats and precisions; what is missing says why."""
+"""The table of size, parity, accuracy and latency over formats and precisions, with reasons for missing values."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from latency_files import contender, make_results
+from latency_files import make_case, make_results
 
 from evim_deploy.common.errors import BadInput
 from latency.judgement import compare_with_baseline
-from latency.report import build, render
+from latency.report.build import build
 from latency.report.evidence import Evidence, read_evidence
 from latency.report.view import Table
+from latency.report.writing import render
 from latency.results import Check, Results
 
 GROUP = "cpu, 256x256, batch 16, 2 threads"
@@ -25,7 +26,7 @@ BASELINE = "efficientvim_m4, onnxruntime, fp32"
 def timed(engine: str, precision: str, seconds: float | None, name: str = "EfficientViM-M4", **changes: Any) -> Any:
     common: dict[str, Any] = {"group": GROUP, "setting": None, "mode": None, "threads": 2, "engine_version": "1"}
     check = Check(status="equal", against="PyTorch", error=0.2 if precision == "int8" else 1e-6, tolerance=0.7)
-    return contender(name, seconds, engine=engine, precision=precision, **{**common, "check": check, **changes})
+    return make_case(name, seconds, engine=engine, precision=precision, **{**common, "check": check, **changes})
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def answered(artifact: str, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Of artifacts' manifests; there is a golden file beside one."""
+    """A folder of manifests, with a golden file beside one."""
     for document in (
         manifest("onnx", "fp32"),
         manifest("onnx", "int8"),
@@ -139,14 +140,14 @@ def test_what_was_not_measured_is_empty_and_says_why(results: Results, folder: P
     )
     found = table(results, read_evidence([folder], [document]))
     for row, key, why in (
-        (0, "top1_percent", "no evaluation of it was given with --accuracy"),
-        (1, "top1_percent", "what was evaluated is another file of that name"),
-        (2, "parity", "the engine computes in bf16 what is fp32 in the file"),
-        (2, "top1_percent", "no evaluation of it was given with --accuracy"),
-        (4, "size_bytes", "no manifest of such an artifact was given with --artifacts"),
+        (0, "top1_percent", "--accuracy has no evaluation of it"),
+        (1, "top1_percent", "the evaluated file of this name is another one"),
+        (2, "parity", "the engine computes in bf16, the file is fp32"),
+        (2, "top1_percent", "--accuracy has no evaluation of it"),
+        (4, "size_bytes", "--artifacts has no manifest of such an artifact"),
         (6, "time_ms", "macOS only"),
         (7, "time_ms", "not timed"),
-        (7, "points_lost", "it was not compared with the network that it was made from"),
+        (7, "points_lost", "it was not compared with its source network"),
         (8, "parity_error", "--no-verify"),
     ):
         assert rows_of(found)[row][key] is None
@@ -162,7 +163,7 @@ def test_untrained_weights_have_an_agreement_and_no_accuracy(results: Results, t
     found = table(results, evidence)
     row = rows_of(found)[1]
     assert (row["top1_percent"], row["points_lost"], row["agreement_percent"]) == (None, None, 97.25)
-    assert reasons(found, 1, "top1_percent") == ["untrained weights: its answers mean nothing"]
+    assert reasons(found, 1, "top1_percent") == ["untrained weights: its predictions are meaningless"]
     untrained = answered("m4_int8.onnx", weights={"source": "random:0", "trained": False})
     alone = table(results, read_evidence([], [accuracies(tmp_path / "accuracy.json", untrained)]))
     assert rows_of(alone)[-1] | {"top1_percent": None} == rows_of(alone)[-1]
@@ -174,9 +175,9 @@ def test_every_format_of_the_report_has_it(results: Results, folder: Path) -> No
     for suffix in (".html", ".md"):
         text = render([results], suffix, BASELINE, evidence)
         assert "Formats and precisions" in text
-        assert "no evaluation of it was given with" in text
+        assert "--accuracy has no evaluation of it" in text
     rows = list(csv.DictReader(io.StringIO(render([results], ".csv", BASELINE, evidence))))
-    assert len(rows) == len(results.contenders) + 2
+    assert len(rows) == len(results.cases) + 2
     assert (rows[3]["engine"], rows[3]["format"], rows[3]["top1_percent"]) == ("openvino", "onnx", "79.5")
     assert (rows[-1]["model"], rows[-1]["precision"], rows[-1]["time_ms"]) == ("efficientvim_m4", "pal4", "")
     assert rows[-1]["size_bytes"] == "20500000"
@@ -189,8 +190,8 @@ def test_without_artifacts_there_is_no_such_table(results: Results) -> None:
 
 
 def test_a_baseline_is_narrowed_down_to_an_engine_and_a_precision(results: Results) -> None:
-    """By its name alone it is each engine's own."""
-    contenders = {each.id: each for each in results.contenders}
+    """A name without an engine selects each engine's own case."""
+    cases = {each.id: each for each in results.cases}
     for baseline, held_against in (
         (BASELINE, {("onnxruntime", "fp32")}),
         ("efficientvim_m4, openvino", {("openvino", "fp32")}),
@@ -198,7 +199,7 @@ def test_a_baseline_is_narrowed_down_to_an_engine_and_a_precision(results: Resul
     ):
         found = compare_with_baseline(results, baseline)
         assert {(each.baseline.engine, each.baseline.precision) for each in found.values()} <= held_against
-        assert {contenders[key].subject.name for key in found} >= {"EfficientViM-M4"}
+        assert {cases[key].subject.name for key in found} >= {"EfficientViM-M4"}
     with pytest.raises(BadInput) as caught:
         compare_with_baseline(results, "efficientvim_m4, onnxruntime, int8")
     assert "'NAME, ENGINE, PRECISION' narrows it down" in caught.value.remedy
@@ -211,22 +212,22 @@ def test_a_baseline_is_narrowed_down_to_an_engine_and_a_precision(results: Resul
     ("content", "words"),
     [
         ("{", "only a part of it"),
-        ("[]", "not what was expected"),
-        ('{"artifact": "m4_int8.onnx"}', "not what was expected at size_bytes"),
+        ("[]", "has unexpected contents"),
+        ('{"artifact": "m4_int8.onnx"}', "has unexpected contents at size_bytes"),
         (json.dumps(manifest("onnx", "int8", parity={"status": "perhaps"})), "at parity.status"),
     ],
 )
-def test_what_is_no_manifest_is_told(tmp_path: Path, content: str, words: str) -> None:
+def test_an_invalid_manifest_is_an_error(tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / "m4_int8.onnx.json").write_text(content)
-    with pytest.raises(BadInput, match=r"m4_int8\.onnx\.json is") as caught:
+    with pytest.raises(BadInput, match=r"m4_int8\.onnx\.json ") as caught:
         read_evidence([tmp_path], [])
     assert words in caught.value.cause
 
 
-def test_a_folder_without_artifacts_and_a_foreign_accuracy_are_told(tmp_path: Path) -> None:
+def test_a_folder_without_artifacts_and_an_invalid_accuracy_are_errors(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="has no artifacts"):
         read_evidence([tmp_path], [])
     with pytest.raises(BadInput, match=r"nowhere\.json cannot be read"):
         read_evidence([], [tmp_path / "nowhere.json"])
-    with pytest.raises(BadInput, match="not what was expected at results"):
+    with pytest.raises(BadInput, match="unexpected contents at results"):
         read_evidence([], [accuracies(tmp_path / "other.json", {"artifact": "a"})])

@@ -1,4 +1,4 @@
-"""The mixers of the paper's Figure 3: the single-head one is the model's, the multi-head one its formula."""
+"""The mixers of the paper's Figure 3: single-head equals the model's layer, multi-head equals its formula."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_multi_head_is_its_formula_for_each_head(channels: int, states: int, hea
 
 
 def test_heads_matter() -> None:
-    """A negative control: with another number of heads the formula gives something else."""
+    """A negative control: with another number of heads the result of the formula differs."""
     layer = MultiHead(16, 3, 8)
     generator = torch.Generator().manual_seed(0)
     u = noise(16)

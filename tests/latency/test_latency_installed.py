@@ -1,4 +1,4 @@
-"""Measuring needs less than reporting: a machine with a GPU may have no SciPy and no matplotlib."""
+"""Measuring requires fewer packages than reporting: a machine with a GPU may lack SciPy and matplotlib."""
 
 from __future__ import annotations
 

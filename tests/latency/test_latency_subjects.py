@@ -1,4 +1,4 @@
-"""What can be timed: the tables of peers, what a name means, and subjects made ready for an engine."""
+"""The subjects: tables of peers, names, and preparation for an engine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from evim_deploy.catalog.variants import parse_model
 from evim_deploy.commands.export import export
 from evim_deploy.commands.request import Request
 from evim_deploy.common.errors import BadInput, NotInstalled, ParityFailed, UsageProblem
-from latency.artifacts import Fixed
+from latency.artifacts import FixedInput
 from latency.engines import first_image
 from latency.peers import MISSING, TABLE_3, TABLE_E, Peer, find_peers
 from latency.plan import BenchRequest, plan
@@ -63,16 +63,16 @@ def test_a_network_of_timm_alone_is_a_peer_too() -> None:
     assert find_peers("efficientnet_b1") == (Peer("efficientnet_b1", None, 240),)
 
 
-def test_an_unknown_peer_is_told_what_there_is() -> None:
+def test_an_unknown_peer_is_an_error_with_the_alternatives() -> None:
     with pytest.raises(UsageProblem) as caught:
         find_peers("shvit_s9")
-    assert caught.value.cause == "There is no peer 'shvit_s9'."
+    assert caught.value.cause == "Unknown peer 'shvit_s9'."
     assert "table-e" in caught.value.remedy
     assert "timm.list_models()" in caught.value.remedy
 
 
 @pytest.mark.parametrize(("text", "family"), [("EMO-1M", "EMO"), ("mobileformer-96m", "MobileFormer")])
-def test_what_timm_lacks_is_told_why(text: str, family: str) -> None:
+def test_a_network_that_timm_lacks_is_an_error_with_the_reason(text: str, family: str) -> None:
     with pytest.raises(UsageProblem, match=MISSING[family]) as caught:
         find_peers(text)
     assert "--artifact" in caught.value.remedy
@@ -102,7 +102,7 @@ def test_subjects_are_named_as_in_the_paper() -> None:
 
 
 def test_naming_subjects_imports_nothing_heavy() -> None:
-    """A command line that only plans a run starts at once."""
+    """A command that only plans a run starts quickly."""
     code = (
         "import sys, json, latency.subjects, latency.peers, latency.engines, latency.breakdown\n"
         "print(json.dumps([name for name in ('torch', 'timm', 'onnx', 'onnxruntime') if name in sys.modules]))"
@@ -114,7 +114,7 @@ def test_naming_subjects_imports_nothing_heavy() -> None:
 # --- made ready
 
 
-def test_a_model_is_prepared_with_the_answer_of_the_original(tmp_path: Path) -> None:
+def test_a_model_is_prepared_with_the_output_of_the_original(tmp_path: Path) -> None:
     import torch
 
     from evim_deploy.networks.efficientvim.seeded import untrained_model
@@ -122,7 +122,9 @@ def test_a_model_is_prepared_with_the_answer_of_the_original(tmp_path: Path) -> 
     from latency.preparation import prepare
 
     name = parse_model("m1")
-    prepared = prepare(model_subject(name), ".pt", "fp32", 4, SIDE, SIDE, tmp_path)
+    prepared = prepare(
+        model_subject(name), ".pt", folder=tmp_path, file_precision="fp32", batch=4, height=SIDE, width=SIDE
+    )
     assert prepared.shape == (3, SIDE, SIDE)
     assert prepared.weights == "untrained (seed 0)"
     assert "38 BatchNorms folded" in prepared.form
@@ -134,10 +136,8 @@ def test_a_model_is_prepared_with_the_answer_of_the_original(tmp_path: Path) -> 
     assert sum(each.numel() for each in module.buffers()) == prepared.parameters
 
 
-def test_an_inference_form_that_answers_something_else_is_not_timed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A negative control: one weight of one kernel, off by a tenth."""
+def test_an_inference_form_with_another_output_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A negative control: one weight of one kernel is off by 0.1."""
     import torch
 
     from latency import preparation
@@ -150,7 +150,15 @@ def test_an_inference_form_that_answers_something_else_is_not_timed(
     build = preparation.graph_module
     monkeypatch.setattr(preparation, "graph_module", perturbed)
     with pytest.raises(ParityFailed, match="EfficientViM-M1 differs from the model"):
-        preparation.prepare(model_subject(parse_model("m1")), ".pt", "fp32", 1, SIDE, SIDE, tmp_path)
+        preparation.prepare(
+            model_subject(parse_model("m1")),
+            ".pt",
+            folder=tmp_path,
+            file_precision="fp32",
+            batch=1,
+            height=SIDE,
+            width=SIDE,
+        )
 
 
 def test_a_lack_of_memory_for_the_original_leaves_it_unchecked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,28 +167,38 @@ def test_a_lack_of_memory_for_the_original_leaves_it_unchecked(tmp_path: Path, m
     def refuse(model: object, images: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(preparation, "answer_of", refuse)
-    prepared = preparation.prepare(mixer_subjects()[0], ".pt", "fp32", 1, SIDE, SIDE, tmp_path)
+    monkeypatch.setattr(preparation, "run_module", refuse)
+    prepared = preparation.prepare(
+        mixer_subjects()[0], ".pt", folder=tmp_path, file_precision="fp32", batch=1, height=SIDE, width=SIDE
+    )
     assert prepared.expected is None
-    assert "needs more memory" in prepared.against
+    assert "needs more memory" in prepared.reference
 
 
 def test_a_network_of_one_size_is_not_prepared_at_another(tmp_path: Path) -> None:
     from latency.preparation import prepare
 
     (peer,) = find_peers("efficientvit_m3")
-    with pytest.raises(BadInput, match="images of 224x224 alone"):
-        prepare(peer_subject(peer), ".pt", "fp32", 1, SIDE, SIDE, tmp_path)
+    with pytest.raises(BadInput, match="supports only images of 224x224"):
+        prepare(peer_subject(peer), ".pt", folder=tmp_path, file_precision="fp32", batch=1, height=SIDE, width=SIDE)
 
 
 @pytest.mark.parametrize(
     "suffix", [".onnx", ".mlpackage", pytest.param(".tflite", marks=[pytest.mark.slow, needs_onnx2tf])]
 )
-def test_a_peers_file_of_any_engine_gives_the_original_answer(tmp_path: Path, suffix: str) -> None:
+def test_a_peers_file_of_any_engine_has_the_original_output(tmp_path: Path, suffix: str) -> None:
     from latency.preparation import prepare
 
     (peer,) = find_peers(tiny_timm.NAME)
-    prepared = prepare(peer_subject(peer), suffix, "fp32", 1, tiny_timm.SIDE, tiny_timm.SIDE, tmp_path)
+    prepared = prepare(
+        peer_subject(peer),
+        suffix,
+        folder=tmp_path,
+        file_precision="fp32",
+        batch=1,
+        height=tiny_timm.SIDE,
+        width=tiny_timm.SIDE,
+    )
     path = Path(prepared.source)
     (engine, *_) = [each for each in runtimes.engines_of(suffix) if "fp32" in each.modes]
     with runtimes.open_artifact(path, engine, "fp32") as session:
@@ -192,10 +210,26 @@ def test_a_peers_file_of_any_engine_gives_the_original_answer(tmp_path: Path, su
 def test_a_quantised_file_says_what_it_was_calibrated_on(tmp_path: Path) -> None:
     from latency.preparation import prepare
 
-    prepared = prepare(model_subject(parse_model("digits")), ".onnx", "dynamic", 4, SIDE, SIDE, tmp_path)
-    assert (prepared.stored, prepared.weights) == ("dynamic", "package:digits, trained")
+    prepared = prepare(
+        model_subject(parse_model("digits")),
+        ".onnx",
+        folder=tmp_path,
+        file_precision="dynamic",
+        batch=4,
+        height=SIDE,
+        width=SIDE,
+    )
+    assert (prepared.file_precision, prepared.weights) == ("dynamic", "package:digits, trained")
     assert prepared.form.endswith("8-bit weights, values in 8 bits when it runs")
-    prepared = prepare(model_subject(parse_model("digits")), ".onnx", "int8", 4, SIDE, SIDE, tmp_path)
+    prepared = prepare(
+        model_subject(parse_model("digits")),
+        ".onnx",
+        folder=tmp_path,
+        file_precision="int8",
+        batch=4,
+        height=SIDE,
+        width=SIDE,
+    )
     assert "8-bit weights and values, calibrated on " in prepared.form
 
 
@@ -204,7 +238,7 @@ def test_a_quantised_file_says_what_it_was_calibrated_on(tmp_path: Path) -> None
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """M1 with the preprocessing inside, at a fixed and at any size, as the export makes it."""
+    """Exported M1 with preprocessing, at a fixed and at a dynamic size."""
     folder = tmp_path_factory.mktemp("artifacts")
     common = {"weights": "random:3", "output_dir": folder, "verify": False, "num_classes": 10}
     fixed, open_ = (
@@ -214,12 +248,18 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"fixed": Path(fixed), "open": Path(open_)}
 
 
-def test_an_artifact_says_its_shape_and_is_held_against_its_own_model(
-    artifacts: dict[str, Path], tmp_path: Path
-) -> None:
+def test_an_artifact_has_a_shape_and_is_compared_with_its_own_model(artifacts: dict[str, Path], tmp_path: Path) -> None:
     from latency.preparation import prepare
 
-    prepared = prepare(artifact_subject(artifacts["fixed"]), ".onnx", "fp32", 16, 0, 0, tmp_path)
+    prepared = prepare(
+        artifact_subject(artifacts["fixed"]),
+        ".onnx",
+        folder=tmp_path,
+        file_precision="fp32",
+        batch=16,
+        height=0,
+        width=0,
+    )
     assert (prepared.shape, prepared.pixels) == ((3, SIDE, 96), True)
     assert prepared.weights == "random:3, untrained"
     assert prepared.expected is not None
@@ -230,24 +270,30 @@ def test_an_open_size_is_the_models_unless_another_is_asked_for(artifacts: dict[
     from latency.preparation import prepare
 
     subject = artifact_subject(artifacts["open"])
-    assert prepare(subject, ".onnx", "fp32", 2, SIDE, SIDE, tmp_path).shape == (3, SIDE, SIDE)
-    assert prepare(subject, ".onnx", "fp32", 2, 0, 0, tmp_path).shape == (3, 224, 224)
+    assert prepare(
+        subject, ".onnx", folder=tmp_path, file_precision="fp32", batch=2, height=SIDE, width=SIDE
+    ).shape == (3, SIDE, SIDE)
+    assert prepare(subject, ".onnx", folder=tmp_path, file_precision="fp32", batch=2, height=0, width=0).shape == (
+        3,
+        224,
+        224,
+    )
 
 
-def test_a_file_tells_what_it_fixes(artifacts: dict[str, Path]) -> None:
-    from latency.artifacts import read_fixed
+def test_the_input_that_a_file_fixes(artifacts: dict[str, Path]) -> None:
+    from latency.artifacts import read_fixed_input
 
-    found = {name: read_fixed(path) for name, path in artifacts.items()}
-    assert found == {"fixed": Fixed(1, (64, 96), "fp32"), "open": Fixed(None, None, "fp32")}
+    found = {name: read_fixed_input(path) for name, path in artifacts.items()}
+    assert found == {"fixed": FixedInput(1, (64, 96), "fp32"), "open": FixedInput(None, None, "fp32")}
 
 
-def test_a_plan_heeds_what_a_file_fixes(artifacts: dict[str, Path], tmp_path: Path) -> None:
-    """And two files of one name are two contenders."""
+def test_a_plan_respects_the_input_that_a_file_fixes(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    """Two files of the same name are two cases."""
     copy = tmp_path / artifacts["fixed"].name
     copy.write_bytes(artifacts["fixed"].read_bytes())
 
     def planned(*paths: Path, **asked: Any) -> list[tuple[int, int, int]]:
-        entries = plan(BenchRequest(PROTOCOLS["robust"], artifacts=paths, **asked)).entries
+        entries = plan(BenchRequest(protocol=PROTOCOLS["robust"], artifacts=paths, **asked)).cases
         assert len({entry.id for entry in entries}) == len(entries)
         return [(entry.batch, entry.height, entry.width) for entry in entries]
 
@@ -257,32 +303,40 @@ def test_a_plan_heeds_what_a_file_fixes(artifacts: dict[str, Path], tmp_path: Pa
         (2, 64, 64),
     ]
     for asked in ({"sizes": ((128, 128),)}, {"batches": (2,)}):
-        with pytest.raises(BadInput, match="Leave out"):
+        with pytest.raises(BadInput, match="Omit"):
             planned(artifacts["fixed"], **asked)
 
 
-def test_a_file_is_timed_in_its_own_precision_and_what_its_engine_makes_of_that(
+def test_a_file_is_timed_in_its_own_precision_or_its_engines(
     artifacts: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the request says of others."""
+    """Requests for other precisions do not change it."""
 
     def precisions(**asked: Any) -> set[tuple[str, str]]:
-        entries = plan(BenchRequest(PROTOCOLS["robust"], artifacts=(artifacts["fixed"],), **asked)).entries
+        entries = plan(BenchRequest(protocol=PROTOCOLS["robust"], artifacts=(artifacts["fixed"],), **asked)).cases
         return {(entry.engine.name, entry.precision) for entry in entries}
 
     assert precisions() == {("onnxruntime", "fp32"), ("openvino", "fp32")}
     assert precisions(precisions=("fp32", "bf16", "int8")) == {*precisions(), ("openvino", "bf16")}
-    monkeypatch.setattr("latency.artifacts.read_fixed", lambda path: Fixed(1, (SIDE, 96), "int8"))
+    monkeypatch.setattr("latency.artifacts.read_fixed_input", lambda path: FixedInput(1, (SIDE, 96), "int8"))
     assert precisions() == precisions(precisions=("int8", "bf16")) == {("onnxruntime", "int8"), ("openvino", "int8")}
     with pytest.raises(BadInput, match=r"is int8: fp32 is left out"):
         precisions(precisions=("fp32",))
 
 
-def test_a_size_that_a_file_does_not_take_is_refused(artifacts: dict[str, Path], tmp_path: Path) -> None:
+def test_a_size_that_a_file_does_not_support_is_an_error(artifacts: dict[str, Path], tmp_path: Path) -> None:
     from latency.preparation import prepare
 
     with pytest.raises(BadInput, match="has the width 96, not 64"):
-        prepare(artifact_subject(artifacts["fixed"]), ".onnx", "fp32", 1, SIDE, SIDE, tmp_path)
+        prepare(
+            artifact_subject(artifacts["fixed"]),
+            ".onnx",
+            folder=tmp_path,
+            file_precision="fp32",
+            batch=1,
+            height=SIDE,
+            width=SIDE,
+        )
 
 
 def test_a_foreign_file_is_timed_unchecked(artifacts: dict[str, Path], tmp_path: Path) -> None:
@@ -294,14 +348,24 @@ def test_a_foreign_file_is_timed_unchecked(artifacts: dict[str, Path], tmp_path:
     del model.metadata_props[:]
     foreign = tmp_path / "foreign.onnx"
     onnx.save(model, foreign)
-    prepared = prepare(artifact_subject(foreign), ".onnx", "fp32", 1, 0, 0, tmp_path)
+    prepared = prepare(
+        artifact_subject(foreign), ".onnx", folder=tmp_path, file_precision="fp32", batch=1, height=0, width=0
+    )
     assert (prepared.expected, prepared.pixels) == (None, False)
-    assert "does not say which model" in prepared.against
+    assert "does not say which model" in prepared.reference
     assert "unknown" in prepared.weights
 
 
-def test_a_file_of_another_kind_is_refused(artifacts: dict[str, Path], tmp_path: Path) -> None:
+def test_a_file_of_another_kind_is_an_error(artifacts: dict[str, Path], tmp_path: Path) -> None:
     from latency.preparation import prepare
 
-    with pytest.raises(BadInput, match=r"is no \.tflite file"):
-        prepare(artifact_subject(artifacts["fixed"]), ".tflite", "fp32", 1, 0, 0, tmp_path)
+    with pytest.raises(BadInput, match=r"is not a \.tflite file"):
+        prepare(
+            artifact_subject(artifacts["fixed"]),
+            ".tflite",
+            folder=tmp_path,
+            file_precision="fp32",
+            batch=1,
+            height=0,
+            width=0,
+        )

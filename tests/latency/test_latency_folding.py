@@ -1,4 +1,4 @@
-"""The inference form of a network gives its answer, and a BatchNorm is never replaced by nothing."""
+"""The inference form of a network has the same output, and a BatchNorm is never dropped."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from evim_deploy.networks.torch_module.folding import flat, fold, in_words
 from evim_deploy.networks.torch_module.seeding import sample_images, seed_weights
 from latency import preparation
 from latency.engines import first_image
-from latency.ours import _HANDLERS, graph_module
+from latency.graph_module import _HANDLERS, graph_module
 from latency.peers import find_peers
-from latency.preparation import answer_of
+from latency.preparation import run_module
 from latency.subjects import peer_subject
 
 SIDE = 64
@@ -54,14 +54,14 @@ def seeded(name: str, side: int) -> nn.Module:
 
 
 def gap(model: nn.Module, original: nn.Module, side: int) -> float:
-    """Largest difference as a share of the largest output, over noise that the statistics are not from."""
+    """Largest difference relative to the largest output, for noise that the statistics were not computed from."""
     image = first_image((3, side, side))
-    expected = answer_of(original, image)
-    return float(abs(answer_of(model, image) - expected).max() / abs(expected).max())
+    expected = run_module(original, image)
+    return float(abs(run_module(model, image) - expected).max() / abs(expected).max())
 
 
 @pytest.mark.parametrize(("name", "side", "report"), FAMILIES, ids=[name for name, *_ in FAMILIES])
-def test_the_inference_form_gives_the_originals_answer(name: str, side: int, report: list[str]) -> None:
+def test_the_inference_form_has_the_originals_output(name: str, side: int, report: list[str]) -> None:
     original = seeded(name, side)
     folded = deepcopy(original)
     assert in_words(fold(folded, sample_images(side, side)[:1])) == report
@@ -69,7 +69,7 @@ def test_the_inference_form_gives_the_originals_answer(name: str, side: int, rep
     assert sum(isinstance(module, _BatchNorm) for module in folded.modules()) == ("left" in report[-1])
 
 
-def test_seeded_weights_make_the_answer_depend_on_the_image() -> None:
+def test_with_seeded_weights_the_output_depends_on_the_image() -> None:
     original = seeded("shvit_s1", SIDE)
     with torch.no_grad():
         answers = original(sample_images(SIDE, SIDE))
@@ -93,7 +93,7 @@ def test_the_inference_form_is_traced_and_exported() -> None:
 
 
 class Branches(nn.Module):
-    """BatchNorms of which some alone take what a convolution gives."""
+    """BatchNorms, only some of which are the sole consumer of a convolution."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ def test_a_batch_norm_stays_where_its_input_is_not_one_layers_alone() -> None:
 
 
 class Tokens(nn.Module):
-    """A BatchNorm over what is the token axis of a linear layer's output."""
+    """A BatchNorm over the token axis of a linear layer's output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ def test_a_batch_norm_over_another_axis_stays() -> None:
 
 
 def without_norms(model: nn.Module, images: Tensor) -> list[RewriteResult]:
-    """What the published script does to a BatchNorm that has no fuse method."""
+    """Drop the BatchNorms without a fuse method, like the published script."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, _BatchNorm):
@@ -161,8 +161,9 @@ def test_a_wrong_inference_form_is_caught(
 ) -> None:
     monkeypatch.setattr("evim_deploy.networks.torch_module.folding.fold", wrong)
     subject = peer_subject(find_peers("mobilenetv3_large_075")[0])
+    folder = tmp_path_factory.mktemp("wrong")
     with pytest.raises(ParityFailed, match=r"MobileNetV3-L 0.75 differs from the model"):
-        preparation.prepare(subject, ".pt", "fp32", 1, SIDE, SIDE, tmp_path_factory.mktemp("wrong"))
+        preparation.prepare(subject, ".pt", folder=folder, file_precision="fp32", batch=1, height=SIDE, width=SIDE)
 
 
 # --- ours
@@ -176,7 +177,7 @@ def ours() -> tuple[EfficientViM, nn.Module]:
     return model.float(), graph_module(graph)
 
 
-def test_our_graph_as_a_module_gives_the_models_answer(ours: tuple[EfficientViM, nn.Module]) -> None:
+def test_our_graph_as_a_module_has_the_models_output(ours: tuple[EfficientViM, nn.Module]) -> None:
     model, module = ours
     assert gap(module, model, SIDE) < 1e-5
     assert all(buffer.dtype == torch.float32 for buffer in module.buffers())
@@ -191,7 +192,7 @@ def test_our_module_is_exported_with_an_open_batch(ours: tuple[EfficientViM, nn.
 
 
 def test_our_module_computes_gradients_where_asked(ours: tuple[EfficientViM, nn.Module]) -> None:
-    """It sets no mode of its own, which a compiler would have to trace."""
+    """The module sets no mode itself, which a compiler would have to trace."""
     _, module = ours
     images = sample_images(SIDE, SIDE)[:1].requires_grad_()
     module(images).sum().backward()
@@ -199,7 +200,7 @@ def test_our_module_computes_gradients_where_asked(ours: tuple[EfficientViM, nn.
 
 
 class _Dtypes(TorchDispatchMode):
-    """Notes the types of what every operation gives."""
+    """Records the dtypes of the outputs of every operation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -214,7 +215,7 @@ class _Dtypes(TorchDispatchMode):
 def test_our_module_computes_in_float32_alone(
     ours: tuple[EfficientViM, nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the published network; the exact handlers add exponentials in float64, which would be timed."""
+    """The published network's dtypes; the exact handlers sum exponentials in float64, which would be timed."""
     _, module = ours
     images = sample_images(SIDE, SIDE)[:1]
     with torch.no_grad(), _Dtypes() as dtypes:
@@ -229,7 +230,7 @@ def test_our_module_computes_in_float32_alone(
 def test_on_a_gpu_our_module_finds_everything_there(
     ours: tuple[EfficientViM, nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Read as an engine reads it, with tensors that say that they lie on a GPU."""
+    """The module is loaded like in an engine, with tensors that report a GPU as their device."""
     _, module = ours
     path = tmp_path / "module.pt"
     torch.save(module, path)
@@ -251,7 +252,7 @@ def test_on_a_gpu_our_module_finds_everything_there(
 
 
 class _Scaled(nn.Module):
-    """A layer scale behind a convolution, and one whose convolution another takes as well."""
+    """A layer scale after a convolution, and one whose convolution has a second consumer."""
 
     def __init__(self) -> None:
         super().__init__()

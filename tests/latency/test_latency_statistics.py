@@ -1,18 +1,19 @@
-"""The statistics on samples whose truth is known by hand; test_latency_simulated.py has seeded simulations."""
+"""The statistics of samples with results known by hand; test_latency_simulated.py has seeded simulations."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from latency_files import contender
+from latency_files import make_case
 
-from latency.judgement import FASTER, SLOWER, SMALLEST_EFFECT, UNDECIDED, paired, verdict
-from latency.results import Contender, Round
+from latency.decision import SMALLEST_EFFECT, Verdict, verdict
+from latency.judgement import paired
+from latency.results import Case, Round
 from latency.statistics import (
-    FEWEST_ROUNDS,
-    Centre,
+    MIN_ROUNDS,
+    CentreEstimate,
     Interval,
-    growth,
+    growth_exponent,
     log_ratios,
     ratio_of_ratios,
     slowdown,
@@ -22,10 +23,10 @@ from latency.statistics import (
 )
 
 
-def measured(id_: str, role: str, samples: list[list[float]]) -> Contender:
-    """A contender with these samples of one image."""
+def measured(id_: str, role: str, samples: list[list[float]]) -> Case:
+    """A case with these samples of one image."""
     rounds = [Round(index=i, started_s=i, samples_s=each) for i, each in enumerate(samples)]
-    return contender(id_, None, id=id_, role=role, group="simulated", batch=1, outcome="measured").model_copy(
+    return make_case(id_, None, id=id_, role=role, group="simulated", batch=1, outcome="measured").model_copy(
         update={"rounds": rounds}
     )
 
@@ -52,8 +53,8 @@ def test_samples_that_never_differ_have_no_outliers() -> None:
     assert summarise([1.0]).deviation == 0
 
 
-def test_ratios_are_taken_within_rounds() -> None:
-    """The machine is three times as slow in every second round, and the ratio the same in all."""
+def test_ratios_are_computed_within_rounds() -> None:
+    """The machine is three times as slow in every second round, and the ratio is the same in all."""
     speeds = [1.0, 3.0] * 4
     interval = typical_ratio(log_ratios([[1.2 * s] for s in speeds], [[1.0 * s] for s in speeds]))
     assert interval is not None
@@ -68,43 +69,43 @@ def test_one_wild_round_does_not_move_the_ratio() -> None:
 
 
 def test_the_error_of_a_trimmed_mean_is_yuen_s() -> None:
-    """By hand: a fifth off each end of 0 to 9 leaves 2 to 7; that of 2, 2, 2, 3, ..., 6, 7, 7, 7 is 42.5 / 9."""
+    """Trimming a fifth of 0 to 9 leaves 2 to 7; by hand, the variance of 2, 2, 2, 3, ..., 6, 7, 7, 7 is 42.5 / 9."""
     places = np.array([3.0, 9, 0, 6, 4, 1, 8, 2, 5, 7])
-    centre = Centre(places)
+    centre = CentreEstimate(places)
     assert centre.value == 4.5
-    assert centre.variance / centre.rounds_as_one == pytest.approx(42.5 / 9 * 9 / (6 * 5))
-    assert centre.freedom == pytest.approx(6 / centre.rounds_as_one - 1)
+    assert centre.variance / centre.variance_inflation == pytest.approx(42.5 / 9 * 9 / (6 * 5))
+    assert centre.degrees_of_freedom == pytest.approx(6 / centre.variance_inflation - 1)
 
 
 @pytest.mark.parametrize(("order", "expected"), [([0, 1] * 10, 1.0), ([0] * 10 + [1] * 10, 39.0)])
-def test_rounds_that_resemble_the_one_before_say_less(order: list[float], expected: float) -> None:
-    """Where every other round is slow they say what they say in any order; where one half is, twenty are hardly two."""
-    assert Centre(np.array(order, np.float64)).rounds_as_one == pytest.approx(expected)
+def test_correlated_rounds_have_less_information(order: list[float], expected: float) -> None:
+    """Alternating rounds are as informative as independent ones; if one half is slow, twenty rounds are hardly two."""
+    assert CentreEstimate(np.array(order, np.float64)).variance_inflation == pytest.approx(expected)
 
 
 def test_with_few_rounds_one_that_differs_counts() -> None:
-    """Trimming leaves three equal ones, of which nothing is known."""
-    centre = Centre(np.array([0.0, 0, 0.7, 0, 0]))
+    """Trimming leaves three equal rounds, whose variance is zero."""
+    centre = CentreEstimate(np.array([0.0, 0, 0.7, 0, 0]))
     assert centre.variance >= np.var(centre.logs, ddof=1) / 5
-    assert centre.freedom == 4
+    assert centre.degrees_of_freedom == 4
 
 
-def test_too_few_rounds_say_nothing() -> None:
-    few = FEWEST_ROUNDS - 1
+def test_too_few_rounds_have_no_interval() -> None:
+    few = MIN_ROUNDS - 1
     assert typical_ratio(log_ratios([[2.0]] * few, [[1.0]] * few)) is None
-    assert verdict(None, SMALLEST_EFFECT) == UNDECIDED
+    assert verdict(None, SMALLEST_EFFECT) == Verdict.UNDECIDED
 
 
 def test_rounds_are_paired_by_their_number_and_those_that_only_one_has_are_left_out() -> None:
-    """The machine is twice as slow in every round; one of the two misses the third."""
+    """The machine becomes twice as slow in every round; one of the two cases lacks the third."""
     times = [[float(2**i)] for i in range(8)]
     one, other = measured("one", "contender", times), measured("other", "contender", times)
     gap = other.model_copy(update={"rounds": [each for each in other.rounds if each.index != 2]})
     assert paired(one, gap).tolist() == [0.0] * 7
 
 
-def test_rounds_that_were_taken_one_contender_after_the_other_are_not_paired() -> None:
-    """As the protocol paper takes them: the machine may have changed meanwhile."""
+def test_rounds_timed_one_case_after_the_other_are_not_paired() -> None:
+    """The protocol paper times them so: the machine may change meanwhile."""
     one, other = measured("one", "contender", [[1.0]] * 10), measured("other", "contender", [[1.1]] * 10)
     assert len(paired(one, other)) == 10
     later = [each.model_copy(update={"started_s": each.started_s + 10}) for each in other.rounds]
@@ -124,11 +125,11 @@ def test_ratios_of_two_runs() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "noise", "expected"),
     [
-        (1.02, 1.08, 0.01, SLOWER),
-        (0.90, 0.95, 0.01, FASTER),
-        (0.98, 1.08, 0.01, UNDECIDED),
-        (1.02, 1.08, 0.03, UNDECIDED),
-        (0.95, 0.98, 0.03, UNDECIDED),
+        (1.02, 1.08, 0.01, Verdict.SLOWER),
+        (0.90, 0.95, 0.01, Verdict.FASTER),
+        (0.98, 1.08, 0.01, Verdict.UNDECIDED),
+        (1.02, 1.08, 0.03, Verdict.UNDECIDED),
+        (0.95, 0.98, 0.03, Verdict.UNDECIDED),
     ],
 )
 def test_a_verdict_needs_the_whole_interval_beyond_the_noise(
@@ -140,8 +141,8 @@ def test_a_verdict_needs_the_whole_interval_beyond_the_noise(
 def test_the_growth_of_cost_is_fitted() -> None:
     sides = (224, 512, 1024, 2048)
     pixels = [side * side for side in sides]
-    assert growth(pixels, [2e-9 * p**1.25 for p in pixels]) == pytest.approx(1.25)
-    assert growth(pixels[:2], [1.0, 2.0]) is None
+    assert growth_exponent(pixels, [2e-9 * p**1.25 for p in pixels]) == pytest.approx(1.25)
+    assert growth_exponent(pixels[:2], [1.0, 2.0]) is None
 
 
 def test_a_slowdown_is_of_the_last_fifth_over_the_first() -> None:
@@ -151,7 +152,7 @@ def test_a_slowdown_is_of_the_last_fifth_over_the_first() -> None:
 
 
 def test_the_trimmed_mean_is_that_of_modelbench() -> None:
-    """By hand: of 0 to 49 without ten at each end the mean is 24.5; two rounds count alike, however long."""
+    """Hand-computed: the mean of 0 to 49 without ten at each end is 24.5; rounds of any length have equal weight."""
     count = [float(each) for each in range(50)]
     assert trimmed_mean([count], 10) == 24.5
     assert trimmed_mean([[1000.0, *count[1:]]], 10) == 25.5  # one that was far up is cut off, and the next one counts

@@ -1,4 +1,4 @@
-"""The HTML report in a real browser: light, dark, on a phone, on paper, and nothing that it complains about."""
+"""The HTML report in a real browser: light, dark, on a phone, printed, and without errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from latency_files import absent, make_results, mixers, sweep, table_e
 from PIL import Image
 
-from latency.report import render
+from latency.report.writing import render
 
 CHROMIUM = shutil.which("chromium")
 PHONE, DESKTOP = 390, 1280
@@ -41,7 +41,7 @@ addEventListener("load", () => {
 });
 </script>
 """
-"""Beside the report, never in it."""
+"""Part of the test page, not of the report."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def browse(path: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    """Open a file without a network, and end."""
+    """Open a file in the browser without a network."""
     assert CHROMIUM
     line = [
         *(CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
@@ -76,7 +76,7 @@ def screenshot(path: Path, name: str, *flags: str) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def measured(page: Path) -> list[dict[str, Any]]:
-    """On a phone and on a desktop, side by side in frames of a page of ours."""
+    """The widths of a phone and of a desktop, in frames of a test page."""
     frames = "".join(f'<iframe src="report.html" width="{width}" height="800"></iframe>' for width in (PHONE, DESKTOP))
     around = page.with_name("around.html")
     around.write_text(f"<!doctype html><style>iframe {{ border: 0 }}</style><body>{frames}{MEASURE}</body>", "utf-8")

@@ -1,16 +1,16 @@
-"""What draws each kind of plot on matplotlib's axes."""
+"""Drawing of each kind of plot on matplotlib's axes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from latency.judgement import FASTER, SLOWER, SMALLEST_EFFECT, UNDECIDED
-from latency.report import words
-from latency.report.names import is_ours, name_ends, name_points
+from latency.decision import SMALLEST_EFFECT, Verdict
+from latency.report import formatting
 from latency.report.palette import BAD, FAINT, GOOD, GRID, PAPER, SERIES, UNSURE
-from latency.report.view import Bars, Forest, Lines, Samples, Scatter
+from latency.report.plot_labels import is_ours, label_curves, label_points
+from latency.report.view import Bars, Forest, Lines, Plot, Samples, Scatter
 from latency.statistics import Interval
 
 if TYPE_CHECKING:
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 _MARKERS = "osD^vPX<>"
 _DASHES = ("-", "--", "-.", ":")
-_VERDICTS = {FASTER: (GOOD, "<"), SLOWER: (BAD, ">"), UNDECIDED: (UNSURE, "o")}
+_VERDICTS = {Verdict.FASTER: (GOOD, "<"), Verdict.SLOWER: (BAD, ">"), Verdict.UNDECIDED: (UNSURE, "o")}
 _FEW = 3
 _FAR = 3
-"""Times the median from which on samples are drawn on a logarithmic axis."""
+"""Samples are drawn on a logarithmic axis if one exceeds this multiple of the median."""
 
 
 def _lines(axes: Axes, plot: Lines) -> None:
-    for place, curve in enumerate(plot.curves):
-        colour, marker = SERIES[place % len(SERIES)], _MARKERS[place % len(_MARKERS)]
+    for index, curve in enumerate(plot.curves):
+        colour, marker = SERIES[index % len(SERIES)], _MARKERS[index % len(_MARKERS)]
         known = [i for i, (x, y) in enumerate(zip(curve.xs, curve.ys, strict=True)) if x > 0 and math.isfinite(y)]
         xs, ys = [curve.xs[i] for i in known], [curve.ys[i] for i in known]
-        axes.plot(xs, ys, color=colour, linestyle=_DASHES[place // len(SERIES) % len(_DASHES)], linewidth=1.6)
+        axes.plot(xs, ys, color=colour, linestyle=_DASHES[index // len(SERIES) % len(_DASHES)], linewidth=1.6)
         for hollow in (False, True):
             chosen = [i for i in known if curve.hollow[i] == hollow]
             axes.plot(
@@ -49,17 +49,17 @@ def _lines(axes: Axes, plot: Lines) -> None:
     axes.set_xticks([], minor=True)
     _plain_numbers(axes, "y")
     _frame(axes, plot.x_label, plot.y_label, "both")
-    name_ends(axes, plot.curves)
+    label_curves(axes, plot.curves)
 
 
 def _apart(xs: Sequence[float]) -> list[float]:
-    """Ticks, without those that would run into the one before."""
-    kept: list[float] = []
+    """The ticks that do not overlap with the previous one."""
+    ticks: list[float] = []
     span = math.log(xs[-1] / xs[0]) or 1
     for x in xs:
-        if not kept or math.log(x / kept[-1]) > 0.07 * span:
-            kept.append(x)
-    return kept
+        if not ticks or math.log(x / ticks[-1]) > 0.07 * span:
+            ticks.append(x)
+    return ticks
 
 
 def _scatter(axes: Axes, plot: Scatter) -> None:
@@ -74,24 +74,24 @@ def _scatter(axes: Axes, plot: Scatter) -> None:
     axes.margins(y=0.12)
     _plain_numbers(axes, "x")
     _frame(axes, plot.x_label, plot.y_label, "both")
-    name_points(axes, plot.points)
+    label_points(axes, plot.points)
 
 
 def _bars(axes: Axes, plot: Bars) -> None:
-    places = range(len(plot.rows))
+    positions = range(len(plot.rows))
     left = [0.0] * len(plot.rows)
     for number, name in enumerate(plot.classes):
         shares = [shares[number] for _, shares in plot.rows]
         colour = SERIES[number % len(SERIES)]
-        axes.barh(places, shares, left=left, height=0.62, color=colour, edgecolor=PAPER, linewidth=1.2, label=name)
-        for place, share in enumerate(shares):
+        axes.barh(positions, shares, left=left, height=0.62, color=colour, edgecolor=PAPER, linewidth=1.2, label=name)
+        for position, share in enumerate(shares):
             if share >= 0.06:
                 axes.text(
-                    left[place] + share / 2, place, f"{share:.0%}", color=PAPER, ha="center", va="center", fontsize=8,
-                    fontweight="bold",
+                    left[position] + share / 2, position, f"{share:.0%}", color=PAPER, ha="center", va="center",
+                    fontsize=8, fontweight="bold",
                 )  # fmt: skip
         left = [a + b for a, b in zip(left, shares, strict=True)]
-    axes.set_yticks(places, [label for label, _ in plot.rows])
+    axes.set_yticks(positions, [label for label, _ in plot.rows])
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     axes.invert_yaxis()
@@ -111,23 +111,23 @@ def _forest(axes: Axes, plot: Forest) -> None:
     ratios = [value for _, low, _, high, *_ in plot.rows for value in (low, high)]
     least, most = min(*ratios, 1 / (1 + SMALLEST_EFFECT)), max(*ratios, 1 + SMALLEST_EFFECT)
     axes.axvline(1, color=FAINT, linewidth=1, zorder=1)
-    for place, (_, low, estimate, high, noise, verdict) in enumerate(plot.rows):
+    for position, (_, low, estimate, high, noise, verdict) in enumerate(plot.rows):
         left, right = max(least, 1 / (1 + noise)), min(most, 1 + noise)
-        axes.barh(place, right - left, left=left, height=1, color=GRID, linewidth=0, zorder=0)
-        told = words.interval(Interval(estimate, low, high))
-        colour, marker = _VERDICTS[verdict]
-        axes.plot([low, high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
+        axes.barh(position, right - left, left=left, height=1, color=GRID, linewidth=0, zorder=0)
+        ratio = formatting.interval(Interval(estimate, low, high))
+        colour, marker = _VERDICTS[Verdict(verdict)]
+        axes.plot([low, high], [position, position], color=colour, linewidth=2, solid_capstyle="butt")
         axes.plot(
             estimate,
-            place,
+            position,
             marker,
             color=colour,
             markersize=7,
-            markerfacecolor=PAPER if verdict == UNDECIDED else colour,
+            markerfacecolor=PAPER if verdict == Verdict.UNDECIDED else colour,
         )
         axes.annotate(
-            f"{told}  {verdict}",
-            (1.01, place),
+            f"{ratio}  {verdict}",
+            (1.01, position),
             xycoords=("axes fraction", "data"),
             verticalalignment="center",
             color=colour,
@@ -141,7 +141,7 @@ def _forest(axes: Axes, plot: Forest) -> None:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     _plain_numbers(axes, "x")
-    _frame(axes, f"times the time of {plot.baseline}", "", "x")
+    _frame(axes, f"time relative to {plot.baseline}", "", "x")
 
 
 def _strip(axes: Axes, plot: Samples) -> None:
@@ -150,9 +150,9 @@ def _strip(axes: Axes, plot: Samples) -> None:
     axes.axhline(plot.median, color=FAINT, linewidth=0.8, zorder=1)
     for is_outlier, colour, size in ((False, SERIES[0], 2.6), (True, BAD, 4.5)):
         xs, ys = [], []
-        for place, sample, flagged in plot.points:
+        for index, sample, flagged in plot.points:
             if flagged == is_outlier:
-                xs += [place, place, math.nan]  # one path of dots is a tenth of as many markers
+                xs += [index, index, math.nan]  # one path of dots is a tenth of the size of separate markers
                 ys += [sample, sample, math.nan]
         axes.plot(xs, ys, color=colour, linewidth=size, solid_capstyle="round")
     if (
@@ -169,7 +169,7 @@ def _strip(axes: Axes, plot: Samples) -> None:
 
 
 def _plain_numbers(axes: Axes, which: str) -> None:
-    """Ticks as the tables write numbers, at 1, 2 and 5 of each decade; few enough to be read."""
+    """Set ticks at 1, 2 and 5 of each decade, formatted like numbers in tables."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     axis = axes.xaxis if which == "x" else axes.yaxis
@@ -180,7 +180,7 @@ def _plain_numbers(axes: Axes, which: str) -> None:
     )
     axis.set_major_locator(locator)
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: words.number(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: formatting.number(value)))
 
 
 def _frame(axes: Axes, x_label: str, y_label: str, grid: str) -> None:
@@ -193,11 +193,31 @@ def _frame(axes: Axes, x_label: str, y_label: str, grid: str) -> None:
         axes.grid(axis="x", color=GRID, linewidth=0.7)
 
 
-PAINTERS: dict[type, tuple[Callable[[Axes, Any], None], Callable[[Any], float]]] = {
-    Lines: (_lines, lambda plot: 4.2 if any(len(curve.xs) > _FEW for curve in plot.curves) else 2.8),
-    Scatter: (_scatter, lambda plot: 3.8 + 0.06 * len(plot.points)),
-    Bars: (_bars, lambda plot: 0.9 + 0.42 * len(plot.rows)),
-    Forest: (_forest, lambda plot: 0.8 + 0.3 * len(plot.rows)),
-    Samples: (_strip, lambda plot: 1.5),
-}
-"""What draws each kind of plot, and how many inches high it is."""
+def draw(axes: Axes, plot: Plot | Samples) -> None:
+    """Draw a plot on axes."""
+    match plot:
+        case Lines():
+            _lines(axes, plot)
+        case Scatter():
+            _scatter(axes, plot)
+        case Bars():
+            _bars(axes, plot)
+        case Forest():
+            _forest(axes, plot)
+        case Samples():
+            _strip(axes, plot)
+
+
+def height_of(plot: Plot | Samples) -> float:
+    """The height of a plot, inches."""
+    match plot:
+        case Lines():
+            return 4.2 if any(len(curve.xs) > _FEW for curve in plot.curves) else 2.8
+        case Scatter():
+            return 3.8 + 0.06 * len(plot.points)
+        case Bars():
+            return 0.9 + 0.42 * len(plot.rows)
+        case Forest():
+            return 0.8 + 0.3 * len(plot.rows)
+        case Samples():
+            return 1.5
