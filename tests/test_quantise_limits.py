@@ -26,7 +26,7 @@ from evim_deploy.quantise.schemes import SCHEMES, Scheme
 from evim_deploy.rounding import rounded
 from exporters import tflite_file
 from exporters.tflite_integers import write
-from runtimes.litert_process import Crashed, LitertProcess
+from runtimes.litert.process import Crashed, LitertProcess
 
 INT8, INT16X8 = SCHEMES["tflite", "int8"], SCHEMES["tflite", "int16x8"]
 SHAPE = (1, 3, 6, 6)

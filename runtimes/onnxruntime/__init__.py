@@ -16,7 +16,8 @@ from evim_deploy.contents.onnx_names import CHANNELS_LAST
 from evim_deploy.errors import Damaged
 from evim_deploy.machine import problem_of
 from evim_deploy.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
-from runtimes import Array, onnx_codes
+from runtimes import Array
+from runtimes.onnxruntime import quantised
 
 _TRACED_BYTES = 1 << 30
 """Of values that a trace holds at once; more are computed in several runs."""
@@ -60,7 +61,7 @@ def open_session(path: Path, mode: str) -> Iterator[OrtSession]:
         yield _load(path, path, optimise=True)
         return
     model = _read(path)
-    yield _load_program(path, model, mode, optimise=not onnx_codes.is_quantised(model))
+    yield _load_program(path, model, mode, optimise=not quantised.is_quantised(model))
 
 
 def _load_program(path: Path, model: Any, mode: str, optimise: bool) -> OrtSession:
@@ -74,7 +75,7 @@ def _load_program(path: Path, model: Any, mode: str, optimise: bool) -> OrtSessi
         del model.graph.initializer[:]
         if mode == "fp32":
             _widen(model, weights)
-            onnx_codes.without_run_time_grids(model, weights)
+            quantised.without_run_time_grids(model, weights)
     if not onnx_file.is_large(weights.values()):
         model.graph.initializer.extend(onnx_file.inside(weights))
         return _load(path, model.SerializeToString(), optimise)
@@ -154,7 +155,7 @@ def _operations(model: Any, mode: str) -> tuple[TracedOperation, ...]:
         TracedOperation(
             node.op_type,
             (node.output[0].partition("/")[0],),  # what an exporter adds to a name says which step it is
-            onnx_codes.decoded(node, weights),
+            quantised.decoded(node, weights),
             HALF if is_half else SINGLE,
             # on Arm it computes in half precision; elsewhere in float32, and it may pass on what it has not rounded
             HALF if is_half else SINGLE,

@@ -192,7 +192,7 @@ def test_a_side_that_is_open_is_looked_at_when_it_is_known() -> None:
 
 
 def test_the_documentation_has_every_report() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "coreml.md").read_text("utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "coreml.md").read_text("utf-8")
     sources = [source for rule in CORE_ML.rules for source in rule.source.split() if source.startswith("https://")]
     assert [source for source in sources if f"({source})" not in page] == []
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[2]
 
 # Which ask Core ML without `compare_backend`, need a model that keeps a state, or want to see that what is
 # undefined is not told (we refuse an index outside of its axis).

@@ -15,8 +15,8 @@ from evim_deploy.errors import BadInput, Damaged, NotRunHere
 from evim_deploy.trace import SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array
 from runtimes.delegation import Delegation, Planned, delegation
-from runtimes.litert_codes import INTEGER_ROUNDING, decoded, without_run_time_grids
-from runtimes.litert_process import Crashed, LitertProcess, Refused
+from runtimes.litert.process import Crashed, LitertProcess, Refused
+from runtimes.litert.quantised import INTEGER_ROUNDING, decoded, without_run_time_grids
 
 _RUN_TIME = 2.0**-8
 """Unit roundoff of an operation that rounds floats to 8 bits when it runs, since its kernel has 8."""

@@ -17,7 +17,7 @@ from told import reference_of, target_of
 import exporters
 import runtimes
 from evim_deploy.errors import BadInput
-from runtimes.litert_process import Crashed, LitertProcess, Refused
+from runtimes.litert.process import Crashed, LitertProcess, Refused
 
 SIDE = 32
 
