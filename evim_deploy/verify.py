@@ -21,6 +21,7 @@ from evim_deploy.origin import open_origin
 from evim_deploy.parity.result import FAIL, NOT_RUN, Operations, Parity
 from evim_deploy.progress import Progress, Silent
 from evim_deploy.publish import publish, refuse_overwrite, sha256, staging
+from runtimes.modes import Mode
 
 if TYPE_CHECKING:
     from evim_deploy.layers import LayerReport
@@ -224,9 +225,10 @@ class Verifier:
         prover = self.prover(verdict.manifest, artifact)
         worst = verdict.parity.comparisons[-1].measures.worst.input if verdict.parity.comparisons else ""
         image = prover.images(target, worst)
-        engine = runtimes.engines_for(artifact)[-1]
+        exact_mode = runtimes.tracing_engine(artifact).exact_mode
+        mode = Mode(self.mode) if self.mode else exact_mode if target.quantisation else None
         with threads.computing(prover.pixels(target)):
-            found = runtimes.trace(artifact, image, mode=self.mode or (engine.exact if target.quantisation else None))
+            found = runtimes.trace(artifact, image, mode=mode)
             return prover.reference.line_up(target, found, image)
 
     def prover(self, manifest: Manifest, artifact: Path) -> Prover:
@@ -348,9 +350,9 @@ def is_on_grids(target: Target) -> bool:
 def _operations(artifact: Path, target: Target, prover: Prover, progress: Progress) -> Operations:
     """Each operation of an artifact on the values that it is given there."""
     progress.step(f"{target}: comparing its operations one by one")
-    engine = next(engine for engine in reversed(runtimes.engines_for(artifact)) if engine.exact in engine.modes)
+    engine = runtimes.exact_engine(artifact)
     name, image = prover.first(target)
-    report = prover.reference.line_up(target, runtimes.trace(artifact, image, engine, engine.exact), image)
+    report = prover.reference.line_up(target, runtimes.trace(artifact, image, engine, engine.exact_mode), image)
     return Operations(
         name,
         len(report.layers) + len(report.unmatched),
@@ -372,28 +374,32 @@ def _runs(
     """
     from evim_deploy.parity.proof import PRECISION, PROGRAM, Run
 
-    def run(subject: str, engine: runtimes.Engine, how: str, named: str = "") -> Run:
-        return Run(subject, engine.name, named or how, partial(runtimes.open_artifact, artifact, engine, how, function))
+    def run(subject: str, engine: runtimes.Engine, mode: Mode | None, name: str = "") -> Run:
+        mode = mode or engine.default_mode
+        return Run(
+            subject, engine.name, name or mode, partial(runtimes.open_artifact, artifact, engine, mode, function)
+        )
 
     engines = runtimes.engines_for(artifact)
-    program = _with_mode(engines, "fp32", artifact)
-    wanted = compute_units or mode
-    engine = _with_mode(engines, wanted, artifact) if wanted else runtimes.first_here(engines)
+    program = _with_mode(engines, Mode.FP32, artifact)
+    chosen = compute_units or mode
+    wanted = Mode(chosen) if chosen else None
+    engine = _with_mode(engines, wanted, artifact) if wanted else runtimes.first_available(engines)
     if is_on_grids(target):
-        return [run(PRECISION, engine, wanted or engine.modes[0])]
-    found = [run(PROGRAM, program, program.modes[0] if target.precision == "fp32" else program.exact, "fp32")]
-    if wanted != "fp32" and (target.precision != "fp32" or engine is not program):
-        found.append(run(PRECISION, engine, wanted or engine.modes[0]))
+        return [run(PRECISION, engine, wanted)]
+    found = [run(PROGRAM, program, None if target.precision == "fp32" else program.exact_mode, Mode.FP32)]
+    if wanted != Mode.FP32 and (target.precision != "fp32" or engine is not program):
+        found.append(run(PRECISION, engine, wanted))
     return found
 
 
-def _with_mode(engines: tuple[runtimes.Engine, ...], mode: str, artifact: Path) -> runtimes.Engine:
-    fitting = [engine for engine in engines if mode in engine.modes]
-    if not fitting:
+def _with_mode(engines: tuple[runtimes.Engine, ...], mode: Mode, artifact: Path) -> runtimes.Engine:
+    engine = runtimes.engine_with_mode(engines, mode)
+    if engine is None:
         raise NotRunHere(
             f"{artifact.name} runs in {engines[0].name}, which does not compute in mode {mode}, "
             f"only in {' and '.join(engines[0].modes)}.",
             "Leave out --mode and --compute-units.",
         )
-    runtimes.require(fitting[0], artifact.name)
-    return fitting[0]
+    runtimes.require(engine, artifact.name)
+    return engine

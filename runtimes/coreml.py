@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +21,6 @@ _UNITS = {
     "cpuAndGPU": "CPU_AND_GPU",
     "cpuAndNeuralEngine": "CPU_AND_NE",
 }
-
-
-def why_not() -> str:
-    return "" if platform.system() == "Darwin" else "Core ML exists on macOS alone"
 
 
 class CoremlSession:

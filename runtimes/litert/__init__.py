@@ -25,10 +25,6 @@ _TRACED_BYTES = 8 << 30
 """Of values that a trace may hold: LiteRT gives those between input and output all at once or not at all."""
 
 
-def why_not() -> str:
-    return ""
-
-
 class LitertSession:
     """A TFLite file of one signature; images and maps are channels-last inside."""
 

@@ -26,10 +26,6 @@ from runtimes.classes import probabilities
 from runtimes.mil.inputs import image_input
 
 
-def why_not() -> str:
-    return ""
-
-
 class MilSession:
     """A function of a package; its arrays are channels-first as they stand.
 

@@ -23,10 +23,6 @@ _TRACED_BYTES = 1 << 30
 """Of values that a trace holds at once; more are computed in several runs."""
 
 
-def why_not() -> str:
-    return ""
-
-
 class OrtSession:
     """An ONNX file in ONNX Runtime; its arrays are channels-first as they stand."""
 

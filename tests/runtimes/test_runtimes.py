@@ -30,6 +30,7 @@ from evim_deploy.reparam import reparameterise
 from evim_deploy.rounding import rounded
 from runtimes import ENGINES
 from runtimes.coreml import CoremlSession
+from runtimes.modes import Mode
 
 FILES = ("onnx", "tflite")
 FORMATS = (*FILES, "coreml")
@@ -67,7 +68,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str],
 
 def opened(path: Path, mode: str | None = None) -> AbstractContextManager[runtimes.Session]:
     """In the engine that exists everywhere."""
-    return runtimes.open_artifact(path, runtimes.engines_for(path)[-1], mode)
+    return runtimes.open_artifact(path, runtimes.tracing_engine(path), mode)
 
 
 def ours(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -224,6 +225,25 @@ def test_every_engine_is_one_of_its_suffix() -> None:
     assert all(engine.modes and len(set(engine.modes)) == len(engine.modes) for engine in ENGINES.values())
 
 
+def test_an_engine_supports_its_default_and_its_exact_mode() -> None:
+    for engine in ENGINES.values():
+        assert engine.default_mode in engine.modes
+        assert engine.exact_mode is None or engine.exact_mode in engine.modes
+
+
+@pytest.mark.parametrize(("suffix", "name"), [(".onnx", "onnxruntime"), (".tflite", "litert"), (".mlpackage", "mil")])
+def test_every_format_has_a_tracing_and_an_exact_engine(tmp_path: Path, suffix: str, name: str) -> None:
+    path = touched(tmp_path, suffix)
+    assert runtimes.tracing_engine(path).name == runtimes.exact_engine(path).name == name
+
+
+def test_an_engine_is_found_by_its_mode() -> None:
+    engines = runtimes.engines_of(".mlpackage")
+    assert runtimes.engine_with_mode(engines, Mode.CPU_ONLY) is ENGINES["coreml"]
+    assert runtimes.engine_with_mode(engines, Mode.ANE) is ENGINES["mil"]
+    assert runtimes.engine_with_mode(engines, Mode.DECODED) is None
+
+
 @pytest.mark.parametrize(
     ("system", "suffix", "name"),
     [
@@ -236,7 +256,7 @@ def test_every_engine_is_one_of_its_suffix() -> None:
 )
 def test_the_engine_is_the_hosts(host: Host, system: str, suffix: str, name: str) -> None:
     host(system)
-    assert runtimes.first_here(runtimes.engines_of(suffix)).name == name
+    assert runtimes.first_available(runtimes.engines_of(suffix)).name == name
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
@@ -297,13 +317,13 @@ def test_a_missing_engine_is_named_with_its_pip_command(tmp_path: Path, host: Ho
     assert package in caught.value.cause
     assert path.name in caught.value.cause
     assert caught.value.remedy == f'pip install "evim-deploy[{engine.extra}]"'
-    assert runtimes.why_not(engine) == f"{package} is not installed"
-    assert runtimes.first_here((engine,)) is engine  # to be told of, where there is no other
+    assert runtimes.unavailable_reason(engine) == f"{package} is not installed"
+    assert runtimes.first_available((engine,)) is engine  # to be told of, where there is no other
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "litert", "mil"])
 def test_engines_that_exist_everywhere_have_no_reason_not_to_run(name: str) -> None:
-    assert runtimes.why_not(ENGINES[name]) == ""
+    assert runtimes.unavailable_reason(ENGINES[name]) == ""
 
 
 def test_a_package_cannot_be_evaluated_without_torch(tmp_path: Path, host: Host) -> None:
@@ -318,12 +338,12 @@ def test_core_ml_itself_is_not_run_elsewhere_than_on_a_mac(tmp_path: Path, host:
     with pytest.raises(NotRunHere, match=r"(?s)artifact\.mlpackage.*macOS") as caught:
         runtimes.open_artifact(touched(tmp_path, ".mlpackage"), ENGINES["coreml"])
     assert caught.value.exit_code == 6
-    assert "macOS" in runtimes.why_not(ENGINES["coreml"])
+    assert "macOS" in runtimes.unavailable_reason(ENGINES["coreml"])
 
 
 def test_on_a_mac_there_is_no_reason_not_to(host: Host) -> None:
     host("Darwin")
-    assert runtimes.why_not(ENGINES["coreml"]) == ""
+    assert runtimes.unavailable_reason(ENGINES["coreml"]) == ""
 
 
 # --- damaged files -----------------------------------------------------------------------------------------
