@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from runtimes.mil.arithmetic import Exact
+from runtimes.mil.arithmetic import Float32
 from runtimes.mil.operations import HANDLERS
 from runtimes.mil.values import tensor
 
@@ -98,9 +98,9 @@ def held(value: Any) -> Any:
     return torch.from_numpy(value.astype(np.float32) if value.dtype.kind == "f" else value.copy())
 
 
-def evaluate(op: str, case: Case, arithmetic: Exact | None = None) -> list[Array]:
+def evaluate(op: str, case: Case, arithmetic: Float32 | None = None) -> list[Array]:
     """What the handler gives."""
-    result = HANDLERS[op](arithmetic or Exact(), **{key: held(value) for key, value in case.given.items()})
+    result = HANDLERS[op](arithmetic or Float32(), **{key: held(value) for key, value in case.given.items()})
     results = result if isinstance(result, tuple) else (result,)
     return [tensor(each).numpy() for each in results]
 

@@ -84,7 +84,7 @@ class Engine:
             self._process = LitertProcess(content, 1, keeps_all)
         process = self._process
         self._process = None  # it may end
-        process._call("open", {"threads": 1, "keeps_all": keeps_all}, {"content": np.frombuffer(content, np.uint8)})
+        process._call("open", content, 1, keeps_all)
         process.allocate()
         found = process.run(x)["logits"]
         self._process = process

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from latency.engines import Array, Job, ProfiledOperation
-from runtimes.classes import probabilities
+from runtimes.coreml_interface import probabilities
 
 
 def version() -> str:

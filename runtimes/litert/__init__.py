@@ -6,27 +6,31 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evim_deploy import threads
-from evim_deploy.errors import BadInput, Damaged, NotRunHere
+from evim_deploy.errors import BadInput, Damaged, NotRunHere, first_line
 from evim_deploy.trace import SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array
-from runtimes.delegation import Delegation, Planned, delegation
+from runtimes.delegation import Delegation, delegation
 from runtimes.litert.process import Crashed, LitertProcess, Refused
-from runtimes.litert.quantised import INTEGER_ROUNDING, decoded, without_run_time_grids
+from runtimes.litert.quantised import INTEGER_ROUNDING, weights_of, with_float_weights
+from runtimes.modes import Mode
 
-_RUN_TIME = 2.0**-8
-"""Unit roundoff of an operation that rounds floats to 8 bits when it runs, since its kernel has 8."""
+if TYPE_CHECKING:
+    from ai_edge_litert import schema_py_generated as schema
+
+_HYBRID_ROUNDING = 2.0**-8
+"""Unit roundoff of an operation with 8-bit weights that quantises its float input to 8 bits at run time."""
 
 _TRACED_BYTES = 8 << 30
-"""Of values that a trace may hold: LiteRT gives those between input and output all at once or not at all."""
+"""Limit on the values of a trace: LiteRT preserves all intermediate values or none."""
 
 
 class LitertSession:
-    """A TFLite file of one signature; images and maps are channels-last inside."""
+    """A TFLite file with one signature; images and feature maps are channels-last in the file."""
 
     anomalies: Mapping[str, Mapping[str, int]] = {}
 
@@ -36,45 +40,44 @@ class LitertSession:
         self._process = process
 
     def run(self, image: Array) -> dict[str, Array]:
-        channels_last = np.ascontiguousarray(image.transpose(0, 2, 3, 1))  # (B, H, W, 3)
-        with _telling(self._path):
-            outputs = self._process.run(channels_last)
-        return {name: array.transpose(0, 3, 1, 2) if array.ndim == 4 else array for name, array in outputs.items()}
+        with _as_damaged(self._path):
+            outputs = self._process.run(_channels_last(image))
+        return {name: _channels_first(array) for name, array in outputs.items()}
 
 
 @contextmanager
-def open_session(path: Path, mode: str) -> Iterator[LitertSession]:
-    """Load a TFLite file as it stands (``fp32``: on a CPU its floats are that), or without the grids that are found
-    when it runs (``decoded``).
+def open_session(path: Path, mode: Mode) -> Iterator[LitertSession]:
+    """Load a TFLite file as it is (``fp32``) or with float weights in place of those that cause quantisation at run
+    time (``decoded``).
 
     Raises:
-        BadInput: LiteRT cannot read it, or it has no named signature.
+        BadInput: LiteRT cannot read the file, or it has no signature.
     """
-    content = _as(mode, path)
-    with _telling(path):
+    content = _read_for(mode, path)
+    with _as_damaged(path):
         process = LitertProcess(content, threads.count())
     with closing(process):
-        with _telling(path):
+        with _as_damaged(path):
             process.allocate()
             session = LitertSession(path, process, _metadata(content))
         yield session
 
 
 def read_delegation(path: Path) -> Delegation:
-    """What XNNPACK takes of a TFLite file, whoever made it, as it says itself; of its main subgraph.
+    """Return the operations of a TFLite file's main subgraph that XNNPACK runs.
 
     Raises:
-        BadInput: It cannot be read.
-        NotRunHere: LiteRT does not load it: it is damaged, or has operations that this LiteRT does not know.
+        BadInput: The file cannot be read.
+        NotRunHere: LiteRT does not load the file: it is damaged, or has operations that this LiteRT does not support.
     """
     content = _read(path)
     try:
         with closing(LitertProcess(content, threads=1)) as process:
-            planned = process.plan()
+            return delegation(process.plan())
     except (Crashed, Refused) as error:
-        does = "crashes on it" if isinstance(error, Crashed) else "does not load it"
-        raise NotRunHere(f"{path}: LiteRT {does} ({error}).", "Look at the rules that it meets.") from None
-    return delegation([Planned(type_, tuple(inputs), tuple(outputs)) for type_, inputs, outputs in planned])
+        failure = "crashes on" if isinstance(error, Crashed) else "does not load"
+        cause = f"LiteRT {failure} {path}: {first_line(error)}."
+        raise NotRunHere(cause, "Read the rules that it matches.") from None
 
 
 def _read(path: Path) -> bytes:
@@ -87,25 +90,32 @@ def _read(path: Path) -> bytes:
     return content
 
 
-def _as(mode: str, path: Path) -> bytes:
-    """A file as it is run in a mode."""
+def _read_for(mode: Mode, path: Path) -> bytes:
+    """Return the content of a file as a mode runs it."""
     content = _read(path)
-    if mode != "decoded":
+    if mode != Mode.DECODED:
         return content
-    with _telling(path):
-        return without_run_time_grids(content)
+    with _as_damaged(path):
+        return with_float_weights(content)
 
 
 @contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    """Tell of whatever LiteRT finds wrong with a file in one message."""
+def _as_damaged(path: Path) -> Iterator[None]:
+    """Report every fault that LiteRT finds in a file as :class:`Damaged`, with a message of one line."""
     try:
         yield
     except Crashed as error:
-        raise Damaged(f"LiteRT crashes on {path} ({error}): the file asks for what LiteRT cannot compute.") from None
+        raise Damaged(f"LiteRT crashes on {path} ({error}): the file is not one that LiteRT can compute.") from None
     except (Refused, RuntimeError, ValueError, TypeError, IndexError, struct.error) as error:
-        cause = next(iter(str(error).splitlines()), type(error).__name__)
-        raise Damaged(f"LiteRT does not take {path}: {cause}") from None
+        raise Damaged(f"LiteRT rejects {path}: {first_line(error)}.") from None
+
+
+def _channels_last(image: Array) -> Array:
+    return np.ascontiguousarray(image.transpose(0, 2, 3, 1))  # (B, H, W, 3)
+
+
+def _channels_first(array: Array) -> Array:
+    return np.moveaxis(array, -1, 1) if array.ndim == 4 else array
 
 
 def _metadata(content: bytes) -> dict[str, str]:
@@ -117,30 +127,30 @@ def _metadata(content: bytes) -> dict[str, str]:
         entry = model.Metadata(index)
         data = model.Buffers(entry.Buffer()).DataAsNumpy()
         name = entry.Name().decode()
-        if name.startswith("evim_deploy.") and not isinstance(data, int):  # 0 stands for an empty buffer
+        if name.startswith("evim_deploy.") and not isinstance(data, int):  # an empty buffer is returned as 0
             texts[name] = data.tobytes().decode()
     return texts
 
 
-def read_operations(path: Path, mode: str) -> tuple[TracedOperation, ...]:
-    """The operations of a TFLite file.
+def read_operations(path: Path, mode: Mode) -> tuple[TracedOperation, ...]:
+    """Return the operations of a TFLite file.
 
     Raises:
-        BadInput: It cannot be read.
+        BadInput: The file cannot be read.
     """
-    with _telling(path):
+    with _as_damaged(path):
         return _operations(_read(path))[0]
 
 
-def trace(path: Path, image: Array, mode: str) -> Trace:
-    """The operations of a TFLite file, in LiteRT's own kernels: XNNPACK computes several as one.
+def trace(path: Path, image: Array, mode: Mode) -> Trace:
+    """Return the operations of a TFLite file and their values in LiteRT's own kernels, since XNNPACK fuses operations.
 
     Raises:
-        BadInput: LiteRT cannot read it, or its values are too many to be held together.
+        BadInput: LiteRT cannot read the file, or its values need too much memory.
     """
-    content = _as(mode, path)
-    with _telling(path):
-        process = LitertProcess(content, threads.count(), keeps_all=True)
+    content = _read_for(mode, path)
+    with _as_damaged(path):
+        process = LitertProcess(content, threads.count(), preserves_all=True)
         if process.bytes > _TRACED_BYTES:
             size = process.bytes / 2**30
             raise BadInput(
@@ -148,54 +158,54 @@ def trace(path: Path, image: Array, mode: str) -> Trace:
                 "Export the same weights at a smaller resolution, and trace that: the operations are the same.",
             )
         process.allocate()
-        found, outputs = _operations(content)
+        operations, outputs = _operations(content)
 
-    def compute(wanted: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
-        channels_last = np.ascontiguousarray(image.transpose(0, 2, 3, 1))  # (B, H, W, 3)
-        with _telling(path):
-            values = iter(process.trace(channels_last, [tensor for index in wanted for tensor in outputs[index]]))
-        for index in wanted:
-            arrays = [next(values) for _ in outputs[index]]
-            yield index, tuple(np.moveaxis(array, -1, 1) if array.ndim == 4 else array for array in arrays)
+    def compute(requested: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
+        tensors = [tensor for index in requested for tensor in outputs[index]]
+        with _as_damaged(path):
+            values = iter(process.trace(_channels_last(image), tensors))
+        for index in requested:
+            yield index, tuple(_channels_first(next(values)) for _ in outputs[index])
 
-    return Trace(found, compute)
+    return Trace(operations, compute)
 
 
 def _operations(content: bytes) -> tuple[tuple[TracedOperation, ...], list[list[int]]]:
-    """The operations of a file, and for each the tensors that are its outputs."""
+    """Return the operations of a file, and the indices of each operation's output tensors."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     graph = model.subgraphs[0]
     types = {code: name for name, code in vars(schema.BuiltinOperator).items()}
-    stored = {
+    weights = {
         index: array
         for index, tensor in enumerate(graph.tensors)
-        if (array := decoded(tensor, model.buffers[tensor.buffer].data)) is not None
+        if (array := weights_of(tensor, model.buffers[tensor.buffer].data)) is not None
     }
     names = {index: (tensor.name or b"").decode() for index, tensor in enumerate(graph.tensors)}
     for signature in model.signatureDefs:
         names.update((output.tensorIndex, output.name.decode()) for output in signature.outputs)
-    found = []
+    operations = []
     for op in graph.operators:
         type_ = types[model.operatorCodes[op.opcodeIndex].builtinCode]
-        if type_ == "DEQUANTIZE" and op.inputs[0] in stored:
-            stored[op.outputs[0]] = stored[op.inputs[0]]  # weights in half precision, which it widens
-        found.append(
+        if type_ == "DEQUANTIZE" and op.inputs[0] in weights:
+            weights[op.outputs[0]] = weights[op.inputs[0]]  # float16 weights, cast to float32
+        is_16_bit = graph.tensors[op.outputs[0]].type == schema.TensorType.INT16
+        operations.append(
             TracedOperation(
-                type_,
-                # the converter joins the names of what it fuses; what follows a name says which step it is
-                tuple(dict.fromkeys(name.partition("/")[0] for name in names[op.outputs[0]].split(";"))),
-                tuple(stored[index] for index in op.inputs if index in stored),
-                INTEGER_ROUNDING if graph.tensors[op.outputs[0]].type == schema.TensorType.INT16 else SINGLE,
-                _RUN_TIME if _is_hybrid([graph.tensors[index] for index in op.inputs]) else SINGLE,
+                type=type_,
+                # the converter joins the names of the operations that it fuses; after the slash is the step
+                names=tuple(dict.fromkeys(name.partition("/")[0] for name in names[op.outputs[0]].split(";"))),
+                weights=tuple(weights[index] for index in op.inputs if index in weights),
+                rounding=INTEGER_ROUNDING if is_16_bit else SINGLE,
+                accumulation=_HYBRID_ROUNDING if _is_hybrid([graph.tensors[i] for i in op.inputs]) else SINGLE,
             )
         )
-    return tuple(found), [list(op.outputs) for op in graph.operators]
+    return tuple(operations), [list(op.outputs) for op in graph.operators]
 
 
-def _is_hybrid(inputs: Sequence[Any]) -> bool:
-    """Whether an operation takes floats and a kernel of 8 bits."""
+def _is_hybrid(inputs: Sequence[schema.TensorT]) -> bool:
+    """Return whether an operation has a float input and an 8-bit kernel."""
     from ai_edge_litert import schema_py_generated as schema
 
     first, *others = inputs

@@ -1,103 +1,106 @@
-"""LiteRT in a process of its own: where a file claims what it does not hold, LiteRT ends the process that reads it.
+"""LiteRT in a child process, because a damaged file may crash it: the parent's side.
 
-The other side of :class:`LitertProcess` is this file, run as a program. A message is a line of JSON, with the
-elements of the arrays that it describes after it.
+The child runs :mod:`runtimes.litert.server`. Either side writes pickled messages to a pipe: the name of a method and
+its arguments, then its result or the text of an error.
 """
 
 from __future__ import annotations
 
-import json
+import pickle
 import signal
 import subprocess
 import sys
 import weakref
-from collections.abc import Mapping, Sequence
-from math import prod
-from typing import IO, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Arrays = dict[str, npt.NDArray[Any]]
+from runtimes.delegation import PlannedOperation
 
 _SECONDS_TO_END = 10.0
 
 
 class Crashed(Exception):
-    """LiteRT has ended its process; says how."""
+    """The child process died; the message is the signal or the exit code."""
 
 
 class Refused(Exception):
-    """LiteRT has raised an exception; says which."""
+    """LiteRT raised an exception; the message is the text of that exception."""
 
 
 class LitertProcess:
-    """A TFLite file in LiteRT in another process, which ends with this object.
+    """A TFLite file in LiteRT in a child process, which ends with this object.
 
     Args:
         content: The file.
-        threads: How many threads compute.
-        keeps_all: Whether to compute in LiteRT's own kernels, one by one, and to keep the values of all tensors;
-            otherwise in XNNPACK's.
+        threads: Number of threads.
+        preserves_all: Whether to run LiteRT's own kernels, operation by operation, and to preserve the values of all
+            tensors; otherwise XNNPACK runs the operations.
 
     Attributes:
-        id: The process's number.
-        bytes: What all of its tensors take as float32.
+        id: Process id of the child.
+        bytes: Size of all tensors as float32.
 
     Raises:
-        Crashed: LiteRT does not survive the file; all methods raise it too.
-        Refused: LiteRT cannot read it; likewise.
+        Crashed: The child died. Every method raises it.
+        Refused: LiteRT cannot read the file. Every method raises it.
     """
 
-    def __init__(self, content: bytes, threads: int, keeps_all: bool = False) -> None:
+    def __init__(self, content: bytes, threads: int, preserves_all: bool = False) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-P", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [sys.executable, "-P", "-m", "runtimes.litert.server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         self.id = self._process.pid
         self.close = weakref.finalize(self, _end, self._process)
-        options = {"threads": threads, "keeps_all": keeps_all}
-        reply, _ = self._call("open", options, {"content": np.frombuffer(content, np.uint8)})
-        self.bytes: int = reply["bytes"]
+        self.bytes: int = self._call("open", content, threads, preserves_all)
 
     def allocate(self) -> None:
-        """Get the memory that its tensors take."""
-        self._call("allocate", {}, {})
+        """Allocate the tensors."""
+        self._call("allocate")
 
-    def plan(self) -> list[tuple[str, list[int], list[int]]]:
-        """Its operations in LiteRT's list, partitions of delegates among them: type, tensors taken, tensors given.
+    def plan(self) -> list[PlannedOperation]:
+        """Return LiteRT's execution plan, with one operation for each partition of a delegate.
 
-        In place of :meth:`allocate`, and without a signature too.
+        It replaces :meth:`allocate` and does not need a signature.
         """
-        operations: list[tuple[str, list[int], list[int]]] = self._call("plan", {}, {})[0]["operations"]
-        return operations
+        return [PlannedOperation(*operation) for operation in self._call("plan")]
 
-    def run(self, image: npt.NDArray[np.float32]) -> Arrays:
-        """The outputs of its signature by name, of an image (B, H, W, 3).
+    def run(self, image: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the outputs of the signature by name for images (B, H, W, 3), float32.
 
-        An input of integers gets the nearest codes by its scale, and outputs of integers are what these stand for.
+        The input is quantised and the outputs are dequantised if the file declares them as integers.
         """
-        return self._call("run", {}, {"image": image})[1]
+        outputs: dict[str, npt.NDArray[np.float32]] = self._call("run", image)
+        return outputs
 
-    def trace(self, image: npt.NDArray[np.float32], tensors: Sequence[int]) -> list[npt.NDArray[Any]]:
-        """The values of some tensors by their indices in the file, of an image, likewise."""
-        return list(self._call("trace", {"tensors": [int(index) for index in tensors]}, {"image": image})[1].values())
+    def trace(self, image: npt.NDArray[np.float32], tensors: Sequence[int]) -> list[npt.NDArray[np.float32]]:
+        """Return the values of tensors, by their indices in the file, for images (B, H, W, 3), float32."""
+        values: list[npt.NDArray[np.float32]] = self._call("trace", image, [int(index) for index in tensors])
+        return values
 
-    def _call(self, method: str, options: Mapping[str, Any], arrays: Arrays) -> tuple[dict[str, Any], Arrays]:
+    def _call(self, method: str, *arguments: object) -> Any:
+        """Return the result of a method of the server."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            _send(self._process.stdin, {"method": method, **options}, arrays)
-            reply, found = _receive(self._process.stdout)
-        except (EOFError, BrokenPipeError):
+            pickle.dump((method, arguments), self._process.stdin, pickle.HIGHEST_PROTOCOL)
+            self._process.stdin.flush()
+            error, result = pickle.load(self._process.stdout)
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError):  # the child died, maybe in the middle of a reply
             code = self._process.wait()
             raise Crashed(signal.Signals(-code).name if code < 0 else f"exit code {code}") from None
-        if "error" in reply:
-            raise Refused(reply["error"])
-        return reply, found
+        if error:
+            raise Refused(error)
+        return result
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """It ends at the end of its input, unless it still computes."""
+    """End the child, which stops at the end of its input unless it is still computing."""
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -107,113 +110,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.kill()
         process.wait()
     process.stdout.close()
-
-
-def _send(stream: IO[bytes], message: Mapping[str, Any], arrays: Arrays) -> None:
-    described = [(name, array.dtype.str, array.shape) for name, array in arrays.items()]
-    stream.write(json.dumps({**message, "arrays": described}).encode() + b"\n")
-    for array in arrays.values():
-        stream.write(np.ascontiguousarray(array).tobytes())
-    stream.flush()
-
-
-def _receive(stream: IO[bytes]) -> tuple[dict[str, Any], Arrays]:
-    """A message and its arrays.
-
-    Raises:
-        EOFError: The other side has ended, between messages or in one.
-    """
-    line = stream.readline()
-    if not line.endswith(b"\n"):
-        raise EOFError
-    message: dict[str, Any] = json.loads(line)
-    arrays: Arrays = {}
-    for name, dtype, shape in message.pop("arrays"):
-        size = np.dtype(dtype).itemsize * prod(shape)
-        content = stream.read(size)
-        if len(content) < size:
-            raise EOFError
-        arrays[name] = np.frombuffer(bytearray(content), dtype).reshape(shape)  # one that can be written to
-    return message, arrays
-
-
-class _Server:
-    """The methods that can be called, in the process that may end."""
-
-    def open(self, content: npt.NDArray[np.uint8], threads: int, keeps_all: bool) -> tuple[dict[str, Any], Arrays]:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        self._interpreter = Interpreter(
-            model_content=content.tobytes(),
-            num_threads=threads,
-            experimental_op_resolver_type=(
-                OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keeps_all else OpResolverType.AUTO
-            ),
-            experimental_preserve_all_tensors=keeps_all,
-        )
-        return {"bytes": sum(int(np.prod(each["shape"])) * 4 for each in self._interpreter.get_tensor_details())}, {}
-
-    def allocate(self) -> tuple[dict[str, Any], Arrays]:
-        self._interpreter.allocate_tensors()
-        self._interpreter.get_signature_runner()  # refuses a file without a signature
-        return {}, {}
-
-    def plan(self) -> tuple[dict[str, Any], Arrays]:
-        self._interpreter.allocate_tensors()  # delegates take their partitions
-        listed = self._interpreter._get_ops_details()
-        return {
-            "operations": [
-                (each["op_name"], *([int(index) for index in each[side]] for side in ("inputs", "outputs")))
-                for each in listed
-            ]
-        }, {}
-
-    def run(self, image: npt.NDArray[np.float32]) -> tuple[dict[str, Any], Arrays]:
-        runner = self._interpreter.get_signature_runner()
-        ((name, taken),) = runner.get_input_details().items()
-        given = runner.get_output_details()
-        outputs = runner(**{name: _encoded(image, taken)})
-        return {}, {output: _decoded(array, given[output]) for output, array in outputs.items()}
-
-    def trace(self, image: npt.NDArray[np.float32], tensors: Sequence[int]) -> tuple[dict[str, Any], Arrays]:
-        (taken,) = self._interpreter.get_input_details()
-        self._interpreter.set_tensor(taken["index"], _encoded(image, taken))
-        self._interpreter.invoke()
-        details = {each["index"]: each for each in self._interpreter.get_tensor_details()}
-        found = {index: self._interpreter.get_tensor(index) for index in tensors}
-        return {}, {str(index): _decoded(array, details[index]) for index, array in found.items()}
-
-
-def _encoded(image: npt.NDArray[np.float32], details: Mapping[str, Any]) -> npt.NDArray[Any]:
-    """An image in what a tensor stores."""
-    scale, zero_point = details["quantization"]  # a scale of 0 where there is none
-    if not np.issubdtype(details["dtype"], np.integer) or not scale:
-        return image
-    ends = np.iinfo(details["dtype"])
-    return np.clip(np.rint(image / scale) + zero_point, ends.min, ends.max).astype(details["dtype"])
-
-
-def _decoded(array: npt.NDArray[Any], details: Mapping[str, Any]) -> npt.NDArray[Any]:
-    """What a tensor's codes stand for, float32."""
-    scale, zero_point = details["quantization"]
-    if not np.issubdtype(array.dtype, np.integer) or not scale:
-        return array
-    return (array.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
-
-
-def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
-    server = _Server()
-    while True:
-        try:
-            message, arrays = _receive(source)
-        except EOFError:
-            return
-        try:
-            reply, found = getattr(server, message.pop("method"))(**message, **arrays)
-        except Exception as error:  # whatever it is, it is told on the other side
-            reply, found = {"error": next(iter(str(error).splitlines()), type(error).__name__)}, {}
-        _send(sink, reply, found)
-
-
-if __name__ == "__main__":
-    _serve(sys.stdin.buffer, sys.stdout.buffer)

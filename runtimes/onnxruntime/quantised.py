@@ -1,70 +1,83 @@
-"""What the 8-bit numbers of an ONNX file stand for, and the same file without the grids that are found when it runs."""
+"""Quantised values of ONNX files: dequantised weights, and a model that quantises no input at run time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from evim_deploy.contents.onnx_names import SCALE, UNSIGNED
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+if TYPE_CHECKING:
+    import onnx
 
-_LAST = "MatMulInteger"
-_PRODUCTS = {"ConvInteger": "Conv", _LAST: "MatMul"}
-"""Products of integers, and the same of floats."""
+AnyArray = npt.NDArray[np.generic]
 
-_UNIT = "unit"
+_FLOAT_PRODUCTS = {"ConvInteger": "Conv", "MatMulInteger": "MatMul"}
+"""Integer products by their operation types, and the same products of floats."""
+
+_UNIT_SCALE = "unit"
 
 
-def is_quantised(model: Any) -> bool:
-    """Whether values are rounded on the way."""
+def quantises(model: onnx.ModelProto) -> bool:
+    """Return whether a model quantises values while it runs."""
     return any(node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear") for node in model.graph.node)
 
 
-def decoded(node: Any, weights: Arrays) -> tuple[npt.NDArray[Any], ...]:
-    """The weights of an operation, float16 or float32; those of 8 bits are what their codes stand for."""
-    found = []
+def weights_of(node: onnx.NodeProto, weights: Mapping[str, AnyArray]) -> tuple[AnyArray, ...]:
+    """Return the weights of a node, float16 or float32, dequantised.
+
+    Args:
+        node: The node.
+        weights: The arrays in the file by name.
+    """
+    arrays: list[AnyArray] = []
     for name in node.input:
         array = weights.get(name)
         if array is None or name.endswith((SCALE, "/scale")):
             continue
         if f"{name}{SCALE}" in weights:
-            scale = _spread(weights[f"{name}{SCALE}"], node, array.ndim)
-            found.append((_centred(array) * scale).astype(np.float32))
+            scale = _per_channel(weights[f"{name}{SCALE}"], node, array.ndim)
+            arrays.append((_centred(array) * scale).astype(np.float32))
         elif array.dtype in (np.float16, np.float32):
-            found.append(array)
-    return tuple(found)
+            arrays.append(array)
+    return tuple(arrays)
 
 
-def _centred(codes: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    return codes.astype(np.float64) - (UNSIGNED if codes.dtype == np.uint8 else 0)
+def _centred(quantised: AnyArray) -> npt.NDArray[np.float64]:
+    """Subtract the zero point of 8-bit weights."""
+    return quantised.astype(np.float64) - (UNSIGNED if quantised.dtype == np.uint8 else 0)
 
 
-def _spread(scale: npt.NDArray[Any], node: Any, rank: int) -> npt.NDArray[np.float64]:
-    """Scales along the axis of the output channels: the operation's own, the last of a product, else the first."""
-    own = [attribute.i for attribute in node.attribute if attribute.name == "axis"]
-    axis = own[0] if own else rank - 1 if node.op_type == _LAST else 0
+def _per_channel(scale: AnyArray, node: onnx.NodeProto, rank: int) -> npt.NDArray[np.float64]:
+    """Shape scales so that they broadcast along the output channels: the node's ``axis``, else by its type."""
+    declared = [attribute.i for attribute in node.attribute if attribute.name == "axis"]
+    axis = declared[0] if declared else rank - 1 if node.op_type == "MatMulInteger" else 0
     return scale.astype(np.float64).reshape([-1 if each == axis else 1 for each in range(rank)])
 
 
-def without_run_time_grids(model: Any, weights: dict[str, npt.NDArray[Any]]) -> None:
-    """Let products of integers, whose grids are found when they run, take and multiply what would have been rounded."""
-    exact: dict[str, str] = {}
-    kept = []
+def replace_integer_products(model: onnx.ModelProto, weights: dict[str, AnyArray]) -> None:
+    """Replace products of inputs that are quantised at run time by the same products of floats, in place.
+
+    Args:
+        model: The model, without its weights.
+        weights: The weights by name.
+    """
+    replacements: dict[str, str] = {}
+    nodes = []
     for node in model.graph.node:
-        node.input[:] = [exact.get(name, name) for name in node.input]
+        node.input[:] = [replacements.get(name, name) for name in node.input]
         if node.op_type == "DynamicQuantizeLinear":
-            codes, scale, _ = node.output
-            exact.update({codes: node.input[0], scale: _UNIT})
-            weights[_UNIT] = np.ones((), np.float32)
+            quantised, scale, _ = node.output
+            replacements.update({quantised: node.input[0], scale: _UNIT_SCALE})
+            weights[_UNIT_SCALE] = np.ones((), np.float32)
             continue
-        if node.op_type in _PRODUCTS:
+        if node.op_type in _FLOAT_PRODUCTS:
             weights[node.input[1]] = _centred(weights[node.input[1]]).astype(np.float32)
-            node.op_type = _PRODUCTS[node.op_type]
+            node.op_type = _FLOAT_PRODUCTS[node.op_type]
             del node.input[2:]
-        kept.append(node)
+        nodes.append(node)
     del model.graph.node[:]
-    model.graph.node.extend(kept)
+    model.graph.node.extend(nodes)

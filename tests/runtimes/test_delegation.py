@@ -9,13 +9,13 @@ from model_files import Computed, write_operation
 
 import runtimes
 from evim_deploy.errors import BadInput, NotInstalled, NotRunHere
-from runtimes.delegation import Delegation, Planned, delegation
+from runtimes.delegation import Delegation, PlannedOperation, delegation
 
-CHAIN = [Planned(type_, (tensor,), (tensor + 1,)) for tensor, type_ in enumerate("ABCDE")]
+CHAIN = [PlannedOperation(type_, (tensor,), (tensor + 1,)) for tensor, type_ in enumerate("ABCDE")]
 
 
-def part(takes: tuple[int, ...], gives: tuple[int, ...]) -> Planned:
-    return Planned("DELEGATE", takes, gives)
+def part(takes: tuple[int, ...], gives: tuple[int, ...]) -> PlannedOperation:
+    return PlannedOperation("DELEGATE", takes, gives)
 
 
 @pytest.mark.parametrize(
@@ -27,19 +27,23 @@ def part(takes: tuple[int, ...], gives: tuple[int, ...]) -> Planned:
         ([part((0,), (2,)), part((3,), (5,))], "C"),
     ],
 )
-def test_what_lies_between_a_partitions_ends_is_inside(partitions: list[Planned], outside: str) -> None:
+def test_what_lies_between_a_partitions_ends_is_inside(partitions: list[PlannedOperation], outside: str) -> None:
     assert delegation([*CHAIN, *partitions]) == Delegation(5, len(partitions), tuple(outside))
 
 
 def test_an_operation_beside_a_partition_is_outside() -> None:
     """Two branches of which one is delegated, and a constant that both take."""
-    branches = [Planned("LEFT", (0, 9), (1,)), Planned("RIGHT", (0, 9), (2,)), Planned("JOIN", (1, 2), (3,))]
+    branches = [
+        PlannedOperation("LEFT", (0, 9), (1,)),
+        PlannedOperation("RIGHT", (0, 9), (2,)),
+        PlannedOperation("JOIN", (1, 2), (3,)),
+    ]
     assert delegation([*branches, part((0, 9), (1,))]).outside == ("RIGHT", "JOIN")
     assert delegation([*branches, part((0, 9, 2), (3,))]).outside == ("RIGHT",)
 
 
 def test_an_operation_of_several_outputs_is_one() -> None:
-    split = [Planned("SPLIT", (0,), (1, 2)), Planned("ADD", (1, 2), (3,))]
+    split = [PlannedOperation("SPLIT", (0,), (1, 2)), PlannedOperation("ADD", (1, 2), (3,))]
     assert delegation([*split, part((0,), (3,))]) == Delegation(2, 1, ())
 
 

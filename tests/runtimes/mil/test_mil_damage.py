@@ -66,13 +66,13 @@ CHANGES: dict[str, tuple[Callable[[Program], Any], str]] = {
     "groups that do not divide": (lambda p: p.integers("conv", "groups", 2), r"\(conv\) cannot be computed"),
     "a huge padding": (lambda p: p.integers("conv", "pad", 1, HUGE, 1, HUGE), "GiB"),
     "a negative padding": (lambda p: p.integers("conv", "pad", -1, 1, 1, 1), "a negative padding"),
-    "another padding": (lambda p: p.integers("conv", "pad", 1, 2, 3, 4), "is declared .* and comes out"),
+    "another padding": (lambda p: p.integers("conv", "pad", 1, 2, 3, 4), "is declared .* but is"),
     "an axis that there is not": (lambda p: p.integers("layer_norm", "axes", 4), r"\(layer_norm\) cannot be computed"),
     "a huge axis": (lambda p: p.integers("reduce_mean", "axes", HUGE, 3), "reduce_mean.* cannot be computed"),
     "a parameter that is missing": (lambda p: p.operation("conv").inputs.pop("weight"), "missing"),
     "two values for one": (
         lambda p: p.operation("relu").inputs["x"].arguments.add(name="image"),
-        "is given several values for 'x'",
+        "has several values for 'x'",
     ),
     "a number for a value": (
         lambda p: setattr(p.operation("relu").inputs["x"].arguments[0], "name", "conv_0_groups_0"),
@@ -80,28 +80,28 @@ CHANGES: dict[str, tuple[Callable[[Program], Any], str]] = {
     ),
     "another declared shape": (
         lambda p: setattr(shape(p, "conv")[1].constant, "size", 7),
-        r"is declared \[1, 7, 4, 4\] and comes out \[1, 6, 4, 4\]",
+        r"is declared \[1, 7, 4, 4\] but is \[1, 6, 4, 4\]",
     ),
-    "another declared rank": (lambda p: shape(p, "conv").pop(), "is declared .* and comes out"),
+    "another declared rank": (lambda p: shape(p, "conv").pop(), "is declared .* but is"),
     "another declared type": (
         lambda p: setattr(p.operation("conv").outputs[0].type.tensorType, "dataType", 23),
-        "is declared int32 and comes out torch.float32",
+        "is declared int32 but is torch.float32",
     ),
     "an output too many": (
         lambda p: setattr(p.operation("relu").outputs.add(), "name", "more"),
-        "gives 1 values, not 2",
+        "returns 1 values, not 2",
     ),
     "another name of the input": (
         lambda p: setattr(p.spec.description.input[0], "name", "picture"),
-        "takes 'image'.* which nothing gives",
+        "has the input 'image'.* without a value",
     ),
     "another name of the probabilities": (
         lambda p: setattr(p.spec.description, "predictedProbabilitiesName", "gone"),
-        "its program gives no 'gone'",
+        "its program has no output 'gone'",
     ),
     "another output for the probabilities": (
         lambda p: setattr(p.spec.description, "predictedProbabilitiesName", "classLabel"),
-        "'classLabel' is not by label",
+        "'classLabel' is not a dictionary by label",
     ),
     "a label too few": (
         lambda p: p.value("classify", "classes").immediateValue.list.values.pop(),
@@ -122,11 +122,11 @@ NOT_KNOWN: dict[str, tuple[Callable[[Program], Any], str]] = {
     ),
     "a declared shape of terabytes": (
         lambda p: setattr(shape(p, "conv")[1].constant, "size", 2**40),
-        "takes .* GiB; 4 GiB are the most here",
+        "takes .* GiB; 4 GiB are the limit",
     ),
-    "a color space that is not known": (
+    "an unknown colour space": (
         lambda p: setattr(p.spec.description.input[0].type.imageType, "colorSpace", 25),
-        "color space 25",
+        "colour space 25",
     ),
 }
 
@@ -225,5 +225,5 @@ def test_150_corruptions_are_told_or_leave_a_program_that_runs(package: Path, tm
 def test_an_image_of_another_shape_is_told(package: Path, mode: str) -> None:
     session = MilSession(package, mode)
     for shape in ((1, 3, SIDE, SIDE + 1), (2, 3, SIDE, SIDE), (1, 1, SIDE, SIDE), (3, SIDE, SIDE)):
-        with pytest.raises(BadInput, match=f"takes images of 1x3x{SIDE}x{SIDE}, not {'x'.join(map(str, shape))}"):
+        with pytest.raises(BadInput, match=f"accepts images of 1x3x{SIDE}x{SIDE}, not {'x'.join(map(str, shape))}"):
             session.run(np.zeros(shape, dtype=np.float32))

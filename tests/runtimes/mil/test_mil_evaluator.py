@@ -85,7 +85,7 @@ def test_pixels_are_fed_in_the_colors_that_the_package_asks_for(
     assert list(found) == ["probabilities"]
     assert found["probabilities"].shape == (1, len(LABELS))
     assert np.abs(found["probabilities"][0] - probabilities(fed(image[0].astype(np.float64)))).max() < 1e-6
-    with pytest.raises(BadInput, match="takes images of"):
+    with pytest.raises(BadInput, match="accepts images of"):
         MilSession(tmp_path / "p.mlpackage", "fp32").run(image[0])
     if colors == "RGB":
         assert np.abs(found["probabilities"][0] - probabilities(image[0, ::-1].astype(np.float64))).max() > 1e-3
@@ -151,7 +151,7 @@ def test_a_package_takes_the_shapes_that_it_lists(
     for shape in refused:
         with pytest.raises(BadInput) as caught:
             session.run(np.zeros(shape, dtype=np.float32))
-        assert f"takes images of {allowed}, not {'x'.join(map(str, shape))}." in caught.value.cause
+        assert f"accepts images of {allowed}, not {'x'.join(map(str, shape))}." in caught.value.cause
 
 
 # --- functions and inputs ----------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def test_each_function_of_a_package_runs(tmp_path: Path) -> None:
     for function_name, side in ((None, SIDE), ("small", SIDE), ("large", 2 * SIDE)):
         session = MilSession(path, "fp32", function_name)
         assert gap(session, pixels(0, side, side)) < 1e-6
-        with pytest.raises(BadInput, match=f"takes images of 1x3x{side}x{side}"):
+        with pytest.raises(BadInput, match=f"accepts images of 1x3x{side}x{side}"):
             session.run(pixels(0, 3, 3))
     with pytest.raises(BadInput, match=r"(?s)no function 'huge'.*large, small"):
         MilSession(path, "fp32", "huge")
@@ -186,7 +186,7 @@ def test_several_inputs_are_not_run(tmp_path: Path) -> None:
     program = mb.program(input_specs=specs, opset_version=target)(lambda image, mask: mb.mul(x=image, y=mask))
     model = ct.convert(program, minimum_deployment_target=target, skip_model_load=True)
     model.save(str(tmp_path / "p.mlpackage"))
-    with pytest.raises(NotRunHere, match=r"takes 2 inputs \(image, mask\)"):
+    with pytest.raises(NotRunHere, match=r"has 2 inputs \(image, mask\)"):
         MilSession(tmp_path / "p.mlpackage", "fp32")
 
 
@@ -196,7 +196,7 @@ def test_an_input_that_is_no_image_is_not_run(tmp_path: Path) -> None:
     def change(program: Program) -> None:
         program.spec.description.input[0].type.stringType.SetInParent()
 
-    with pytest.raises(NotRunHere, match="takes a stringType"):
+    with pytest.raises(NotRunHere, match="has an input of type stringType"):
         MilSession(changed(tmp_path / "p.mlpackage", tmp_path / "q.mlpackage", change), "fp32")
 
 

@@ -12,7 +12,10 @@ from mil_functions import constant, function, operation, single, steps
 from mil_packages import classifier, pixels, probabilities
 
 from runtimes.mil import MilSession
-from runtimes.mil.arithmetic import MODES, SMALLEST_NORMAL, TERMS, Exact, Half
+from runtimes.mil.arithmetic import SMALLEST_NORMAL, TERMS, Float16, Float32
+from runtimes.modes import Mode
+
+MODES = (Mode.FP32, Mode.FP16, Mode.ANE)
 
 LARGEST, LEAST_SUBNORMAL = 65504.0, 2.0**-24
 
@@ -183,19 +186,19 @@ def held(x: Any) -> torch.Tensor:
 def test_a_sum_is_a_tree(count: int) -> None:
     x = integers(count, 3, count, 2)
     expected = [[tree(x[i, :, k].tolist()) for k in range(2)] for i in range(3)]
-    assert Half().sum(held(x), [1], keep=False).tolist() == expected
-    assert Half().sum(held(x), [-2], keep=True).shape == (3, 1, 2)
+    assert Float16().sum(held(x), [1], keep=False).tolist() == expected
+    assert Float16().sum(held(x), [-2], keep=True).shape == (3, 1, 2)
     means = [[half(value / count).item() for value in row] for row in expected]
-    assert Half().mean(held(x), [1], keep=False).tolist() == means
+    assert Float16().mean(held(x), [1], keep=False).tolist() == means
     if count > TERMS:
-        assert Exact().sum(held(x), [1], keep=False).tolist() != expected
+        assert Float32().sum(held(x), [1], keep=False).tolist() != expected
 
 
 def test_a_sum_over_several_axes_is_one_tree() -> None:
     x = integers(0, 2, 5, 3, 7)
     expected = [[tree(x[i, :, k].ravel().tolist()) for k in range(3)] for i in range(2)]
-    assert Half().sum(held(x), [1, 3], keep=False).tolist() == expected
-    assert Half().sum(held(x), [-1, 1], keep=True)[:, 0, :, 0].tolist() == expected
+    assert Float16().sum(held(x), [1, 3], keep=False).tolist() == expected
+    assert Float16().sum(held(x), [-1, 1], keep=True)[:, 0, :, 0].tolist() == expected
 
 
 @pytest.mark.parametrize("inner", [1, 8, 9, 70])
@@ -205,14 +208,14 @@ def test_a_matrix_product_is_a_tree(monkeypatch: pytest.MonkeyPatch, inner: int,
     if chunk:
         monkeypatch.setattr("runtimes.mil.arithmetic._PARTIAL_SUMS", chunk)
     a, b = sixteenths(1, 2, 1, 3, inner), sixteenths(2, 4, inner, 5)
-    found = Half().matmul(held(a), held(b))  # (2, 4, 3, 5)
+    found = Float16().matmul(held(a), held(b))  # (2, 4, 3, 5)
     for i, j, row, column in np.ndindex(2, 4, 3, 5):
         assert found[i, j, row, column].item() == product(a[i, 0, row], b[j, :, column])
 
 
 def test_a_convolution_is_a_tree_over_channels_and_taps() -> None:
     x, weight, bias = sixteenths(3, 2, 6, 7, 5), sixteenths(4, 4, 3, 3, 2), sixteenths(5, 4)
-    y = Half().conv(held(x), held(weight), held(bias), [2, 1], [1, 2], groups=2)
+    y = Float16().conv(held(x), held(weight), held(bias), stride=[2, 1], dilation=[1, 2], groups=2)
     assert y.shape == (2, 4, 3, 3)
     for image, out, row, column in np.ndindex(2, 4, 3, 3):
         window = x[image, out // 2 * 3 : out // 2 * 3 + 3, 2 * row : 2 * row + 3, column : column + 3 : 2]

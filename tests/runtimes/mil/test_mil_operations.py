@@ -23,7 +23,7 @@ import torch
 from mil_cases import SEEDS, TOLERANCE, Case, Draw, evaluate, gap, of, outside, package
 
 from evim_deploy.contents.coreml import read_package
-from runtimes.mil.arithmetic import Half
+from runtimes.mil.arithmetic import Float16
 from runtimes.mil.evaluate import Evaluator
 from runtimes.mil.operations import HANDLERS
 from runtimes.mil.values import LARGEST_BYTES, bounded
@@ -160,7 +160,7 @@ def test_half_precision_inside_stays_near_the_formula(op: str) -> None:
     """Of the largest value: a few roundings of 2^-11 each, and subtractions that magnify them."""
     for seed in range(4):
         case = CASES[op](Draw(op, seed))
-        for found, expected in zip(evaluate(op, case, Half()), case.expected, strict=True):
+        for found, expected in zip(evaluate(op, case, Float16()), case.expected, strict=True):
             assert gap(found, expected) < 0.02
 
 
@@ -203,7 +203,7 @@ def test_half_precision_inside_stays_near_the_formula(op: str) -> None:
 def test_each_step_inside_is_rounded(op: str) -> None:
     """Without the inner roundings the results would be those of float32 to the last bit."""
     cases = [CASES[op](Draw(op, seed)) for seed in range(8)]
-    pairs = [(evaluate(op, case)[0], evaluate(op, case, Half())[0]) for case in cases]
+    pairs = [(evaluate(op, case)[0], evaluate(op, case, Float16())[0]) for case in cases]
     assert any(not np.array_equal(exact, half) for exact, half in pairs)
 
 

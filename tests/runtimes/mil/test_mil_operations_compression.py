@@ -174,11 +174,15 @@ def test_the_specifications_example_of_packed_bits() -> None:
 @pytest.mark.parametrize(
     ("op", "given", "message"),
     [
-        ("lut_to_dense", {"indices": np.full(1, 4, np.uint8), "lut": np.zeros((1, 4, 1))}, "outside of a table of 4"),
+        (
+            "lut_to_dense",
+            {"indices": np.full(1, 4, np.uint8), "lut": np.zeros((1, 4, 1))},
+            "outside a table of 4 entries",
+        ),
         ("lut_to_dense", {"indices": np.zeros(1, np.uint8), "lut": np.zeros(4), "shape": [9]}, "1 bytes, not 9"),
-        ("sparse_to_dense", {"nonzero_data": np.zeros(1), "mask": np.ones(2, np.uint8)}, "values for 2 places"),
-        ("sparse_to_dense", {"nonzero_data": np.zeros(3), "mask": np.ones(2, np.uint8)}, "values for 2 places"),
-        ("blockwise_shift_scale", {"data": np.zeros(3, np.int8), "scale": np.ones(2)}, "2 blocks in an axis of 3"),
+        ("sparse_to_dense", {"nonzero_data": np.zeros(1), "mask": np.ones(2, np.uint8)}, "values for 2 set elements"),
+        ("sparse_to_dense", {"nonzero_data": np.zeros(3), "mask": np.ones(2, np.uint8)}, "values for 2 set elements"),
+        ("blockwise_shift_scale", {"data": np.zeros(3, np.int8), "scale": np.ones(2)}, "2 groups in an axis of 3"),
         (
             "affine_dequantize",
             {"quantized_data": np.zeros(3, np.int8), "zero_point": 0, "scale": np.ones(2), "axis": 0},

@@ -22,9 +22,10 @@ from evim_deploy.lowering import lower
 from evim_deploy.reparam import reparameterise
 from evim_deploy.variants import VARIANTS
 from runtimes.mil import MilSession
-from runtimes.mil.arithmetic import MODES
+from runtimes.modes import Mode
 
 SIDE = 64
+MODES = (Mode.FP32, Mode.FP16, Mode.ANE)
 
 # --- other people's networks -------------------------------------------------------------------------------
 

@@ -187,7 +187,7 @@ def test_a_side_that_is_open_is_looked_at_when_it_is_known() -> None:
     evaluator = Evaluator(open_ended)
     (step,) = evaluator.steps({"x": torch.ones(1, 1, 4)}, "fp32")
     assert step.values[0].tolist() == [[[1, 1]]]
-    with pytest.raises(UnknownOperation, match="counted padding and a window that reaches beyond the end"):
+    with pytest.raises(UnknownOperation, match="counted padding and a window that exceeds it"):
         list(evaluator.steps({"x": torch.ones(1, 1, 5)}, "fp32"))
 
 
