@@ -6,10 +6,10 @@ from enum import StrEnum
 
 
 class Mode(StrEnum):
-    """A mode by the name that reports and ``verify --mode`` and ``--compute-units`` give it.
+    """A mode, by its name in reports and for ``verify --mode`` and ``--compute-units``.
 
     Attributes:
-        FP16: Every value in the type that the file gives it.
+        FP16: Every value in the type that the file declares.
         FP32: Every float in float32, on the weights that the file holds.
         DECODED: ``FP32`` with dequantised weights wherever an operation would otherwise quantise its input at run time.
         ANE: A pessimistic Neural Engine; see :mod:`runtimes.mil.arithmetic`.

@@ -134,8 +134,8 @@ class Evaluator:
             mode: ``fp32``, ``fp16`` or ``ane``.
 
         Raises:
-            UnknownOperation: An operation is given parameters whose meaning is not specified.
-            ContradictoryProgram: An operation does not fit what it is given, or gives something else than is declared.
+            UnknownOperation: The parameters of an operation have no specified meaning.
+            ContradictoryProgram: An operation contradicts its inputs or its declared outputs.
         """
         values: dict[Hashable, Value] = self.constants | self._typed_inputs(inputs, mode)
         for index, call in enumerate(self._calls):

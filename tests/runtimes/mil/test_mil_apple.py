@@ -1,4 +1,4 @@
-"""The evaluator passes the tests that Core ML passes: coremltools' own, of each operation of MIL."""
+"""The evaluator passes coremltools' own tests of the MIL operations, which Core ML passes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 
 TESTS = Path(__file__).parents[2]
 
-# Which ask Core ML without `compare_backend`, need a model that keeps a state, or want to see that what is
-# undefined is not told (we refuse an index outside of its axis).
+# Tests that call Core ML without `compare_backend`, need a stateful model, or expect that an undefined case passes in
+# silence (we refuse an index outside of its axis).
 LEFT_OUT = ("invalid_indices", "corner_case", "TestReadState", "TestCoreMLUpdateState")
 
 
 @pytest.mark.slow
-def test_what_core_ml_is_to_give_the_evaluator_gives(tmp_path: Path) -> None:
+def test_the_evaluator_returns_the_outputs_expected_from_core_ml(tmp_path: Path) -> None:
     coremltools = importlib.util.find_spec("coremltools")
     assert coremltools is not None
     assert coremltools.origin is not None
