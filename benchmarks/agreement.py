@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 import runtimes
-from evim_deploy import photographs
-from evim_deploy.export import export
-from evim_deploy.preprocessing import normalise
-from evim_deploy.request import Request
-from evim_deploy.sources import open_reference
-from evim_deploy.variants import parse_model
+from evim_deploy.catalog.variants import parse_model
+from evim_deploy.commands.export import export
+from evim_deploy.commands.request import Request
+from evim_deploy.images import photographs
+from evim_deploy.images.preprocessing import normalise
+from evim_deploy.networks.open import open_reference
 from exporters import FORMATS
 
 Images = npt.NDArray[np.float32]
@@ -55,7 +55,9 @@ def main(output: Path) -> None:
     for row in sorted(FORMATS.values(), key=lambda row: row.name == "coreml"):  # which takes longest
         for precision in row.precisions:
             with tempfile.TemporaryDirectory() as folder:
-                request = Request(model, (row.name,), (precision,), weights=WEIGHTS, output_dir=Path(folder))
+                request = Request(
+                    model=model, formats=(row.name,), precisions=(precision,), weights=WEIGHTS, output_dir=Path(folder)
+                )
                 (made,) = export(request)
                 engine = runtimes.first_available(runtimes.engines_of(row.suffix))
                 entry = {"format": row.name, "precision": precision, "engine": engine.name}

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from latency.environment import describe_host
+from evim_deploy.common.host import describe_host
 
 _BUSY = "while True: pass"
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from evim_deploy.variants import DIGITS
+from evim_deploy.catalog.variants import DIGITS
 from exporters import FORMATS
 
 

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from evim_deploy.progress import Silent
-from evim_deploy.variants import parse_model
+from evim_deploy.catalog.variants import parse_model
+from evim_deploy.common.progress import Silent
 from latency.judgement import compare_with_baseline
 from latency.plan import BenchRequest, Entry, Plan, plan
 from latency.protocol import PROTOCOLS

@@ -21,23 +21,23 @@ from pathlib import Path
 
 import torch
 
-from evim_deploy.graph import Graph, Node
-from evim_deploy.lowering import lower
-from evim_deploy.model import EfficientViM
-from evim_deploy.reparam import REWRITES, Outcome, Rewrite, reparameterise
-from evim_deploy.reparam.batch_norm import FOLD_BATCH_NORM
-from evim_deploy.reparam.depthwise_residual import FOLD_DEPTHWISE_RESIDUAL
-from evim_deploy.reparam.gate import FACTOR_GATE
-from evim_deploy.reparam.heads import FUSE_HEADS
-from evim_deploy.reparam.input_scale import FOLD_INPUT_SCALE
-from evim_deploy.reparam.layer_norm import FOLD_LAYER_NORM
-from evim_deploy.reparam.layer_scale import FOLD_LAYER_SCALE
-from evim_deploy.reparam.mixer_scale import FOLD_MIXER_SCALE
-from evim_deploy.reparam.residual_scale import FOLD_RESIDUAL_SCALE
-from evim_deploy.reparam.rewrite import run
-from evim_deploy.reparam.state_bias import DROP_STATE_BIAS
-from evim_deploy.shapes import infer_shapes
-from evim_deploy.variants import IMAGENET_CLASSES, VARIANTS
+from evim_deploy.catalog.variants import IMAGENET_CLASSES, VARIANTS
+from evim_deploy.graph.ir import Graph, Node
+from evim_deploy.graph.rewrites import REWRITES, Outcome, Rewrite, reparameterise
+from evim_deploy.graph.rewrites.batch_norm import FOLD_BATCH_NORM
+from evim_deploy.graph.rewrites.depthwise_residual import FOLD_DEPTHWISE_RESIDUAL
+from evim_deploy.graph.rewrites.gate import FACTOR_GATE
+from evim_deploy.graph.rewrites.heads import FUSE_HEADS
+from evim_deploy.graph.rewrites.input_scale import FOLD_INPUT_SCALE
+from evim_deploy.graph.rewrites.layer_norm import FOLD_LAYER_NORM
+from evim_deploy.graph.rewrites.layer_scale import FOLD_LAYER_SCALE
+from evim_deploy.graph.rewrites.mixer_scale import FOLD_MIXER_SCALE
+from evim_deploy.graph.rewrites.residual_scale import FOLD_RESIDUAL_SCALE
+from evim_deploy.graph.rewrites.rewrite import run
+from evim_deploy.graph.rewrites.state_bias import DROP_STATE_BIAS
+from evim_deploy.graph.shapes import infer_shapes
+from evim_deploy.networks.efficientvim.lowering import lower
+from evim_deploy.networks.efficientvim.model import EfficientViM
 
 FOLDER = Path(__file__).with_name("pictures")
 VARIANT = VARIANTS["m4"]

@@ -1,9 +1,9 @@
-"""The formats that a graph can be written in: one module a format, the same verbs in each.
+"""The formats that a network can be written in: one folder a format, the same verbs in each.
 
 ``build(network, target, path) -> Contract``   write the artifact
 ``annotate(path, metadata, facts)``            put the facts into the artifact's own metadata
 
-What is written is our graph, or a torch module: each has modules of its own, named in one table.
+A format's folder has a module for each form of a network: ``graph`` for our graph, ``torch_module`` for any other.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from evim_deploy.artifact import Contract, Facts, Target
-from evim_deploy.errors import NotInstalled, UsageProblem
+from evim_deploy.artifact.target import Contract, Facts, Target
+from evim_deploy.catalog.terms import UNQUANTISED
+from evim_deploy.common.errors import NotInstalled, UsageProblem
 from evim_deploy.quantise.schemes import quantised
-from exporters.modules import onnx2tf_environment
+from exporters.tflite import onnx2tf_environment
 
 
 class Exporter(Protocol):
@@ -30,7 +31,7 @@ class Exporter(Protocol):
     def annotate(self, path: Path, metadata: Mapping[str, str], facts: Facts) -> None: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Format:
     """One row of the table of formats.
 
@@ -62,32 +63,25 @@ class Format:
     deployment_targets: tuple[str, ...] = ()
 
 
-UNQUANTISED = ("fp32", "fp16")
-"""Precisions of every format, for networks of any form."""
-
-
 @dataclass(frozen=True)
 class Form:
-    """What writes networks of a form (:attr:`evim_deploy.reference.Reference.form`).
+    """What writes networks of a form (:attr:`evim_deploy.networks.protocols.Reference.form`).
 
     Attributes:
-        package: Where its modules are, one a format.
         requires: By format the packages that it needs besides the format's own.
         extra: The extra that installs these.
         converters: By format the converter that has an environment of its own: its name, and what finds it or raises
             :class:`NotInstalled`.
     """
 
-    package: str
     requires: Mapping[str, tuple[str, ...]]
     extra: str
     converters: Mapping[str, tuple[str, Callable[[], onnx2tf_environment.Environment]]] = field(default_factory=dict)
 
 
 FORMS = {
-    "graph": Form("exporters", {}, ""),
-    "module": Form(
-        "exporters.modules",
+    "graph": Form({}, ""),
+    "torch_module": Form(
         {"onnx": ("onnxscript",), "tflite": ("onnx", "onnxscript")},
         "networks",
         {"tflite": ("onnx2tf", onnx2tf_environment.find)},
@@ -98,37 +92,37 @@ FORMATS = {
     row.name: row
     for row in (
         Format(
-            "coreml",
-            ("ios", "mlpackage"),
-            ".mlpackage",
-            ("fp16", "fp32", *quantised("coreml")),
-            "probabilities",
-            False,
-            "coreml",
-            ("coremltools",),
+            name="coreml",
+            aliases=("ios", "mlpackage"),
+            suffix=".mlpackage",
+            precisions=("fp16", "fp32", *quantised("coreml")),
+            default_output="probabilities",
+            dynamic=False,
+            extra="coreml",
+            requires=("coremltools",),
             multifunction_from="iOS18",
             deployment_targets=("iOS16", "iOS17", "iOS18"),
         ),
         Format(
-            "onnx",
-            (),
-            ".onnx",
-            (*UNQUANTISED, *quantised("onnx")),
-            "logits",
-            True,
-            "onnx",
-            ("onnx",),
+            name="onnx",
+            aliases=(),
+            suffix=".onnx",
+            precisions=(*UNQUANTISED, *quantised("onnx")),
+            default_output="logits",
+            dynamic=True,
+            extra="onnx",
+            requires=("onnx",),
             opsets=(18, *range(13, 18), *range(19, 24)),
         ),
         Format(
-            "tflite",
-            ("litert",),
-            ".tflite",
-            (*UNQUANTISED, *quantised("tflite")),
-            "probabilities",
-            False,
-            "tflite",
-            ("tensorflow",),
+            name="tflite",
+            aliases=("litert",),
+            suffix=".tflite",
+            precisions=(*UNQUANTISED, *quantised("tflite")),
+            default_output="probabilities",
+            dynamic=False,
+            extra="tflite",
+            requires=("tensorflow",),
         ),
     )
 }
@@ -194,7 +188,7 @@ def load(format_: Format, form: str = "graph") -> Exporter:
     _load_triton_before_tensorflow()
     if "coremltools" in format_.requires:
         _load_coremltools_alone()
-    return cast("Exporter", importlib.import_module(f"{FORMS[form].package}.{format_.name}"))
+    return cast("Exporter", importlib.import_module(f"exporters.{format_.name}.{form}"))
 
 
 def _load_triton_before_tensorflow() -> None:

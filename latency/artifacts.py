@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from evim_deploy import contents
-from evim_deploy.contents import Contents, Value
-from evim_deploy.errors import BadInput, EvimError
-from evim_deploy.manifest import Manifest, embedded_manifest
-from evim_deploy.preprocessing import normalise
-from evim_deploy.verify import Verifier
+from evim_deploy import formats
+from evim_deploy.artifact.manifest import Manifest, embedded_manifest
+from evim_deploy.commands.verify import Verifier
+from evim_deploy.common.errors import BadInput, EvimError
+from evim_deploy.formats import Contents, Value
+from evim_deploy.images.preprocessing import normalise
 from latency.engines import Array, first_image
 from latency.memory import was_refused
 from latency.subjects import Prepared, Subject
@@ -58,7 +58,7 @@ def prepare_artifact(subject: Subject, takes: str, height: int, width: int, fold
     path = Path(subject.source)
     if path.suffix.lower() != takes:
         raise BadInput(f"{path} is no {takes} file, which this engine takes.", "Choose the engine that its kind needs.")
-    found = contents.read(path)
+    found = formats.read(path)
     takes_in = _input(found, path)
     shape = _shape(takes_in, height, width, path)
     expected, against, weights = None, "", "unknown: the file does not say"
@@ -105,7 +105,7 @@ def read_fixed(path: Path) -> Fixed:
         BadInput: The file is damaged, or does not take images.
         NotInstalled: What reads it is missing.
     """
-    found = _input(contents.read(path), path)
+    found = _input(formats.read(path), path)
     batch, _, height, width = found.axes
     size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
     return Fixed(batch if isinstance(batch, int) else None, size, found.stored)

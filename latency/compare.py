@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from evim_deploy.errors import BadInput
+from evim_deploy.common.errors import BadInput
 from latency.judgement import (
     INVALID,
     NOT_MEASURED,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psutil
 
-from evim_deploy.tools import tool_versions
+from evim_deploy.common.host import describe_host, sysctl
+from evim_deploy.common.versions import tool_versions
 from latency import gpu
-from latency.environment import describe_host, sysctl
 from latency.results import Host
 
 _PRODUCT = Path("/sys/class/dmi/id/product_name")

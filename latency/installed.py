@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from evim_deploy.errors import NotInstalled
+from evim_deploy.common.errors import NotInstalled
 
 _MEASURES = ("psutil", "pydantic")
 _REPORTS = ("jinja2", "matplotlib", "scipy")

@@ -6,10 +6,10 @@ its whole interval lies beyond the noise (:func:`noise_bound`), which a control 
 thing.
 
 Fewer than 1 of 100 simulated runs of four equal contenders give any of them a verdict (``python
-tests/simulated_runs.py``). Two kinds of noise are beyond that, and give more: processes that differ for their whole
-life, by where their memory lies, by a standard deviation of 0.5 % or more on a machine that is otherwise quiet, since a
-control is one draw of it (none of the controls in benchmarks/ shows such a difference); and fewer than twenty rounds
-with an autocorrelation of 0.8 or more.
+tests/support/simulated_runs.py``). Two kinds of noise are beyond that, and give more: processes that differ for their
+whole life, by where their memory lies, by a standard deviation of 0.5 % or more on a machine that is otherwise quiet,
+since a control is one draw of it (none of the controls in benchmarks/ shows such a difference); and fewer than twenty
+rounds with an autocorrelation of 0.8 or more.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from evim_deploy.errors import BadInput
+from evim_deploy.common.errors import BadInput
 from latency.results import Contender, Protocol, Reading, Results
 from latency.statistics import FEWEST_ROUNDS, Interval, Logs, Summary, log_ratios, slowdown, summarise, typical_ratio
 

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from evim_deploy.model import HSMSSD, BareDepthwise, Projection
+from evim_deploy.networks.efficientvim.model import HSMSSD, BareDepthwise, Projection
 
 if TYPE_CHECKING:
-    from evim_deploy.variants import Variant
+    from evim_deploy.catalog.variants import Variant
 
 HEAD_CHANNELS = 32
 """Channels of a head: Swin Transformer's, and a width at which a head is still a matrix product worth the name.

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from evim_deploy.evaluate import HANDLERS
+from evim_deploy.graph.interpreter import HANDLERS
 
 if TYPE_CHECKING:
-    from evim_deploy.graph import Graph, Node
+    from evim_deploy.graph.ir import Graph, Node
 
 
 def _softmax_tokens(node: Node, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
     """The mixer's weights (B, N, L) in the precision of x, as in the published network.
 
-    :data:`evim_deploy.evaluate.HANDLERS` has them in float64, which is exact and would be timed, too.
+    :data:`evim_deploy.graph.interpreter.HANDLERS` has them in float64, which is exact and would be timed, too.
     """
     shares, spread = torch.softmax(x, 2), node.spread(x.shape[2])
     return shares if spread == 1 else shares * spread

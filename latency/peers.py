@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 
-from evim_deploy.errors import NotInstalled, UsageProblem
+from evim_deploy.common.errors import NotInstalled, UsageProblem
 
 
 @dataclass(frozen=True)

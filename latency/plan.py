@@ -9,9 +9,9 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evim_deploy.errors import BadInput, UsageProblem
-from evim_deploy.variants import MAX_BATCH, MAX_RESOLUTION, MIN_RESOLUTION, ModelName
-from exporters import UNQUANTISED
+from evim_deploy.catalog.terms import UNQUANTISED
+from evim_deploy.catalog.variants import MAX_BATCH, MAX_RESOLUTION, MIN_RESOLUTION, ModelName
+from evim_deploy.common.errors import BadInput, UsageProblem
 from latency.engines import ENGINES, LAYOUTS, Engine, find_engine, require, why_not
 from latency.gpu import has_driver
 from latency.peers import find_peers

@@ -15,8 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
+from evim_deploy.common.host import describe_host
 from latency import memory
-from latency.environment import describe_host
 from latency.plan import Entry
 from latency.process import WorkerFailed, WorkerProcess
 from latency.subjects import Prepared

@@ -17,16 +17,16 @@ import torch
 from torch import nn
 
 import exporters
-from evim_deploy import digits
-from evim_deploy.artifact import Target
-from evim_deploy.errors import BadInput, ParityFailed
-from evim_deploy.networks.group_norm import split_means
-from evim_deploy.progress import Silent
-from evim_deploy.quantise.find import find
+from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.variants import parse_model
+from evim_deploy.common.errors import BadInput, ParityFailed
+from evim_deploy.common.progress import Silent
+from evim_deploy.images import digits
+from evim_deploy.networks.efficientvim.quantise_target import find
+from evim_deploy.networks.efficientvim.reference import GraphReference
+from evim_deploy.networks.efficientvim.weights import resolve, usual_source
+from evim_deploy.networks.torch_module.group_norm import split_means
 from evim_deploy.quantise.schemes import scheme
-from evim_deploy.reference import GraphReference
-from evim_deploy.variants import parse_model
-from evim_deploy.weights import resolve, usual_source
 from latency.artifacts import prepare_artifact
 from latency.engines import Array, first_image
 from latency.memory import was_refused
@@ -35,7 +35,7 @@ from latency.ours import graph_module
 from latency.subjects import MIXER_VARIANT, Prepared, Subject
 
 if TYPE_CHECKING:
-    from evim_deploy.graph import Graph
+    from evim_deploy.graph.ir import Graph
 
 TOLERANCE = 1e-4
 """Largest difference between the original and the inference form, both fp32, as a share of the largest logit."""
@@ -163,7 +163,8 @@ def _difference(found: Array, expected: Array) -> float:
 def _ours(subject: Subject, height: int, width: int) -> _Built:
     name = parse_model(subject.source)
     ships = usual_source(name) == digits.SOURCE
-    reference = GraphReference(*resolve(name, digits.SOURCE if ships else "random:0", None, Silent().step))
+    network, loaded = resolve(name, digits.SOURCE if ships else "random:0", None, Silent().step)
+    reference = GraphReference(model=network, weights=loaded)
     graph, outcomes = reference.rewritten(_target(".onnx", "fp32", 1, height, width))
     folded = sum(dict(outcome.removed).get("batch_norm", 0) for outcome in outcomes)
     rewrites = sum(outcome.applied > 0 for outcome in outcomes)
@@ -185,8 +186,8 @@ def _quantised(target: Target) -> Iterator[str]:
 def _peer(subject: Subject, height: int, width: int) -> _Built:
     import timm
 
-    from evim_deploy.networks.folding import fold, in_words
-    from evim_deploy.networks.seeding import sample_images, seed_weights
+    from evim_deploy.networks.torch_module.folding import fold, in_words
+    from evim_deploy.networks.torch_module.seeding import sample_images, seed_weights
 
     config = timm.get_pretrained_cfg(subject.source)
     side = subject.resolution
@@ -212,13 +213,13 @@ def _target(takes: str, precision: str, batch: int, height: int, width: int) -> 
     names = {row.suffix: row for row in exporters.FORMATS.values()}
     row = names.get(takes, exporters.FORMATS["onnx"])
     return Target(
-        row.name,
-        precision,
-        height,
-        width,
-        None if row.dynamic else batch,
-        "classify",
-        "logits",
+        format=row.name,
+        precision=precision,
+        height=height,
+        width=width,
+        batch=None if row.dynamic else batch,
+        task="classify",
+        output="logits",
         preprocess=False,
         labels=(),
     )
@@ -232,17 +233,17 @@ def _write_onnx(built: _Built, target: Target, path: Path) -> None:
     if built.reference is not None or target.precision != "fp32":
         _write_artifact(built, target, path)
         return
-    exporters.require(exporters.FORMATS["onnx"], "module")
-    from exporters.modules import onnx
+    exporters.require(exporters.FORMATS["onnx"], "torch_module")
+    from exporters.onnx import torch_module
 
     # one image would be taken for a batch that is always one
-    onnx.export(built.inference, torch.zeros(2, *built.shape), target.output, path, _OPSET, dynamic_batch=True)
+    torch_module.export(built.inference, torch.zeros(2, *built.shape), target.output, path, _OPSET, dynamic_batch=True)
 
 
 def _write_artifact(built: _Built, target: Target, path: Path) -> None:
     """As ``evim-deploy export`` does; it is the module that takes normalised images and gives logits."""
     row = exporters.FORMATS[target.format]
-    form = "module" if built.reference is None else "graph"
+    form = "torch_module" if built.reference is None else "graph"
     exporters.require(row, form)
     exporters.load(row, form).build(_network(built, target), target, path)
 

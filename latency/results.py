@@ -14,8 +14,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError, field_validator
 
-from evim_deploy.documents import dump_json, parse_json
-from evim_deploy.errors import BadInput
+from evim_deploy.common.errors import BadInput
+from evim_deploy.common.json_documents import dump_json, parse_json
 
 SCHEMA: Final = "evim-deploy-latency"
 SCHEMA_VERSION: Final = 1

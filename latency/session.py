@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from evim_deploy import __version__
-from evim_deploy.progress import Progress
+from evim_deploy.common.progress import Progress
 from latency import memory, results
 from latency.engines import Job, yardstick
 from latency.host import host

@@ -10,7 +10,7 @@ two contenders is taken within each round, and how much the rounds disagree tell
 
 A bootstrap over single rounds takes them for independent. Where a process was slow for several rounds on end, such
 an interval of 95 % held the truth in 77 of 100 simulated runs (lag-one autocorrelation 0.5, 60 rounds), this one in 94:
-``python tests/simulated_runs.py`` prints what each interval covers.
+``python tests/support/simulated_runs.py`` prints what each interval covers.
 """
 
 from __future__ import annotations

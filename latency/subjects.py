@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from evim_deploy.variants import PUBLISHED, ModelName
+from evim_deploy.catalog.variants import PUBLISHED, ModelName
 from latency.peers import Peer
 
 

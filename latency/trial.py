@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evim_deploy.progress import Progress
+from evim_deploy.common.progress import Progress
 from latency.engines import Job
 from latency.plan import Entry
 from latency.prefetch import Files, NotPrepared, Spares, imports, limit

@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from evim_deploy.errors import EvimError, ParityFailed
+from evim_deploy.common.errors import EvimError, ParityFailed
 from latency import memory
 from latency.engines import Array, Job, Runner, load
 

@@ -28,8 +28,8 @@ from typing import Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy.errors import BadInput, NotInstalled, NotRunHere
-from evim_deploy.trace import Trace, TracedOperation
+from evim_deploy.artifact.trace import Trace, TracedOperation
+from evim_deploy.common.errors import BadInput, NotInstalled, NotRunHere
 from runtimes.delegation import Delegation
 from runtimes.modes import Mode
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evim_deploy.contents.coreml import interface, one_line
-from evim_deploy.errors import Damaged
-from evim_deploy.machine import problem_of
+from evim_deploy.common.errors import Damaged
+from evim_deploy.common.system_errors import problem_of
+from evim_deploy.formats.coreml import interface, one_line
 from runtimes import Array
 from runtimes.coreml_interface import feed, probabilities
 from runtimes.modes import Mode

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evim_deploy.artifact import LABELS_KEY
-from evim_deploy.documents import parse_json
-from evim_deploy.errors import Damaged
+from evim_deploy.artifact.target import LABELS_KEY
+from evim_deploy.common.errors import Damaged
+from evim_deploy.common.json_documents import parse_json
 from runtimes import Array
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evim_deploy.errors import BadInput
+from evim_deploy.common.errors import BadInput
 from latency.compare import compare
 from latency.judgement import CONTROL, FASTER, SLOWER, UNDECIDED
 from latency.results import SCHEMA, SCHEMA_VERSION, Reading, Results, read_results, to_json

@@ -15,9 +15,9 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from evim_deploy.export import export
-from evim_deploy.request import Request
-from evim_deploy.variants import parse_model
+from evim_deploy.catalog.variants import parse_model
+from evim_deploy.commands.export import export
+from evim_deploy.commands.request import Request
 from latency.breakdown import CLASSES, OTHER, classify_onnxruntime, classify_openvino, classify_torch
 from latency.engines import CHANNELS_FIRST, CHANNELS_LAST, DISTINCT_IMAGES, ENGINES, Job, Runner, load
 from latency.preparation import prepare
@@ -234,7 +234,12 @@ def test_what_is_compiled_gives_the_answer_and_its_kernels_are_told_apart(tmp_pa
 
 def test_an_artifact_gives_its_models_answer_to_pixels(tmp_path: Path) -> None:
     request = Request(
-        parse_model("m1"), ("onnx",), sizes=((SIDE, 96),), weights="random:3", output_dir=tmp_path, verify=False
+        model=parse_model("m1"),
+        formats=("onnx",),
+        sizes=((SIDE, 96),),
+        weights="random:3",
+        output_dir=tmp_path,
+        verify=False,
     )
     (made,) = export(request)
     found = prepare(artifact_subject(Path(made["path"])), ".onnx", "fp32", 1, 0, 0, tmp_path)

@@ -17,14 +17,14 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from evim_deploy.errors import ParityFailed
-from evim_deploy.evaluate import HANDLERS
-from evim_deploy.lowering import lower
-from evim_deploy.model import EfficientViM
-from evim_deploy.networks.folding import flat, fold, in_words
-from evim_deploy.networks.seeding import sample_images, seed_weights
-from evim_deploy.reparam import reparameterise
-from evim_deploy.reparam.rewrite import Outcome
+from evim_deploy.common.errors import ParityFailed
+from evim_deploy.graph.interpreter import HANDLERS
+from evim_deploy.graph.rewrites import reparameterise
+from evim_deploy.graph.rewrites.rewrite import Outcome
+from evim_deploy.networks.efficientvim.lowering import lower
+from evim_deploy.networks.efficientvim.model import EfficientViM
+from evim_deploy.networks.torch_module.folding import flat, fold, in_words
+from evim_deploy.networks.torch_module.seeding import sample_images, seed_weights
 from latency import preparation
 from latency.engines import first_image
 from latency.ours import _HANDLERS, graph_module
@@ -159,7 +159,7 @@ def off_by_a_hundredth(model: nn.Module, images: Tensor) -> list[Outcome]:
 def test_a_wrong_inference_form_is_caught(
     wrong: object, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evim_deploy.networks.folding.fold", wrong)
+    monkeypatch.setattr("evim_deploy.networks.torch_module.folding.fold", wrong)
     subject = peer_subject(find_peers("mobilenetv3_large_075")[0])
     with pytest.raises(ParityFailed, match=r"MobileNetV3-L 0.75 differs from the model"):
         preparation.prepare(subject, ".pt", "fp32", 1, SIDE, SIDE, tmp_path_factory.mktemp("wrong"))

@@ -15,7 +15,7 @@ import pytest
 import torch
 from fake_engine import ENGINE, entry
 
-from evim_deploy.progress import Silent
+from evim_deploy.common.progress import Silent
 from latency import memory
 from latency.engines import Job
 from latency.engines.torch import _operations

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from evim_deploy.errors import NotInstalled
+from evim_deploy.common.errors import NotInstalled
 from latency.installed import require_measuring, require_reporting
 
 _MODULES = ("cli.bench", "session", "plan", "worker", "preparation", "engines.torch", "results")

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from evim_deploy.model import HSMSSD
-from evim_deploy.variants import VARIANTS
+from evim_deploy.catalog.variants import VARIANTS
+from evim_deploy.networks.efficientvim.model import HSMSSD
 from latency.mixers import HEAD_CHANNELS, MultiHead, SingleHead, mixer, mixer_shape
 
 M2 = VARIANTS["m2"]

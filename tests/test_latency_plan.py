@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from evim_deploy.errors import BadInput, EvimError, NotInstalled, UsageProblem
-from evim_deploy.variants import parse_model
+from evim_deploy.catalog.variants import parse_model
+from evim_deploy.common.errors import BadInput, EvimError, NotInstalled, UsageProblem
 from exporters import FORMATS
 from latency import engines
 from latency.plan import BenchRequest, Plan, plan

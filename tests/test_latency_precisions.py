@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from latency_files import contender, make_results
 
-from evim_deploy.errors import BadInput
+from evim_deploy.common.errors import BadInput
 from latency.judgement import compare_with_baseline
 from latency.report import build, render
 from latency.report.evidence import Evidence, read_evidence

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from fake_engine import ENGINE, entry
 
-from evim_deploy.progress import Silent
+from evim_deploy.common.progress import Silent
 from latency import prefetch
 from latency.plan import Entry
 from latency.prefetch import Files, NotPrepared, Spares, imports

@@ -14,9 +14,9 @@ import typer
 from latency_files import SERVER, absent, contender, make_results, mixers, phone, profiled, run, sweep, table_e
 from rich.console import Console
 
-from evim_deploy.artifact import SCHEMA_VERSION
+from evim_deploy.artifact.target import SCHEMA_VERSION
 from evim_deploy.cli.report import report, show
-from evim_deploy.errors import BadInput, NotInstalled
+from evim_deploy.common.errors import BadInput, NotInstalled
 from latency.judgement import CONTROL, FASTER, SMALLEST_EFFECT, UNDECIDED, compare_with_baseline, judge
 from latency.paper import milliseconds, of_table_3, of_table_e, table_3
 from latency.report import build, render, words, write_report

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fake_engine import ENGINE, entry
 
-from evim_deploy.progress import Silent
+from evim_deploy.common.progress import Silent
 from latency.judgement import INVALID, SLOWER, SMALLEST_EFFECT, UNDECIDED, compare_with_baseline, judge, verdict
 from latency.plan import BenchRequest, Entry, Plan
 from latency.process import OutOfMemory, WorkerFailed, WorkerProcess

@@ -1,6 +1,6 @@
 """The judgement over seeded runs whose truth is known: equal contenders get no verdict, a slower one is found.
 
-``python tests/simulated_runs.py`` does the same with more runs, and prints it.
+``python tests/support/simulated_runs.py`` does the same with more runs, and prints it.
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ import tiny_timm
 from onnx2tf_here import needs_onnx2tf
 
 import runtimes
-from evim_deploy.errors import BadInput, NotInstalled, ParityFailed, UsageProblem
-from evim_deploy.export import export
-from evim_deploy.request import Request
-from evim_deploy.variants import parse_model
+from evim_deploy.catalog.variants import parse_model
+from evim_deploy.commands.export import export
+from evim_deploy.commands.request import Request
+from evim_deploy.common.errors import BadInput, NotInstalled, ParityFailed, UsageProblem
 from latency.artifacts import Fixed
 from latency.engines import first_image
 from latency.peers import MISSING, TABLE_3, TABLE_E, Peer, find_peers
@@ -117,7 +117,7 @@ def test_naming_subjects_imports_nothing_heavy() -> None:
 def test_a_model_is_prepared_with_the_answer_of_the_original(tmp_path: Path) -> None:
     import torch
 
-    from evim_deploy.untrained import untrained_model
+    from evim_deploy.networks.efficientvim.seeded import untrained_model
     from latency.engines import first_image
     from latency.preparation import prepare
 
@@ -208,7 +208,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("artifacts")
     common = {"weights": "random:3", "output_dir": folder, "verify": False, "num_classes": 10}
     fixed, open_ = (
-        export(Request(parse_model("m1"), ("onnx",), **sizes, **common))[0]["path"]  # type: ignore[arg-type]
+        export(Request(model=parse_model("m1"), formats=("onnx",), **sizes, **common))[0]["path"]  # type: ignore[arg-type]
         for sizes in ({"sizes": ((SIDE, 96),)}, {"sizes": (None,), "batch": None})
     )
     return {"fixed": Path(fixed), "open": Path(open_)}

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from evim_deploy import digits
-from evim_deploy.model import EfficientViM
-from evim_deploy.variants import VARIANTS
+from evim_deploy.catalog.variants import VARIANTS
+from evim_deploy.images import digits
+from evim_deploy.networks.efficientvim.model import EfficientViM
 from training.fit import Recipe, accuracy, as_an_app_feeds_it, draw, fit, warp
 
 SEED = 0

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from evim_deploy.model import EfficientViM
-from evim_deploy.preprocessing import Pixels, normalise, resize_and_crop
+from evim_deploy.images.preprocessing import Pixels, normalise, resize_and_crop
+from evim_deploy.networks.efficientvim.model import EfficientViM
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 """From grey pictures (B, 1, H, W) between 0 and 1 and a generator to others like them."""

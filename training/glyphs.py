@@ -17,10 +17,10 @@ from PIL import Image, ImageDraw, ImageFont
 from safetensors.torch import save_file
 from torch import Tensor
 
-from evim_deploy.errors import BadInput
-from evim_deploy.model import EfficientViM
-from evim_deploy.preprocessing import Pixels
-from evim_deploy.variants import DIGITS
+from evim_deploy.catalog.variants import DIGITS
+from evim_deploy.common.errors import BadInput
+from evim_deploy.images.preprocessing import Pixels
+from evim_deploy.networks.efficientvim.model import EfficientViM
 from training.fit import Recipe, accuracy, as_an_app_feeds_it, fit, warp
 
 CLASSES = "0123456789ABCDEFGHJKLMNPQRSTUVWXYZabdefghnqrt"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from evim_deploy import digits
-from evim_deploy.preprocessing import Pixels
-from evim_deploy.variants import parse_model
-from evim_deploy.weights import resolve
+from evim_deploy.catalog.variants import parse_model
+from evim_deploy.images import digits
+from evim_deploy.images.preprocessing import Pixels
+from evim_deploy.networks.efficientvim.weights import resolve
 from training.fit import accuracy, as_an_app_feeds_it
 
 _NORMAL_95 = 1.959964

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy.documents import parse_json
-from evim_deploy.errors import BadInput
+from evim_deploy.common.errors import BadInput
+from evim_deploy.common.json_documents import parse_json
 
 SCHEMA_VERSION = 1
 TOP = 5
@@ -29,7 +29,7 @@ NOWHERE = -1
 _ANOTHER = "Name another file with --resume, or remove it."
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Answers:
     """Of one classifier.
 
@@ -57,11 +57,11 @@ class Answers:
         wanted = set(places)
         kept = [row for row, place in enumerate(self.images) if place in wanted]
         return Answers(
-            [self.images[row] for row in kept],
-            [place for place in self.unreadable if place in wanted],
-            [self.top[row] for row in kept],
-            [self.confidence[row] for row in kept],
-            self.seconds * len(kept) / max(1, len(self.images)),
+            images=[self.images[row] for row in kept],
+            unreadable=[place for place in self.unreadable if place in wanted],
+            top=[self.top[row] for row in kept],
+            confidence=[self.confidence[row] for row in kept],
+            seconds=self.seconds * len(kept) / max(1, len(self.images)),
         )
 
     def extend(self, more: Answers) -> None:
@@ -80,7 +80,13 @@ def answer(
     confidence = np.clip(np.take_along_axis(probabilities, top[:, :1], axis=1)[:, 0], 0, 1)
     is_lost = ~np.isfinite(probabilities).all(axis=1)
     top[is_lost], confidence[is_lost] = NOWHERE, 0
-    return Answers(list(images), list(unreadable), top.tolist(), confidence.tolist(), seconds)
+    return Answers(
+        images=list(images),
+        unreadable=list(unreadable),
+        top=top.tolist(),
+        confidence=confidence.tolist(),
+        seconds=seconds,
+    )
 
 
 class Log:

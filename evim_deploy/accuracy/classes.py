@@ -10,8 +10,8 @@ from importlib.resources import files
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy.errors import BadInput
-from evim_deploy.variants import IMAGENET_CLASSES
+from evim_deploy.catalog.variants import IMAGENET_CLASSES
+from evim_deploy.common.errors import BadInput
 
 _TOLD = 3
 """Of classes that are unknown, how many a message names."""

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evim_deploy.accuracy.label_file import find_label_file, read_label_file
-from evim_deploy.errors import BadInput
-from evim_deploy.preprocessing import IMAGE_SUFFIXES, open_image
+from evim_deploy.common.errors import BadInput
+from evim_deploy.images.preprocessing import IMAGE_SUFFIXES, open_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,7 +25,7 @@ DIGITS = "digits"
 _SEED = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DataSet:
     """Images, each with a class.
 
@@ -114,7 +114,7 @@ def _of_files(
 def _digits() -> DataSet:
     from PIL import Image
 
-    from evim_deploy.digits import held_out
+    from evim_deploy.images.digits import held_out
 
     pixels, labels = held_out()  # (N, 64, 64, 3), (N,)
     images, groups = [f"digit {place}" for place in range(len(labels))], [str(label) for label in labels]
@@ -135,4 +135,12 @@ def _data_set(
 ) -> DataSet:
     document = json.dumps([list(images), list(groups), list(contents)])
     identity = hashlib.sha256(document.encode()).hexdigest()
-    return DataSet(name, layout, tuple(images), tuple(groups), tuple(sorted({*groups, *folders})), identity, opener)
+    return DataSet(
+        name=name,
+        layout=layout,
+        images=tuple(images),
+        groups=tuple(groups),
+        names=tuple(sorted({*groups, *folders})),
+        identity=identity,
+        open=opener,
+    )

@@ -17,25 +17,25 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy import threads
 from evim_deploy.accuracy.answers import Log, answer, open_log
+from evim_deploy.accuracy.classifier import batch_size, image_size, open_classifier
 from evim_deploy.accuracy.data import DataSet, open_data
 from evim_deploy.accuracy.result import NO_ACCURACY, NO_COMPARISON, Accuracy, Comparison, accuracy, compare
 from evim_deploy.accuracy.stream import stream
 from evim_deploy.accuracy.subject import Subject, find_subjects
-from evim_deploy.arrays import batches
-from evim_deploy.artifact import UNTRAINED_NOTICE
-from evim_deploy.classifier import batch_size, image_size, open_classifier
-from evim_deploy.errors import BadInput, EvimError
-from evim_deploy.origin import open_origin
-from evim_deploy.preprocessing import place
-from evim_deploy.progress import Progress, Silent
+from evim_deploy.artifact.target import UNTRAINED_NOTICE
+from evim_deploy.common import threads
+from evim_deploy.common.errors import BadInput, EvimError
+from evim_deploy.common.numerics import batches
+from evim_deploy.common.progress import Progress, Silent
+from evim_deploy.images.preprocessing import place
+from evim_deploy.proof.origin import open_origin
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from evim_deploy.published import Transform
-    from evim_deploy.reference import Reference
+    from evim_deploy.images.published_transform import Transform
+    from evim_deploy.networks.protocols import Reference
 
 _LARGEST_BATCH = 16  # of a network
 _LARGEST_PIXELS = _LARGEST_BATCH * 256 * 256  # of such a batch, for the memory's sake
@@ -90,7 +90,7 @@ class Original:
         return min(max(_LARGEST_PIXELS // prod(self.size), 1), _LARGEST_BATCH)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Respondent:
     """A classifier whose turn it is to answer.
 
@@ -109,7 +109,7 @@ class _Respondent:
     size: tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """How it went with one artifact.
 
@@ -177,7 +177,7 @@ class Evaluation:
         }
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Evaluator:
     """Evaluates artifacts; what several have in common is computed once.
 
@@ -250,11 +250,13 @@ class Evaluator:
     def _respondents(self, subject: Subject) -> Iterator[_Respondent]:
         manifest, artifact = subject.manifest, subject.artifact
         size, opened = image_size(manifest), open_classifier(artifact)
-        yield _Respondent(artifact.name, subject.key, opened, batch_size(manifest), size)
+        yield _Respondent(name=artifact.name, key=subject.key, opened=opened, batch=batch_size(manifest), size=size)
         reference = self._references[subject.reference_key]
         if not isinstance(reference, str):
             name = f"{manifest.model.name} in {reference.reference.engine}"
-            yield _Respondent(name, subject.reference_key, nullcontext(reference), reference.batch, size)
+            yield _Respondent(
+                name=name, key=subject.reference_key, opened=nullcontext(reference), batch=reference.batch, size=size
+            )
 
     def _answer(self, respondent: _Respondent, data: DataSet, places: Sequence[int], log: Log) -> None:
         """Have one classifier answer to the images that it has not seen.
@@ -286,14 +288,14 @@ class Evaluator:
         reason = reference if isinstance(reference, str) else ""
         compared = None if reason else compare(answers, theirs, labels)
         return Result(
-            subject,
-            accuracy(answers, labels),
-            None if reason else accuracy(theirs, labels),
-            compared,
-            "" if isinstance(reference, str) else reference.reference.engine,
-            reason or ("" if compared else "interrupted"),
-            tuple(data.images[place] for place in answers.unreadable),
-            answers.seen == len(places),
+            subject=subject,
+            accuracy=accuracy(answers, labels),
+            reference=None if reason else accuracy(theirs, labels),
+            comparison=compared,
+            reference_engine="" if isinstance(reference, str) else reference.reference.engine,
+            reason=reason or ("" if compared else "interrupted"),
+            unreadable=tuple(data.images[place] for place in answers.unreadable),
+            is_complete=answers.seen == len(places),
         )
 
 

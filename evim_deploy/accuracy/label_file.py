@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from evim_deploy.errors import BadInput, NotInstalled, first_line
+from evim_deploy.common.errors import BadInput, NotInstalled, first_line
 
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 NAMES = (

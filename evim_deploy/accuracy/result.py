@@ -14,7 +14,7 @@ from evim_deploy.accuracy.measures import Bounds, calibration_error, difference_
 Labels = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Accuracy:
     """Of one classifier; shares are between 0 and 1.
 
@@ -102,13 +102,13 @@ def accuracy(answers: Answers, labels: Labels) -> Accuracy | None:
     hits = np.array(answers.top) == labels[answers.images][:, None]  # (N, up to 5)
     right = hits[:, 0]
     return Accuracy(
-        count,
-        float(right.mean()),
-        share_interval(int(right.sum()), count),
-        float(hits.any(axis=1).mean()),
-        calibration_error(np.array(answers.confidence), right),
-        sum(row[0] == NOWHERE for row in answers.top),
-        count / answers.seconds,
+        count=count,
+        top1=float(right.mean()),
+        interval=share_interval(int(right.sum()), count),
+        top5=float(hits.any(axis=1).mean()),
+        calibration_error=calibration_error(np.array(answers.confidence), right),
+        not_finite=sum(row[0] == NOWHERE for row in answers.top),
+        images_per_second=count / answers.seconds,
     )
 
 

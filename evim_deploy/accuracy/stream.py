@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evim_deploy.accuracy.data import DataSet
-from evim_deploy.errors import BadInput
+from evim_deploy.common.errors import BadInput
 
 if TYPE_CHECKING:
     from PIL import Image

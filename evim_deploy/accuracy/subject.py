@@ -8,16 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import runtimes
-from evim_deploy import contents
+from evim_deploy import formats
 from evim_deploy.accuracy.classes import Classes, match
+from evim_deploy.accuracy.classifier import image_size, require_classifier
 from evim_deploy.accuracy.data import DataSet
-from evim_deploy.classifier import image_size, require_classifier
-from evim_deploy.errors import BadInput
-from evim_deploy.manifest import Manifest, embedded_manifest
-from evim_deploy.publish import sha256
+from evim_deploy.artifact.manifest import Manifest, embedded_manifest
+from evim_deploy.common.errors import BadInput
+from evim_deploy.common.publish import sha256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Subject:
     """One artifact and the data.
 
@@ -58,13 +58,13 @@ def find_subject(artifact: Path, data: DataSet, rule: str | None) -> Subject:
     """
     engine = runtimes.first_available(runtimes.engines_for(artifact))
     runtimes.require(engine, artifact.name)
-    manifest = embedded_manifest(contents.read(artifact).metadata, artifact)
+    manifest = embedded_manifest(formats.read(artifact).metadata, artifact)
     require_classifier(manifest, artifact)
     try:
         classes = match(data.groups, data.names, manifest.target.labels, rule)
     except BadInput as error:
         raise BadInput(f"{artifact} and {data.name} do not fit. {error.cause}", error.remedy) from None
-    return Subject(artifact, manifest, engine.name, sha256(artifact), classes)
+    return Subject(artifact=artifact, manifest=manifest, engine=engine.name, sha256=sha256(artifact), classes=classes)
 
 
 def find_subjects(artifacts: Sequence[Path], data: DataSet, rule: str | None) -> list[Subject]:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evim_deploy.catalog.variants import PUBLISHED, parse_model
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, reporting
 from evim_deploy.cli.options import Lines, parse_size, split_list
 from evim_deploy.cli.problems import end_with
 from evim_deploy.cli.report import show
-from evim_deploy.errors import INTERRUPTED_EXIT_CODE, BadInput, EvimError, NotRunHere, ParityFailed, UsageProblem
-from evim_deploy.publish import publish, refuse_overwrite, staging
-from evim_deploy.variants import PUBLISHED, parse_model
+from evim_deploy.common.errors import INTERRUPTED_EXIT_CODE, BadInput, EvimError, NotRunHere, ParityFailed, UsageProblem
+from evim_deploy.common.publish import publish, refuse_overwrite, staging
 
 if TYPE_CHECKING:
     from latency.plan import BenchRequest, Plan

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from io import TextIOWrapper
 from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
-from evim_deploy.errors import BadInput
+from evim_deploy.common.errors import BadInput
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -23,7 +23,7 @@ _QUARTERS = 4
 _FILE_WIDTH = 132  # where nobody looks at a terminal, tables need not be cut
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Settings:
     """How a command speaks, which the options of the same names set; and what has happened to it."""
 

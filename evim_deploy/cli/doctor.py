@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evim_deploy.artifact import SCHEMA_VERSION
+from evim_deploy.artifact.target import SCHEMA_VERSION
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.cli.problems import end_with
 
 if TYPE_CHECKING:
-    from evim_deploy.doctor import Report
-    from evim_deploy.self_test import SelfTest
+    from evim_deploy.commands.doctor import Report
+    from evim_deploy.commands.self_test import SelfTest
 
 
 def doctor(
@@ -26,7 +26,7 @@ def doctor(
     verbose: options.Verbose = False,
 ) -> None:
     """What is installed, what each format needs, and what this host can and cannot check."""
-    from evim_deploy.doctor import examine
+    from evim_deploy.commands.doctor import examine
 
     report = examine()
     test = _test() if self_test else None
@@ -41,7 +41,7 @@ def doctor(
 
 
 def _test() -> SelfTest:
-    from evim_deploy.self_test import self_test
+    from evim_deploy.commands.self_test import self_test
 
     with reporting(SETTINGS) as reporter:
         return self_test(reporter)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evim_deploy.artifact import SCHEMA_VERSION, UNTRAINED_NOTICE
+from evim_deploy.artifact.target import SCHEMA_VERSION, UNTRAINED_NOTICE
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
-from evim_deploy.errors import INTERRUPTED_EXIT_CODE, UsageProblem
+from evim_deploy.common.errors import INTERRUPTED_EXIT_CODE, UsageProblem
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,7 +75,9 @@ def evaluate(
     if classes is not None and classes not in RULES:
         raise UsageProblem(f"There is no --classes {classes!r}.", f"Give one of {', '.join(RULES)}.")
     with reporting(SETTINGS) as reporter:
-        evaluator = Evaluator(labels, classes, limit, weights, resume, reporter)
+        evaluator = Evaluator(
+            label_file=labels, rule=classes, limit=limit, weights=weights, resume=resume, progress=reporter
+        )
         evaluation = evaluator.evaluate([Path(artifact) for artifact in artifacts], data)
     if json:
         print_json({"schema_version": SCHEMA_VERSION, **evaluation.document()})

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evim_deploy.artifact import SCHEMA_VERSION, UNTRAINED_NOTICE
+from evim_deploy.artifact.target import SCHEMA_VERSION, UNTRAINED_NOTICE
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.cli.parity import show_proof
@@ -138,9 +138,9 @@ def export(
     verbose: options.Verbose = False,
 ) -> None:
     """Make artifacts of a model, rewritten for inference and compared with the source model."""
-    from evim_deploy.export import export as make
-    from evim_deploy.request import Request
-    from evim_deploy.sources import parse_source
+    from evim_deploy.commands.export import export as make
+    from evim_deploy.commands.request import Request
+    from evim_deploy.networks.open import parse_source
     from exporters import parse_format, parse_precision
 
     request = Request(
@@ -199,7 +199,7 @@ def _show(artifacts: list[dict[str, Any]]) -> None:
 
 
 def _quantisation(artifact: dict[str, Any]) -> Iterator[str]:
-    from evim_deploy.quantise.quantisation import Quantisation
+    from evim_deploy.artifact.quantisation import Quantisation
 
     if artifact["quantisation"]:
         found = Quantisation.parse(artifact["quantisation"])

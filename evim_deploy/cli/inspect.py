@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evim_deploy.artifact import SCHEMA_VERSION
+from evim_deploy.artifact.target import SCHEMA_VERSION
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.cli.problems import end_with
 from evim_deploy.cli.quantisation import quantisation_lines
-from evim_deploy.errors import EvimError
+from evim_deploy.common.errors import EvimError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from evim_deploy.contents import Axis, Value
+    from evim_deploy.formats import Axis, Value
     from evim_deploy.inspection import FunctionInspection, Inspection, Suitability
     from evim_deploy.inspection.rules import Finding
     from runtimes.delegation import Delegation
@@ -154,7 +154,7 @@ def _show(console: Console, inspection: Inspection) -> None:
 
 def _quantisation(inspection: Inspection) -> list[str]:
     """How the file was quantised, as its manifest says; a manifest that cannot be read says nothing."""
-    from evim_deploy.quantise.quantisation import Quantisation
+    from evim_deploy.artifact.quantisation import Quantisation
 
     manifest = inspection.manifest or {}
     try:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from evim_deploy.layers import Layer, LayerReport
+    from evim_deploy.proof.operations.report import Layer, LayerReport
 
 _BEFORE, _AFTER = 3, 2
 """Operations around the first that diverges."""

@@ -12,8 +12,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from evim_deploy import __version__, threads
-from evim_deploy.artifact import SCHEMA_VERSION
+from evim_deploy import __version__
+from evim_deploy.artifact.target import SCHEMA_VERSION
 from evim_deploy.cli.bench import bench
 from evim_deploy.cli.compare import compare
 from evim_deploy.cli.console import SETTINGS, open_streams, print_json
@@ -25,8 +25,9 @@ from evim_deploy.cli.models import models
 from evim_deploy.cli.predict import predict
 from evim_deploy.cli.report import report
 from evim_deploy.cli.verify import verify
-from evim_deploy.errors import INTERRUPTED_EXIT_CODE, BadInput, EvimError, UsageProblem
-from evim_deploy.machine import problem_of
+from evim_deploy.common import threads
+from evim_deploy.common.errors import INTERRUPTED_EXIT_CODE, BadInput, EvimError, UsageProblem
+from evim_deploy.common.system_errors import problem_of
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 a fault in evim-deploy itself, or `compare` found B slower; 2 usage; 3 bad input; "

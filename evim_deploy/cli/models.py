@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from evim_deploy.artifact import SCHEMA_VERSION
+from evim_deploy.artifact.target import SCHEMA_VERSION
 from evim_deploy.cli import options
 from evim_deploy.cli.console import out, print_json
 
 
 def models(json: options.Json = False, verbose: options.Verbose = False) -> None:
     """The models, their names, sizes and usual weights."""
-    from evim_deploy.variants import MODELS, PARAMETERS
-    from evim_deploy.weights import usual_source
+    from evim_deploy.catalog.variants import MODELS, PARAMETERS
+    from evim_deploy.networks.efficientvim.weights import usual_source
 
     rows = [
         {

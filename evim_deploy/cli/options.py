@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evim_deploy.cli.console import SETTINGS
-from evim_deploy.errors import UsageProblem
+from evim_deploy.common.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from evim_deploy.preprocessing import Preprocessing
+    from evim_deploy.images.preprocessing import Preprocessing
 
 
 def _quiet(wanted: bool) -> bool:
@@ -63,7 +63,7 @@ def parse_normalisation(mean: str | None, std: str | None) -> Preprocessing | No
     """
     from dataclasses import replace
 
-    from evim_deploy.preprocessing import PAPER
+    from evim_deploy.images.preprocessing import PAPER
 
     if mean is None and std is None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from evim_deploy.parity.result import NOT_RUN
+from evim_deploy.artifact.parity import NOT_RUN
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from evim_deploy.artifact import SCHEMA_VERSION, UNTRAINED_NOTICE
+from evim_deploy.artifact.target import SCHEMA_VERSION, UNTRAINED_NOTICE
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 
@@ -21,7 +21,7 @@ def predict(
     verbose: options.Verbose = False,
 ) -> None:
     """Classify photographs with an artifact, by what the artifact itself says of its use."""
-    from evim_deploy.predict import predict as run
+    from evim_deploy.commands.predict import predict as run
 
     with reporting(SETTINGS):
         report = run(artifact, images, top)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from evim_deploy.errors import BadInput, EvimError, NotInstalled, NotRunHere, ParityFailed, UsageProblem
+from evim_deploy.common.errors import BadInput, EvimError, NotInstalled, NotRunHere, ParityFailed, UsageProblem
 
 _GRAVEST_FIRST = [
     kind.exit_code for kind in (ParityFailed, BadInput, UsageProblem, NotInstalled, NotRunHere, EvimError)

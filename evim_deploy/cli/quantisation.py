@@ -7,7 +7,7 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from evim_deploy.quantise.quantisation import Quantisation
+    from evim_deploy.artifact.quantisation import Quantisation
 
 _TOLD = 3
 """Of the layers that cost most to quantise, how many are told; the manifest has all."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from evim_deploy.artifact import SCHEMA_VERSION
+from evim_deploy.artifact.target import SCHEMA_VERSION
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
-from evim_deploy.errors import UsageProblem
-from evim_deploy.publish import refuse_overwrite
+from evim_deploy.common.errors import UsageProblem
+from evim_deploy.common.publish import refuse_overwrite
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evim_deploy.artifact import SCHEMA_VERSION, UNTRAINED_NOTICE
+from evim_deploy.artifact.target import SCHEMA_VERSION, UNTRAINED_NOTICE
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.cli.layers import show_layers
 from evim_deploy.cli.parity import show_proof
 from evim_deploy.cli.problems import end_with
-from evim_deploy.errors import UsageProblem
+from evim_deploy.common.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from evim_deploy.verify import Result
+    from evim_deploy.commands.verify import Result
 
 
 class Mode(StrEnum):
@@ -68,14 +68,21 @@ def verify(
     verbose: options.Verbose = False,
 ) -> None:
     """Prove that artifacts equal the model that they were made from, and say what the proof would catch."""
-    from evim_deploy.verify import Verifier
+    from evim_deploy.commands.verify import Verifier
 
     if mode and compute_units:
         cause = "--mode evaluates the program and --compute-units runs it in Core ML."
         raise UsageProblem(cause, "Give one of them.")
     with reporting(SETTINGS) as reporter:
         units = compute_units.value if compute_units else None
-        verifier = Verifier(weights, inputs, mode.value if mode else None, units, rebuild, reporter)
+        verifier = Verifier(
+            weights=weights,
+            inputs=inputs,
+            mode=mode.value if mode else None,
+            compute_units=units,
+            rebuilds=rebuild,
+            progress=reporter,
+        )
         results = [verifier.check(artifact, output_dir if layers else None, overwrite) for artifact in artifacts]
     if json:
         print_json({"schema_version": SCHEMA_VERSION, "artifacts": [result.document() for result in results]})

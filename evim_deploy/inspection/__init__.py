@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evim_deploy import contents
-from evim_deploy.artifact import LABELS_KEY, METADATA_KEY
-from evim_deploy.contents import Contents, Function, Operation, Value
-from evim_deploy.documents import parse_json
+from evim_deploy import formats
+from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY
+from evim_deploy.common.json_documents import parse_json
+from evim_deploy.formats import Contents, Function, Operation, Value
 from evim_deploy.inspection.classes import CLASSES, class_of
 from evim_deploy.inspection.conversions import Conversion, conversions
 from evim_deploy.inspection.core_ml import CORE_ML
@@ -35,7 +35,7 @@ TARGETS: Mapping[str, tuple[Target, ...]] = {
 """What may run a file of each format, besides a CPU that runs it all."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Suitability:
     """What a target makes of a function.
 
@@ -56,7 +56,7 @@ class Suitability:
     verdict: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FunctionInspection:
     """One function of a file.
 
@@ -87,7 +87,7 @@ class FunctionInspection:
         return sum(layer.bytes for layer in self.layers)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inspection:
     """What a file holds.
 
@@ -118,9 +118,11 @@ def inspect(path: Path) -> Inspection:
         BadInput: There is no such file, it is of no kind that is known here, or it is damaged or incomplete.
         NotInstalled: The package that knows its format is missing.
     """
-    found = contents.read(path, infer_shapes=True)
+    found = formats.read(path, infer_shapes=True)
     functions = tuple(_inspect_function(found.format, function) for function in found.functions)
-    return Inspection(path, _size(path), found, _manifest(found.metadata), functions)
+    return Inspection(
+        path=path, bytes=_size(path), contents=found, manifest=_manifest(found.metadata), functions=functions
+    )
 
 
 def _inspect_function(format_: str, function: Function) -> FunctionInspection:
@@ -135,17 +137,26 @@ def _inspect_function(format_: str, function: Function) -> FunctionInspection:
         findings = check(target, running, function)
         kept_off = _kept_off(findings, running)
         verdict = _verdict(target, findings, kept_off, len(running))
-        targets.append(Suitability(target.id, target.title, len(running), kept_off, findings, verdict))
+        targets.append(
+            Suitability(
+                target=target.id,
+                title=target.title,
+                operations=len(running),
+                kept_off=kept_off,
+                findings=findings,
+                verdict=verdict,
+            )
+        )
     return FunctionInspection(
-        function.name,
-        function.inputs,
-        function.outputs,
-        {class_: types for class_, types in classes.items() if types},
-        movements(format_, running),
-        conversions(running) if format_ == "tflite" else (),
-        layers(function),
-        weight_types(function),
-        tuple(targets),
+        name=function.name,
+        inputs=function.inputs,
+        outputs=function.outputs,
+        classes={class_: types for class_, types in classes.items() if types},
+        movements=movements(format_, running),
+        conversions=conversions(running) if format_ == "tflite" else (),
+        layers=layers(function),
+        weight_types=weight_types(function),
+        targets=tuple(targets),
     )
 
 

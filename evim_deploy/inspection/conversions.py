@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evim_deploy.contents import Operation
+from evim_deploy.formats import Operation
 from evim_deploy.inspection.xnnpack import FLOAT_ONLY
 
 _TYPES = ("QUANTIZE", "DEQUANTIZE")
 _PIXELS = "uint8"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Conversion:
     """An operation that gives a value in another type.
 
@@ -38,12 +38,12 @@ def conversions(operations: Sequence[Operation]) -> tuple[Conversion, ...]:
     found = [each for each in operations if each.type in _TYPES and not each.inputs[0].is_constant]
     return tuple(
         Conversion(
-            each.name,
-            each.type,
-            each.inputs[0].name,
-            each.inputs[0].dtype,
-            each.outputs[0].dtype,
-            _reason(each, operations),
+            operation=each.name,
+            type=each.type,
+            takes=each.inputs[0].name,
+            source=each.inputs[0].dtype,
+            target=each.outputs[0].dtype,
+            reason=_reason(each, operations),
         )
         for each in found
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from evim_deploy.contents import Axis, Function, Operation
+from evim_deploy.formats import Axis, Function, Operation
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evim_deploy.contents import Axis, Operation, Value
+from evim_deploy.formats import Axis, Operation, Value
 from evim_deploy.inspection.classes import MOVEMENT, class_of, is_view
 
 Shape = tuple[Axis, ...]
@@ -12,7 +12,7 @@ Shape = tuple[Axis, ...]
 _TRANSPOSES = frozenset(["transpose", "Transpose", "TRANSPOSE"])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Movement:
     """An operation that moves data.
 
@@ -39,8 +39,13 @@ def movements(format_: str, operations: tuple[Operation, ...]) -> tuple[Movement
 def _movement(operation: Operation) -> Movement:
     takes = tuple(value for value in operation.inputs if not value.is_constant)
     unmoved = is_view(operation.type) or (operation.type in _TRANSPOSES and _keeps_order(takes[0], operation))
-    shapes = tuple(value.shape for value in takes), tuple(value.shape for value in operation.outputs)
-    return Movement(operation.name, operation.type, unmoved, *shapes)
+    return Movement(
+        operation=operation.name,
+        type=operation.type,
+        is_view=unmoved,
+        takes=tuple(value.shape for value in takes),
+        gives=tuple(value.shape for value in operation.outputs),
+    )
 
 
 def _keeps_order(value: Value, operation: Operation) -> bool:

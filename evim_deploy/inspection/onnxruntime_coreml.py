@@ -5,7 +5,7 @@ Its CPU provider runs every ONNX operation; nothing is said here of what has no 
 
 from __future__ import annotations
 
-from evim_deploy.contents import Function, Operation
+from evim_deploy.formats import Function, Operation
 from evim_deploy.inspection.rules import BLOCKS, SLOWS, Rule, Target, first, shown, square_of_pixels
 
 LONGEST_AXIS = 16384
@@ -37,25 +37,25 @@ ONNXRUNTIME_COREML = Target(
     "ONNX Runtime's Core ML provider",
     (
         Rule(
-            "axis_length",
-            BLOCKS,
-            f"The provider leaves an operation to the CPU if an axis of an input is longer than {LONGEST_AXIS}.",
-            f"{_HELPER} (IsInputSupported)",
-            _axis_length,
+            id="axis_length",
+            severity=BLOCKS,
+            reason=f"The provider leaves an operation to the CPU if an axis of an input is longer than {LONGEST_AXIS}.",
+            source=f"{_HELPER} (IsInputSupported)",
+            find=_axis_length,
         ),
         Rule(
-            "no_shape",
-            BLOCKS,
-            "The provider leaves an operation to the CPU if the shape of an input is not known.",
-            f"{_HELPER} (IsInputSupported)",
-            _no_shape,
+            id="no_shape",
+            severity=BLOCKS,
+            reason="The provider leaves an operation to the CPU if the shape of an input is not known.",
+            source=f"{_HELPER} (IsInputSupported)",
+            find=_no_shape,
         ),
         Rule(
-            "dynamic_shape",
-            SLOWS,
-            "It takes operations with dynamic shapes unless told otherwise, but they may be slower.",
-            f"{_OPTIONS} (onlyAllowStaticInputShapes)",
-            _dynamic,
+            id="dynamic_shape",
+            severity=SLOWS,
+            reason="It takes operations with dynamic shapes unless told otherwise, but they may be slower.",
+            source=f"{_OPTIONS} (onlyAllowStaticInputShapes)",
+            find=_dynamic,
             of_inputs=True,
         ),
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from evim_deploy.contents import Axis, Function, Operation, Parameter, Value
+from evim_deploy.formats import Axis, Function, Operation, Parameter, Value
 from evim_deploy.inspection.classes import types
 
 BLOCKS = "blocks"
@@ -25,7 +25,7 @@ INPUT = "input"
 """Type of the subject where a rule looks at an input of a function."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rule:
     """One thing that a target cannot do, or does badly.
 
@@ -65,7 +65,7 @@ class Target:
     clear: str = "nothing known keeps an operation off it"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """A rule that an operation meets; ``detail`` is what of it is in the way."""
 
@@ -81,7 +81,15 @@ class Finding:
 def check(target: Target, operations: tuple[Operation, ...], function: Function) -> tuple[Finding, ...]:
     """Everything that keeps operations of a function off a target, or slows them there."""
     return tuple(
-        Finding(rule.id, rule.severity, subject.name, subject.type, detail, rule.reason, rule.source)
+        Finding(
+            rule=rule.id,
+            severity=rule.severity,
+            operation=subject.name,
+            type=subject.type,
+            detail=detail,
+            reason=rule.reason,
+            source=rule.source,
+        )
         for rule in target.rules
         for subject in (_inputs(function) if rule.of_inputs else operations)
         if (detail := rule.find(subject, function))
@@ -89,7 +97,7 @@ def check(target: Target, operations: tuple[Operation, ...], function: Function)
 
 
 def _inputs(function: Function) -> Iterator[Operation]:
-    return (Operation(INPUT, value.name, (), (value,)) for value in function.inputs)
+    return (Operation(type=INPUT, name=value.name, inputs=(), outputs=(value,)) for value in function.inputs)
 
 
 def told(value: Value) -> str:

@@ -6,7 +6,7 @@ analyzer runs too, and the building of its graph. What is a constant must be one
 
 from __future__ import annotations
 
-from evim_deploy.contents import Function, Operation
+from evim_deploy.formats import Function, Operation
 from evim_deploy.inspection.classes import types
 from evim_deploy.inspection.rules import (
     BLOCKS,
@@ -175,59 +175,114 @@ TFLITE_GPU = Target(
     "tflite_gpu",
     "TFLite GPU delegate",
     (
-        Rule("operation", BLOCKS, "The delegate has no such operation.", _GATE, _operation),
         Rule(
-            "dtype",
-            BLOCKS,
-            "It takes and gives float32, float16 and quantised 8-bit tensors (bool and int32 for a few operations).",
-            f"{_BUILDER} (GetOpsToReplace)",
-            _dtype,
+            id="operation", severity=BLOCKS, reason="The delegate has no such operation.", source=_GATE, find=_operation
         ),
-        Rule("rank", BLOCKS, f"A tensor has 1 to {MOST_AXES} axes: batch, height, width, channels.", _SHAPES, _rank),
         Rule(
-            "dynamic_shape",
-            BLOCKS,
-            "A delegate that supports static tensors alone is refused a graph with dynamic ones; "
+            id="dtype",
+            severity=BLOCKS,
+            reason=(
+                "It takes and gives float32, float16 and quantised 8-bit tensors (bool and int32 for a few operations)."
+            ),
+            source=f"{_BUILDER} (GetOpsToReplace)",
+            find=_dtype,
+        ),
+        Rule(
+            id="rank",
+            severity=BLOCKS,
+            reason=f"A tensor has 1 to {MOST_AXES} axes: batch, height, width, channels.",
+            source=_SHAPES,
+            find=_rank,
+        ),
+        Rule(
+            id="dynamic_shape",
+            severity=BLOCKS,
+            reason="A delegate that supports static tensors alone is refused a graph with dynamic ones; "
             "resize its inputs before the delegate is applied.",
-            _RUNTIME,
-            _dynamic,
+            source=_RUNTIME,
+            find=_dynamic,
             of_inputs=True,
         ),
-        Rule("axes", BLOCKS, "The axes of a reduction must be an int32 constant.", _GATE, _axes),
-        Rule("broadcast", BLOCKS, "One factor must be at least as long as the other on every axis.", _GATE, _product),
-        Rule("slice", BLOCKS, "It slices tensors of 3 or 4 axes, without masks that change them.", _GATE, _slice),
-        Rule("softmax", BLOCKS, "Softmax must have a beta of 1.", _GATE, _softmax),
-        Rule("pad", BLOCKS, "Paddings must be 3x2 or 4x2, and mirrored ones reflect.", _GATE, _pad),
-        Rule("gather", BLOCKS, "It gathers floats by a list of int32 indices.", _GATE, _gather),
-        Rule("cast", BLOCKS, "It casts between float32 and int32, and between bool and floats.", _GATE, _cast),
-        Rule("fully_connected", BLOCKS, "The input of a product must be computed.", _GATE, _fully_connected),
         Rule(
-            "depth_multiplier",
-            BLOCKS,
-            "A depthwise convolution of several channels gives one output for each.",
-            _GATE,
-            _depthwise,
+            id="axes",
+            severity=BLOCKS,
+            reason="The axes of a reduction must be an int32 constant.",
+            source=_GATE,
+            find=_axes,
         ),
         Rule(
-            "computed_weights",
-            BLOCKS,
-            "A grouped convolution needs constant weights.",
-            f"{_BUILDER} (Conv2DOperationParser)",
-            _computed_weights,
+            id="broadcast",
+            severity=BLOCKS,
+            reason="One factor must be at least as long as the other on every axis.",
+            source=_GATE,
+            find=_product,
         ),
         Rule(
-            "grouped_convolution",
-            SLOWS,
-            "Groups that are neither depthwise nor of fours become a split, a convolution each, and a concatenation.",
-            f"{_BUILDER} (ResolveGroupedConvolution)",
-            _groups,
+            id="slice",
+            severity=BLOCKS,
+            reason="It slices tensors of 3 or 4 axes, without masks that change them.",
+            source=_GATE,
+            find=_slice,
+        ),
+        Rule(id="softmax", severity=BLOCKS, reason="Softmax must have a beta of 1.", source=_GATE, find=_softmax),
+        Rule(
+            id="pad",
+            severity=BLOCKS,
+            reason="Paddings must be 3x2 or 4x2, and mirrored ones reflect.",
+            source=_GATE,
+            find=_pad,
         ),
         Rule(
-            "reshape",
-            SLOWS,
-            "What is a new shape alone on a CPU costs a copy on a GPU.",
-            _ADVICE,
-            of_types(_RESHAPES, "copy"),
+            id="gather",
+            severity=BLOCKS,
+            reason="It gathers floats by a list of int32 indices.",
+            source=_GATE,
+            find=_gather,
+        ),
+        Rule(
+            id="cast",
+            severity=BLOCKS,
+            reason="It casts between float32 and int32, and between bool and floats.",
+            source=_GATE,
+            find=_cast,
+        ),
+        Rule(
+            id="fully_connected",
+            severity=BLOCKS,
+            reason="The input of a product must be computed.",
+            source=_GATE,
+            find=_fully_connected,
+        ),
+        Rule(
+            id="depth_multiplier",
+            severity=BLOCKS,
+            reason="A depthwise convolution of several channels gives one output for each.",
+            source=_GATE,
+            find=_depthwise,
+        ),
+        Rule(
+            id="computed_weights",
+            severity=BLOCKS,
+            reason="A grouped convolution needs constant weights.",
+            source=f"{_BUILDER} (Conv2DOperationParser)",
+            find=_computed_weights,
+        ),
+        Rule(
+            id="grouped_convolution",
+            severity=SLOWS,
+            reason=(
+                "Groups that are neither depthwise nor of fours become a split, a convolution each, and a "
+                "concatenation."
+            ),
+            source=f"{_BUILDER} (ResolveGroupedConvolution)",
+            find=_groups,
+        ),
+        Rule(
+            id="reshape",
+            severity=SLOWS,
+            reason="What is a new shape alone on a CPU costs a copy on a GPU.",
+            source=_ADVICE,
+            find=of_types(_RESHAPES, "copy"),
         ),
     ),
 )

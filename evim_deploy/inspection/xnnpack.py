@@ -7,7 +7,7 @@ part of them. Earlier versions do not accept LOG.
 
 from __future__ import annotations
 
-from evim_deploy.contents import Function, Operation, Value
+from evim_deploy.formats import Function, Operation, Value
 from evim_deploy.inspection.classes import types
 from evim_deploy.inspection.rules import BLOCKS, SLOWS, Rule, Target, first, integers, rank, shown, told
 
@@ -149,36 +149,78 @@ XNNPACK = Target(
     "xnnpack",
     "XNNPACK",
     (
-        Rule("operation", BLOCKS, "XNNPACK has no such operation.", _DELEGATE, _operation),
         Rule(
-            "dtype",
-            BLOCKS,
-            "It computes on float tensors, and quantised 8-bit ones for some operations.",
-            _DELEGATE,
-            _dtype,
+            id="operation", severity=BLOCKS, reason="XNNPACK has no such operation.", source=_DELEGATE, find=_operation
         ),
-        Rule("rank", BLOCKS, f"A tensor has {MOST_AXES} axes at most, an image 4.", _DELEGATE, _rank),
-        Rule("constant", BLOCKS, "Weights, axes, shapes and paddings must stand in the file.", _DELEGATE, _constant),
-        Rule("bias", BLOCKS, "A convolution needs a bias, even of zeros.", _README, _bias),
-        Rule("activation", BLOCKS, "It fuses RELU, RELU6 and RELU_N1_TO_1 alone.", _README, _activation),
         Rule(
-            "count",
-            BLOCKS,
-            "ADD takes 2 inputs, CONCATENATION 2 to 5, and SPLIT gives 2 to 4 outputs.",
-            _DELEGATE,
-            _count,
+            id="dtype",
+            severity=BLOCKS,
+            reason="It computes on float tensors, and quantised 8-bit ones for some operations.",
+            source=_DELEGATE,
+            find=_dtype,
         ),
-        Rule("softmax", BLOCKS, "Softmax must have a beta of 1.", _README, _softmax),
-        Rule("pooling", BLOCKS, "A pooling window is at least as long as its stride.", _DELEGATE, _pooling),
-        Rule("slice", BLOCKS, "It slices by strides of 1, without masks that change axes.", _README, _strided_slice),
-        Rule("block", BLOCKS, "A block has more than one element a side.", _README, _block),
-        Rule("mixed", BLOCKS, "A depthwise convolution takes float weights for a float image.", _DELEGATE, _mixed),
         Rule(
-            "dynamic_shape",
-            SLOWS,
-            "Whenever an input is resized, XNNPACK prepares everything anew.",
-            _README,
-            _dynamic,
+            id="rank",
+            severity=BLOCKS,
+            reason=f"A tensor has {MOST_AXES} axes at most, an image 4.",
+            source=_DELEGATE,
+            find=_rank,
+        ),
+        Rule(
+            id="constant",
+            severity=BLOCKS,
+            reason="Weights, axes, shapes and paddings must stand in the file.",
+            source=_DELEGATE,
+            find=_constant,
+        ),
+        Rule(
+            id="bias", severity=BLOCKS, reason="A convolution needs a bias, even of zeros.", source=_README, find=_bias
+        ),
+        Rule(
+            id="activation",
+            severity=BLOCKS,
+            reason="It fuses RELU, RELU6 and RELU_N1_TO_1 alone.",
+            source=_README,
+            find=_activation,
+        ),
+        Rule(
+            id="count",
+            severity=BLOCKS,
+            reason="ADD takes 2 inputs, CONCATENATION 2 to 5, and SPLIT gives 2 to 4 outputs.",
+            source=_DELEGATE,
+            find=_count,
+        ),
+        Rule(id="softmax", severity=BLOCKS, reason="Softmax must have a beta of 1.", source=_README, find=_softmax),
+        Rule(
+            id="pooling",
+            severity=BLOCKS,
+            reason="A pooling window is at least as long as its stride.",
+            source=_DELEGATE,
+            find=_pooling,
+        ),
+        Rule(
+            id="slice",
+            severity=BLOCKS,
+            reason="It slices by strides of 1, without masks that change axes.",
+            source=_README,
+            find=_strided_slice,
+        ),
+        Rule(
+            id="block", severity=BLOCKS, reason="A block has more than one element a side.", source=_README, find=_block
+        ),
+        Rule(
+            id="mixed",
+            severity=BLOCKS,
+            reason="A depthwise convolution takes float weights for a float image.",
+            source=_DELEGATE,
+            find=_mixed,
+        ),
+        Rule(
+            id="dynamic_shape",
+            severity=SLOWS,
+            reason="Whenever an input is resized, XNNPACK prepares everything anew.",
+            source=_README,
+            find=_dynamic,
             of_inputs=True,
         ),
     ),

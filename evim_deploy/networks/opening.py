@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
-from evim_deploy import threads
-from evim_deploy.errors import BadInput
-from evim_deploy.networks.name import NetworkName
-from evim_deploy.networks.opened import Opened
-from evim_deploy.networks.reference import ModuleReference
+from evim_deploy.catalog.network_name import NetworkName
+from evim_deploy.common import threads
+from evim_deploy.common.errors import BadInput
+from evim_deploy.networks.torch_module.loaded import Opened
+from evim_deploy.networks.torch_module.reference import ModuleReference
 
 
 def open_network(
@@ -34,7 +34,7 @@ def open_network(
 def _open_timm(
     name: NetworkName, weights: str | None, num_classes: int | None, notify: Callable[[str], None]
 ) -> Opened:
-    from evim_deploy.networks.timm_model import open_timm
+    from evim_deploy.networks.timm.open import open_timm
 
     return open_timm(name, weights, num_classes, notify)
 
@@ -42,7 +42,7 @@ def _open_timm(
 def _open_onnx(
     name: NetworkName, weights: str | None, num_classes: int | None, notify: Callable[[str], None]
 ) -> Opened:
-    from evim_deploy.networks.onnx_file import open_onnx
+    from evim_deploy.networks.onnx.open import open_onnx
 
     path = (weights or name.source).removeprefix("onnx:")  # as its own weights are called
     opened = open_onnx(replace(name, source=path), notify)

@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from evim_deploy.codes import Array, Encoding, Grid, Linear
-from evim_deploy.graph import Graph, Node
+from evim_deploy.graph.half_precision import rounded
+from evim_deploy.graph.ir import Graph, Node
+from evim_deploy.graph.quantised import Array, Encoding, Grid, Linear
 from evim_deploy.quantise.integer_bias import with_integer_bias
 from evim_deploy.quantise.schemes import WEIGHTED, Scheme
-from evim_deploy.rounding import rounded
 
 VECTORS = {"shift": "offset", "scale": "factor"}
 """Operations that take a weight as they take a value, where they compute in integers."""

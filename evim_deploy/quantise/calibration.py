@@ -11,15 +11,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from evim_deploy.codes import Grid
-from evim_deploy.errors import BadInput
-from evim_deploy.evaluate import round_to, step, tensors
-from evim_deploy.graph import Graph, Node
+from evim_deploy.common.errors import BadInput
+from evim_deploy.graph.half_precision import LARGEST_HALF
+from evim_deploy.graph.interpreter import round_to, step, tensors
+from evim_deploy.graph.ir import Graph, Node
+from evim_deploy.graph.quantised import Grid
 from evim_deploy.quantise.apply import gridded
-from evim_deploy.quantise.grid import EIGHT_BITS, Codes, covering
 from evim_deploy.quantise.limits import within_limits
+from evim_deploy.quantise.qparams import EIGHT_BITS, Codes, covering
 from evim_deploy.quantise.schemes import Scheme
-from evim_deploy.rounding import LARGEST_HALF
 
 _SAMPLES = 1 << 16
 """Values that are kept of each value of the graph, whatever the number of images: a clipped range is judged on them."""

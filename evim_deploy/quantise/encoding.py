@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from evim_deploy.codes import Array, Encoding, Linear, Table
+from evim_deploy.graph.quantised import Array, Encoding, Linear, Table
 
 Floating = type[np.floating[Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Weighting:
     """How the weights of a precision are encoded.
 

@@ -12,8 +12,8 @@ from typing import cast
 
 import numpy as np
 
-from evim_deploy.codes import Grid, Linear
-from evim_deploy.graph import Node
+from evim_deploy.graph.ir import Node
+from evim_deploy.graph.quantised import Grid, Linear
 
 LARGEST_BIAS = 2.0**30
 """A bias's largest code: as much is left for the products."""

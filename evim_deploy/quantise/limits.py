@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from evim_deploy.codes import Grid, Linear
-from evim_deploy.graph import Graph, Node
+from evim_deploy.graph.ir import Graph, Node
+from evim_deploy.graph.quantised import Grid, Linear
 from evim_deploy.quantise.apply import VECTORS, VIEWS, clip, has_codes, is_integer
-from evim_deploy.quantise.grid import SIXTEEN_BITS, least_scale
 from evim_deploy.quantise.integer_bias import LARGEST_BIAS
+from evim_deploy.quantise.qparams import SIXTEEN_BITS, least_scale
 from evim_deploy.quantise.schemes import WEIGHTED, Scheme
 
 _MOST = 2.0**7
@@ -45,7 +45,7 @@ _FUNCTIONS = ("sigmoid", "exp", "power", "softmax_channels")
 """Tables: no scale of theirs meets another."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Sum:
     """An operation whose sums are rescaled.
 
@@ -115,7 +115,13 @@ def _sums(graph: Graph, scheme: Scheme, roots: Mapping[str, str]) -> Iterator[_S
         output = (clip(graph, node, scheme) or node).name
         if is_integer(node, scheme) and node.op not in (*VIEWS, *_FUNCTIONS) and {*node.inputs, output} <= roots.keys():
             inputs, bias = tuple(roots[value] for value in node.inputs), node.weights.get("bias", np.zeros(1))
-            yield _Sum(node, inputs, roots[output], _constant(node, scheme), float(np.abs(bias).max()) / LARGEST_BIAS)
+            yield _Sum(
+                node=node,
+                inputs=inputs,
+                output=roots[output],
+                constant=_constant(node, scheme),
+                bias=float(np.abs(bias).max()) / LARGEST_BIAS,
+            )
 
 
 def _constant(node: Node, scheme: Scheme) -> float:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from evim_deploy.graph import Graph
+from evim_deploy.graph.ir import Graph
 from evim_deploy.quantise.encoding import Weighting
-from evim_deploy.quantise.grid import EIGHT_BITS, SIXTEEN_BITS, Codes
-from evim_deploy.quantise.integers import integer_form
+from evim_deploy.quantise.integer_forms import integer_form
+from evim_deploy.quantise.qparams import EIGHT_BITS, SIXTEEN_BITS, Codes
 
 WEIGHTED = frozenset(["conv", "project", "linear"])
 """Operations whose kernels are stored in few bits."""
@@ -19,7 +19,7 @@ WEIGHTED = frozenset(["conv", "project", "linear"])
 _STEM = "patch_embed."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scheme:
     """A quantised precision of a format.
 
@@ -65,13 +65,17 @@ class Scheme:
         return bool(self.integers)
 
 
-_CHANNELS = Weighting(8)
+_CHANNELS = Weighting(bits=8)
 _APPLE = 64  # fewer values than that save nothing: a scale for each channel, and the operation that decodes them
 
 
 def _apple(bits: int, *, table: bool = False, block: int | None = None) -> Weighting:
-    channels = Weighting(8, dtype=np.float16, least=_APPLE)
-    return Weighting(bits, table, block, np.float16, _APPLE, channels) if table or block else channels
+    channels = Weighting(bits=8, dtype=np.float16, least=_APPLE)
+    return (
+        Weighting(bits=bits, table=table, block=block, dtype=np.float16, least=_APPLE, narrow=channels)
+        if table or block
+        else channels
+    )
 
 
 _POINTWISE = frozenset(["relu", "add", "scale", "shift", "subtract", "multiply", "sigmoid", "exp", "power"])
@@ -82,49 +86,66 @@ otherwise (measured in ai-edge-litert 2.1.0)."""
 
 SCHEMES: dict[tuple[str, str], Scheme] = {
     ("onnx", "int8"): Scheme(
-        _CHANNELS,
-        "fp32",
-        "8-bit weights and values",
-        WEIGHTED | {"relu", "add"},
+        weights=_CHANNELS,
+        floats="fp32",
+        meaning="8-bit weights and values",
+        integers=WEIGHTED | {"relu", "add"},
         # engines give a product's sums in float at no cost: the answer and the gates lose nothing to a grid
         widened=frozenset(["project", "linear"]),
         integer_bias=True,
     ),
-    ("onnx", "dynamic"): Scheme(_CHANNELS, "fp32", "8-bit weights, values in 8 bits when it runs", is_dynamic=True),
+    ("onnx", "dynamic"): Scheme(
+        weights=_CHANNELS, floats="fp32", meaning="8-bit weights, values in 8 bits when it runs", is_dynamic=True
+    ),
     ("tflite", "int8"): Scheme(
-        _CHANNELS,
-        "fp32",
-        "8-bit weights and values",
-        WEIGHTED | _POINTWISE | _OVER_AXES,
+        weights=_CHANNELS,
+        floats="fp32",
+        meaning="8-bit weights and values",
+        integers=WEIGHTED | _POINTWISE | _OVER_AXES,
         symmetric=_FACTORS,
         integer_bias=True,
         prepare=(integer_form,),
     ),
     ("tflite", "int16x8"): Scheme(
-        _CHANNELS, "fp32", "8-bit weights, 16-bit values", WEIGHTED | {"relu", "add"}, SIXTEEN_BITS, integer_bias=True
+        weights=_CHANNELS,
+        floats="fp32",
+        meaning="8-bit weights, 16-bit values",
+        integers=WEIGHTED | {"relu", "add"},
+        codes=SIXTEEN_BITS,
+        integer_bias=True,
     ),
     ("tflite", "dynamic"): Scheme(
-        _CHANNELS,
-        "fp32",
-        "8-bit weights, values in 8 bits when it runs",
+        weights=_CHANNELS,
+        floats="fp32",
+        meaning="8-bit weights, values in 8 bits when it runs",
         depthwise=False,  # XNNPACK takes none of 8 bits on floats, and these are few
         is_dynamic=True,
     ),
-    ("coreml", "int8"): Scheme(_apple(8), "fp16", "8-bit weights"),
-    ("coreml", "pal8"): Scheme(_apple(8, table=True), "fp16", "weights from a table of 256"),
+    ("coreml", "int8"): Scheme(weights=_apple(8), floats="fp16", meaning="8-bit weights"),
+    ("coreml", "pal8"): Scheme(weights=_apple(8, table=True), floats="fp16", meaning="weights from a table of 256"),
     ("coreml", "pal6"): Scheme(
-        _apple(6, table=True), "fp16", "weights from a table of 64, the stem's in 8 bits", stem=_apple(8)
+        weights=_apple(6, table=True),
+        floats="fp16",
+        meaning="weights from a table of 64, the stem's in 8 bits",
+        stem=_apple(8),
     ),
     ("coreml", "pal4"): Scheme(
-        _apple(4, table=True), "fp16", "weights from a table of 16, the stem's in 8 bits", stem=_apple(8)
+        weights=_apple(4, table=True),
+        floats="fp16",
+        meaning="weights from a table of 16, the stem's in 8 bits",
+        stem=_apple(8),
     ),
     ("coreml", "w8a8"): Scheme(
-        _apple(8), "fp16", "8-bit weights and values", frozenset(["conv", "relu"]), deployment_target="iOS17"
+        weights=_apple(8),
+        floats="fp16",
+        meaning="8-bit weights and values",
+        integers=frozenset(["conv", "relu"]),
+        deployment_target="iOS17",
     ),
     ("coreml", "int4"): Scheme(
-        _apple(4, block=32),
-        "fp16",
-        "4-bit weights in blocks of 32, the stem's in 8 bits",
+        weights=_apple(4, block=32),
+        floats="fp16",
+        meaning="4-bit weights in blocks of 32, the stem's in 8 bits",
         stem=_apple(8),
         deployment_target="iOS18",
     ),

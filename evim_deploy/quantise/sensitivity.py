@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from evim_deploy.codes import Grid
-from evim_deploy.evaluate import Weights, evaluate, on_grids, run, step, tensors
-from evim_deploy.graph import Graph
+from evim_deploy.graph.interpreter import Weights, evaluate, on_grids, run, step, tensors
+from evim_deploy.graph.ir import Graph
+from evim_deploy.graph.quantised import Grid
 from evim_deploy.quantise.apply import encoded, gridded, layers, quantised
 from evim_deploy.quantise.schemes import Scheme
 

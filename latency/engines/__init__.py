@@ -19,7 +19,7 @@ from typing import Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy.errors import NotInstalled, UsageProblem
+from evim_deploy.common.errors import NotInstalled, UsageProblem
 from exporters import FORMATS
 
 Array = npt.NDArray[np.float32]

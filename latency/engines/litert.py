@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evim_deploy.common.host import describe_host
 from latency.engines import Array, Job, ProfiledOperation
-from latency.environment import describe_host
 
 
 def version() -> str:

@@ -6,8 +6,8 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from evim_deploy.errors import BadInput
-from evim_deploy.publish import publish, refuse_overwrite, staging
+from evim_deploy.common.errors import BadInput
+from evim_deploy.common.publish import publish, refuse_overwrite, staging
 from latency.judgement import INVALID, SUSPECT, VALID
 from latency.paper import MACHINES
 from latency.report import beside_paper, breakdowns, conditions, precisions

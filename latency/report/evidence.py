@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from evim_deploy.documents import parse_json
-from evim_deploy.errors import BadInput
+from evim_deploy.common.errors import BadInput
+from evim_deploy.common.json_documents import parse_json
 from latency.report.entries import Entry
 
 _FORMATS = {"onnxruntime": "onnx", "openvino": "onnx", "litert": "tflite", "coreml": "coreml"}

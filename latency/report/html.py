@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evim_deploy.errors import NotInstalled
+from evim_deploy.common.errors import NotInstalled
 from latency.report import plots, words
 from latency.report.view import Plot, Report, Samples, letter
 

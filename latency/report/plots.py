@@ -10,7 +10,7 @@ import re
 from html import escape
 from typing import Any, cast
 
-from evim_deploy.errors import NotInstalled
+from evim_deploy.common.errors import NotInstalled
 from latency.report.painters import PAINTERS
 from latency.report.palette import FAINT, INK, VARIABLES
 from latency.report.view import Plot, Samples

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from evim_deploy.documents import finite
+from evim_deploy.common.json_documents import finite
 
 Value = float | int | str | None
 

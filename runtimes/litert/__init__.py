@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evim_deploy import threads
-from evim_deploy.errors import BadInput, Damaged, NotRunHere, first_line
-from evim_deploy.trace import SINGLE, Arrays, Trace, TracedOperation
+from evim_deploy.artifact.trace import SINGLE, Arrays, Trace, TracedOperation
+from evim_deploy.common import threads
+from evim_deploy.common.errors import BadInput, Damaged, NotRunHere, first_line
 from runtimes import Array
 from runtimes.delegation import Delegation, delegation
 from runtimes.litert.process import Crashed, LitertProcess, Refused

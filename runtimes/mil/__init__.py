@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evim_deploy import threads
-from evim_deploy.contents.coreml import one_line, read_package
-from evim_deploy.contents.mil import Constant, Function, Operation
-from evim_deploy.contents.mlmodel import of_program
-from evim_deploy.errors import BadInput, Damaged, NotRunHere
+from evim_deploy.artifact.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
+from evim_deploy.common import threads
+from evim_deploy.common.errors import BadInput, Damaged, NotRunHere
+from evim_deploy.formats.coreml import one_line, read_package
+from evim_deploy.formats.mil import Constant, Function, Operation
+from evim_deploy.formats.mlmodel import of_program
 from evim_deploy.inspection.core_ml import told_otherwise
-from evim_deploy.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
 from runtimes import Array
 from runtimes.coreml_interface import probabilities
 from runtimes.mil.inputs import image_input

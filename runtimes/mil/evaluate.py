@@ -16,8 +16,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from evim_deploy.contents.mil import Constant, Function, Operation, ValueType
-from evim_deploy.errors import first_line
+from evim_deploy.common.errors import first_line
+from evim_deploy.formats.mil import Constant, Function, Operation, ValueType
 from runtimes.mil.arithmetic import SMALLEST_NORMAL, Float16, Float32, round_to_float16
 from runtimes.mil.operations import HANDLERS
 from runtimes.mil.values import DTYPES, LARGEST_BYTES, TooLarge, Value, bounded, from_constant

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evim_deploy.contents.coreml import one_line
-from evim_deploy.errors import BadInput, NotRunHere
+from evim_deploy.common.errors import BadInput, NotRunHere
+from evim_deploy.formats.coreml import one_line
 from runtimes import Array
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evim_deploy.contents.mil import Constant
+from evim_deploy.formats.mil import Constant
 
 Entry = TypeVar("Entry")
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy import threads
-from evim_deploy.contents.onnx_names import CHANNELS_LAST
-from evim_deploy.errors import Damaged, first_line
-from evim_deploy.machine import problem_of
-from evim_deploy.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
+from evim_deploy.artifact.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
+from evim_deploy.common import threads
+from evim_deploy.common.errors import Damaged, first_line
+from evim_deploy.common.system_errors import problem_of
+from evim_deploy.formats.onnx_names import CHANNELS_LAST
 from runtimes import Array
 from runtimes.modes import Mode
 from runtimes.onnxruntime import quantised
@@ -69,7 +69,7 @@ def _load_model(path: Path, model: onnx.ModelProto, mode: Mode, optimise: bool) 
     """Load a changed model of a file: from memory if it fits in a protobuf message, else from a temporary file."""
     from onnx import numpy_helper
 
-    from evim_deploy.contents import onnx_file
+    from evim_deploy.formats import onnx_writer
 
     with _as_damaged(path):  # protobuf decodes a node's inputs when they are read
         weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -77,12 +77,12 @@ def _load_model(path: Path, model: onnx.ModelProto, mode: Mode, optimise: bool) 
         if mode == Mode.FP32:
             _cast_to_float32(model, weights)
             quantised.replace_integer_products(model, weights)
-    if not onnx_file.is_large(weights.values()):
-        model.graph.initializer.extend(onnx_file.inside(weights))
+    if not onnx_writer.is_large(weights.values()):
+        model.graph.initializer.extend(onnx_writer.inside(weights))
         return _load(path, model.SerializeToString(), optimise)
     with tempfile.TemporaryDirectory() as folder:
         changed = Path(folder) / path.name
-        onnx_file.save(model, weights, changed)
+        onnx_writer.save(model, weights, changed)
         return _load(path, changed, optimise)
 
 

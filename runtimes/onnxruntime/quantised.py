@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy.contents.onnx_names import SCALE, UNSIGNED
+from evim_deploy.formats.onnx_names import SCALE, UNSIGNED
 
 if TYPE_CHECKING:
     import onnx

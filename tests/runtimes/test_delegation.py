@@ -8,7 +8,7 @@ import pytest
 from model_files import Computed, write_operation
 
 import runtimes
-from evim_deploy.errors import BadInput, NotInstalled, NotRunHere
+from evim_deploy.common.errors import BadInput, NotInstalled, NotRunHere
 from runtimes.delegation import Delegation, PlannedOperation, delegation
 
 CHAIN = [PlannedOperation(type_, (tensor,), (tensor + 1,)) for tensor, type_ in enumerate("ABCDE")]

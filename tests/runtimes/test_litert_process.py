@@ -16,7 +16,7 @@ from told import reference_of, target_of
 
 import exporters
 import runtimes
-from evim_deploy.errors import BadInput
+from evim_deploy.common.errors import BadInput
 from runtimes.litert.process import Crashed, LitertProcess, Refused
 
 SIDE = 32

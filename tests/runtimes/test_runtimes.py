@@ -21,13 +21,13 @@ from told import facts_of
 
 import exporters
 import runtimes
-from evim_deploy.artifact import LABELS_KEY, METADATA_KEY, Target
-from evim_deploy.errors import BadInput, NotInstalled, NotRunHere
-from evim_deploy.evaluate import evaluate
-from evim_deploy.graph import Graph
-from evim_deploy.lowering import lower
-from evim_deploy.reparam import reparameterise
-from evim_deploy.rounding import rounded
+from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY, Target
+from evim_deploy.common.errors import BadInput, NotInstalled, NotRunHere
+from evim_deploy.graph.half_precision import rounded
+from evim_deploy.graph.interpreter import evaluate
+from evim_deploy.graph.ir import Graph
+from evim_deploy.graph.rewrites import reparameterise
+from evim_deploy.networks.efficientvim.lowering import lower
 from runtimes import ENGINES
 from runtimes.coreml import CoremlSession
 from runtimes.modes import Mode
@@ -48,7 +48,18 @@ def graph(output: str) -> Graph:
 
 def target_of(format_: str, output: str = "logits", precision: str = "fp32") -> Target:
     task = "features" if output == "features" else "classify"
-    return Target(format_, precision, *SIZE, 1, task, output, True, LABELS)
+    height, width = SIZE
+    return Target(
+        format=format_,
+        precision=precision,
+        height=height,
+        width=width,
+        batch=1,
+        task=task,
+        output=output,
+        preprocess=True,
+        labels=LABELS,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,11 @@ from told import reference_of, target_of
 
 import exporters
 import runtimes
-from evim_deploy.artifact import Target
-from evim_deploy.errors import BadInput, NotRunHere
-from evim_deploy.evaluate import run
-from evim_deploy.reference import GraphReference
-from evim_deploy.trace import HALF, SINGLE, Trace
+from evim_deploy.artifact.target import Target
+from evim_deploy.artifact.trace import HALF, SINGLE, Trace
+from evim_deploy.common.errors import BadInput, NotRunHere
+from evim_deploy.graph.interpreter import run
+from evim_deploy.networks.efficientvim.reference import GraphReference
 from runtimes import litert, onnxruntime
 
 Image = npt.NDArray[np.float32]

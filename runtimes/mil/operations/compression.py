@@ -12,7 +12,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from evim_deploy.contents.blob import unpack
+from evim_deploy.formats.blob import unpack
 from runtimes.mil.arithmetic import Float32
 from runtimes.mil.operations.unary import cast
 from runtimes.mil.values import DTYPES, Handlers, bounded, integers, lookup, tensor

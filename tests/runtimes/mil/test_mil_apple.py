@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 # Tests that call Core ML without `compare_backend`, need a stateful model, or expect that an undefined case passes in
 # silence (we refuse an index outside of its axis).
@@ -29,7 +29,7 @@ def test_the_evaluator_returns_the_outputs_expected_from_core_ml(tmp_path: Path)
         pytest.skip("this coremltools comes without its tests")
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "support"), str(ROOT)]),
         "PYMIL_TEST_TARGETS": "mlprogram",
         "INCLUDE_MIL_FP32_UNIT_TESTS": "1",
         "MIL_APPLE_REPORT": str(tmp_path / "report.json"),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from mil_packages import SIDE, Program, changed, classifier, pixels
 
-from evim_deploy.errors import BadInput, EvimError, NotRunHere
+from evim_deploy.common.errors import BadInput, EvimError, NotRunHere
 from runtimes.mil import MilSession
 
 FILES = ("Data/com.apple.CoreML/weights/weight.bin", "Data/com.apple.CoreML/model.mlmodel", "Manifest.json")

@@ -13,8 +13,8 @@ from mil_functions import constant, function, operation, steps
 from mil_packages import LABELS, SIDE, Program, changed, classifier, pixels, probabilities
 
 import runtimes
-from evim_deploy.contents.mil import Constant, Function, Operation, ValueType
-from evim_deploy.errors import BadInput, NotRunHere
+from evim_deploy.common.errors import BadInput, NotRunHere
+from evim_deploy.formats.mil import Constant, Function, Operation, ValueType
 from runtimes.mil import MilSession
 from runtimes.mil.evaluate import ContradictoryProgram, Evaluator, UnknownOperation, unknown_operations
 

@@ -11,22 +11,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-import test_mil_operations_compression as compression
-import test_mil_operations_elementwise as elementwise
-import test_mil_operations_gather as gather
-import test_mil_operations_reduce as reduce
-import test_mil_operations_resize as resize
-import test_mil_operations_shape as shape
-import test_mil_operations_slice as slices
-import test_mil_operations_windows as windows
 import torch
 from mil_cases import SEEDS, TOLERANCE, Case, Draw, evaluate, gap, of, outside, package
 
-from evim_deploy.contents.coreml import read_package
+from evim_deploy.formats.coreml import read_package
 from runtimes.mil.arithmetic import Float16
 from runtimes.mil.evaluate import Evaluator
 from runtimes.mil.operations import HANDLERS
 from runtimes.mil.values import LARGEST_BYTES, bounded
+from tests.runtimes.mil import test_mil_operations_compression as compression
+from tests.runtimes.mil import test_mil_operations_elementwise as elementwise
+from tests.runtimes.mil import test_mil_operations_gather as gather
+from tests.runtimes.mil import test_mil_operations_reduce as reduce
+from tests.runtimes.mil import test_mil_operations_resize as resize
+from tests.runtimes.mil import test_mil_operations_shape as shape
+from tests.runtimes.mil import test_mil_operations_slice as slices
+from tests.runtimes.mil import test_mil_operations_windows as windows
 
 FAMILIES = (compression, elementwise, gather, reduce, resize, shape, slices, windows)
 CASES = {op: make for family in FAMILIES for op, make in family.CASES.items()}

@@ -14,13 +14,13 @@ import pytest
 import torch
 from networks import random_network, random_tiny
 
-from evim_deploy.artifact import Target
-from evim_deploy.contents.coreml import read_package
-from evim_deploy.evaluate import evaluate
-from evim_deploy.graph import Graph, Node
-from evim_deploy.lowering import lower
-from evim_deploy.reparam import reparameterise
-from evim_deploy.variants import VARIANTS
+from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.variants import VARIANTS
+from evim_deploy.formats.coreml import read_package
+from evim_deploy.graph.interpreter import evaluate
+from evim_deploy.graph.ir import Graph, Node
+from evim_deploy.graph.rewrites import reparameterise
+from evim_deploy.networks.efficientvim.lowering import lower
 from runtimes.mil import MilSession
 from runtimes.modes import Mode
 
@@ -204,10 +204,20 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """M1 at 64x64 for iOS 16 and for iOS 18, and its graph."""
     import coremltools as ct
 
-    from exporters import coreml
+    from exporters.coreml import graph as coreml
 
     folder, graph = tmp_path_factory.mktemp("m1"), small_graph()
-    target = Target("coreml", "fp32", SIDE, SIDE, 1, "classify", "logits", True, tuple(map(str, range(10))))
+    target = Target(
+        format="coreml",
+        precision="fp32",
+        height=SIDE,
+        width=SIDE,
+        batch=1,
+        task="classify",
+        output="logits",
+        preprocess=True,
+        labels=tuple(map(str, range(10))),
+    )
     found: dict[str, Any] = {"graph": graph}
     for name in ("iOS16", "iOS18"):
         path = folder / f"{name}.mlpackage"
@@ -256,10 +266,20 @@ def test_compressed_weights_equal_decompressed_ones_in_torch(
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_tiny_network_of_ours(tmp_path: Path, precision: str) -> None:
-    from exporters import coreml
+    from exporters.coreml import graph as coreml
 
     graph = reparameterise(lower(random_tiny(0), "classify", "logits", True))[0]
-    target = Target("coreml", precision, 48, 80, 1, "classify", "logits", True, ())
+    target = Target(
+        format="coreml",
+        precision=precision,
+        height=48,
+        width=80,
+        batch=1,
+        task="classify",
+        output="logits",
+        preprocess=True,
+        labels=(),
+    )
     coreml.build(graph, target, tmp_path / "p.mlpackage")
     image = torch.randint(0, 256, (1, 3, 48, 80), generator=torch.Generator().manual_seed(0)).double()
     expected = evaluate(graph, image)["logits"]
@@ -273,12 +293,26 @@ def test_m4_needs_at_most_forty_times_the_work_in_every_mode(tmp_path: Path) -> 
 
     Forty times are two seconds on two cores where eager takes 0.05 s; ``ane`` takes 16 to 27 times, idle or busy.
     """
-    from exporters import coreml
+    from exporters.coreml import graph as coreml
 
     network = random_network(VARIANTS["m4"], 0)
     graph = reparameterise(lower(network, "classify", "logits", True))[0]
     path = tmp_path / "m4.mlpackage"
-    coreml.build(graph, Target("coreml", "fp16", 256, 256, 1, "classify", "logits", True, ()), path)
+    coreml.build(
+        graph,
+        Target(
+            format="coreml",
+            precision="fp16",
+            height=256,
+            width=256,
+            batch=1,
+            task="classify",
+            output="logits",
+            preprocess=True,
+            labels=(),
+        ),
+        path,
+    )
     image = np.random.RandomState(0).randint(0, 256, (1, 3, 256, 256)).astype(np.float32)
     network.float().eval()
 

@@ -14,9 +14,9 @@ import torch
 from command import run as run_command
 from mil_functions import constant, function, operation
 
-from evim_deploy.contents.mil import Constant, Function
-from evim_deploy.contents.mlmodel import of_program
-from evim_deploy.errors import NotRunHere
+from evim_deploy.common.errors import NotRunHere
+from evim_deploy.formats.mil import Constant, Function
+from evim_deploy.formats.mlmodel import of_program
 from evim_deploy.inspection import inspect
 from evim_deploy.inspection.core_ml import CORE_ML, reported
 from evim_deploy.inspection.rules import DIFFERS, check

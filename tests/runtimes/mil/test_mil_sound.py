@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import exporters.modules.coreml  # noqa: F401, which registers our forms
-from evim_deploy.contents.coreml import read_package
-from evim_deploy.contents.mil import Function
-from evim_deploy.contents.mlmodel import of_program
+import exporters.coreml.torch_module  # noqa: F401, which registers our forms
+from evim_deploy.formats.coreml import read_package
+from evim_deploy.formats.mil import Function
+from evim_deploy.formats.mlmodel import of_program
 from evim_deploy.inspection.core_ml import reported
-from evim_deploy.networks.pools import write_pools
+from evim_deploy.networks.torch_module.pools import write_pools
 from runtimes.mil.evaluate import Evaluator
 
 Forward = Callable[[Tensor], Tensor]

@@ -22,7 +22,7 @@
             try Labels(decoding: ours("evim_deploy.labels") ?? Data("[]".utf8), for: manifest)
         }
 
-        /// What evim-deploy wrote under a key (`evim_deploy/artifact.py`, METADATA_KEY and LABELS_KEY).
+        /// What evim-deploy wrote under a key (`evim_deploy/artifact/target.py`, METADATA_KEY and LABELS_KEY).
         private func ours(_ key: String) -> Data? {
             let byKey = metadata[.creatorDefinedKey] as? [String: String]
             return byKey?[key].map { Data($0.utf8) }

@@ -8,7 +8,7 @@
         /// each array in rows, by its name.
         ///
         /// A model of several images is given as many cases at once, the last time filled up from the first, as
-        /// `evim_deploy/arrays.py` does (`batches`).
+        /// `evim_deploy/common/numerics.py` does (`batches`).
         ///
         /// - Throws: `EvimError.damaged` for a golden file of another package or size, `EvimError.outputShape`, and Core
         ///   ML's own errors.

@@ -21,7 +21,7 @@
         public nonisolated let manifest: Manifest
         /// The names of its classes; none for features.
         public nonisolated let labels: Labels
-        /// Of the package (hex), as `evim_deploy/publish.py` computes it; nil for a compiled `.mlmodelc`.
+        /// Of the package (hex), as `evim_deploy/common/publish.py` computes it; nil for a compiled `.mlmodelc`.
         public nonisolated let sha256: String?
 
         let input: ModelInput

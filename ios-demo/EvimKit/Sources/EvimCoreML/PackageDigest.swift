@@ -25,7 +25,7 @@
             return found
         }
 
-        /// As `sha256()` in `evim_deploy/publish.py`: each file's path in the package, a zero byte, its content; files in
+        /// As `sha256()` in `evim_deploy/common/publish.py`: each file's path in the package, a zero byte, its content; files in
         /// the order of their paths' components.
         static func sha256(_ package: URL) throws -> String {
             let members = try FileManager.default.subpathsOfDirectory(atPath: package.path)

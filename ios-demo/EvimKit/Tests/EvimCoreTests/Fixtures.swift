@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// What Python's side of the project answers, written by tests/ios_fixtures.py.
+/// What Python's side of the project answers, written by tests/support/ios_fixtures.py.
 enum Fixtures {
     /// The bytes of a fixture.
     static func data(_ name: String) throws -> Data {

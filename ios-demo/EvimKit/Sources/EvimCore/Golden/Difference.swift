@@ -1,6 +1,6 @@
 import Foundation
 
-/// One output of one image beside what it should be: a row of `evim_deploy/parity/difference.py`.
+/// One output of one image beside what it should be: a row of `evim_deploy/proof/outputs/differences.py`.
 struct Difference: Equatable {
     /// Name of the image.
     let image: String

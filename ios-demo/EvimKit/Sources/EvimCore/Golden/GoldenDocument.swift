@@ -1,6 +1,6 @@
 import Foundation
 
-/// What a golden file says of itself: the JSON that `evim_deploy/golden.py` writes into its metadata.
+/// What a golden file says of itself: the JSON that `evim_deploy/proof/golden.py` writes into its metadata.
 struct GoldenDocument: Decodable {
     static let metadataKey = "evim_deploy.golden"
     static let readableVersions = 1...1

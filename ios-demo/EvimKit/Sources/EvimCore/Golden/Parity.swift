@@ -1,7 +1,7 @@
 /// How far a model's outputs on this device are from those that Linux computed, and whether that is near enough.
 ///
 /// Errors are in units of the range of the expected output, its greatest minus its least value, of the image in which
-/// that is largest; probabilities are compared as the logits that they stand for (`evim_deploy/parity/result.py`).
+/// that is largest; probabilities are compared as the logits that they stand for (`evim_deploy/artifact/parity.py`).
 public struct Parity: Equatable, Sendable {
     /// Whether a model may be used.
     public enum Status: String, Codable, Equatable, Sendable {

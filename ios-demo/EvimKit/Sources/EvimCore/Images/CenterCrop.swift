@@ -3,7 +3,7 @@ import Foundation
 /// Which pixels of a photograph a model is shown, as its network is evaluated.
 ///
 /// The image is scaled for the model's size / crop fraction, then the centre is cut out: the same rows and columns as
-/// torchvision's and timm's transforms take. `evim_deploy/preprocessing.py` has the same arithmetic.
+/// torchvision's and timm's transforms take. `evim_deploy/images/preprocessing.py` has the same arithmetic.
 public struct CenterCrop: Equatable, Sendable {
     /// Width of the whole image after scaling, pixels.
     public let resizedWidth: Int

@@ -24,7 +24,7 @@ public struct Guess: Equatable, Sendable, Identifiable {
 public enum Classification {
     /// Probabilities of logits, both of shape (classes).
     ///
-    /// In double precision, with the largest logit subtracted so that none overflows (`evim_deploy/arrays.py`).
+    /// In double precision, with the largest logit subtracted so that none overflows (`evim_deploy/common/numerics.py`).
     ///
     /// - Throws: `EvimError.notFinite`.
     public static func softmax(_ logits: [Float]) throws(EvimError) -> [Double] {

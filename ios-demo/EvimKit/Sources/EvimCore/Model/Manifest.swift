@@ -2,7 +2,7 @@ import Foundation
 
 /// What a model says of itself: what it was made from, what it takes and what it gives.
 ///
-/// The document that `evim_deploy/artifact.py` writes (`Facts.document()`), as far as an app needs it: in the model's
+/// The document that `evim_deploy/artifact/target.py` writes (`Facts.document()`), as far as an app needs it: in the model's
 /// own metadata under `evim_deploy.manifest`, and in a file beside the package, which says its size and hash as well.
 public struct Manifest: Codable, Equatable, Sendable {
     /// Schema versions in which everything that is read here means the same.
@@ -47,7 +47,7 @@ public struct Manifest: Codable, Equatable, Sendable {
     public let artifact: String?
     /// Size of the package; nil in the model's own metadata.
     public let sizeBytes: Int?
-    /// Of the package (hex), as `evim_deploy/publish.py` computes it; nil in the model's own metadata.
+    /// Of the package (hex), as `evim_deploy/common/publish.py` computes it; nil in the model's own metadata.
     public let sha256: String?
 
     enum CodingKeys: String, CodingKey {
@@ -113,7 +113,7 @@ public struct Manifest: Codable, Equatable, Sendable {
         guard output == "probabilities" else { throw .notAClassifier(output: output) }
     }
 
-    /// What each task may give (`evim_deploy/manifest.py`).
+    /// What each task may give (`evim_deploy/artifact/manifest.py`).
     static let outputsOfTasks = ["classify": ["logits", "probabilities"], "features": ["features"]]
 }
 

@@ -1,6 +1,6 @@
 /// What tables call a model, and at which size the paper measures it.
 public struct PaperName {
-    /// Native side in pixels by short name (`evim_deploy/variants.py`).
+    /// Native side in pixels by short name (`evim_deploy/catalog/variants.py`).
     private static let nativeSides = ["m1": 224, "m2": 224, "m3": 224, "m4": 256]
     private static let prefix = "efficientvim_"
     private static let suffix = "_dist"

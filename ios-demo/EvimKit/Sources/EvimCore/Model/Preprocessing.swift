@@ -1,4 +1,4 @@
-/// How a network is evaluated: which pixels of a photograph it is shown (`evim_deploy/preprocessing.py`).
+/// How a network is evaluated: which pixels of a photograph it is shown (`evim_deploy/images/preprocessing.py`).
 public struct Preprocessing: Codable, Equatable, Sendable {
     /// How an image becomes one of the network's shape.
     public enum CropMode: String, Codable, CaseIterable, Sendable {

@@ -1,0 +1,127 @@
+"""What each operation of a graph means, in torch: what rewrites, formats and artifacts are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from evim_deploy.graph.ir import Graph, Node
+from evim_deploy.graph.quantised import Grid
+
+Weights = Mapping[str, Tensor]
+
+
+def evaluate(graph: Graph, image: Tensor, weights: Mapping[str, Weights] | None = None) -> dict[str, Tensor]:
+    """The graph's outputs by name, computed in the dtype of the image (B, 3, H, W).
+
+    Values are dropped once nothing needs them any more, which bounds the memory.
+    """
+    values = on_grids({graph.input_name: image}, graph.grids)
+    weights = weights or tensors(graph, image.dtype)
+    expiring = graph.last_uses()
+    for node in graph.nodes:
+        values.update(on_grids(step(node, weights[node.name], values), graph.grids))
+        for value in expiring.get(node.name, ()):
+            del values[value]
+    return {name: values[value] for name, value in graph.outputs.items()}
+
+
+def run(graph: Graph, image: Tensor, weights: Mapping[str, Weights] | None = None) -> dict[str, Tensor]:
+    """Every value of the graph by name; ``weights`` are its :func:`tensors`, where it is run more than once."""
+    values = on_grids({graph.input_name: image}, graph.grids)
+    weights = weights or tensors(graph, image.dtype)
+    for node in graph.nodes:
+        values.update(on_grids(step(node, weights[node.name], values), graph.grids))
+    return values
+
+
+def step(node: Node, weights: Weights, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """One operation's outputs by name."""
+    with torch.no_grad():
+        results = HANDLERS[node.op](node, weights, *(values[name] for name in node.inputs))
+    return dict(zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True))
+
+
+def on_grids(values: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> dict[str, Tensor]:
+    """Values by name, those that have a grid rounded to it; halves go to the even code, as in IEEE 754."""
+    return {name: round_to(grids[name], value) if name in grids else value for name, value in values.items()}
+
+
+def round_to(grid: Grid, x: Tensor) -> Tensor:
+    """The values of a grid that are nearest."""
+    codes = torch.clamp(torch.round(x / grid.scale) + grid.zero_point, grid.least, grid.most)
+    return (codes - grid.zero_point) * grid.scale
+
+
+def tensors(graph: Graph, dtype: torch.dtype) -> dict[str, Weights]:
+    """Each operation's weights as tensors."""
+    return {
+        node.name: {name: torch.from_numpy(array).to(dtype) for name, array in node.weights.items()}
+        for node in graph.nodes
+    }
+
+
+def _conv(node: Node, w: Weights, x: Tensor) -> Tensor:
+    stride, padding, groups = (node.integer(name) for name in ("stride", "padding", "groups"))
+    return F.conv2d(x, w["kernel"], w.get("bias"), stride, padding, groups=groups)
+
+
+def _batch_norm(node: Node, w: Weights, x: Tensor) -> Tensor:
+    return F.batch_norm(x, w["mean"], w["variance"], w["gain"], w["bias"], eps=node.eps())
+
+
+def _layer_norm(node: Node, w: Weights, x: Tensor) -> Tensor:
+    centred = x - x.mean(1, keepdim=True)
+    return centred * torch.rsqrt(centred.square().mean(1, keepdim=True) + node.eps())
+
+
+def _per_channel(parameter: Tensor, x: Tensor) -> Tensor:
+    return parameter.view(-1, *(1,) * (x.ndim - 2))
+
+
+def _mean(node: Node, w: Weights, x: Tensor) -> Tensor:
+    return x.mean(tuple(range(2, x.ndim)), keepdim=bool(node.attributes["keep"]))
+
+
+def _softmax_tokens(node: Node, w: Weights, x: Tensor) -> Tensor:
+    """In float64: torch adds the exponentials of float32 a lane at a time, and of 65536 equal tokens loses 6e-5."""
+    return torch.softmax(x, 2, dtype=torch.float64).to(x.dtype) * node.spread(x.shape[2])
+
+
+def _sum_tokens(node: Node, w: Weights, x: Tensor) -> Tensor:
+    total = x.sum(2, keepdim=True) / node.spread(x.shape[2])  # (B, N, 1)
+    return total if node.attributes.get("keep") else total.mT
+
+
+HANDLERS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
+    "conv": _conv,
+    "project": lambda node, w, x: w["kernel"] @ x,
+    "linear": lambda node, w, x: F.linear(x, w["kernel"], w["bias"]),
+    "batch_norm": _batch_norm,
+    "layer_norm": _layer_norm,
+    "scale": lambda node, w, x: x * _per_channel(w["factor"], x),
+    "shift": lambda node, w, x: x + _per_channel(w["offset"], x),
+    "add": lambda node, w, x, y: x + y,
+    "multiply": lambda node, w, x, y: x * y,
+    "relu": lambda node, w, x: F.relu(x),
+    "sigmoid": lambda node, w, x: torch.sigmoid(x),
+    "silu": lambda node, w, x: F.silu(x),
+    "softmax_tokens": _softmax_tokens,
+    "softmax_channels": lambda node, w, x: torch.softmax(x, 1),
+    "split": lambda node, w, x: x.split(node.sections(), dim=1),
+    "flatten": lambda node, w, x: x.flatten(2),
+    "unflatten": lambda node, w, x, like: x.unflatten(2, like.shape[2:]),
+    "write": lambda node, w, u, weights: u @ weights.mT / node.spread(u.shape[2]),
+    "read": lambda node, w, h, c: h @ c,
+    "sum_tokens": _sum_tokens,
+    "mean": _mean,
+    "concat": lambda node, w, *xs: torch.cat(xs, 1),
+    "subtract": lambda node, w, x, y: x - y,
+    "mean_channels": lambda node, w, x: x.mean(1, keepdim=True),
+    "max_tokens": lambda node, w, x: x.amax(2, keepdim=True),
+    "exp": lambda node, w, x: torch.exp(x),
+    "power": lambda node, w, x: (x.clamp_min(0) + node.eps()) ** node.real("exponent"),
+}

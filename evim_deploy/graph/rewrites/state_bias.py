@@ -1,0 +1,31 @@
+"""Drop the mixer's A, which its softmax cannot see.
+
+A, the paper's a-hat (section 3.2), shifts all tokens of a state alike, and over those tokens
+
+    softmax(dt + A)_l  =  e^A e^{dt_l} / sum_m e^A e^{dt_m}  =  softmax(dt)_l.
+
+::
+
+    before:  dt ── shift A ── softmax_tokens ── y
+    after:   dt ── softmax_tokens ── y
+"""
+
+from __future__ import annotations
+
+from evim_deploy.graph.ir import Graph, Node
+from evim_deploy.graph.rewrites.rewrite import Refused, Rewrite
+
+
+def _apply(graph: Graph, shift: Node) -> bool:
+    softmaxes = [user for user in graph.users(shift.name) if user.op.startswith("softmax")]
+    if not softmaxes:
+        return False
+    if graph.only_user(shift.name) is None:
+        raise Refused("the shifted value is used outside of the softmax")
+    if softmaxes[0].op != "softmax_tokens":
+        raise Refused("the softmax is over the channels, which the shift moves apart")
+    graph.bypass(shift)
+    return True
+
+
+DROP_STATE_BIAS = Rewrite("mixer's A dropped under its softmax", "shift", _apply)

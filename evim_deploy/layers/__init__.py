@@ -1,6 +1,0 @@
-"""An artifact beside its reference, operation by operation: which is the first that diverges, and why."""
-
-from evim_deploy.layers.compare import compare
-from evim_deploy.layers.report import Layer, LayerReport, Stage
-
-__all__ = ["Layer", "LayerReport", "Stage", "compare"]

@@ -1,0 +1,130 @@
+"""From a weights file of any provenance to a loaded :class:`~evim_deploy.networks.efficientvim.model.EfficientViM`.
+
+Two steps. :func:`read_checkpoint` finds the state dict in the file, gives it the canonical names and
+shapes, and recognises the model from them. :func:`load_model` holds it against the model that the
+user asked for. Nothing in a file is ever run (see :mod:`evim_deploy.weights.checkpoint.safe_pickle`).
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from evim_deploy.catalog.variants import MIN_CLASSES, VARIANTS, ModelName, Variant
+from evim_deploy.common.errors import BadInput
+from evim_deploy.networks.efficientvim.model import EfficientViM
+from evim_deploy.networks.efficientvim.state_dict import canonical, recognise
+from evim_deploy.weights.checkpoint.reading import check_numbers, opened, refuse_misfit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """The weights of one EfficientViM.
+
+    Attributes:
+        state: Tensors by canonical name, in canonical shapes, fp32; without ``num_batches_tracked``.
+        model: The model that these shapes make.
+        num_classes: Rows of each head.
+        sha256: Of the file's bytes, in hex; of several files over their names and bytes.
+        entry: The entry of the file that held them, dotted where nested; "" for a bare state dict.
+        note: Where in the file they are and how they were chosen, for people; "" for a bare state dict.
+        source: What to call it in messages.
+    """
+
+    state: dict[str, Tensor]
+    model: ModelName
+    num_classes: int
+    sha256: str
+    entry: str
+    note: str = ""
+    source: str = "the checkpoint"
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The weights in a file of ``torch.save`` (zip or older) or safetensors, told apart by content.
+
+    Args:
+        path: Of the file, of the index of several, or of a folder that holds one of these.
+
+    Raises:
+        BadInput: The file cannot be opened, is damaged, of another kind, or holds no published EfficientViM.
+    """
+    with opened(path, _own_networks()) as (sha256, place, read):
+        tensors = canonical(place.state, read)
+        model, num_classes = recognise(tensors)
+        return Checkpoint(
+            state=tensors,
+            model=model,
+            num_classes=num_classes,
+            sha256=sha256,
+            entry=place.entry,
+            note=place.note,
+            source=str(path),
+        )
+
+
+def _own_networks() -> list[Collection[str]]:
+    """The names of all parameters and buffers of each variant, distilled."""
+    return [_names_of(variant) for variant in VARIANTS.values()]
+
+
+@functools.cache
+def _names_of(variant: Variant) -> Collection[str]:
+    with torch.device("meta"):
+        return EfficientViM(variant, MIN_CLASSES, distilled=True).state_dict().keys()
+
+
+def load_model(checkpoint: Checkpoint, wanted: ModelName, num_classes: int | None) -> EfficientViM:
+    """The model with the checkpoint's weights, in eval mode and without gradients.
+
+    Args:
+        checkpoint: What :func:`read_checkpoint` gave.
+        wanted: The model that the user asked for.
+        num_classes: The number of classes asked for; None takes the checkpoint's.
+
+    Raises:
+        BadInput: The checkpoint is of another model or number of classes, its names or shapes differ from the
+            model's, or it holds numbers that no trained network has.
+    """
+    source, found = checkpoint.source, checkpoint.model
+    if found != wanted:
+        raise BadInput(f"{source} holds {found.name}, not {wanted.name}.", f"Use {found.short} for the model.")
+    if checkpoint.num_classes < MIN_CLASSES:
+        raise BadInput(f"{source} tells {checkpoint.num_classes} class apart.", "Give a classifier's weights.")
+    if num_classes not in (None, checkpoint.num_classes):
+        raise BadInput(
+            f"{source} has {checkpoint.num_classes} classes, not {num_classes}.",
+            f"Ask for {checkpoint.num_classes} classes, or leave the number out.",
+        )
+    # On the meta device nothing is initialised only to be overwritten.
+    with torch.device("meta"):
+        model = EfficientViM(found.variant, checkpoint.num_classes, found.distilled)
+    counters = {name for name in model.state_dict() if name.endswith("num_batches_tracked")}
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items() if name not in counters}
+    _check_names(checkpoint, shapes)
+    check_numbers(checkpoint.state, source)
+    state = {name: tensor.clone() for name, tensor in checkpoint.state.items()}
+    state |= {name: torch.zeros((), dtype=torch.int64) for name in counters}
+    model.load_state_dict(state, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def _check_names(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size]) -> None:
+    """Raise BadInput unless the checkpoint has these names and shapes."""
+    state = checkpoint.state
+    differing = {name: (shape, state[name].shape) for name, shape in shapes.items() if name in state}
+    refuse_misfit(
+        checkpoint.source,
+        checkpoint.model.name,
+        [name for name in shapes if name not in state],
+        [name for name in state if name not in shapes],
+        {name: pair for name, pair in differing.items() if pair[0] != pair[1]},
+    )

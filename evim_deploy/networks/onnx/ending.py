@@ -1,0 +1,224 @@
+"""The end of an ONNX classifier: its logits or its probabilities, and the activation between the two.
+
+An exporter may end a file in its logits, in a Softmax or Sigmoid of them, or in one written out in simpler operations,
+and may put casts and reshapes behind any of these. The graph alone proposes where the logits are. The file's own
+answers decide: an activation counts only if it turns the proposed logits into what the file gives, and answers that
+are probabilities already get no second activation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evim_deploy.catalog.terms import Activation
+from evim_deploy.common.errors import BadInput
+from evim_deploy.common.numerics import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from evim_deploy.networks.protocols import Array
+
+LOGITS, PROBABILITIES = "logits", "probabilities"
+
+Compute = Callable[[Sequence[str]], list["Array"]]
+"""Values of a graph by their names, each (N, ...) for the same N images."""
+
+_KEEPS_ORDER = ("Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout")
+"""Operations after which a row of classes has the same elements in the same order."""
+
+_SUM_ERROR = 1e-3
+"""Most that the sum of a row of probabilities may be from 1: float16 rounds a thousand of them that far."""
+
+SAME = 1e-5
+"""Most that probabilities computed from the logits may be from the file's own: float32's rounding."""
+
+_REMEDY = "Export the network with its logits as the output, or with Softmax or Sigmoid as its last operation."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How a classifier ends.
+
+    Attributes:
+        value: Name of the value at which the network is cut; its elements for one image are the classes.
+        gives: The meaning of that value, ``logits`` or ``probabilities``.
+        activation: A key of :data:`~evim_deploy.common.numerics.ACTIVATIONS`: what makes probabilities of its logits.
+        is_applied: Whether the file gives probabilities.
+        axes: Of that value: (B, classes), or with axes of length one more.
+        num_classes: Elements of one image's answer.
+    """
+
+    value: str
+    gives: str
+    activation: str
+    is_applied: bool
+    axes: int
+    num_classes: int
+
+    @property
+    def note(self) -> str:
+        """One line on what a user would not expect; empty where there is nothing to say."""
+        if self.activation == Activation.SIGMOID:
+            return "ends in a sigmoid: a multi-label classifier, each class has a probability of its own"
+        if self.gives == PROBABILITIES:
+            return "gives probabilities, and its logits were not found: they are kept as they are"
+        return ""
+
+    def cut(self, graph: Any) -> Any:
+        """A copy of the graph that ends at the value, as (B, classes)."""
+        import onnx
+
+        copied = onnx.GraphProto()
+        copied.CopyFrom(graph)
+        (output,) = copied.output
+        output.CopyFrom(onnx.ValueInfoProto(name=self.value))
+        if self.axes != 2:
+            output.name = f"{self.value}/classes"
+            copied.node.append(onnx.helper.make_node("Flatten", [self.value], [output.name], axis=1))
+        return copied
+
+
+def find_ending(graph: Any, compute: Compute, path: str) -> Ending:
+    """How a graph of one output ends.
+
+    Args:
+        graph: An ``onnx.GraphProto``.
+        compute: Gives values of the graph for images that differ from each other.
+        path: Of the file, for messages.
+
+    Raises:
+        BadInput: The output is not one row of at least two numbers for each image, or neither logits nor probabilities.
+    """
+    (output,) = (each.name for each in graph.output)
+    (given,) = compute([output])
+    answers = _rows(given, path)  # (N, classes)
+    classes = answers.shape[1]
+    for activation, value in _proposed(graph, output):
+        logits = compute([value])[0]
+        if logits.size == answers.size and max(logits.shape[1:], default=0) == classes:
+            found = ACTIVATIONS[activation](logits.reshape(answers.shape))
+            if np.abs(found - answers).max() <= SAME:
+                return Ending(
+                    value=value,
+                    gives=LOGITS,
+                    activation=activation,
+                    is_applied=True,
+                    axes=logits.ndim,
+                    num_classes=classes,
+                )
+    sums = answers.sum(1)
+    if answers.min() >= -_SUM_ERROR and np.abs(sums - 1).max() <= _SUM_ERROR:
+        return Ending(
+            value=output,
+            gives=PROBABILITIES,
+            activation=Activation.SOFTMAX,
+            is_applied=True,
+            axes=given.ndim,
+            num_classes=classes,
+        )
+    if answers.min() < 0 or (answers.max() > 1 and np.ptp(sums) > _SUM_ERROR * sums.max()):
+        return Ending(
+            value=output,
+            gives=LOGITS,
+            activation=Activation.SOFTMAX,
+            is_applied=False,
+            axes=given.ndim,
+            num_classes=classes,
+        )
+    raise BadInput(
+        f"The output of {path} is neither logits nor probabilities: for {len(answers)} images it is between "
+        f"{answers.min():.3g} and {answers.max():.3g}, and its sum is between {sums.min():.3g} and {sums.max():.3g}.",
+        _REMEDY,
+    )
+
+
+def _rows(answers: Array, path: str) -> Array:
+    """Answers (N, classes), from any shape with one long axis.
+
+    Raises:
+        BadInput: They have another shape, or less than two classes.
+    """
+    shape = answers.shape[1:]
+    classes = int(np.prod(shape))
+    if not shape or max(shape) != classes:
+        raise BadInput(
+            f"The output of {path} has the shape {('B', *shape)}, and not one row of classes for each image.",
+            "Export a classifier with one output (B, classes).",
+        )
+    if classes < 2:
+        raise BadInput(
+            f"num_classes must be at least 2, got 1: {path} gives one number for each image.",
+            "Export a classifier of two classes with two logits. For one logit x these are 0 and x.",
+        )
+    if not np.isfinite(answers).all():
+        raise BadInput(
+            f"{path} gives values that are not finite for ordinary images.",
+            "Check the file in ONNX Runtime. If its images need another normalisation, give --mean and --std.",
+        )
+    return answers.reshape(len(answers), classes)
+
+
+def _proposed(graph: Any, output: str) -> Iterator[tuple[str, str]]:
+    """Activations that the graph may end in, each with the name of the logits."""
+    view = _View(graph)
+    last = view.node(output)
+    if last is None:
+        return
+    if last.op_type in _OPERATIONS:
+        yield _OPERATIONS[last.op_type], last.input[0]
+    for written in (_exponentials_by_sum, _exponential_of_log, _sigmoid):
+        yield from written(view, last)
+
+
+_OPERATIONS = {"Softmax": Activation.SOFTMAX, "Sigmoid": Activation.SIGMOID}
+
+
+class _View:
+    """The producers of a graph's values, past the operations that keep the order of elements."""
+
+    def __init__(self, graph: Any) -> None:
+        self._producers: Mapping[str, Any] = {name: node for node in graph.node for name in node.output}
+
+    def node(self, name: str, *kinds: str) -> Any | None:
+        """What computes a value; None for an input or weights, or where it is none of the kinds that are asked for."""
+        found = self._producers.get(name)
+        while found is not None and found.op_type in _KEEPS_ORDER:
+            found = self._producers.get(found.input[0])
+        return found if found is not None and (not kinds or found.op_type in kinds) else None
+
+    def operands(self, node: Any, *kinds: str) -> Iterator[Any]:
+        """The nodes of some kinds that a node takes the outputs of."""
+        return (each for name in node.input if (each := self.node(name, *kinds)) is not None)
+
+
+def _exponentials_by_sum(view: _View, last: Any) -> Iterator[tuple[str, str]]:
+    """``exp(x - max x) / sum``, or multiplied by the reciprocal of the sum."""
+    if last.op_type not in ("Div", "Mul"):
+        return
+    for exponential in view.operands(last, "Exp"):
+        shifted = view.node(exponential.input[0], "Sub")
+        if shifted is not None and view.node(shifted.input[1], "ReduceMax") is not None:
+            yield Activation.SOFTMAX, shifted.input[0]
+        yield Activation.SOFTMAX, exponential.input[0]
+
+
+def _exponential_of_log(view: _View, last: Any) -> Iterator[tuple[str, str]]:
+    """``exp(logsoftmax x)``, or ``exp(x - logsumexp x)``."""
+    if last.op_type != "Exp":
+        return
+    if (inner := view.node(last.input[0], "LogSoftmax", "Sub")) is not None:
+        yield Activation.SOFTMAX, inner.input[0]
+    yield Activation.SOFTMAX, last.input[0]
+
+
+def _sigmoid(view: _View, last: Any) -> Iterator[tuple[str, str]]:
+    """``1 / (1 + exp(-x))``"""
+    if last.op_type not in ("Div", "Reciprocal"):
+        return
+    for total in view.operands(last, "Add"):
+        for exponential in view.operands(total, "Exp"):
+            if (negative := view.node(exponential.input[0], "Neg")) is not None:
+                yield Activation.SIGMOID, negative.input[0]

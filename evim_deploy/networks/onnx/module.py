@@ -1,0 +1,262 @@
+"""An ONNX graph as a torch module: its nodes in their order, each a layer of torch's or a pure function.
+
+It is written here since the library that exists, onnx2torch 1.5.15, reads nothing that torch's own exporter writes
+today: it knows ReduceMean to opset 13, Gelu not at all, Shape to opset 15, and Reshape without ``allowzero``; onnx's
+version converter cannot lower those either.
+
+What depends on no pixel is computed apart, in numpy: at loading if it is constant, otherwise when the network runs or
+is traced, so that a trace has fixed shapes and no operation that computes them. Nothing in a file is executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from onnx import helper, numpy_helper
+from torch import Tensor, nn
+
+from evim_deploy.common.errors import BadInput, EvimError, first_line
+from evim_deploy.networks.onnx.gelu import find_gelu
+from evim_deploy.networks.onnx.layer_norm import find_layer_norms
+from evim_deploy.networks.onnx.layers import LAYERS, layer_of
+from evim_deploy.networks.onnx.node import Host, Node, Value, is_known, tensor
+from evim_deploy.networks.onnx.operations import OPERATIONS
+from evim_deploy.networks.onnx.shapes import HOST, SHAPES, plain
+
+LEAST_OPSET, GREATEST_OPSET = 11, 23
+"""Operators whose meaning is known here."""
+
+
+class OnnxModule(nn.Module):
+    """A graph of one input and one output, in evaluation mode and without gradients.
+
+    Args:
+        graph: An ``onnx.GraphProto`` that ONNX Runtime takes; its weights are in it.
+        opset: Version of ONNX's operators that it is written in.
+        image: That it takes, (B, 3, H, W): what a node takes shows which layer it is.
+
+    Attributes:
+        only_batch: How many images it takes at a time; None for any number.
+
+    Raises:
+        BadInput: A node is unknown, or outside of what is converted.
+    """
+
+    def __init__(self, graph: Any, opset: int, image: Tensor) -> None:
+        super().__init__()
+        if not LEAST_OPSET <= opset <= GREATEST_OPSET:
+            raise BadInput(
+                f"The network is in ONNX opset {opset}; those from {LEAST_OPSET} to {GREATEST_OPSET} can be converted.",
+                "Export it again in one of those.",
+            )
+        constants = {name: _held(array, name in _numbers(graph)) for name, array in _constants(graph).items()}
+        self.only_batch: int | None = None
+        (self._output,) = (output.name for output in graph.output)
+        (self._input,) = (each.name for each in graph.input if each.name not in constants)
+        self._nodes: list[Node] = []
+        self._numbers: dict[str, Value] = {"": None}
+        self._layers = nn.ModuleDict()
+        self._weights = nn.ParameterDict()
+        with torch.no_grad():
+            self._build(_needed(_found_again(_nodes(graph, opset), constants), self._output), constants, image)
+        self._last_used = _last_uses(self._nodes, self._output)
+        self.eval().requires_grad_(False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The output of images (B, 3, H, W).
+
+        Raises:
+            BadInput: It does not take so many.
+        """
+        if self.only_batch is not None and image.shape[0] != self.only_batch:
+            raise BadInput(f"The network takes {self.only_batch} image at a time.", "Leave out `--batch`.")
+        values: dict[str, Any] = {self._input: image}
+        for node in self._nodes:
+            values.update(self._computed(node, [self._value(name, values) for name in node.inputs]))
+            for name in self._last_used[node.outputs[0]]:
+                values.pop(name, None)
+        return values[self._output]
+
+    def _value(self, name: str, values: Mapping[str, Value]) -> Value:
+        if name in values:
+            return values[name]
+        return self._weights[_key(name)] if _key(name) in self._weights else self._numbers[name]
+
+    def _computed(self, node: Node, inputs: Sequence[Value]) -> dict[str, Value]:
+        key = _key(node.outputs[0])
+        return {node.outputs[0]: self._layers[key](inputs[0])} if key in self._layers else compute(node, inputs)
+
+    def _build(self, nodes: Sequence[Node], constants: dict[str, Value], image: Tensor) -> None:
+        """Compute what is constant; of the other nodes make layers and steps."""
+        values: dict[str, Value] = {"": None, **constants, self._input: image}
+        for node in nodes:
+            inputs = [_given(name, node, nodes, values) for name in node.inputs]
+            try:
+                if all(name in constants for name in node.inputs if name):
+                    found = {name: _folded(value) for name, value in compute(node, inputs).items()}
+                    constants.update(found)
+                else:
+                    self._add(node, inputs, constants)
+                    found = self._computed(node, inputs)
+            except EvimError:
+                raise
+            except Exception as error:  # of any kind: what torch and numpy raise where inputs do not fit
+                raise node.refused(f"does not fit what it takes ({first_line(error)})") from error
+            values.update(found)
+
+    def _add(self, node: Node, inputs: Sequence[Value], constants: Mapping[str, Value]) -> None:
+        """A step, with the weights that it takes: a layer has its own."""
+        first, *others = inputs
+        if isinstance(first, Tensor) and all(name in constants for name in node.inputs[1:] if name):
+            layer = layer_of(node, first, [tensor(value) for value in others if value is not None])
+            if layer is not None:
+                self._layers[_key(node.outputs[0])] = layer
+                self._nodes.append(replace(node, inputs=node.inputs[:1]))
+                return
+        self._nodes.append(node)
+        for name in node.inputs:
+            if name in constants:
+                self._keep(name, constants[name])
+
+    def _keep(self, name: str, value: Value) -> None:
+        if isinstance(value, Tensor):
+            self._weights[_key(name)] = nn.Parameter(value, requires_grad=False)
+        else:
+            self._numbers[name] = value
+
+
+def compute(node: Node, inputs: Sequence[Value]) -> dict[str, Value]:
+    """What a node without weights of its own gives, by name.
+
+    Raises:
+        BadInput: It is unknown, or outside of what is converted.
+    """
+    if node.op in SHAPES:
+        return {node.outputs[0]: SHAPES[node.op](node, *inputs)}
+    if node.op in HOST and not any(isinstance(value, Tensor) for value in inputs):
+        return {node.outputs[0]: plain(HOST[node.op](node, *inputs))}
+    if node.op in LAYERS and node.op not in OPERATIONS:
+        raise node.refused("computes its weights from the image")
+    if node.op not in OPERATIONS:
+        raise node.refused("is not known here")
+    if not any(isinstance(value, Tensor) for value in inputs):
+        inputs = [None if value is None else tensor(value) for value in inputs]
+    results = OPERATIONS[node.op](node, *inputs)
+    return dict(zip(node.outputs, [results] if isinstance(results, Tensor) else results, strict=False))
+
+
+def _key(name: str) -> str:
+    """A value's name as torch allows it for a parameter."""
+    return f"value_{name.replace('%', '%25').replace('.', '%2E')}"
+
+
+def _given(name: str, node: Node, nodes: Sequence[Node], values: Mapping[str, Value]) -> Value:
+    """A value that a node takes.
+
+    Raises:
+        BadInput: What makes it does not give it here, or nothing makes it.
+    """
+    if name not in values:
+        maker = next((each for each in nodes if name in each.outputs), None)
+        raise (
+            maker.refused(f"gives {name} besides") if maker else node.refused(f"takes {name}, which is not known here")
+        )
+    value = values[name]
+    if isinstance(value, np.ndarray) and value.dtype != object and not is_known(value):
+        raise node.refused(f"takes {name} of the element type {value.dtype.name}")
+    return value
+
+
+def _numbers(graph: Any) -> set[str]:
+    """Names of the floats that sizes are computed of."""
+    return {name for node in graph.node if node.op_type == "Resize" for name in node.input}
+
+
+def _held(array: Host, is_number: bool = False) -> Value:
+    """A constant: numbers that lengths and limits are computed of as an array, weights as a tensor."""
+    is_weight = is_known(array) and array.dtype.kind == "f" and (array.size != 1 or array.ndim > 1)
+    return torch.tensor(array) if is_weight and not is_number else array
+
+
+def _folded(value: Value) -> Value:
+    """A constant that was computed."""
+    return _held(value.numpy()) if isinstance(value, Tensor) else value
+
+
+def _constants(graph: Any) -> dict[str, Host]:
+    """The values that a graph holds, by name."""
+    found = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    found |= {each.values.name: _dense(each) for each in graph.sparse_initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            found[node.output[0]] = _elements(node.attribute[0])
+    return found
+
+
+def _elements(attribute: Any) -> Host:
+    value = helper.get_attribute_value(attribute)
+    if attribute.name == "sparse_value":
+        return _dense(value)
+    if attribute.name == "value":
+        return numpy_helper.to_array(value)
+    kinds: dict[str, Any] = {"value_int": np.int64, "value_float": np.float32, "value_string": np.str_}
+    return np.array(value, dtype=kinds[attribute.name.removesuffix("s")])
+
+
+def _dense(tensor: Any) -> Host:
+    """A sparse tensor as an array: its indices are of flattened elements, or of each axis."""
+    values, indices = numpy_helper.to_array(tensor.values), numpy_helper.to_array(tensor.indices)
+    found = np.zeros(tuple(tensor.dims), values.dtype)
+    places = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), found.shape)
+    found.flat[places] = values
+    return found
+
+
+def _nodes(graph: Any, opset: int) -> list[Node]:
+    found = []
+    for node in graph.node:
+        attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        arrays = {name: numpy_helper.to_array(each) for name, each in attributes.items() if hasattr(each, "raw_data")}
+        name = node.name or next(iter(node.output), "")
+        inputs, outputs = tuple(node.input), tuple(node.output)
+        if node.op_type != "Constant":
+            found.append(
+                Node(
+                    op=node.op_type,
+                    name=name,
+                    opset=opset,
+                    inputs=inputs,
+                    outputs=outputs,
+                    attributes={**attributes, **arrays},
+                )
+            )
+    return found
+
+
+def _needed(nodes: Sequence[Node], output: str) -> list[Node]:
+    """The nodes that the output depends on."""
+    needed, found = {output}, []
+    for node in reversed(nodes):
+        if not needed.isdisjoint(node.outputs):
+            needed.update(node.inputs)
+            found.append(node)
+    return found[::-1]
+
+
+def _found_again(nodes: Sequence[Node], constants: Mapping[str, Value]) -> list[Node]:
+    """The nodes with what is one operation in every format, and written out in the file."""
+    return find_layer_norms(find_gelu(nodes, constants), constants)
+
+
+def _last_uses(nodes: Sequence[Node], output: str) -> dict[str, list[str]]:
+    """By the first output of a node, the values that nothing after it takes."""
+    seen, found = {output}, {}
+    for node in reversed(nodes):
+        values = {*node.inputs, *node.outputs} - seen
+        found[node.outputs[0]] = sorted(values)
+        seen |= values
+    return found

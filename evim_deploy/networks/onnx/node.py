@@ -1,0 +1,128 @@
+"""One node of an ONNX graph with its attributes, as the functions of the operations take it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from evim_deploy.common.errors import BadInput
+
+Host = npt.NDArray[Any]
+"""An array that lengths, axes and limits are computed of: it does not depend on pixels. Where the batch is open, its
+elements may be torch's symbols."""
+
+Value = Tensor | Host | None
+"""What an operation takes: a tensor, an array, or an input that is not given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A node.
+
+    Attributes:
+        op: Its operation, as ONNX spells it.
+        name: Its own, or that of its first output.
+        opset: Version of ONNX's operators that the file is written in.
+        inputs: Names of the values that it takes, empty where an optional one is not given.
+        outputs: Likewise of those that it gives.
+        attributes: By name; a tensor is an array.
+    """
+
+    op: str
+    name: str
+    opset: int
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def integer(self, name: str, default: int) -> int:
+        return int(self.attributes.get(name, default))
+
+    def number(self, name: str, default: float) -> float:
+        return float(self.attributes.get(name, default))
+
+    def integers(self, name: str, default: Sequence[int]) -> list[int]:
+        return [int(value) for value in self.attributes.get(name, default)]
+
+    def text(self, name: str, default: str) -> str:
+        return bytes(self.attributes.get(name, default.encode())).decode()
+
+    def axes(self, value: Value) -> list[int] | None:
+        """Axes from an input, as later opsets have it, or from the attribute; None where neither is given."""
+        if value is not None:
+            return self.ints(value)
+        return self.integers("axes", ()) if "axes" in self.attributes else None
+
+    def ints(self, value: Value) -> list[int]:
+        """The elements of what an operation takes as lengths or axes.
+
+        Raises:
+            BadInput: They depend on the pixels.
+        """
+        return self.numbers(value)
+
+    def scalar(self, value: Value) -> Any:
+        """The one element of what an operation takes as a number; raises like :meth:`ints`."""
+        (number,) = self.numbers(value)
+        return number
+
+    def numbers(self, value: Value) -> list[Any]:
+        """The elements of what an operation takes as numbers; raises like :meth:`ints`."""
+        if isinstance(value, np.ndarray):
+            return list(value.ravel().tolist())
+        raise self.refused("has lengths or limits that depend on the image")
+
+    def refused(self, what: str) -> BadInput:
+        """The problem that a node is outside of what is converted here."""
+        return BadInput(
+            f"The operation {self.op} ({self.name}) {what}, which cannot be converted.",
+            "Export the network again without it, or use the ONNX file as it is.",
+        )
+
+
+def tensor(value: Value, like: Tensor | None = None) -> Tensor:
+    """A value as a tensor; an array of floats in the precision of another tensor where one is given."""
+    assert value is not None
+    if isinstance(value, Tensor):
+        return value
+    if value.dtype == object:  # torch's symbols
+        return torch.tensor(value.tolist())
+    is_float = value.dtype.kind == "f" and like is not None and like.is_floating_point()
+    return torch.tensor(
+        value.tolist(), dtype=like.dtype if like is not None and is_float else _DTYPES[value.dtype.name]
+    )
+
+
+def lengths(x: Tensor | Host) -> list[Any]:
+    """The lengths of a value's axes as numbers; a symbol where torch.export leaves the batch open.
+
+    While torch.jit traces a network, ``x.shape`` has tensors instead: what is computed of those becomes part of the
+    graph, and numpy and a converter cannot take it.
+    """
+    sizes: Sequence[Any] = x.shape
+    return [int(length) if isinstance(length, Tensor) else length for length in sizes]
+
+
+_DTYPES = {
+    "bool": torch.bool,
+    "uint8": torch.uint8,
+    "int8": torch.int8,
+    "int16": torch.int16,
+    "int32": torch.int32,
+    "int64": torch.int64,
+    "float16": torch.float16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
+"""By numpy's name of an element type: those that torch computes with."""
+
+
+def is_known(array: Host) -> bool:
+    """Whether torch has an array's element type."""
+    return array.dtype.name in _DTYPES

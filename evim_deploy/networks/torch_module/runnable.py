@@ -1,0 +1,56 @@
+"""A torch module, as a proof runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from evim_deploy.networks.protocols import Array, Faults, Outputs
+from evim_deploy.networks.runnable import noisy
+
+
+class ModuleNetwork:
+    """A servable module.
+
+    Args:
+        module: In float32.
+        output: Name of what it gives.
+        changed: Parameters that are other than its own, by name.
+    """
+
+    anomalies: Mapping[str, Mapping[str, int]] = {}
+
+    def __init__(self, module: nn.Module, output: str, changed: Mapping[str, Tensor] | None = None) -> None:
+        self._module = module
+        self._output = output
+        self._changed = changed or {}
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Modules with parameters of their own, in the order in which the network lists them."""
+        modules = self._module.named_modules()
+        return tuple(name for name, module in modules if any(True for _ in module.parameters(recurse=False)))
+
+    def run(self, image: Array) -> dict[str, Array]:
+        return self._outputs(image, self._changed)
+
+    def disturbed(self, layer: str, share: float, generator: torch.Generator) -> ModuleNetwork:
+        noise = self._noisy(layer, share, generator)
+        return ModuleNetwork(self._module, self._output, {**self._changed, **noise})
+
+    def faults(self, image: Array, share: float, generator: torch.Generator) -> tuple[Outputs, Faults]:
+        return self.run(image), ((layer, self.disturbed(layer, share, generator).run(image)) for layer in self.layers)
+
+    def _outputs(self, image: Array, changed: Mapping[str, Tensor]) -> dict[str, Array]:
+        """One image at a time, which bounds the memory."""
+        with torch.no_grad():
+            each = [functional_call(self._module, dict(changed), torch.from_numpy(one[None])).numpy() for one in image]
+        return {self._output: np.concatenate(each)}
+
+    def _noisy(self, layer: str, share: float, generator: torch.Generator) -> Mapping[str, Tensor]:
+        own = self._module.get_submodule(layer).named_parameters(layer, recurse=False)
+        return noisy(dict(own), share, generator)

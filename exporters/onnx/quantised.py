@@ -1,0 +1,130 @@
+"""Operations of a quantised ONNX file that are written otherwise than in one of floats.
+
+States are (B, N, D) here, channels last, so that a projection is a MatMul by an int8 matrix with a scale for each
+column: of a convolution over states ONNX Runtime takes a quarter of the time for transposing what goes in and comes
+out. ``write`` and ``read`` multiply by transposed factors, which engines fuse into the product.
+
+``dynamic`` finds the grid of what a product takes when it runs: DynamicQuantizeLinear, a product of integers, and the
+two scales. Depthwise convolutions compute in float there: engines have no fast kernel of integers for them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnx import helper
+
+from evim_deploy.formats.onnx_names import UNSIGNED
+from evim_deploy.graph.ir import Graph, Node
+
+if TYPE_CHECKING:
+    from exporters.onnx.graph import Emitter, Handler
+
+
+def states(graph: Graph) -> frozenset[str]:
+    """The values that are states: what ``write`` and ``sum_tokens`` give, and what is computed of these."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        if node.op in ("write", "sum_tokens") or (node.op not in ("read", "mean") and found.intersection(node.inputs)):
+            found.update(node.outputs)
+    return frozenset(found)
+
+
+def layer_norm_of_states(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
+    """Over the last axis, of which ReduceMean is fast."""
+    mean = e.mean(inputs[0], (2,), True, f"{output}/mean")  # (B, N, 1)
+    centred = e.emit("Sub", [inputs[0], mean], f"{output}/centred")
+    variance = e.mean(e.emit("Mul", [centred, centred], f"{output}/square"), (2,), True, f"{output}/variance")
+    eps = e.constant(f"{output}/eps", np.float32(node.eps()))
+    deviation = e.emit("Sqrt", [e.emit("Add", [variance, eps], f"{output}/variance.eps")], f"{output}/deviation")
+    e.emit("Div", [centred, deviation], output)
+
+
+def _project(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
+    e.emit("MatMul", [*inputs, _matrix(e, node)], output)
+
+
+def _linear(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
+    """ONNX Runtime's QGemm asks for zero points; of convolutions that have them OpenVINO would compute in floats."""
+    kernel = e.weight(node, "kernel") if "kernel" not in node.encodings else _with_zero_points(e, node)
+    e.emit("Gemm", [*inputs, kernel, e.decoded(node, "bias")], output, transB=1)
+
+
+def _with_zero_points(e: Emitter, node: Node) -> str:
+    zeros = e.constant(f"{node.name}.kernel.zero_point", np.zeros(len(node.weights["kernel"]), np.int8))
+    return e.emit("DequantizeLinear", [*e.codes(node), zeros], f"{node.name}/kernel", axis=0)
+
+
+def _matrix(e: Emitter, node: Node) -> str:
+    """A kernel (O, I) as MatMul's second factor (I, O)."""
+    if "kernel" not in node.encodings:
+        return e.constant(f"{node.name}.kernel", node.weights["kernel"].T.astype(e.float_dtype))
+    return e.emit("DequantizeLinear", e.codes(node, transposed=True), f"{node.name}/kernel", axis=1)
+
+
+def _write(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
+    tokens, weights = inputs
+    weights = e.emit("Transpose", [weights], f"{output}/weights", perm=[0, 2, 1])  # (B, L, N)
+    first = e.emit("MatMul", [tokens, weights], f"{output}/first")  # (B, D, N): fewer to transpose than the tokens
+    e.emit("Transpose", [first], output, perm=[0, 2, 1])
+
+
+def _read(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
+    states, weights = inputs
+    e.emit("MatMul", [e.emit("Transpose", [states], f"{output}/states", perm=[0, 2, 1]), weights], output)
+
+
+def _sum_tokens(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
+    total = e.sum_of_tokens(inputs[0], e.shapes[node.inputs[0]][2], output)
+    e.emit("Unsqueeze", [total, e.integers(2)], output)  # (B, N, 1)
+
+
+STATES_LAST: dict[str, Handler] = {
+    "project": _project,
+    "linear": _linear,
+    "write": _write,
+    "read": _read,
+    "sum_tokens": _sum_tokens,
+}
+"""What is written otherwise where states are channels last."""
+
+
+def _dynamic_conv(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
+    if "kernel" not in node.encodings or node.is_depthwise:
+        e.plain["conv"](e, node, inputs, output)
+    else:
+        kernel, scale = e.codes(node, scales=(-1, 1, 1), unsigned=True)  # (O, 1, 1)
+        _dynamic(e, node, "ConvInteger", [*inputs, kernel, scale], output, **e.window(node))
+
+
+def _dynamic_matrix(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
+    if "kernel" not in node.encodings:
+        e.plain[node.op](e, node, inputs, output)
+    else:
+        _dynamic(e, node, "MatMulInteger", [*inputs, *e.codes(node, transposed=True)], output)
+
+
+def _dynamic(e: Emitter, node: Node, op: str, inputs: list[str], output: str, **attributes: Any) -> None:
+    """A product of integers; its sums times the scales of what it takes and of its kernel, and the bias.
+
+    ONNX Runtime's ConvInteger takes uint8 kernels alone.
+    """
+    x, kernel, scale = inputs
+    codes, scale_of_x, zero_point = (f"{output}/{part}" for part in ("codes", "scale", "zero_point"))
+    e.nodes.append(helper.make_node("DynamicQuantizeLinear", [x], [codes, scale_of_x, zero_point], name=codes))
+    factors = [codes, kernel, zero_point]
+    if op == "ConvInteger":
+        factors.append(e.constant("unsigned.zero_point", np.uint8(UNSIGNED)))
+    sums = e.emit(op, factors, f"{output}/sums", **attributes)
+    sums = e.emit("Cast", [sums], f"{output}/float", to=e.float_type)
+    scales = e.emit("Mul", [scale_of_x, scale], f"{output}/scales")
+    if "bias" not in node.weights:
+        e.emit("Mul", [sums, scales], output)
+        return
+    bias = e.weight(node, "bias", (-1, 1, 1) if op == "ConvInteger" else None)
+    e.emit("Add", [e.emit("Mul", [sums, scales], f"{output}/product"), bias], output)
+
+
+DYNAMIC: dict[str, Handler] = {"conv": _dynamic_conv, "project": _dynamic_matrix, "linear": _dynamic_matrix}
+"""What is written otherwise where grids are found when it runs."""

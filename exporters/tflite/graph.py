@@ -1,0 +1,227 @@
+"""TFLite: the graph in TensorFlow operations, channels-last from end to end.
+
+Every value is rank 4 up to the head: maps (B, H, W, C), tokens (B, P, L / P, C) in P parts, which are
+one or a row each, states (B, 1, N, D). So a view stays a view, the channel LayerNorm and every
+projection run over the last axis, and no operation needs a transpose. TFLite's softmax knows the
+last axis alone; over tokens it is written out. TensorFlow pads a strided convolution on one side,
+PyTorch on both: there the padding is its own operation.
+
+Operations: https://www.tensorflow.org/mlir/tfl_ops
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as schema
+
+from evim_deploy.artifact.descriptions import about
+from evim_deploy.artifact.target import Contract, Facts, Target, TensorSpec
+from evim_deploy.graph.ir import Graph, Node
+from evim_deploy.quantise.schemes import scheme
+from exporters.tflite import file as tflite_file
+from exporters.tflite import metadata as tflite_metadata
+from exporters.tflite.integers import write
+
+MOST_TERMS = 1024
+"""Of a sum over an image that is made in one go; a longer one is made of the sums of its rows.
+
+XNNPACK adds term after term in float32. Of a flat picture, whose terms are all alike, the 16384 tokens of 2048x2048
+come out wrong by 2e-4 of their sum, which is too much for a proof. In two steps it takes the same time.
+"""
+
+Weights = Mapping[str, Any]
+
+
+def build(graph: Graph, target: Target, path: Path) -> Contract:
+    """Write a graph as a .tflite file with one named signature, its labels and what MediaPipe asks of a file.
+
+    fp16 stores the weights in half precision; what computes with them (a GPU in fp16, XNNPACK in
+    fp32) is the engine's choice. Fewer bits are written tensor by tensor; int8 then takes pixels as uint8.
+
+    Raises:
+        ValueError: The target's batch, height or width is dynamic.
+    """
+    if target.batch is None or target.height is None or target.width is None:
+        raise ValueError("a TFLite file has fixed shapes")
+    found = scheme(target.format, target.precision)
+    if found is not None:
+        pixels = target.precision == "int8" and target.preprocess
+        image = (target.batch, 3, target.height, target.width)
+        content = tflite_file.pack(write(graph, image, found.integers, pixels))
+    else:
+        content = _convert(graph, target)
+    return complete(content, [graph.input_name], list(graph.outputs), target, path)
+
+
+def _convert(graph: Graph, target: Target) -> bytes:
+    """A graph as TensorFlow's converter writes it."""
+    shape = (target.batch, target.height, target.width, 3)
+
+    # Variables, frozen by the converter: constants would travel in every copy of the traced graph.
+    module = tf.Module()
+    module.weights = [{name: tf.Variable(array) for name, array in _weights(node).items()} for node in graph.nodes]
+
+    def serve(image: Any) -> list[Any]:
+        values = {graph.input_name: image}
+        for node, weights in zip(graph.nodes, module.weights, strict=True):
+            with tf.name_scope(node.name):  # the converter keeps it in the names of the tensors
+                results = _HANDLERS[node.op](node, weights, *(values[value] for value in node.inputs))
+            values.update(zip(node.outputs, results if isinstance(results, list) else [results], strict=True))
+        return [values[value] for value in graph.outputs.values()]
+
+    signature = [tf.TensorSpec(shape, tf.float32, name=graph.input_name)]
+    function = tf.function(serve, input_signature=signature, autograph=False).get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    converter.experimental_lower_to_saved_model = False  # it would take half of the time, and give a signature alone
+    if target.precision == "fp16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+    content: bytes = converter.convert()
+    return content
+
+
+def complete(content: bytes, inputs: Sequence[str], outputs: Sequence[str], target: Target, path: Path) -> Contract:
+    """Give what a converter wrote its signature and its labels, and write it.
+
+    Args:
+        content: A flatbuffer of one subgraph.
+        inputs: Names of what the subgraph takes, in its own order.
+        outputs: Names of what it gives, likewise.
+        target: What it was made to be.
+        path: Where it goes.
+    """
+    model = tflite_file.parse(content)
+    graph = model.subgraphs[0]
+    tflite_file.sign(
+        model, dict(zip(inputs, graph.inputs, strict=True)), dict(zip(outputs, graph.outputs, strict=True))
+    )
+
+    def spec(name: str, index: int, value_range: tuple[float, float] | None) -> TensorSpec:
+        shape = tuple(int(axis) for axis in graph.tensors[index].shape)
+        dtype = "uint8" if graph.tensors[index].type == schema.TensorType.UINT8 else "float32"
+        return TensorSpec(
+            name=name, shape=shape, dtype=dtype, layout="NHWC" if len(shape) == 4 else "NC", range=value_range
+        )
+
+    contract = Contract(
+        tuple(spec(name, index, target.input_range) for name, index in zip(inputs, graph.inputs, strict=True)),
+        tuple(spec(name, index, target.output_range) for name, index in zip(outputs, graph.outputs, strict=True)),
+    )
+    tflite_file.write(path, model, tflite_metadata.associated_files(target))
+    return contract
+
+
+def annotate(path: Path, metadata: Mapping[str, str], facts: Facts) -> None:
+    """Put metadata into named buffers of the flatbuffer, MediaPipe's among them, and the description into its field."""
+    model = tflite_file.parse(path.read_bytes())
+    model.description = about(facts).description
+    tflite_file.put_metadata(model, tflite_metadata.METADATA_NAME, tflite_metadata.pack(path.stem, facts))
+    for name, text in metadata.items():
+        tflite_file.put_metadata(model, name, text.encode())
+    tflite_file.write(path, model, tflite_file.read_files(path))
+
+
+def _weights(node: Node) -> dict[str, Any]:
+    """An operation's weights as TensorFlow lays them out, float32."""
+    layouts: dict[str, Callable[[Any], Any]] = {
+        "conv": lambda kernel: kernel.transpose((2, 3, 0, 1) if node.is_depthwise else (2, 3, 1, 0)),
+        "project": lambda kernel: kernel.T[None, None],  # (1, 1, I, O)
+        "linear": lambda kernel: kernel.T,  # (I, O)
+    }
+    return {
+        name: np.ascontiguousarray(layouts[node.op](array) if name == "kernel" else array, dtype=np.float32)
+        for name, array in node.weights.items()
+    }
+
+
+def _biased(x: Any, w: Weights) -> Any:
+    return tf.nn.bias_add(x, w["bias"]) if "bias" in w else x
+
+
+def _conv(node: Node, w: Weights, x: Any) -> Any:
+    stride, padding, side = node.integer("stride"), node.integer("padding"), node.weights["kernel"].shape[-1]
+    same = stride == 1 and padding == side // 2
+    if padding and not same:
+        x = tf.pad(x, [[0, 0], [padding] * 2, [padding] * 2, [0, 0]])  # (B, H + 2p, W + 2p, C)
+    convolve = tf.nn.depthwise_conv2d if node.is_depthwise else tf.nn.conv2d
+    return _biased(convolve(x, w["kernel"], [1, stride, stride, 1], "SAME" if same else "VALID"), w)
+
+
+def _layer_norm(node: Node, w: Weights, x: Any) -> Any:
+    centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(centred * centred, axis=-1, keepdims=True)
+    return centred * tf.math.rsqrt(variance + node.eps())
+
+
+def _softmax_tokens(node: Node, w: Weights, x: Any) -> Any:
+    exponentials = tf.exp(x - tf.reduce_max(x, axis=[1, 2], keepdims=True))
+    return exponentials / _sum_parts(tf.reduce_sum(exponentials, axis=2, keepdims=True))
+
+
+def _sum_parts(x: Any) -> Any:
+    return x if x.shape[1] == 1 else tf.reduce_sum(x, axis=1, keepdims=True)  # (B, 1, _, C)
+
+
+def _split(node: Node, w: Weights, x: Any) -> Any:
+    sections = node.sections()
+    is_even = len(set(sections)) == 1  # makes a SPLIT, which XNNPACK takes, and not a SPLIT_V
+    return tf.split(x, len(sections) if is_even else list(sections), axis=-1)
+
+
+def _flatten(node: Node, w: Weights, x: Any) -> Any:
+    batch, height, width, channels = x.shape
+    parts = height if height * width > MOST_TERMS else 1
+    return tf.reshape(x, [batch, parts, height * width // parts, channels])
+
+
+def _write(node: Node, w: Weights, u: Any, v: Any) -> Any:
+    return _sum_parts(tf.matmul(v, u, transpose_a=True))  # (B, P, L/P, N)^T (B, P, L/P, D) -> (B, 1, N, D)
+
+
+def _read_states(node: Node, w: Weights, h: Any, c: Any) -> Any:
+    batch, parts, length, states = c.shape
+    tokens = tf.reshape(c, [batch, 1, parts * length, states])
+    return tf.matmul(tokens, h)  # (B, 1, L, N) (B, 1, N, D) -> (B, 1, L, D)
+
+
+def _sum_tokens(node: Node, w: Weights, x: Any) -> Any:
+    total = _sum_parts(tf.reduce_sum(x, axis=2, keepdims=True))  # (B, 1, 1, N)
+    return tf.reshape(total, [x.shape[0], 1, x.shape[3], 1])
+
+
+def _mean(node: Node, w: Weights, x: Any) -> Any:
+    keeps = bool(node.attributes["keep"])
+    _, height, width, _ = x.shape
+    if height * width <= MOST_TERMS:
+        return tf.reduce_mean(x, axis=[1, 2], keepdims=keeps)
+    return tf.reduce_mean(tf.reduce_mean(x, axis=2, keepdims=True), axis=[1, 2], keepdims=keeps)
+
+
+_HANDLERS: dict[str, Callable[..., Any]] = {
+    "conv": _conv,
+    "project": lambda node, w, x: tf.nn.conv2d(x, w["kernel"], 1, "VALID"),
+    "linear": lambda node, w, x: _biased(tf.matmul(x, w["kernel"]), w),
+    "layer_norm": _layer_norm,
+    "scale": lambda node, w, x: x * w["factor"],
+    "shift": lambda node, w, x: x + w["offset"],
+    "add": lambda node, w, x, y: x + y,
+    "multiply": lambda node, w, x, y: x * y,
+    "relu": lambda node, w, x: tf.nn.relu(x),
+    "sigmoid": lambda node, w, x: tf.sigmoid(x),
+    "silu": lambda node, w, x: x * tf.sigmoid(x),
+    "softmax_tokens": _softmax_tokens,
+    "softmax_channels": lambda node, w, x: tf.nn.softmax(x, axis=-1),
+    "split": _split,
+    "flatten": _flatten,
+    "unflatten": lambda node, w, x, like: tf.reshape(x, like.shape),
+    "write": _write,
+    "read": _read_states,
+    "sum_tokens": _sum_tokens,
+    "mean": _mean,
+    "concat": lambda node, w, *xs: tf.concat(xs, axis=-1),
+}

@@ -1,0 +1,164 @@
+"""Where a proof fails: whether the network, its precision or the artifact is to blame, and what a user can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+import tiny_timm
+import torch
+from torch import Tensor, nn
+
+from evim_deploy.artifact.parity import FAIL, StoredWeights
+from evim_deploy.artifact.target import Target, Weights
+from evim_deploy.commands.export import _failure, _Source
+from evim_deploy.common.errors import ParityFailed
+from evim_deploy.common.numerics import with_probabilities
+from evim_deploy.networks.protocols import Array
+from evim_deploy.networks.timm.open import find_timm, open_timm
+from evim_deploy.networks.torch_module.loaded import Opened
+from evim_deploy.networks.torch_module.reference import ModuleReference
+from evim_deploy.proof.outputs.checker import PRECISION, PROGRAM, Prover, Run
+
+NAME = find_timm(tiny_timm.NAME)
+SIDE = tiny_timm.SIDE
+TARGET = Target(
+    format="onnx",
+    precision="fp32",
+    height=SIDE,
+    width=SIDE,
+    batch=1,
+    task="classify",
+    output="logits",
+    preprocess=True,
+    labels=(),
+)
+ILL, WELL = 1e4, 0.0
+
+
+class Cancelling(nn.Module):
+    """A network after which so much is added and subtracted again that float32 loses what it has."""
+
+    def __init__(self, network: nn.Module, amount: float) -> None:
+        super().__init__()
+        self.network = network
+        self.amount = amount
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.network(image)
+        return (logits + self.amount) - self.amount
+
+
+def source(amount: float, trained: bool = False) -> _Source:
+    found = open_timm(NAME, "random:3", None, lambda _: None)
+    module = Cancelling(found.module, amount).eval()
+
+    def compute(images: Array) -> dict[str, Array]:
+        with torch.no_grad():
+            return with_probabilities(module(torch.from_numpy(images)).numpy())
+
+    opened = replace(found, original=compute, module=module, weights=Weights("random:3", trained, ""))
+    reference = ModuleReference(opened, (SIDE, SIDE))
+    return _Source(
+        name=NAME, reference=reference, prover=Prover(reference, SIDE), verify=None, calibration=None, allowed_loss=None
+    )
+
+
+class Artifact:
+    """Computes what the network does, exactly, and then does something to it."""
+
+    anomalies: Mapping[str, Mapping[str, int]] = MappingProxyType({})
+
+    def __init__(self, of: _Source, change: Callable[[Array], Array]) -> None:
+        assert isinstance(of.reference, ModuleReference)
+        self._network = deepcopy(of.reference.network(TARGET)._module).double()
+        self._change = change
+
+    def run(self, image: Array) -> dict[str, Array]:
+        with torch.no_grad():
+            logits = self._network(torch.from_numpy(image).double()).numpy()
+        return {"logits": self._change(logits).astype(np.float32)}
+
+
+def failure(
+    of: _Source, change: Callable[[Array], Array], subject: str = PROGRAM, target: Target = TARGET
+) -> ParityFailed:
+    sound, changed = Artifact(of, lambda logits: logits), Artifact(of, change)
+    runs = [Run(subject, "told", target.precision, lambda: nullcontext(changed))]
+    if subject == PRECISION:
+        runs.insert(0, Run(PROGRAM, "told", "fp32", lambda: nullcontext(sound)))
+    parity = of.prover.prove(target, runs)
+    assert parity.status == FAIL
+    return _failure(of, target, parity.reason, [(target, parity)])
+
+
+def test_a_network_that_float32_cannot_compute_is_blamed_with_its_own_error() -> None:
+    found = failure(source(ILL), lambda logits: logits)
+    assert found.exit_code == 5
+    assert "own float32 differs from its float64 by" in found.cause
+    assert "It was not kept." in found.remedy
+    assert "-w random:1" in found.remedy
+    assert "report" not in found.remedy
+
+
+def test_of_trained_weights_no_other_seed_is_advised() -> None:
+    remedy = failure(source(ILL, trained=True), lambda logits: logits).remedy
+    assert "weights of a fully trained network" in remedy
+    assert "random" not in remedy
+
+
+@pytest.mark.parametrize("amount", [ILL, WELL])
+def test_a_wrong_artifact_is_not_excused(amount: float) -> None:
+    """An error far beyond the network's own is the artifact's, however badly the network is conditioned."""
+    found = failure(source(amount), lambda logits: np.roll(logits, 1, axis=-1))
+    assert "float64" not in found.cause
+    assert "fault of evim-deploy or of a converter: please report it" in found.remedy
+
+
+def test_wrong_weights_in_the_file_are_not_excused() -> None:
+    of = source(ILL)
+    parity = of.prover.prove(TARGET, [Run(PROGRAM, "told", "fp32", lambda: nullcontext(Artifact(of, lambda x: x)))])
+    parity = replace(parity, stored=StoredWeights(2, 2, ("stem.0.weight",)))
+    assert "please report it" in _failure(of, TARGET, parity.reason, [(TARGET, parity)]).remedy
+
+
+def test_a_precision_that_loses_too_much_is_blamed_where_the_program_is_right() -> None:
+    half = replace(TARGET, precision="fp16")
+    of = source(WELL)
+    stored = of.reference.stored_network(half)
+    off = Artifact(of, lambda logits: logits + 0.2 * np.ptp(logits) * np.sign(logits))
+    runs = [
+        Run(PROGRAM, "told", "fp32", lambda: nullcontext(stored)),
+        Run(PRECISION, "told", "fp16", lambda: nullcontext(off)),
+    ]
+    parity = of.prover.prove(half, runs)
+    found = _failure(of, half, parity.reason, [(half, parity)])
+    assert (
+        found.remedy == "It was not kept. In fp16 this network loses more than is allowed: choose another --precision."
+    )
+
+
+def test_a_network_that_computes_in_a_fixed_type_tells_nothing_of_itself() -> None:
+    class Fixed(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            return image.mean((2, 3)) @ torch.ones(3, 12)
+
+    found = open_timm(NAME, "random:3", None, lambda _: None)
+    reference = ModuleReference(replace(found, module=Fixed().eval()), (SIDE, SIDE))
+    assert Prover(reference, SIDE).float32_rounding(TARGET) is None
+
+
+def test_the_engine_of_the_reference_is_named() -> None:
+    of = source(WELL)
+    assert of.reference.engine == "PyTorch"
+    opened = open_timm(NAME, "random:3", None, lambda _: None)
+    reference = ModuleReference(replace(opened, engine="ONNX Runtime"), (SIDE, SIDE))
+    network = reference.network(TARGET)
+    parity = Prover(reference, SIDE).prove(TARGET, [Run(PROGRAM, "told", "fp32", lambda: nullcontext(network))])
+    assert parity.comparisons[0].reference == "ONNX Runtime"
+    assert isinstance(opened, Opened)

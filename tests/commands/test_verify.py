@@ -1,0 +1,693 @@
+"""Artifacts proven from their files alone, elsewhere and later; and what of them cannot be, told by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hub_server import FILE, REPO, Server, point_at
+from networks import tiny
+from PIL import Image
+from safetensors.torch import save
+from stored_weights import change_one, places
+from told import FACTS
+
+import exporters
+from evim_deploy import formats
+from evim_deploy.artifact.parity import Comparison, Parity
+from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY
+from evim_deploy.catalog.terms import UNQUANTISED
+from evim_deploy.catalog.variants import MODELS, VARIANTS, ModelName
+from evim_deploy.commands.export import export
+from evim_deploy.commands.request import Request
+from evim_deploy.commands.verify import Result, Verdict, Verifier
+from evim_deploy.common.errors import BadInput
+from evim_deploy.common.publish import sha256
+from evim_deploy.networks.efficientvim.seeded import untrained_model
+from evim_deploy.proof.outputs.inputs import standard_images
+from evim_deploy.proof.outputs.tolerances import TOLERANCES
+
+SMALL = ModelName(tiny(3, depths=(1, 1, 1)))
+CLASSES = 12
+SIZE = (40, 48)
+COMBINATIONS = [(format_, precision) for format_ in ("onnx", "tflite", "coreml") for precision in ("fp32", "fp16")]
+SPEC = "Data/com.apple.CoreML/model.mlmodel"
+
+Artifacts = dict[tuple[str, str], Path]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_model() -> Iterator[None]:
+    """A network that takes milliseconds, by a name that the whole road knows."""
+    MODELS[SMALL.name], VARIANTS[SMALL.variant.name] = SMALL, SMALL.variant
+    yield
+    del MODELS[SMALL.name], VARIANTS[SMALL.variant.name]
+
+
+def made(
+    folder: Path, weights: str, formats: tuple[str, ...] = ("onnx",), precisions: tuple[str, ...] = ()
+) -> Artifacts:
+    """What ``evim-deploy export`` makes of the small model."""
+    documents = export(
+        Request(
+            model=SMALL,
+            formats=formats,
+            precisions=precisions,
+            sizes=(SIZE,),
+            weights=weights,
+            num_classes=CLASSES,
+            output_dir=folder,
+        )
+    )
+    return {(document["format"], document["precision"]): Path(document["path"]) for document in documents}
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    return made(tmp_path_factory.mktemp("exported"), "random:3", tuple(exporters.FORMATS), UNQUANTISED)
+
+
+def copied(artifact: Path, folder: Path, manifest: bool = False) -> Path:
+    """An artifact elsewhere, without its manifest unless asked for."""
+    folder.mkdir(exist_ok=True)
+    copy = folder / artifact.name
+    if artifact.is_dir():
+        shutil.copytree(artifact, copy)
+    else:
+        shutil.copy(artifact, copy)
+    if manifest:
+        shutil.copy(beside(artifact), folder)
+    return copy
+
+
+def beside(artifact: Path) -> Path:
+    return artifact.with_name(artifact.name + ".json")
+
+
+def annotate(artifact: Path, format_: str, changes: Mapping[str, str]) -> None:
+    """Write other metadata into a file, and another description."""
+    own = {key: text for key, text in formats.read(artifact).metadata.items() if key in (METADATA_KEY, LABELS_KEY)}
+    exporters.load(exporters.FORMATS[format_]).annotate(artifact, {**own, **changes}, FACTS)
+
+
+def compared(verdict: Verdict) -> list[tuple[str, str, str]]:
+    return [(each.subject, each.engine, each.mode) for each in verdict.parity.comparisons]
+
+
+@dataclass
+class Log:
+    """Remembers what it is told."""
+
+    steps: list[str] = field(default_factory=list)
+
+    def step(self, text: str) -> None:
+        self.steps.append(text)
+
+    def detail(self, text: str) -> None:
+        pass
+
+    def warn(self, text: str) -> None:
+        pass
+
+
+# --- from the file alone ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("format_", "precision"), COMBINATIONS)
+def test_an_artifact_is_proven_from_its_file_alone(
+    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str, precision: str
+) -> None:
+    """Copied elsewhere, by a relative path, without its manifest; to the verdict that its export came to."""
+    artifact = artifacts[format_, precision]
+    copied(artifact, tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    verdict = Verifier().verify(Path(artifact.name))
+    assert (verdict.parity.status, verdict.parity.reason) == ("pass", "")
+    assert verdict.problem() is None
+    assert verdict.manifest.model is SMALL
+    target = verdict.manifest.target
+    assert (target.format, target.precision, target.height, target.width) == (format_, precision, *SIZE)
+    assert (verdict.manifest.weights.source, verdict.manifest.num_classes) == ("random:3", CLASSES)
+
+    then = json.loads(beside(artifact).read_text())["parity"]
+    assert (then["status"], then["power"]["summary"]) == ("pass", str(verdict.parity.power))
+    for now, before in zip(verdict.parity.comparisons, then["comparisons"], strict=True):
+        assert (now.subject, now.engine, now.mode) == (before["subject"], before["engine"], before["mode"])
+        assert now.measures.max_abs == pytest.approx(before["measures"]["max_abs"], rel=0.01)
+
+
+@pytest.mark.parametrize(("format_", "precision"), COMBINATIONS)
+def test_nothing_is_changed_or_left_by_a_proof(
+    artifacts: Artifacts, tmp_path: Path, format_: str, precision: str
+) -> None:
+    artifact = copied(artifacts[format_, precision], tmp_path, manifest=True)
+    before = (sha256(artifact), sorted(tmp_path.rglob("*")))
+    assert Verifier().verify(artifact).parity.status == "pass"
+    assert (sha256(artifact), sorted(tmp_path.rglob("*"))) == before
+
+
+@pytest.mark.parametrize(("format_", "precision"), COMBINATIONS)
+def test_a_changed_weight_fails_with_the_reason(
+    artifacts: Artifacts, tmp_path: Path, format_: str, precision: str
+) -> None:
+    """And without the manifest's hash, which would tell of any change."""
+    artifact = copied(artifacts[format_, precision], tmp_path)
+    verifier = Verifier()
+    verdict = verifier.verify(artifact)
+    reference = verifier.prover(verdict.manifest, artifact).reference
+    found = places(artifact, reference.stored(verdict.manifest.target), precision)
+    change_one(artifact, found["stages.1.blocks.0.ffn.fc2.conv", "kernel"])
+    result = verifier.check(artifact)
+    assert result.verdict is not None
+    assert result.verdict.parity.status == "fail"
+    assert result.verdict.parity.reason.startswith("program (")
+    assert result.problem is not None
+    assert result.problem.exit_code == 5
+    assert str(artifact) in result.problem.cause
+    assert "--layers" in result.problem.remedy
+
+
+def test_what_several_artifacts_have_in_common_is_computed_once(artifacts: Artifacts) -> None:
+    log = Log()
+    verifier = Verifier(progress=log)
+    for path in artifacts.values():
+        assert verifier.verify(path).parity.status == "pass"
+    assert len([step for step in log.steps if "loading the weights random:3" in step]) == 1
+    assert len([step for step in log.steps if step.endswith("reading")]) == 6
+
+
+def test_a_document_is_plain_json(artifacts: Artifacts) -> None:
+    result = Verifier().check(artifacts["coreml", "fp16"])
+    document = json.loads(json.dumps(result.document(), allow_nan=False))
+    assert document["path"] == str(artifacts["coreml", "fp16"])
+    expected = {
+        "format": "coreml",
+        "precision": "fp16",
+        "model": SMALL.name,
+        "task": "classify",
+        "output": "probabilities",
+        "resolution": list(SIZE),
+        "batch": 1,
+        "preprocess": True,
+    }
+    assert {key: document[key] for key in expected} == expected
+    assert document["weights"]["source"] == "random:3"
+    assert document["parity"]["status"] == "pass"
+    assert "error" not in document
+
+
+# --- the manifest beside ---------------------------------------------------------------------------------
+
+
+def test_a_manifest_beside_is_heeded_and_not_needed(artifacts: Artifacts, tmp_path: Path) -> None:
+    artifact = copied(artifacts["onnx", "fp32"], tmp_path, manifest=True)
+    assert Verifier().verify(artifact).parity.status == "pass"
+    beside(artifact).unlink()
+    assert Verifier().verify(artifact).parity.status == "pass"
+
+
+@pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
+def test_an_artifact_that_was_changed_since_its_export_fails_by_its_hash(
+    artifacts: Artifacts, tmp_path: Path, format_: str
+) -> None:
+    """Here the description alone, which no comparison sees."""
+    artifact = copied(artifacts[format_, "fp32"], tmp_path, manifest=True)
+    digest = json.loads(beside(artifact).read_text())["sha256"]
+    annotate(artifact, format_, {})
+    verdict = Verifier().verify(artifact)
+    assert verdict.parity.status == "fail"
+    assert f"sha256 is not {digest[:12]}" in verdict.parity.reason
+    assert {each.status for each in verdict.parity.comparisons} == {"pass"}
+    problem = verdict.problem()
+    assert problem is not None
+    assert problem.exit_code == 5
+    beside(artifact).unlink()
+    assert Verifier().verify(artifact).parity.status == "pass"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"{", "is damaged"), (b"", "is damaged"), (b"[]", "is damaged"), (b"{}", "is damaged")],
+)
+def test_a_damaged_manifest_beside_is_told(artifacts: Artifacts, tmp_path: Path, content: bytes, said: str) -> None:
+    artifact = copied(artifacts["onnx", "fp32"], tmp_path)
+    beside(artifact).write_bytes(content)
+    with pytest.raises(BadInput, match=said) as caught:
+        Verifier().verify(artifact)
+    assert str(beside(artifact)) in caught.value.cause
+
+
+def test_another_artifacts_manifest_beside_is_told(artifacts: Artifacts, tmp_path: Path) -> None:
+    artifact = copied(artifacts["onnx", "fp32"], tmp_path)
+    shutil.copy(beside(artifacts["onnx", "fp16"]), beside(artifact))
+    with pytest.raises(BadInput, match=r"contradicts the artifact in .*precision"):
+        Verifier().verify(artifact)
+
+
+# --- what was done to the file ---------------------------------------------------------------------------
+
+
+def cast_through_half(artifact: Path) -> None:
+    """What every ReLU of an ONNX file gives goes through float16: casts that no type of the file's ends tells of."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = onnx.load(artifact)
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    for node in nodes:
+        model.graph.node.append(node)
+        if node.op_type == "Relu":
+            (name,) = node.output
+            model.graph.node[-1].output[0] = whole = f"{name}/whole"
+            model.graph.node.append(helper.make_node("Cast", [whole], [f"{name}/half"], to=TensorProto.FLOAT16))
+            model.graph.node.append(helper.make_node("Cast", [f"{name}/half"], [name], to=TensorProto.FLOAT))
+    onnx.save(model, artifact)
+
+
+def test_half_precision_hidden_in_a_float32_file_fails(artifacts: Artifacts, tmp_path: Path) -> None:
+    """It is run as it stands; widened to float32 like an fp16 file, it would agree."""
+    artifact = copied(artifacts["onnx", "fp32"], tmp_path)
+    cast_through_half(artifact)
+    (program,) = Verifier().verify(artifact).parity.comparisons
+    assert (program.subject, program.mode, program.status) == ("program", "fp32", "fail")
+
+
+def test_other_operations_than_were_exported_fail(artifacts: Artifacts, tmp_path: Path) -> None:
+    """Though they change no value: a file that something was done to is not what was proven."""
+    import onnx
+    from onnx import helper
+
+    artifact = copied(artifacts["onnx", "fp32"], tmp_path)
+    model = onnx.load(artifact)
+    (last,) = [node for node in model.graph.node if list(node.output) == ["logits"]]
+    last.output[0] = "before"
+    model.graph.node.append(helper.make_node("Identity", ["before"], ["logits"]))
+    onnx.save(model, artifact)
+    verdict = Verifier().verify(artifact)
+    assert {each.status for each in verdict.parity.comparisons} == {"pass"}
+    assert verdict.parity.status == "fail"
+    assert verdict.parity.reason == "it has other operations than were exported (Identity)"
+
+
+def test_a_second_function_in_a_package_fails(artifacts: Artifacts, tmp_path: Path) -> None:
+    """It is not compared with anything, and an app could call it."""
+    from coremltools.proto import Model_pb2
+
+    artifact = copied(artifacts["coreml", "fp16"], tmp_path)
+    spec = Model_pb2.Model.FromString((artifact / SPEC).read_bytes())
+    spec.mlProgram.functions["other"].CopyFrom(spec.mlProgram.functions["main"])
+    (artifact / SPEC).write_bytes(spec.SerializeToString())
+    problem = Verifier().check(artifact).problem
+    assert problem is not None
+    assert problem.exit_code == 5
+    assert "other operations than were exported" in problem.cause
+
+
+@pytest.mark.parametrize("key", ["inputs", "outputs"])
+def test_another_interface_than_the_manifest_has_fails(artifacts: Artifacts, tmp_path: Path, key: str) -> None:
+    artifact = copied(artifacts["tflite", "fp32"], tmp_path)
+    document = json.loads(beside(artifacts["tflite", "fp32"]).read_text())
+    document[key][0]["dtype"] = "uint8"
+    annotate(artifact, "tflite", {METADATA_KEY: json.dumps(document)})
+    verdict = Verifier().verify(artifact)
+    assert verdict.parity.status == "fail"
+    assert verdict.parity.reason == f"it has other {key} than were exported"
+
+
+@pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
+def test_labels_in_another_order_than_they_were_exported_are_refused(
+    artifacts: Artifacts, tmp_path: Path, format_: str
+) -> None:
+    artifact = copied(artifacts[format_, "fp32"], tmp_path)
+    labels = json.loads(formats.read(artifact).metadata[LABELS_KEY])
+    annotate(artifact, format_, {LABELS_KEY: json.dumps(labels[::-1])})
+    assert "other labels than were exported" in refusal(artifact)
+
+
+# --- the weights -----------------------------------------------------------------------------------------
+
+
+def weights_file(path: Path, seed: int) -> Path:
+    torch.save(untrained_model(SMALL, CLASSES, seed).state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("folder", ["in the working directory", "beside the artifact"])
+def test_weights_are_found_again_by_their_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    where = {"in the working directory": tmp_path, "beside the artifact": tmp_path / "out"}[folder]
+    where.mkdir(exist_ok=True)
+    weights = weights_file(where / "tuned.pth", 5)
+    (artifact,) = made(tmp_path / "out", str(weights)).values()
+    verdict = Verifier().verify(artifact)
+    assert verdict.parity.status == "pass"
+    assert verdict.manifest.weights.source == "tuned.pth"
+    assert verdict.manifest.weights.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+def test_weights_that_are_gone_are_named_and_can_be_given(tmp_path: Path) -> None:
+    weights = weights_file(tmp_path / "tuned.pth", 5)
+    (artifact,) = made(tmp_path / "out", str(weights)).values()
+    moved = weights.rename(tmp_path / "elsewhere.pth")
+    with pytest.raises(BadInput, match="cannot be had") as caught:
+        Verifier().verify(artifact)
+    assert str(artifact) in caught.value.cause
+    assert weights.name in caught.value.cause
+    assert "--weights" in caught.value.remedy
+    assert Verifier(weights=str(moved)).verify(artifact).parity.status == "pass"
+
+
+def test_a_relative_path_of_weights_is_told_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    weights_file(Path("tuned.pth"), 5)
+    (artifact,) = made(Path("out"), "tuned.pth").values()
+    assert Verifier().verify(artifact).parity.status == "pass"
+    monkeypatch.chdir(tmp_path / "out")
+    with pytest.raises(BadInput, match=r"cannot be had.*tuned\.pth"):
+        Verifier().verify(Path(artifact.name))
+    assert Verifier(weights="../tuned.pth").verify(Path(artifact.name)).parity.status == "pass"
+
+
+@pytest.mark.parametrize("spec", ["random:4", "random", "{other}"])
+def test_other_weights_are_refused_by_their_hash(artifacts: Artifacts, tmp_path: Path, spec: str) -> None:
+    """Even a file of the very same values: the hash is the file's."""
+    spec = spec.format(other=weights_file(tmp_path / "other.pth", 3))
+    with pytest.raises(BadInput, match=r"is not what .* was made from") as caught:
+        Verifier(weights=spec).verify(artifacts["onnx", "fp32"])
+    assert spec in caught.value.cause
+    assert "sha256" in caught.value.cause
+    assert "--weights" in caught.value.remedy
+
+
+def test_a_weights_file_that_was_changed_since_is_refused(tmp_path: Path) -> None:
+    """As one that was trained on, under the same name."""
+    weights = weights_file(tmp_path / "tuned.pth", 5)
+    (artifact,) = made(tmp_path, str(weights)).values()
+    weights_file(weights, 6)
+    with pytest.raises(BadInput, match=r"is not what .* was made from"):
+        Verifier().verify(artifact)
+
+
+def test_weights_that_do_not_fit_are_refused(artifacts: Artifacts, tmp_path: Path) -> None:
+    torch.save(untrained_model(ModelName(tiny(4)), CLASSES, 0).state_dict(), tmp_path / "larger.pth")
+    (tmp_path / "text.pth").write_text("no weights")
+    for name in ("larger.pth", "text.pth"):
+        with pytest.raises(BadInput, match="cannot be had") as caught:
+            Verifier(weights=str(tmp_path / name)).verify(artifacts["onnx", "fp32"])
+        assert name in caught.value.cause
+
+
+def on_the_hub(server: Server, seed: int) -> None:
+    server.content = save(untrained_model(SMALL, CLASSES, seed).state_dict())
+    server.etag = hashlib.sha256(server.content).hexdigest()
+
+
+def test_weights_from_the_hub_are_fetched_and_their_hash_is_checked(
+    cache: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_the_hub(server, 5)
+    (artifact,) = made(tmp_path / "out", f"hf:{REPO}").values()
+    verdict = Verifier().verify(artifact)
+    assert verdict.parity.status == "pass"
+    assert verdict.manifest.weights.source == f"hf:{REPO}/{FILE}"
+
+    shutil.rmtree(cache)  # another machine
+    server.requests.clear()
+    assert Verifier().verify(artifact).parity.status == "pass"
+    assert any(request.startswith("GET") for request in server.requests)
+
+    shutil.rmtree(cache)
+    on_the_hub(server, 6)  # the repository has moved on
+    with pytest.raises(BadInput, match=r"is not what .* was made from"):
+        Verifier().verify(artifact)
+
+    shutil.rmtree(cache)
+    point_at("http://127.0.0.1:1", monkeypatch)
+    with pytest.raises(BadInput, match=r"cannot be had.*127\.0\.0\.1:1") as caught:
+        Verifier().verify(artifact)
+    assert "--weights" in caught.value.remedy
+
+
+# --- pictures of one's own -------------------------------------------------------------------------------
+
+
+def test_pictures_of_ones_own_are_compared_too(artifacts: Artifacts, tmp_path: Path) -> None:
+    Image.fromarray(np.full((60, 90, 3), (10, 200, 30), dtype=np.uint8)).save(tmp_path / "grass.png")
+    verdict = Verifier(inputs=tmp_path).verify(artifacts["coreml", "fp16"])
+    assert verdict.parity.status == "pass"
+    for comparison in verdict.parity.comparisons:
+        assert comparison.inputs == (*standard_images(*SIZE), "grass.png")
+
+
+def test_a_folder_without_pictures_is_told(artifacts: Artifacts, tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(BadInput, match=str(folder)):
+            Verifier(inputs=folder).verify(artifacts["onnx", "fp32"])
+
+
+# --- modes -----------------------------------------------------------------------------------------------
+
+REWRITES = ("rewrites", "pytorch", "fp32")
+PROGRAM = ("program", "mil", "fp32")
+
+
+@pytest.mark.parametrize(
+    ("format_", "precision", "mode", "expected"),
+    [
+        ("coreml", "fp16", "fp32", [REWRITES, PROGRAM]),
+        ("coreml", "fp16", "fp16", [REWRITES, PROGRAM, ("precision", "mil", "fp16")]),
+        ("coreml", "fp16", "ane", [REWRITES, PROGRAM, ("precision", "mil", "ane")]),
+        ("coreml", "fp32", "fp32", [PROGRAM]),
+        ("coreml", "fp32", "ane", [PROGRAM]),  # it has nothing in half precision
+        ("onnx", "fp32", "fp32", [("program", "onnxruntime", "fp32")]),
+        ("onnx", "fp16", "fp32", [REWRITES, ("program", "onnxruntime", "fp32")]),
+        (
+            "onnx",
+            "fp16",
+            "fp16",
+            [REWRITES, ("program", "onnxruntime", "fp32"), ("precision", "onnxruntime", "fp16")],
+        ),
+        ("tflite", "fp16", "fp32", [REWRITES, ("program", "litert", "fp32")]),
+    ],
+)
+def test_a_mode_is_what_is_compared(
+    artifacts: Artifacts, format_: str, precision: str, mode: str, expected: list[tuple[str, str, str]]
+) -> None:
+    verdict = Verifier(mode=mode).verify(artifacts[format_, precision])
+    assert verdict.parity.status == "pass"
+    assert compared(verdict) == expected
+    if mode == "ane" and precision == "fp16":
+        assert verdict.parity.comparisons[-1].tolerance == TOLERANCES["coreml", "ane"]
+
+
+def test_the_modes_of_a_package_differ(artifacts: Artifacts) -> None:
+    """Else they would all be one."""
+    last = [
+        Verifier(mode=mode).verify(artifacts["coreml", "fp16"]).parity.comparisons[-1].measures.mean_abs
+        for mode in ("fp32", "fp16", "ane")
+    ]
+    assert last[0] < 0.1 * last[1]
+    assert last[1] != last[2]
+
+
+def test_what_fails_on_the_pessimistic_engine_alone_is_to_be_kept_off_it(artifacts: Artifacts) -> None:
+    """Exporting it again would change nothing."""
+    verdict = Verifier(mode="ane").verify(artifacts["coreml", "fp16"])
+    *sound, last = verdict.parity.comparisons
+    failing = replace(last, tolerance=replace(last.tolerance, max_abs=0.0))
+
+    def remedy(*comparisons: Comparison) -> str:
+        problem = replace(verdict, parity=Parity(status="fail", reason="too far", comparisons=comparisons)).problem()
+        assert problem is not None
+        return problem.remedy
+
+    assert "cpuAndGPU" in remedy(*sound, failing)
+    assert "cpuAndGPU" not in remedy(*sound, replace(failing, mode="fp16"))
+    assert "cpuAndGPU" not in remedy(replace(sound[0], tolerance=failing.tolerance), *sound[1:], failing)
+
+
+@pytest.mark.parametrize(
+    ("format_", "mode", "compute_units", "said"),
+    [
+        ("onnx", "ane", None, "onnxruntime, which does not compute in mode ane"),
+        ("tflite", "ane", None, "litert, which does not compute in mode ane"),
+        ("tflite", "fp16", None, "litert, which does not compute in mode fp16"),
+        ("onnx", None, "cpuOnly", "does not compute in mode cpuOnly"),
+        ("coreml", None, "cpuOnly", "macOS"),
+        ("coreml", None, "cpuAndNeuralEngine", "macOS"),
+    ],
+)
+def test_a_mode_that_this_host_has_not_is_no_pass(
+    artifacts: Artifacts,
+    monkeypatch: pytest.MonkeyPatch,
+    format_: str,
+    mode: str | None,
+    compute_units: str | None,
+    said: str,
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    result = Verifier(mode=mode, compute_units=compute_units).check(artifacts[format_, "fp16"])
+    assert result.verdict is not None
+    assert (result.verdict.parity.status, result.verdict.parity.comparisons) == ("not_run", ())
+    assert said in result.verdict.parity.reason
+    assert result.problem is not None
+    assert result.problem.exit_code == 6
+
+
+# --- what cannot be verified -----------------------------------------------------------------------------
+
+
+def with_another_operation(package: Path) -> None:
+    """Its first ReLU becomes an operation that nobody knows."""
+    from coremltools.proto import Model_pb2
+
+    spec = Model_pb2.Model.FromString((package / SPEC).read_bytes())
+    function = spec.mlProgram.functions["main"]
+    operations = function.block_specializations[function.opset].operations
+    next(operation for operation in operations if operation.type == "relu").type = "frobnicate"
+    (package / SPEC).write_bytes(spec.SerializeToString())
+
+
+def test_an_operation_that_is_not_known_is_named_and_no_pass(artifacts: Artifacts, tmp_path: Path) -> None:
+    package = copied(artifacts["coreml", "fp16"], tmp_path)
+    with_another_operation(package)
+    result = Verifier().check(package)
+    assert result.verdict is not None
+    assert result.verdict.parity.status == "not_run"
+    assert "frobnicate" in result.verdict.parity.reason
+    assert result.problem is not None
+    assert result.problem.exit_code == 6
+
+
+def with_other_labels(package: Path, change: Callable[[list[str]], list[str]]) -> None:
+    """In the program, which is what Core ML answers with; the metadata is left as it is."""
+    from coremltools.proto import Model_pb2
+
+    spec = Model_pb2.Model.FromString((package / SPEC).read_bytes())
+    function = spec.mlProgram.functions["main"]
+    operations = function.block_specializations[function.opset].operations
+    (classify,) = [operation for operation in operations if operation.type == "classify"]
+    values = classify.inputs["classes"].arguments[0].value.immediateValue.list.values
+    labels = [value.immediateValue.tensor.strings.values for value in values]
+    for strings, label in zip(labels, change([strings[0] for strings in labels]), strict=True):
+        strings[0] = label
+    (package / SPEC).write_bytes(spec.SerializeToString())
+
+
+def test_a_package_whose_labels_are_exchanged_fails(artifacts: Artifacts, tmp_path: Path) -> None:
+    """It names another class than the model does, with the right number beside."""
+    package = copied(artifacts["coreml", "fp16"], tmp_path)
+    with_other_labels(package, lambda labels: [labels[1], labels[0], *labels[2:]])
+    assert Verifier().verify(package).parity.status == "fail"
+
+
+def test_a_package_with_another_label_is_damaged(artifacts: Artifacts, tmp_path: Path) -> None:
+    package = copied(artifacts["coreml", "fp16"], tmp_path)
+    with_other_labels(package, lambda labels: ["clazz 0", *labels[1:]])
+    assert "its classes are not the labels" in refusal(package)
+
+
+def refusal(artifact: Path) -> str:
+    result: Result = Verifier().check(artifact)
+    assert result.verdict is None
+    assert result.problem is not None
+    assert result.problem.exit_code == 3
+    assert json.loads(json.dumps(result.document())) == {
+        "path": str(artifact),
+        "error": {"exit_code": 3, "cause": result.problem.cause, "remedy": result.problem.remedy},
+    }
+    return result.problem.cause
+
+
+@pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
+def test_a_file_of_someone_else_is_told_as_such(artifacts: Artifacts, tmp_path: Path, format_: str) -> None:
+    artifact = copied(artifacts[format_, "fp32"], tmp_path)
+    strip_metadata(artifact, format_)
+    assert "was not made by evim-deploy" in refusal(artifact)
+
+
+def strip_metadata(artifact: Path, format_: str) -> None:
+    if format_ == "onnx":
+        import onnx
+
+        model = onnx.load(artifact)
+        del model.metadata_props[:]
+        onnx.save(model, artifact)
+    elif format_ == "tflite":  # a flatbuffer, in which names of the same length are exchanged safely
+        content = artifact.read_bytes()
+        key = METADATA_KEY.encode()
+        assert content.count(key) == 1
+        artifact.write_bytes(content.replace(key, key[::-1]))
+    else:
+        from coremltools.proto import Model_pb2
+
+        spec = Model_pb2.Model.FromString((artifact / SPEC).read_bytes())
+        spec.description.metadata.userDefined.clear()
+        (artifact / SPEC).write_bytes(spec.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {METADATA_KEY: "{"},
+        {METADATA_KEY: "null"},
+        {METADATA_KEY: '{"schema_version": 2}'},
+        {LABELS_KEY: "["},
+        {LABELS_KEY: '["one label"]'},
+    ],
+)
+@pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
+def test_damaged_metadata_is_told(artifacts: Artifacts, tmp_path: Path, format_: str, changes: dict[str, str]) -> None:
+    artifact = copied(artifacts[format_, "fp32"], tmp_path)
+    annotate(artifact, format_, changes)
+    assert "its metadata cannot be read" in refusal(artifact)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("resolution", [48, 40]),
+        ("batch", 2),
+        ("format", "tflite"),
+        ("output", "probabilities"),
+        ("precision", "fp16"),
+        ("preprocess", False),
+        ("task", "features"),
+        ("model", "efficientvim_m1"),
+    ],
+)
+def test_metadata_that_says_something_else_than_the_file_is_no_pass(
+    artifacts: Artifacts, tmp_path: Path, key: str, value: object
+) -> None:
+    artifact = copied(artifacts["onnx", "fp32"], tmp_path)
+    document = json.loads(beside(artifacts["onnx", "fp32"]).read_text())
+    text = json.dumps({**document, key: value})
+    annotate(artifact, "onnx", {METADATA_KEY: text})
+    problem = Verifier().check(artifact).problem
+    assert problem is not None
+    assert problem.exit_code in (3, 5)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".tflite", ".mlpackage"])
+@pytest.mark.parametrize("kind", ["missing", "empty", "text", "directory"])
+def test_what_is_no_artifact_is_told(tmp_path: Path, suffix: str, kind: str) -> None:
+    path = tmp_path / f"model{suffix}"
+    if kind == "directory":
+        path.mkdir()
+    elif kind != "missing":
+        path.write_bytes(b"" if kind == "empty" else b"no model\n" * 100)
+    assert str(path) in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model", "model.onnx.json"])
+def test_a_file_of_another_kind_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("something")
+    assert name in refusal(tmp_path / name)

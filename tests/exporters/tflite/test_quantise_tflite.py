@@ -1,0 +1,303 @@
+"""int8, int16x8 and dynamic as TFLite: one partition, few conversions, the simulated graph, and digits read right."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from networks import random_tiny
+from PIL import Image
+
+import exporters.tflite.graph as exporter
+import runtimes
+from evim_deploy.artifact.quantisation import Quantisation
+from evim_deploy.artifact.target import Target, Weights
+from evim_deploy.graph.interpreter import evaluate, on_grids
+from evim_deploy.graph.ir import Graph
+from evim_deploy.graph.quantised import Grid
+from evim_deploy.graph.shapes import infer_shapes
+from evim_deploy.images import digits
+from evim_deploy.images.preprocessing import PAPER, normalise, resize_and_crop
+from evim_deploy.inspection import inspect
+from evim_deploy.networks.efficientvim.reference import GraphReference
+from evim_deploy.networks.open import open_reference, parse_source
+from evim_deploy.proof.operations.alignment import align
+from evim_deploy.proof.operations.arithmetic import apply
+from evim_deploy.proof.stored_weights import compare_weights
+from evim_deploy.quantise.apply import quantised
+from evim_deploy.quantise.calibration import calibrate
+from evim_deploy.quantise.calibration_images import DIGITS, PHOTOGRAPHS, CalibrationImages
+from evim_deploy.quantise.schemes import SCHEMES
+from exporters.tflite import file as tflite_file
+from exporters.tflite.lookup_table import table
+
+PRECISIONS = ("int8", "dynamic", "int16x8")
+SIDE = 64
+ALLOWED_LOSS = 0.5  # points of top-1
+MOST_PARTITIONS, MOST_CONVERSIONS = 4, 6
+LEAST_SNR = 25.0  # dB; a kernel's own way to round halves moves int8's answers by 30, a wrong scale by less than 20
+
+Array = npt.NDArray[Any]
+Made = tuple[Graph, Path]
+
+
+def target(precision: str, side: int = SIDE) -> Target:
+    made = Target(
+        format="tflite",
+        precision=precision,
+        height=side,
+        width=side,
+        batch=1,
+        task="classify",
+        output="logits",
+        preprocess=True,
+        labels=(),
+    )
+    return replace(made, quantisation=Quantisation())
+
+
+def make(reference: GraphReference, wanted: Target, images: CalibrationImages, folder: Path) -> Made:
+    """The simulated graph and its file."""
+    scheme, graph = SCHEMES["tflite", wanted.precision], reference.inference(wanted)
+    grids = calibrate(graph, scheme, islice(images, 32), pixels=True) if scheme.is_calibrated else {}
+    found, path = quantised(graph, scheme, grids), folder / f"{wanted.precision}.tflite"
+    exporter.build(found, wanted, path)
+    return found, path
+
+
+@pytest.fixture(scope="module")
+def reference() -> GraphReference:
+    found = open_reference(parse_source("digits"), None, None, lambda text: None)
+    assert isinstance(found, GraphReference)
+    return found
+
+
+@pytest.fixture(scope="module")
+def made(reference: GraphReference, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Made]:
+    images = CalibrationImages(source=DIGITS, height=SIDE, width=SIDE, preprocessing=PAPER, preprocess=True)
+    folder = tmp_path_factory.mktemp("quantised")
+    return {precision: make(reference, target(precision), images, folder) for precision in PRECISIONS}
+
+
+@pytest.fixture(scope="module")
+def pictures() -> tuple[Array, Array]:
+    """Held-out pictures as the network takes them, (N, 3, H, W), and their digits."""
+    found, labels = digits.held_out()
+    cropped = [np.asarray(resize_and_crop(Image.fromarray(each), SIDE, SIDE)) for each in found]
+    return np.stack(cropped).transpose(0, 3, 1, 2).astype(np.float32), labels
+
+
+def answers(path: Path, images: Array) -> Array:
+    with runtimes.open_artifact(path) as session:
+        return np.concatenate([session.run(image[None])["logits"] for image in images])
+
+
+def simulated(graph: Graph, images: Array) -> Array:
+    return evaluate(graph, torch.from_numpy(images))["logits"].numpy()
+
+
+def snr_db(found: Array, expected: Array) -> float:
+    return float(10 * np.log10(np.square(expected).sum() / np.square(found - expected).sum()))
+
+
+def types(path: Path) -> Counter[str]:
+    return Counter(operation.type for operation in runtimes.read_operations(path))
+
+
+def check_structure(path: Path) -> None:
+    delegation = runtimes.read_delegation(path)
+    assert delegation is not None
+    assert delegation.partitions <= MOST_PARTITIONS
+    found = types(path)
+    assert found["QUANTIZE"] + found["DEQUANTIZE"] <= MOST_CONVERSIONS
+
+
+# --- the file
+
+
+def test_int8_is_one_partition_with_few_conversions(made: dict[str, Made]) -> None:
+    _, path = made["int8"]
+    check_structure(path)
+    delegation = runtimes.read_delegation(path)
+    assert delegation is not None
+    assert (delegation.partitions, delegation.outside) == (1, ())
+
+
+def test_dynamic_is_one_partition_without_conversions(made: dict[str, Made]) -> None:
+    _, path = made["dynamic"]
+    delegation = runtimes.read_delegation(path)
+    assert delegation is not None
+    assert (delegation.partitions, delegation.outside) == (1, ())
+    assert types(path)["QUANTIZE"] == types(path)["DEQUANTIZE"] == 0
+
+
+def test_each_conversion_is_named_and_explained(made: dict[str, Made]) -> None:
+    (function,) = inspect(made["int8"][1]).functions
+    found = {each.takes: each for each in function.conversions}
+    assert len(found) == types(made["int8"][1])["QUANTIZE"] + types(made["int8"][1])["DEQUANTIZE"]
+    assert all(each.reason for each in found.values())
+    assert "RSQRT" in found["stages.2.blocks.0.mixer.hz_proj.biased"].reason
+    assert "uint8" in found["rows/image"].reason
+    assert sum(each.target == "int8" for each in found.values()) == 1
+
+
+def test_an_app_feeds_bytes(made: dict[str, Made]) -> None:
+    model = tflite_file.parse(made["int8"][1].read_bytes())
+    image = model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]]
+    assert (image.type, image.quantization.scale, image.quantization.zeroPoint) == (3, [1], [0])  # uint8
+
+
+# --- what it computes
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_digits_are_read_as_well_as_in_fp32(
+    precision: str, made: dict[str, Made], reference: GraphReference, pictures: tuple[Array, Array]
+) -> None:
+    images, labels = pictures
+    exact = reference.outputs("classify", normalise(images, PAPER))["logits"]
+    expected = 100 * (exact.argmax(1) == labels).mean()
+    found = 100 * (answers(made[precision][1], images).argmax(1) == labels).mean()
+    assert found >= expected - ALLOWED_LOSS
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_file_is_the_simulated_graph(precision: str, made: dict[str, Made], pictures: tuple[Array, Array]) -> None:
+    graph, path = made[precision]
+    images = pictures[0][:40]
+    assert snr_db(answers(path, images), simulated(graph, images)) > LEAST_SNR
+
+
+def furthest(graph: Graph, path: Path, images: Array) -> dict[str, float]:
+    """How far each value on a grid is from what the graph computes of the file's own values before it, in steps."""
+    trace = runtimes.trace(path, images)
+    shapes = infer_shapes(graph, images.shape)
+    rows = align(graph, trace.operations, shapes).rows
+    last = {row.operations[-1]: row for row in rows.values()}
+    values = on_grids({graph.input_name: torch.from_numpy(images.astype(np.float64))}, graph.grids)
+    distance = {}
+    for index, arrays in trace.compute(dict.fromkeys(sorted(last), 0)):
+        row, local = last[index], dict(values)
+        for node in row.nodes:
+            exact = dict(zip(node.outputs, apply(node, [local[name] for name in node.inputs]), strict=True))
+            local.update(on_grids(exact, graph.grids))
+        for name, array in zip(row.node.outputs, arrays, strict=False):
+            values[name] = torch.from_numpy(array.astype(np.float64)).reshape(exact[name].shape)
+            if name in graph.grids:
+                grid = graph.grids[name]
+                distance[name] = float((values[name] - exact[name].clamp(*grid.range)).abs().max() / grid.scale)
+        values.update({name: local[name] for name in row.node.outputs if name not in values})
+    return distance
+
+
+def test_every_value_is_within_a_step_of_the_graphs(made: dict[str, Made], pictures: tuple[Array, Array]) -> None:
+    graph, path = made["int8"]
+    found = furthest(graph, path, pictures[0][:1])
+    assert len(found) > 0.9 * len(graph.grids)
+    assert {name: steps for name, steps in found.items() if steps > 1.1} == {}
+
+
+Change = Callable[[Any], None]
+
+
+def changed(path: Path, change: Change, folder: Path) -> Path:
+    """The file with something else in it."""
+    model = tflite_file.parse(path.read_bytes())
+    change(model)
+    found = folder / "changed.tflite"
+    tflite_file.write(found, model, {})
+    return found
+
+
+def tensor(model: Any, name: str) -> Any:
+    return next(each for each in model.subgraphs[0].tensors if each.name.decode() == name)
+
+
+def another_code(model: Any) -> None:
+    buffer = model.buffers[tensor(model, "stages.1.blocks.0.ffn.fc2.conv/kernel").buffer]
+    buffer.data = buffer.data.copy()
+    buffer.data[7] ^= 0x80  # the sign of a weight
+
+
+def another_scale(model: Any) -> None:
+    quantised_ = tensor(model, "stages.1.blocks.0.ffn.fc2.conv/kernel").quantization
+    quantised_.scale = quantised_.scale * np.float32(1.05)
+
+
+def another_zero_point(model: Any) -> None:
+    tensor(model, "stages.0.blocks.0.mixer.importance.exp").quantization.zeroPoint = np.array([-125])
+
+
+@pytest.mark.parametrize("change", [another_code, another_scale, another_zero_point])
+def test_a_fault_is_seen_at_its_place(
+    change: Change, made: dict[str, Made], pictures: tuple[Array, Array], tmp_path: Path
+) -> None:
+    graph, path = made["int8"]
+    found = furthest(graph, changed(path, change, tmp_path), pictures[0][:1])
+    assert any(steps > 1.1 for steps in found.values())
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_weights_are_read_back_from_their_codes(precision: str, made: dict[str, Made], tmp_path: Path) -> None:
+    graph, path = made[precision]
+    found = compare_weights(graph, runtimes.read_operations(path))
+    assert found.changed == ()
+    assert found.compared > 0.9 * found.arrays
+    (fault,) = compare_weights(graph, runtimes.read_operations(changed(path, another_code, tmp_path))).changed
+    assert fault.startswith("stages.1.blocks.0.ffn.fc2.conv, 1 of ")
+
+
+# --- its parts
+
+
+def random_codes(seed: int) -> Iterator[npt.NDArray[np.int64]]:
+    generator = np.random.RandomState(seed)
+    yield generator.randint(0, 256, 256)
+    yield np.sort(generator.randint(0, 256, 256))[::-1].copy()
+    yield np.repeat([255, 0, 7], [1, 200, 55])
+    yield np.full(256, 9)
+
+
+def test_a_table_of_two_convolutions_is_exact() -> None:
+    source, target_ = Grid(0.1, 40, 0, 255), Grid(0.5, 3, 0, 255)
+    for codes in random_codes(0):
+        found = table(codes, source, target_)
+        lines = np.outer(np.arange(256) - source.zero_point, found.slopes.astype(int)) + found.offsets  # (256, K)
+        steps = np.clip(lines / 63, 0, 1)
+        assert set(np.unique(steps)) <= {0.0, 1.0}
+        np.testing.assert_array_equal(steps @ found.heights + found.base + target_.zero_point, codes)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("task", "output"), [("classify", "logits"), ("features", "features")])
+def test_the_form_for_integers_is_exact(seed: int, task: str, output: str) -> None:
+    wanted = replace(target("int8"), task=task, output=output)
+    reference = GraphReference(model=random_tiny(seed).double(), weights=Weights(f"random:{seed}", False, ""))
+    image = torch.from_numpy(np.random.RandomState(seed).uniform(0, 255, (2, 3, SIDE, SIDE)))
+    expected = evaluate(reference.rewritten(wanted)[0], image)
+    graph = reference.inference(wanted)
+    assert not {"softmax_tokens", "silu"} & {node.op for node in graph.nodes if not node.is_floating}
+    for name, found in evaluate(graph, image).items():
+        torch.testing.assert_close(found, expected[name], rtol=1e-9, atol=1e-9)
+
+
+def test_factors_that_xnnpack_takes_as_symmetric_are(made: dict[str, Made]) -> None:
+    graph, _ = made["int8"]
+    factors = [node.inputs[0] for node in graph.nodes if node.op in ("write", "read")]
+    assert {graph.grids[value].zero_point for value in factors} == {128}
+
+
+def test_m4_is_one_partition_with_few_conversions(tmp_path: Path) -> None:
+    found = open_reference(parse_source("m4"), "random:0", None, lambda text: None)
+    assert isinstance(found, GraphReference)
+    images = CalibrationImages(source=PHOTOGRAPHS, height=256, width=256, preprocessing=PAPER, preprocess=True)
+    _, path = make(found, target("int8", 256), images, tmp_path)
+    check_structure(path)

@@ -1,0 +1,121 @@
+"""The files that Swift and Python agree by: Python's are as Python computes today, Swift's are as the schema says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ios_fixtures
+import jsonschema
+import numpy as np
+import pytest
+from ios_fixtures import FOLDER, GOLDEN
+from safetensors.numpy import load_file
+
+from evim_deploy.artifact.target import SCHEMA_VERSION
+from evim_deploy.proof.golden import SCHEMA_VERSION as GOLDEN_VERSION
+from exporters import FORMATS
+from latency.judgement import VALID, judge
+from latency.report import build
+from latency.results import SCHEMA_FILE, read_results, to_json
+
+DEVICE = FOLDER / "device.json"
+REMEDY = "python tests/support/ios_fixtures.py writes them anew"
+
+
+def leaves(document: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a document that is no list or object, with where it stands."""
+    if isinstance(document, dict):
+        for key, value in document.items():
+            yield from leaves(value, f"{place}.{key}")
+    elif isinstance(document, list):
+        for index, value in enumerate(document):
+            yield from leaves(value, f"{place}[{index}]")
+    else:
+        yield place, document
+
+
+@pytest.fixture(scope="module")
+def documents() -> dict[str, Any]:
+    return ios_fixtures.documents()
+
+
+def test_no_fixture_is_missing_or_left_over(documents: dict[str, Any]) -> None:
+    assert {path.name for path in FOLDER.iterdir()} == {*documents, GOLDEN, DEVICE.name}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["geometry", "classification", "manifest", "labels", "golden", "statistics", "modelbench", "judgement", "results"],
+)
+def test_python_answers_as_the_fixture_says(documents: dict[str, Any], name: str) -> None:
+    """To the last digits that another machine's arithmetic may change."""
+    written = dict(leaves(json.loads((FOLDER / f"{name}.json").read_text("utf-8"))))
+    computed = dict(leaves(json.loads(json.dumps(documents[f"{name}.json"]))))
+    assert written.keys() == computed.keys(), REMEDY
+    for place, value in written.items():
+        expected = pytest.approx(value, rel=1e-9, abs=1e-12) if isinstance(value, float) else value
+        assert computed[place] == expected, f"{name}.json{place}: {REMEDY}"
+
+
+def test_the_golden_fixture_is_what_is_written_today(tmp_path: Path) -> None:
+    ios_fixtures.write_golden_file(tmp_path / GOLDEN)
+    written, computed = load_file(FOLDER / GOLDEN), load_file(tmp_path / GOLDEN)
+    assert written.keys() == computed.keys(), REMEDY
+    for name, array in written.items():
+        assert array.dtype == computed[name].dtype
+        assert np.allclose(array, computed[name], rtol=1e-4, atol=1e-6), f"{name}: {REMEDY}"
+
+
+def test_swift_reads_the_versions_that_python_writes() -> None:
+    """A new version here needs a Swift reader that knows it."""
+    sources = FOLDER.parents[2] / "Sources" / "EvimCore"
+    assert f"1...{SCHEMA_VERSION}" in (sources / "Model" / "Manifest.swift").read_text("utf-8")
+    assert GOLDEN_VERSION == 1
+
+
+def test_swift_reads_the_precisions_that_core_ml_has() -> None:
+    manifest = (FOLDER.parents[2] / "Sources" / "EvimCore" / "Model" / "Manifest.swift").read_text("utf-8")
+    (listed,) = re.findall(r"precisions = (\[.*\])", manifest)
+    assert set(json.loads(listed)) == set(FORMATS["coreml"].precisions)
+
+
+def test_what_the_app_writes_fits_the_schema() -> None:
+    schema = json.loads(SCHEMA_FILE.read_text("utf-8"))
+    document = json.loads(DEVICE.read_text("utf-8"))
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.validate(document)
+    document["contenders"][0]["rounds"][0]["samples_s"] = []
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate(document)
+
+
+def test_what_the_app_writes_is_read_here() -> None:
+    results = read_results(DEVICE)
+    assert results.protocol.name == "modelbench"
+    assert {each.mode for each in results.contenders} == {"all", "cpuOnly", "cpuAndGPU", "cpuAndNeuralEngine"}
+    assert [each.role for each in results.contenders].count("control") == 1
+    assert all("untrained" in each.subject.weights for each in results.contenders)
+    assert {found.status for found in judge(results).values()} == {VALID}
+    assert json.loads(to_json(results)) == json.loads(DEVICE.read_text("utf-8"))
+
+
+def test_what_the_app_writes_stands_beside_the_papers_iphone() -> None:
+    results = read_results(DEVICE)
+    view = build([results])
+    (section,) = [each for each in view.sections if each.anchor == "table-e"]
+    (table,) = section.tables
+    assert table.caption.startswith("iPhone: ours on iPhone")
+    assert table.caption.endswith("iPhone 16")
+    columns = [column.key for column in table.columns]
+    ours = [row for row in table.rows if row.cells[0].text == "EfficientViM-M4"]
+    modes = [row.cells[columns.index("mode")].text for row in ours]
+    assert modes == ["all", "cpuOnly", "cpuAndGPU", "cpuAndNeuralEngine"]
+    for row in ours:
+        paper, own = row.cells[columns.index("paper_ms")].value, row.cells[columns.index("ours_ms")].value
+        assert paper == 1.0
+        assert isinstance(own, float)
+        assert 0.5 < own < 5

@@ -1,0 +1,195 @@
+"""Networks whose parameters are zero, constant, sparse, huge or next to nothing, through every quantised precision.
+
+``python tests/support/degenerate.py`` takes the 200 variants of test_fuzz_quantise.py through all precisions, about an
+hour on one core; ``python tests/support/degenerate.py FIRST END [FORMAT:PRECISION...]`` some of them.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from told import reference_to, target_of
+from torch import Tensor
+
+import exporters
+from evim_deploy.artifact.parity import PASS, WARNING, Measures, Parity
+from evim_deploy.artifact.quantisation import Quantisation
+from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.variants import ModelName, Variant
+from evim_deploy.common.errors import BadInput
+from evim_deploy.common.progress import Silent
+from evim_deploy.networks.efficientvim.model import EfficientViM
+from evim_deploy.networks.efficientvim.reference import GraphReference
+from evim_deploy.networks.efficientvim.seeded import untrained_model
+from evim_deploy.proof.outputs.checker import Prover
+from evim_deploy.proof.outputs.differences import measure, rows
+from evim_deploy.proof.prove import prove
+from evim_deploy.quantise.calibration import calibrate
+from evim_deploy.quantise.calibration_images import PHOTOGRAPHS, CalibrationImages
+from evim_deploy.quantise.equalisation import equalised, find_exponents
+from evim_deploy.quantise.schemes import SCHEMES
+
+SIDE = 64
+VARIANTS = 200
+
+Damage = Callable[[random.Random, Tensor], object]
+
+
+def _part(draw: random.Random, tensor: Tensor) -> Tensor:
+    """One channel of a parameter; of a single number that."""
+    return tensor[draw.randrange(len(tensor))] if tensor.ndim else tensor
+
+
+def _mask(draw: random.Random, tensor: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(draw.randrange(1 << 30))
+    return torch.rand(tensor.shape, generator=generator) < 0.05
+
+
+DAMAGES: dict[str, Damage] = {
+    "zero": lambda draw, tensor: tensor.zero_(),
+    "a channel zero": lambda draw, tensor: _part(draw, tensor).zero_(),
+    "sparse": lambda draw, tensor: tensor.mul_(_mask(draw, tensor)),
+    "constant": lambda draw, tensor: tensor.fill_(float(tensor.flatten()[0])),
+    "negative": lambda draw, tensor: tensor.copy_(-tensor.abs()),
+    "huge": lambda draw, tensor: tensor.mul_(draw.choice((1e2, 1e4, 1e8, 1e15))),
+    "a channel huge": lambda draw, tensor: _part(draw, tensor).mul_(draw.choice((1e3, 1e6, 1e12))),
+    "tiny": lambda draw, tensor: tensor.mul_(draw.choice((1e-2, 1e-4, 1e-8, 1e-15, 1e-30))),
+    "a channel tiny": lambda draw, tensor: _part(draw, tensor).mul_(draw.choice((1e-3, 1e-6, 1e-20, 1e-38))),
+    "subnormal": lambda draw, tensor: tensor.fill_(1e-40),
+}
+
+
+def kind(name: str) -> str:
+    """Of a parameter, by its path in the model: the norms', the convolutions', A, D, alpha, the fusion's."""
+    *path, leaf = name.split(".")
+    return f"norm {leaf}" if "norm" in path else leaf
+
+
+def damage(model: EfficientViM, seed: int) -> list[str]:
+    """Spoil one to three parameters, or all of a kind; says which."""
+    draw = random.Random(seed)
+    groups = defaultdict(list)
+    for name, tensor in model.state_dict().items():  # the tensors are the model's own
+        if tensor.is_floating_point():
+            groups[kind(name)].append((name, tensor))
+    told = []
+    for _ in range(draw.choice((1, 1, 1, 2, 3))):
+        which, how = draw.choice(sorted(groups)), draw.choice(sorted(DAMAGES))
+        chosen = groups[which] if draw.random() < 0.3 else [draw.choice(groups[which])]
+        for name, tensor in chosen:
+            DAMAGES[how](draw, tensor)
+            if name.endswith("running_var"):
+                tensor.abs_()
+        told.append(f"{how}: {which} ({chosen[0][0]}{' and all others' if len(chosen) > 1 else ''})")
+    return told
+
+
+def drawn(seed: int) -> tuple[EfficientViM, list[str]]:
+    """A tiny network, and what is wrong with its parameters."""
+    draw = random.Random(seed)
+    c1, c2, c3 = (draw.choice((16, 24, 32)) for _ in range(3))
+    n1, n2, n3 = (draw.randint(2, 7) for _ in range(3))
+    variant = Variant(name="degenerate", depths=(1, 1, 1), channels=(c1, c2, c3), states=(n1, n2, n3), resolution=SIDE)
+    model = untrained_model(ModelName(variant, draw.random() < 0.2), 10, seed)
+    return model, damage(model, seed)
+
+
+def quantised_target(reference: GraphReference, format_: str, precision: str) -> Target:
+    """As ``export`` makes it, but for the sensitivity of its layers.
+
+    Raises:
+        BadInput: The network overflows.
+    """
+    scheme = SCHEMES[format_, precision]
+    target = replace(
+        target_of(format_, precision, size=(SIDE, SIDE)),
+        deployment_target=scheme.deployment_target,
+        quantisation=Quantisation(),
+    )
+    if not scheme.is_calibrated:
+        return target
+    images = CalibrationImages(
+        source=PHOTOGRAPHS, height=SIDE, width=SIDE, preprocessing=reference.preprocessing, preprocess=True
+    )
+    graph = reference.inference(target)
+    exponents = find_exponents(graph, images)
+    grids = calibrate(equalised(graph, exponents), scheme, images, pixels=True)
+    return replace(target, quantisation=Quantisation(exponents=tuple(exponents.items()), grids=tuple(grids.items())))
+
+
+def proof(prover: Prover, format_: str, precision: str, folder: Path) -> Parity:
+    """Of an artifact that is made, loaded and run.
+
+    Raises:
+        BadInput: The network cannot be computed in what the precision computes in.
+    """
+    reference = prover.reference
+    assert isinstance(reference, GraphReference)
+    row = exporters.FORMATS[format_]
+    target = quantised_target(reference, format_, precision)
+    prover.require_finite(target)
+    path = folder / f"{format_}.{precision}{row.suffix}"
+    exporters.load(row).build(reference.stored(target), target, path)
+    return prove(path, target, prover, Silent())
+
+
+def float32_loss(prover: Prover) -> Measures:
+    """How far the network in PyTorch's float32 is from itself in float64."""
+    reference = prover.reference
+    assert isinstance(reference, GraphReference)
+    images = CalibrationImages(
+        source=PHOTOGRAPHS, height=SIDE, width=SIDE, preprocessing=reference.preprocessing, preprocess=False
+    )
+    inputs = torch.from_numpy(np.concatenate(list(images)))
+    with torch.no_grad():
+        single, double = reference.model(inputs), deepcopy(reference.model).double()(inputs.double())
+    names = [str(index) for index in range(len(inputs))]
+    return measure(rows(names, {"logits": double.numpy()}, {"logits": single.numpy()}), classes=False)
+
+
+def outcome(prover: Prover, format_: str, precision: str, folder: Path) -> str:
+    """``pass``; or why not, where the network itself is to blame ``refused`` first."""
+    try:
+        found = proof(prover, format_, precision, folder)
+    except BadInput as error:
+        is_named = any(words in error.cause for words in ("overflows float32", "overflows float16", "overflow float16"))
+        return f"refused: {error}" if is_named else f"{type(error).__name__}: {error}"
+    if found.status in (PASS, WARNING):
+        return "pass"
+    overflows = [each for each in found.comparisons if "overflow" in each.anomaly_totals()]
+    failed = [each for each in found.comparisons if each.status not in (PASS, WARNING)]
+    is_named = bool(failed) and all(each in overflows and "overflow float16" in found.reason for each in failed)
+    if any(each.subject == "rewrites" and not each.tolerance.allows(float32_loss(prover)) for each in failed):
+        return f"refused: float32 is too coarse for the network itself: {found.reason}"
+    return f"{'refused' if is_named else 'failed'}: {found.reason}"
+
+
+def main(first: int, end: int, wanted: Iterable[tuple[str, str]]) -> None:
+    counts: dict[str, int] = defaultdict(int)
+    start = time.monotonic()
+    for seed in range(first, end):
+        model, told = drawn(seed)
+        prover = Prover(reference_to(model), SIDE)
+        with tempfile.TemporaryDirectory() as folder:
+            for name in wanted:
+                found = outcome(prover, *name, Path(folder))
+                counts[found.partition(":")[0]] += 1
+                if found != "pass":
+                    print(f"{seed} {':'.join(name)} ({'; '.join(told)}): {found[:500]}", flush=True)  # noqa: T201
+        print(f"{seed} {time.monotonic() - start:.0f} s {dict(counts)}", flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    first, end = map(int, sys.argv[1:3] or (0, VARIANTS))
+    wanted = [name for name in SCHEMES if ":".join(name) in sys.argv[3:] or not sys.argv[3:]]
+    main(first, end, wanted)

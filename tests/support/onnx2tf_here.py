@@ -1,0 +1,20 @@
+"""Tests that convert by onnx2tf, where this host has it."""
+
+from __future__ import annotations
+
+import pytest
+
+from evim_deploy.common.errors import NotInstalled
+from exporters.tflite import onnx2tf_environment
+
+
+def _is_missing() -> bool:
+    """Whether there is none. One that cannot be used is there, and fails the tests."""
+    try:
+        onnx2tf_environment.find()
+    except NotInstalled as error:
+        return error.cause == onnx2tf_environment.MISSING
+    return False
+
+
+needs_onnx2tf = pytest.mark.skipif(_is_missing(), reason=f"not run on this host: {onnx2tf_environment.MISSING}")
