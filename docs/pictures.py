@@ -23,7 +23,7 @@ import torch
 
 from evim_deploy.catalog.variants import IMAGENET_CLASSES, VARIANTS
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.rewrites import REWRITES, Outcome, Rewrite, reparameterise
+from evim_deploy.graph.rewrites import REWRITES, Rewrite, RewriteResult, reparameterise
 from evim_deploy.graph.rewrites.batch_norm import FOLD_BATCH_NORM
 from evim_deploy.graph.rewrites.depthwise_residual import FOLD_DEPTHWISE_RESIDUAL
 from evim_deploy.graph.rewrites.gate import FACTOR_GATE
@@ -107,11 +107,11 @@ CONVOLUTION, NORM, POINTWISE, ACTIVATION, MIXING, MOVING = KINDS = (
 """Words, fill and edge of each kind of operation."""
 
 LOOK = {
-    **dict.fromkeys(("conv", "project", "linear"), CONVOLUTION),
+    **dict.fromkeys(("conv", "pointwise_conv", "linear"), CONVOLUTION),
     **dict.fromkeys(("batch_norm", "layer_norm"), NORM),
     **dict.fromkeys(("scale", "shift", "add", "multiply"), POINTWISE),
     **dict.fromkeys(("relu", "sigmoid", "silu", "softmax_channels"), ACTIVATION),
-    **dict.fromkeys(("softmax_tokens", "write", "read", "sum_tokens", "mean"), MIXING),
+    **dict.fromkeys(("softmax_tokens", "state_update", "state_readout", "sum_tokens", "mean"), MIXING),
     **dict.fromkeys(("split", "flatten", "unflatten", "concat"), MOVING),
 }
 
@@ -169,7 +169,7 @@ def side(graph: Graph, title: str, shown: Iterable[str], marks: Mapping[str, str
             source = next((each for each in nodes if value in each.outputs), None)
             yield f'"{title}.{source.name if source else value}" -> "{title}.{node.name}"{_edge_label(source, value)}'
     for node in nodes:
-        leaving = [v for v in node.outputs if graph.is_output(v) or any(u not in nodes for u in graph.users(v))]
+        leaving = [v for v in node.outputs if graph.is_output(v) or any(u not in nodes for u in graph.consumers(v))]
         for value in leaving:
             yield f'"{title}.{value}.out" [label="", shape=point, width=0.05, color="#7b838a"]'
             yield f'"{title}.{node.name}" -> "{title}.{value}.out"{_edge_label(node, value)}'
@@ -273,7 +273,7 @@ def tables() -> dict[str, str]:
     return {"rewrites": "\n".join(rewrites), "operations": "\n".join(operations)}
 
 
-def _rewrite_row(outcome: Outcome) -> str:
+def _rewrite_row(outcome: RewriteResult) -> str:
     def listed(counts: Mapping[str, int]) -> str:
         return ", ".join(f"{n} {op.replace('_', ' ')}" for op, n in sorted(counts.items())) or "none"
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from evim_deploy.artifact.target import Contract, Facts, Target
+from evim_deploy.artifact.target import ArtifactInfo, Signature, Target
 from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.common.errors import NotInstalled, UsageProblem
 from evim_deploy.quantise.schemes import quantised
@@ -26,9 +26,9 @@ from exporters.tflite import onnx2tf_environment
 class Exporter(Protocol):
     """What every module of a format offers."""
 
-    def build(self, network: Any, target: Target, path: Path) -> Contract: ...
+    def build(self, network: Any, target: Target, path: Path) -> Signature: ...
 
-    def annotate(self, path: Path, metadata: Mapping[str, str], facts: Facts) -> None: ...
+    def annotate(self, path: Path, metadata: Mapping[str, str], facts: ArtifactInfo) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from evim_deploy.common.errors import ParityFailed
 from evim_deploy.graph.interpreter import HANDLERS
 from evim_deploy.graph.rewrites import reparameterise
-from evim_deploy.graph.rewrites.rewrite import Outcome
+from evim_deploy.graph.rewrites.rewrite import RewriteResult
 from evim_deploy.networks.efficientvim.lowering import lower
 from evim_deploy.networks.efficientvim.model import EfficientViM
 from evim_deploy.networks.torch_module.folding import flat, fold, in_words
@@ -139,7 +139,7 @@ def test_a_batch_norm_over_another_axis_stays() -> None:
 # --- negative controls
 
 
-def without_norms(model: nn.Module, images: Tensor) -> list[Outcome]:
+def without_norms(model: nn.Module, images: Tensor) -> list[RewriteResult]:
     """What the published script does to a BatchNorm that has no fuse method."""
     for module in list(model.modules()):
         for name, child in module.named_children():
@@ -148,7 +148,7 @@ def without_norms(model: nn.Module, images: Tensor) -> list[Outcome]:
     return []
 
 
-def off_by_a_hundredth(model: nn.Module, images: Tensor) -> list[Outcome]:
+def off_by_a_hundredth(model: nn.Module, images: Tensor) -> list[RewriteResult]:
     report = fold(model, images)
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     convolutions[len(convolutions) // 2].weight.mul_(1.01)

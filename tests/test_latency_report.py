@@ -457,7 +457,7 @@ def test_a_file_of_nothing_but_zeros_is_still_a_report() -> None:
 
 
 def test_the_document_is_json() -> None:
-    text = json.dumps(build([run()]).document(), allow_nan=False)
+    text = json.dumps(build([run()]).to_dict(), allow_nan=False)
     assert json.loads(text)["answers"][0]["sentences"]
 
 

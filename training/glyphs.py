@@ -132,7 +132,7 @@ def drawn(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
         yield np.asarray(picture)
 
 
-def disturbed(grey: Grey, draw: np.random.RandomState) -> Grey:
+def perturbed(grey: Grey, draw: np.random.RandomState) -> Grey:
     """Clean pictures (N, 64, 64) between 0 and 1 on paper with stains, paler, noisy, half of them white on black.
 
     Uniform draws of numpy's frozen generator alone, so that a seed gives the same pictures everywhere.
@@ -157,7 +157,7 @@ def augment(grey: Tensor, generator: torch.Generator) -> Tensor:
     """Turned, moved, scaled and disturbed."""
     seed = int(torch.randint(2**31, (), generator=generator))
     moved = warp(grey, generator, degrees=15, zoom=(0.75, 1.2), shear=0.15, shift=0.15)
-    return torch.from_numpy(disturbed(moved[:, 0].double().numpy(), np.random.RandomState(seed))).float()[:, None]
+    return torch.from_numpy(perturbed(moved[:, 0].double().numpy(), np.random.RandomState(seed))).float()[:, None]
 
 
 def sheet(families: dict[str, list[Path]]) -> npt.NDArray[np.uint8]:
@@ -173,7 +173,7 @@ def held_out(folder: Path) -> tuple[Pixels, npt.NDArray[np.int64]]:
     """Pictures (N, 64, 64, 3) uint8 RGB of a folder's sheet, disturbed, and the index of each in CLASSES, (N,)."""
     with Image.open(folder / SHEET_FILE) as image:
         tiles = np.asarray(image).reshape(-1, SIDE, len(CLASSES), SIDE).swapaxes(1, 2).reshape(-1, SIDE, SIDE)
-    grey = np.round(255 * disturbed(tiles / 255, np.random.RandomState(SEED))).astype(np.uint8)
+    grey = np.round(255 * perturbed(tiles / 255, np.random.RandomState(SEED))).astype(np.uint8)
     labels = np.tile(np.arange(len(CLASSES)), len(tiles) // len(CLASSES))
     return np.repeat(grey[..., None], 3, axis=-1), labels
 

@@ -133,12 +133,12 @@ class Result:
     unreadable: tuple[str, ...]
     is_complete: bool
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, shares in percent."""
         subject, manifest = self.subject, self.subject.manifest
         told = ("format", "precision", "model", "resolution", "weights")
-        figures = self.accuracy.document() if self.accuracy else NO_ACCURACY
-        compared = self.comparison.document() if self.comparison else NO_COMPARISON
+        figures = self.accuracy.to_dict() if self.accuracy else NO_ACCURACY
+        compared = self.comparison.to_dict() if self.comparison else NO_COMPARISON
         return {
             "artifact": str(subject.artifact),
             "sha256": subject.sha256,
@@ -148,7 +148,7 @@ class Result:
             **figures,
             **compared,
             "agreement_reason": self.reason,
-            "reference": self.reference.document() if self.reference else None,
+            "reference": self.reference.to_dict() if self.reference else None,
             "unreadable": list(self.unreadable),
             "complete": self.is_complete,
         }
@@ -168,12 +168,12 @@ class Evaluation:
     results: tuple[Result, ...]
     is_complete: bool
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {
             "data": {"name": self.data.name, "classes": self.data.layout, "images": len(self.data.images)},
             "complete": self.is_complete,
-            "results": [result.document() for result in self.results],
+            "results": [result.to_dict() for result in self.results],
         }
 
 

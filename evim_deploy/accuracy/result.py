@@ -36,7 +36,7 @@ class Accuracy:
     not_finite: int
     images_per_second: float
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, shares in percent."""
         return {
             "count": self.count,
@@ -65,7 +65,7 @@ class Comparison:
     difference: float
     interval: Bounds
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, shares in percent and the difference in points."""
         return {
             "agreement": 100 * self.agreement,

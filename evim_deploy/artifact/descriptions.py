@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evim_deploy import __version__
-from evim_deploy.artifact.target import Facts, Target, TensorSpec, Weights, describe
+from evim_deploy.artifact.target import ArtifactInfo, Target, TensorSpec, Weights, describe
 from evim_deploy.catalog.terms import Activation
 from evim_deploy.images import digits
 
@@ -30,7 +30,7 @@ class About:
     ports: Mapping[str, str]
 
 
-def about(facts: Facts) -> About:
+def about(facts: ArtifactInfo) -> About:
     """The texts of an artifact."""
     target, contract = facts.target, facts.contract
     return About(

@@ -222,7 +222,7 @@ class Parity:
         reasons = (f"{name}: {parity.reason}" for name, parity in each.items() if parity.reason)
         return replace(next(iter(each.values())), status=worst, reason="; ".join(reasons))
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; what is not finite is null, and anomalies are added up over the operations."""
         document = finite(asdict(self))
         for entry, comparison in zip(document["comparisons"], self.comparisons, strict=True):

@@ -8,7 +8,7 @@ from math import inf
 from typing import Any
 
 from evim_deploy.common.json_documents import finite
-from evim_deploy.graph.quantised import Grid
+from evim_deploy.graph.quantised import QuantParams
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,21 @@ class Quantisation:
 
     calibration: Calibration | None = None
     exponents: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    grids: tuple[tuple[str, Grid], ...] = ()
+    qparams: tuple[tuple[str, QuantParams], ...] = ()
     sensitivity: tuple[tuple[str, float], ...] = ()
     kept: tuple[str, ...] = ()
     allowed_loss: float | None = None
     loss: float | None = None
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As plain JSON values: a grid as [scale, zero point, least, most]; infinite decibels are null."""
-        grids = {name: [grid.scale, grid.zero_point, grid.least, grid.most] for name, grid in self.grids}
-        tables = {"exponents": dict(self.exponents), "grids": grids, "sensitivity": dict(self.sensitivity)}
+        qparams = {name: [grid.scale, grid.zero_point, grid.least, grid.most] for name, grid in self.qparams}
+        tables = {"exponents": dict(self.exponents), "grids": qparams, "sensitivity": dict(self.sensitivity)}
         return finite({**asdict(self), **tables})
 
     @staticmethod
     def parse(document: Mapping[str, Any]) -> Quantisation:
-        """From what :meth:`document` gives.
+        """From what :meth:`to_dict` gives.
 
         Raises:
             ValueError, KeyError, TypeError: It is none.
@@ -71,7 +71,7 @@ class Quantisation:
                 str(calibration["source"]), int(calibration["images"]), tuple(map(str, calibration["skipped"]))
             ),
             exponents=tuple((str(name), tuple(map(int, powers))) for name, powers in document["exponents"].items()),
-            grids=tuple((str(name), _grid(*values)) for name, values in document["grids"].items()),
+            qparams=tuple((str(name), _grid(*values)) for name, values in document["grids"].items()),
             sensitivity=tuple(
                 (str(name), inf if snr is None else float(snr)) for name, snr in document["sensitivity"].items()
             ),
@@ -81,8 +81,8 @@ class Quantisation:
         )
 
 
-def _grid(scale: Any, zero_point: Any, least: Any, most: Any) -> Grid:
-    grid = Grid(float(scale), int(zero_point), int(least), int(most))
+def _grid(scale: Any, zero_point: Any, least: Any, most: Any) -> QuantParams:
+    grid = QuantParams(float(scale), int(zero_point), int(least), int(most))
     if not 0 < grid.scale < float("inf") or not grid.least <= grid.zero_point <= grid.most:
         raise ValueError(f"{grid} is no grid")
     return grid

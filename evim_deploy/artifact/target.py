@@ -137,7 +137,7 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
-class Contract:
+class Signature:
     """What an artifact takes and gives.
 
     Attributes:
@@ -148,7 +148,7 @@ class Contract:
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    functions: Mapping[str, Contract] = field(default_factory=dict)
+    functions: Mapping[str, Signature] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Structure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class ArtifactInfo:
     """Everything that is known of an artifact before its file has a size and a hash.
 
     ``functions`` has the proof of each function where there are several; ``parity`` is the verdict of all.
@@ -180,14 +180,14 @@ class Facts:
     target: Target
     weights: Weights
     preprocessing: Preprocessing
-    contract: Contract
+    contract: Signature
     structure: Structure
     parity: Parity
     rewrites: tuple[Mapping[str, Any], ...]
     tools: Mapping[str, str]
     functions: Mapping[str, Parity] = field(default_factory=dict)
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The manifest as plain JSON values."""
         target = self.target
         return {
@@ -203,7 +203,7 @@ class Facts:
             "opset": target.opset,
             "half_io": target.half_io,
             "deployment_target": target.deployment_target,
-            "quantisation": target.quantisation and target.quantisation.document(),
+            "quantisation": target.quantisation and target.quantisation.to_dict(),
             "num_classes": len(target.labels) or None,
             "activation": target.activation if target.labels else None,
             "labels_sha256": labels_sha256(target.labels),
@@ -212,7 +212,7 @@ class Facts:
             "inputs": [asdict(spec) for spec in self.contract.inputs],
             "outputs": [asdict(spec) for spec in self.contract.outputs],
             "structure": {**asdict(self.structure), "operations": dict(sorted(self.structure.operations.items()))},
-            "parity": self.parity.document(),
+            "parity": self.parity.to_dict(),
             "functions": [self._function(name, parity) for name, parity in self.functions.items()],
             "rewrites": [dict(rewrite) for rewrite in self.rewrites],
             "tools": dict(self.tools),
@@ -225,7 +225,7 @@ class Facts:
             "resolution": self.target.of_functions()[name].resolution,
             "inputs": [asdict(spec) for spec in contract.inputs],
             "outputs": [asdict(spec) for spec in contract.outputs],
-            "parity": parity.document(),
+            "parity": parity.to_dict(),
         }
 
 

@@ -80,7 +80,7 @@ def evaluate(
         )
         evaluation = evaluator.evaluate([Path(artifact) for artifact in artifacts], data)
     if json:
-        print_json({"schema_version": SCHEMA_VERSION, **evaluation.document()})
+        print_json({"schema_version": SCHEMA_VERSION, **evaluation.to_dict()})
     else:
         _show(out(), evaluation)
     if not evaluation.is_complete:

@@ -43,7 +43,7 @@ def inspect(
         looked = [(artifact, _look(artifact)) for artifact in artifacts]
     if json:
         documents = [
-            {"path": str(path), "error": found.document()} if isinstance(found, EvimError) else _document(found)
+            {"path": str(path), "error": found.to_dict()} if isinstance(found, EvimError) else _document(found)
             for path, found in looked
         ]
         print_json({"schema_version": SCHEMA_VERSION, "artifacts": documents})

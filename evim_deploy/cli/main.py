@@ -148,7 +148,7 @@ def _fail(error: EvimError) -> NoReturn:
     if SETTINGS.interrupted:  # a library made another error of it
         _interrupted()
     sys.stderr.write(f"Error: {error}\n")
-    _tell_machines(error.document())
+    _tell_machines(error.to_dict())
     sys.exit(error.exit_code)
 
 

@@ -89,7 +89,7 @@ def report(
         view = build(files, baseline, evidence) if json or output is None else None
     if json and view is not None:
         written = {"path": str(output)} if output else {}
-        print_json({"schema_version": SCHEMA_VERSION, **written, **view.document()})
+        print_json({"schema_version": SCHEMA_VERSION, **written, **view.to_dict()})
     elif view is not None:
         show(view)
     elif output is not None:

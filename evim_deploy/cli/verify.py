@@ -85,7 +85,7 @@ def verify(
         )
         results = [verifier.check(artifact, output_dir if layers else None, overwrite) for artifact in artifacts]
     if json:
-        print_json({"schema_version": SCHEMA_VERSION, "artifacts": [result.document() for result in results]})
+        print_json({"schema_version": SCHEMA_VERSION, "artifacts": [result.to_dict() for result in results]})
     else:
         for result in results:
             _show(result)
@@ -100,7 +100,7 @@ def _show(result: Result) -> None:
     console.print(str(result.artifact), style="bold", soft_wrap=True, markup=False)
     facts = f"{manifest.model.name}, {manifest.target}, made from {manifest.weights.source}"
     console.print(f"  {facts}, sha256 {manifest.weights.sha256[:12]}: the same here", soft_wrap=True, markup=False)
-    show_proof(console, result.verdict.document())
+    show_proof(console, result.verdict.to_dict())
     if result.verdict.rebuild is not None:
         console.print(f"  made again: {result.verdict.rebuild}", soft_wrap=True, markup=False)
     if result.layers is not None:

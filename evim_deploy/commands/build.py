@@ -10,18 +10,27 @@ import exporters
 import runtimes
 from evim_deploy import formats
 from evim_deploy.artifact.parity import Parity
-from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY, Facts, Structure, Target, Weights, embedded, file_stem
+from evim_deploy.artifact.target import (
+    LABELS_KEY,
+    METADATA_KEY,
+    ArtifactInfo,
+    Structure,
+    Target,
+    Weights,
+    embedded,
+    file_stem,
+)
 from evim_deploy.catalog.model import Model
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.versions import tool_versions
 from evim_deploy.inspection.core_ml import told_otherwise
 
 if TYPE_CHECKING:
-    from evim_deploy.graph.rewrites.rewrite import Outcome
+    from evim_deploy.graph.rewrites.rewrite import RewriteResult
     from evim_deploy.networks.protocols import Reference
 
 
-def build(model: Model, reference: Reference, target: Target, path: Path) -> Facts:
+def build(model: Model, reference: Reference, target: Target, path: Path) -> ArtifactInfo:
     """Write the file of an artifact, still without its metadata.
 
     Args:
@@ -40,7 +49,7 @@ def build(model: Model, reference: Reference, target: Target, path: Path) -> Fac
     unchecked = Parity.not_run("not checked yet")
     timm = ["timm"] if model.form == "torch_module" else []
     tools = tool_versions("torch", "numpy", *exporters.needs(row, model.form), *engine_of(target).requires, *timm)
-    return Facts(
+    return ArtifactInfo(
         model=model,
         target=target,
         weights=reference.weights,
@@ -54,13 +63,13 @@ def build(model: Model, reference: Reference, target: Target, path: Path) -> Fac
     )
 
 
-def annotate(facts: Facts, path: Path) -> None:
+def annotate(facts: ArtifactInfo, path: Path) -> None:
     """Put what is known of an artifact into its own metadata.
 
     Raises:
         RuntimeError: Its operations are no longer those that were written.
     """
-    metadata = {METADATA_KEY: json.dumps(embedded(facts.document())), LABELS_KEY: json.dumps(facts.target.labels)}
+    metadata = {METADATA_KEY: json.dumps(embedded(facts.to_dict())), LABELS_KEY: json.dumps(facts.target.labels)}
     exporters.load(exporters.FORMATS[facts.target.format], facts.model.form).annotate(path, metadata, facts)
     if Structure.of(formats.read(path).operations) != facts.structure:
         raise RuntimeError(f"{path.name} changed when its metadata was written")
@@ -94,7 +103,7 @@ def _refuse_reported(found: formats.Contents, target: Target) -> None:
             )
 
 
-def _record(outcome: Outcome) -> dict[str, Any]:
+def _record(outcome: RewriteResult) -> dict[str, Any]:
     return {
         "name": outcome.rewrite,
         "applied": outcome.applied,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import exporters
 import runtimes
 from evim_deploy.artifact.parity import FAIL, Measures, Parity
-from evim_deploy.artifact.target import MANIFEST_SUFFIX, Facts, Target
+from evim_deploy.artifact.target import MANIFEST_SUFFIX, ArtifactInfo, Target
 from evim_deploy.catalog.labels import class_labels
 from evim_deploy.catalog.model import Model
 from evim_deploy.commands.build import annotate, build, engine_of, file_name
@@ -28,9 +28,9 @@ from evim_deploy.proof.golden import SUFFIX as GOLDEN_SUFFIX
 from evim_deploy.proof.golden import write_golden
 
 if TYPE_CHECKING:
-    from evim_deploy.graph.rewrites.rewrite import Outcome
+    from evim_deploy.graph.rewrites.rewrite import RewriteResult
     from evim_deploy.networks.protocols import Reference
-    from evim_deploy.proof.outputs.checker import Prover
+    from evim_deploy.proof.outputs.checker import ParityChecker
 
 
 def export(request: Request, progress: Progress | None = None) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
     weights = reference.weights
 
     from evim_deploy.common.reproducible import one_thread
-    from evim_deploy.proof.outputs.checker import Prover  # after what tells that torch is missing
+    from evim_deploy.proof.outputs.checker import ParityChecker  # after what tells that torch is missing
 
     if not weights.trained:
         progress.warn(" ".join(filter(None, (f"UNTRAINED weights ({weights.source}).", weights.note))))
@@ -65,7 +65,7 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
         labels = class_labels(reference.num_classes, request.labels, weights.source, request.model.labels)
         fitted = [_fitted(target, request, reference, progress) for target in targets]
         targets = [replace(target, labels=labels) for target in fitted]
-    prover = Prover(reference, request.model.resolution)
+    prover = ParityChecker(reference, request.model.resolution)
     source = _Source(
         name=request.model,
         reference=reference,
@@ -89,10 +89,10 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
                 if golden:
                     progress.step(f"{target}: writing golden inputs and outputs")
                     with one_thread():
-                        write_golden(facts, Prover(reference, request.model.resolution), name, digest, golden[0])
+                        write_golden(facts, ParityChecker(reference, request.model.resolution), name, digest, golden[0])
             final, _, *golden = publish(staged, request.output_dir, request.overwrite)
             told = {"golden": str(golden[0])} if golden else {}
-            made.append({"path": str(final), "size_bytes": size_bytes(final), **told, **facts.document()})
+            made.append({"path": str(final), "size_bytes": size_bytes(final), **told, **facts.to_dict()})
     return made
 
 
@@ -102,7 +102,7 @@ class _Source:
 
     name: Model
     reference: Reference
-    prover: Prover
+    prover: ParityChecker
     verify: bool | None
     calibration: Path | None
     allowed_loss: float | None
@@ -135,7 +135,7 @@ def _check_host(request: Request, targets: list[Target]) -> None:
             runtimes.require(engine_of(target), str(target))
 
 
-def _make_sound(source: _Source, target: Target, path: Path, progress: Progress) -> Facts:
+def _make_sound(source: _Source, target: Target, path: Path, progress: Progress) -> ArtifactInfo:
     """As :func:`_make`, where a file that was only just written is nobody's to copy again."""
     try:
         return _make(source, target, path, progress)
@@ -144,7 +144,7 @@ def _make_sound(source: _Source, target: Target, path: Path, progress: Progress)
         raise ParityFailed(cause, f"It was not kept. {_REPORT}") from error
 
 
-def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Facts:
+def _make(source: _Source, target: Target, path: Path, progress: Progress) -> ArtifactInfo:
     """Write, check and annotate one artifact."""
     if source.verify is not False:
         source.prover.require_finite(target)
@@ -230,12 +230,12 @@ _REPORT = (
 _OURS = "", _REPORT
 
 
-def _write_manifest(facts: Facts, digest: str, artifact: Path, manifest: Path) -> None:
+def _write_manifest(facts: ArtifactInfo, digest: str, artifact: Path, manifest: Path) -> None:
     document = {"artifact": artifact.name, "size_bytes": size_bytes(artifact), "sha256": digest}
-    manifest.write_text(json.dumps({**document, **facts.document()}, indent=2) + "\n")
+    manifest.write_text(json.dumps({**document, **facts.to_dict()}, indent=2) + "\n")
 
 
-def summary(outcome: Outcome) -> str:
+def summary(outcome: RewriteResult) -> str:
     """One line on a rewrite: how often, and which operations went and came."""
 
     def listed(counts: Sequence[tuple[str, int]]) -> str:

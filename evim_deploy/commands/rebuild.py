@@ -17,7 +17,7 @@ import numpy as np
 import exporters
 from evim_deploy.artifact.manifest import Manifest
 from evim_deploy.artifact.parity import Parity
-from evim_deploy.artifact.target import SCHEMA_VERSION, Facts
+from evim_deploy.artifact.target import SCHEMA_VERSION, ArtifactInfo
 from evim_deploy.commands.build import annotate, build, file_name
 from evim_deploy.common.errors import EvimError, NotRunHere, ParityFailed
 from evim_deploy.common.publish import members, staging
@@ -75,7 +75,7 @@ class Rebuild:
         named = "; ".join(map(str, self.differences[:_MOST_NAMED])) + (f"; {more} more files" if more > 0 else "")
         return f"different ({named})" + (f"; made by {self._told_versions()}" if self.versions else "")
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {
             "status": self.status,
@@ -146,7 +146,7 @@ def _first_difference(one: Path, other: Path) -> int | None:
             start += length
 
 
-def _as_then(facts: Facts, manifest: Manifest) -> Facts:
+def _as_then(facts: ArtifactInfo, manifest: Manifest) -> ArtifactInfo:
     """Facts with what the manifest says of the weights' origin, of the proof and of the tools."""
     statuses = zip(facts.functions, manifest.function_statuses, strict=True)
     return replace(
@@ -158,7 +158,7 @@ def _as_then(facts: Facts, manifest: Manifest) -> Facts:
     )
 
 
-def _other_versions(manifest: Manifest, facts: Facts) -> dict[str, tuple[str | None, str | None]]:
+def _other_versions(manifest: Manifest, facts: ArtifactInfo) -> dict[str, tuple[str | None, str | None]]:
     then = {**manifest.tools, "manifest": str(manifest.document["schema_version"])}
     now = {**facts.tools, "manifest": str(SCHEMA_VERSION)}
     return {name: (then.get(name), now.get(name)) for name in {**then, **now} if then.get(name) != now.get(name)}

@@ -25,7 +25,7 @@ from runtimes.modes import Mode
 if TYPE_CHECKING:
     from evim_deploy.commands.rebuild import Rebuild
     from evim_deploy.proof.operations.report import LayerReport
-    from evim_deploy.proof.outputs.checker import Prover
+    from evim_deploy.proof.outputs.checker import ParityChecker
 
 
 PLOT_SUFFIX = ".layers.png"
@@ -49,7 +49,7 @@ class Verdict:
     functions: Mapping[str, Parity] = field(default_factory=dict)
     rebuild: Rebuild | None = None
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         told = ("format", "precision", "model", "task", "output", "resolution", "batch", "preprocess", "weights")
         functions = self.manifest.target.of_functions()
@@ -60,7 +60,7 @@ class Verdict:
                 {"name": name, "resolution": functions[name].resolution, "parity": _with_anomalies(parity)}
                 for name, parity in self.functions.items()
             ],
-            **({"rebuild": self.rebuild.document()} if self.rebuild else {}),
+            **({"rebuild": self.rebuild.to_dict()} if self.rebuild else {}),
         }
 
     def problem(self) -> EvimError | None:
@@ -85,7 +85,7 @@ class Verdict:
 
 def _with_anomalies(parity: Parity) -> dict[str, Any]:
     """A proof as plain JSON values, with what float16 could not hold, operation by operation."""
-    document = parity.document()
+    document = parity.to_dict()
     for entry, comparison in zip(document["comparisons"], parity.comparisons, strict=True):
         entry["anomalies_by_operation"] = comparison.anomalies
     return document
@@ -117,13 +117,13 @@ class Result:
     plot: Path | None = None
     problem: EvimError | None = None
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {
             "path": str(self.artifact),
-            **(self.verdict.document() if self.verdict else {}),
-            **({"layers": self.layers.document(), "plot": str(self.plot)} if self.layers else {}),
-            **({"error": self.problem.document()} if self.problem else {}),
+            **(self.verdict.to_dict() if self.verdict else {}),
+            **({"layers": self.layers.to_dict(), "plot": str(self.plot)} if self.layers else {}),
+            **({"error": self.problem.to_dict()} if self.problem else {}),
         }
 
 
@@ -146,7 +146,7 @@ class Verifier:
     compute_units: str | None = None
     rebuilds: bool = False
     progress: Progress = field(default_factory=Silent)
-    _provers: dict[tuple[str, str, int | None], Prover] = field(default_factory=dict)
+    _provers: dict[tuple[str, str, int | None], ParityChecker] = field(default_factory=dict)
 
     def check(self, artifact: Path, plots: Path | None = None, overwrite: bool = False) -> Result:
         """Prove one artifact of several: whatever is wrong with it is told in the result.
@@ -225,7 +225,7 @@ class Verifier:
             BadInput: The artifact is damaged, or its values take too much memory.
             NotRunHere: No engine of this host tells what is computed inside.
         """
-        from evim_deploy.proof.operations.compare import line_up
+        from evim_deploy.proof.operations.compare import match_operations
 
         artifact, target = verdict.artifact, verdict.manifest.target
         self.progress.step(f"{artifact.name}: lining up its operations with the model's")
@@ -236,9 +236,9 @@ class Verifier:
         mode = Mode(self.mode) if self.mode else exact_mode if target.quantisation else None
         with threads.computing(prover.pixels(target)):
             found = runtimes.trace(artifact, image, mode=mode)
-            return line_up(prover.reference, target, found, image)
+            return match_operations(prover.reference, target, found, image)
 
-    def prover(self, manifest: Manifest, artifact: Path) -> Prover:
+    def prover(self, manifest: Manifest, artifact: Path) -> ParityChecker:
         """Who compares with the reference that an artifact was made from.
 
         Raises:
@@ -249,9 +249,9 @@ class Verifier:
             self.progress.step(f"{artifact.name}: loading the weights {self.weights or manifest.weights.source}")
             reference = open_origin(manifest, artifact, self.weights, self.progress.step)
 
-            from evim_deploy.proof.outputs.checker import Prover  # after what tells that torch is missing
+            from evim_deploy.proof.outputs.checker import ParityChecker  # after what tells that torch is missing
 
-            self._provers[key] = Prover(reference, manifest.model.resolution, self.inputs)
+            self._provers[key] = ParityChecker(reference, manifest.model.resolution, self.inputs)
         return self._provers[key]
 
 

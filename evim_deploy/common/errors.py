@@ -34,7 +34,7 @@ class EvimError(Exception):
         self.cause = cause
         self.remedy = remedy
 
-    def document(self) -> dict[str, int | str]:
+    def to_dict(self) -> dict[str, int | str]:
         """The problem as plain JSON values."""
         return {"exit_code": self.exit_code, "cause": self.cause, "remedy": self.remedy}
 

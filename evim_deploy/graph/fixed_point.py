@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from math import inf
 
 from evim_deploy.graph.ir import Node
-from evim_deploy.graph.quantised import Grid, Linear
+from evim_deploy.graph.quantised import AffineQuantised, QuantParams
 
-_OWN_UNIT = {"conv": "kernel", "project": "kernel", "linear": "kernel", "scale": "factor"}
+_OWN_UNIT = {"conv": "kernel", "pointwise_conv": "kernel", "linear": "kernel", "scale": "scale"}
 """Sums of products with weights, and under what name they have these."""
 
 _TWICE = 0.25
@@ -30,7 +30,7 @@ LiteRT, tflite/kernels/internal/optimized/integer_ops/mean.h
 """
 
 
-def explained(node: Node, grids: Mapping[str, Grid], output: Grid) -> float:
+def explained(node: Node, qparams: Mapping[str, QuantParams], output: QuantParams) -> float:
     """By how much rounding may move what an operation gives on a grid, within the grid's range.
 
     Args:
@@ -38,12 +38,12 @@ def explained(node: Node, grids: Mapping[str, Grid], output: Grid) -> float:
         grids: By the names of the values that it takes.
         output: What its value is rounded to, after the ReLU where one alone takes it.
     """
-    return 0.5 * output.scale + min(_unit(node, grids), _LOST.get(node.op, _TWICE) * output.scale)
+    return 0.5 * output.scale + min(_unit(node, qparams), _LOST.get(node.op, _TWICE) * output.scale)
 
 
-def _unit(node: Node, grids: Mapping[str, Grid]) -> float:
+def _unit(node: Node, qparams: Mapping[str, QuantParams]) -> float:
     """Of an operation's sums; 0 where it computes in floating point, infinite where it is not known."""
     if node.op not in _OWN_UNIT:
         return inf
-    weights, taken = node.encodings.get(_OWN_UNIT[node.op]), grids.get(node.inputs[0])
-    return taken.scale * float(weights.scale.max()) if taken and isinstance(weights, Linear) else 0.0
+    weights, taken = node.encodings.get(_OWN_UNIT[node.op]), qparams.get(node.inputs[0])
+    return taken.scale * float(weights.scale.max()) if taken and isinstance(weights, AffineQuantised) else 0.0

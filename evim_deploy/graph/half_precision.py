@@ -24,7 +24,7 @@ def rounded(graph: Graph) -> Graph:
     Raises:
         BadInput: A weight is beyond float16's range.
     """
-    return Graph(graph.input_name, map(_rounded, graph.nodes), graph.outputs, graph.grids)
+    return Graph(graph.input_name, map(_rounded, graph.nodes), graph.outputs, graph.qparams)
 
 
 def _rounded(node: Node) -> Node:

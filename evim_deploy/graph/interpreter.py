@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.quantised import Grid
+from evim_deploy.graph.quantised import QuantParams
 
 Weights = Mapping[str, Tensor]
 
@@ -19,11 +19,11 @@ def evaluate(graph: Graph, image: Tensor, weights: Mapping[str, Weights] | None 
 
     Values are dropped once nothing needs them any more, which bounds the memory.
     """
-    values = on_grids({graph.input_name: image}, graph.grids)
+    values = fake_quantise({graph.input_name: image}, graph.qparams)
     weights = weights or tensors(graph, image.dtype)
     expiring = graph.last_uses()
     for node in graph.nodes:
-        values.update(on_grids(step(node, weights[node.name], values), graph.grids))
+        values.update(fake_quantise(step(node, weights[node.name], values), graph.qparams))
         for value in expiring.get(node.name, ()):
             del values[value]
     return {name: values[value] for name, value in graph.outputs.items()}
@@ -31,10 +31,10 @@ def evaluate(graph: Graph, image: Tensor, weights: Mapping[str, Weights] | None 
 
 def run(graph: Graph, image: Tensor, weights: Mapping[str, Weights] | None = None) -> dict[str, Tensor]:
     """Every value of the graph by name; ``weights`` are its :func:`tensors`, where it is run more than once."""
-    values = on_grids({graph.input_name: image}, graph.grids)
+    values = fake_quantise({graph.input_name: image}, graph.qparams)
     weights = weights or tensors(graph, image.dtype)
     for node in graph.nodes:
-        values.update(on_grids(step(node, weights[node.name], values), graph.grids))
+        values.update(fake_quantise(step(node, weights[node.name], values), graph.qparams))
     return values
 
 
@@ -45,12 +45,12 @@ def step(node: Node, weights: Weights, values: Mapping[str, Tensor]) -> dict[str
     return dict(zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True))
 
 
-def on_grids(values: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> dict[str, Tensor]:
+def fake_quantise(values: Mapping[str, Tensor], qparams: Mapping[str, QuantParams]) -> dict[str, Tensor]:
     """Values by name, those that have a grid rounded to it; halves go to the even code, as in IEEE 754."""
-    return {name: round_to(grids[name], value) if name in grids else value for name, value in values.items()}
+    return {name: round_to(qparams[name], value) if name in qparams else value for name, value in values.items()}
 
 
-def round_to(grid: Grid, x: Tensor) -> Tensor:
+def round_to(grid: QuantParams, x: Tensor) -> Tensor:
     """The values of a grid that are nearest."""
     codes = torch.clamp(torch.round(x / grid.scale) + grid.zero_point, grid.least, grid.most)
     return (codes - grid.zero_point) * grid.scale
@@ -70,7 +70,7 @@ def _conv(node: Node, w: Weights, x: Tensor) -> Tensor:
 
 
 def _batch_norm(node: Node, w: Weights, x: Tensor) -> Tensor:
-    return F.batch_norm(x, w["mean"], w["variance"], w["gain"], w["bias"], eps=node.eps())
+    return F.batch_norm(x, w["mean"], w["variance"], w["gamma"], w["beta"], eps=node.eps())
 
 
 def _layer_norm(node: Node, w: Weights, x: Tensor) -> Tensor:
@@ -98,12 +98,12 @@ def _sum_tokens(node: Node, w: Weights, x: Tensor) -> Tensor:
 
 HANDLERS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "conv": _conv,
-    "project": lambda node, w, x: w["kernel"] @ x,
+    "pointwise_conv": lambda node, w, x: w["kernel"] @ x,
     "linear": lambda node, w, x: F.linear(x, w["kernel"], w["bias"]),
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
-    "scale": lambda node, w, x: x * _per_channel(w["factor"], x),
-    "shift": lambda node, w, x: x + _per_channel(w["offset"], x),
+    "scale": lambda node, w, x: x * _per_channel(w["scale"], x),
+    "shift": lambda node, w, x: x + _per_channel(w["bias"], x),
     "add": lambda node, w, x, y: x + y,
     "multiply": lambda node, w, x, y: x * y,
     "relu": lambda node, w, x: F.relu(x),
@@ -114,8 +114,8 @@ HANDLERS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "split": lambda node, w, x: x.split(node.sections(), dim=1),
     "flatten": lambda node, w, x: x.flatten(2),
     "unflatten": lambda node, w, x, like: x.unflatten(2, like.shape[2:]),
-    "write": lambda node, w, u, weights: u @ weights.mT / node.spread(u.shape[2]),
-    "read": lambda node, w, h, c: h @ c,
+    "state_update": lambda node, w, u, weights: u @ weights.mT / node.spread(u.shape[2]),
+    "state_readout": lambda node, w, h, c: h @ c,
     "sum_tokens": _sum_tokens,
     "mean": _mean,
     "concat": lambda node, w, *xs: torch.cat(xs, 1),

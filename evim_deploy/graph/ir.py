@@ -52,7 +52,7 @@ from dataclasses import dataclass, field, replace
 from math import log2
 from typing import cast
 
-from evim_deploy.graph.quantised import Array, Encoding, Grid
+from evim_deploy.graph.quantised import Array, Encoding, QuantParams
 
 Attribute = int | float | bool | tuple[int, ...]
 
@@ -62,7 +62,7 @@ RESCALED = ".rescaled"
 OPERATIONS = frozenset(
     [
         "conv",
-        "project",
+        "pointwise_conv",
         "linear",
         "batch_norm",
         "layer_norm",
@@ -78,8 +78,8 @@ OPERATIONS = frozenset(
         "split",
         "flatten",
         "unflatten",
-        "write",
-        "read",
+        "state_update",
+        "state_readout",
         "sum_tokens",
         "mean",
         "concat",
@@ -174,15 +174,15 @@ class Graph:
         input_name: str,
         nodes: Iterable[Node] = (),
         outputs: Mapping[str, str] | None = None,
-        grids: Mapping[str, Grid] | None = None,
+        qparams: Mapping[str, QuantParams] | None = None,
     ) -> None:
         self.input_name = input_name
         self.nodes = list(nodes)
         self.outputs = dict(outputs or {})
-        self.grids = dict(grids or {})
+        self.qparams = dict(qparams or {})
 
     def copy(self) -> Graph:
-        return Graph(self.input_name, self.nodes, self.outputs, self.grids)
+        return Graph(self.input_name, self.nodes, self.outputs, self.qparams)
 
     def add(
         self,
@@ -204,7 +204,7 @@ class Graph:
         """The operation that computes a value; None for the graph's input."""
         return next((node for node in self.nodes if value in node.outputs), None)
 
-    def users(self, value: str) -> list[Node]:
+    def consumers(self, value: str) -> list[Node]:
         """The operations that take a value."""
         return [node for node in self.nodes if value in node.inputs]
 
@@ -220,9 +220,9 @@ class Graph:
     def is_output(self, value: str) -> bool:
         return value in self.outputs.values()
 
-    def only_user(self, value: str) -> Node | None:
+    def sole_consumer(self, value: str) -> Node | None:
         """The one operation that takes a value, None if there are more or it is an output."""
-        users = self.users(value)
+        users = self.consumers(value)
         return users[0] if len(users) == 1 and not self.is_output(value) else None
 
     def substitute(self, old: Node, *new: Node) -> None:

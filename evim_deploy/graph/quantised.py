@@ -15,7 +15,7 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Grid:
+class QuantParams:
     """What a quantised value is rounded to: scale * (code - zero point), with codes from ``least`` to ``most``."""
 
     scale: float
@@ -30,7 +30,7 @@ class Grid:
 
 
 @dataclass(frozen=True, eq=False)
-class Linear:
+class AffineQuantised:
     """Weights as signed integers times scales.
 
     Attributes:
@@ -52,7 +52,7 @@ class Linear:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class Palettised:
     """Weights as places in a table of 2^bits values; codes are uint8, in the weights' own shape."""
 
     bits: int
@@ -64,4 +64,4 @@ class Table:
         return self.table[self.codes]
 
 
-Encoding = Linear | Table
+Encoding = AffineQuantised | Palettised

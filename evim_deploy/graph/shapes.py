@@ -63,13 +63,13 @@ def _mean(node: Node, inputs: list[Shape]) -> list[Shape]:
 
 _RULES: dict[str, Callable[[Node, list[Shape]], list[Shape]]] = {
     "conv": _conv,
-    "project": lambda node, inputs: [(inputs[0][0], len(node.weights["kernel"]), inputs[0][2])],
+    "pointwise_conv": lambda node, inputs: [(inputs[0][0], len(node.weights["kernel"]), inputs[0][2])],
     "linear": lambda node, inputs: [(inputs[0][0], len(node.weights["kernel"]))],
     "split": _split,
     "flatten": _flatten,
     "unflatten": lambda node, inputs: [(*inputs[0][:2], *inputs[1][2:])],
-    "write": lambda node, inputs: [(*inputs[0][:2], inputs[1][1])],
-    "read": lambda node, inputs: [(*inputs[0][:2], inputs[1][2])],
+    "state_update": lambda node, inputs: [(*inputs[0][:2], inputs[1][1])],
+    "state_readout": lambda node, inputs: [(*inputs[0][:2], inputs[1][2])],
     "sum_tokens": _sum_tokens,
     "mean": _mean,
     "mean_channels": lambda node, inputs: [(inputs[0][0], 1, *inputs[0][2:])],

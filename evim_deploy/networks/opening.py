@@ -9,7 +9,7 @@ from math import prod
 from evim_deploy.catalog.network_name import NetworkName
 from evim_deploy.common import threads
 from evim_deploy.common.errors import BadInput
-from evim_deploy.networks.torch_module.loaded import Opened
+from evim_deploy.networks.torch_module.loaded import LoadedModel
 from evim_deploy.networks.torch_module.reference import ModuleReference
 
 
@@ -33,7 +33,7 @@ def open_network(
 
 def _open_timm(
     name: NetworkName, weights: str | None, num_classes: int | None, notify: Callable[[str], None]
-) -> Opened:
+) -> LoadedModel:
     from evim_deploy.networks.timm.open import open_timm
 
     return open_timm(name, weights, num_classes, notify)
@@ -41,7 +41,7 @@ def _open_timm(
 
 def _open_onnx(
     name: NetworkName, weights: str | None, num_classes: int | None, notify: Callable[[str], None]
-) -> Opened:
+) -> LoadedModel:
     from evim_deploy.networks.onnx.open import open_onnx
 
     path = (weights or name.source).removeprefix("onnx:")  # as its own weights are called

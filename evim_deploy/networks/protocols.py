@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from evim_deploy.artifact.target import Target, Weights
-from evim_deploy.graph.rewrites.rewrite import Outcome
+from evim_deploy.graph.rewrites.rewrite import RewriteResult
 from evim_deploy.images.preprocessing import Preprocessing
 from evim_deploy.images.published_transform import Transform
 
@@ -36,7 +36,7 @@ class Network(Protocol):
     def run(self, image: Array) -> dict[str, Array]:
         """Outputs by name, (B, ...), of images (B, 3, H, W); one at a time, which bounds the memory."""
 
-    def disturbed(self, layer: str, share: float, generator: torch.Generator) -> Network:
+    def perturbed(self, layer: str, share: float, generator: torch.Generator) -> Network:
         """The same network with noise in one layer's weights, its deviation a share of their root mean square."""
 
     def faults(self, image: Array, share: float, generator: torch.Generator) -> tuple[Outputs, Faults]:
@@ -68,7 +68,7 @@ class Reference(Protocol):
     def num_classes(self) -> int:
         """Of its heads."""
 
-    def outcomes(self, target: Target) -> list[Outcome]:
+    def outcomes(self, target: Target) -> list[RewriteResult]:
         """What each rewrite did on the way to the inference form."""
 
     def stored(self, target: Target) -> Any:
@@ -77,7 +77,7 @@ class Reference(Protocol):
     def network(self, target: Target) -> Network:
         """The inference form in float32."""
 
-    def stored_network(self, target: Target) -> Network:
+    def simulated_network(self, target: Target) -> Network:
         """The inference form in float32, its weights rounded as they are stored."""
 
     @property

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from evim_deploy.graph.fixed_point import explained
-from evim_deploy.graph.interpreter import Weights, evaluate, on_grids, round_to, run, step, tensors
+from evim_deploy.graph.interpreter import Weights, evaluate, fake_quantise, round_to, run, step, tensors
 from evim_deploy.graph.ir import Graph
-from evim_deploy.graph.quantised import Grid
+from evim_deploy.graph.quantised import QuantParams
 from evim_deploy.networks.protocols import Array, Faults, Outputs
 
 
@@ -33,7 +33,7 @@ class GraphNetwork:
         each = [evaluate(self._graph, torch.from_numpy(image[i : i + 1]), self._weights) for i in range(len(image))]
         return {name: np.concatenate([outputs[name].numpy() for outputs in each]) for name in self._graph.outputs}
 
-    def disturbed(self, layer: str, share: float, generator: torch.Generator) -> GraphNetwork:
+    def perturbed(self, layer: str, share: float, generator: torch.Generator) -> GraphNetwork:
         return GraphNetwork(self._graph, {**self._weights, layer: noisy(self._weights[layer], share, generator)})
 
     def visible(self, image: Array, share: float, generator: torch.Generator) -> Iterator[tuple[str, float]]:
@@ -42,17 +42,17 @@ class GraphNetwork:
         Above 1 some value is rounded to a code that nothing explains; where values have no grid, one moves by more than
         float32 explains.
         """
-        values, grids = run(self._graph, torch.from_numpy(image), self._weights), self._graph.grids
+        values, qparams = run(self._graph, torch.from_numpy(image), self._weights), self._graph.qparams
         for node in self._graph.nodes:
             if node.weights:
                 sound = step(node, self._weights[node.name], values)[node.name]
                 moved = step(node, noisy(self._weights[node.name], share, generator), values)[node.name]
-                clip = self._graph.only_user(node.name)
-                is_clipped = node.name not in grids and clip is not None and clip.op == "relu"
+                clip = self._graph.sole_consumer(node.name)
+                is_clipped = node.name not in qparams and clip is not None and clip.op == "relu"
                 if is_clipped:
                     sound, moved = sound.relu(), moved.relu()
-                grid = grids.get(clip.name if clip is not None and is_clipped else node.name)
-                yield node.name, _clearness(sound, moved, grid, explained(node, grids, grid) if grid else 0.0)
+                grid = qparams.get(clip.name if clip is not None and is_clipped else node.name)
+                yield node.name, _clearness(sound, moved, grid, explained(node, qparams, grid) if grid else 0.0)
 
     def faults(self, image: Array, share: float, generator: torch.Generator) -> tuple[Outputs, Faults]:
         """Only what follows a layer is computed anew."""
@@ -70,11 +70,11 @@ class GraphNetwork:
     def _after(self, index: int, weights: Weights, values: dict[str, Tensor]) -> Mapping[str, Tensor]:
         """The values that change when one operation has other weights."""
         first, *later = self._graph.nodes[index:]
-        grids = self._graph.grids
-        changed: dict[str, Tensor] = on_grids(step(first, weights, values), grids)
+        qparams = self._graph.qparams
+        changed: dict[str, Tensor] = fake_quantise(step(first, weights, values), qparams)
         for node in later:
             if not changed.keys().isdisjoint(node.inputs):
-                changed.update(on_grids(step(node, self._weights[node.name], ChainMap(changed, values)), grids))
+                changed.update(fake_quantise(step(node, self._weights[node.name], ChainMap(changed, values)), qparams))
         return changed
 
 
@@ -85,7 +85,7 @@ _CLEAR = 1.01
 """By how much more than what is explained a value has to move: float32 takes no tie for one."""
 
 
-def _clearness(sound: Tensor, moved: Tensor, grid: Grid | None, unseen: float) -> float:
+def _clearness(sound: Tensor, moved: Tensor, grid: QuantParams | None, unseen: float) -> float:
     """By how much a value moves, in units of what has to be exceeded for that to be seen.
 
     Of many values some lie next to the middle between two codes, and the least movement beyond what is explained gives

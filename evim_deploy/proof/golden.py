@@ -23,11 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from evim_deploy import __version__
-from evim_deploy.artifact.target import Facts, embedded
+from evim_deploy.artifact.target import ArtifactInfo, embedded
 from evim_deploy.common.errors import ParityFailed
 
 if TYPE_CHECKING:
-    from evim_deploy.proof.outputs.checker import Prover
+    from evim_deploy.proof.outputs.checker import ParityChecker
 
 SCHEMA = "evim-deploy-golden"
 SCHEMA_VERSION = 1
@@ -39,7 +39,7 @@ SUFFIX = ".golden.safetensors"
 Tensors = dict[str, npt.NDArray[Any]]
 
 
-def write_golden(facts: Facts, prover: Prover, artifact: str, digest: str, path: Path) -> None:
+def write_golden(facts: ArtifactInfo, prover: ParityChecker, artifact: str, digest: str, path: Path) -> None:
     """Write the golden file of an artifact.
 
     Args:
@@ -84,7 +84,7 @@ def write_golden(facts: Facts, prover: Prover, artifact: str, digest: str, path:
         "output": target.output,
         "precision": target.precision,
         "preprocess": target.preprocess,
-        "weights": embedded(facts.document())["weights"],
+        "weights": embedded(facts.to_dict())["weights"],
         "reference": f"{prover.reference.engine} fp32",
         "tolerance": {"max_abs": tolerance.max_abs, "mean_abs": tolerance.mean_abs, "reason": tolerance.reason},
         "least_probability": answers.least if is_compared_as_logits(target) else None,

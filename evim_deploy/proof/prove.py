@@ -13,8 +13,8 @@ from evim_deploy.artifact.target import Target
 from evim_deploy.common import threads
 from evim_deploy.common.errors import NotRunHere, ParityFailed
 from evim_deploy.common.progress import Progress
-from evim_deploy.proof.operations.compare import line_up
-from evim_deploy.proof.outputs.checker import PRECISION, PROGRAM, Prover, Run
+from evim_deploy.proof.operations.compare import match_operations
+from evim_deploy.proof.outputs.checker import PRECISION, PROGRAM, ParityChecker, Run
 from evim_deploy.proof.stored_weights import compare_stored
 from runtimes.modes import Mode
 
@@ -22,7 +22,7 @@ from runtimes.modes import Mode
 def prove_functions(
     artifact: Path,
     target: Target,
-    prover: Prover,
+    prover: ParityChecker,
     progress: Progress,
     mode: str | None = None,
     compute_units: str | None = None,
@@ -44,7 +44,7 @@ def prove_functions(
 def prove(
     artifact: Path,
     target: Target,
-    prover: Prover,
+    prover: ParityChecker,
     progress: Progress,
     mode: str | None = None,
     compute_units: str | None = None,
@@ -68,7 +68,7 @@ def prove(
         with threads.computing(prover.pixels(target)):
             parity = prover.prove(target, runs)
             stored = compare_stored(prover.reference, target, runtimes.read_operations(artifact, function))
-            operations = _operations(artifact, target, prover, progress) if is_on_grids(target) else None
+            operations = _operations(artifact, target, prover, progress) if has_quantised_values(target) else None
     except NotRunHere as error:
         return Parity.not_run(f"not run on this host: {error.cause} {error.remedy}")
     except ParityFailed as error:
@@ -91,17 +91,19 @@ _TOLD = 3
 """Of changed weights, how many a message names."""
 
 
-def is_on_grids(target: Target) -> bool:
+def has_quantised_values(target: Target) -> bool:
     """Whether an artifact's values are rounded to grids that were found when it was made."""
-    return bool(target.quantisation and target.quantisation.grids)
+    return bool(target.quantisation and target.quantisation.qparams)
 
 
-def _operations(artifact: Path, target: Target, prover: Prover, progress: Progress) -> Operations:
+def _operations(artifact: Path, target: Target, prover: ParityChecker, progress: Progress) -> Operations:
     """Each operation of an artifact on the values that it is given there."""
     progress.step(f"{target}: comparing its operations one by one")
     engine = runtimes.exact_engine(artifact)
     name, image = prover.first(target)
-    report = line_up(prover.reference, target, runtimes.trace(artifact, image, engine, engine.exact_mode), image)
+    report = match_operations(
+        prover.reference, target, runtimes.trace(artifact, image, engine, engine.exact_mode), image
+    )
     return Operations(
         input=name,
         operations=len(report.layers) + len(report.unmatched),
@@ -130,13 +132,13 @@ def _runs(
     engines = runtimes.engines_for(artifact)
     program = _with_mode(engines, Mode.FP32, artifact)
     chosen = compute_units or mode
-    expected = Mode(chosen) if chosen else None
-    engine = _with_mode(engines, expected, artifact) if expected else runtimes.first_available(engines)
-    if is_on_grids(target):
-        return [run(PRECISION, engine, expected)]
+    requested = Mode(chosen) if chosen else None
+    engine = _with_mode(engines, requested, artifact) if requested else runtimes.first_available(engines)
+    if has_quantised_values(target):
+        return [run(PRECISION, engine, requested)]
     runs = [run(PROGRAM, program, None if target.precision == "fp32" else program.exact_mode, Mode.FP32)]
-    if expected != Mode.FP32 and (target.precision != "fp32" or engine is not program):
-        runs.append(run(PRECISION, engine, expected))
+    if requested != Mode.FP32 and (target.precision != "fp32" or engine is not program):
+        runs.append(run(PRECISION, engine, requested))
     return runs
 
 

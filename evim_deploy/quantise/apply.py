@@ -8,11 +8,11 @@ import numpy as np
 
 from evim_deploy.graph.half_precision import rounded
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.quantised import Array, Encoding, Grid, Linear
+from evim_deploy.graph.quantised import AffineQuantised, Array, Encoding, QuantParams
 from evim_deploy.quantise.integer_bias import with_integer_bias
 from evim_deploy.quantise.schemes import WEIGHTED, Scheme
 
-VECTORS = {"shift": "offset", "scale": "factor"}
+VECTORS = {"shift": "bias", "scale": "scale"}
 """Operations that take a weight as they take a value, where they compute in integers."""
 
 _UNSEEN = 1 / 256
@@ -30,7 +30,7 @@ def layers(graph: Graph, scheme: Scheme) -> list[str]:
     return [node.name for node in graph.nodes if _stands_alone(node) and _is_quantised(node, scheme)]
 
 
-def gridded(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[str, str]:
+def quantised_values(graph: Graph, scheme: Scheme, kept: Collection[str] = ()) -> dict[str, str]:
     """The values that are rounded, each with the one whose range its grid is found on: of views the first.
 
     What an operation that computes in integers takes and gives is rounded, but for what goes into a ReLU alone, which
@@ -70,7 +70,7 @@ def _with_followers(graph: Graph, kept: Collection[str], clips: Mapping[str, str
     found = {*kept, *(clips[name] for name in kept if name in clips)}
     for node in reversed(graph.nodes):
         if not _stands_alone(node) and node.name not in clips.values():
-            users = {user.name for value in node.outputs for user in graph.users(value)}
+            users = {user.name for value in node.outputs for user in graph.consumers(value)}
             if users and users <= found:
                 found.add(node.name)
     return found
@@ -78,7 +78,7 @@ def _with_followers(graph: Graph, kept: Collection[str], clips: Mapping[str, str
 
 def clip(graph: Graph, node: Node, scheme: Scheme) -> Node | None:
     """The ReLU that alone takes what an operation with weights gives."""
-    user = graph.only_user(node.name) if node.op in WEIGHTED else None
+    user = graph.sole_consumer(node.name) if node.op in WEIGHTED else None
     return user if user is not None and user.op == "relu" and user.op in scheme.integers else None
 
 
@@ -103,7 +103,7 @@ def _is_scaling(node: Node, scheme: Scheme) -> bool:
     return node.op in scheme.widened and node.weights["kernel"][0].size == 1
 
 
-def quantised(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Collection[str] = ()) -> Graph:
+def quantised(graph: Graph, scheme: Scheme, qparams: Mapping[str, QuantParams], kept: Collection[str] = ()) -> Graph:
     """The network that a quantised artifact is: what is not in few bits is rounded as the file stores it.
 
     Args:
@@ -112,32 +112,32 @@ def quantised(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Col
         grids: Of values, by name.
         kept: Names of operations that stay in floating point.
     """
-    nodes = (node if node.name in kept else encoded(node, scheme, grids) for node in graph.nodes)
-    found = Graph(graph.input_name, nodes, graph.outputs, grids)
+    nodes = (node if node.name in kept else encoded(node, scheme, qparams) for node in graph.nodes)
+    found = Graph(graph.input_name, nodes, graph.outputs, qparams)
     return rounded(found) if scheme.floats == "fp16" else found  # what is decoded is float16, too
 
 
-def encoded(node: Node, scheme: Scheme, grids: Mapping[str, Grid]) -> Node:
+def encoded(node: Node, scheme: Scheme, qparams: Mapping[str, QuantParams]) -> Node:
     """An operation with its weights in few bits, as far as the scheme has them so."""
-    encodings = _encodings(node, scheme, grids)
+    encodings = _encodings(node, scheme, qparams)
     node = node.encoded(**encodings)
-    if "kernel" in encodings and scheme.integer_bias and node.inputs[0] in grids:
-        return with_integer_bias(node, grids[node.inputs[0]])
+    if "kernel" in encodings and scheme.integer_bias and node.inputs[0] in qparams:
+        return with_integer_bias(node, qparams[node.inputs[0]])
     return node
 
 
-def _encodings(node: Node, scheme: Scheme, grids: Mapping[str, Grid]) -> dict[str, Encoding]:
+def _encodings(node: Node, scheme: Scheme, qparams: Mapping[str, QuantParams]) -> dict[str, Encoding]:
     """The weights of an operation that are stored in few bits."""
     if has_codes(node, scheme):
         encoding = scheme.weighting(node.name).encode(node.weights["kernel"])
         return {"kernel": encoding} if encoding else {}
     if node.op not in VECTORS or not is_integer(node, scheme):
         return {}
-    least = _UNSEEN * grids[node.name].scale / (grids[node.inputs[0]].scale if node.op == "scale" else 1.0)
+    least = _UNSEEN * qparams[node.name].scale / (qparams[node.inputs[0]].scale if node.op == "scale" else 1.0)
     return {VECTORS[node.op]: one_scale(node.weights[VECTORS[node.op]], least)}
 
 
-def one_scale(vector: Array, least: float) -> Linear:
+def one_scale(vector: Array, least: float) -> AffineQuantised:
     """A factor or an offset for each channel, as an engine takes a value: with one scale, at least ``least``."""
     scale = np.float32(max(np.abs(vector).max() / 127, least))
-    return Linear(8, np.rint(vector / scale).astype(np.int8), np.array([scale], np.float64))
+    return AffineQuantised(8, np.rint(vector / scale).astype(np.int8), np.array([scale], np.float64))

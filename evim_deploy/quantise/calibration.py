@@ -15,10 +15,10 @@ from evim_deploy.common.errors import BadInput
 from evim_deploy.graph.half_precision import LARGEST_HALF
 from evim_deploy.graph.interpreter import round_to, step, tensors
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.quantised import Grid
-from evim_deploy.quantise.apply import gridded
+from evim_deploy.graph.quantised import QuantParams
+from evim_deploy.quantise.apply import quantised_values
 from evim_deploy.quantise.limits import within_limits
-from evim_deploy.quantise.qparams import EIGHT_BITS, Codes, covering
+from evim_deploy.quantise.qparams import EIGHT_BITS, QuantRange, choose_qparams
 from evim_deploy.quantise.schemes import Scheme
 
 _SAMPLES = 1 << 16
@@ -27,15 +27,17 @@ _SAMPLES = 1 << 16
 _SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
 """Of the whole range, what is tried; the ends of a long tail cost all other values a coarser grid."""
 
-_HALF_OPEN = Grid(1 / 256, 0, 0, 255)
+_HALF_OPEN = QuantParams(1 / 256, 0, 0, 255)
 """Of what lies between 0 and 1 by definition: TFLite's own kernels demand it."""
 
-_FIXED = {"sigmoid": _HALF_OPEN, "softmax_channels": _HALF_OPEN, "exp": Grid(1 / 255, 0, 0, 255)}
+_FIXED = {"sigmoid": _HALF_OPEN, "softmax_channels": _HALF_OPEN, "exp": QuantParams(1 / 255, 0, 0, 255)}
 
 _SEED = 0
 
 
-def calibrate(graph: Graph, scheme: Scheme, images: Iterable[npt.NDArray[np.float32]], pixels: bool) -> dict[str, Grid]:
+def calibrate(
+    graph: Graph, scheme: Scheme, images: Iterable[npt.NDArray[np.float32]], pixels: bool
+) -> dict[str, QuantParams]:
     """Grids by name of all values that a scheme rounds.
 
     Args:
@@ -47,7 +49,7 @@ def calibrate(graph: Graph, scheme: Scheme, images: Iterable[npt.NDArray[np.floa
     Raises:
         BadInput: The network overflows what it computes in.
     """
-    wanted = gridded(graph, scheme)
+    wanted = quantised_values(graph, scheme)
     seen = {root: _Seen(seed) for seed, root in enumerate(sorted(set(wanted.values())))}
     weights = tensors(graph, torch.float32)
     for image in images:
@@ -61,7 +63,7 @@ def calibrate(graph: Graph, scheme: Scheme, images: Iterable[npt.NDArray[np.floa
     is_fine = scheme.codes is not EIGHT_BITS
     fixed = {} if is_fine else {node.name: _FIXED[node.op] for node in graph.nodes if node.op in _FIXED}
     if pixels and not is_fine:
-        fixed[graph.input_name] = Grid(1.0, 0, EIGHT_BITS.least, EIGHT_BITS.most)
+        fixed[graph.input_name] = QuantParams(1.0, 0, EIGHT_BITS.least, EIGHT_BITS.most)
     factors = {
         wanted.get(node.inputs[index])
         for node in graph.nodes
@@ -69,9 +71,9 @@ def calibrate(graph: Graph, scheme: Scheme, images: Iterable[npt.NDArray[np.floa
         if node.op == op
     }
     codes = {root: replace(scheme.codes, is_symmetric=True) if root in factors else scheme.codes for root in seen}
-    grids = {root: fixed.get(root) or found.grid(codes[root], dtype) for root, found in seen.items()}
-    grids = within_limits(graph, scheme, wanted, grids, dtype)
-    return {value: grids[root] for value, root in sorted(wanted.items())}
+    qparams = {root: fixed.get(root) or found.grid(codes[root], dtype) for root, found in seen.items()}
+    qparams = within_limits(graph, scheme, wanted, qparams, dtype)
+    return {value: qparams[root] for value, root in sorted(wanted.items())}
 
 
 def values(graph: Graph, weights: Mapping[str, Mapping[str, Tensor]], image: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -140,7 +142,7 @@ class _Seen:
         """Drawn at random, (count,), some of them more than once: far sooner than a permutation."""
         return torch.randint(among, (max(count, 0),), generator=self._generator)
 
-    def grid(self, codes: Codes, dtype: type[np.floating[Any]]) -> Grid:
+    def grid(self, codes: QuantRange, dtype: type[np.floating[Any]]) -> QuantParams:
         """The one of the tried ranges whose rounding loses least in squares."""
-        tried = [covering(self._least * share, self._greatest * share, codes, dtype) for share in _SHRINK]
+        tried = [choose_qparams(self._least * share, self._greatest * share, codes, dtype) for share in _SHRINK]
         return min(tried, key=lambda grid: float((round_to(grid, self._sample) - self._sample).square().sum()))

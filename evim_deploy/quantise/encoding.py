@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from evim_deploy.graph.quantised import Array, Encoding, Linear, Table
+from evim_deploy.graph.quantised import AffineQuantised, Array, Encoding, Palettised
 
 Floating = type[np.floating[Any]]
 
@@ -63,7 +63,7 @@ _SHRINK = np.linspace(0.5, 1.0, 26)
 """Of a scale that reaches the largest weight: at 4 bits a smaller one, which clips it, can lose less."""
 
 
-def _linear(kernel: Array, bits: int, block: int | None, dtype: Floating) -> Linear:
+def _linear(kernel: Array, bits: int, block: int | None, dtype: Floating) -> AffineQuantised:
     """Symmetric codes, whose scale loses least in squares; of 8 bits the largest weight is kept."""
     most = 2 ** (bits - 1) - 1
     parts = _parts(kernel, block)  # (O, blocks, rest)
@@ -77,7 +77,7 @@ def _linear(kernel: Array, bits: int, block: int | None, dtype: Floating) -> Lin
     assert best is not None
     codes = np.clip(np.rint(parts / best), -most, most).astype(np.int8).reshape(kernel.shape)
     scale_shape = (len(kernel), best.shape[1], *(1,) * (kernel.ndim - 2)) if kernel.ndim > 1 else (len(kernel),)
-    return Linear(bits, codes, best.reshape(scale_shape), block)
+    return AffineQuantised(bits, codes, best.reshape(scale_shape), block)
 
 
 def _parts(kernel: Array, block: int | None) -> Array:
@@ -92,7 +92,7 @@ def _stored(values: Array, dtype: Floating) -> Array:
 _ROUNDS = 50
 
 
-def _table(kernel: Array, bits: int, dtype: Floating) -> Table:
+def _table(kernel: Array, bits: int, dtype: Floating) -> Palettised:
     """One-dimensional k-means (Lloyd's algorithm), begun where many codes lie as the cube root of the density.
 
     Source: Panter and Dite, Quantization Distortion in Pulse-Count Modulation with Nonuniform Spacing of Levels (1951).
@@ -115,4 +115,4 @@ def _table(kernel: Array, bits: int, dtype: Floating) -> Table:
     entries = np.unique(entries.astype(dtype).astype(np.float64))
     codes = np.searchsorted((entries[1:] + entries[:-1]) / 2, kernel).astype(np.uint8)
     table = np.concatenate([entries, np.repeat(entries[-1:], 2**bits - len(entries))])
-    return Table(bits, codes, table)
+    return Palettised(bits, codes, table)

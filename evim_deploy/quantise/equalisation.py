@@ -33,7 +33,7 @@ _LEAST = 1e-3
 def pairs(graph: Graph) -> Iterator[tuple[Node, Node]]:
     """Each convolution whose values another alone takes, and that other."""
     for node in graph.nodes:
-        user = graph.only_user(node.name) if node.op == "conv" else None
+        user = graph.sole_consumer(node.name) if node.op == "conv" else None
         if user is not None and user.op == "conv" and (user.is_depthwise or user.integer("groups") == 1):
             yield node, user
 
@@ -73,7 +73,7 @@ def equalised(graph: Graph, exponents: Exponents) -> Graph:
     changed = graph.copy()
     for name, powers in exponents.items():
         first = changed.producer(name)
-        second = changed.only_user(name)
+        second = changed.sole_consumer(name)
         if first is None or second is None or second.op != "conv" or len(powers) != len(first.weights["kernel"]):
             raise ValueError(f"{name} is no convolution of {len(powers)} channels before another")
         factor = np.exp2(np.array(powers, dtype=np.float64))

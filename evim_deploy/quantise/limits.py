@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.quantised import Grid, Linear
+from evim_deploy.graph.quantised import AffineQuantised, QuantParams
 from evim_deploy.quantise.apply import VECTORS, VIEWS, clip, has_codes, is_integer
 from evim_deploy.quantise.integer_bias import LARGEST_BIAS
 from evim_deploy.quantise.qparams import SIXTEEN_BITS, least_scale
@@ -63,9 +63,9 @@ class _Sum:
     constant: float
     bias: float
 
-    def step(self, grids: Mapping[str, Grid]) -> float:
+    def step(self, qparams: Mapping[str, QuantParams]) -> float:
         """The step of the sums."""
-        taken = [grids[value].scale for value in self.inputs]
+        taken = [qparams[value].scale for value in self.inputs]
         return max(*taken, self.constant) if self.node.op in _TERMS else prod(taken) * self.constant
 
     def most(self, is_fine: bool) -> float:
@@ -76,8 +76,12 @@ class _Sum:
 
 
 def within_limits(
-    graph: Graph, scheme: Scheme, roots: Mapping[str, str], grids: Mapping[str, Grid], dtype: type[np.floating[Any]]
-) -> dict[str, Grid]:
+    graph: Graph,
+    scheme: Scheme,
+    roots: Mapping[str, str],
+    qparams: Mapping[str, QuantParams],
+    dtype: type[np.floating[Any]],
+) -> dict[str, QuantParams]:
     """The grids, coarser where engines need that.
 
     Args:
@@ -87,7 +91,7 @@ def within_limits(
         grids: Of the latter, by name.
         dtype: In which a file stores scales.
     """
-    found = dict(grids)
+    found = dict(qparams)
     sums = list(_sums(graph, scheme, roots))
 
     def coarsen(root: str, scale: float) -> None:
@@ -100,10 +104,10 @@ def within_limits(
 
     keep_up()
     for each in (each for each in sums if each.node.op in _TERMS):
-        if grids[each.output].scale == least_scale(dtype):
+        if qparams[each.output].scale == least_scale(dtype):
             coarsen(each.output, each.step(found))
         for value in each.inputs:
-            if grids[value].scale == least_scale(dtype):
+            if qparams[value].scale == least_scale(dtype):
                 coarsen(value, found[each.output].scale)
     keep_up()
     return found
@@ -114,7 +118,8 @@ def _sums(graph: Graph, scheme: Scheme, roots: Mapping[str, str]) -> Iterator[_S
     for node in graph.nodes:
         output = (clip(graph, node, scheme) or node).name
         if is_integer(node, scheme) and node.op not in (*VIEWS, *_FUNCTIONS) and {*node.inputs, output} <= roots.keys():
-            inputs, bias = tuple(roots[value] for value in node.inputs), node.weights.get("bias", np.zeros(1))
+            inputs = tuple(roots[value] for value in node.inputs)
+            bias = node.weights.get("bias", np.zeros(1)) if node.op in WEIGHTED else np.zeros(1)
             yield _Sum(
                 node=node,
                 inputs=inputs,
@@ -127,7 +132,7 @@ def _sums(graph: Graph, scheme: Scheme, roots: Mapping[str, str]) -> Iterator[_S
 def _constant(node: Node, scheme: Scheme) -> float:
     if has_codes(node, scheme):
         encoding = scheme.weighting(node.name).encode(node.weights["kernel"])
-        return float(encoding.scale.max()) if isinstance(encoding, Linear) else 0.0
+        return float(encoding.scale.max()) if isinstance(encoding, AffineQuantised) else 0.0
     if node.op in VECTORS:
         return float(np.abs(node.weights[VECTORS[node.op]]).max()) / 127
     return 0.0 if node.op in _TERMS else 1.0

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from evim_deploy.graph.quantised import Grid
+from evim_deploy.graph.quantised import QuantParams
 
 
 @dataclass(frozen=True)
-class Codes:
+class QuantRange:
     """Which codes a value of a graph may have.
 
     Attributes:
@@ -27,10 +27,10 @@ class Codes:
     headroom: float = 1.0
 
 
-EIGHT_BITS = Codes(0, 255)
+EIGHT_BITS = QuantRange(0, 255)
 """Asymmetric; a format whose type is int8 writes codes and zero point less 128."""
 
-SIXTEEN_BITS = Codes(-32767, 32767, is_symmetric=True, headroom=4.0)
+SIXTEEN_BITS = QuantRange(-32767, 32767, is_symmetric=True, headroom=4.0)
 """As TFLite's 16x8 scheme has them; they are many enough to leave room for what calibration did not see.
 
 https://ai.google.dev/edge/litert/models/quantization_spec
@@ -46,7 +46,9 @@ def least_scale(dtype: type[np.floating[Any]]) -> float:
     return max(_LEAST, float(np.finfo(dtype).tiny))
 
 
-def covering(least: float, greatest: float, codes: Codes, dtype: type[np.floating[Any]] = np.float32) -> Grid:
+def choose_qparams(
+    least: float, greatest: float, codes: QuantRange, dtype: type[np.floating[Any]] = np.float32
+) -> QuantParams:
     """The finest grid that reaches from one value to another and has 0, which padding puts in.
 
     Zeros alone get the least scale.
@@ -65,4 +67,4 @@ def covering(least: float, greatest: float, codes: Codes, dtype: type[np.floatin
         scale = (greatest - least) / (codes.most - codes.least)
     scale = float(dtype(max(scale, least_scale(dtype))))
     zero = middle if codes.is_symmetric else round(codes.least - least / scale)
-    return Grid(scale, min(max(zero, codes.least), codes.most), codes.least, codes.most)
+    return QuantParams(scale, min(max(zero, codes.least), codes.most), codes.least, codes.most)

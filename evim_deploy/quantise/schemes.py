@@ -10,9 +10,9 @@ import numpy as np
 from evim_deploy.graph.ir import Graph
 from evim_deploy.quantise.encoding import Weighting
 from evim_deploy.quantise.integer_forms import integer_form
-from evim_deploy.quantise.qparams import EIGHT_BITS, SIXTEEN_BITS, Codes
+from evim_deploy.quantise.qparams import EIGHT_BITS, SIXTEEN_BITS, QuantRange
 
-WEIGHTED = frozenset(["conv", "project", "linear"])
+WEIGHTED = frozenset(["conv", "pointwise_conv", "linear"])
 """Operations whose kernels are stored in few bits."""
 
 
@@ -45,7 +45,7 @@ class Scheme:
     floats: str
     meaning: str
     integers: frozenset[str] = frozenset()
-    codes: Codes = EIGHT_BITS
+    codes: QuantRange = EIGHT_BITS
     symmetric: Mapping[str, int] = field(default_factory=dict, hash=False)
     depthwise: bool = True
     is_dynamic: bool = False
@@ -79,8 +79,8 @@ def _apple(bits: int, *, table: bool = False, block: int | None = None) -> Weigh
 
 
 _POINTWISE = frozenset(["relu", "add", "scale", "shift", "subtract", "multiply", "sigmoid", "exp", "power"])
-_OVER_AXES = frozenset(["mean_channels", "max_tokens", "sum_tokens", "mean", "write", "read"])
-_FACTORS = {"write": 0, "read": 0}
+_OVER_AXES = frozenset(["mean_channels", "max_tokens", "sum_tokens", "mean", "state_update", "state_readout"])
+_FACTORS = {"state_update": 0, "state_readout": 0}
 """XNNPACK takes the second factor of BATCH_MATMUL, our first, as if its zero point was 0, and gives wrong products
 otherwise (measured in ai-edge-litert 2.1.0)."""
 
@@ -91,7 +91,7 @@ SCHEMES: dict[tuple[str, str], Scheme] = {
         meaning="8-bit weights and values",
         integers=WEIGHTED | {"relu", "add"},
         # engines give a product's sums in float at no cost: the answer and the gates lose nothing to a grid
-        widened=frozenset(["project", "linear"]),
+        widened=frozenset(["pointwise_conv", "linear"]),
         integer_bias=True,
     ),
     ("onnx", "dynamic"): Scheme(

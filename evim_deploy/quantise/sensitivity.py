@@ -14,10 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from evim_deploy.graph.interpreter import Weights, evaluate, on_grids, run, step, tensors
+from evim_deploy.graph.interpreter import Weights, evaluate, fake_quantise, run, step, tensors
 from evim_deploy.graph.ir import Graph
-from evim_deploy.graph.quantised import Grid
-from evim_deploy.quantise.apply import encoded, gridded, layers, quantised
+from evim_deploy.graph.quantised import QuantParams
+from evim_deploy.quantise.apply import encoded, layers, quantised, quantised_values
 from evim_deploy.quantise.schemes import Scheme
 
 Image = npt.NDArray[np.float32]
@@ -26,7 +26,9 @@ FEW_IMAGES = 4
 """That each layer is tried on; the more images, the longer it takes, and their noise hardly differs."""
 
 
-def sensitivity(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], images: Iterable[Image]) -> dict[str, float]:
+def sensitivity(
+    graph: Graph, scheme: Scheme, qparams: Mapping[str, QuantParams], images: Iterable[Image]
+) -> dict[str, float]:
     """Signal to noise of the outputs, dB, where one layer alone is quantised, by its name; the costliest first.
 
     Args:
@@ -36,7 +38,7 @@ def sensitivity(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], images:
         images: As the graph takes them, (B, 3, H, W) each.
     """
     names = layers(graph, scheme)
-    changed = {name: _alone(graph, scheme, grids, name, names) for name in names}
+    changed = {name: _alone(graph, scheme, qparams, name, names) for name in names}
     weights = tensors(graph, torch.float32)
     ends = _ends(graph)
     signal, noise = 0.0, dict.fromkeys(names, 0.0)
@@ -53,10 +55,10 @@ def sensitivity(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], images:
     return dict(sorted(costs.items(), key=lambda item: item[1]))
 
 
-def fewest_kept(
+def fewest_float_layers(
     graph: Graph,
     scheme: Scheme,
-    grids: Mapping[str, Grid],
+    qparams: Mapping[str, QuantParams],
     costliest: list[str],
     images: Iterable[Image],
     allowed: float,
@@ -78,7 +80,7 @@ def fewest_kept(
     expected = list(_answers(graph, images))
 
     def loss(kept: Collection[str]) -> float:
-        found = _answers(with_kept(graph, scheme, grids, kept), images)
+        found = _answers(with_kept(graph, scheme, qparams, kept), images)
         lost = 100 * sum(a != b for a, b in zip(found, expected, strict=True)) / len(expected)
         notify(f"{len(kept)} of {len(costliest)} layers in floating point: {lost:.2f} % answered otherwise")
         return lost
@@ -103,9 +105,9 @@ def fewest_kept(
     return kept, enough
 
 
-def with_kept(graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], kept: Collection[str]) -> Graph:
+def with_kept(graph: Graph, scheme: Scheme, qparams: Mapping[str, QuantParams], kept: Collection[str]) -> Graph:
     """The quantised network with some layers in floating point."""
-    return quantised(graph, scheme, {value: grids[value] for value in gridded(graph, scheme, kept)}, kept)
+    return quantised(graph, scheme, {value: qparams[value] for value in quantised_values(graph, scheme, kept)}, kept)
 
 
 def _answers(graph: Graph, images: Iterable[Image]) -> Iterator[int]:
@@ -116,28 +118,32 @@ def _answers(graph: Graph, images: Iterable[Image]) -> Iterator[int]:
 
 
 def _alone(
-    graph: Graph, scheme: Scheme, grids: Mapping[str, Grid], name: str, names: list[str]
-) -> tuple[Weights, dict[str, Grid]]:
+    graph: Graph, scheme: Scheme, qparams: Mapping[str, QuantParams], name: str, names: list[str]
+) -> tuple[Weights, dict[str, QuantParams]]:
     """A layer's own quantised weights, and the grids of what it takes and gives."""
     node = graph.producer(name)
     assert node is not None
-    stored = encoded(node, scheme, grids)
-    wanted = gridded(graph, scheme, kept=[other for other in names if other != name])
+    stored = encoded(node, scheme, qparams)
+    wanted = quantised_values(graph, scheme, kept=[other for other in names if other != name])
     weights = {weight: torch.from_numpy(array).float() for weight, array in stored.weights.items()}
-    return weights, {value: grids[value] for value in wanted}
+    return weights, {value: qparams[value] for value in wanted}
 
 
 def _from(
-    graph: Graph, name: str, weights: Mapping[str, Weights], grids: Mapping[str, Grid], values: Mapping[str, Tensor]
+    graph: Graph,
+    name: str,
+    weights: Mapping[str, Weights],
+    qparams: Mapping[str, QuantParams],
+    values: Mapping[str, Tensor],
 ) -> Mapping[str, Tensor]:
     """The values that differ where one layer is quantised: what it takes is rounded for all that take it."""
-    changed: dict[str, Tensor] = on_grids({value: values[value] for value in grids}, grids)
+    changed: dict[str, Tensor] = fake_quantise({value: values[value] for value in qparams}, qparams)
     for node in graph.nodes:
         if node.name == name:
             changed = {value: rounded for value, rounded in changed.items() if value not in node.outputs}
         if node.name == name or not changed.keys().isdisjoint(node.inputs):
             outputs = step(node, weights[node.name], ChainMap(changed, dict(values)))
-            changed.update(on_grids(outputs, grids))
+            changed.update(fake_quantise(outputs, qparams))
     return changed
 
 

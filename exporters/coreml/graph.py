@@ -27,7 +27,7 @@ from coremltools.converters.mil import Builder as mb  # noqa: N813, the name in 
 from coremltools.converters.mil.mil import types
 
 from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import Contract, Facts, Target, TensorSpec
+from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorSpec
 from evim_deploy.formats.coreml import MAIN, model_path, read_spec
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.quantise.apply import VIEWS
@@ -57,7 +57,7 @@ _PASSES = (
 _PREVIEW_KEY = "com.apple.coreml.model.preview.type"  # what Xcode's preview goes by
 
 
-def build(graph: Graph, target: Target, path: Path) -> Contract:
+def build(graph: Graph, target: Target, path: Path) -> Signature:
     """Write a graph as an .mlpackage; one of several functions holds the weights that they share once.
 
     One RGB image of pixels 0-255 is an image input; a batch of them, or a normalised tensor, is a
@@ -71,7 +71,7 @@ def build(graph: Graph, target: Target, path: Path) -> Contract:
     return contract
 
 
-def _build_functions(graph: Graph, target: Target, path: Path) -> Contract:
+def _build_functions(graph: Graph, target: Target, path: Path) -> Signature:
     contracts = {}
     functions = ct.utils.MultiFunctionDescriptor()
     with TemporaryDirectory(dir=path.parent) as folder:
@@ -84,7 +84,7 @@ def _build_functions(graph: Graph, target: Target, path: Path) -> Contract:
     return replace(contracts[default], functions=contracts)
 
 
-def _build_function(graph: Graph, target: Target, path: Path) -> Contract:
+def _build_function(graph: Graph, target: Target, path: Path) -> Signature:
     program = _program(graph, fixed_shape(target), system_of(target))
     if not is_classifier(target):
         # ct.convert does not pass its own `outputs` on to a program that is given in MIL
@@ -139,7 +139,7 @@ def floats_of(target: Target) -> str:
     return found.floats if found else target.precision
 
 
-def convert(network: Any, target: Target, path: Path, **how: Any) -> Contract:
+def convert(network: Any, target: Target, path: Path, **how: Any) -> Signature:
     """Write what coremltools converts as an .mlpackage of one function; ``how`` are its own arguments."""
     labelled = is_classifier(target)
     with _existing_objects_frozen():
@@ -172,7 +172,7 @@ def _existing_objects_frozen() -> Iterator[None]:
         gc.unfreeze()
 
 
-def annotate(path: Path, metadata: Mapping[str, str], facts: Facts) -> None:
+def annotate(path: Path, metadata: Mapping[str, str], facts: ArtifactInfo) -> None:
     """Put metadata and the texts for people where Xcode shows them."""
     spec = read_spec(path)
     shown = spec.description.metadata
@@ -188,7 +188,7 @@ def annotate(path: Path, metadata: Mapping[str, str], facts: Facts) -> None:
     model_path(path).write_bytes(coreml_package.to_bytes(spec))
 
 
-def _contract(path: Path, target: Target, shape: tuple[int, ...]) -> Contract:
+def _contract(path: Path, target: Target, shape: tuple[int, ...]) -> Signature:
     description = read_spec(path).description
     (image,) = description.input
     kind = "image" if image.type.WhichOneof("Type") == "imageType" else "float32"
@@ -202,7 +202,7 @@ def _contract(path: Path, target: Target, shape: tuple[int, ...]) -> Contract:
         ),
     )
     if description.predictedFeatureName:
-        return Contract(
+        return Signature(
             inputs,
             (
                 TensorSpec(name=CLASS_LABEL, shape=(), dtype="string", layout="scalar", range=None),
@@ -228,7 +228,7 @@ def _contract(path: Path, target: Target, shape: tuple[int, ...]) -> Contract:
                 range=target.output_range,
             )
         )
-    return Contract(inputs, tuple(outputs))
+    return Signature(inputs, tuple(outputs))
 
 
 def _program(graph: Graph, shape: tuple[int, ...], system: ct.target) -> Any:
@@ -236,17 +236,17 @@ def _program(graph: Graph, shape: tuple[int, ...], system: ct.target) -> Any:
 
     def compute(image: Any) -> Any:
         values = {graph.input_name: image}
-        if graph.input_name in graph.grids:
-            grid, name = graph.grids[graph.input_name], graph.input_name
+        if graph.input_name in graph.qparams:
+            grid, name = graph.qparams[graph.input_name], graph.input_name
             values[name] = on_grid(image, grid, name + DEQUANTIZED, name + QUANTIZED)
         renamed = {value: name for name, value in graph.outputs.items()}
         for node in graph.nodes:
             name = renamed.get(node.name, node.name)
-            is_rounded = node.name in graph.grids and node.op not in VIEWS  # a view is of what is rounded already
+            is_rounded = node.name in graph.qparams and node.op not in VIEWS  # a view is of what is rounded already
             inputs = (values[value] for value in node.inputs)
             results = _HANDLERS[node.op](node, name + EXACT if is_rounded else name, *inputs)
             if is_rounded:
-                results = on_grid(results, graph.grids[node.name], name, name + QUANTIZED)
+                results = on_grid(results, graph.qparams[node.name], name, name + QUANTIZED)
             values.update(zip(node.outputs, results if isinstance(results, list | tuple) else [results], strict=True))
         return tuple(values[value] for value in graph.outputs.values())
 
@@ -295,11 +295,11 @@ def _split(node: Node, name: str, x: Any) -> Any:
 
 _HANDLERS: dict[str, Callable[..., Any]] = {
     "conv": _conv,
-    "project": lambda node, name, x: mb.conv(x=x, weight=_kernel(node, name, 4), name=name),
+    "pointwise_conv": lambda node, name, x: mb.conv(x=x, weight=_kernel(node, name, 4), name=name),
     "linear": _linear,
     "layer_norm": lambda node, name, x: mb.layer_norm(x=x, axes=[1], epsilon=node.eps(), name=name),
-    "scale": lambda node, name, x: mb.mul(x=x, y=_per_channel(node.weights["factor"], x), name=name),
-    "shift": lambda node, name, x: mb.add(x=x, y=_per_channel(node.weights["offset"], x), name=name),
+    "scale": lambda node, name, x: mb.mul(x=x, y=_per_channel(node.weights["scale"], x), name=name),
+    "shift": lambda node, name, x: mb.add(x=x, y=_per_channel(node.weights["bias"], x), name=name),
     "add": lambda node, name, x, y: mb.add(x=x, y=y, name=name),
     "multiply": lambda node, name, x, y: mb.mul(x=x, y=y, name=name),
     "relu": lambda node, name, x: mb.relu(x=x, name=name),
@@ -310,8 +310,8 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "split": _split,
     "flatten": coreml_tokens.flatten,
     "unflatten": coreml_tokens.unflatten,
-    "write": coreml_tokens.write,
-    "read": coreml_tokens.read,
+    "state_update": coreml_tokens.write,
+    "state_readout": coreml_tokens.read,
     "sum_tokens": coreml_tokens.sum_tokens,
     "mean": lambda node, name, x: mb.reduce_mean(x=x, axes=[2, 3], keep_dims=bool(node.attributes["keep"]), name=name),
     "concat": lambda node, name, *xs: mb.concat(values=xs, axis=1, name=name),

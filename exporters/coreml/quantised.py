@@ -19,7 +19,7 @@ from coremltools.converters.mil import Builder as mb  # noqa: N813, the name in 
 from coremltools.converters.mil.mil import types
 from coremltools.converters.mil.mil.block import is_current_opset_version_compatible_with
 
-from evim_deploy.graph.quantised import Encoding, Grid, Linear, Table
+from evim_deploy.graph.quantised import AffineQuantised, Encoding, Palettised, QuantParams
 
 EXACT, QUANTIZED, DEQUANTIZED = "_exact", "_quantize", "_dequantize"
 """End the names of steps on the way to a value on a grid: as computed, and in codes; and the input as it comes out."""
@@ -40,14 +40,14 @@ def decoded(encoding: Encoding, axes: int, name: str) -> Any:
     return _DECODERS[type(encoding), form](encoding, axes, name)
 
 
-def on_grid(x: Any, grid: Grid, name: str, quantized: str) -> Any:
+def on_grid(x: Any, grid: QuantParams, name: str, quantized: str) -> Any:
     """A value of that name, rounded to a grid; ``quantized`` is the name of its codes."""
     parameters = {"scale": np.float32(grid.scale), "zero_point": np.uint8(grid.zero_point)}
     codes = mb.quantize(input=x, output_dtype="uint8", name=quantized, **parameters)
     return mb.dequantize(input=codes, name=name, **parameters)
 
 
-def _affine(encoding: Linear, axes: int, name: str) -> Any:
+def _affine(encoding: AffineQuantised, axes: int, name: str) -> Any:
     return mb.constexpr_affine_dequantize(
         quantized_data=_with_axes(encoding.codes, axes),
         zero_point=np.int8(0),
@@ -57,7 +57,7 @@ def _affine(encoding: Linear, axes: int, name: str) -> Any:
     )
 
 
-def _by_blocks(encoding: Linear, axes: int, name: str) -> Any:
+def _by_blocks(encoding: AffineQuantised, axes: int, name: str) -> Any:
     return mb.constexpr_blockwise_shift_scale(
         data=_with_axes(encoding.codes, axes).astype(_SIGNED[encoding.bits]),
         scale=_with_axes(encoding.scale, axes).astype(np.float32),
@@ -65,7 +65,7 @@ def _by_blocks(encoding: Linear, axes: int, name: str) -> Any:
     )
 
 
-def _packed_table(encoding: Table, axes: int, name: str) -> Any:
+def _packed_table(encoding: Palettised, axes: int, name: str) -> Any:
     codes = _with_axes(encoding.codes, axes)
     return mb.constexpr_lut_to_dense(
         indices=_packed(codes, encoding.bits),
@@ -75,7 +75,7 @@ def _packed_table(encoding: Table, axes: int, name: str) -> Any:
     )
 
 
-def _table(encoding: Table, axes: int, name: str) -> Any:
+def _table(encoding: Palettised, axes: int, name: str) -> Any:
     return mb.constexpr_lut_to_dense(
         indices=_with_axes(encoding.codes, axes).astype(_UNSIGNED[encoding.bits]),
         lut=encoding.table.astype(np.float32).reshape(*(1,) * axes, -1, 1),  # (*blocks, entries, vector)
@@ -94,8 +94,8 @@ def _packed(codes: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
 
 
 _DECODERS: dict[tuple[type, str], Callable[..., Any]] = {
-    (Linear, "iOS16"): _affine,
-    (Linear, "iOS18"): _by_blocks,
-    (Table, "iOS16"): _packed_table,
-    (Table, "iOS18"): _table,
+    (AffineQuantised, "iOS16"): _affine,
+    (AffineQuantised, "iOS18"): _by_blocks,
+    (Palettised, "iOS16"): _packed_table,
+    (Palettised, "iOS18"): _table,
 }

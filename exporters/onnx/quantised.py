@@ -10,29 +10,39 @@ two scales. Depthwise convolutions compute in float there: engines have no fast 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from onnx import helper
 
 from evim_deploy.formats.onnx_names import UNSIGNED
 from evim_deploy.graph.ir import Graph, Node
-
-if TYPE_CHECKING:
-    from exporters.onnx.graph import Emitter, Handler
+from exporters.onnx.emitter import Emitter, Handler
 
 
 def states(graph: Graph) -> frozenset[str]:
     """The values that are states: what ``write`` and ``sum_tokens`` give, and what is computed of these."""
     found: set[str] = set()
     for node in graph.nodes:
-        if node.op in ("write", "sum_tokens") or (node.op not in ("read", "mean") and found.intersection(node.inputs)):
+        if node.op in ("state_update", "sum_tokens") or (
+            node.op not in ("state_readout", "mean") and found.intersection(node.inputs)
+        ):
             found.update(node.outputs)
     return frozenset(found)
 
 
-def layer_norm_of_states(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
-    """Over the last axis, of which ReduceMean is fast."""
+def layer_norm(of_maps: Handler) -> Handler:
+    """LayerNorm of states over their last axis, of which ReduceMean is fast; of maps as another handler writes it."""
+
+    def write(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
+        handler = _layer_norm_of_states if node.inputs[0] in e.states else of_maps
+        handler(e, node, inputs, output)
+
+    return write
+
+
+def _layer_norm_of_states(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
     mean = e.mean(inputs[0], (2,), True, f"{output}/mean")  # (B, N, 1)
     centred = e.emit("Sub", [inputs[0], mean], f"{output}/centred")
     variance = e.mean(e.emit("Mul", [centred, centred], f"{output}/square"), (2,), True, f"{output}/variance")
@@ -81,28 +91,13 @@ def _sum_tokens(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
 
 
 STATES_LAST: dict[str, Handler] = {
-    "project": _project,
+    "pointwise_conv": _project,
     "linear": _linear,
-    "write": _write,
-    "read": _read,
+    "state_update": _write,
+    "state_readout": _read,
     "sum_tokens": _sum_tokens,
 }
 """What is written otherwise where states are channels last."""
-
-
-def _dynamic_conv(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
-    if "kernel" not in node.encodings or node.is_depthwise:
-        e.plain["conv"](e, node, inputs, output)
-    else:
-        kernel, scale = e.codes(node, scales=(-1, 1, 1), unsigned=True)  # (O, 1, 1)
-        _dynamic(e, node, "ConvInteger", [*inputs, kernel, scale], output, **e.window(node))
-
-
-def _dynamic_matrix(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
-    if "kernel" not in node.encodings:
-        e.plain[node.op](e, node, inputs, output)
-    else:
-        _dynamic(e, node, "MatMulInteger", [*inputs, *e.codes(node, transposed=True)], output)
 
 
 def _dynamic(e: Emitter, node: Node, op: str, inputs: list[str], output: str, **attributes: Any) -> None:
@@ -126,5 +121,20 @@ def _dynamic(e: Emitter, node: Node, op: str, inputs: list[str], output: str, **
     e.emit("Add", [e.emit("Mul", [sums, scales], f"{output}/product"), bias], output)
 
 
-DYNAMIC: dict[str, Handler] = {"conv": _dynamic_conv, "project": _dynamic_matrix, "linear": _dynamic_matrix}
-"""What is written otherwise where grids are found when it runs."""
+def dynamic(handlers: Mapping[str, Handler]) -> dict[str, Handler]:
+    """Handlers that quantise the input of each product when the file runs; other nodes as the given ones write them."""
+
+    def conv(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
+        if "kernel" not in node.encodings or node.is_depthwise:
+            handlers["conv"](e, node, inputs, output)
+        else:
+            kernel, scale = e.codes(node, scales=(-1, 1, 1), unsigned=True)  # (O, 1, 1)
+            _dynamic(e, node, "ConvInteger", [*inputs, kernel, scale], output, **e.window(node))
+
+    def matrix(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
+        if "kernel" not in node.encodings:
+            handlers[node.op](e, node, inputs, output)
+        else:
+            _dynamic(e, node, "MatMulInteger", [*inputs, *e.codes(node, transposed=True)], output)
+
+    return {**handlers, "conv": conv, "pointwise_conv": matrix, "linear": matrix}

@@ -18,7 +18,7 @@ import torch
 from onnxscript import opset18 as op
 from torch import Tensor, nn
 
-from evim_deploy.artifact.target import Contract, Target, TensorSpec
+from evim_deploy.artifact.target import Signature, Target, TensorSpec
 from evim_deploy.common.errors import BadInput, first_line
 from evim_deploy.common.system_errors import problem_of, temporary_folder
 from exporters.onnx.graph import annotate
@@ -30,7 +30,7 @@ _INPUT = "image"
 _HAS_GELU = 20  # the operator set that made it an operation, whose erf an engine computes as it should
 
 
-def build(module: nn.Module, target: Target, path: Path) -> Contract:
+def build(module: nn.Module, target: Target, path: Path) -> Signature:
     """Write a servable module as an ONNX file that passes the checker; its batch may be dynamic.
 
     Raises:
@@ -42,7 +42,7 @@ def build(module: nn.Module, target: Target, path: Path) -> Contract:
     assert target.height
     assert target.width
     dtype = "float16" if target.half_io else "float32"
-    return Contract(
+    return Signature(
         (
             TensorSpec(
                 name=_INPUT,

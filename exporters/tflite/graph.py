@@ -20,7 +20,7 @@ import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
 from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import Contract, Facts, Target, TensorSpec
+from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorSpec
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.quantise.schemes import scheme
 from exporters.tflite import file as tflite_file
@@ -37,7 +37,7 @@ come out wrong by 2e-4 of their sum, which is too much for a proof. In two steps
 Weights = Mapping[str, Any]
 
 
-def build(graph: Graph, target: Target, path: Path) -> Contract:
+def build(graph: Graph, target: Target, path: Path) -> Signature:
     """Write a graph as a .tflite file with one named signature, its labels and what MediaPipe asks of a file.
 
     fp16 stores the weights in half precision; what computes with them (a GPU in fp16, XNNPACK in
@@ -85,7 +85,7 @@ def _convert(graph: Graph, target: Target) -> bytes:
     return content
 
 
-def complete(content: bytes, inputs: Sequence[str], outputs: Sequence[str], target: Target, path: Path) -> Contract:
+def complete(content: bytes, inputs: Sequence[str], outputs: Sequence[str], target: Target, path: Path) -> Signature:
     """Give what a converter wrote its signature and its labels, and write it.
 
     Args:
@@ -108,7 +108,7 @@ def complete(content: bytes, inputs: Sequence[str], outputs: Sequence[str], targ
             name=name, shape=shape, dtype=dtype, layout="NHWC" if len(shape) == 4 else "NC", range=value_range
         )
 
-    contract = Contract(
+    contract = Signature(
         tuple(spec(name, index, target.input_range) for name, index in zip(inputs, graph.inputs, strict=True)),
         tuple(spec(name, index, target.output_range) for name, index in zip(outputs, graph.outputs, strict=True)),
     )
@@ -116,7 +116,7 @@ def complete(content: bytes, inputs: Sequence[str], outputs: Sequence[str], targ
     return contract
 
 
-def annotate(path: Path, metadata: Mapping[str, str], facts: Facts) -> None:
+def annotate(path: Path, metadata: Mapping[str, str], facts: ArtifactInfo) -> None:
     """Put metadata into named buffers of the flatbuffer, MediaPipe's among them, and the description into its field."""
     model = tflite_file.parse(path.read_bytes())
     model.description = about(facts).description
@@ -130,7 +130,7 @@ def _weights(node: Node) -> dict[str, Any]:
     """An operation's weights as TensorFlow lays them out, float32."""
     layouts: dict[str, Callable[[Any], Any]] = {
         "conv": lambda kernel: kernel.transpose((2, 3, 0, 1) if node.is_depthwise else (2, 3, 1, 0)),
-        "project": lambda kernel: kernel.T[None, None],  # (1, 1, I, O)
+        "pointwise_conv": lambda kernel: kernel.T[None, None],  # (1, 1, I, O)
         "linear": lambda kernel: kernel.T,  # (I, O)
     }
     return {
@@ -204,11 +204,11 @@ def _mean(node: Node, w: Weights, x: Any) -> Any:
 
 _HANDLERS: dict[str, Callable[..., Any]] = {
     "conv": _conv,
-    "project": lambda node, w, x: tf.nn.conv2d(x, w["kernel"], 1, "VALID"),
+    "pointwise_conv": lambda node, w, x: tf.nn.conv2d(x, w["kernel"], 1, "VALID"),
     "linear": lambda node, w, x: _biased(tf.matmul(x, w["kernel"]), w),
     "layer_norm": _layer_norm,
-    "scale": lambda node, w, x: x * w["factor"],
-    "shift": lambda node, w, x: x + w["offset"],
+    "scale": lambda node, w, x: x * w["scale"],
+    "shift": lambda node, w, x: x + w["bias"],
     "add": lambda node, w, x, y: x + y,
     "multiply": lambda node, w, x, y: x * y,
     "relu": lambda node, w, x: tf.nn.relu(x),
@@ -219,8 +219,8 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "split": _split,
     "flatten": _flatten,
     "unflatten": lambda node, w, x, like: tf.reshape(x, like.shape),
-    "write": _write,
-    "read": _read_states,
+    "state_update": _write,
+    "state_readout": _read_states,
     "sum_tokens": _sum_tokens,
     "mean": _mean,
     "concat": lambda node, w, *xs: tf.concat(xs, axis=-1),

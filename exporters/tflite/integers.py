@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.quantised import Grid
+from evim_deploy.graph.quantised import QuantParams
 from evim_deploy.graph.shapes import Shape
 from evim_deploy.quantise.apply import VIEWS
 from exporters.tflite.lookup_table import add_table
@@ -174,7 +174,7 @@ def _exp(values: Values, node: Node) -> None:
     if grid is None:
         values.writer.operator("EXP", [x], [given])
         return
-    less = Grid(grid.scale, grid.most, grid.least, grid.most)
+    less = QuantParams(grid.scale, grid.most, grid.least, grid.most)
     elu = values.new(f"{node.name}/elu", values.shapes[node.name], less)
     one = Quantised(np.array([1 / 127], np.float32))
     values.writer.operator("ELU", [x], [elu])
@@ -194,11 +194,11 @@ def _power(values: Values, node: Node) -> None:
 
 _HANDLERS: dict[str, Handler] = {
     "conv": _conv,
-    "project": _dense,
+    "pointwise_conv": _dense,
     "linear": _dense,
     "layer_norm": layer_norm,
-    "scale": _with_vector("MUL", "factor"),
-    "shift": _with_vector("ADD", "offset"),
+    "scale": _with_vector("MUL", "scale"),
+    "shift": _with_vector("ADD", "bias"),
     "add": pointwise("ADD"),
     "subtract": pointwise("SUB"),
     "multiply": pointwise("MUL"),
@@ -212,8 +212,8 @@ _HANDLERS: dict[str, Handler] = {
     "split": _split,
     "flatten": _view,
     "unflatten": _view,
-    "write": _write,
-    "read": _read,
+    "state_update": _write,
+    "state_readout": _read,
     "sum_tokens": _sum_tokens,
     "max_tokens": reducing("REDUCE_MAX", 2),
     "mean_channels": reducing("MEAN", 3),

@@ -19,11 +19,11 @@ import torch
 
 from evim_deploy.graph.interpreter import round_to, step
 from evim_deploy.graph.ir import Node
-from evim_deploy.graph.quantised import Grid
+from evim_deploy.graph.quantised import QuantParams
 from exporters.tflite.values import Values
 from exporters.tflite.writer import Quantised
 
-_STEPS = Grid(1 / 255, 0, 0, 255)
+_STEPS = QuantParams(1 / 255, 0, 0, 255)
 """Of the steps, which are 0 or 1."""
 
 _HALF = 63  # what a line gives at its step's code, in codes of its weight; before it as much less than 0
@@ -48,7 +48,7 @@ class Table:
     base: int
 
 
-def table(codes: npt.NDArray[np.int64], source: Grid, target: Grid) -> Table:
+def table(codes: npt.NDArray[np.int64], source: QuantParams, target: QuantParams) -> Table:
     """The convolutions that turn code c of a grid into ``codes[c]`` of another; codes count from 0."""
     rest = np.diff(codes, prepend=codes[:1])
     found: list[tuple[int, int]] = []
@@ -65,14 +65,14 @@ def table(codes: npt.NDArray[np.int64], source: Grid, target: Grid) -> Table:
     )
 
 
-def codes_of(node: Node, source: Grid, target: Grid) -> npt.NDArray[np.int64]:
+def codes_of(node: Node, source: QuantParams, target: QuantParams) -> npt.NDArray[np.int64]:
     """What an operation of one value gives for each code of a grid, as codes of another; both from 0."""
     x = (torch.arange(source.least, source.most + 1) - source.zero_point) * source.scale
     given = round_to(target, step(node, {}, {node.inputs[0]: x})[node.name])
     return np.asarray(torch.round(given / target.scale) + target.zero_point).astype(np.int64)
 
 
-def add_table(values: Values, node: Node, source: Grid, target: Grid) -> None:
+def add_table(values: Values, node: Node, source: QuantParams, target: QuantParams) -> None:
     """Write an operation of one value, from one grid to another, as such convolutions."""
     (x,), (given,) = values.inputs(node), values.outputs(node)
     batch, height, width, channels = values.shapes[node.name]

@@ -16,7 +16,7 @@ import flatbuffers
 import numpy as np
 
 from evim_deploy.artifact.descriptions import About, about
-from evim_deploy.artifact.target import Facts, Target, TensorSpec
+from evim_deploy.artifact.target import ArtifactInfo, Target, TensorSpec
 from evim_deploy.images.preprocessing import Preprocessing
 
 METADATA_NAME = "TFLITE_METADATA"
@@ -73,7 +73,7 @@ class _Table:
     fields: dict[str, Any]
 
 
-def pack(name: str, facts: Facts) -> bytes:
+def pack(name: str, facts: ArtifactInfo) -> bytes:
     """The content of the buffer.
 
     Args:

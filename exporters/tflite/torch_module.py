@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from torch import Tensor, nn
 
-from evim_deploy.artifact.target import Contract, Target
+from evim_deploy.artifact.target import Signature, Target
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.system_errors import problem_in, temporary_folder
 from exporters.onnx.torch_module import write_onnx
@@ -45,7 +45,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _EXCEPTION = re.compile(r"[A-Za-z_.]*(Error|Exception): ")
 
 
-def build(module: nn.Module, target: Target, path: Path) -> Contract:
+def build(module: nn.Module, target: Target, path: Path) -> Signature:
     """Write a servable module as a .tflite file with one named signature.
 
     fp16 stores the weights in half precision, as for our own graph; the module's weights are values that float16 has.

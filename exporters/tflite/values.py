@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.quantised import Grid, Linear
+from evim_deploy.graph.quantised import AffineQuantised, QuantParams
 from evim_deploy.graph.shapes import Shape, infer_shapes
+from evim_deploy.quantise.schemes import WEIGHTED
 from exporters.tflite.writer import ModelWriter, Quantised
 
 _ROWS = "rows"
@@ -51,14 +52,14 @@ class Values:
         self.shapes = {name: laid_out(shape) for name, shape in infer_shapes(graph, image).items()}
         self._graph = graph
         self._integers = integers
-        self._grids: Mapping[str, Grid] = graph.grids
+        self._grids: Mapping[str, QuantParams] = graph.qparams
         self._tensors: dict[tuple[str, Form], int] = {}
 
     # --- what the graph says
 
     def clip(self, node: Node) -> Node | None:
         """The ReLU that a convolution computes, too."""
-        user = self._graph.only_user(node.name) if node.op == "conv" else None
+        user = self._graph.sole_consumer(node.name) if node.op == "conv" else None
         return user if user is not None and user.op == "relu" else None
 
     def is_clip(self, node: Node) -> bool:
@@ -69,11 +70,11 @@ class Values:
     def is_integer(self, node: Node) -> bool:
         """Whether an operation computes in integers: all that it takes and gives has a grid, and its weights codes."""
         taken = node.inputs[:1] if node.op == "unflatten" else node.inputs
-        gridded = {*taken, *(self.clip(node) or node).outputs} <= self._grids.keys()
-        encoded = all(name in node.encodings for name in node.weights if name != "bias")
-        return node.op in self._integers and gridded and encoded and not node.is_floating
+        quantised_values = {*taken, *(self.clip(node) or node).outputs} <= self._grids.keys()
+        encoded = all(name in node.encodings for name in node.weights if name != "bias" or node.op not in WEIGHTED)
+        return node.op in self._integers and quantised_values and encoded and not node.is_floating
 
-    def grid(self, node: Node, value: str) -> Grid | None:
+    def grid(self, node: Node, value: str) -> QuantParams | None:
         """Of a value that an operation takes or gives; None where it computes in float32."""
         return self._grids[value] if self.is_integer(node) else None
 
@@ -125,12 +126,12 @@ class Values:
         form = Form(self.is_integer(node), rows)
         for value in values:
             shape = _by_rows(self.shapes[value]) if rows else self.shapes[value]
-            user = self._graph.only_user(value)
+            user = self._graph.sole_consumer(value)
             name = f"{value};{node.name}" if clip else f"{user.name};{value}" if rows and user else value
             self._keep(value, form, self.new(name, shape, self.grid(node, value)))
         return [self._tensors[value, form] for value in values]
 
-    def new(self, name: str, shape: Sequence[int], grid: Grid | None) -> int:
+    def new(self, name: str, shape: Sequence[int], grid: QuantParams | None) -> int:
         """A tensor in a grid's codes, or in float32."""
         if grid is None:
             return self.writer.tensor(name, shape, np.float32)
@@ -156,7 +157,7 @@ class Values:
             kernel = layout(node.weights["kernel"])
             scale = np.ones(len(node.weights["kernel"]), np.float32)
             return self.writer.tensor(name, kernel.shape, np.float32, data=kernel), scale
-        assert isinstance(encoding, Linear)
+        assert isinstance(encoding, AffineQuantised)
         codes, scale = layout(encoding.codes), encoding.scale.reshape(-1).astype(np.float32)
         return self.writer.tensor(name, codes.shape, np.int8, Quantised(scale, 0, axis), codes), scale
 
@@ -176,7 +177,7 @@ class Values:
         if not self.is_integer(node):
             return self.writer.tensor(name, array.shape, np.float32, data=array)
         encoding = node.encodings[weight]
-        assert isinstance(encoding, Linear)
+        assert isinstance(encoding, AffineQuantised)
         quantised = Quantised(encoding.scale.astype(np.float32))
         return self.writer.tensor(name, array.shape, np.int8, quantised, np.tile(encoding.codes, repeats))
 
@@ -187,12 +188,12 @@ def laid_out(shape: Shape) -> tuple[int, ...]:
     return (batch, *([1] * (2 - len(sides)) if sides else []), *sides, channels)
 
 
-def dtype_of(grid: Grid) -> type[np.signedinteger[Any]]:
+def dtype_of(grid: QuantParams) -> type[np.signedinteger[Any]]:
     """In which a file stores codes."""
     return np.int8 if grid.most - grid.least < 1 << 8 else np.int16
 
 
-def zero_point(grid: Grid) -> int:
+def zero_point(grid: QuantParams) -> int:
     """As a file has it: int8 begins with -128 where our codes of 8 bits begin with 0."""
     return grid.zero_point - (128 if dtype_of(grid) is np.int8 else 0)
 

@@ -192,7 +192,7 @@ class Report:
     samples: tuple[Samples, ...]
     figures: Table = field(repr=False)
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values; each plot and table says what it is made of."""
         document: dict[str, Any] = finite(asdict(self))
         return document

@@ -36,7 +36,8 @@ def weights_of(node: onnx.NodeProto, weights: Mapping[str, AnyArray]) -> tuple[A
     arrays: list[AnyArray] = []
     for name in node.input:
         array = weights.get(name)
-        if array is None or name.endswith((SCALE, "/scale")):
+        is_scale = name.endswith("/scale") or (name.endswith(SCALE) and name.removesuffix(SCALE) in weights)
+        if array is None or is_scale:
             continue
         if f"{name}{SCALE}" in weights:
             scale = _per_channel(weights[f"{name}{SCALE}"], node, array.ndim)

@@ -116,7 +116,7 @@ def lost(result: Result) -> float:
 @pytest.mark.parametrize("scheme", SCHEMES, ids=" ".join)
 def test_a_quantised_artifact_loses_at_most_half_a_point(scheme: Scheme, results: dict[Scheme, Result]) -> None:
     result = results[scheme]
-    assert lost(result) <= ALLOWED + 1e-9, result.document()
+    assert lost(result) <= ALLOWED + 1e-9, result.to_dict()
 
 
 def test_every_picture_counts(results: dict[Scheme, Result]) -> None:

@@ -211,7 +211,7 @@ def test_a_reference_answers_once_for_all_of_its_artifacts(
 
 
 def test_the_document(single: Path) -> None:
-    document = Evaluator(limit=30).evaluate([single], "digits").document()
+    document = Evaluator(limit=30).evaluate([single], "digits").to_dict()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert document["data"] == {"name": "digits", "classes": "labels that ship", "images": 600}
     (entry,) = document["results"]
@@ -276,7 +276,7 @@ def without_times(results: list[Result]) -> list[dict[str, Any]]:
             return value
         return {key: stripped(each) for key, each in value.items() if key not in TIMES}
 
-    return [stripped(result.document()) for result in results]
+    return [stripped(result.to_dict()) for result in results]
 
 
 def lines_without_times(path: Path) -> list[dict[str, Any]]:
@@ -294,7 +294,7 @@ def test_what_is_resumed_ends_as_what_was_never_interrupted(
     broken = found.evaluate(artifacts, str(pictures))
     assert not broken.is_complete
     assert not all(result.is_complete for result in broken.results)
-    json.dumps(broken.document(), allow_nan=False)
+    json.dumps(broken.to_dict(), allow_nan=False)
     with (tmp_path / "parts").open("a") as file:
         file.write('{"of": "one that bro')
     resumed = evaluated(*artifacts, data=pictures, limit=None, resume=tmp_path / "parts")
@@ -309,7 +309,7 @@ def test_an_interrupt_keeps_what_there_is(single: Path) -> None:
     assert (result.accuracy.count, result.comparison, result.reason) == (10, None, "interrupted")
     assert not found.is_complete
     (none,) = Evaluator(progress=Interrupted(1)).evaluate([single], "digits").results
-    assert (none.accuracy, none.document()["count"], none.document()["top1"]) == (None, 0, None)
+    assert (none.accuracy, none.to_dict()["count"], none.to_dict()["top1"]) == (None, 0, None)
 
 
 def test_a_larger_limit_goes_on_and_a_smaller_one_takes_the_first(single: Path, tmp_path: Path) -> None:
@@ -355,13 +355,13 @@ def test_without_its_weights_there_is_no_agreement_and_the_reason_is_told(of_a_f
     moved = weights.rename(weights.with_name("moved.pth"))
     told = Interrupted(0)
     (result,) = evaluated(artifact, limit=5, progress=told)
-    document = result.document()
+    document = result.to_dict()
     assert (document["agreement"], document["reference"], document["count"]) == (None, None, 5)
     assert document["agreement_reason"].startswith("not run on this host: The weights that")
     assert len(told.warnings) == 1
     assert weights.name in told.warnings[0]
     (found,) = evaluated(artifact, limit=5, weights=str(moved))
-    assert found.document()["agreement"] == 100
+    assert found.to_dict()["agreement"] == 100
 
 
 def test_weights_that_are_named_have_to_be_the_right_ones(single: Path, of_a_file: tuple[Path, Path]) -> None:
@@ -377,7 +377,7 @@ def test_untrained_weights_are_told_of_once(made: Callable[..., Path]) -> None:
     one, other = evaluated(*seeded, limit=5, progress=told)
     assert one.comparison is not None
     assert one.comparison.agreement == 1
-    assert not other.document()["weights"]["trained"]
+    assert not other.to_dict()["weights"]["trained"]
     (warning,) = told.warnings
     assert "UNTRAINED" in warning
 

@@ -10,7 +10,7 @@ from told import target_of
 from evim_deploy import __version__
 from evim_deploy.artifact.descriptions import About, about
 from evim_deploy.artifact.parity import Parity
-from evim_deploy.artifact.target import Contract, Facts, Structure, TensorSpec, Weights
+from evim_deploy.artifact.target import ArtifactInfo, Signature, Structure, TensorSpec, Weights
 from evim_deploy.catalog.variants import MODELS
 from evim_deploy.images.preprocessing import PAPER
 
@@ -34,12 +34,12 @@ def told(
     preprocess: bool = True,
 ) -> About:
     return about(
-        Facts(
+        ArtifactInfo(
             model=MODELS["efficientvim_m1"],
             target=target_of("coreml", "fp16", output, preprocess=preprocess),
             weights=Weights(source, trained, "0123456789abcdef" * 4),
             preprocessing=PAPER,
-            contract=Contract(inputs, outputs),
+            contract=Signature(inputs, outputs),
             structure=Structure.of(Counter()),
             parity=Parity.not_run(""),
             rewrites=(),

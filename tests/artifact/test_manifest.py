@@ -15,8 +15,8 @@ from evim_deploy.artifact.parity import Parity
 from evim_deploy.artifact.target import (
     LABELS_KEY,
     METADATA_KEY,
-    Contract,
-    Facts,
+    ArtifactInfo,
+    Signature,
     Structure,
     Target,
     TensorSpec,
@@ -45,11 +45,11 @@ ARTIFACT = Path("some/artifact.onnx")
 
 
 def document_of(target: Target = TARGET) -> dict[str, Any]:
-    contract = Contract(
+    contract = Signature(
         (TensorSpec(name="image", shape=(2, 3, 64, 96), dtype="float32", layout="NCHW", range=(0.0, 255.0)),), ()
     )
     structure = Structure.of(Counter({"Conv": 3}))
-    document = Facts(
+    document = ArtifactInfo(
         model=M1,
         target=target,
         weights=WEIGHTS,
@@ -59,7 +59,7 @@ def document_of(target: Target = TARGET) -> dict[str, Any]:
         parity=Parity.not_run("no reason"),
         rewrites=(),
         tools={},
-    ).document()
+    ).to_dict()
     return dict(json.loads(json.dumps(document)))
 
 

@@ -127,7 +127,7 @@ QUANTISATION = Quantisation(
     ("manifest", "told"),
     [
         (
-            {"format": "onnx", "precision": "int8", "quantisation": QUANTISATION.document()},
+            {"format": "onnx", "precision": "int8", "quantisation": QUANTISATION.to_dict()},
             (
                 "int8: 8-bit weights and values",
                 "calibrated on 12 images: a folder of cats",
@@ -137,7 +137,7 @@ QUANTISATION = Quantisation(
         ),
         ({"format": "onnx", "precision": "fp32", "quantisation": None}, ()),
         ({"format": "onnx", "precision": "int8", "quantisation": {"calibration": 7}}, ()),
-        ({"format": "onnx", "precision": "int3", "quantisation": QUANTISATION.document()}, ()),
+        ({"format": "onnx", "precision": "int3", "quantisation": QUANTISATION.to_dict()}, ()),
         ({"quantisation": "int8"}, ()),
     ],
 )

@@ -126,7 +126,7 @@ def test_dense_features_are_functions_too(tmp_path: Path) -> None:
 def test_it_is_verified_function_by_function(package: Path, exported: dict[str, Any]) -> None:
     result = Verifier().check(package)
     assert result.problem is None
-    document = result.document()
+    document = result.to_dict()
     assert document["parity"]["status"] == "pass"
     for now, then in zip(document["functions"], exported["functions"], strict=True):
         assert (now["name"], now["resolution"]) == (then["name"], then["resolution"])
@@ -280,7 +280,7 @@ def test_a_function_that_fails_keeps_the_whole_package(tmp_path: Path, monkeypat
     """One function of three is built of other weights; nothing is left of the package."""
     build = coreml._build_function
 
-    def disturbed(graph: Any, target: Any, path: Path) -> Any:
+    def perturbed(graph: Any, target: Any, path: Path) -> Any:
         graph = graph.copy()
         at = next(index for index, node in enumerate(graph.nodes) if node.op == "conv")
         if path.stem == NAMES[1]:
@@ -288,7 +288,7 @@ def test_a_function_that_fails_keeps_the_whole_package(tmp_path: Path, monkeypat
             graph.nodes[at] = node.with_weights(kernel=1.02 * node.weights["kernel"])
         return build(graph, target, path)
 
-    monkeypatch.setattr(coreml, "_build_function", disturbed)
+    monkeypatch.setattr(coreml, "_build_function", perturbed)
     with pytest.raises(EvimError) as caught:
         made(tmp_path, deployment_target="iOS18", multifunction=True)
     assert caught.value.exit_code == 5

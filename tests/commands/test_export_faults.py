@@ -21,9 +21,9 @@ from evim_deploy.common.errors import ParityFailed
 from evim_deploy.common.numerics import with_probabilities
 from evim_deploy.networks.protocols import Array
 from evim_deploy.networks.timm.open import find_timm, open_timm
-from evim_deploy.networks.torch_module.loaded import Opened
+from evim_deploy.networks.torch_module.loaded import LoadedModel
 from evim_deploy.networks.torch_module.reference import ModuleReference
-from evim_deploy.proof.outputs.checker import PRECISION, PROGRAM, Prover, Run
+from evim_deploy.proof.outputs.checker import PRECISION, PROGRAM, ParityChecker, Run
 
 NAME = find_timm(tiny_timm.NAME)
 SIDE = tiny_timm.SIDE
@@ -65,7 +65,12 @@ def source(amount: float, trained: bool = False) -> _Source:
     opened = replace(found, original=compute, module=module, weights=Weights("random:3", trained, ""))
     reference = ModuleReference(opened, (SIDE, SIDE))
     return _Source(
-        name=NAME, reference=reference, prover=Prover(reference, SIDE), verify=None, calibration=None, allowed_loss=None
+        name=NAME,
+        reference=reference,
+        prover=ParityChecker(reference, SIDE),
+        verify=None,
+        calibration=None,
+        allowed_loss=None,
     )
 
 
@@ -130,7 +135,7 @@ def test_wrong_weights_in_the_file_are_not_excused() -> None:
 def test_a_precision_that_loses_too_much_is_blamed_where_the_program_is_right() -> None:
     half = replace(TARGET, precision="fp16")
     of = source(WELL)
-    stored = of.reference.stored_network(half)
+    stored = of.reference.simulated_network(half)
     off = Artifact(of, lambda logits: logits + 0.2 * np.ptp(logits) * np.sign(logits))
     runs = [
         Run(PROGRAM, "told", "fp32", lambda: nullcontext(stored)),
@@ -150,7 +155,7 @@ def test_a_network_that_computes_in_a_fixed_type_tells_nothing_of_itself() -> No
 
     found = open_timm(NAME, "random:3", None, lambda _: None)
     reference = ModuleReference(replace(found, module=Fixed().eval()), (SIDE, SIDE))
-    assert Prover(reference, SIDE).float32_rounding(TARGET) is None
+    assert ParityChecker(reference, SIDE).float32_rounding(TARGET) is None
 
 
 def test_the_engine_of_the_reference_is_named() -> None:
@@ -159,6 +164,6 @@ def test_the_engine_of_the_reference_is_named() -> None:
     opened = open_timm(NAME, "random:3", None, lambda _: None)
     reference = ModuleReference(replace(opened, engine="ONNX Runtime"), (SIDE, SIDE))
     network = reference.network(TARGET)
-    parity = Prover(reference, SIDE).prove(TARGET, [Run(PROGRAM, "told", "fp32", lambda: nullcontext(network))])
+    parity = ParityChecker(reference, SIDE).prove(TARGET, [Run(PROGRAM, "told", "fp32", lambda: nullcontext(network))])
     assert parity.comparisons[0].reference == "ONNX Runtime"
-    assert isinstance(opened, Opened)
+    assert isinstance(opened, LoadedModel)

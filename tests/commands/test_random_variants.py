@@ -10,7 +10,7 @@ from told import reference_of
 
 import exporters
 from evim_deploy.common.progress import Silent
-from evim_deploy.proof.outputs.checker import Prover
+from evim_deploy.proof.outputs.checker import ParityChecker
 from evim_deploy.proof.prove import prove
 
 EVERY_RUN = 15
@@ -48,7 +48,7 @@ def test_the_draw_has_all_kinds(count: int) -> None:
 def test_a_random_variant_is_proven_in_every_format_and_precision(seed: int, tmp_path: Path) -> None:
     asked = drawn(seed)
     reference = reference_of(asked.variant, seed, asked.classes, asked.distilled)
-    prover = Prover(reference, NATIVE)
+    prover = ParityChecker(reference, NATIVE)
     for target in asked.targets():
         row = exporters.FORMATS[target.format]
         path = tmp_path / f"{target.precision}{row.suffix}"

@@ -117,7 +117,7 @@ def test_weights_are_found_by_their_name_beside_the_artifact(inputs: Path, tmp_p
     shutil.copy(inputs / every_artifact.WEIGHTS, artifact.parent)
     result = Verifier(rebuilds=True).check(artifact)
     assert result.problem is None
-    assert result.document()["rebuild"]["status"] == SAME
+    assert result.to_dict()["rebuild"]["status"] == SAME
 
 
 # --- what differs
@@ -140,7 +140,7 @@ def test_another_description_is_told_where_the_proof_passes(plain: Inputs, tmp_p
     assert result.verdict.parity.status == PASS
     assert isinstance(result.problem, ParityFailed)
     assert "was made again, and is different" in result.problem.cause
-    document = result.document()["rebuild"]
+    document = result.to_dict()["rebuild"]
     assert document["status"] == DIFFERENT
     assert [each["file"] for each in document["differences"]] == [SPEC if format_ == "coreml" else artifact.name]
 

@@ -185,7 +185,7 @@ def test_what_several_artifacts_have_in_common_is_computed_once(artifacts: Artif
 
 def test_a_document_is_plain_json(artifacts: Artifacts) -> None:
     result = Verifier().check(artifacts["coreml", "fp16"])
-    document = json.loads(json.dumps(result.document(), allow_nan=False))
+    document = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert document["path"] == str(artifacts["coreml", "fp16"])
     expected = {
         "format": "coreml",
@@ -600,7 +600,7 @@ def refusal(artifact: Path) -> str:
     assert result.verdict is None
     assert result.problem is not None
     assert result.problem.exit_code == 3
-    assert json.loads(json.dumps(result.document())) == {
+    assert json.loads(json.dumps(result.to_dict())) == {
         "path": str(artifact),
         "error": {"exit_code": 3, "cause": result.problem.cause, "remedy": result.problem.remedy},
     }

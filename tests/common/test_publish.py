@@ -17,8 +17,8 @@ import pytest
 from evim_deploy.artifact.parity import Parity
 from evim_deploy.artifact.target import (
     UNTRAINED_NOTICE,
-    Contract,
-    Facts,
+    ArtifactInfo,
+    Signature,
     Structure,
     Target,
     TensorSpec,
@@ -132,14 +132,14 @@ def test_structure_counts_as_any_format_spells(operations: dict[str, int], trans
 # --- the manifest ------------------------------------------------------------------------------------------
 
 
-def facts(**changes: Any) -> Facts:
-    return Facts(
+def facts(**changes: Any) -> ArtifactInfo:
+    return ArtifactInfo(
         **{
             "model": M4,
             "target": USUAL,
             "weights": UNTRAINED,
             "preprocessing": PAPER,
-            "contract": Contract(
+            "contract": Signature(
                 (TensorSpec(name="image", shape=(1, 3, 256, 256), dtype="image", layout="RGB", range=(0.0, 255.0)),),
                 (TensorSpec(name="classLabel", shape=(), dtype="string", layout="scalar", range=None),),
             ),
@@ -153,14 +153,14 @@ def facts(**changes: Any) -> Facts:
 
 
 def test_the_manifest_is_plain_json() -> None:
-    document = facts().document()
+    document = facts().to_dict()
     text = json.dumps(document, allow_nan=False)
     assert json.loads(text) == json.loads(json.dumps(json.loads(text)))
     assert list(document["structure"]["operations"]) == ["conv", "relu"]
 
 
 def test_the_manifest_has_the_fields_that_were_promised() -> None:
-    document = json.loads(json.dumps(facts().document()))
+    document = json.loads(json.dumps(facts().to_dict()))
     assert document["schema_version"] == 2
     assert (document["format"], document["precision"], document["model"], document["task"]) == (
         "coreml",
@@ -193,7 +193,7 @@ def test_the_manifest_has_the_fields_that_were_promised() -> None:
 
 
 def test_dynamic_axes_in_the_manifest() -> None:
-    document = facts(target=replace(USUAL, height=None, width=None, batch=None)).document()
+    document = facts(target=replace(USUAL, height=None, width=None, batch=None)).to_dict()
     assert (document["resolution"], document["batch"]) == ("dynamic", "dynamic")
 
 

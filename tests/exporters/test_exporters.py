@@ -26,7 +26,7 @@ import exporters
 import runtimes
 from evim_deploy import formats
 from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY, Contract, Structure, Target, TensorSpec
+from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY, Signature, Structure, Target, TensorSpec
 from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import MODELS, PUBLISHED, Variant
 from evim_deploy.common.errors import NotInstalled, UsageProblem
@@ -145,7 +145,7 @@ class Built:
     """An artifact on disk and what its exporter said of it."""
 
     path: Path
-    contract: Contract
+    contract: Signature
 
     def run(self, image: Tensor) -> dict[str, Tensor]:
         engine = runtimes.tracing_engine(self.path)  # which takes pixels that are no whole numbers, on a Mac too
@@ -633,12 +633,13 @@ def test_coreml_weights_are_the_folded_ones(workshop: Workshop, precision: str, 
     built = workshop.build(graph, target_of("coreml", (64, 96), precision))
     suffix = "_cast_fp16" if precision == "fp16" else ""
     operations = {op.outputs[0].name.removesuffix(suffix): op for op in mil_operations(built.path)}
-    roles = {"kernel": "weight", "bias": "bias", "factor": "y", "offset": "y"}
+    roles = {"kernel": "weight", "bias": "bias"}
     compared = 0
     for node in graph.nodes:
         name = next((name for name, value in graph.outputs.items() if value == node.name), node.name)
         for role, array in node.weights.items():
-            found = operations[name.replace(".", "_")].inputs[roles[role]].val
+            port = "y" if node.op in ("scale", "shift") else roles[role]
+            found = operations[name.replace(".", "_")].inputs[port].val
             assert found.dtype == dtype, (node.name, role)
             expected = array.astype(np.float32).astype(dtype)
             assert np.array_equal(found.ravel(), expected.ravel()), (node.name, role)

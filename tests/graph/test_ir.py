@@ -82,13 +82,13 @@ def test_is_depthwise(op: str, channels: int, groups: int, depthwise: bool) -> N
 
 def test_users_and_the_only_user() -> None:
     graph = diamond()
-    assert [node.name for node in graph.users("r")] == ["s", "t"]
-    assert graph.only_user("r") is None
-    assert graph.only_user("s") is graph.producer("y")
-    assert graph.only_user("y") is None
+    assert [node.name for node in graph.consumers("r")] == ["s", "t"]
+    assert graph.sole_consumer("r") is None
+    assert graph.sole_consumer("s") is graph.producer("y")
+    assert graph.sole_consumer("y") is None
     assert graph.is_output("y")
     graph.outputs["early"] = "s"
-    assert graph.only_user("s") is None
+    assert graph.sole_consumer("s") is None
 
 
 def test_last_uses() -> None:

@@ -31,8 +31,8 @@ from evim_deploy.graph.rewrites import (
     FUSE_HEADS,
     REWRITES,
     SPREAD_TOKEN_WEIGHTS,
-    Outcome,
     Rewrite,
+    RewriteResult,
     reparameterise,
     run,
 )
@@ -126,7 +126,7 @@ ALGEBRA = {
     FOLD_LAYER_NORM: Algebra(
         lambda network: network.blocks,
         lambda network: Counter(scale=network.blocks, shift=network.blocks),
-        lambda network: Counter(sum_tokens=network.blocks, project=network.blocks, add=network.blocks),
+        lambda network: Counter(sum_tokens=network.blocks, pointwise_conv=network.blocks, add=network.blocks),
     ),
     FOLD_INPUT_SCALE: Algebra(lambda network: 1, lambda network: Counter(scale=1)),
 }
@@ -149,9 +149,9 @@ def test_alone_it_does_what_its_algebra_says(
 
     outcome = run(rewrite, graph)
 
-    blocks = sum(node.op == "read" for node in graph.nodes)
+    blocks = sum(node.op == "state_readout" for node in graph.nodes)
     network = Network(blocks, task == "classify", distilled)
-    assert outcome == Outcome(
+    assert outcome == RewriteResult(
         rewrite=rewrite.name,
         applied=algebra.applied(network),
         removed=+algebra.removed(network),
@@ -179,7 +179,7 @@ def test_a_rescaled_map_goes_by_another_name() -> None:
 
 def test_a_normalised_input_has_no_scale_to_fold() -> None:
     graph = lowered(2, "classify", "logits", False, preprocess=False)
-    assert run(FOLD_INPUT_SCALE, graph) == Outcome(
+    assert run(FOLD_INPUT_SCALE, graph) == RewriteResult(
         rewrite=FOLD_INPUT_SCALE.name, applied=0, removed=Counter(), added=Counter(), refused=()
     )
 
@@ -232,7 +232,7 @@ def test_all_ten_on_the_published_variants(name: str) -> None:
 
 def test_what_remains_is_what_the_algebra_leaves() -> None:
     graph, _ = reparameterise(lowered(21, "classify", "logits", True))
-    blocks, stages = graph.counts()["read"], 3
+    blocks, stages = graph.counts()["state_readout"], 3
     assert graph.counts() == Counter(
         conv=4 + 6 * blocks + 7 * 2,  # a down-sampling's five, and two of its squeeze-and-excitation
         relu=3 + blocks + 3 * 2,
@@ -241,10 +241,10 @@ def test_what_remains_is_what_the_algebra_leaves() -> None:
         split=2 * blocks,
         softmax_tokens=blocks,
         multiply=2 * blocks + 2,
-        write=blocks,
-        read=blocks,
+        state_update=blocks,
+        state_readout=blocks,
         sum_tokens=blocks,
-        project=3 * blocks,
+        pointwise_conv=3 * blocks,
         silu=blocks,
         shift=blocks + 1,  # the gate's d, and the image's mean
         unflatten=blocks,
@@ -301,14 +301,14 @@ def weights_and_attributes(
             return weights, {"stride": stride, "padding": padding, "groups": groups}
         case "batch_norm":
             gain, offset, mean, spread = array(4, CHANNELS)
-            return {"gain": gain, "bias": offset, "mean": mean, "variance": spread**2}, {"eps": 1e-5}
+            return {"gamma": gain, "beta": offset, "mean": mean, "variance": spread**2}, {"eps": 1e-5}
         case "layer_norm":
             return {}, {"eps": 1e-5}
         case "scale":
-            return {"factor": array(size)}, {}
+            return {"scale": array(size)}, {}
         case "shift":
-            return {"offset": array(size)}, {}
-        case "project":
+            return {"bias": array(size)}, {}
+        case "pointwise_conv":
             return {"kernel": array(CHANNELS, CHANNELS)}, {}
         case "linear":
             return {"kernel": array(CLASSES, CHANNELS), "bias": array(CLASSES)}, {}
@@ -339,7 +339,7 @@ def sketch(source: str, outputs: tuple[str, ...] = ()) -> Graph:
                 )
             case _:
                 raise SyntaxError(ast.unparse(statement))
-    graph.outputs = {node.name: node.name for node in graph.nodes if not graph.users(node.name)}
+    graph.outputs = {node.name: node.name for node in graph.nodes if not graph.consumers(node.name)}
     graph.outputs |= {name: name for name in outputs}
     graph.validate()
     return graph
@@ -372,14 +372,17 @@ def by_case(cases: tuple[Case, ...]) -> pytest.MarkDecorator:
 
 
 AFFINE_NORM = "v = layer_norm(x); s = scale(v); u = shift(s); "
-MIXER = "t = flatten(x); w = write(t, t); h = project(w); r = read(h, t); y = unflatten(r, x); a = scale(y); "
+MIXER = (
+    "t = flatten(x); w = state_update(t, t); h = pointwise_conv(w); "
+    "r = state_readout(h, t); y = unflatten(r, x); a = scale(y); "
+)
 STEP = "k = scale(x); c = conv(x); b = scale(c); y = add(k, b); "
 STATE_BIAS = "t = flatten(x); b = shift(t); p = softmax_tokens(b); "
 GATE = "z = conv(x); p = multiply(x, z); s = scale(x); g = add(p, s); "
 POOLED = AFFINE_NORM + "f = mean(u); "
 HEADS = POOLED + "m = mean(x); k = linear(f); l = linear(m); logits = add(k, l); "
 WEIGHTED = "t = flatten(x); p = softmax_tokens(t); w = multiply(p, t); "
-WRITTEN = AFFINE_NORM + "t = flatten(u); w = conv(x); q = flatten(w); h = write(t, q); "
+WRITTEN = AFFINE_NORM + "t = flatten(u); w = conv(x); q = flatten(w); h = state_update(t, q); "
 
 FITS = (
     Case(FOLD_BATCH_NORM, "a bias in the convolution", "c = conv(x, kernel=3, bias=True); n = batch_norm(c)"),
@@ -418,14 +421,18 @@ FITS = (
     Case(FUSE_HEADS, "a factor a class", HEADS + "y = scale(logits, size=3); o = linear(m); z = add(y, o)"),
     Case(FOLD_LAYER_NORM, "a convolution alone", AFFINE_NORM + "c = conv(u, bias=True)"),
     Case(FOLD_LAYER_NORM, "two convolutions", AFFINE_NORM + "c = conv(u); d = conv(u)"),
-    Case(FOLD_LAYER_NORM, "states alone", WRITTEN + "p = project(h)"),
-    Case(FOLD_LAYER_NORM, "states and a convolution", WRITTEN + "p = project(h); c = conv(u)"),
-    Case(FOLD_LAYER_NORM, "a map of its sides", WRITTEN + "p = project(h); o = read(p, q); z = unflatten(o, u)"),
+    Case(FOLD_LAYER_NORM, "states alone", WRITTEN + "p = pointwise_conv(h)"),
+    Case(FOLD_LAYER_NORM, "states and a convolution", WRITTEN + "p = pointwise_conv(h); c = conv(u)"),
+    Case(
+        FOLD_LAYER_NORM,
+        "a map of its sides",
+        WRITTEN + "p = pointwise_conv(h); o = state_readout(p, q); z = unflatten(o, u)",
+    ),
     Case(FOLD_INPUT_SCALE, "without a mean", "s = scale(x); c = conv(s, kernel=3, bias=True)"),
     Case(FOLD_INPUT_SCALE, "one factor for all", "m = shift(x); s = scale(m, size=1); c = conv(s, kernel=3)"),
     Case(FOLD_INPUT_SCALE, "a mean used elsewhere", "m = shift(x); s = scale(m); c = conv(s, kernel=3); r = relu(m)"),
-    Case(SPREAD_TOKEN_WEIGHTS, "states", WEIGHTED + "h = write(t, w)"),
-    Case(SPREAD_TOKEN_WEIGHTS, "states and the sum", WEIGHTED + "h = write(t, w); s = sum_tokens(w)"),
+    Case(SPREAD_TOKEN_WEIGHTS, "states", WEIGHTED + "h = state_update(t, w)"),
+    Case(SPREAD_TOKEN_WEIGHTS, "states and the sum", WEIGHTED + "h = state_update(t, w); s = sum_tokens(w)"),
 )
 
 # A sum of maps of different sizes exists where one of them is a single pixel.
@@ -544,7 +551,7 @@ REFUSALS = (
     Case(
         FOLD_MIXER_SCALE,
         "states of no projection",
-        "t = flatten(x); h = write(t, t); r = read(h, t); y = unflatten(r, x); a = scale(y)",
+        "t = flatten(x); h = state_update(t, t); r = state_readout(h, t); y = unflatten(r, x); a = scale(y)",
         "a",
         "the states of r do not come from a projection",
     ),
@@ -598,7 +605,7 @@ REFUSALS = (
         "the normalised map is an output",
         outputs=("u",),
     ),
-    Case(FOLD_LAYER_NORM, "its tokens an output", WRITTEN + "p = project(h)", "v", "t is an output", ("t",)),
+    Case(FOLD_LAYER_NORM, "its tokens an output", WRITTEN + "p = pointwise_conv(h)", "v", "t is an output", ("t",)),
     Case(
         FOLD_LAYER_NORM,
         "something else takes it",
@@ -634,13 +641,17 @@ REFUSALS = (
             ("tokens that are not written", AFFINE_NORM + "t = flatten(u); h = softmax_tokens(t)", ()),
             (
                 "tokens that weight what is written",
-                AFFINE_NORM + "t = flatten(u); q = flatten(x); h = write(q, t); p = project(h)",
+                AFFINE_NORM + "t = flatten(u); q = flatten(x); h = state_update(q, t); p = pointwise_conv(h)",
                 (),
             ),
-            ("tokens written by themselves", AFFINE_NORM + "t = flatten(u); h = write(t, t); p = project(h)", ()),
+            (
+                "tokens written by themselves",
+                AFFINE_NORM + "t = flatten(u); h = state_update(t, t); p = pointwise_conv(h)",
+                (),
+            ),
             ("states of no projection", WRITTEN + "p = relu(h)", ()),
-            ("states for two projections", WRITTEN + "p = project(h); o = project(h)", ()),
-            ("states that are an output", WRITTEN + "p = project(h)", ("h",)),
+            ("states for two projections", WRITTEN + "p = pointwise_conv(h); o = pointwise_conv(h)", ()),
+            ("states that are an output", WRITTEN + "p = pointwise_conv(h)", ("h",)),
         )
     ),
     Case(
@@ -676,7 +687,7 @@ REFUSALS = (
     Case(
         SPREAD_TOKEN_WEIGHTS,
         "weights that are an output",
-        WEIGHTED + "h = write(t, w)",
+        WEIGHTED + "h = state_update(t, w)",
         "p",
         "its weights are not multiplied, or used elsewhere, too",
         outputs=("p",),
@@ -684,21 +695,21 @@ REFUSALS = (
     Case(
         SPREAD_TOKEN_WEIGHTS,
         "weights alone",
-        "t = flatten(x); p = softmax_tokens(t); h = write(t, p)",
+        "t = flatten(x); p = softmax_tokens(t); h = state_update(t, p)",
         "p",
         "its weights are not multiplied, or used elsewhere, too",
     ),
     Case(
         SPREAD_TOKEN_WEIGHTS,
         "a product of another use",
-        WEIGHTED + "h = write(t, w); y = unflatten(w, x)",
+        WEIGHTED + "h = state_update(t, w); y = unflatten(w, x)",
         "p",
         "w is not only summed over the tokens",
     ),
     Case(
         SPREAD_TOKEN_WEIGHTS,
         "a square",
-        WEIGHTED + "h = write(w, w)",
+        WEIGHTED + "h = state_update(w, w)",
         "p",
         "w is not only summed over the tokens",
     ),
@@ -751,8 +762,8 @@ def test_a_share_next_to_nothing_stays_beside_its_map(share: float) -> None:
     kept, gate = (graph.producer(name) for name in ("k", "b"))
     assert kept is not None
     assert gate is not None
-    graph.substitute(kept, kept.with_weights(factor=np.full(CHANNELS, share)))
-    graph.substitute(gate, gate.with_weights(factor=np.ones(CHANNELS)))
+    graph.substitute(kept, kept.with_weights(scale=np.full(CHANNELS, share)))
+    graph.substitute(gate, gate.with_weights(scale=np.ones(CHANNELS)))
     reason = "k is next to nothing beside b, and half precision has no room for the ratio"
     assert run(FOLD_RESIDUAL_SCALE, graph).refused == (("y", reason),)
 
@@ -763,7 +774,7 @@ def test_it_leaves_alone_what_does_not_fit(case: Case) -> None:
     nodes, outputs, expected = list(graph.nodes), dict(graph.outputs), evaluate(graph, image)
     outcome = run(case.rewrite, graph)
     assert relative_gap(evaluate(graph, image), expected) == 0
-    assert outcome == Outcome(
+    assert outcome == RewriteResult(
         rewrite=case.rewrite.name, applied=0, removed=Counter(), added=Counter(), refused=case.refused
     )
     assert graph.outputs == outputs
@@ -779,7 +790,7 @@ def test_every_rewrite_is_tried_on_what_does_not_fit(rewrite: Rewrite) -> None:
 @pytest.mark.parametrize(
     ("rewrite", "source"),
     [
-        (FOLD_MIXER_SCALE, MIXER + "o = read(h, t); z = unflatten(o, x); b = scale(z)"),
+        (FOLD_MIXER_SCALE, MIXER + "o = state_readout(h, t); z = unflatten(o, x); b = scale(z)"),
         (FUSE_HEADS, HEADS + "i = mean(x); j = linear(i); o = linear(i); second = add(j, o)"),
     ],
     ids=["scaled reads of the same states", "sums of Linears"],
@@ -799,7 +810,7 @@ def test_many_tokens_are_spread_by_the_power_of_two_next_to_their_root(tokens: i
 def test_weights_are_spread_at_every_block_and_once() -> None:
     graph, _ = reparameterise(lowered(1, "classify", "logits", True))
     blocks = graph.counts()["softmax_tokens"]
-    assert run(SPREAD_TOKEN_WEIGHTS, graph) == Outcome(
+    assert run(SPREAD_TOKEN_WEIGHTS, graph) == RewriteResult(
         rewrite=SPREAD_TOKEN_WEIGHTS.name, applied=blocks, removed=Counter(), added=Counter(), refused=()
     )
     assert [node.op for node in graph.nodes if "spread" in node.attributes].count("sum_tokens") == blocks

@@ -42,7 +42,7 @@ from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.open import open_reference
 from evim_deploy.networks.timm import open as timm_model
 from evim_deploy.networks.timm.open import find_timm, open_timm
-from evim_deploy.networks.torch_module.loaded import Opened
+from evim_deploy.networks.torch_module.loaded import LoadedModel
 from evim_deploy.networks.torch_module.reference import ModuleReference
 from evim_deploy.proof.outputs.transform import transform_fault
 
@@ -157,7 +157,7 @@ EVALUATED = [
 ]
 
 
-def opened_as(monkeypatch: pytest.MonkeyPatch, **fields: object) -> Opened:
+def opened_as(monkeypatch: pytest.MonkeyPatch, **fields: object) -> LoadedModel:
     """The tiny network with seeded weights, evaluated in another way."""
     monkeypatch.setattr(timm, "get_pretrained_cfg", lambda name, **unused: replace(CONFIG, **fields))
     return open_timm(find_timm(tiny_timm.NAME), "random:3", None, lambda text: None)

@@ -43,7 +43,7 @@ from evim_deploy.networks.efficientvim.weights import state_sha256
 from evim_deploy.networks.open import parse_source
 from evim_deploy.networks.timm.open import find_timm, open_timm
 from evim_deploy.networks.torch_module.group_norm import TwoStepNorm, split_means
-from evim_deploy.networks.torch_module.loaded import Opened
+from evim_deploy.networks.torch_module.loaded import LoadedModel
 from evim_deploy.networks.torch_module.reference import ModuleReference
 from evim_deploy.weights import hub
 
@@ -63,7 +63,7 @@ FAMILIES = {
 """A network of each family that people deploy instead, and a side in pixels that it takes."""
 
 
-def opened(spec: str | None, num_classes: int | None = None) -> Opened:
+def opened(spec: str | None, num_classes: int | None = None) -> LoadedModel:
     return open_timm(TINY, spec, num_classes, lambda text: None)
 
 
@@ -557,7 +557,7 @@ def test_a_size_that_the_network_refuses_is_told() -> None:
         )
 
 
-def refusing() -> Opened:
+def refusing() -> LoadedModel:
     """The tiny network, which refuses what its pooling would leave nothing of."""
     found = opened("random:3")
     pooled = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 3), found.module)

@@ -16,13 +16,13 @@ from evim_deploy.graph.fixed_point import explained
 from evim_deploy.graph.half_precision import rounded
 from evim_deploy.graph.interpreter import evaluate, round_to
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.quantised import Grid, Linear, Table
+from evim_deploy.graph.quantised import AffineQuantised, Palettised, QuantParams
 from evim_deploy.quantise.apply import encoded, quantised
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.encoding import Weighting
 from evim_deploy.quantise.equalisation import find_exponents
 from evim_deploy.quantise.limits import within_limits
-from evim_deploy.quantise.qparams import EIGHT_BITS, SIXTEEN_BITS, Codes, covering, least_scale
+from evim_deploy.quantise.qparams import EIGHT_BITS, SIXTEEN_BITS, QuantRange, choose_qparams, least_scale
 from evim_deploy.quantise.schemes import SCHEMES, Scheme
 from exporters.tflite import file as tflite_file
 from exporters.tflite.integers import write
@@ -34,8 +34,8 @@ STEP = 1e-3
 Array = npt.NDArray[np.float64]
 
 
-def grid(scale: float, scheme: Scheme = INT8) -> Grid:
-    return Grid(scale, 128, 0, 255) if scheme is INT8 else Grid(scale, 0, -32767, 32767)
+def grid(scale: float, scheme: Scheme = INT8) -> QuantParams:
+    return QuantParams(scale, 128, 0, 255) if scheme is INT8 else QuantParams(scale, 0, -32767, 32767)
 
 
 def kernel(values: float, depthwise: bool = False) -> Node:
@@ -45,7 +45,7 @@ def kernel(values: float, depthwise: bool = False) -> Node:
     return Node(op="conv", inputs=("image",), outputs=("out",), weights=weights, attributes=attributes)
 
 
-def two(op: str, taken: float, other: float, scheme: Scheme) -> tuple[list[Node], dict[str, Grid]]:
+def two(op: str, taken: float, other: float, scheme: Scheme) -> tuple[list[Node], dict[str, QuantParams]]:
     """An operation on the image and on a multiple of it."""
     weights = {"kernel": np.full((3, 1, 1, 1), other / taken)}
     copy = Node(
@@ -62,20 +62,20 @@ def case(op: str, ratio: float, scheme: Scheme) -> Graph:
     """A graph of one operation whose sums have ``ratio`` times the step of what it gives."""
     step = ratio * STEP
     taken, nodes = step, [Node(op=op, inputs=("image",), outputs=("out",))]
-    grids: dict[str, Grid] = {}
+    qparams: dict[str, QuantParams] = {}
     if op in ("add", "subtract"):
-        nodes, grids = two(op, step, STEP, scheme)
+        nodes, qparams = two(op, step, STEP, scheme)
     elif op == "multiply":
         taken = 1.0
-        nodes, grids = two(op, taken, step, scheme)
+        nodes, qparams = two(op, taken, step, scheme)
     elif op in ("conv", "depthwise"):
         taken = STEP
         nodes = [kernel(127 * ratio, op == "depthwise")]
     elif op == "shift":
         taken = STEP
-        nodes = [replace(nodes[0], weights={"offset": np.array([1.0, -1.0, 0.5]) * 127 * step})]
-    grids |= {"image": grid(taken, scheme), "out": grid(STEP, scheme)}
-    return Graph("image", nodes, {"logits": "out"}, grids)
+        nodes = [replace(nodes[0], weights={"bias": np.array([1.0, -1.0, 0.5]) * 127 * step})]
+    qparams |= {"image": grid(taken, scheme), "out": grid(STEP, scheme)}
+    return Graph("image", nodes, {"logits": "out"}, qparams)
 
 
 class Engine:
@@ -106,24 +106,24 @@ def off(graph: Graph, scheme: Scheme, keeps_all: bool) -> float:
     model = tflite_file.parse(content)
     tensors = model.subgraphs[0]
     tflite_file.sign(model, {"image": tensors.inputs[0]}, {"logits": tensors.outputs[0]})
-    taken = graph.grids["image"]
+    taken = graph.qparams["image"]
     codes = np.random.RandomState(1).randint(taken.least, taken.most + 1, SHAPE)
     x = ((codes - taken.zero_point) * taken.scale).astype(np.float32)
     channels_last = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
     found = ENGINE.run(tflite_file.pack(model), channels_last, keeps_all).transpose(0, 3, 1, 2)
     expected = evaluate(graph, torch.from_numpy(x).double())["logits"].numpy()
-    return float(np.abs(found - expected).max() / graph.grids["out"].scale)
+    return float(np.abs(found - expected).max() / graph.qparams["out"].scale)
 
 
 def made(graph: Graph, scheme: Scheme) -> Graph:
-    return quantised(Graph(graph.input_name, graph.nodes, graph.outputs), scheme, graph.grids)
+    return quantised(Graph(graph.input_name, graph.nodes, graph.outputs), scheme, graph.qparams)
 
 
 def limited(graph: Graph, scheme: Scheme) -> Graph:
     """The same with grids that engines can compute with."""
-    roots = {name: name for name in graph.grids}
-    grids = within_limits(graph, scheme, roots, graph.grids, np.float32)
-    return Graph(graph.input_name, graph.nodes, graph.outputs, grids)
+    roots = {name: name for name in graph.qparams}
+    qparams = within_limits(graph, scheme, roots, graph.qparams, np.float32)
+    return Graph(graph.input_name, graph.nodes, graph.outputs, qparams)
 
 
 OPERATIONS = ("add", "subtract", "multiply", "conv", "depthwise", "shift", "mean_channels")
@@ -136,7 +136,7 @@ class TestEngines:
     def test_up_to_the_limit_values_are_right_and_beyond_it_grids_are_made_coarser(self, op: str) -> None:
         for ratio in (2.0**-30, 1.0, 2.0**6.9, 2.0**40):
             graph = limited(case(op, ratio, INT8), INT8)
-            is_coarser = graph.grids["out"].scale > STEP
+            is_coarser = graph.qparams["out"].scale > STEP
             assert is_coarser == (ratio > 2**30), ratio
             for keeps_all in (False, True):
                 assert off(made(graph, INT8), INT8, keeps_all) < 1.01, (ratio, keeps_all)
@@ -145,7 +145,7 @@ class TestEngines:
     def test_of_16_bits_too(self, op: str) -> None:
         for ratio in (2.0**-30, 1 / 127, 0.9, 2.0**20):
             graph = limited(case(op, ratio, INT16X8), INT16X8)
-            assert (graph.grids["out"].scale > STEP) == (ratio > 1), ratio
+            assert (graph.qparams["out"].scale > STEP) == (ratio > 1), ratio
             assert off(made(graph, INT16X8), INT16X8, keeps_all=False) < 1.6, ratio
 
     @pytest.mark.parametrize(("op", "scheme", "ratio"), [("add", INT8, 2.0**19), ("add", INT16X8, 2.0**14)])
@@ -162,9 +162,9 @@ class TestEngines:
         draw, largest = np.random.RandomState(0), 0.0
         for scale in draw.uniform(0.3e-3, 0.9e-3, 6):
             node = Node(op="mean", inputs=("image",), outputs=("out",), attributes={"keep": True})
-            grids = {"image": Grid(STEP, 0, 0, 255), "out": Grid(float(scale), 0, 0, 255)}
-            graph = Graph("image", [node], {"logits": "out"}, grids)
-            allowed = explained(node, grids, grids["out"]) / grids["out"].scale
+            qparams = {"image": QuantParams(STEP, 0, 0, 255), "out": QuantParams(float(scale), 0, 0, 255)}
+            graph = Graph("image", [node], {"logits": "out"}, qparams)
+            allowed = explained(node, qparams, qparams["out"]) / qparams["out"].scale
             assert allowed == 1.25
             found = off(graph, INT8, keeps_all=True)
             assert found < 1.01  # codes; the mean itself is up to half a step further
@@ -174,12 +174,12 @@ class TestEngines:
 
 class TestGrids:
     @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-    @pytest.mark.parametrize("codes", [EIGHT_BITS, SIXTEEN_BITS, Codes(0, 255, is_symmetric=True)])
+    @pytest.mark.parametrize("codes", [EIGHT_BITS, SIXTEEN_BITS, QuantRange(0, 255, is_symmetric=True)])
     @pytest.mark.parametrize("ends", [(0.0, 0.0), (1e-45, 1e-42), (-1e-40, 0.0), (-1e-30, 1e-30)])
     def test_the_least_scale_is_a_normal_number_whose_square_is_one(
-        self, ends: tuple[float, float], codes: Codes, dtype: type[np.floating[Any]]
+        self, ends: tuple[float, float], codes: QuantRange, dtype: type[np.floating[Any]]
     ) -> None:
-        found = covering(*ends, codes, dtype)
+        found = choose_qparams(*ends, codes, dtype)
         assert found.scale == least_scale(dtype) >= np.finfo(dtype).tiny
         assert found.least <= found.zero_point <= found.most
         assert round_to(found, torch.zeros(1)) == 0
@@ -187,30 +187,30 @@ class TestGrids:
 
     @pytest.mark.parametrize("ends", [(-3.4e38, 3.4e38), (0.0, 3.4e38), (-1e30, 1e-30)])
     @pytest.mark.parametrize("codes", [EIGHT_BITS, SIXTEEN_BITS])
-    def test_huge_ranges_are_covered(self, ends: tuple[float, float], codes: Codes) -> None:
-        found = covering(*ends, codes)
+    def test_huge_ranges_are_covered(self, ends: tuple[float, float], codes: QuantRange) -> None:
+        found = choose_qparams(*ends, codes)
         assert np.isfinite(found.scale)
         values = torch.tensor(ends, dtype=torch.float64)
         assert ((round_to(found, values) - values).abs() <= 0.51 * found.scale).all()
 
     @pytest.mark.parametrize("value", [5.0, -5.0, 1e-5])
     def test_a_constant_is_kept_exactly(self, value: float) -> None:
-        found = covering(value, value, EIGHT_BITS)
+        found = choose_qparams(value, value, EIGHT_BITS)
         assert float(round_to(found, torch.tensor(value, dtype=torch.float64))) == pytest.approx(value, rel=1e-6)
 
     def test_zeros_take_the_scale_of_the_sum_that_they_are_part_of(self) -> None:
-        nodes, grids = two("add", STEP, STEP, INT8)
+        nodes, qparams = two("add", STEP, STEP, INT8)
         zeros = replace(nodes[0], weights={"kernel": np.zeros((3, 1, 1, 1))})
-        grids = {"image": grid(STEP), "b": covering(0, 0, EIGHT_BITS), "out": grid(2 * STEP)}
-        found = limited(Graph("image", [zeros, nodes[1]], {"logits": "out"}, grids), INT8)
-        assert found.grids["b"].scale == np.float32(2 * STEP)
-        assert found.grids["out"] == grids["out"]
+        qparams = {"image": grid(STEP), "b": choose_qparams(0, 0, EIGHT_BITS), "out": grid(2 * STEP)}
+        found = limited(Graph("image", [zeros, nodes[1]], {"logits": "out"}, qparams), INT8)
+        assert found.qparams["b"].scale == np.float32(2 * STEP)
+        assert found.qparams["out"] == qparams["out"]
         assert off(made(found, INT8), INT8, keeps_all=False) < 1.01
 
     def test_grids_within_the_limits_stay_as_they_are(self) -> None:
         for op in OPERATIONS:
             graph = case(op, 1 / 64, INT8)
-            assert limited(graph, INT8).grids == graph.grids
+            assert limited(graph, INT8).qparams == graph.qparams
 
 
 class TestWeights:
@@ -239,9 +239,9 @@ class TestWeights:
         kernel = change(np.random.default_rng(0).normal(size=(16, 64)))
         with np.errstate(all="raise", under="ignore"):
             found = weighting.encode(kernel)
-        assert isinstance(found, (Linear, Table))
+        assert isinstance(found, (AffineQuantised, Palettised))
         error = np.abs(found.decoded() - kernel)
-        if isinstance(found, Table):
+        if isinstance(found, Palettised):
             assert error.max() <= max(np.abs(kernel).max(), np.finfo(weighting.dtype).smallest_subnormal)
             return
         assert not found.decoded()[kernel == 0].any()
@@ -275,7 +275,7 @@ class TestWeights:
         taken = grid(least_scale(np.float32))
         found = encoded(node, INT8, {"image": taken, "out": grid(STEP)})
         kernel = found.encodings["kernel"]
-        assert isinstance(kernel, Linear)
+        assert isinstance(kernel, AffineQuantised)
         assert (np.float32(taken.scale) * kernel.scale.astype(np.float32) >= np.finfo(np.float32).tiny).all()
         if bias is not None:
             assert np.allclose(found.weights["bias"], bias, rtol=1e-6, atol=1e-30)
@@ -314,8 +314,8 @@ def test_a_bias_far_beyond_the_output_does_not_wrap_around() -> None:
     """Of 16 bits: a bias of -1 before a ReLU whose values are next to nothing."""
     node = kernel(1e-12)
     node = replace(node, weights={**node.weights, "bias": np.linspace(-2.0, -0.01, 20)}, outputs=("sum",))
-    grids = {"image": grid(STEP, INT16X8), "out": grid(2e-10, INT16X8)}
-    graph = Graph("image", [node, Node(op="relu", inputs=("sum",), outputs=("out",))], {"logits": "out"}, grids)
+    qparams = {"image": grid(STEP, INT16X8), "out": grid(2e-10, INT16X8)}
+    graph = Graph("image", [node, Node(op="relu", inputs=("sum",), outputs=("out",))], {"logits": "out"}, qparams)
     found = limited(graph, INT16X8)
     assert off(made(graph, INT16X8), INT16X8, keeps_all=True) > 1000
     assert off(made(found, INT16X8), INT16X8, keeps_all=True) < 1.01

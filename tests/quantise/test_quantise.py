@@ -19,18 +19,18 @@ from evim_deploy.commands.request import Request, plan
 from evim_deploy.common.errors import BadInput, UsageProblem
 from evim_deploy.graph.interpreter import evaluate, round_to, run
 from evim_deploy.graph.ir import RESCALED, Graph
-from evim_deploy.graph.quantised import Grid, Linear, Table
+from evim_deploy.graph.quantised import AffineQuantised, Palettised, QuantParams
 from evim_deploy.graph.rewrites import reparameterise
 from evim_deploy.images.preprocessing import PAPER
 from evim_deploy.networks.efficientvim.lowering import lower
-from evim_deploy.quantise.apply import VIEWS, gridded, layers, quantised
+from evim_deploy.quantise.apply import VIEWS, layers, quantised, quantised_values
 from evim_deploy.quantise.calibration import _Seen, calibrate
 from evim_deploy.quantise.calibration_images import DIGITS, PHOTOGRAPHS, RECOMMENDED, CalibrationImages
 from evim_deploy.quantise.encoding import Weighting
 from evim_deploy.quantise.equalisation import equalised, find_exponents, pairs
-from evim_deploy.quantise.qparams import EIGHT_BITS, SIXTEEN_BITS, Codes, covering
+from evim_deploy.quantise.qparams import EIGHT_BITS, SIXTEEN_BITS, QuantRange, choose_qparams
 from evim_deploy.quantise.schemes import SCHEMES, WEIGHTED, Scheme
-from evim_deploy.quantise.sensitivity import fewest_kept, sensitivity, with_kept
+from evim_deploy.quantise.sensitivity import fewest_float_layers, sensitivity, with_kept
 from exporters import FORMATS, parse_precision
 
 SIDE = 64
@@ -49,7 +49,7 @@ def photographs() -> CalibrationImages:
 
 
 @pytest.fixture(scope="module")
-def grids(graph: Graph) -> dict[str, Grid]:
+def qparams(graph: Graph) -> dict[str, QuantParams]:
     return calibrate(graph, INTEGERS, photographs(), pixels=True)
 
 
@@ -63,27 +63,27 @@ def answers(graph: Graph) -> torch.Tensor:
 
 class TestGrid:
     @pytest.mark.parametrize("ends", [(-1.0, 3.0), (0.0, 6.0), (2.0, 5.0), (-7.0, -2.0), (-1e-3, 1e4), (0.0, 0.0)])
-    @pytest.mark.parametrize("codes", [EIGHT_BITS, SIXTEEN_BITS, Codes(-127, 127, is_symmetric=True)])
-    def test_reaches_its_ends_to_half_a_step_and_has_zero(self, ends: tuple[float, float], codes: Codes) -> None:
-        grid = covering(*ends, codes)
+    @pytest.mark.parametrize("codes", [EIGHT_BITS, SIXTEEN_BITS, QuantRange(-127, 127, is_symmetric=True)])
+    def test_reaches_its_ends_to_half_a_step_and_has_zero(self, ends: tuple[float, float], codes: QuantRange) -> None:
+        grid = choose_qparams(*ends, codes)
         values = torch.tensor([0.0, *ends], dtype=torch.float64)
         assert ((round_to(grid, values) - values).abs() <= 0.51 * grid.scale).all()
         assert round_to(grid, values)[0] == 0
 
     def test_clips_what_is_beyond_it(self) -> None:
-        grid = covering(-1, 1, EIGHT_BITS)
+        grid = choose_qparams(-1, 1, EIGHT_BITS)
         assert round_to(grid, torch.tensor([-9.0, 9.0])).tolist() == pytest.approx(grid.range)
 
     def test_stores_its_scale_in_the_type_that_a_file_has(self) -> None:
-        scale = covering(-1, 1.7, EIGHT_BITS, np.float16).scale
+        scale = choose_qparams(-1, 1.7, EIGHT_BITS, np.float16).scale
         # As float64: numpy compares a float16 with a Python float in float16.
-        assert scale == float(np.float16(scale)) != covering(-1, 1.7, EIGHT_BITS).scale
+        assert scale == float(np.float16(scale)) != choose_qparams(-1, 1.7, EIGHT_BITS).scale
 
     def test_sixteen_bits_leave_room_for_what_calibration_did_not_see(self) -> None:
-        assert covering(-1, 1, SIXTEEN_BITS).range[1] > 3.9
+        assert choose_qparams(-1, 1, SIXTEEN_BITS).range[1] > 3.9
 
     def test_rounding_twice_is_rounding_once(self) -> None:
-        grid, values = covering(-2, 5, EIGHT_BITS), torch.randn(1000, generator=torch.Generator().manual_seed(0))
+        grid, values = choose_qparams(-2, 5, EIGHT_BITS), torch.randn(1000, generator=torch.Generator().manual_seed(0))
         assert torch.equal(round_to(grid, round_to(grid, values)), round_to(grid, values))
 
 
@@ -92,7 +92,7 @@ class TestEncoding:
 
     def test_eight_bits_lose_half_a_step_of_each_channel_at_the_most(self) -> None:
         encoding = Weighting(bits=8).encode(self.KERNEL)
-        assert isinstance(encoding, Linear)
+        assert isinstance(encoding, AffineQuantised)
         assert encoding.codes.dtype == np.int8
         assert encoding.scale.shape == (16, 1, 1, 1)
         assert (np.abs(encoding.decoded() - self.KERNEL) <= 0.5 * encoding.scale * (1 + 1e-6)).all()
@@ -100,7 +100,7 @@ class TestEncoding:
     def test_a_scale_for_each_block_is_better_than_one_for_the_channel(self) -> None:
         kernel = self.KERNEL * np.logspace(-1, 1, 64)[None, :, None, None]
         channel, block = (Weighting(bits=4, block=block).encode(kernel) for block in (None, 32))
-        assert isinstance(block, Linear)
+        assert isinstance(block, AffineQuantised)
         assert block.scale.shape == (16, 2, 1, 1)
         assert np.abs(block.codes).max() <= 7
         lost = [np.square(each.decoded() - kernel).sum() for each in (channel, block) if each is not None]
@@ -119,7 +119,7 @@ class TestEncoding:
     def test_a_table_has_its_values_and_beats_even_steps(self, bits: int) -> None:
         kernel = np.random.default_rng(1).laplace(size=(8, 512))
         encoding = Weighting(bits=bits, table=True).encode(kernel)
-        assert isinstance(encoding, Table)
+        assert isinstance(encoding, Palettised)
         assert encoding.table.shape == (2**bits,)
         assert encoding.codes.max() < 2**bits
         steps = np.linspace(kernel.min(), kernel.max(), 2**bits)
@@ -143,18 +143,18 @@ class TestEncoding:
 
 class TestGridded:
     def test_is_what_integer_operations_take_and_give(self, graph: Graph) -> None:
-        values = gridded(graph, INTEGERS)
-        users = {node.name: graph.only_user(node.name) for node in graph.nodes if node.op in WEIGHTED}
+        values = quantised_values(graph, INTEGERS)
+        users = {node.name: graph.sole_consumer(node.name) for node in graph.nodes if node.op in WEIGHTED}
         clipped = {name for name, user in users.items() if user is not None and user.op == "relu"}
         assert clipped
         for node in graph.nodes:
             if node.op in INTEGERS.integers:
                 assert values.keys() >= {*node.inputs, *node.outputs} - clipped, node.name
         assert not values.keys() & clipped
-        assert gridded(graph, INTEGERS).keys() >= {graph.input_name}
+        assert quantised_values(graph, INTEGERS).keys() >= {graph.input_name}
 
     def test_a_view_has_the_grid_of_what_it_shows(self, graph: Graph) -> None:
-        values = gridded(graph, INTEGERS)
+        values = quantised_values(graph, INTEGERS)
         views = [node for node in graph.nodes if node.op in VIEWS and node.inputs[0] in values]
         assert views
         for node in views:
@@ -162,47 +162,47 @@ class TestGridded:
 
     def test_what_is_kept_has_no_grid_of_its_own(self, graph: Graph) -> None:
         name = next(node.name for node in graph.nodes if node.op == "conv" and "dwconv1" in node.name)
-        before, after = (gridded(graph, INTEGERS, kept) for kept in ((), layers(graph, INTEGERS)))
+        before, after = (quantised_values(graph, INTEGERS, kept) for kept in ((), layers(graph, INTEGERS)))
         assert name in before
         assert not after
 
     def test_a_relu_is_kept_with_what_it_clips(self, graph: Graph) -> None:
-        conv = next(node for node in graph.nodes if (user := graph.only_user(node.name)) and user.op == "relu")
-        relu = graph.only_user(conv.name)
+        conv = next(node for node in graph.nodes if (user := graph.sole_consumer(node.name)) and user.op == "relu")
+        relu = graph.sole_consumer(conv.name)
         assert relu is not None
         others = [name for name in layers(graph, INTEGERS) if name != conv.name]
-        assert relu.name in gridded(graph, INTEGERS, others)
-        assert relu.name not in gridded(graph, INTEGERS, [*others, conv.name])
+        assert relu.name in quantised_values(graph, INTEGERS, others)
+        assert relu.name not in quantised_values(graph, INTEGERS, [*others, conv.name])
         assert relu.name not in layers(graph, INTEGERS)
 
 
 class TestQuantised:
-    def test_values_are_on_their_grids(self, graph: Graph, grids: dict[str, Grid]) -> None:
-        values = run(quantised(graph, INTEGERS, grids), torch.from_numpy(next(iter(photographs()))))
-        for name, grid in grids.items():
+    def test_values_are_on_their_grids(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
+        values = run(quantised(graph, INTEGERS, qparams), torch.from_numpy(next(iter(photographs()))))
+        for name, grid in qparams.items():
             if name in values:
                 assert torch.allclose(round_to(grid, values[name]), values[name], rtol=0, atol=1e-6 * grid.scale)
 
-    def test_answers_almost_as_in_float(self, graph: Graph, grids: dict[str, Grid]) -> None:
-        assert 15 < snr_db(answers(graph), answers(quantised(graph, INTEGERS, grids))) < 50
+    def test_answers_almost_as_in_float(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
+        assert 15 < snr_db(answers(graph), answers(quantised(graph, INTEGERS, qparams))) < 50
 
-    def test_a_grid_that_is_too_coarse_is_seen(self, graph: Graph, grids: dict[str, Grid]) -> None:
-        coarse = {n: replace(g, scale=32 * g.scale) if "residual" in n else g for n, g in grids.items()}
-        sound, wrong = (snr_db(answers(graph), answers(quantised(graph, INTEGERS, each))) for each in (grids, coarse))
+    def test_a_grid_that_is_too_coarse_is_seen(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
+        coarse = {n: replace(g, scale=32 * g.scale) if "residual" in n else g for n, g in qparams.items()}
+        sound, wrong = (snr_db(answers(graph), answers(quantised(graph, INTEGERS, each))) for each in (qparams, coarse))
         assert wrong < sound - 6
 
-    def test_the_graph_that_was_given_stays_as_it_is(self, graph: Graph, grids: dict[str, Grid]) -> None:
+    def test_the_graph_that_was_given_stays_as_it_is(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
         before = answers(graph)
-        quantised(graph, INTEGERS, grids)
+        quantised(graph, INTEGERS, qparams)
         assert torch.equal(answers(graph), before)
-        assert not graph.grids
+        assert not graph.qparams
         assert not any(node.encodings for node in graph.nodes)
 
-    def test_sixteen_bits_lose_less_than_eight(self, graph: Graph, grids: dict[str, Grid]) -> None:
+    def test_sixteen_bits_lose_less_than_eight(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
         fine = replace(INTEGERS, codes=SIXTEEN_BITS)
         many = quantised(graph, fine, calibrate(graph, fine, photographs(), pixels=True))
         assert snr_db(answers(graph), answers(many)) > 3 + snr_db(
-            answers(graph), answers(quantised(graph, INTEGERS, grids))
+            answers(graph), answers(quantised(graph, INTEGERS, qparams))
         )
 
     @pytest.mark.parametrize("name", [name for name, row in SCHEMES.items() if row.is_calibrated], ids=" ".join)
@@ -210,19 +210,19 @@ class TestQuantised:
         prepared = graph
         for prepare in SCHEMES[name].prepare:
             prepared = prepare(prepared)
-        assert gridded(prepared, SCHEMES[name])
-        assert not gridded(prepared, SCHEMES[name], layers(prepared, SCHEMES[name]))
+        assert quantised_values(prepared, SCHEMES[name])
+        assert not quantised_values(prepared, SCHEMES[name], layers(prepared, SCHEMES[name]))
 
-    def test_kept_layers_lose_nothing(self, graph: Graph, grids: dict[str, Grid]) -> None:
-        assert torch.equal(answers(with_kept(graph, INTEGERS, grids, layers(graph, INTEGERS))), answers(graph))
+    def test_kept_layers_lose_nothing(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
+        assert torch.equal(answers(with_kept(graph, INTEGERS, qparams, layers(graph, INTEGERS))), answers(graph))
 
 
 class TestCalibration:
-    def test_is_the_same_each_time(self, graph: Graph, grids: dict[str, Grid]) -> None:
-        assert calibrate(graph, INTEGERS, photographs(), pixels=True) == grids
+    def test_is_the_same_each_time(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
+        assert calibrate(graph, INTEGERS, photographs(), pixels=True) == qparams
 
-    def test_pixels_are_their_own_grid(self, graph: Graph, grids: dict[str, Grid]) -> None:
-        assert grids[graph.input_name] == Grid(1.0, 0, 0, 255)
+    def test_pixels_are_their_own_grid(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
+        assert qparams[graph.input_name] == QuantParams(1.0, 0, 0, 255)
 
     def test_any_number_of_images_takes_no_more_memory(self, graph: Graph) -> None:
         images = (image for _ in range(20) for image in photographs())  # a generator: each is read once
@@ -325,30 +325,30 @@ class TestImages:
 
 
 class TestSensitivity:
-    def test_the_layer_that_was_made_coarse_costs_most(self, graph: Graph, grids: dict[str, Grid]) -> None:
+    def test_the_layer_that_was_made_coarse_costs_most(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
         name = next(node.name for node in graph.nodes if "stages.1" in node.name and "residual3" in node.name)
-        coarse = {**grids, name: replace(grids[name], scale=64 * grids[name].scale)}
+        coarse = {**qparams, name: replace(qparams[name], scale=64 * qparams[name].scale)}
         costs = sensitivity(graph, INTEGERS, coarse, photographs())
         assert set(costs) == set(layers(graph, INTEGERS))
         assert list(costs.values()) == sorted(costs.values())
-        takes_it = {name, *(node.name for node in graph.users(name))}
+        takes_it = {name, *(node.name for node in graph.consumers(name))}
         assert next(iter(costs)) in takes_it
 
-    def test_agrees_with_quantising_one_layer(self, graph: Graph, grids: dict[str, Grid]) -> None:
-        costs = sensitivity(graph, INTEGERS, grids, photographs())
+    def test_agrees_with_quantising_one_layer(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
+        costs = sensitivity(graph, INTEGERS, qparams, photographs())
         name = list(costs)[len(costs) // 2]
-        alone = with_kept(graph, INTEGERS, grids, [other for other in costs if other != name])
+        alone = with_kept(graph, INTEGERS, qparams, [other for other in costs if other != name])
         assert costs[name] == pytest.approx(snr_db(answers(graph), answers(alone)), abs=0.1)
 
-    def test_the_fewest_are_kept(self, graph: Graph, grids: dict[str, Grid]) -> None:
+    def test_the_fewest_are_kept(self, graph: Graph, qparams: dict[str, QuantParams]) -> None:
         noise = 255 * torch.rand(8, 1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
         images = [*photographs(), *noise.numpy()]
         four_bits = replace(INTEGERS, weights=Weighting(bits=3))
-        costs = sensitivity(graph, four_bits, grids, images[:4])
+        costs = sensitivity(graph, four_bits, qparams, images[:4])
         trials: list[str] = []
 
         def kept(allowed: float) -> tuple[list[str], float]:
-            return fewest_kept(graph, four_bits, grids, list(costs), images, allowed, trials.append)
+            return fewest_float_layers(graph, four_bits, qparams, list(costs), images, allowed, trials.append)
 
         none, lost = kept(100)
         assert none == []
@@ -366,7 +366,7 @@ class TestQuantisationDocument:
     QUANTISATION = Quantisation(
         calibration=Calibration("photos", 3, ("bad.jpg",)),
         exponents=(("first", (1, -2, 0)),),
-        grids=(("a", Grid(0.5, 3, 0, 255)),),
+        qparams=(("a", QuantParams(0.5, 3, 0, 255)),),
         sensitivity=(("conv", 12.5), ("free", float("inf"))),
         kept=("conv",),
         allowed_loss=0.5,
@@ -374,12 +374,12 @@ class TestQuantisationDocument:
     )
 
     def test_comes_back(self) -> None:
-        assert Quantisation.parse(json.loads(json.dumps(self.QUANTISATION.document()))) == self.QUANTISATION
-        assert Quantisation.parse(json.loads(json.dumps(Quantisation().document()))) == Quantisation()
+        assert Quantisation.parse(json.loads(json.dumps(self.QUANTISATION.to_dict()))) == self.QUANTISATION
+        assert Quantisation.parse(json.loads(json.dumps(Quantisation().to_dict()))) == Quantisation()
 
     @pytest.mark.parametrize("grid", [[0.0, 0, 0, 255], [1.0, 300, 0, 255], [float("inf"), 0, 0, 255], [1.0, 0]])
     def test_a_grid_that_is_none_is_refused(self, grid: list[float]) -> None:
-        document = self.QUANTISATION.document() | {"grids": {"a": grid}}
+        document = self.QUANTISATION.to_dict() | {"grids": {"a": grid}}
         with pytest.raises((ValueError, TypeError)):
             Quantisation.parse(document)
 

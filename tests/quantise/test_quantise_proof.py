@@ -17,9 +17,9 @@ from evim_deploy.artifact.quantisation import Quantisation
 from evim_deploy.artifact.target import Target, Weights
 from evim_deploy.common.progress import Silent
 from evim_deploy.graph.ir import Graph
-from evim_deploy.graph.quantised import Encoding, Table
+from evim_deploy.graph.quantised import Encoding, Palettised
 from evim_deploy.networks.efficientvim.reference import GraphReference
-from evim_deploy.proof.outputs.checker import Prover
+from evim_deploy.proof.outputs.checker import ParityChecker
 from evim_deploy.proof.prove import prove
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.calibration_images import PHOTOGRAPHS, CalibrationImages
@@ -39,7 +39,7 @@ class Made:
 
     target: Target
     graph: Graph
-    prover: Prover
+    prover: ParityChecker
 
     def proof(self, folder: Path, fault: Fault = lambda graph: graph) -> Parity:
         """Of an artifact that an exporter with a fault would have written."""
@@ -50,14 +50,14 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def prover() -> Prover:
+def prover() -> ParityChecker:
     """Of a network in which no two arrays of one operation are of one size: weights are found in a file by that."""
     network = random_tiny(0, channels=(32, 24, 40), states=(7, 6, 4)).float()
-    return Prover(GraphReference(model=network, weights=Weights("random:0", False, "")), SIDE)
+    return ParityChecker(GraphReference(model=network, weights=Weights("random:0", False, "")), SIDE)
 
 
 @pytest.fixture(scope="module", params=SCHEMES, ids=":".join)
-def made(request: pytest.FixtureRequest, prover: Prover) -> Made:
+def made(request: pytest.FixtureRequest, prover: ParityChecker) -> Made:
     format_, precision = request.param
     scheme, reference = SCHEMES[format_, precision], prover.reference
     assert isinstance(reference, GraphReference)
@@ -67,8 +67,8 @@ def made(request: pytest.FixtureRequest, prover: Prover) -> Made:
         images = CalibrationImages(
             source=PHOTOGRAPHS, height=SIDE, width=SIDE, preprocessing=reference.preprocessing, preprocess=True
         )
-        grids = calibrate(reference.inference(target), scheme, images, pixels=True)
-        target = replace(target, quantisation=Quantisation(grids=tuple(grids.items())))
+        qparams = calibrate(reference.inference(target), scheme, images, pixels=True)
+        target = replace(target, quantisation=Quantisation(qparams=tuple(qparams.items())))
     return Made(target, reference.stored(target), prover)
 
 
@@ -94,7 +94,7 @@ def another_code(encoding: Encoding) -> Encoding:
 
 def another_scale(encoding: Encoding) -> Encoding:
     """A tenth more for one channel, or for one entry of a table."""
-    if isinstance(encoding, Table):
+    if isinstance(encoding, Palettised):
         table = encoding.table.copy()
         table[np.bincount(encoding.codes.ravel()).argmax()] *= 1.1
         return replace(encoding, table=table)
@@ -107,15 +107,15 @@ def with_grid(name: str, **changes: float) -> Fault:
     """A graph in which one value is rounded otherwise."""
 
     def changed(graph: Graph) -> Graph:
-        grids = {**graph.grids, name: replace(graph.grids[name], **changes)}
-        return Graph(graph.input_name, graph.nodes, graph.outputs, grids)
+        qparams = {**graph.qparams, name: replace(graph.qparams[name], **changes)}
+        return Graph(graph.input_name, graph.nodes, graph.outputs, qparams)
 
     return changed
 
 
 def exchanged(graph: Graph) -> Graph:
-    grids = {**graph.grids, GRID: graph.grids[OTHER_GRID], OTHER_GRID: graph.grids[GRID]}
-    return Graph(graph.input_name, graph.nodes, graph.outputs, grids)
+    qparams = {**graph.qparams, GRID: graph.qparams[OTHER_GRID], OTHER_GRID: graph.qparams[GRID]}
+    return Graph(graph.input_name, graph.nodes, graph.outputs, qparams)
 
 
 def test_a_sound_artifact_is_proven(made: Made, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_sound_artifact_is_proven(made: Made, tmp_path: Path) -> None:
     assert {each.status for each in found.comparisons} == {PASS}
     assert found.stored is not None
     assert found.stored.changed == ()
-    if made.graph.grids:
+    if made.graph.qparams:
         assert found.operations is not None
         assert found.operations.compared == found.operations.operations
         assert found.operations.diverging == ()
@@ -138,9 +138,9 @@ def test_a_wrong_weight_fails_and_is_named(made: Made, tmp_path: Path, change: C
 
 
 def test_a_wrong_grid_fails_and_is_named(made: Made, tmp_path: Path) -> None:
-    if not made.graph.grids:
+    if not made.graph.qparams:
         pytest.skip("only weights are quantised")
-    grid = made.graph.grids[GRID]
+    grid = made.graph.qparams[GRID]
     faults = {
         "its scale": with_grid(GRID, scale=1.1 * grid.scale),
         "another's": exchanged,

@@ -31,7 +31,7 @@ from evim_deploy.common.progress import Silent
 from evim_deploy.networks.efficientvim.model import EfficientViM
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.efficientvim.seeded import untrained_model
-from evim_deploy.proof.outputs.checker import Prover
+from evim_deploy.proof.outputs.checker import ParityChecker
 from evim_deploy.proof.outputs.differences import measure, rows
 from evim_deploy.proof.prove import prove
 from evim_deploy.quantise.calibration import calibrate
@@ -123,11 +123,13 @@ def quantised_target(reference: GraphReference, format_: str, precision: str) ->
     )
     graph = reference.inference(target)
     exponents = find_exponents(graph, images)
-    grids = calibrate(equalised(graph, exponents), scheme, images, pixels=True)
-    return replace(target, quantisation=Quantisation(exponents=tuple(exponents.items()), grids=tuple(grids.items())))
+    qparams = calibrate(equalised(graph, exponents), scheme, images, pixels=True)
+    return replace(
+        target, quantisation=Quantisation(exponents=tuple(exponents.items()), qparams=tuple(qparams.items()))
+    )
 
 
-def proof(prover: Prover, format_: str, precision: str, folder: Path) -> Parity:
+def proof(prover: ParityChecker, format_: str, precision: str, folder: Path) -> Parity:
     """Of an artifact that is made, loaded and run.
 
     Raises:
@@ -143,7 +145,7 @@ def proof(prover: Prover, format_: str, precision: str, folder: Path) -> Parity:
     return prove(path, target, prover, Silent())
 
 
-def float32_loss(prover: Prover) -> Measures:
+def float32_loss(prover: ParityChecker) -> Measures:
     """How far the network in PyTorch's float32 is from itself in float64."""
     reference = prover.reference
     assert isinstance(reference, GraphReference)
@@ -157,7 +159,7 @@ def float32_loss(prover: Prover) -> Measures:
     return measure(rows(names, {"logits": double.numpy()}, {"logits": single.numpy()}), classes=False)
 
 
-def outcome(prover: Prover, format_: str, precision: str, folder: Path) -> str:
+def outcome(prover: ParityChecker, format_: str, precision: str, folder: Path) -> str:
     """``pass``; or why not, where the network itself is to blame ``refused`` first."""
     try:
         found = proof(prover, format_, precision, folder)
@@ -179,7 +181,7 @@ def main(first: int, end: int, wanted: Iterable[tuple[str, str]]) -> None:
     start = time.monotonic()
     for seed in range(first, end):
         model, told = drawn(seed)
-        prover = Prover(reference_to(model), SIDE)
+        prover = ParityChecker(reference_to(model), SIDE)
         with tempfile.TemporaryDirectory() as folder:
             for name in wanted:
                 found = outcome(prover, *name, Path(folder))

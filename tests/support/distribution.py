@@ -23,14 +23,14 @@ from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import PUBLISHED_MODELS
 from evim_deploy.common.progress import Silent
 from evim_deploy.networks.efficientvim.reference import GraphReference
-from evim_deploy.proof.outputs.checker import Prover
+from evim_deploy.proof.outputs.checker import ParityChecker
 from evim_deploy.proof.prove import prove
 
 
 def main() -> None:
     rows: dict[tuple[str, str, str], list[Comparison]] = defaultdict(list)
     for reference, native, target in native_models() if "native" in sys.argv else random_variants():
-        for comparison in comparisons(Prover(reference, native), reference, target):
+        for comparison in comparisons(ParityChecker(reference, native), reference, target):
             format_ = "pytorch" if comparison.subject == "rewrites" else target.format
             rows[format_, target.precision, f"{comparison.subject} {comparison.mode}"].append(comparison)
     for (format_, precision, how), found in sorted(rows.items()):
@@ -60,7 +60,7 @@ def native_models() -> Iterator[tuple[GraphReference, int, Target]]:
                 yield reference, side, target_of(row.name, precision, row.default_output, (side, side), classes=1000)
 
 
-def comparisons(prover: Prover, reference: GraphReference, target: Target) -> Iterator[Comparison]:
+def comparisons(prover: ParityChecker, reference: GraphReference, target: Target) -> Iterator[Comparison]:
     row = exporters.FORMATS[target.format]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"artifact{row.suffix}"

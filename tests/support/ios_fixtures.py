@@ -16,14 +16,14 @@ from latency_files import PHONE, contender, make_results
 from networks import random_tiny
 
 from evim_deploy.artifact.parity import Parity, Tolerance
-from evim_deploy.artifact.target import Contract, Facts, Structure, Target, TensorSpec, Weights, labels_sha256
+from evim_deploy.artifact.target import ArtifactInfo, Signature, Structure, Target, TensorSpec, Weights, labels_sha256
 from evim_deploy.catalog.variants import MODELS
 from evim_deploy.common.json_documents import dump_json
 from evim_deploy.common.numerics import softmax
 from evim_deploy.images.preprocessing import CROP_MODES, PAPER, STD, Preprocessing, border_colour, place
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.proof.golden import METADATA_KEY, write_golden
-from evim_deploy.proof.outputs.checker import Prover, comparable
+from evim_deploy.proof.outputs.checker import ParityChecker, comparable
 from evim_deploy.proof.outputs.differences import measure, rows
 from latency.judgement import judge
 from latency.protocol import PROTOCOLS
@@ -132,7 +132,7 @@ def classification() -> list[dict[str, Any]]:
     return found
 
 
-def facts() -> Facts:
+def facts() -> ArtifactInfo:
     """Of an artifact of a small random network."""
     inputs = (TensorSpec(name="image", shape=(1, 3, _SIDE, _SIDE), dtype="image", layout="RGB", range=(0.0, 255.0)),)
     outputs = (
@@ -145,12 +145,12 @@ def facts() -> Facts:
             range=(0.0, 1.0),
         ),
     )
-    return Facts(
+    return ArtifactInfo(
         model=MODELS["efficientvim_m1"],
         target=_TARGET,
         weights=Weights("random:1", False, "9a" * 32, "The hub cannot be reached."),
         preprocessing=PAPER,
-        contract=Contract(inputs, outputs),
+        contract=Signature(inputs, outputs),
         structure=Structure.of(Counter(conv=3, relu=2)),
         parity=Parity.not_run("a fixture"),
         rewrites=(),
@@ -160,15 +160,15 @@ def facts() -> Facts:
 
 def manifest() -> dict[str, Any]:
     """As it lies beside an artifact."""
-    document = {"artifact": _ARTIFACT, "size_bytes": 1234567, "sha256": _DIGEST, **facts().document()}
+    document = {"artifact": _ARTIFACT, "size_bytes": 1234567, "sha256": _DIGEST, **facts().to_dict()}
     assert document["labels_sha256"] == labels_sha256(_LABELS)
     return document
 
 
-def prover() -> Prover:
+def prover() -> ParityChecker:
     """Of the small random network."""
     told = facts()
-    return Prover(
+    return ParityChecker(
         GraphReference(model=random_tiny(1, _CLASSES, resolution=_SIDE).float().eval(), weights=told.weights), _SIDE
     )
 

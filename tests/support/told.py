@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from evim_deploy.artifact.parity import Parity
-from evim_deploy.artifact.target import Contract, Facts, Structure, Target, TensorSpec, Weights
+from evim_deploy.artifact.target import ArtifactInfo, Signature, Structure, Target, TensorSpec, Weights
 from evim_deploy.catalog.variants import MODELS, ModelName, Variant
 from evim_deploy.graph.interpreter import evaluate, tensors
 from evim_deploy.graph.ir import Graph
@@ -33,10 +33,10 @@ IMAGE = TensorSpec(name="image", shape=(1, 3, 64, 64), dtype="float32", layout="
 LOGITS = TensorSpec(name="logits", shape=(1, CLASSES), dtype="float32", layout="NC", range=None)
 
 
-def facts_of(target: Target, contract: Contract) -> Facts:
+def facts_of(target: Target, contract: Signature) -> ArtifactInfo:
     """What is known of an artifact that nobody proved."""
     weights, structure = Weights("random:0", False, "0" * 64), Structure.of(Counter())
-    return Facts(
+    return ArtifactInfo(
         model=MODELS["efficientvim_m1"],
         target=target,
         weights=weights,
@@ -83,7 +83,7 @@ def target_of(
     )
 
 
-FACTS = facts_of(target_of(), Contract((IMAGE,), (LOGITS,)))
+FACTS = facts_of(target_of(), Signature((IMAGE,), (LOGITS,)))
 """Of an artifact that takes and gives what most in the tests do."""
 
 

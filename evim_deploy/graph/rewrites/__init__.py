@@ -16,11 +16,11 @@ from evim_deploy.graph.rewrites.layer_norm import FOLD_LAYER_NORM
 from evim_deploy.graph.rewrites.layer_scale import FOLD_LAYER_SCALE
 from evim_deploy.graph.rewrites.mixer_scale import FOLD_MIXER_SCALE
 from evim_deploy.graph.rewrites.residual_scale import FOLD_RESIDUAL_SCALE
-from evim_deploy.graph.rewrites.rewrite import Outcome, Rewrite, run
+from evim_deploy.graph.rewrites.rewrite import Rewrite, RewriteResult, run
 from evim_deploy.graph.rewrites.state_bias import DROP_STATE_BIAS
 from evim_deploy.graph.rewrites.token_weights import SPREAD_TOKEN_WEIGHTS
 
-__all__ = ["REWRITES", "SPREAD_TOKEN_WEIGHTS", "Outcome", "Rewrite", "reparameterise", "run"]
+__all__ = ["REWRITES", "SPREAD_TOKEN_WEIGHTS", "Rewrite", "RewriteResult", "reparameterise", "run"]
 
 REWRITES: tuple[Rewrite, ...] = (
     FOLD_BATCH_NORM,  # first: the next two look for a convolution, not for one under a BatchNorm
@@ -36,7 +36,7 @@ REWRITES: tuple[Rewrite, ...] = (
 )
 
 
-def reparameterise(graph: Graph) -> tuple[Graph, list[Outcome]]:
+def reparameterise(graph: Graph) -> tuple[Graph, list[RewriteResult]]:
     """The rewritten graph, and what each rewrite did; the graph given stays as it is."""
     rewritten = graph.copy()
     return rewritten, [run(rewrite, rewritten) for rewrite in REWRITES]

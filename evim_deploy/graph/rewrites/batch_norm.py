@@ -14,20 +14,20 @@ from __future__ import annotations
 import numpy as np
 
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.rewrites.rewrite import Refused, Rewrite
+from evim_deploy.graph.rewrites.rewrite import MatchFailure, Rewrite
 
 
 def _apply(graph: Graph, norm: Node) -> bool:
     conv = graph.producer(norm.inputs[0])
     if conv is None or conv.op != "conv":
-        raise Refused("its input is not a convolution")
-    if graph.only_user(conv.name) is None:
-        raise Refused(f"{conv.name} is used elsewhere without the BatchNorm")
+        raise MatchFailure("its input is not a convolution")
+    if graph.sole_consumer(conv.name) is None:
+        raise MatchFailure(f"{conv.name} is used elsewhere without the BatchNorm")
     w = norm.weights
-    factor = w["gain"] / np.sqrt(w["variance"] + norm.eps())
+    factor = w["gamma"] / np.sqrt(w["variance"] + norm.eps())
     bias = conv.weights.get("bias", 0.0)
     folded = conv.with_weights(
-        kernel=conv.weights["kernel"] * factor[:, None, None, None], bias=factor * (bias - w["mean"]) + w["bias"]
+        kernel=conv.weights["kernel"] * factor[:, None, None, None], bias=factor * (bias - w["mean"]) + w["beta"]
     )
     graph.substitute(conv, folded)
     graph.bypass(norm)

@@ -19,7 +19,7 @@ import numpy as np
 
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.quantised import Array
-from evim_deploy.graph.rewrites.rewrite import Refused, Rewrite
+from evim_deploy.graph.rewrites.rewrite import MatchFailure, Rewrite
 
 
 def _apply(graph: Graph, add: Node) -> bool:
@@ -42,19 +42,19 @@ def _apply(graph: Graph, add: Node) -> bool:
 def _unscaled(graph: Graph, value: str) -> tuple[str, Array]:
     """A value as another one times a factor per channel; the factor is 1 where there is no scale."""
     node = graph.producer(value)
-    if node is not None and node.op == "scale" and graph.only_user(value) is not None:
-        return node.inputs[0], node.weights["factor"]
+    if node is not None and node.op == "scale" and graph.sole_consumer(value) is not None:
+        return node.inputs[0], node.weights["scale"]
     return value, np.ones(1)
 
 
 def _check(graph: Graph, conv: Node) -> None:
     kernel = conv.weights["kernel"]
-    if graph.only_user(conv.name) is None:
-        raise Refused(f"{conv.name} is used elsewhere without the residual")
+    if graph.sole_consumer(conv.name) is None:
+        raise MatchFailure(f"{conv.name} is used elsewhere without the residual")
     if conv.integer("stride") != 1:
-        raise Refused(f"{conv.name} has a stride, so its output does not align with its input")
+        raise MatchFailure(f"{conv.name} has a stride, so its output does not align with its input")
     if kernel.shape[-1] % 2 == 0 or conv.integer("padding") != kernel.shape[-1] // 2:
-        raise Refused(f"{conv.name} has no centre tap at the pixel it computes")
+        raise MatchFailure(f"{conv.name} has no centre tap at the pixel it computes")
 
 
 FOLD_DEPTHWISE_RESIDUAL = Rewrite("residual step into its depthwise convolution", "add", _apply)

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.rewrites.rewrite import Refused, Rewrite
+from evim_deploy.graph.rewrites.rewrite import MatchFailure, Rewrite
 
 
 def _apply(graph: Graph, add: Node) -> bool:
@@ -21,15 +21,15 @@ def _apply(graph: Graph, add: Node) -> bool:
             continue
         g = scale.inputs[0]
         if g not in product.inputs:
-            raise Refused("the scaled value is not a factor of the product")
-        if graph.only_user(product.name) is None or graph.only_user(scale.name) is None:
-            raise Refused("the product or the scaled value is used elsewhere")
+            raise MatchFailure("the scaled value is not a factor of the product")
+        if graph.sole_consumer(product.name) is None or graph.sole_consumer(scale.name) is None:
+            raise MatchFailure("the product or the scaled value is used elsewhere")
         (other,) = [value for value in product.inputs if value != g] or [g]
         shift = Node(
             op="shift",
             inputs=(other,),
             outputs=(f"{product.name}.shifted",),
-            weights={"offset": scale.weights["factor"]},
+            weights={"bias": scale.weights["scale"]},
         )
         graph.substitute(add, shift, Node(op="multiply", inputs=(g, shift.name), outputs=add.outputs))
         return True

@@ -25,7 +25,7 @@ import numpy as np
 
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.quantised import Array
-from evim_deploy.graph.rewrites.rewrite import Refused, Rewrite
+from evim_deploy.graph.rewrites.rewrite import MatchFailure, Rewrite
 
 _COMBINING = ("add", "scale")
 
@@ -38,10 +38,10 @@ def _apply(graph: Graph, add: Node) -> bool:
 
     sums: dict[str, tuple[Array, Array]] = {}
     for leaf, factor in leaves:
-        if leaf is not None and leaf.op in (*_COMBINING, "linear") and graph.only_user(leaf.name) is None:
-            raise Refused(f"{leaf.name} is used elsewhere")
+        if leaf is not None and leaf.op in (*_COMBINING, "linear") and graph.sole_consumer(leaf.name) is None:
+            raise MatchFailure(f"{leaf.name} is used elsewhere")
         if leaf is None or leaf.op != "linear":
-            raise Refused("something is added that does not come from a Linear")
+            raise MatchFailure("something is added that does not come from a Linear")
         kernel, bias = sums.get(leaf.inputs[0], (np.zeros(1), np.zeros(1)))
         weights = leaf.weights
         sums[leaf.inputs[0]] = (kernel + weights["kernel"] * factor.reshape(-1, 1), bias + weights["bias"] * factor)
@@ -62,7 +62,7 @@ def _apply(graph: Graph, add: Node) -> bool:
 
 def _root(graph: Graph, node: Node) -> Node:
     """The last of the additions and scales that a node takes part in."""
-    while (user := graph.only_user(node.name)) is not None and user.op in _COMBINING:
+    while (user := graph.sole_consumer(node.name)) is not None and user.op in _COMBINING:
         node = user
     return node
 
@@ -73,10 +73,10 @@ def _leaves(graph: Graph, node: Node, factor: Array) -> Iterator[tuple[Node | No
     The tree ends where a value is used outside of it too.
     """
     if node.op == "scale":
-        factor = factor * node.weights["factor"]
+        factor = factor * node.weights["scale"]
     for value in node.inputs:
         operand = graph.producer(value)
-        if operand is not None and operand.op in _COMBINING and graph.only_user(value) is not None:
+        if operand is not None and operand.op in _COMBINING and graph.sole_consumer(value) is not None:
             yield from _leaves(graph, operand, factor)
         else:
             yield operand, factor
@@ -96,16 +96,16 @@ def _feature(graph: Graph, value: str, kernel: Array, bias: Array, linears: set[
     mean = graph.producer(value)
     if mean is None or mean.op != "mean":
         return _Feature(None, value, kernel, bias)
-    if graph.is_output(value) or not linears.issuperset(user.name for user in graph.users(value)):
-        raise Refused(f"{value} is used elsewhere")
+    if graph.is_output(value) or not linears.issuperset(user.name for user in graph.consumers(value)):
+        raise MatchFailure(f"{value} is used elsewhere")
     source = mean.inputs[0]
     while (node := graph.producer(source)) is not None and node.op in ("scale", "shift"):
-        if graph.only_user(source) is None:
-            raise Refused(f"{source} is used elsewhere")
+        if graph.sole_consumer(source) is None:
+            raise MatchFailure(f"{source} is used elsewhere")
         if node.op == "shift":
-            bias = bias + kernel @ np.broadcast_to(node.weights["offset"], kernel.shape[1])
+            bias = bias + kernel @ np.broadcast_to(node.weights["bias"], kernel.shape[1])
         else:
-            kernel = kernel * node.weights["factor"]
+            kernel = kernel * node.weights["scale"]
         source = node.inputs[0]
     return _Feature(mean, source, kernel, bias)
 

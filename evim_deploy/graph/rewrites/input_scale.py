@@ -14,7 +14,7 @@ zeros, which after the subtraction stand for the mean colour, so it stays one su
 from __future__ import annotations
 
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.rewrites.rewrite import Refused, Rewrite
+from evim_deploy.graph.rewrites.rewrite import MatchFailure, Rewrite
 
 
 def _apply(graph: Graph, scale: Node) -> bool:
@@ -22,14 +22,14 @@ def _apply(graph: Graph, scale: Node) -> bool:
     source = before.inputs[0] if before is not None and before.op == "shift" else scale.inputs[0]
     if source != graph.input_name:
         return False
-    conv = graph.only_user(scale.name)
+    conv = graph.sole_consumer(scale.name)
     if conv is None:
-        raise Refused("the scaled image is used more than once")
+        raise MatchFailure("the scaled image is used more than once")
     if conv.op == "shift":
-        raise Refused("a shift follows, and the convolution's padding would not be shifted")
+        raise MatchFailure("a shift follows, and the convolution's padding would not be shifted")
     if conv.op != "conv" or conv.integer("groups") != 1:
-        raise Refused(f"{conv.name} is not a full convolution")
-    kernel = conv.weights["kernel"] * scale.weights["factor"].reshape(1, -1, 1, 1)
+        raise MatchFailure(f"{conv.name} is not a full convolution")
+    kernel = conv.weights["kernel"] * scale.weights["scale"].reshape(1, -1, 1, 1)
     graph.substitute(conv, conv.with_weights(kernel=kernel))
     graph.bypass(scale)
     return True

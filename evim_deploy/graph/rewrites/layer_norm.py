@@ -18,27 +18,27 @@ from __future__ import annotations
 
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.quantised import Array
-from evim_deploy.graph.rewrites.rewrite import Refused, Rewrite
+from evim_deploy.graph.rewrites.rewrite import MatchFailure, Rewrite
 
 
 def _apply(graph: Graph, norm: Node) -> bool:
-    scale = graph.only_user(norm.name)
-    shift = graph.only_user(scale.name) if scale is not None and scale.op == "scale" else None
+    scale = graph.sole_consumer(norm.name)
+    shift = graph.sole_consumer(scale.name) if scale is not None and scale.op == "scale" else None
     if scale is None or shift is None or shift.op != "shift":
         return False
-    users = graph.users(shift.name)
+    users = graph.consumers(shift.name)
     if all(user.op == "mean" for user in users):
         return False  # a head's; see evim_deploy.graph.rewrites.heads
     if graph.is_output(shift.name):
-        raise Refused("the normalised map is an output")
+        raise MatchFailure("the normalised map is an output")
     _check_users(graph, shift.name, users)
 
-    gain, offset = scale.weights["factor"], shift.weights["offset"]
+    gain, offset = scale.weights["scale"], shift.weights["bias"]
     for user in users:
         if user.op == "conv":
             _fold_conv(graph, user, gain, offset)
         elif user.op == "flatten":
-            for write in graph.users(user.name):
+            for write in graph.consumers(user.name):
                 _fold_project(graph, write, gain, offset)
     graph.bypass(shift)
     graph.bypass(scale)
@@ -49,17 +49,17 @@ def _check_users(graph: Graph, value: str, users: list[Node]) -> None:
     for user in users:
         if user.op == "conv":
             if user.weights["kernel"].shape[2:] != (1, 1) or user.integer("padding") or user.integer("groups") != 1:
-                raise Refused(f"{user.name} is not an unpadded 1x1 convolution")
+                raise MatchFailure(f"{user.name} is not an unpadded 1x1 convolution")
         elif user.op == "flatten":
             if graph.is_output(user.name):
-                raise Refused(f"{user.name} is an output")
-            for write in graph.users(user.name):
-                project = graph.only_user(write.name)
-                writes_it = write.op == "write" and write.inputs[0] == user.name != write.inputs[1]
-                if not writes_it or project is None or project.op != "project":
-                    raise Refused(f"{write.name} does not write states for a projection alone")
+                raise MatchFailure(f"{user.name} is an output")
+            for write in graph.consumers(user.name):
+                project = graph.sole_consumer(write.name)
+                writes_it = write.op == "state_update" and write.inputs[0] == user.name != write.inputs[1]
+                if not writes_it or project is None or project.op != "pointwise_conv":
+                    raise MatchFailure(f"{write.name} does not write states for a projection alone")
         elif not (user.op == "unflatten" and user.inputs[0] != value):
-            raise Refused(f"{user.name} takes the normalised map")
+            raise MatchFailure(f"{user.name} takes the normalised map")
 
 
 def _fold_conv(graph: Graph, conv: Node, gain: Array, offset: Array) -> None:
@@ -69,11 +69,11 @@ def _fold_conv(graph: Graph, conv: Node, gain: Array, offset: Array) -> None:
 
 
 def _fold_project(graph: Graph, write: Node, gain: Array, offset: Array) -> None:
-    (project,) = graph.users(write.name)
+    (project,) = graph.consumers(write.name)
     kernel = project.weights["kernel"]
     total = Node(op="sum_tokens", inputs=(write.inputs[1],), outputs=(f"{write.name}.sum",))
     bias = Node(
-        op="project",
+        op="pointwise_conv",
         inputs=(total.name,),
         outputs=(f"{project.name}.bias",),
         weights={"kernel": (kernel @ offset)[:, None]},

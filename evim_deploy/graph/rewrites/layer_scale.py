@@ -14,7 +14,7 @@ multiplication.
 from __future__ import annotations
 
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.rewrites.rewrite import Refused, Rewrite
+from evim_deploy.graph.rewrites.rewrite import MatchFailure, Rewrite
 
 
 def _apply(graph: Graph, scale: Node) -> bool:
@@ -23,9 +23,9 @@ def _apply(graph: Graph, scale: Node) -> bool:
         return (
             False  # a depthwise one's scale is the residual step's; see evim_deploy.graph.rewrites.depthwise_residual
         )
-    if graph.only_user(conv.name) is None:
-        raise Refused(f"{conv.name} is used elsewhere without the scale")
-    factor = scale.weights["factor"]
+    if graph.sole_consumer(conv.name) is None:
+        raise MatchFailure(f"{conv.name} is used elsewhere without the scale")
+    factor = scale.weights["scale"]
     weights = {"kernel": conv.weights["kernel"] * factor.reshape(-1, 1, 1, 1)}
     if "bias" in conv.weights:
         weights["bias"] = conv.weights["bias"] * factor

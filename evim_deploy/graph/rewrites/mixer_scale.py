@@ -20,26 +20,26 @@ from __future__ import annotations
 from dataclasses import replace
 
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.rewrites.rewrite import Refused, Rewrite
+from evim_deploy.graph.rewrites.rewrite import MatchFailure, Rewrite
 
 
 def _apply(graph: Graph, scale: Node) -> bool:
     view = graph.producer(scale.inputs[0])
     read = graph.producer(view.inputs[0]) if view is not None and view.op == "unflatten" else None
-    if view is None or read is None or read.op != "read":
+    if view is None or read is None or read.op != "state_readout":
         return False
-    if graph.only_user(view.name) is None or graph.only_user(read.name) is None:
-        raise Refused(f"{read.name} is used elsewhere without the scale")
+    if graph.sole_consumer(view.name) is None or graph.sole_consumer(read.name) is None:
+        raise MatchFailure(f"{read.name} is used elsewhere without the scale")
     states = graph.producer(read.inputs[0])
-    factor = scale.weights["factor"]
-    if states is None or states.op != "project":
-        raise Refused(f"the states of {read.name} do not come from a projection")
-    if graph.only_user(states.name) is not None:
+    factor = scale.weights["scale"]
+    if states is None or states.op != "pointwise_conv":
+        raise MatchFailure(f"the states of {read.name} do not come from a projection")
+    if graph.sole_consumer(states.name) is not None:
         kernel = states.weights["kernel"] * factor.reshape(-1, 1)
         graph.substitute(states, states.with_weights(kernel=kernel))
     else:
         scaled = Node(
-            op="scale", inputs=(states.name,), outputs=(f"{read.name}.gated_states",), weights={"factor": factor}
+            op="scale", inputs=(states.name,), outputs=(f"{read.name}.gated_states",), weights={"scale": factor}
         )
         graph.substitute(read, scaled, replace(read, inputs=(scaled.name, read.inputs[1])))
     graph.bypass(scale)

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from evim_deploy.graph.ir import RESCALED, Graph, Node
-from evim_deploy.graph.rewrites.rewrite import Refused, Rewrite
+from evim_deploy.graph.rewrites.rewrite import MatchFailure, Rewrite
 
 MOST = 32.0
 """Of q / p: maps of up to 2000 stay within half precision's 65504."""
@@ -28,18 +28,18 @@ def _apply(graph: Graph, add: Node) -> bool:
     kept, gate = (graph.producer(value) for value in add.inputs)
     if kept is None or gate is None or {kept.op, gate.op} != {"scale"}:
         return False
-    conv = graph.only_user(add.name)
+    conv = graph.sole_consumer(add.name)
     if conv is None or not conv.is_depthwise:
         return False  # a stage's end: the head or the user takes the map as it is
-    if graph.only_user(kept.name) is None or graph.only_user(gate.name) is None:
-        raise Refused(f"{kept.name} or {gate.name} is used elsewhere, too")
-    factor, share = kept.weights["factor"], gate.weights["factor"]
+    if graph.sole_consumer(kept.name) is None or graph.sole_consumer(gate.name) is None:
+        raise MatchFailure(f"{kept.name} or {gate.name} is used elsewhere, too")
+    factor, share = kept.weights["scale"], gate.weights["scale"]
     if not factor.all() or (abs(share) > MOST * abs(factor)).any():
-        raise Refused(
+        raise MatchFailure(
             f"{kept.name} is next to nothing beside {gate.name}, and half precision has no room for the ratio"
         )
     graph.substitute(conv, conv.with_weights(kernel=conv.weights["kernel"] * factor.reshape(-1, 1, 1, 1)))
-    graph.substitute(gate, gate.with_weights(factor=share / factor))
+    graph.substitute(gate, gate.with_weights(scale=share / factor))
     graph.bypass(kept)
     (rescaled,) = (node for node in graph.nodes if node.outputs == add.outputs)
     graph.substitute(rescaled, replace(rescaled, outputs=(add.name + RESCALED,)))

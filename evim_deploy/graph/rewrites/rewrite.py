@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from evim_deploy.graph.ir import Graph, Node
 
 
-class Refused(Exception):
+class MatchFailure(Exception):
     """A place looks like the rewrite's pattern and does not fit it; the message says why."""
 
 
@@ -21,7 +21,7 @@ class Rewrite:
         name: What it does, in a few words.
         anchor: The kind of operation at which it is tried.
         apply: Changes the graph at an anchor. Returns False where the anchor is not the pattern's,
-            and raises :class:`Refused` where it is but the algebra would not hold.
+            and raises :class:`MatchFailure` where it is but the algebra would not hold.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Rewrite:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class RewriteResult:
     """What a rewrite did to a graph.
 
     Attributes:
@@ -48,7 +48,7 @@ class Outcome:
     refused: tuple[tuple[str, str], ...]
 
 
-def run(rewrite: Rewrite, graph: Graph) -> Outcome:
+def run(rewrite: Rewrite, graph: Graph) -> RewriteResult:
     """Try a rewrite at each of its anchors, changing the graph."""
     before = graph.counts()
     applied, refused = 0, []
@@ -60,10 +60,10 @@ def run(rewrite: Rewrite, graph: Graph) -> Outcome:
             if rewrite.apply(graph, node):
                 applied += 1
                 graph.prune()
-        except Refused as refusal:
+        except MatchFailure as refusal:
             refused.append((name, str(refusal)))
     graph.validate()
     after = graph.counts()
-    return Outcome(
+    return RewriteResult(
         rewrite=rewrite.name, applied=applied, removed=before - after, added=after - before, refused=tuple(refused)
     )

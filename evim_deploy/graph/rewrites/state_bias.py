@@ -13,17 +13,17 @@ A, the paper's a-hat (section 3.2), shifts all tokens of a state alike, and over
 from __future__ import annotations
 
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.rewrites.rewrite import Refused, Rewrite
+from evim_deploy.graph.rewrites.rewrite import MatchFailure, Rewrite
 
 
 def _apply(graph: Graph, shift: Node) -> bool:
-    softmaxes = [user for user in graph.users(shift.name) if user.op.startswith("softmax")]
+    softmaxes = [user for user in graph.consumers(shift.name) if user.op.startswith("softmax")]
     if not softmaxes:
         return False
-    if graph.only_user(shift.name) is None:
-        raise Refused("the shifted value is used outside of the softmax")
+    if graph.sole_consumer(shift.name) is None:
+        raise MatchFailure("the shifted value is used outside of the softmax")
     if softmaxes[0].op != "softmax_tokens":
-        raise Refused("the softmax is over the channels, which the shift moves apart")
+        raise MatchFailure("the softmax is over the channels, which the shift moves apart")
     graph.bypass(shift)
     return True
 

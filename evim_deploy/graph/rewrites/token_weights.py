@@ -22,18 +22,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.rewrites.rewrite import Refused, Rewrite
+from evim_deploy.graph.rewrites.rewrite import MatchFailure, Rewrite
 
 
 def _apply(graph: Graph, softmax: Node) -> bool:
     if "spread" in softmax.attributes:
         return False
-    weighted = graph.only_user(softmax.name)
+    weighted = graph.sole_consumer(softmax.name)
     if weighted is None or weighted.op != "multiply":
-        raise Refused("its weights are not multiplied, or used elsewhere, too")
-    sums = graph.users(weighted.name)
+        raise MatchFailure("its weights are not multiplied, or used elsewhere, too")
+    sums = graph.consumers(weighted.name)
     if graph.is_output(weighted.name) or not all(_sums(node, weighted.name) for node in sums):
-        raise Refused(f"{weighted.name} is not only summed over the tokens")
+        raise MatchFailure(f"{weighted.name} is not only summed over the tokens")
     for node in (softmax, *sums):
         graph.substitute(node, replace(node, attributes={**node.attributes, "spread": True}))
     return True
@@ -41,7 +41,7 @@ def _apply(graph: Graph, softmax: Node) -> bool:
 
 def _sums(node: Node, weighted: str) -> bool:
     """Once alone: a square would be divided by t once too seldom."""
-    return node.op in ("write", "sum_tokens") and node.inputs.count(weighted) == 1
+    return node.op in ("state_update", "sum_tokens") and node.inputs.count(weighted) == 1
 
 
 SPREAD_TOKEN_WEIGHTS = Rewrite("mixer's weights over many tokens in float16's range", "softmax_tokens", _apply)

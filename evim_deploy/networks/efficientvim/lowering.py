@@ -65,8 +65,8 @@ def lower(model: EfficientViM, task: str, output: str, preprocess: bool) -> Grap
 
 def _normalise(graph: Graph, x: str) -> str:
     mean, std = (np.array(values, dtype=np.float64) for values in (preprocessing.MEAN, preprocessing.STD))
-    x = graph.add("shift", [x], "preprocess.mean", {"offset": -255 * mean})
-    return graph.add("scale", [x], "preprocess.std", {"factor": 1 / (255 * std)})
+    x = graph.add("shift", [x], "preprocess.mean", {"bias": -255 * mean})
+    return graph.add("scale", [x], "preprocess.std", {"scale": 1 / (255 * std)})
 
 
 def _stem(graph: Graph, x: str, model: EfficientViM) -> str:
@@ -83,8 +83,8 @@ def _block(graph: Graph, x: str, block: Block, path: str) -> tuple[str, str]:
 
     def residual(step: int, x: str, branch: str) -> str:
         name = f"{path}.residual{step}"
-        kept = graph.add("scale", [x], f"{name}.keep", {"factor": 1 - gates[step]})
-        added = graph.add("scale", [branch], f"{name}.gate", {"factor": gates[step]})
+        kept = graph.add("scale", [x], f"{name}.keep", {"scale": 1 - gates[step]})
+        added = graph.add("scale", [branch], f"{name}.gate", {"scale": gates[step]})
         return graph.add("add", [kept, added], name)
 
     x = residual(0, x, _conv_norm(graph, x, block.dwconv1, f"{path}.dwconv1"))
@@ -102,20 +102,20 @@ def _mixer(graph: Graph, u: str, mixer: HSMSSD, path: str) -> tuple[str, str]:
     bcdt = graph.add("flatten", [bcdt], f"{path}.BCdt")
     b, c, dt = f"{path}.B", f"{path}.C", f"{path}.dt"
     graph.add("split", [bcdt], b, outputs=(b, c, dt), sections=(n, n, n))
-    shifted = graph.add("shift", [dt], f"{path}.A", {"offset": _array(mixer.A)})
+    shifted = graph.add("shift", [dt], f"{path}.A", {"bias": _array(mixer.A)})
     importance = graph.add("softmax_tokens", [shifted], f"{path}.importance")
     weighted = graph.add("multiply", [importance, b], f"{path}.AB")
-    h_in = graph.add("write", [graph.add("flatten", [u], f"{path}.u"), weighted], f"{path}.h_in")
+    h_in = graph.add("state_update", [graph.add("flatten", [u], f"{path}.u"), weighted], f"{path}.h_in")
 
-    hz = graph.add("project", [h_in], f"{path}.hz_proj", {"kernel": _array(mixer.hz_proj.conv.weight)[..., 0]})
+    hz = graph.add("pointwise_conv", [h_in], f"{path}.hz_proj", {"kernel": _array(mixer.hz_proj.conv.weight)[..., 0]})
     g, z = f"{path}.g", f"{path}.z"
     graph.add("split", [hz], g, outputs=(g, z), sections=(d, d))
     gated = graph.add("multiply", [g, graph.add("silu", [z], f"{path}.silu")], f"{path}.gated")
-    skipped = graph.add("scale", [g], f"{path}.D", {"factor": _array(mixer.D)})
+    skipped = graph.add("scale", [g], f"{path}.D", {"scale": _array(mixer.D)})
     mixed = graph.add("add", [gated, skipped], f"{path}.mixed")
-    h = graph.add("project", [mixed], f"{path}.out_proj", {"kernel": _array(mixer.out_proj.conv.weight)[..., 0]})
+    h = graph.add("pointwise_conv", [mixed], f"{path}.out_proj", {"kernel": _array(mixer.out_proj.conv.weight)[..., 0]})
 
-    y = graph.add("read", [h, c], f"{path}.y")
+    y = graph.add("state_readout", [h, c], f"{path}.y")
     return graph.add("unflatten", [y, u], f"{path}.y.map"), h
 
 
@@ -148,7 +148,7 @@ def _fusion(graph: Graph, features: list[str], model: EfficientViM) -> str:
     if model.distilled:
         twin = _weighted_heads(graph, pooled, model.heads_dist, model.weights_dist, "heads_dist")
         both = graph.add("add", [logits, twin], "distilled.sum")
-        logits = graph.add("scale", [both], "distilled", {"factor": np.array([0.5])})
+        logits = graph.add("scale", [both], "distilled", {"scale": np.array([0.5])})
     return logits
 
 
@@ -161,15 +161,15 @@ def _weighted_heads(graph: Graph, pooled: list[str], heads: nn.ModuleList, weigh
         logits = graph.add(
             "linear", [x], f"{path}.{i}", {"kernel": _array(linear.weight), "bias": _array(_present(linear.bias))}
         )
-        logits = graph.add("scale", [logits], f"{path}.{i}.share", {"factor": shares[i : i + 1]})
+        logits = graph.add("scale", [logits], f"{path}.{i}.share", {"scale": shares[i : i + 1]})
         total = logits if total is None else graph.add("add", [total, logits], f"{path}.{i}.sum")
     return cast("str", total)
 
 
 def _channel_norm(graph: Graph, x: str, norm: ChannelNorm, path: str) -> str:
     x = graph.add("layer_norm", [x], path, eps=LAYER_NORM_EPS)
-    x = graph.add("scale", [x], f"{path}.weight", {"factor": _array(norm.weight).ravel()})
-    return graph.add("shift", [x], f"{path}.bias", {"offset": _array(norm.bias).ravel()})
+    x = graph.add("scale", [x], f"{path}.weight", {"scale": _array(norm.weight).ravel()})
+    return graph.add("shift", [x], f"{path}.bias", {"bias": _array(norm.bias).ravel()})
 
 
 def _conv_norm(graph: Graph, x: str, module: ConvNorm, path: str) -> str:
@@ -184,8 +184,8 @@ def _conv_norm(graph: Graph, x: str, module: ConvNorm, path: str) -> str:
         groups=conv.groups,
     )
     weights = {
-        "gain": _array(norm.weight),
-        "bias": _array(norm.bias),
+        "gamma": _array(norm.weight),
+        "beta": _array(norm.bias),
         "mean": _array(_present(norm.running_mean)),
         "variance": _array(_present(norm.running_var)),
     }

@@ -18,12 +18,12 @@ from evim_deploy.graph.ir import Graph
 from evim_deploy.images import digits
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.protocols import Reference
-from evim_deploy.quantise.apply import gridded
+from evim_deploy.quantise.apply import quantised_values
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.calibration_images import DIGITS, PHOTOGRAPHS, RECOMMENDED, CalibrationImages
 from evim_deploy.quantise.equalisation import equalised, find_exponents
 from evim_deploy.quantise.schemes import Scheme, scheme
-from evim_deploy.quantise.sensitivity import FEW_IMAGES, fewest_kept, sensitivity
+from evim_deploy.quantise.sensitivity import FEW_IMAGES, fewest_float_layers, sensitivity
 
 
 @one_thread()
@@ -72,15 +72,15 @@ def find(
         seen = images(*size)
         exponents = find_exponents(graph, _told(seen, f"{target}: looking for the ranges of channels", progress))
         graph = equalised(graph, exponents)
-        grids = calibrate(graph, found, _told(seen, f"{target}: calibrating", progress), target.preprocess)
+        qparams = calibrate(graph, found, _told(seen, f"{target}: calibrating", progress), target.preprocess)
         quantisation = Quantisation(
-            calibration=seen.calibration, exponents=tuple(exponents.items()), grids=tuple(grids.items())
+            calibration=seen.calibration, exponents=tuple(exponents.items()), qparams=tuple(qparams.items())
         )
         _warn(seen.calibration, progress)
     # the layers are the same at any size, and tried sooner at a smaller one
     smaller = images(*min(size, (native, native), key=lambda sides: sides[0] * sides[1]))
     progress.step(f"{target}: trying each layer by itself")
-    costs = sensitivity(graph, found, dict(quantisation.grids), islice(smaller, FEW_IMAGES))
+    costs = sensitivity(graph, found, dict(quantisation.qparams), islice(smaller, FEW_IMAGES))
     quantisation = replace(quantisation, sensitivity=tuple(costs.items()))
     if allowed_loss is not None:
         quantisation = _keeping(quantisation, graph, found, smaller, allowed_loss, target, progress)
@@ -99,13 +99,13 @@ def _keeping(
     def tried(text: str) -> None:
         progress.step(f"{target}: {text}")
 
-    grids = dict(quantisation.grids)
+    qparams = dict(quantisation.qparams)
     costs = dict(quantisation.sensitivity)
-    kept, loss = fewest_kept(graph, found, grids, list(costs), images, allowed, tried)
+    kept, loss = fewest_float_layers(graph, found, qparams, list(costs), images, allowed, tried)
     return replace(
         quantisation,
         calibration=images.calibration,
-        grids=tuple((value, grids[value]) for value in grids if value in gridded(graph, found, kept)),
+        qparams=tuple((value, qparams[value]) for value in qparams if value in quantised_values(graph, found, kept)),
         kept=tuple(kept),
         allowed_loss=allowed,
         loss=loss,

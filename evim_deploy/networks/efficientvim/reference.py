@@ -12,7 +12,7 @@ from evim_deploy.artifact.target import Target, Weights
 from evim_deploy.catalog.terms import Activation
 from evim_deploy.common.numerics import with_probabilities
 from evim_deploy.graph.half_precision import rounded
-from evim_deploy.graph.rewrites import SPREAD_TOKEN_WEIGHTS, Outcome, reparameterise, run
+from evim_deploy.graph.rewrites import SPREAD_TOKEN_WEIGHTS, RewriteResult, reparameterise, run
 from evim_deploy.images.preprocessing import PAPER, Preprocessing
 from evim_deploy.images.published_transform import Transform, published_transform
 from evim_deploy.networks.efficientvim.lowering import FEATURE_OUTPUTS, lower
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from evim_deploy.graph.ir import Graph
     from evim_deploy.networks.efficientvim.model import EfficientViM
 
-Rewritten = tuple["Graph", list[Outcome]]
+Rewritten = tuple["Graph", list[RewriteResult]]
 
 
 @dataclass(kw_only=True)
@@ -70,7 +70,7 @@ class GraphReference:
             self._spread[key] = graph, [*outcomes, run(SPREAD_TOKEN_WEIGHTS, graph)]
         return self._spread[key]
 
-    def outcomes(self, target: Target) -> list[Outcome]:
+    def outcomes(self, target: Target) -> list[RewriteResult]:
         return self.rewritten(target)[1]
 
     def inference(self, target: Target) -> Graph:
@@ -90,14 +90,14 @@ class GraphReference:
         key = target.task, target.output, target.preprocess, target.format, target.precision, target.quantisation
         if key not in self._quantised:
             self._quantised[key] = quantised(
-                self.inference(target), found, dict(target.quantisation.grids), target.quantisation.kept
+                self.inference(target), found, dict(target.quantisation.qparams), target.quantisation.kept
             )
         return self._quantised[key]
 
     def network(self, target: Target) -> GraphNetwork:
         return GraphNetwork(self.rewritten(target)[0])
 
-    def stored_network(self, target: Target) -> GraphNetwork:
+    def simulated_network(self, target: Target) -> GraphNetwork:
         return GraphNetwork(self.stored(target))
 
     def outputs(self, task: str, images: Array, batch: int = 1) -> dict[str, Array]:

@@ -13,12 +13,12 @@ from math import isclose, sqrt
 
 import numpy as np
 
-from evim_deploy.networks.onnx.node import Node, Value
+from evim_deploy.networks.onnx.node import OnnxNode, Value
 
 _CLOSE = 1e-4  # relative: files round sqrt(2) to float32, some to fewer digits
 
 
-def find_gelu(nodes: Sequence[Node], constants: Mapping[str, Value]) -> list[Node]:
+def find_gelu(nodes: Sequence[OnnxNode], constants: Mapping[str, Value]) -> list[OnnxNode]:
     """The nodes with each such product replaced by one Gelu; what it was made of stays, and nothing takes it."""
     graph = _Graph(nodes, constants)
     found = {}
@@ -32,15 +32,15 @@ def find_gelu(nodes: Sequence[Node], constants: Mapping[str, Value]) -> list[Nod
 class _Graph:
     """Who makes and who takes each value."""
 
-    def __init__(self, nodes: Sequence[Node], constants: Mapping[str, Value]) -> None:
+    def __init__(self, nodes: Sequence[OnnxNode], constants: Mapping[str, Value]) -> None:
         self._constants = constants
         self._makers = {name: node for node in nodes for name in node.outputs}
-        self._takers: dict[str, list[Node]] = {}
+        self._takers: dict[str, list[OnnxNode]] = {}
         for node in nodes:
             for name in node.inputs:
                 self._takers.setdefault(name, []).append(node)
 
-    def gelu(self, erf: Node) -> tuple[Node, str] | None:
+    def gelu(self, erf: OnnxNode) -> tuple[OnnxNode, str] | None:
         """The last factor of the product that an erf belongs to, and its x."""
         x = self._scaled(erf.inputs[0], sqrt(0.5))
         added = self._only_taker(erf.outputs[0], "Add")
@@ -66,11 +66,11 @@ class _Graph:
             return {"x", "half"}
         return {"x"} if factor == x else {"half"} if self._is(factor, 0.5) else set()
 
-    def _only_taker(self, name: str, op: str) -> Node | None:
+    def _only_taker(self, name: str, op: str) -> OnnxNode | None:
         takers = self._takers.get(name, [])
         return takers[0] if len(takers) == 1 and takers[0].op == op else None
 
-    def _other(self, node: Node, name: str) -> str:
+    def _other(self, node: OnnxNode, name: str) -> str:
         return next((each for each in node.inputs if each != name), name)
 
     def _is(self, name: str, number: float) -> bool:

@@ -15,7 +15,7 @@ from math import isclose
 import numpy as np
 from torch import Tensor
 
-from evim_deploy.networks.onnx.node import Node, Value
+from evim_deploy.networks.onnx.node import OnnxNode, Value
 
 NORMALISE = "Normalise"
 """Our name of the operation; its attributes are the axis and epsilon."""
@@ -23,7 +23,7 @@ NORMALISE = "Normalise"
 _CLOSE = 1e-5
 
 
-def find_layer_norms(nodes: Sequence[Node], constants: Mapping[str, Value]) -> list[Node]:
+def find_layer_norms(nodes: Sequence[OnnxNode], constants: Mapping[str, Value]) -> list[OnnxNode]:
     """The nodes with each such quotient replaced by one operation; nothing takes what it was made of."""
     makers = {name: node for node in nodes for name in node.outputs}
     graph = _Graph(makers, constants)
@@ -33,11 +33,11 @@ def find_layer_norms(nodes: Sequence[Node], constants: Mapping[str, Value]) -> l
 class _Graph:
     """Who makes each value."""
 
-    def __init__(self, makers: Mapping[str, Node], constants: Mapping[str, Value]) -> None:
+    def __init__(self, makers: Mapping[str, OnnxNode], constants: Mapping[str, Value]) -> None:
         self._makers = makers
         self._constants = constants
 
-    def normalised(self, quotient: Node) -> Node | None:
+    def normalised(self, quotient: OnnxNode) -> OnnxNode | None:
         """What a quotient is as one operation; None where it is no norm."""
         centred, root = (self._made(name) for name in quotient.inputs) if quotient.op == "Div" else (None, None)
         if not centred or not root or centred.op != "Sub" or root.op != "Sqrt":
@@ -69,12 +69,12 @@ class _Graph:
         """The values that are the square of another."""
         return [made for made, node in self._makers.items() if self._is_square(node, name)]
 
-    def _is_square(self, node: Node, name: str) -> bool:
+    def _is_square(self, node: OnnxNode, name: str) -> bool:
         if node.op == "Mul":
             return node.inputs == (name, name)
         return node.op == "Pow" and node.inputs[0] == name and self._is(node.inputs[1], 2.0)
 
-    def _made(self, name: str) -> Node | None:
+    def _made(self, name: str) -> OnnxNode | None:
         return self._makers.get(name)
 
     def _number(self, name: str) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from evim_deploy.networks.onnx.node import Node, lengths
+from evim_deploy.networks.onnx.node import OnnxNode, lengths
 from evim_deploy.networks.onnx.windows import Pad, is_even, padding
 
 _CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {3: nn.Conv1d, 4: nn.Conv2d}
@@ -19,7 +19,7 @@ _INSTANCE_NORMS: dict[int, Callable[..., nn.Module]] = {3: nn.InstanceNorm1d, 4:
 """By the rank of what they take."""
 
 
-def _conv(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
+def _conv(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
     kernel, *bias = weights
     if x.ndim not in _CONVOLUTIONS:
         raise node.refused(f"takes values of {x.ndim} axes")
@@ -42,7 +42,7 @@ def _conv(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
     return layer if fits else nn.Sequential(Pad(node, sides), layer)
 
 
-def _batch_norm(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
+def _batch_norm(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
     if x.ndim not in _BATCH_NORMS:
         raise node.refused(f"takes values of {x.ndim} axes")
     if node.integer("training_mode", 0):
@@ -53,7 +53,7 @@ def _batch_norm(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
     return layer
 
 
-def _linear(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module | None:
+def _linear(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module | None:
     """Gemm and MatMul by a matrix; None where it is not ``x W^T + b``."""
     matrix, *bias = weights
     scales = node.number("alpha", 1.0), node.number("beta", 1.0)
@@ -67,7 +67,7 @@ def _linear(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module | Non
     return layer
 
 
-def _layer_norm(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
+def _layer_norm(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
     """Over several axes it is one over all their elements, since onnx2tf writes it over one axis alone."""
     axis = node.integer("axis", -1) % x.ndim
     sizes = lengths(x)[axis:]
@@ -77,7 +77,7 @@ def _layer_norm(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
     return layer if len(sizes) == 1 else nn.Sequential(nn.Flatten(axis), layer, nn.Unflatten(axis, sizes))
 
 
-def _group_norm(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
+def _group_norm(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
     """Before opset 21 it has a weight for each group, from then on for each channel. Tokens are a map of one column."""
     if x.ndim not in (3, 4):
         raise node.refused(f"takes values of {x.ndim} axes")
@@ -88,7 +88,7 @@ def _group_norm(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
     return layer if x.ndim == 4 else nn.Sequential(nn.Unflatten(2, (-1, 1)), layer, nn.Flatten(2))
 
 
-def _instance_norm(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
+def _instance_norm(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
     if x.ndim not in _INSTANCE_NORMS:
         raise node.refused(f"takes values of {x.ndim} axes")
     scale, offset = weights
@@ -102,7 +102,7 @@ def _fill(layer: nn.Module, **weights: Tensor) -> None:
     layer.load_state_dict({name: tensor.contiguous() for name, tensor in weights.items()}, strict=False)
 
 
-LAYERS: dict[str, Callable[[Node, Tensor, Sequence[Tensor]], nn.Module | None]] = {
+LAYERS: dict[str, Callable[[OnnxNode, Tensor, Sequence[Tensor]], nn.Module | None]] = {
     "Conv": _conv,
     "BatchNormalization": _batch_norm,
     "Gemm": _linear,
@@ -114,7 +114,7 @@ LAYERS: dict[str, Callable[[Node, Tensor, Sequence[Tensor]], nn.Module | None]] 
 """Each makes a layer of a node, what it takes, and its other inputs, which are weights."""
 
 
-def layer_of(node: Node, x: Tensor, weights: Sequence[Tensor]) -> nn.Module | None:
+def layer_of(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module | None:
     """The layer that a node is; None where it is none.
 
     Raises:

@@ -23,7 +23,7 @@ from evim_deploy.common.errors import BadInput, EvimError, first_line
 from evim_deploy.networks.onnx.gelu import find_gelu
 from evim_deploy.networks.onnx.layer_norm import find_layer_norms
 from evim_deploy.networks.onnx.layers import LAYERS, layer_of
-from evim_deploy.networks.onnx.node import Host, Node, Value, is_known, tensor
+from evim_deploy.networks.onnx.node import Host, OnnxNode, Value, is_known, tensor
 from evim_deploy.networks.onnx.operations import OPERATIONS
 from evim_deploy.networks.onnx.shapes import HOST, SHAPES, plain
 
@@ -57,7 +57,7 @@ class OnnxModule(nn.Module):
         self.only_batch: int | None = None
         (self._output,) = (output.name for output in graph.output)
         (self._input,) = (each.name for each in graph.input if each.name not in constants)
-        self._nodes: list[Node] = []
+        self._nodes: list[OnnxNode] = []
         self._numbers: dict[str, Value] = {"": None}
         self._layers = nn.ModuleDict()
         self._weights = nn.ParameterDict()
@@ -86,11 +86,11 @@ class OnnxModule(nn.Module):
             return values[name]
         return self._weights[_key(name)] if _key(name) in self._weights else self._numbers[name]
 
-    def _computed(self, node: Node, inputs: Sequence[Value]) -> dict[str, Value]:
+    def _computed(self, node: OnnxNode, inputs: Sequence[Value]) -> dict[str, Value]:
         key = _key(node.outputs[0])
         return {node.outputs[0]: self._layers[key](inputs[0])} if key in self._layers else compute(node, inputs)
 
-    def _build(self, nodes: Sequence[Node], constants: dict[str, Value], image: Tensor) -> None:
+    def _build(self, nodes: Sequence[OnnxNode], constants: dict[str, Value], image: Tensor) -> None:
         """Compute what is constant; of the other nodes make layers and steps."""
         values: dict[str, Value] = {"": None, **constants, self._input: image}
         for node in nodes:
@@ -108,7 +108,7 @@ class OnnxModule(nn.Module):
                 raise node.refused(f"does not fit what it takes ({first_line(error)})") from error
             values.update(found)
 
-    def _add(self, node: Node, inputs: Sequence[Value], constants: Mapping[str, Value]) -> None:
+    def _add(self, node: OnnxNode, inputs: Sequence[Value], constants: Mapping[str, Value]) -> None:
         """A step, with the weights that it takes: a layer has its own."""
         first, *others = inputs
         if isinstance(first, Tensor) and all(name in constants for name in node.inputs[1:] if name):
@@ -129,7 +129,7 @@ class OnnxModule(nn.Module):
             self._numbers[name] = value
 
 
-def compute(node: Node, inputs: Sequence[Value]) -> dict[str, Value]:
+def compute(node: OnnxNode, inputs: Sequence[Value]) -> dict[str, Value]:
     """What a node without weights of its own gives, by name.
 
     Raises:
@@ -154,7 +154,7 @@ def _key(name: str) -> str:
     return f"value_{name.replace('%', '%25').replace('.', '%2E')}"
 
 
-def _given(name: str, node: Node, nodes: Sequence[Node], values: Mapping[str, Value]) -> Value:
+def _given(name: str, node: OnnxNode, nodes: Sequence[OnnxNode], values: Mapping[str, Value]) -> Value:
     """A value that a node takes.
 
     Raises:
@@ -216,7 +216,7 @@ def _dense(tensor: Any) -> Host:
     return found
 
 
-def _nodes(graph: Any, opset: int) -> list[Node]:
+def _nodes(graph: Any, opset: int) -> list[OnnxNode]:
     found = []
     for node in graph.node:
         attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
@@ -225,7 +225,7 @@ def _nodes(graph: Any, opset: int) -> list[Node]:
         inputs, outputs = tuple(node.input), tuple(node.output)
         if node.op_type != "Constant":
             found.append(
-                Node(
+                OnnxNode(
                     op=node.op_type,
                     name=name,
                     opset=opset,
@@ -237,7 +237,7 @@ def _nodes(graph: Any, opset: int) -> list[Node]:
     return found
 
 
-def _needed(nodes: Sequence[Node], output: str) -> list[Node]:
+def _needed(nodes: Sequence[OnnxNode], output: str) -> list[OnnxNode]:
     """The nodes that the output depends on."""
     needed, found = {output}, []
     for node in reversed(nodes):
@@ -247,12 +247,12 @@ def _needed(nodes: Sequence[Node], output: str) -> list[Node]:
     return found[::-1]
 
 
-def _found_again(nodes: Sequence[Node], constants: Mapping[str, Value]) -> list[Node]:
+def _found_again(nodes: Sequence[OnnxNode], constants: Mapping[str, Value]) -> list[OnnxNode]:
     """The nodes with what is one operation in every format, and written out in the file."""
     return find_layer_norms(find_gelu(nodes, constants), constants)
 
 
-def _last_uses(nodes: Sequence[Node], output: str) -> dict[str, list[str]]:
+def _last_uses(nodes: Sequence[OnnxNode], output: str) -> dict[str, list[str]]:
     """By the first output of a node, the values that nothing after it takes."""
     seen, found = {output}, {}
     for node in reversed(nodes):

@@ -22,7 +22,7 @@ Value = Tensor | Host | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Node:
+class OnnxNode:
     """A node.
 
     Attributes:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from evim_deploy.images.preprocessing import Preprocessing
     from evim_deploy.networks.protocols import Array
-    from evim_deploy.networks.torch_module.loaded import Opened
+    from evim_deploy.networks.torch_module.loaded import LoadedModel
 
 USUAL_SIZE = (224, 224)
 """Of the images of a file that leaves it open, pixels."""
@@ -81,7 +81,7 @@ def find_onnx(path: str, preprocessing: Preprocessing | None = None) -> NetworkN
     )
 
 
-def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> Opened:
+def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> LoadedModel:
     """A file's network.
 
     Where nobody says how its images are normalised, it is compared on images normalised as ImageNet's are.
@@ -99,7 +99,7 @@ def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> Opened:
     from evim_deploy.artifact.target import Weights
     from evim_deploy.images.preprocessing import PAPER, denormalise, normalise
     from evim_deploy.networks.onnx.module import OnnxModule
-    from evim_deploy.networks.torch_module.loaded import Opened
+    from evim_deploy.networks.torch_module.loaded import LoadedModel
     from evim_deploy.networks.torch_module.seeding import sample_images
 
     path = Path(name.source)
@@ -120,7 +120,7 @@ def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> Opened:
         notify(f"{path.name} does not say how its images are normalised: the artifact takes what the file takes")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     own = read_own(formats.read(path), path)
-    return Opened(
+    return LoadedModel(
         original=_original(path, model, ending),
         module=module,
         gives=ending.gives,

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from evim_deploy.networks.onnx.layer_norm import NORMALISE
-from evim_deploy.networks.onnx.node import Node, Value, lengths, tensor
+from evim_deploy.networks.onnx.node import OnnxNode, Value, lengths, tensor
 from evim_deploy.networks.onnx.shapes import slices
 from evim_deploy.networks.onnx.windows import WINDOWS
 
@@ -38,7 +38,7 @@ _DTYPES = {1: torch.float32, 6: torch.int32, 7: torch.int64, 9: torch.bool, 11: 
 def _of(function: Callable[..., Tensor]) -> Function:
     """An operation on the elements of one or more tensors; a single number stays one."""
 
-    def apply(node: Node, *values: Value) -> Tensor:
+    def apply(node: OnnxNode, *values: Value) -> Tensor:
         like = max((value for value in values if isinstance(value, Tensor)), key=lambda value: value.ndim)
         return function(*(_operand(value, like) for value in values))
 
@@ -52,7 +52,7 @@ def _operand(value: Value, like: Tensor) -> Any:
     return tensor(value, like)
 
 
-def _where(node: Node, condition: Value, x: Value, y: Value) -> Tensor:
+def _where(node: OnnxNode, condition: Value, x: Value, y: Value) -> Tensor:
     floats = [value for value in (x, y) if isinstance(value, Tensor) and value.is_floating_point()]
     one, other = (tensor(value, *floats[:1]) for value in (x, y))
     return torch.where(tensor(condition), one, other)
@@ -80,43 +80,43 @@ def _both(x: Any, y: Any) -> tuple[Tensor, Tensor]:
     return one, other
 
 
-def _clip(node: Node, x: Tensor, least: Value = None, greatest: Value = None) -> Tensor:
+def _clip(node: OnnxNode, x: Tensor, least: Value = None, greatest: Value = None) -> Tensor:
     limits = [None if value is None else node.scalar(value) for value in (least, greatest)]
     return x if limits == [None, None] else x.clamp(*limits)
 
 
-def _prelu(node: Node, x: Tensor, slope: Value) -> Tensor:
+def _prelu(node: OnnxNode, x: Tensor, slope: Value) -> Tensor:
     return torch.where(x < 0, x * tensor(slope, x), x)
 
 
-def _gelu(node: Node, x: Tensor) -> Tensor:
+def _gelu(node: OnnxNode, x: Tensor) -> Tensor:
     return F.gelu(x, approximate=node.text("approximate", "none"))
 
 
-def _selu(node: Node, x: Tensor) -> Tensor:
+def _selu(node: OnnxNode, x: Tensor) -> Tensor:
     alpha, gamma = node.number("alpha", _SELU[0]), node.number("gamma", _SELU[1])
     is_torchs = isclose(alpha, _SELU[0], rel_tol=1e-6) and isclose(gamma, _SELU[1], rel_tol=1e-6)
     return F.selu(x) if is_torchs else gamma * F.elu(x, alpha)
 
 
-def _elu(node: Node, x: Tensor) -> Tensor:
+def _elu(node: OnnxNode, x: Tensor) -> Tensor:
     return F.elu(x, node.number("alpha", 1.0))
 
 
-def _hard_sigmoid(node: Node, x: Tensor) -> Tensor:
+def _hard_sigmoid(node: OnnxNode, x: Tensor) -> Tensor:
     alpha, beta = node.number("alpha", 0.2), node.number("beta", 0.5)
     is_torchs = abs(alpha - 1 / 6) < 1e-6 and beta == 0.5
     return F.hardsigmoid(x) if is_torchs else (alpha * x + beta).clamp(0, 1)
 
 
-def _cast(node: Node, x: Tensor) -> Tensor:
+def _cast(node: OnnxNode, x: Tensor) -> Tensor:
     target = node.integer("to", 1)
     if target not in _DTYPES:
         raise node.refused(f"casts to {TensorProto.DataType.Name(target)}")
     return x.to(_DTYPES[target])
 
 
-def _dropout(node: Node, x: Tensor, ratio: Value = None, training: Value = None) -> Tensor:
+def _dropout(node: OnnxNode, x: Tensor, ratio: Value = None, training: Value = None) -> Tensor:
     if training is not None and node.scalar(training):
         raise node.refused("is in training mode")
     return x
@@ -125,7 +125,7 @@ def _dropout(node: Node, x: Tensor, ratio: Value = None, training: Value = None)
 def _softmax(function: Callable[..., Tensor]) -> Function:
     """Before opset 13 over all axes from the named one on, together."""
 
-    def apply(node: Node, x: Tensor) -> Tensor:
+    def apply(node: OnnxNode, x: Tensor) -> Tensor:
         if node.opset >= _SOFTMAX_OF_ONE_AXIS:
             return function(x, node.integer("axis", -1))
         axis = node.integer("axis", 1) % x.ndim
@@ -147,7 +147,7 @@ def _reduced(function: Callable[..., Tensor], of_one: Callable[[Tensor], Tensor]
             perform the non-reduction steps". ONNX Runtime does so from 1.24 on; 1.23 gave the input as it was.
     """
 
-    def apply(node: Node, x: Tensor, axes: Value = None) -> Tensor:
+    def apply(node: OnnxNode, x: Tensor, axes: Value = None) -> Tensor:
         found = node.axes(axes)
         if not found and node.integer("noop_with_empty_axes", 0):
             return of_one(x)
@@ -169,19 +169,19 @@ def _length(x: Tensor, axes: list[int], keepdim: bool) -> Tensor:
     return (wide * wide).sum(axes, keepdim).sqrt().to(x.dtype)
 
 
-def _normalise(node: Node, x: Tensor) -> Tensor:
+def _normalise(node: OnnxNode, x: Tensor) -> Tensor:
     """A LayerNorm over one axis, without weights."""
     axis = node.integer("axis", -1)
     last = x.transpose(axis, -1)
     return F.layer_norm(last, last.shape[-1:], eps=node.number("epsilon", 1e-5)).transpose(axis, -1)
 
 
-def _rms_norm(node: Node, x: Tensor, scale: Value) -> Tensor:
+def _rms_norm(node: OnnxNode, x: Tensor, scale: Value) -> Tensor:
     axes = list(range(node.integer("axis", -1) % x.ndim, x.ndim))
     return x * torch.rsqrt((x * x).mean(axes, keepdim=True) + node.number("epsilon", 1e-5)) * tensor(scale, x)
 
 
-def _local_norm(node: Node, x: Tensor) -> Tensor:
+def _local_norm(node: OnnxNode, x: Tensor) -> Tensor:
     """Each element by a power of the squares around it, of as many channels on both sides."""
     size, channels = node.integer("size", 1), lengths(x)[1]
     squares = F.pad(x * x, [0, 0] * (x.ndim - 2) + [size // 2] * 2)
@@ -190,14 +190,14 @@ def _local_norm(node: Node, x: Tensor) -> Tensor:
     return x / (mean + node.number("bias", 1.0)) ** node.number("beta", 0.75)
 
 
-def _lp_norm(node: Node, x: Tensor) -> Tensor:
+def _lp_norm(node: OnnxNode, x: Tensor) -> Tensor:
     """Zeros stay zeros."""
     axes = [node.integer("axis", -1)]
     norm = x.abs().sum(axes, True) if node.integer("p", 2) == 1 else _length(x, axes, True)
     return x / norm.clamp(min=torch.finfo(x.dtype).tiny)
 
 
-def _gemm(node: Node, a: Tensor, b: Tensor, c: Value = None) -> Tensor:
+def _gemm(node: OnnxNode, a: Tensor, b: Tensor, c: Value = None) -> Tensor:
     a = a.T if node.integer("transA", 0) else a
     b = b.T if node.integer("transB", 0) else b
     product = _times(node.number("alpha", 1.0), a @ b)
@@ -208,7 +208,7 @@ def _times(factor: float, x: Tensor) -> Tensor:
     return x if factor == 1 else factor * x
 
 
-def _reshape(node: Node, x: Tensor, sizes: Value) -> Tensor:
+def _reshape(node: OnnxNode, x: Tensor, sizes: Value) -> Tensor:
     wanted = node.ints(sizes)
     if not node.integer("allowzero", 0):
         own = lengths(x)
@@ -216,7 +216,7 @@ def _reshape(node: Node, x: Tensor, sizes: Value) -> Tensor:
     return x.reshape(wanted)
 
 
-def _flatten(node: Node, x: Tensor) -> Tensor:
+def _flatten(node: OnnxNode, x: Tensor) -> Tensor:
     axis = node.integer("axis", 1)
     axis += x.ndim if axis < 0 else 0
     if axis == 1 < x.ndim:
@@ -225,12 +225,12 @@ def _flatten(node: Node, x: Tensor) -> Tensor:
     return x.reshape(prod(own[:axis]), prod(own[axis:]))
 
 
-def _squeeze(node: Node, x: Tensor, axes: Value = None) -> Tensor:
+def _squeeze(node: OnnxNode, x: Tensor, axes: Value = None) -> Tensor:
     found = node.axes(axes)
     return x.squeeze() if found is None else x.squeeze(found)
 
 
-def _unsqueeze(node: Node, x: Tensor, axes: Value = None) -> Tensor:
+def _unsqueeze(node: OnnxNode, x: Tensor, axes: Value = None) -> Tensor:
     wanted = node.axes(axes) or []
     rank = x.ndim + len(wanted)
     for axis in sorted(axis % rank for axis in wanted):
@@ -238,7 +238,7 @@ def _unsqueeze(node: Node, x: Tensor, axes: Value = None) -> Tensor:
     return x
 
 
-def _split(node: Node, x: Tensor, sections: Value = None) -> tuple[Tensor, ...]:
+def _split(node: OnnxNode, x: Tensor, sections: Value = None) -> tuple[Tensor, ...]:
     """Sections from an attribute, an input, or, from the number of outputs, equal ones of which the last is shorter."""
     axis, parts = node.integer("axis", 0), len(node.outputs)
     if sections is not None or "split" in node.attributes:
@@ -247,7 +247,7 @@ def _split(node: Node, x: Tensor, sections: Value = None) -> tuple[Tensor, ...]:
     return x.split(-(-lengths(x)[axis] // parts), axis)
 
 
-def _slice(node: Node, x: Tensor, *limits: Value) -> Tensor:
+def _slice(node: OnnxNode, x: Tensor, *limits: Value) -> Tensor:
     """torch has no negative steps: what they take is picked."""
     index, own = slices(node, x.ndim, *limits), lengths(x)
     for axis, each in enumerate(index):
@@ -257,7 +257,7 @@ def _slice(node: Node, x: Tensor, *limits: Value) -> Tensor:
     return x[tuple(index)]
 
 
-def _gather(node: Node, x: Value, index: Value) -> Tensor:
+def _gather(node: OnnxNode, x: Value, index: Value) -> Tensor:
     data = tensor(x)
     own, axis = lengths(data), node.integer("axis", 0) % data.ndim
     if isinstance(index, np.ndarray):
@@ -269,7 +269,7 @@ def _gather(node: Node, x: Value, index: Value) -> Tensor:
     return found if indices.ndim == 1 else found.reshape(*own[:axis], *lengths(indices), *own[axis + 1 :])
 
 
-def _expand(node: Node, x: Tensor, sizes: Value) -> Tensor:
+def _expand(node: OnnxNode, x: Tensor, sizes: Value) -> Tensor:
     """Both shapes are widened to each other; an axis of open length stays."""
     wanted = node.ints(sizes)
     wanted = [1] * (x.ndim - len(wanted)) + wanted
@@ -279,7 +279,7 @@ def _expand(node: Node, x: Tensor, sizes: Value) -> Tensor:
     )
 
 
-def _depth_to_space(node: Node, x: Tensor) -> Tensor:
+def _depth_to_space(node: OnnxNode, x: Tensor) -> Tensor:
     """A block's pixels lie beside each other in CRD, as torch has them, and a number of channels apart in DCR."""
     side = node.integer("blocksize", 1)
     batch, channels, height, width = lengths(x)
@@ -289,7 +289,7 @@ def _depth_to_space(node: Node, x: Tensor) -> Tensor:
     return F.pixel_shuffle(x, side)
 
 
-def _space_to_depth(node: Node, x: Tensor) -> Tensor:
+def _space_to_depth(node: OnnxNode, x: Tensor) -> Tensor:
     side = node.integer("blocksize", 1)
     batch, channels, height, width = lengths(x)
     parts = F.pixel_unshuffle(x, side).reshape(batch, channels, side**2, height // side, width // side)

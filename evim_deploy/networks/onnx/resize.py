@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from evim_deploy.networks.onnx.node import Node, Value, lengths
+from evim_deploy.networks.onnx.node import OnnxNode, Value, lengths
 
 _Floats = npt.NDArray[np.float32]
 _Place = Callable[[_Floats, int, int, np.float32], _Floats]
@@ -39,7 +39,7 @@ _ROUNDINGS: dict[str, _Rounding] = {
 """Which pixel is the nearest."""
 
 
-def resize(node: Node, x: Tensor, region: Value = None, scales: Value = None, sizes: Value = None) -> Tensor:
+def resize(node: OnnxNode, x: Tensor, region: Value = None, scales: Value = None, sizes: Value = None) -> Tensor:
     """A map in another size, (B, C, H, W) -> (B, C, *sizes)."""
     mode, where = node.text("mode", "nearest"), node.text("coordinate_transformation_mode", "half_pixel")
     if x.ndim != 4:
@@ -56,7 +56,7 @@ def resize(node: Node, x: Tensor, region: Value = None, scales: Value = None, si
     raise node.refused(f"scales by {mode}, {where}")
 
 
-def _wanted(node: Node, x: Tensor, scales: Value, sizes: Value) -> list[tuple[int, np.float32]]:
+def _wanted(node: OnnxNode, x: Tensor, scales: Value, sizes: Value) -> list[tuple[int, np.float32]]:
     """Height and width of what a map is scaled to, each with its scale.
 
     Raises:
@@ -98,7 +98,7 @@ def _nearest(x: Tensor, wanted: Sequence[tuple[int, np.float32]], place: _Place,
     return x
 
 
-def _linear(node: Node, x: Tensor, wanted: Sequence[tuple[int, np.float32]], where: str) -> Tensor:
+def _linear(node: OnnxNode, x: Tensor, wanted: Sequence[tuple[int, np.float32]], where: str) -> Tensor:
     is_aligned = where == "align_corners"
     for (size, scale), length in zip(wanted, lengths(x)[2:], strict=True):
         if not is_aligned and not isclose(size, scale * length, rel_tol=_CLOSE):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from evim_deploy.networks.onnx.node import Host, Node, Value, lengths
+from evim_deploy.networks.onnx.node import Host, OnnxNode, Value, lengths
 
 _DTYPES = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}
 """By ONNX's number of an element type."""
@@ -32,13 +32,13 @@ def plain(array: Host) -> Host:
     return np.array(array.tolist()) if array.size else array.astype(np.int64)
 
 
-def _shape(node: Node, x: Value) -> Host:
+def _shape(node: OnnxNode, x: Value) -> Host:
     """Shape, of a tensor or of an array; from opset 15 on of some of its axes."""
     assert x is not None
     return host(lengths(x)[node.integer("start", 0) : node.attributes.get("end")])
 
 
-def _cast(node: Node, x: Host) -> Host:
+def _cast(node: OnnxNode, x: Host) -> Host:
     target = node.integer("to", 7)
     if target not in _DTYPES:
         raise node.refused(f"casts to {TensorProto.DataType.Name(target)}")
@@ -49,19 +49,21 @@ def _cast(node: Node, x: Host) -> Host:
     return x.astype(_DTYPES[target])
 
 
-def _divide(node: Node, x: Host, y: Host) -> Host:
+def _divide(node: OnnxNode, x: Host, y: Host) -> Host:
     """Integers are divided towards zero; the number of images is never negative."""
     if "f" in (x.dtype.kind, y.dtype.kind):
         return np.asarray(x / y)
     return np.asarray(x // y if object in (x.dtype, y.dtype) else np.sign(x) * np.sign(y) * (abs(x) // abs(y)))
 
 
-def _modulo(node: Node, x: Host, y: Host) -> Host:
+def _modulo(node: OnnxNode, x: Host, y: Host) -> Host:
     """The remainder has the sign of the divisor, with ``fmod`` that of the dividend."""
     return np.asarray(np.fmod(x, y) if node.integer("fmod", 0) else x % y)
 
 
-def slices(node: Node, rank: int, starts: Value, ends: Value, axes: Value = None, steps: Value = None) -> list[slice]:
+def slices(
+    node: OnnxNode, rank: int, starts: Value, ends: Value, axes: Value = None, steps: Value = None
+) -> list[slice]:
     """What Slice takes of each axis, from its inputs."""
     index = [slice(None)] * rank
     first, last = node.ints(starts), node.ints(ends)
@@ -72,13 +74,13 @@ def slices(node: Node, rank: int, starts: Value, ends: Value, axes: Value = None
     return index
 
 
-def _squeeze(node: Node, x: Host, axes: Host | None = None) -> Host:
+def _squeeze(node: OnnxNode, x: Host, axes: Host | None = None) -> Host:
     found = node.axes(axes)
     return x.squeeze(None if found is None else tuple(found))
 
 
 def _reduced(function: Callable[..., Any]) -> Callable[..., Host]:
-    def reduce(node: Node, x: Host, axes: Host | None = None) -> Host:
+    def reduce(node: OnnxNode, x: Host, axes: Host | None = None) -> Host:
         found = node.axes(axes)
         if not found and node.integer("noop_with_empty_axes", 0):
             return x
@@ -88,14 +90,14 @@ def _reduced(function: Callable[..., Any]) -> Callable[..., Host]:
     return reduce
 
 
-def _reshape(node: Node, x: Host, sizes: Host) -> Host:
+def _reshape(node: OnnxNode, x: Host, sizes: Host) -> Host:
     wanted = [int(size) for size in sizes]
     if not node.integer("allowzero", 0):
         wanted = [x.shape[i] if size == 0 else size for i, size in enumerate(wanted)]
     return x.reshape(wanted)
 
 
-def _filled(node: Node, sizes: Host) -> Host:
+def _filled(node: OnnxNode, sizes: Host) -> Host:
     value = np.asarray(node.attributes.get("value", np.zeros(1, np.float32)))
     return np.full(tuple(sizes.tolist()), value.ravel()[0], value.dtype)
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from evim_deploy.networks.onnx.node import Node, Value, lengths
+from evim_deploy.networks.onnx.node import OnnxNode, Value, lengths
 from evim_deploy.networks.onnx.resize import resize
 from evim_deploy.networks.torch_module import pools
 
@@ -18,7 +18,7 @@ _MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
 """ONNX's names of what is put around a map, and torch's."""
 
 
-def padding(node: Node, kernel: Sequence[int], sizes: Sequence[int], dilations: Sequence[int]) -> list[int]:
+def padding(node: OnnxNode, kernel: Sequence[int], sizes: Sequence[int], dilations: Sequence[int]) -> list[int]:
     """Of each axis the pixels before and after it, in torch's order: the last axis first.
 
     Args:
@@ -54,7 +54,7 @@ def is_even(pads: Sequence[int]) -> bool:
 class Pad(nn.Module):
     """Zeros around a map, as a convolution wants them that torch's own padding cannot give."""
 
-    def __init__(self, node: Node, kernel: Sequence[int]) -> None:
+    def __init__(self, node: OnnxNode, kernel: Sequence[int]) -> None:
         super().__init__()
         self._node, self._kernel = node, tuple(kernel)
 
@@ -63,7 +63,7 @@ class Pad(nn.Module):
         return F.pad(x, padding(self._node, self._kernel, lengths(x)[2:], dilations))
 
 
-def _sides(node: Node, x: Tensor) -> list[pools.Side]:
+def _sides(node: OnnxNode, x: Tensor) -> list[pools.Side]:
     """How a pool's window moves along each axis of a map. ONNX Runtime pads it as if it were not dilated."""
     kernel = node.integers("kernel_shape", ())
     pads = padding(node, kernel, lengths(x)[2:], [1] * len(kernel))
@@ -82,7 +82,7 @@ def _sides(node: Node, x: Tensor) -> list[pools.Side]:
     ]
 
 
-def _average_pool(node: Node, x: Tensor) -> Tensor:
+def _average_pool(node: OnnxNode, x: Tensor) -> Tensor:
     sides = tuple(_sides(node, x))
     if any(side.dilation != 1 for side in sides):
         raise node.refused("is dilated")
@@ -125,7 +125,7 @@ def _divisors(sides: Sequence[pools.Side], lengths: Sequence[int], opset: int) -
 _IR_VERSION = 8  # which every ONNX Runtime takes that has these opsets
 
 
-def _pad(node: Node, x: Tensor, pads: Value, value: Value = None, axes: Value = None) -> Tensor:
+def _pad(node: OnnxNode, x: Tensor, pads: Value, value: Value = None, axes: Value = None) -> Tensor:
     """A negative amount takes pixels away."""
     amounts, own = node.ints(pads), lengths(x)
     along = [axis % x.ndim for axis in node.ints(axes)] if axes is not None else range(x.ndim)

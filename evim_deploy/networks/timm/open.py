@@ -27,7 +27,7 @@ from evim_deploy.images.preprocessing import CROP_MODES, INTERPOLATIONS, Preproc
 from evim_deploy.images.published_transform import Transform
 from evim_deploy.networks.efficientvim.weights import parse_seed, state_sha256
 from evim_deploy.networks.protocols import Array
-from evim_deploy.networks.torch_module.loaded import Opened
+from evim_deploy.networks.torch_module.loaded import LoadedModel
 from evim_deploy.networks.torch_module.seeding import seed_weights
 from evim_deploy.weights import hub
 from evim_deploy.weights.checkpoint.reading import StateDict, check_numbers, read_state_dict, refuse_misfit
@@ -51,7 +51,9 @@ def find_timm(name: str) -> NetworkName:
     return NetworkName(kind="timm", source=name, size=(height, width), fixed=bool(config.fixed_input_size))
 
 
-def open_timm(name: NetworkName, spec: str | None, num_classes: int | None, notify: Callable[[str], None]) -> Opened:
+def open_timm(
+    name: NetworkName, spec: str | None, num_classes: int | None, notify: Callable[[str], None]
+) -> LoadedModel:
     """A network of timm with the weights that a user asks for.
 
     Args:
@@ -75,7 +77,7 @@ def open_timm(name: NetworkName, spec: str | None, num_classes: int | None, noti
     evaluated = _config(spec.removeprefix("timm:")) if spec and spec.startswith("timm:") else config
     preprocessing = _preprocessing(name, evaluated)
     transform = partial(_published_transform, evaluated)
-    return Opened(
+    return LoadedModel(
         original=_computing(module),
         module=module,
         preprocessing=preprocessing,

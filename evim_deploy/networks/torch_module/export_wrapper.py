@@ -17,7 +17,7 @@ from evim_deploy.images.preprocessing import Preprocessing
 from evim_deploy.networks.torch_module.half_constants import HalfNumbers
 
 
-class Servable(nn.Module):
+class ExportWrapper(nn.Module):
     """Takes what the artifact takes, (B, 3, H, W), and gives its one output (B, classes).
 
     Args:
@@ -65,7 +65,7 @@ def _per_channel(values: tuple[float, float, float]) -> Tensor:
     return 255 * torch.tensor(values).view(3, 1, 1)
 
 
-def rounded(servable: Servable) -> Servable:
+def rounded(servable: ExportWrapper) -> ExportWrapper:
     """A copy in float32 whose weights, and the numbers in its code, are values that float16 has."""
     copied = deepcopy(servable).half().float()
     copied.numbers = HalfNumbers

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from evim_deploy.graph.rewrites.rewrite import Outcome
+from evim_deploy.graph.rewrites.rewrite import RewriteResult
 
 REPARAMETERISED, FOLDED, SCALES_FOLDED = "reparameterised by timm", "folded", "layer scales folded"
 _FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, Conv2dSame, nn.Linear)
@@ -36,7 +36,7 @@ _DROPOUTS = (nn.Dropout, nn.Dropout2d)
 _NOUNS = {"batch_norm": "BatchNorm", "layer_scale": "layer scale"}
 
 
-def fold(model: nn.Module, images: Tensor) -> list[Outcome]:
+def fold(model: nn.Module, images: Tensor) -> list[RewriteResult]:
     """Bring a model into its inference form, in place.
 
     Args:
@@ -81,8 +81,10 @@ def _as_norm(scale: nn.Module) -> nn.BatchNorm2d:
 _KEPT = "it does not normalise the output of one layer that nothing else takes"
 
 
-def _outcome(rewrite: str, count: int, refused: tuple[tuple[str, str], ...] = (), what: str = "batch_norm") -> Outcome:
-    return Outcome(
+def _outcome(
+    rewrite: str, count: int, refused: tuple[tuple[str, str], ...] = (), what: str = "batch_norm"
+) -> RewriteResult:
+    return RewriteResult(
         rewrite=rewrite,
         applied=count,
         removed=Counter({what: count} if count else {}),
@@ -91,7 +93,7 @@ def _outcome(rewrite: str, count: int, refused: tuple[tuple[str, str], ...] = ()
     )
 
 
-def in_words(outcomes: Iterable[Outcome]) -> list[str]:
+def in_words(outcomes: Iterable[RewriteResult]) -> list[str]:
     """What :func:`fold` did, for people."""
     outcomes = list(outcomes)
     counts = [(count, what, outcome.rewrite) for outcome in outcomes for what, count in outcome.removed.items()]

@@ -15,7 +15,7 @@ from evim_deploy.networks.protocols import Array
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
+class LoadedModel:
     """What opening a network comes to.
 
     Attributes:

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from evim_deploy.artifact.target import Target, Weights
 from evim_deploy.common.errors import BadInput, first_line
-from evim_deploy.graph.rewrites.rewrite import Outcome
+from evim_deploy.graph.rewrites.rewrite import RewriteResult
 from evim_deploy.images.preprocessing import Preprocessing
 from evim_deploy.images.published_transform import Transform, published_transform
 from evim_deploy.networks.protocols import Array
 from evim_deploy.networks.torch_module.computed_kernels import compute_kernels
-from evim_deploy.networks.torch_module.export_wrapper import Servable, rounded
+from evim_deploy.networks.torch_module.export_wrapper import ExportWrapper, rounded
 from evim_deploy.networks.torch_module.folding import fold
 from evim_deploy.networks.torch_module.group_norm import split_means
-from evim_deploy.networks.torch_module.loaded import Opened
+from evim_deploy.networks.torch_module.loaded import LoadedModel
 from evim_deploy.networks.torch_module.pools import write_pools
 from evim_deploy.networks.torch_module.runnable import ModuleNetwork
 from evim_deploy.networks.torch_module.seeding import sample_images
@@ -39,7 +39,7 @@ class ModuleReference:
 
     form: ClassVar[str] = "torch_module"
 
-    def __init__(self, opened: Opened, size: tuple[int, int]) -> None:
+    def __init__(self, opened: LoadedModel, size: tuple[int, int]) -> None:
         self._opened = opened
         self._size = size
         self._taken: set[tuple[int, ...]] = set()
@@ -61,7 +61,7 @@ class ModuleReference:
         return self._opened.num_classes
 
     @cached_property
-    def rewritten(self) -> tuple[nn.Module, list[Outcome]]:
+    def rewritten(self) -> tuple[nn.Module, list[RewriteResult]]:
         """The inference form of the bare network, and what became of its norms, kernels and pools."""
         module = deepcopy(self._opened.module)
         kernels = len(compute_kernels(module))
@@ -71,13 +71,13 @@ class ModuleReference:
         counts = Counter({"group_norm": norms} if norms else {})
         return module, [
             *outcomes,
-            Outcome(
+            RewriteResult(
                 rewrite="means of GroupNorms in two steps", applied=norms, removed=counts, added=counts, refused=()
             ),
-            Outcome(
+            RewriteResult(
                 rewrite="standardised kernels computed", applied=kernels, removed=Counter(), added=Counter(), refused=()
             ),
-            Outcome(
+            RewriteResult(
                 rewrite="pools without ceil_mode and counted padding",
                 applied=pools,
                 removed=Counter(),
@@ -86,18 +86,18 @@ class ModuleReference:
             ),
         ]
 
-    def outcomes(self, target: Target) -> list[Outcome]:
+    def outcomes(self, target: Target) -> list[RewriteResult]:
         return self.rewritten[1]
 
     def stored(self, target: Target) -> nn.Module:
-        """A servable module (:class:`~evim_deploy.networks.torch_module.export_wrapper.Servable`), in float32."""
+        """A servable module (:class:`~evim_deploy.networks.torch_module.export_wrapper.ExportWrapper`), in float32."""
         servable = self._servable(target)
         return rounded(servable) if target.precision == "fp16" else servable
 
     def network(self, target: Target) -> ModuleNetwork:
         return ModuleNetwork(self._servable(target), target.output)
 
-    def stored_network(self, target: Target) -> ModuleNetwork:
+    def simulated_network(self, target: Target) -> ModuleNetwork:
         return ModuleNetwork(self.stored(target), target.output)
 
     @property
@@ -122,11 +122,11 @@ class ModuleReference:
             each = [module(torch.from_numpy(images[i : i + 1]).to(dtype)) for i in range(len(images))]
         return {self._opened.gives: torch.cat(each).numpy()}
 
-    def _servable(self, target: Target) -> Servable:
+    def _servable(self, target: Target) -> ExportWrapper:
         assert target.height
         assert target.width
         self._check_size(target.height, target.width)
-        servable = Servable(self.rewritten[0], self._opened.gives, self.preprocessing, target)
+        servable = ExportWrapper(self.rewritten[0], self._opened.gives, self.preprocessing, target)
         return servable.eval().requires_grad_(False)
 
     def _check_size(self, height: int, width: int) -> None:

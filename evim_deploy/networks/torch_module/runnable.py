@@ -38,12 +38,12 @@ class ModuleNetwork:
     def run(self, image: Array) -> dict[str, Array]:
         return self._outputs(image, self._changed)
 
-    def disturbed(self, layer: str, share: float, generator: torch.Generator) -> ModuleNetwork:
+    def perturbed(self, layer: str, share: float, generator: torch.Generator) -> ModuleNetwork:
         noise = self._noisy(layer, share, generator)
         return ModuleNetwork(self._module, self._output, {**self._changed, **noise})
 
     def faults(self, image: Array, share: float, generator: torch.Generator) -> tuple[Outputs, Faults]:
-        return self.run(image), ((layer, self.disturbed(layer, share, generator).run(image)) for layer in self.layers)
+        return self.run(image), ((layer, self.perturbed(layer, share, generator).run(image)) for layer in self.layers)
 
     def _outputs(self, image: Array, changed: Mapping[str, Tensor]) -> dict[str, Array]:
         """One image at a time, which bounds the memory."""

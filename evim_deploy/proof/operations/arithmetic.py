@@ -101,20 +101,20 @@ _TERMS: Mapping[str, Callable[[Node, Tensor], float]] = {
     "sigmoid": lambda node, x: 4,  # exp, 1 + it, the division, and how well exp is approximated
     "silu": lambda node, x: 5,
     "conv": lambda node, x: sqrt(node.weights["kernel"][0].size),
-    "project": lambda node, x: sqrt(x.shape[1]),
+    "pointwise_conv": lambda node, x: sqrt(x.shape[1]),
     "linear": lambda node, x: sqrt(x.shape[1]),
     "layer_norm": lambda node, x: sqrt(x.shape[1]),
     "softmax_channels": lambda node, x: x.shape[1],
     "softmax_tokens": lambda node, x: x.shape[2],
-    "write": lambda node, x: x.shape[2],
-    "read": lambda node, x: x.shape[2],
+    "state_update": lambda node, x: x.shape[2],
+    "state_readout": lambda node, x: x.shape[2],
     "sum_tokens": lambda node, x: x.shape[2],
     "mean": lambda node, x: prod(x.shape[2:]),
 }
 
 _STORED_STEPS: Mapping[str, Callable[[int], float]] = {
     "softmax_tokens": lambda tokens: 6,  # the difference to the largest, exp, a row's mean, their sum, share, product
-    "write": lambda tokens: 1 + ceil(tokens / MANY_TOKENS),  # the parts and their sums, before these are divided
+    "state_update": lambda tokens: 1 + ceil(tokens / MANY_TOKENS),  # the parts and their sums, before these are divided
     "sum_tokens": lambda tokens: 1,
 }
 

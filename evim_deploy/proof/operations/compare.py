@@ -15,7 +15,7 @@ from torch import Tensor
 from evim_deploy.artifact.target import Target
 from evim_deploy.artifact.trace import Arrays, Trace
 from evim_deploy.common.errors import NotRunHere
-from evim_deploy.graph.interpreter import on_grids
+from evim_deploy.graph.interpreter import fake_quantise
 from evim_deploy.graph.ir import RESCALED, Graph
 from evim_deploy.graph.shapes import infer_shapes
 from evim_deploy.networks.efficientvim.reference import GraphReference
@@ -94,7 +94,7 @@ def compare(
     return LayerReport(tuple(stages), tuple(layers), alignment.unmatched, len(trace.operations))
 
 
-def line_up(reference: Reference, target: Target, trace: Trace, image: npt.NDArray[np.float32]) -> LayerReport:
+def match_operations(reference: Reference, target: Target, trace: Trace, image: npt.NDArray[np.float32]) -> LayerReport:
     """Line up an artifact's operations with the network's, on images as the artifact takes them (B, 3, H, W).
 
     Raises:
@@ -119,8 +119,8 @@ class _Artifact:
     def __init__(
         self, graph: Graph, exported: Graph, alignment: Alignment, trace: Trace, shapes: Shapes, pixels: Tensor
     ) -> None:
-        self._grids = exported.grids
-        is_quantised = bool(exported.grids) or any(node.encodings for node in exported.nodes)
+        self._grids = exported.qparams
+        is_quantised = bool(exported.qparams) or any(node.encodings for node in exported.nodes)
         self._floats = {node.name: node for node in graph.nodes} if is_quantised else {}
         self.noises: dict[str, Values] = {}
         self._operations = trace.operations
@@ -132,7 +132,7 @@ class _Artifact:
             wanted[alignment.image] = 4 * pixels.numel()
         self._computed = trace.compute(dict(sorted(wanted.items())))
         self._arrived: dict[int, Arrays] = {}
-        self.values: Values = on_grids({graph.input_name: pixels}, self._grids)
+        self.values: Values = fake_quantise({graph.input_name: pixels}, self._grids)
         if alignment.image is not None:
             (cast_image,) = self._take(alignment.image)
             self.values[graph.input_name] = torch.from_numpy(cast_image.astype(np.float64)).reshape(pixels.shape)

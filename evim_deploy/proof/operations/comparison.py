@@ -11,11 +11,11 @@ from torch import Tensor
 
 from evim_deploy.artifact.trace import HALF, TracedOperation
 from evim_deploy.graph.fixed_point import explained as fixed_point
-from evim_deploy.graph.interpreter import on_grids
-from evim_deploy.graph.quantised import Grid
+from evim_deploy.graph.interpreter import fake_quantise
+from evim_deploy.graph.quantised import QuantParams
 from evim_deploy.proof.operations.alignment import Row
 from evim_deploy.proof.operations.arithmetic import apply, magnitudes, roundoffs, stored_steps
-from evim_deploy.proof.operations.mismatched_weights import Stale, stale_weights
+from evim_deploy.proof.operations.mismatched_weights import MismatchedWeights, mismatched_weights
 
 MARGIN = 3.0
 """By how much an error may exceed what its roundings come to.
@@ -52,7 +52,7 @@ class Judgement:
     """
 
     row: Row
-    stale: Sequence[Stale]
+    stale: Sequence[MismatchedWeights]
     inputs: Mapping[str, Tensor]
     actual: Tensor
     reference: Tensor
@@ -84,7 +84,7 @@ def judge(
     traced: Sequence[TracedOperation],
     inputs: Mapping[str, Tensor],
     outputs: Sequence[Tensor],
-    grids: Mapping[str, Grid],
+    qparams: Mapping[str, QuantParams],
 ) -> Judgement:
     """Hold an operation against the reference's.
 
@@ -95,7 +95,7 @@ def judge(
         outputs: What the artifact gives for them.
         grids: Of the graph's values: what is rounded, and to what.
     """
-    stale = stale_weights(row.named, [array for operation in traced for array in operation.weights])
+    stale = mismatched_weights(row.named, [array for operation in traced for array in operation.weights])
     values = dict(inputs)
     terms = {name: value.abs() for name, value in inputs.items()}
     lost = stored = 0.0
@@ -106,19 +106,21 @@ def judge(
         lost += roundoffs(node, taken)
         stored += stored_steps(node, taken)
         found = dict(zip(node.outputs, given, strict=True))
-        values.update(found if node is row.node else on_grids(found, grids))
+        values.update(found if node is row.node else fake_quantise(found, qparams))
         terms.update(zip(node.outputs, sizes, strict=True))
     rounding = max(operation.rounding for operation in traced)
     accumulation = max(operation.accumulation for operation in traced)
     sums = flat([terms[name] for name in row.node.outputs])
-    reference = flat([_within(values[name], grids.get(name)) for name in row.node.outputs])
+    reference = flat([_within(values[name], qparams.get(name)) for name in row.node.outputs])
     half = SMALLEST_HALF if accumulation < HALF else SMALLEST_NORMAL_HALF
     least = half if rounding >= HALF else SMALLEST_NORMAL_SINGLE
     explained = MARGIN * ((lost * accumulation + stored * rounding) * sums + rounding * reference.abs() + least)
     computing = next((node for node in reversed(row.nodes) if node.weights), row.node)  # a ReLU rounds what it clips
-    steps = {name: fixed_point(computing, grids, grids[name]) if name in grids else 0.0 for name in row.node.outputs}
+    steps = {
+        name: fixed_point(computing, qparams, qparams[name]) if name in qparams else 0.0 for name in row.node.outputs
+    }
     off_grid = flat(
-        [_off_grid(value, grids.get(name), rounding) for name, value in zip(row.node.outputs, outputs, strict=True)]
+        [_off_grid(value, qparams.get(name), rounding) for name, value in zip(row.node.outputs, outputs, strict=True)]
     )
     explained += ~off_grid * flat([torch.full_like(values[name], step) for name, step in steps.items()])
     explained[~reference.isfinite()] = torch.inf
@@ -135,7 +137,7 @@ def judge(
     )
 
 
-def _off_grid(values: Tensor, grid: Grid | None, rounding: float) -> Tensor:
+def _off_grid(values: Tensor, grid: QuantParams | None, rounding: float) -> Tensor:
     """Which values are none of a grid's, as far as the type that they are in can tell."""
     if grid is None:
         return torch.zeros_like(values, dtype=torch.bool)
@@ -144,7 +146,7 @@ def _off_grid(values: Tensor, grid: Grid | None, rounding: float) -> Tensor:
     return (steps - steps.round()).abs() > unclear
 
 
-def _within(values: Tensor, grid: Grid | None) -> Tensor:
+def _within(values: Tensor, grid: QuantParams | None) -> Tensor:
     """What is beyond the ends of its grid is at these."""
     return values if grid is None else values.clamp(*grid.range)
 

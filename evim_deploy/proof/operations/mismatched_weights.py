@@ -35,7 +35,7 @@ class StoredArray:
 
 
 @dataclass(frozen=True)
-class Stale:
+class MismatchedWeights:
     """An array of weights beside the reference's.
 
     Attributes:
@@ -57,7 +57,7 @@ class Stale:
         return f"{values} differ, by up to {self.largest:.2g}"
 
 
-def stale_weights(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale]:
+def mismatched_weights(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[MismatchedWeights]:
     """The weights of some operations that a file has otherwise.
 
     Args:
@@ -67,16 +67,16 @@ def stale_weights(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale
     return [stale for stale in beside(nodes, stored) if stale.differing]
 
 
-def beside(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[Stale]:
+def beside(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[MismatchedWeights]:
     """Each weight against the file's; what has none of its size is left out."""
     arrays = [StoredArray(array) for array in stored]
     found = (nearest(name, weight, arrays) for node in nodes for name, weight in node.weights.items())
     return [stale for stale in found if stale]
 
 
-def nearest(name: str, weight: Array, stored: Sequence[StoredArray]) -> Stale | None:
+def nearest(name: str, weight: Array, stored: Sequence[StoredArray]) -> MismatchedWeights | None:
     """A weight against the nearest of a file's arrays of its size."""
-    equal = Stale(name, 0, weight.size, 0.0)
+    equal = MismatchedWeights(name, 0, weight.size, 0.0)
     fitting = [each for each in (each.without_repetition(weight) for each in stored) if each.array.size == weight.size]
     expected = {dtype: _sorted_as(weight, dtype) for dtype in {each.array.dtype for each in fitting}}
     if any(np.array_equal(expected[each.array.dtype], each.sorted_values) for each in fitting):
@@ -91,7 +91,7 @@ def _sorted_as(weight: Array, dtype: np.dtype[Any]) -> npt.NDArray[np.float32]:
         return np.sort(weight.ravel().astype(dtype).astype(np.float32))
 
 
-def _difference(a: npt.NDArray[np.float32], stored: StoredArray, subject: Stale) -> Stale:
+def _difference(a: npt.NDArray[np.float32], stored: StoredArray, subject: MismatchedWeights) -> MismatchedWeights:
     b = stored.sorted_values
     missing, surplus = _leftover(a, b), _leftover(b, a)
     with np.errstate(invalid="ignore"):

@@ -162,7 +162,7 @@ class LayerReport:
                 told.append(f"{what}: {len(names)} operations of the model ({first}).")
         return " ".join(told)
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; what is infinite is null."""
         first = self.first
         return {

@@ -109,7 +109,7 @@ class Answers:
     least: float
 
 
-class Prover:
+class ParityChecker:
     """Proves the artifacts of one reference; what they have in common is computed once.
 
     Args:
@@ -271,7 +271,7 @@ class Prover:
         """Of an artifact whose operations are compared one by one."""
         height, width = self._sizes(target)[0]
         size = min((height, width), (self._native, self._native), key=lambda sides: sides[0] * sides[1])
-        network = self.reference.stored_network(target)
+        network = self.reference.simulated_network(target)
         assert isinstance(network, GraphNetwork), "no other is quantised"
         return local_power(network, self._fed_at(size, target)[:1], size)
 
@@ -320,7 +320,7 @@ class Prover:
         """The rewritten network's as it is stored."""
         key = target.output, target.preprocess, target.precision, target.format, target.quantisation, size
         if key not in self._rounded:
-            self._rounded[key] = self.reference.stored_network(target).run(self._fed_at(size, target))
+            self._rounded[key] = self.reference.simulated_network(target).run(self._fed_at(size, target))
         return self._rounded[key]
 
     def _model_outputs(self, target: Target, size: Size) -> Outputs:

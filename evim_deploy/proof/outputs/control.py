@@ -36,7 +36,7 @@ def refused_control(reference: Reference, target: Target, answers: Answers) -> C
     layer = network.layers[0]
     expected = comparable(answers.outputs, target, answers.least)
     for share in _SHARES:
-        outputs = network.disturbed(layer, share, torch.Generator().manual_seed(_SEED)).run(answers.images)
+        outputs = network.perturbed(layer, share, torch.Generator().manual_seed(_SEED)).run(answers.images)
         found = measure(rows(answers.names, expected, comparable(outputs, target, answers.least)), classes=False)
         if not answers.tolerance.allows(found):
             return Control(outputs, f"noise of {share:.0%} of their root mean square in the weights of {layer}")

@@ -22,19 +22,19 @@ from dataclasses import replace
 
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.quantised import Array
-from evim_deploy.graph.rewrites.rewrite import Refused, Rewrite
+from evim_deploy.graph.rewrites.rewrite import MatchFailure, Rewrite
 
 
 def _apply(graph: Graph, norm: Node) -> bool:
-    users = graph.users(norm.name)
+    users = graph.consumers(norm.name)
     if all(user.op == "mean" for user in users):
         return False  # a head's
     (x,) = norm.inputs
     if graph.is_output(norm.name):
-        raise Refused("the normalised map is an output")
+        raise MatchFailure("the normalised map is an output")
     convs = [user for user in users if user.op == "conv"]
     flattened = [user for user in users if user.op == "flatten"]
-    writes = [write for flat in flattened for write in graph.users(flat.name)]
+    writes = [write for flat in flattened for write in graph.consumers(flat.name)]
     _check(graph, norm, convs, writes)
 
     deviation = f"{norm.name}.rstd"
@@ -51,11 +51,11 @@ def _apply(graph: Graph, norm: Node) -> bool:
 def _check(graph: Graph, norm: Node, convs: list[Node], writes: list[Node]) -> None:
     for conv in convs:
         if conv.weights["kernel"].shape[2:] != (1, 1) or conv.integer("padding") or "bias" not in conv.weights:
-            raise Refused(f"{conv.name} is not an unpadded 1x1 convolution with a bias")
+            raise MatchFailure(f"{conv.name} is not an unpadded 1x1 convolution with a bias")
     for write in writes:
-        project = graph.only_user(write.name)
-        if write.op != "write" or project is None or project.op != "project":
-            raise Refused(f"{write.name} does not write states for a projection alone")
+        project = graph.sole_consumer(write.name)
+        if write.op != "state_update" or project is None or project.op != "pointwise_conv":
+            raise MatchFailure(f"{write.name} does not write states for a projection alone")
 
 
 def _deviation(norm: Node, name: str) -> list[Node]:
@@ -84,12 +84,12 @@ def _scale_conv(graph: Graph, conv: Node, x: str, deviation: str) -> None:
         conv,
         replace(conv, inputs=(x,), outputs=(raw,), weights={"kernel": _centred(conv.weights["kernel"])}),
         Node(op="multiply", inputs=(raw, deviation), outputs=(scaled,)),
-        Node(op="shift", inputs=(scaled,), outputs=(conv.name,), weights={"offset": conv.weights["bias"]}),
+        Node(op="shift", inputs=(scaled,), outputs=(conv.name,), weights={"bias": conv.weights["bias"]}),
     )
 
 
 def _scale_tokens(graph: Graph, write: Node, deviation: str) -> None:
-    (project,) = graph.users(write.name)
+    (project,) = graph.consumers(write.name)
     graph.substitute(project, project.with_weights(kernel=_centred(project.weights["kernel"])))
     map_, weights = write.inputs
     scaled = f"{write.name}.weights"

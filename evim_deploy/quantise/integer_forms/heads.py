@@ -20,7 +20,7 @@ from evim_deploy.graph.rewrites.rewrite import Rewrite
 
 
 def _apply(graph: Graph, norm: Node) -> bool:
-    if norm.is_floating or not all(user.op == "mean" for user in graph.users(norm.name)):
+    if norm.is_floating or not all(user.op == "mean" for user in graph.consumers(norm.name)):
         return False
     (x,) = norm.inputs
     copied = _copied(graph, x)
@@ -36,7 +36,7 @@ def _apply(graph: Graph, norm: Node) -> bool:
 def _copied(graph: Graph, value: str) -> list[Node]:
     """The operations that give states, back to the split of hz; none of a map."""
     producer = graph.producer(value)
-    if producer is None or producer.op != "project":
+    if producer is None or producer.op != "pointwise_conv":
         return []
     found: dict[str, Node] = {}
 
@@ -59,7 +59,7 @@ def _floating(node: Node, renamed: dict[str, str]) -> Node:
 
 def _follow(graph: Graph, value: str) -> None:
     """Everything that a head computes stays in floating point, to the answer."""
-    for user in graph.users(value):
+    for user in graph.consumers(value):
         if not user.is_floating:
             graph.substitute(user, _floating(user, {}))
             _follow(graph, user.name)

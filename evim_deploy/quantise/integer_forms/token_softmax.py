@@ -18,13 +18,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.rewrites.rewrite import Refused, Rewrite
+from evim_deploy.graph.rewrites.rewrite import MatchFailure, Rewrite
 
 
 def _apply(graph: Graph, softmax: Node) -> bool:
-    weighted = graph.only_user(softmax.name)
+    weighted = graph.sole_consumer(softmax.name)
     if weighted is None or weighted.op != "multiply":
-        raise Refused("its weights are not multiplied, or used elsewhere, too")
+        raise MatchFailure("its weights are not multiplied, or used elsewhere, too")
     (dt,) = softmax.inputs
     largest, below, exponential, total, share = (
         f"{softmax.name}.{word}" for word in ("max", "below", "exp", "sum", "share")
@@ -39,7 +39,7 @@ def _apply(graph: Graph, softmax: Node) -> bool:
         Node(op="power", inputs=(total,), outputs=(share,), attributes={"eps": 0.0, "exponent": -1.0}),
     )
     graph.reconnect(softmax.name, exponential)
-    (weighted,) = (user for user in graph.users(exponential) if user.op == "multiply")
+    (weighted,) = (user for user in graph.consumers(exponential) if user.op == "multiply")
     graph.substitute(
         weighted,
         replace(weighted, outputs=(undivided,)),

@@ -49,7 +49,7 @@ def is_plain(tensor: Tensor) -> bool:
 
 def packed(state: Mapping[str, Any]) -> list[str]:
     """The weights that PyTorch's quantised layers keep in a form of their engine's."""
-    return [name for name in state if "packed_params" in name.split(".")]
+    return [name for name in state if "_packed_params" in name.split(".")]
 
 
 def refuse_packed(names: Collection[str]) -> None:

@@ -24,7 +24,7 @@ from evim_deploy.formats import read
 from evim_deploy.formats.coreml import model_path, read_spec
 from evim_deploy.graph.interpreter import evaluate
 from evim_deploy.graph.ir import Graph
-from evim_deploy.graph.quantised import Linear, Table
+from evim_deploy.graph.quantised import AffineQuantised, Palettised
 from evim_deploy.graph.shapes import infer_shapes
 from evim_deploy.images import digits
 from evim_deploy.images.preprocessing import PAPER
@@ -83,8 +83,8 @@ def images() -> Array:
 
 def simulated(reference: GraphReference, images: Array, made: Target) -> Graph:
     scheme, graph = SCHEMES["coreml", made.precision], reference.inference(made)
-    grids = calibrate(graph, scheme, (image[None] for image in images), made.preprocess)
-    return quantised(graph, scheme, grids)
+    qparams = calibrate(graph, scheme, (image[None] for image in images), made.preprocess)
+    return quantised(graph, scheme, qparams)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_every_encoding_is_an_operation_that_decodes_it(
     linear = "constexpr_blockwise_shift_scale" if precision == "int4" else "constexpr_affine_dequantize"
     found = counted(packages[precision])
     assert sum(encodings.values()) > 20
-    assert (found[linear], found["constexpr_lut_to_dense"]) == (encodings[Linear], encodings[Table])
+    assert (found[linear], found["constexpr_lut_to_dense"]) == (encodings[AffineQuantised], encodings[Palettised])
     assert Counter(op for op in found if op.startswith("constexpr")).total() == len(+encodings)
     assert found["cast"] == 1  # of the image: nothing is decoded in another type than it is taken in
 
@@ -147,11 +147,11 @@ def test_a_pair_stands_at_every_value_that_has_a_grid_and_is_no_view(
     graphs: dict[str, Graph], packages: dict[str, Path]
 ) -> None:
     graph, found = graphs["w8a8"], counted(packages["w8a8"])
-    rounded = [node.name for node in graph.nodes if node.name in graph.grids and node.op not in VIEWS]
+    rounded = [node.name for node in graph.nodes if node.name in graph.qparams and node.op not in VIEWS]
     assert found["quantize"] == found["dequantize"] == len(rounded) > 20
     (function,) = read(packages["w8a8"]).functions
     by_output = {value.name: op for op in function.operations for value in op.outputs}
-    kept = [node.name for node in graph.nodes if node.op == "project"]
+    kept = [node.name for node in graph.nodes if node.op == "pointwise_conv"]
     for op in (op for op in function.operations if op.type == "conv"):
         takes_codes = by_output[op.inputs[0].name].type == "dequantize"
         assert takes_codes != any(op.name.startswith(name.replace(".", "_")) for name in kept), op.name
@@ -208,7 +208,7 @@ def test_an_input_that_is_no_picture_is_rounded_too(reference: GraphReference, i
     normalised = ((images / 255 - 0.45) / 0.22).astype(np.float32)
     graph = simulated(reference, normalised, made)
     coreml.build(graph, made, tmp_path / "a.mlpackage")
-    assert graph.input_name in graph.grids
+    assert graph.input_name in graph.qparams
     assert gap(answers(tmp_path / "a.mlpackage", normalised, "fp32"), graph, normalised) < ROUNDINGS
     found = align(graph, mil.read_operations(tmp_path / "a.mlpackage", "fp32"), infer_shapes(graph, (1, 3, SIDE, SIDE)))
     assert found.image is not None
@@ -218,7 +218,7 @@ def test_feature_maps_go_by_their_names(reference: GraphReference, images: Array
     made = target("w8a8", task="features", output="features")
     graph = simulated(reference, images, made)
     coreml.build(graph, made, tmp_path / "maps.mlpackage")
-    assert set(graph.outputs.values()) & graph.grids.keys()
+    assert set(graph.outputs.values()) & graph.qparams.keys()
     with mil.open_session(tmp_path / "maps.mlpackage", "fp32") as session:
         found = session.run(images[:1])
     expected = evaluate(graph, torch.from_numpy(images[:1]))
@@ -245,7 +245,7 @@ def test_what_lines_up_with_a_value_on_a_grid_is_on_it(packages: dict[str, Path]
     graph, operations = graphs["w8a8"], runtimes.read_operations(packages["w8a8"])
     rows = align(graph, operations, infer_shapes(graph, (1, 3, SIDE, SIDE))).rows
     for node in graph.nodes:
-        if node.name in graph.grids and node.op not in VIEWS:
+        if node.name in graph.qparams and node.op not in VIEWS:
             types = [operations[index].type for index in rows[node.name].operations]
             assert types[-2:] == ["quantize", "dequantize"], node.name
 

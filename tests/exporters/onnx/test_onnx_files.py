@@ -33,7 +33,7 @@ from evim_deploy.common.publish import COMPANION_SUFFIX
 from evim_deploy.formats import onnx_writer as onnx_file
 from evim_deploy.images.photographs import NAMES
 from evim_deploy.networks.efficientvim.reference import GraphReference
-from evim_deploy.proof.outputs.checker import Prover
+from evim_deploy.proof.outputs.checker import ParityChecker
 from evim_deploy.proof.prove import prove
 from exporters import FORMATS
 from exporters.onnx.opsets import OPSETS, USUAL_OPSET
@@ -51,8 +51,8 @@ def reference() -> GraphReference:
 
 
 @pytest.fixture(scope="module")
-def prover(reference: GraphReference) -> Prover:
-    return Prover(reference, NATIVE)
+def prover(reference: GraphReference) -> ParityChecker:
+    return ParityChecker(reference, NATIVE)
 
 
 def build(reference: GraphReference, target: Target, path: Path) -> Path:
@@ -60,7 +60,7 @@ def build(reference: GraphReference, target: Target, path: Path) -> Path:
     return path
 
 
-def proven(path: Path, target: Target, prover: Prover) -> Parity:
+def proven(path: Path, target: Target, prover: ParityChecker) -> Parity:
     return prove(path, target, prover, Silent())
 
 
@@ -115,7 +115,9 @@ def test_every_operator_set_in_both_engines(
 
 
 @pytest.mark.parametrize("version", OPSETS)
-def test_every_operator_set_is_proven(reference: GraphReference, prover: Prover, tmp_path: Path, version: int) -> None:
+def test_every_operator_set_is_proven(
+    reference: GraphReference, prover: ParityChecker, tmp_path: Path, version: int
+) -> None:
     target = replace(target_of(size=OPEN, batch=None), opset=version)
     assert proven(build(reference, target, tmp_path / "m.onnx"), target, prover).status == PASS
 
@@ -185,7 +187,9 @@ def test_passes_over_a_blocks_map(reference: GraphReference, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("output", ["logits", "features"])
-def test_one_file_takes_every_size(reference: GraphReference, prover: Prover, tmp_path: Path, output: str) -> None:
+def test_one_file_takes_every_size(
+    reference: GraphReference, prover: ParityChecker, tmp_path: Path, output: str
+) -> None:
     target = target_of(size=OPEN, batch=None, output=output)
     parity = proven(build(reference, target, tmp_path / "m.onnx"), target, prover)
     assert parity.status == PASS
@@ -204,7 +208,7 @@ def baked(path: Path) -> Path:
     return path
 
 
-def test_a_shape_that_is_baked_in_is_refused(reference: GraphReference, prover: Prover, tmp_path: Path) -> None:
+def test_a_shape_that_is_baked_in_is_refused(reference: GraphReference, prover: ParityChecker, tmp_path: Path) -> None:
     fixed = target_of(size=(NATIVE, NATIVE), batch=1)
     path = baked(build(reference, fixed, tmp_path / "m.onnx"))
     image = photographs(1, NATIVE, NATIVE)
@@ -232,7 +236,9 @@ def test_a_name_that_is_no_utf_8_is_refused(tmp_path: Path, name: bytes) -> None
 
 @pytest.mark.parametrize("preprocess", [True, False], ids=["pixels", "tensor"])
 @pytest.mark.parametrize("output", ["logits", "probabilities", "features"])
-def test_half_io(reference: GraphReference, prover: Prover, tmp_path: Path, output: str, preprocess: bool) -> None:
+def test_half_io(
+    reference: GraphReference, prover: ParityChecker, tmp_path: Path, output: str, preprocess: bool
+) -> None:
     target = replace(target_of("onnx", "fp16", output, preprocess=preprocess), half_io=True)
     path = build(reference, target, tmp_path / "m.onnx")
     found = formats.read(path)
@@ -248,7 +254,7 @@ def test_half_io(reference: GraphReference, prover: Prover, tmp_path: Path, outp
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_weights_beside_the_model_are_proven(
-    reference: GraphReference, prover: Prover, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+    reference: GraphReference, prover: ParityChecker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
     target = target_of("onnx", precision)
     whole = build(reference, target, tmp_path / "whole.onnx")

@@ -22,7 +22,7 @@ from evim_deploy.catalog.variants import parse_model
 from evim_deploy.commands.request import Request, plan
 from evim_deploy.common.errors import BadInput
 from evim_deploy.formats.onnx_names import SCALE
-from evim_deploy.graph.interpreter import evaluate, on_grids
+from evim_deploy.graph.interpreter import evaluate, fake_quantise
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.shapes import infer_shapes
 from evim_deploy.images.preprocessing import PAPER
@@ -30,7 +30,7 @@ from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.proof.operations.alignment import align
 from evim_deploy.proof.operations.arithmetic import apply
 from evim_deploy.proof.stored_weights import compare_weights
-from evim_deploy.quantise.apply import gridded, quantised
+from evim_deploy.quantise.apply import quantised, quantised_values
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.calibration_images import PHOTOGRAPHS, CalibrationImages
 from evim_deploy.quantise.schemes import SCHEMES
@@ -75,8 +75,8 @@ def graphs(reference: GraphReference, images: Array) -> dict[str, Graph]:
     found = {}
     for precision in ("int8", "dynamic"):
         scheme, graph = SCHEMES["onnx", precision], reference.inference(target(precision))
-        grids = calibrate(graph, scheme, (image[None] for image in images), pixels=True)
-        found[precision] = quantised(graph, scheme, grids)
+        qparams = calibrate(graph, scheme, (image[None] for image in images), pixels=True)
+        found[precision] = quantised(graph, scheme, qparams)
     return found
 
 
@@ -119,7 +119,7 @@ def wrong(graph: Graph, path: Path, images: Array) -> list[str]:
     rows = align(graph, trace.operations, shapes).rows
     last = {row.operations[-1]: name for name, row in rows.items()}
     nodes = {node.name: node for node in graph.nodes}
-    values = on_grids({graph.input_name: torch.from_numpy(images.astype(np.float64))}, graph.grids)
+    values = fake_quantise({graph.input_name: torch.from_numpy(images.astype(np.float64))}, graph.qparams)
     found = []
     for index, arrays in trace.compute(dict.fromkeys(sorted(last), 0)):
         node = nodes[last[index]]
@@ -135,7 +135,7 @@ def wrong(graph: Graph, path: Path, images: Array) -> list[str]:
 
 
 def _differs(graph: Graph, name: str, exact: torch.Tensor, given: torch.Tensor) -> bool:
-    grid = graph.grids.get(name)
+    grid = graph.qparams.get(name)
     if grid is None:
         return bool((given - exact).abs().max() > ROUNDINGS * exact.abs().max())
     beyond = (given - exact.clamp(*grid.range)).abs() / grid.scale - 0.5
@@ -191,11 +191,11 @@ class TestInt8:
         assert counts["Conv"] == counts["FusedConv"] == 0
         assert counts["QLinearConv"] == weighted(graphs["int8"])
         assert counts["MatMulIntegerToFloat"] == sum(
-            node.op == "project" and "kernel" in node.encodings for node in graphs["int8"].nodes
+            node.op == "pointwise_conv" and "kernel" in node.encodings for node in graphs["int8"].nodes
         )
         assert counts["QGemm"] == 1
         assert counts["QLinearAdd"] == sum(
-            node.op == "add" and node.name in graphs["int8"].grids for node in graphs["int8"].nodes
+            node.op == "add" and node.name in graphs["int8"].qparams for node in graphs["int8"].nodes
         )
 
     def test_openvino_computes_every_convolution_in_integers(
@@ -252,8 +252,10 @@ class TestInt8:
         self, reference: GraphReference, graphs: dict[str, Graph], images: Array, tmp_path: Path
     ) -> None:
         kept = "stages.0.blocks.0.ffn.fc2.conv"
-        scheme, exact, grids = SCHEMES["onnx", "int8"], reference.inference(target("int8")), graphs["int8"].grids
-        graph = quantised(exact, scheme, {name: grids[name] for name in gridded(exact, scheme, [kept])}, [kept])
+        scheme, exact, qparams = SCHEMES["onnx", "int8"], reference.inference(target("int8")), graphs["int8"].qparams
+        graph = quantised(
+            exact, scheme, {name: qparams[name] for name in quantised_values(exact, scheme, [kept])}, [kept]
+        )
         exporter.build(graph, target("int8"), tmp_path / "kept.onnx")
         types = {each.name: each.data_type for each in onnx.load(tmp_path / "kept.onnx").graph.initializer}
         assert types[f"{kept}.kernel"] == onnx.TensorProto.FLOAT
@@ -287,7 +289,7 @@ class TestDynamic:
         depthwise = sum(node.is_depthwise for node in graphs["dynamic"].nodes)
         assert counts["Conv"] == depthwise
         assert counts["ConvInteger"] == weighted(graphs["dynamic"]) - depthwise
-        assert counts["MatMulInteger"] == weighted(graphs["dynamic"], "project") + 1
+        assert counts["MatMulInteger"] == weighted(graphs["dynamic"], "pointwise_conv") + 1
         assert counts["DynamicQuantizeLinear"] == counts["ConvInteger"] + counts["MatMulInteger"]
 
     def test_without_the_grids_found_when_it_runs_it_is_the_graph(

@@ -20,9 +20,9 @@ import exporters.tflite.graph as exporter
 import runtimes
 from evim_deploy.artifact.quantisation import Quantisation
 from evim_deploy.artifact.target import Target, Weights
-from evim_deploy.graph.interpreter import evaluate, on_grids
+from evim_deploy.graph.interpreter import evaluate, fake_quantise
 from evim_deploy.graph.ir import Graph
-from evim_deploy.graph.quantised import Grid
+from evim_deploy.graph.quantised import QuantParams
 from evim_deploy.graph.shapes import infer_shapes
 from evim_deploy.images import digits
 from evim_deploy.images.preprocessing import PAPER, normalise, resize_and_crop
@@ -67,8 +67,8 @@ def target(precision: str, side: int = SIDE) -> Target:
 def make(reference: GraphReference, wanted: Target, images: CalibrationImages, folder: Path) -> Made:
     """The simulated graph and its file."""
     scheme, graph = SCHEMES["tflite", wanted.precision], reference.inference(wanted)
-    grids = calibrate(graph, scheme, islice(images, 32), pixels=True) if scheme.is_calibrated else {}
-    found, path = quantised(graph, scheme, grids), folder / f"{wanted.precision}.tflite"
+    qparams = calibrate(graph, scheme, islice(images, 32), pixels=True) if scheme.is_calibrated else {}
+    found, path = quantised(graph, scheme, qparams), folder / f"{wanted.precision}.tflite"
     exporter.build(found, wanted, path)
     return found, path
 
@@ -182,17 +182,17 @@ def furthest(graph: Graph, path: Path, images: Array) -> dict[str, float]:
     shapes = infer_shapes(graph, images.shape)
     rows = align(graph, trace.operations, shapes).rows
     last = {row.operations[-1]: row for row in rows.values()}
-    values = on_grids({graph.input_name: torch.from_numpy(images.astype(np.float64))}, graph.grids)
+    values = fake_quantise({graph.input_name: torch.from_numpy(images.astype(np.float64))}, graph.qparams)
     distance = {}
     for index, arrays in trace.compute(dict.fromkeys(sorted(last), 0)):
         row, local = last[index], dict(values)
         for node in row.nodes:
             exact = dict(zip(node.outputs, apply(node, [local[name] for name in node.inputs]), strict=True))
-            local.update(on_grids(exact, graph.grids))
+            local.update(fake_quantise(exact, graph.qparams))
         for name, array in zip(row.node.outputs, arrays, strict=False):
             values[name] = torch.from_numpy(array.astype(np.float64)).reshape(exact[name].shape)
-            if name in graph.grids:
-                grid = graph.grids[name]
+            if name in graph.qparams:
+                grid = graph.qparams[name]
                 distance[name] = float((values[name] - exact[name].clamp(*grid.range)).abs().max() / grid.scale)
         values.update({name: local[name] for name in row.node.outputs if name not in values})
     return distance
@@ -201,7 +201,7 @@ def furthest(graph: Graph, path: Path, images: Array) -> dict[str, float]:
 def test_every_value_is_within_a_step_of_the_graphs(made: dict[str, Made], pictures: tuple[Array, Array]) -> None:
     graph, path = made["int8"]
     found = furthest(graph, path, pictures[0][:1])
-    assert len(found) > 0.9 * len(graph.grids)
+    assert len(found) > 0.9 * len(graph.qparams)
     assert {name: steps for name, steps in found.items() if steps > 1.1} == {}
 
 
@@ -267,7 +267,7 @@ def random_codes(seed: int) -> Iterator[npt.NDArray[np.int64]]:
 
 
 def test_a_table_of_two_convolutions_is_exact() -> None:
-    source, target_ = Grid(0.1, 40, 0, 255), Grid(0.5, 3, 0, 255)
+    source, target_ = QuantParams(0.1, 40, 0, 255), QuantParams(0.5, 3, 0, 255)
     for codes in random_codes(0):
         found = table(codes, source, target_)
         lines = np.outer(np.arange(256) - source.zero_point, found.slopes.astype(int)) + found.offsets  # (256, K)
@@ -291,8 +291,8 @@ def test_the_form_for_integers_is_exact(seed: int, task: str, output: str) -> No
 
 def test_factors_that_xnnpack_takes_as_symmetric_are(made: dict[str, Made]) -> None:
     graph, _ = made["int8"]
-    factors = [node.inputs[0] for node in graph.nodes if node.op in ("write", "read")]
-    assert {graph.grids[value].zero_point for value in factors} == {128}
+    factors = [node.inputs[0] for node in graph.nodes if node.op in ("state_update", "state_readout")]
+    assert {graph.qparams[value].zero_point for value in factors} == {128}
 
 
 def test_m4_is_one_partition_with_few_conversions(tmp_path: Path) -> None:

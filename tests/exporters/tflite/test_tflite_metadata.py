@@ -21,7 +21,7 @@ import exporters
 import runtimes
 from evim_deploy import __version__, formats
 from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY, Contract, Target, TensorSpec
+from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY, Signature, Target, TensorSpec
 from evim_deploy.catalog.labels import imagenet_labels
 from evim_deploy.catalog.variants import MODELS
 from evim_deploy.images.photographs import load
@@ -55,7 +55,7 @@ FILES = {
     "features": target_of("tflite", output="features", size=(HEIGHT, WIDTH)),
 }
 
-CONTRACT = Contract(
+CONTRACT = Signature(
     (TensorSpec(name="image", shape=(1, HEIGHT, WIDTH, 3), dtype="float32", layout="NHWC", range=(0.0, 255.0)),),
     (TensorSpec(name="probabilities", shape=(1, len(LABELS)), dtype="float32", layout="NC", range=(0.0, 1.0)),),
 )

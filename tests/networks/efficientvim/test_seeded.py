@@ -19,7 +19,7 @@ from evim_deploy.images.preprocessing import normalise
 from evim_deploy.networks.efficientvim.model import EfficientViM
 from evim_deploy.networks.efficientvim.seeded import untrained_model
 from evim_deploy.networks.efficientvim.weights import state_sha256
-from evim_deploy.proof.outputs.checker import Prover
+from evim_deploy.proof.outputs.checker import ParityChecker
 from evim_deploy.proof.prove import prove
 
 Array = npt.NDArray[np.float32]
@@ -102,7 +102,7 @@ def test_untrained_weights_bear_fp16(tmp_path: Path, seed: int, output: str) -> 
     target = target_of("onnx", "fp16", output, (96, 160), None, classes=1000)
     path = tmp_path / "half.onnx"
     exporters.load(exporters.FORMATS["onnx"]).build(reference.stored(target), target, path)
-    result = prove(path, target, Prover(reference, 224), Silent())
+    result = prove(path, target, ParityChecker(reference, 224), Silent())
     _, program, precision = result.comparisons
     assert program.measures.max_abs < 1e-2 * precision.measures.max_abs
     assert precision.measures.max_abs < 0.75 * precision.tolerance.max_abs

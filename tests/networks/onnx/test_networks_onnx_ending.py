@@ -27,7 +27,7 @@ from evim_deploy.networks.onnx.ending import PROBABILITIES
 from evim_deploy.networks.onnx.open import find_onnx, open_onnx
 from evim_deploy.networks.open import parse_source
 from evim_deploy.networks.torch_module import export_wrapper as servable
-from evim_deploy.networks.torch_module.loaded import Opened
+from evim_deploy.networks.torch_module.loaded import LoadedModel
 
 SIDE, CLASSES, BATCH = 32, 5, 3
 IDENTITY = Preprocessing(mean=(0, 0, 0), std=(1, 1, 1), crop_fraction=1.0, interpolation="bilinear")
@@ -221,7 +221,7 @@ def written(make: Make, folder: Path, classes: int = CLASSES) -> Path:
     return path
 
 
-def opened(path: Path, told: list[str] | None = None) -> Opened:
+def opened(path: Path, told: list[str] | None = None) -> LoadedModel:
     return open_onnx(find_onnx(str(path)), (told if told is not None else []).append)
 
 
@@ -236,7 +236,7 @@ def given(path: Path, taken: Array) -> Array:
     return answers.reshape(len(taken), -1)
 
 
-def module_logits(found: Opened) -> Array:
+def module_logits(found: LoadedModel) -> Array:
     with torch.no_grad():
         answers: Array = found.module(torch.from_numpy(images())).numpy()
     return answers

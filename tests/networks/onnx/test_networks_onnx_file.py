@@ -17,7 +17,7 @@ from torch import nn
 from evim_deploy.common.errors import BadInput
 from evim_deploy.networks.onnx.open import find_onnx, open_onnx
 from evim_deploy.networks.torch_module.folding import fold
-from evim_deploy.networks.torch_module.loaded import Opened
+from evim_deploy.networks.torch_module.loaded import LoadedModel
 
 
 def quiet(text: str) -> None:
@@ -51,7 +51,7 @@ def kinds(traced: Any) -> list[str]:
     return [node.kind() for node in traced.inlined_graph.nodes()]
 
 
-def opened(path: Path) -> Opened:
+def opened(path: Path) -> LoadedModel:
     return open_onnx(find_onnx(str(path)), quiet)
 
 

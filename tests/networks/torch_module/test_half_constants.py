@@ -20,7 +20,7 @@ from evim_deploy.artifact.target import Target
 from evim_deploy.images.preprocessing import PAPER
 from evim_deploy.networks.protocols import Array
 from evim_deploy.networks.torch_module.computed_kernels import compute_kernels
-from evim_deploy.networks.torch_module.export_wrapper import Servable, rounded
+from evim_deploy.networks.torch_module.export_wrapper import ExportWrapper, rounded
 from evim_deploy.networks.torch_module.half_constants import HalfNumbers, half
 from evim_deploy.proof.outputs.tolerances import TOLERANCES
 from exporters.tflite import onnx2tf_environment
@@ -129,8 +129,8 @@ def target(format_: str, kinds: int, precision: str = "fp16") -> Target:
     )
 
 
-def stored(network: nn.Module, target: Target) -> Servable:
-    return rounded(Servable(network, "logits", PAPER, target).eval().requires_grad_(False))
+def stored(network: nn.Module, target: Target) -> ExportWrapper:
+    return rounded(ExportWrapper(network, "logits", PAPER, target).eval().requires_grad_(False))
 
 
 def images() -> Tensor:

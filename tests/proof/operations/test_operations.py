@@ -25,14 +25,14 @@ from evim_deploy.artifact.target import Target
 from evim_deploy.artifact.trace import HALF, SINGLE, Arrays, Trace, TracedOperation
 from evim_deploy.catalog.variants import VARIANTS, ModelName
 from evim_deploy.cli.layers import show_layers
-from evim_deploy.graph.interpreter import on_grids, step, tensors
+from evim_deploy.graph.interpreter import fake_quantise, step, tensors
 from evim_deploy.graph.ir import Graph
 from evim_deploy.images import photographs
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.efficientvim.seeded import untrained_model
 from evim_deploy.proof.operations.compare import compare
 from evim_deploy.proof.operations.comparison import MARGIN
-from evim_deploy.proof.operations.mismatched_weights import stale_weights
+from evim_deploy.proof.operations.mismatched_weights import mismatched_weights
 from evim_deploy.proof.operations.report import Layer, LayerReport
 
 Image = npt.NDArray[np.float32]
@@ -301,10 +301,10 @@ def told(
     ]
 
     def compute(wanted: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
-        values = on_grids({graph.input_name: torch.from_numpy(image)}, graph.grids)
+        values = fake_quantise({graph.input_name: torch.from_numpy(image)}, graph.qparams)
         weights = tensors(graph, torch.float32)
         for index, node in enumerate(graph.nodes):
-            found = on_grids(step(node, weights[node.name], values), graph.grids)
+            found = fake_quantise(step(node, weights[node.name], values), graph.qparams)
             if change and node.name in change:
                 changed = [change[node.name](value) for value in found.values()]
                 found = dict(zip(found, changed, strict=True))
@@ -371,7 +371,7 @@ def test_what_is_not_finite_in_half_precision_is_an_overflow(
     assert found.first is not None
     assert found.first.name == "stages.1.blocks.0.dwconv2.conv"
     assert found.first.cause.startswith("overflow: float16 ends at 65504; 1 of ")
-    document = json.loads(json.dumps(found.document(), allow_nan=False))
+    document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert document["first"] == found.first.name
     (row,) = [layer for layer in document["layers"] if layer["name"] == found.first.name]
     assert (row["local"], row["cumulative"]) == (None, None)
@@ -496,7 +496,7 @@ def test_an_operation_on_values_that_are_not_finite_was_not_judged() -> None:
     found = LayerReport((), (sound, replace(sound, name="lost", bound=inf)), (), 2)
     assert (found.status, found.unjudged) == ("incomplete", ["lost"])
     assert "Not judged, on no finite values: 1 operations of the model (lost)." in str(found)
-    assert json.loads(json.dumps(found.document(), allow_nan=False))["unjudged"] == ["lost"]
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["unjudged"] == ["lost"]
 
 
 # --- what rounding explains ------------------------------------------------------------------------------
@@ -548,7 +548,7 @@ def test_a_long_sum_of_like_terms_in_order_is_explained(reference: GraphReferenc
 
 def stale(graph: Graph, *stored: npt.NDArray[np.floating]) -> list[str]:
     nodes = [node for node in graph.nodes if node.name == "stages.0.blocks.0.dwconv2.conv"]
-    return [str(each) for each in stale_weights(nodes, stored)]
+    return [str(each) for each in mismatched_weights(nodes, stored)]
 
 
 def test_stored_weights_are_compared_in_any_layout(graph: Graph) -> None:

@@ -16,7 +16,7 @@ from told import reference_of, target_of
 from evim_deploy.artifact.target import Target
 from evim_deploy.graph.interpreter import evaluate
 from evim_deploy.graph.ir import Graph
-from evim_deploy.graph.quantised import Grid
+from evim_deploy.graph.quantised import QuantParams
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.proof.operations.compare import compare
 from evim_deploy.proof.operations.error_attribution import output_costs, signal_to_noise
@@ -25,7 +25,7 @@ from evim_deploy.proof.operations.report import LayerReport
 from evim_deploy.quantise.apply import quantised
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.encoding import Weighting
-from evim_deploy.quantise.qparams import Codes, covering
+from evim_deploy.quantise.qparams import QuantRange, choose_qparams
 from evim_deploy.quantise.schemes import WEIGHTED, Scheme
 from tests.proof.operations.test_operations import doubled_in_one_place, image_of, shown, told
 from tests.proof.operations.test_plot import drawn, lines, texts  # noqa: F401, a fixture
@@ -69,7 +69,9 @@ def eight_bits(graph: Graph, image: Any) -> Graph:
     return quantised(graph, INTEGERS, calibrate(graph, INTEGERS, [image], pixels=True))
 
 
-def line_up(reference: GraphReference, target: Target, exported: Graph, image: Any, **changed: Any) -> LayerReport:
+def match_operations(
+    reference: GraphReference, target: Target, exported: Graph, image: Any, **changed: Any
+) -> LayerReport:
     """A file that computes what a quantised graph does."""
     graph = reference.rewritten(target)[0]
     return compare(reference.model, graph, exported, target, told(exported, image, **changed), image)
@@ -88,7 +90,7 @@ def coarser(exported: Graph, graph: Graph, name: str) -> Graph:
 def test_what_is_quantised_as_it_should_be_diverges_nowhere(
     reference: GraphReference, target: Target, eight_bits: Graph, image: Any
 ) -> None:
-    found = line_up(reference, target, eight_bits, image)
+    found = match_operations(reference, target, eight_bits, image)
     assert found.status == "pass"
     assert found.blamed is not None
     assert found.blamed.cost_db is not None
@@ -101,7 +103,7 @@ def test_the_layer_that_was_quantised_too_coarsely_is_to_blame(
     reference: GraphReference, target: Target, graph: Graph, eight_bits: Graph, image: Any, name: str
 ) -> None:
     """It computes what it was made for, so it does not diverge; its noise is what the outputs lose."""
-    found = line_up(reference, target, coarser(eight_bits, graph, name), image)
+    found = match_operations(reference, target, coarser(eight_bits, graph, name), image)
     assert found.first is None
     assert found.blamed is not None
     assert found.blamed.name == name
@@ -109,7 +111,7 @@ def test_the_layer_that_was_quantised_too_coarsely_is_to_blame(
     assert found.blamed.cost_db is not None
     assert min(others) > found.blamed.cost_db + 3
     assert f"Most of the loss comes from {name}, {found.blamed.place}: its own noise alone leaves " in str(found)
-    assert found.document()["blamed"] == name
+    assert found.to_dict()["blamed"] == name
 
 
 def test_a_coarse_grid_is_to_blame_likewise(
@@ -117,8 +119,8 @@ def test_a_coarse_grid_is_to_blame_likewise(
 ) -> None:
     name = "stages.1.downsample.dwconv2.conv"
     changed = eight_bits.copy()
-    changed.grids[name] = covering(*eight_bits.grids[name].range, Codes(0, 7))
-    found = line_up(reference, target, changed, image)
+    changed.qparams[name] = choose_qparams(*eight_bits.qparams[name].range, QuantRange(0, 7))
+    found = match_operations(reference, target, changed, image)
     assert found.blamed is not None
     assert (found.first, found.blamed.name) == (None, name)
 
@@ -126,17 +128,17 @@ def test_a_coarse_grid_is_to_blame_likewise(
 def test_a_wrong_grid_diverges(reference: GraphReference, target: Target, eight_bits: Graph, image: Any) -> None:
     """What the file rounds to is not what it should: a scale of a tenth more, or a zero point one further."""
     name = "stages.0.blocks.0.ffn.fc2.conv"
-    grid = eight_bits.grids[name]
+    grid = eight_bits.qparams[name]
     for wrong in (replace(grid, scale=grid.scale * 1.1), shifted(grid)):
         changed = eight_bits.copy()
-        changed.grids[name] = wrong
+        changed.qparams[name] = wrong
         graph = reference.rewritten(target)[0]
         found = compare(reference.model, graph, eight_bits, target, told(changed, image), image)
         assert found.first is not None
         assert found.first.name == name
 
 
-def shifted(grid: Grid) -> Grid:
+def shifted(grid: QuantParams) -> QuantParams:
     """Codes one further at the lower end, so that values there go over it by a step."""
     return replace(grid, zero_point=grid.zero_point + 5, least=grid.least + 9, most=grid.most + 9)
 
@@ -145,7 +147,7 @@ def test_weights_alone_in_few_bits_have_their_decibels_too(
     reference: GraphReference, target: Target, graph: Graph, image: Any
 ) -> None:
     exported = quantised(graph, Scheme(weights=Weighting(bits=4), floats="fp32", meaning="weights alone"), {})
-    found = line_up(reference, target, exported, image)
+    found = match_operations(reference, target, exported, image)
     assert found.status == "pass"
     assert found.blamed is not None
     own = [layer.own_snr_db for layer in found.layers if layer.op in WEIGHTED and not layer.name.endswith(".bias")]
@@ -154,7 +156,7 @@ def test_weights_alone_in_few_bits_have_their_decibels_too(
 
 
 def test_floats_have_none(reference: GraphReference, target: Target, graph: Graph, image: Any) -> None:
-    found = line_up(reference, target, graph, image)
+    found = match_operations(reference, target, graph, image)
     assert found.blamed is None
     assert {layer.cost_db for layer in found.layers} == {None}
     assert "dB" not in shown(found)
@@ -186,7 +188,7 @@ def test_signal_to_noise_by_hand() -> None:
 
 @pytest.fixture(scope="module")
 def coarse(reference: GraphReference, target: Target, graph: Graph, eight_bits: Graph, image: Any) -> LayerReport:
-    return line_up(reference, target, coarser(eight_bits, graph, BLAMED[0]), image)
+    return match_operations(reference, target, coarser(eight_bits, graph, BLAMED[0]), image)
 
 
 def test_the_costliest_layers_are_shown_with_their_decibels(coarse: LayerReport) -> None:
@@ -204,8 +206,8 @@ def test_a_divergence_is_shown_before_any_loss(
 ) -> None:
     name = "stages.0.blocks.0.residual1.rescaled"
     changed = eight_bits.copy()
-    changed.grids.pop(name, None)
-    found = line_up(reference, target, changed, image, change={name: doubled_in_one_place})
+    changed.qparams.pop(name, None)
+    found = match_operations(reference, target, changed, image, change={name: doubled_in_one_place})
     assert found.first is not None
     assert found.first.name == name
     assert f"First divergence: {name}" in shown(found)

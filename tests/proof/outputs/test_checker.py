@@ -21,7 +21,7 @@ from evim_deploy.catalog.variants import ModelName
 from evim_deploy.common.errors import ParityFailed
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.efficientvim.seeded import untrained_model
-from evim_deploy.proof.outputs.checker import Prover, Run
+from evim_deploy.proof.outputs.checker import ParityChecker, Run
 from evim_deploy.proof.outputs.inputs import standard_images
 from evim_deploy.proof.outputs.tolerances import TOLERANCES
 
@@ -38,8 +38,8 @@ def reference() -> GraphReference:
 
 
 @pytest.fixture(scope="module")
-def prover(reference: GraphReference) -> Prover:
-    return Prover(reference, NATIVE)
+def prover(reference: GraphReference) -> ParityChecker:
+    return ParityChecker(reference, NATIVE)
 
 
 def exact_runs(reference: GraphReference, target: Target) -> list[Run]:
@@ -58,7 +58,7 @@ def exact_runs(reference: GraphReference, target: Target) -> list[Run]:
 @pytest.mark.parametrize("output", ["logits", "probabilities", "features"])
 @pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
 def test_an_exact_fp32_artifact_passes_in_one_comparison(
-    reference: GraphReference, prover: Prover, format_: str, output: str
+    reference: GraphReference, prover: ParityChecker, format_: str, output: str
 ) -> None:
     target = target_of(format_, output=output)
     result = prover.prove(target, exact_runs(reference, target))
@@ -79,7 +79,7 @@ def test_an_exact_fp32_artifact_passes_in_one_comparison(
 @pytest.mark.parametrize("output", ["logits", "probabilities", "features"])
 @pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
 def test_an_fp16_artifact_is_proven_in_three_comparisons(
-    reference: GraphReference, prover: Prover, format_: str, output: str
+    reference: GraphReference, prover: ParityChecker, format_: str, output: str
 ) -> None:
     target = target_of(format_, "fp16", output)
     result = prover.prove(target, exact_runs(reference, target))
@@ -96,7 +96,7 @@ def test_an_fp16_artifact_is_proven_in_three_comparisons(
     assert result.power.subject == "program"
 
 
-def test_fp16s_program_is_held_against_rounded_weights(reference: GraphReference, prover: Prover) -> None:
+def test_fp16s_program_is_held_against_rounded_weights(reference: GraphReference, prover: ParityChecker) -> None:
     """The unrounded network would not pass for the artifact's program, nor the rounded one for PyTorch's."""
     half, single = target_of(precision="fp16"), target_of()
     unrounded = Network(reference.rewritten(half)[0])
@@ -132,8 +132,8 @@ def wide() -> GraphReference:
 
 
 @pytest.fixture(scope="module")
-def wide_prover(wide: GraphReference) -> Prover:
-    return Prover(wide, NATIVE)
+def wide_prover(wide: GraphReference) -> ParityChecker:
+    return ParityChecker(wide, NATIVE)
 
 
 def one_moved(by: float) -> Change:
@@ -166,7 +166,7 @@ def to_and_fro(count: int) -> Array:
 @pytest.mark.parametrize(("format_", "precision", "subject", "mode", "arithmetic"), ROWS)
 def test_the_tolerance_is_where_the_table_says(
     wide: GraphReference,
-    wide_prover: Prover,
+    wide_prover: ParityChecker,
     format_: str,
     precision: str,
     subject: str,
@@ -202,7 +202,7 @@ def with_shifted_logits(reference: GraphReference, offset: Array) -> GraphRefere
     shifted = reference_to(reference.model)
     graph = shifted.rewritten(target_of())[0]
     (logits,) = graph.outputs.values()
-    graph.outputs = {"logits": graph.add("shift", [logits], "moved", {"offset": offset.astype(np.float64)})}
+    graph.outputs = {"logits": graph.add("shift", [logits], "moved", {"bias": offset.astype(np.float64)})}
     return shifted
 
 
@@ -217,7 +217,7 @@ def test_the_tolerance_of_the_rewrites(wide: GraphReference, measure: str, times
     else:
         offset = to_and_fro(40) * times * allowed.mean_abs / np.mean(1 / spans)
     shifted = with_shifted_logits(wide, offset)
-    result = Prover(shifted, NATIVE).prove(target, exact_runs(shifted, target))
+    result = ParityChecker(shifted, NATIVE).prove(target, exact_runs(shifted, target))
     rewrites, program, _ = result.comparisons
     assert getattr(rewrites.measures, measure) == pytest.approx(times * getattr(allowed, measure), rel=0.08)
     assert (rewrites.status, result.status) == (status, status)
@@ -247,7 +247,7 @@ def test_a_wrong_rewrite_is_caught_though_the_artifact_is_what_it_was_made_from(
         runs = [run_of(Network(wrong.stored(target)))]
         if precision == "fp16":
             runs.append(run_of(Network(wrong.stored(target)), "precision", mode="fp16"))
-        result = Prover(wrong, NATIVE).prove(target, runs)
+        result = ParityChecker(wrong, NATIVE).prove(target, runs)
         assert result.status == "fail"
         failed = ["rewrites"] if precision == "fp16" else ["program"]
         assert [each.subject for each in result.comparisons if each.status == "fail"] == failed
@@ -256,7 +256,7 @@ def test_a_wrong_rewrite_is_caught_though_the_artifact_is_what_it_was_made_from(
 
 @pytest.mark.parametrize("layer", SUBTLE)
 def test_an_error_of_one_layer_hides_in_fp16s_rounding_and_not_in_the_program(
-    reference: GraphReference, prover: Prover, layer: str
+    reference: GraphReference, prover: ParityChecker, layer: str
 ) -> None:
     target = target_of(precision="fp16")
     noisy = with_noise(reference.stored(target), layer, SUBTLE[layer])
@@ -269,7 +269,9 @@ def test_an_error_of_one_layer_hides_in_fp16s_rounding_and_not_in_the_program(
     assert result.status == "fail"
 
 
-def test_what_only_the_engine_does_wrong_is_caught_by_the_precision(reference: GraphReference, prover: Prover) -> None:
+def test_what_only_the_engine_does_wrong_is_caught_by_the_precision(
+    reference: GraphReference, prover: ParityChecker
+) -> None:
     target = target_of(precision="fp16")
     wrong = Exact(reference.model, target, one_moved(0.1))
     result = prover.prove(target, [run_of(Network(reference.stored(target))), run_of(wrong, "precision", mode="all")])
@@ -280,7 +282,7 @@ def test_what_only_the_engine_does_wrong_is_caught_by_the_precision(reference: G
 # --- what it says ----------------------------------------------------------------------------------------
 
 
-def test_the_reason_says_what_failed_where_and_by_how_much(reference: GraphReference, prover: Prover) -> None:
+def test_the_reason_says_what_failed_where_and_by_how_much(reference: GraphReference, prover: ParityChecker) -> None:
     target = target_of(batch=12)
     noise = list(standard_images(64, 64)).index("noise 0")
 
@@ -297,16 +299,16 @@ def test_the_reason_says_what_failed_where_and_by_how_much(reference: GraphRefer
     assert (program.measures.worst.input, program.measures.worst.index) == ("noise 0", (3,))
 
 
-def test_all_that_failed_is_in_the_reason(reference: GraphReference, prover: Prover) -> None:
+def test_all_that_failed_is_in_the_reason(reference: GraphReference, prover: ParityChecker) -> None:
     target = target_of(precision="fp16")
     wrong = Network(reference.stored(target), one_moved(0.2))
     result = prover.prove(target, [run_of(wrong), run_of(wrong, "precision", mode="fp16")])
     assert [part.split()[0] for part in result.reason.split("; ")] == ["program", "precision"]
 
 
-def test_a_document_is_plain_json(reference: GraphReference, prover: Prover) -> None:
+def test_a_document_is_plain_json(reference: GraphReference, prover: ParityChecker) -> None:
     target = target_of(precision="fp16")
-    document = prover.prove(target, exact_runs(reference, target)).document()
+    document = prover.prove(target, exact_runs(reference, target)).to_dict()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert document.keys() == {"status", "reason", "comparisons", "power", "stored", "operations"}
     for entry in document["comparisons"]:
@@ -334,7 +336,7 @@ def test_a_document_is_plain_json(reference: GraphReference, prover: Prover) -> 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_fails_and_is_null_in_the_document(
-    reference: GraphReference, prover: Prover, value: float
+    reference: GraphReference, prover: ParityChecker, value: float
 ) -> None:
     def change(values: Array) -> Array:
         values[0, 4] = value
@@ -345,7 +347,7 @@ def test_what_is_not_finite_fails_and_is_null_in_the_document(
     assert result.status == "fail"
     (program,) = result.comparisons
     assert (program.measures.max_abs, program.measures.worst.index) == (math.inf, (4,))
-    document = json.loads(json.dumps(result.document(), allow_nan=False))
+    document = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     measures = document["comparisons"][0]["measures"]
     assert (measures["max_abs"], measures["snr_db"], measures["kl"]) == (None, None, None)
     assert document["power"] is None
@@ -358,14 +360,14 @@ def test_a_model_that_overflows_is_no_pass_and_no_crash() -> None:
         for parameter in model.heads.parameters():
             parameter.fill_(3e38)
     reference, target = reference_to(model), target_of()
-    result = Prover(reference, NATIVE).prove(target, [run_of(Exact(model, target))])
+    result = ParityChecker(reference, NATIVE).prove(target, [run_of(Exact(model, target))])
     assert result.status == "fail"
-    json.dumps(result.document(), allow_nan=False)
+    json.dumps(result.to_dict(), allow_nan=False)
 
 
 def test_what_was_not_run_says_why() -> None:
     result = Parity.not_run("there is no engine")
-    assert result.document() == {
+    assert result.to_dict() == {
         "status": "not_run",
         "reason": "there is no engine",
         "comparisons": [],
@@ -375,7 +377,7 @@ def test_what_was_not_run_says_why() -> None:
     }
 
 
-def test_anomalies_are_added_up_by_operation_and_kind(reference: GraphReference, prover: Prover) -> None:
+def test_anomalies_are_added_up_by_operation_and_kind(reference: GraphReference, prover: ParityChecker) -> None:
     target = target_of("coreml", "fp16")
     session = Exact(reference.model, target, anomalies={"exp": {"overflow": 2, "nan": 1}, "norm": {"subnormal": 5}})
     runs = [run_of(Network(reference.stored(target))), run_of(session, "precision", mode="fp16")]
@@ -388,7 +390,7 @@ def test_anomalies_are_added_up_by_operation_and_kind(reference: GraphReference,
 
 
 @pytest.mark.parametrize("index", range(IMAGES))
-def test_one_wrong_image_fails(reference: GraphReference, prover: Prover, index: int) -> None:
+def test_one_wrong_image_fails(reference: GraphReference, prover: ParityChecker, index: int) -> None:
     target = target_of()
     session = Exact(reference.model, target)
     session.change = lambda values: one_moved(0.001)(values) if len(session.seen) == index + 1 else values
@@ -398,7 +400,7 @@ def test_one_wrong_image_fails(reference: GraphReference, prover: Prover, index:
 
 
 @pytest.mark.parametrize("stride", ["stride16", "stride32", "stride64"])
-def test_one_wrong_map_fails(reference: GraphReference, prover: Prover, stride: str) -> None:
+def test_one_wrong_map_fails(reference: GraphReference, prover: ParityChecker, stride: str) -> None:
     class OneWrong(Exact):
         def run(self, image: Array) -> dict[str, Array]:
             maps = super().run(image)
@@ -412,7 +414,7 @@ def test_one_wrong_map_fails(reference: GraphReference, prover: Prover, stride: 
     assert (worst.output, worst.index) == (stride, (2, 0, 0))
 
 
-def test_another_image_than_the_one_that_was_given_fails(reference: GraphReference, prover: Prover) -> None:
+def test_another_image_than_the_one_that_was_given_fails(reference: GraphReference, prover: ParityChecker) -> None:
     """As an artifact would that mixes up its colours, or its rows and columns."""
 
     class Transposed(Exact):
@@ -428,7 +430,7 @@ def test_another_image_than_the_one_that_was_given_fails(reference: GraphReferen
         assert prover.prove(target, [run_of(kind(reference.model, target))]).status == "fail"
 
 
-def test_an_output_of_another_shape_or_name_does_not_pass(reference: GraphReference, prover: Prover) -> None:
+def test_an_output_of_another_shape_or_name_does_not_pass(reference: GraphReference, prover: ParityChecker) -> None:
     target = target_of()
     with pytest.raises(ParityFailed, match=r"\(10,\), and it is \(9,\)"):
         prover.prove(target, [run_of(Exact(reference.model, target, lambda values: values[:, :-1]))])
@@ -450,7 +452,7 @@ def with_logits_times(gain: float) -> GraphReference:
 
 
 def proven(reference: GraphReference, target: Target, change: Change = lambda values: values) -> Parity:
-    return Prover(reference, NATIVE).prove(target, [run_of(Exact(reference.model, target, change))])
+    return ParityChecker(reference, NATIVE).prove(target, [run_of(Exact(reference.model, target, change))])
 
 
 def test_probabilities_pass_as_the_logits_that_they_stand_for(reference: GraphReference) -> None:
@@ -508,14 +510,14 @@ def test_probabilities_below_what_fp16_resolves_are_no_failure_of_an_fp16_artifa
     image = standard_images(64, 64)["astronaut"][None]
     assert session.run(image)["probabilities"].min() == 0
     assert Exact(reference.model, half).run(image)["probabilities"].min() > 0
-    prover = Prover(reference, NATIVE)
+    prover = ParityChecker(reference, NATIVE)
     runs = [run_of(Network(reference.stored(half))), run_of(session, "precision", mode="fp16")]
     assert prover.prove(half, runs).status == "pass"
     assert prover.prove(single, [run_of(session)]).status == "fail"
 
 
 def test_a_wrong_probability_that_fp16_resolves_fails_an_fp16_artifact(
-    reference: GraphReference, prover: Prover
+    reference: GraphReference, prover: ParityChecker
 ) -> None:
     target = target_of("coreml", "fp16", "probabilities")
     wrong = HalfProbabilities(reference.model, target, one_moved(0.1))
@@ -531,7 +533,7 @@ def test_a_wrong_probability_that_fp16_resolves_fails_an_fp16_artifact(
     [(1, [1] * 12), (2, [2] * 6), (5, [5] * 3), (12, [12]), (16, [16]), (None, [1, 11])],
 )
 def test_images_come_in_the_batches_that_an_artifact_takes(
-    reference: GraphReference, prover: Prover, batch: int | None, expected: list[int]
+    reference: GraphReference, prover: ParityChecker, batch: int | None, expected: list[int]
 ) -> None:
     target = target_of(batch=batch)
     session = Exact(reference.model, target)
@@ -542,7 +544,9 @@ def test_images_come_in_the_batches_that_an_artifact_takes(
 
 
 @pytest.mark.parametrize("batch", [1, 5, None])
-def test_a_wrong_last_place_of_any_batch_fails(reference: GraphReference, prover: Prover, batch: int | None) -> None:
+def test_a_wrong_last_place_of_any_batch_fails(
+    reference: GraphReference, prover: ParityChecker, batch: int | None
+) -> None:
     def change(values: Array) -> Array:
         values[-1] = one_moved(0.1)(values[-1:])
         return values
@@ -551,13 +555,13 @@ def test_a_wrong_last_place_of_any_batch_fails(reference: GraphReference, prover
     assert prover.prove(target, [run_of(Exact(reference.model, target, change))]).status == "fail"
 
 
-def test_a_batch_whose_images_are_exchanged_fails(reference: GraphReference, prover: Prover) -> None:
+def test_a_batch_whose_images_are_exchanged_fails(reference: GraphReference, prover: ParityChecker) -> None:
     target = target_of(batch=2)
     assert prover.prove(target, [run_of(Exact(reference.model, target, lambda values: values[::-1]))]).status == "fail"
 
 
 def test_a_dynamic_artifact_is_compared_at_three_sizes_two_not_square(reference: GraphReference) -> None:
-    target, prover = target_of(size=(None, None)), Prover(reference, 96)
+    target, prover = target_of(size=(None, None)), ParityChecker(reference, 96)
     session = Exact(reference.model, target)
     result = prover.prove(target, [run_of(session)])
     assert result.status == "pass"
@@ -575,13 +579,13 @@ def test_an_artifact_wrong_at_another_size_fails(reference: GraphReference, size
     target = target_of(size=(None, None))
     session = Exact(reference.model, target)
     session.change = lambda values: one_moved(0.1)(values) if session.seen[-1].shape[2:] == size else values
-    result = Prover(reference, 96).prove(target, [run_of(session)])
+    result = ParityChecker(reference, 96).prove(target, [run_of(session)])
     assert result.status == "fail"
     assert "{}x{}".format(*size) in result.comparisons[0].measures.worst.input
 
 
 def test_the_worst_input_of_a_dynamic_artifact_is_found_again(reference: GraphReference) -> None:
-    target, prover = target_of(size=(None, None)), Prover(reference, 96)
+    target, prover = target_of(size=(None, None)), ParityChecker(reference, 96)
     (image,) = prover.images(target, "black at 160x224")
     assert image.shape == (3, 160, 224)
     assert not image.any()
@@ -590,12 +594,12 @@ def test_the_worst_input_of_a_dynamic_artifact_is_found_again(reference: GraphRe
 def test_large_images_are_three() -> None:
     reference, target = reference_of(VARIANT), target_of(size=(1024, 1024))
     session = Exact(reference.model, target)
-    result = Prover(reference, NATIVE).prove(target, [run_of(session)])
+    result = ParityChecker(reference, NATIVE).prove(target, [run_of(session)])
     assert result.comparisons[0].inputs == ("astronaut", "noise 0", "white")
     assert [image.shape for image in session.seen] == [(1, 3, 1024, 1024)] * 3
 
 
-def test_a_normalised_input_is_fed_normalised(reference: GraphReference, prover: Prover) -> None:
+def test_a_normalised_input_is_fed_normalised(reference: GraphReference, prover: ParityChecker) -> None:
     target = target_of(preprocess=False)
     session = Exact(reference.model, target)
     assert prover.prove(target, [run_of(session)]).status == "pass"
@@ -606,7 +610,7 @@ def test_a_normalised_input_is_fed_normalised(reference: GraphReference, prover:
 
 def test_pictures_of_ones_own_are_compared_besides_the_stated_ones(reference: GraphReference, tmp_path: Path) -> None:
     Image.new("RGB", (90, 60), (10, 200, 30)).save(tmp_path / "grass.png")
-    target, prover = target_of(), Prover(reference, NATIVE, tmp_path)
+    target, prover = target_of(), ParityChecker(reference, NATIVE, tmp_path)
     session = Exact(reference.model, target)
     result = prover.prove(target, [run_of(session)])
     assert result.comparisons[0].inputs == (*standard_images(64, 64), "grass.png")
@@ -630,8 +634,8 @@ def test_a_prover_keeps_targets_apart(reference: GraphReference) -> None:
         target_of(output="features", batch=None),
         usual,
     ]
-    prover = Prover(reference, NATIVE)
+    prover = ParityChecker(reference, NATIVE)
     for target in targets:
-        alone = Prover(reference, NATIVE).prove(target, exact_runs(reference, target))
+        alone = ParityChecker(reference, NATIVE).prove(target, exact_runs(reference, target))
         assert prover.prove(target, exact_runs(reference, target)) == alone
         assert {each.status for each in alone.comparisons} == {"pass"}

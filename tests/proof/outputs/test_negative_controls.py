@@ -16,7 +16,7 @@ from evim_deploy.artifact.parity import Parity, StoredWeights
 from evim_deploy.artifact.target import Target
 from evim_deploy.common.progress import Silent
 from evim_deploy.networks.efficientvim.reference import GraphReference
-from evim_deploy.proof.outputs.checker import Prover
+from evim_deploy.proof.outputs.checker import ParityChecker
 from evim_deploy.proof.prove import prove
 
 COMBINATIONS = [(format_, precision) for format_ in ("onnx", "tflite", "coreml") for precision in ("fp32", "fp16")]
@@ -24,7 +24,7 @@ CLASSES = 5  # so few that Core ML keeps the heads' bias in its spec
 SIZE = (96, 128)  # the last stage's map is 2 x 2: of a 1 x 1 one the outer weights of a kernel have no effect
 SAMPLE = 12  # arrays of each artifact
 IN_THE_SPEC = [
-    ("preprocess.mean", "offset"),
+    ("preprocess.mean", "bias"),
     ("patch_embed.conv.1.conv", "bias"),
     ("stages.1.blocks.0.mixer.BCdt_proj", "bias"),
     ("heads.3.sum", "bias"),
@@ -37,8 +37,8 @@ def reference() -> GraphReference:
 
 
 @pytest.fixture(scope="module")
-def prover(reference: GraphReference) -> Prover:
-    return Prover(reference, 64)
+def prover(reference: GraphReference) -> ParityChecker:
+    return ParityChecker(reference, 64)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def assert_fails_in_its_program(result: Parity) -> None:
 
 
 def test_one_changed_weight_fails(
-    reference: GraphReference, prover: Prover, sound: tuple[Target, Path], tmp_path: Path
+    reference: GraphReference, prover: ParityChecker, sound: tuple[Target, Path], tmp_path: Path
 ) -> None:
     target, artifact = sound
     unchanged = prove(artifact, target, prover, Silent())
@@ -102,7 +102,7 @@ def test_one_changed_weight_fails(
 
 
 def test_a_weight_that_no_output_shows_fails_too(
-    reference: GraphReference, prover: Prover, sound: tuple[Target, Path], tmp_path: Path
+    reference: GraphReference, prover: ParityChecker, sound: tuple[Target, Path], tmp_path: Path
 ) -> None:
     """As one behind a unit that none of the inputs wakes, which others may."""
     target, artifact = sound
@@ -117,7 +117,11 @@ def test_a_weight_that_no_output_shows_fails_too(
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_one_changed_weight_in_a_packages_spec_fails(
-    reference: GraphReference, prover: Prover, artifacts: dict[tuple[str, str], Path], tmp_path: Path, precision: str
+    reference: GraphReference,
+    prover: ParityChecker,
+    artifacts: dict[tuple[str, str], Path],
+    tmp_path: Path,
+    precision: str,
 ) -> None:
     """Small arrays stand there, not in the file of weights."""
     target, artifact = target_for("coreml", precision), artifacts["coreml", precision]
@@ -129,7 +133,9 @@ def test_one_changed_weight_in_a_packages_spec_fails(
 
 
 @pytest.mark.parametrize(("format_", "precision"), COMBINATIONS)
-def test_an_artifact_of_other_weights_fails(prover: Prover, tmp_path: Path, format_: str, precision: str) -> None:
+def test_an_artifact_of_other_weights_fails(
+    prover: ParityChecker, tmp_path: Path, format_: str, precision: str
+) -> None:
     """As one that was exported before the last training."""
     row, target = exporters.FORMATS[format_], target_for(format_, precision)
     other = reference_of(tiny(3, depths=(1, 1, 1)), seed=1, classes=CLASSES)

@@ -22,7 +22,7 @@ from evim_deploy.networks import runnable as network_module
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.runnable import GraphNetwork
 from evim_deploy.proof.outputs import sensitivity as power_module
-from evim_deploy.proof.outputs.checker import Prover
+from evim_deploy.proof.outputs.checker import ParityChecker
 from evim_deploy.proof.outputs.inputs import standard_images
 from evim_deploy.proof.outputs.sensitivity import DISTURBANCE, MIN_SHARE, movements, power
 
@@ -100,18 +100,18 @@ def test_each_layer_gets_noise_of_a_hundredth_of_its_weights_size_once(
     reference: GraphReference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = graph_of(reference)
-    disturbed: list[tuple[Any, Mapping[str, Tensor]]] = []
+    perturbed: list[tuple[Any, Mapping[str, Tensor]]] = []
     step = network_module.step
 
     def spy(node: Any, weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if any(not np.array_equal(weights[key], array.astype(np.float32)) for key, array in node.weights.items()):
-            disturbed.append((node, weights))
+            perturbed.append((node, weights))
         return step(node, weights, values)
 
     monkeypatch.setattr(network_module, "step", spy)
     movements(GraphNetwork(graph), pictures(), False)
-    assert [node.name for node, _ in disturbed] == [node.name for node in graph.nodes if node.weights]
-    for node, weights in disturbed:
+    assert [node.name for node, _ in perturbed] == [node.name for node in graph.nodes if node.weights]
+    for node, weights in perturbed:
         for key, array in node.weights.items():
             noise = weights[key].double().numpy() - array
             assert np.abs(noise).min() > 0
@@ -175,7 +175,7 @@ def with_an_idle_branch() -> Graph:
     graph = Graph("image")
     seen = graph.add("conv", ["image"], "seen", {"kernel": draw.randn(8, 3, 3, 3)}, stride=2, padding=1, groups=1)
     idle = graph.add("conv", ["image"], "idle", {"kernel": draw.randn(8, 3, 3, 3)}, stride=2, padding=1, groups=1)
-    gated = graph.add("scale", [idle], "gate", {"factor": np.zeros(1)})
+    gated = graph.add("scale", [idle], "gate", {"scale": np.zeros(1)})
     graph.outputs = {"logits": graph.add("mean", [graph.add("add", [seen, gated], "sum")], "logits", keep=False)}
     return graph
 
@@ -254,7 +254,7 @@ def test_what_cannot_be_said_is_missed() -> None:
 def test_what_it_says_that_it_would_catch_it_catches(reference: GraphReference, output: str) -> None:
     """Each layer disturbed a little more than the least that is said to be seen, by another seed's noise twice."""
     target = target_of(output=output)
-    graph, prover = graph_of(reference, output), Prover(reference, 64)
+    graph, prover = graph_of(reference, output), ParityChecker(reference, 64)
     sound = prover.prove(target, [run_of(Network(graph))])
     assert sound.power is not None
     assert sound.power.layers == len([node for node in graph.nodes if node.weights])
@@ -285,13 +285,13 @@ def test_the_least_that_is_seen_everywhere_is_seen_everywhere(
 ) -> None:
     target = target_of()
     run = run_of(Network(graph_of(reference)))
-    sound = Prover(reference, 64).prove(target, [run]).power
+    sound = ParityChecker(reference, 64).prove(target, [run]).power
     assert sound is not None
     assert 0 < sound.smallest < sound.everywhere < 1
     for factor, all_caught in ((1.2, True), (0.8, False)):
         with monkeypatch.context() as patch:
             patch.setattr(power_module, "DISTURBANCE", factor * sound.everywhere)
-            found = Prover(reference, 64).prove(target, [run]).power
+            found = ParityChecker(reference, 64).prove(target, [run]).power
             assert found is not None
             assert (found.missed == ()) == all_caught
 
@@ -309,7 +309,7 @@ def with_deaf_heads(gain: float) -> GraphReference:
 
 
 def proven(reference: GraphReference) -> tuple[str, str, Power]:
-    result = Prover(reference, 64).prove(target_of(), [run_of(Network(graph_of(reference)))])
+    result = ParityChecker(reference, 64).prove(target_of(), [run_of(Network(graph_of(reference)))])
     assert result.power is not None
     return result.status, result.reason, result.power
 
@@ -326,14 +326,14 @@ def test_below_the_share_that_is_demanded_a_proof_ends_in_a_warning(reference: G
 def test_a_failure_is_no_warning() -> None:
     reference = with_deaf_heads(1e-3)
     wrong = reference_of(tiny(3, depths=(1, 1, 1)), seed=1)
-    result = Prover(reference, 64).prove(target_of(), [run_of(Network(graph_of(wrong)))])
+    result = ParityChecker(reference, 64).prove(target_of(), [run_of(Network(graph_of(wrong)))])
     assert result.status == "fail"
 
 
 def test_power_at_a_large_size_is_analysed_at_the_native_one(reference: GraphReference) -> None:
-    found = Prover(reference, 64).prove(target_of(size=(96, 128)), [run_of(Network(graph_of(reference)))])
+    found = ParityChecker(reference, 64).prove(target_of(size=(96, 128)), [run_of(Network(graph_of(reference)))])
     assert found.power is not None
     assert found.power.size == (64, 64)
-    small = Prover(reference, 64).prove(target_of(size=(32, 80)), [run_of(Network(graph_of(reference)))])
+    small = ParityChecker(reference, 64).prove(target_of(size=(32, 80)), [run_of(Network(graph_of(reference)))])
     assert small.power is not None
     assert small.power.size == (32, 80)
