@@ -59,7 +59,7 @@ def main(output: Path) -> None:
                     model=model, formats=(row.name,), precisions=(precision,), weights=WEIGHTS, output_dir=Path(folder)
                 )
                 (made,) = export(request)
-                engine = runtimes.first_here(runtimes.engines_of(row.suffix))
+                engine = runtimes.first_available(runtimes.engines_of(row.suffix))
                 entry = {"format": row.name, "precision": precision, "engine": engine.name}
                 entry |= {"megabytes": made["size_bytes"] / 1e6, "parity": made["parity"]["status"]}
                 with runtimes.open_artifact(Path(made["path"]), engine) as session:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latency.engines import Array, Job, ProfiledOperation
-from runtimes.classes import probabilities
+from runtimes.coreml_interface import probabilities
 
 if TYPE_CHECKING:
     from PIL import Image

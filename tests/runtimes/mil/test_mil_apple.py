@@ -1,4 +1,4 @@
-"""The evaluator passes the tests that Core ML passes: coremltools' own, of each operation of MIL."""
+"""The evaluator passes coremltools' own tests of the MIL operations, which Core ML passes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parent
+ROOT = Path(__file__).parents[3]
 
-# Which ask Core ML without `compare_backend`, need a model that keeps a state, or want to see that what is
-# undefined is not told (we refuse an index outside of its axis).
+# Tests that call Core ML without `compare_backend`, need a stateful model, or expect that an undefined case passes in
+# silence (we refuse an index outside of its axis).
 LEFT_OUT = ("invalid_indices", "corner_case", "TestReadState", "TestCoreMLUpdateState")
 
 
 @pytest.mark.slow
-def test_what_core_ml_is_to_give_the_evaluator_gives(tmp_path: Path) -> None:
+def test_the_evaluator_returns_the_outputs_expected_from_core_ml(tmp_path: Path) -> None:
     coremltools = importlib.util.find_spec("coremltools")
     assert coremltools is not None
     assert coremltools.origin is not None
@@ -29,7 +29,7 @@ def test_what_core_ml_is_to_give_the_evaluator_gives(tmp_path: Path) -> None:
         pytest.skip("this coremltools comes without its tests")
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "support"), str(ROOT)]),
         "PYMIL_TEST_TARGETS": "mlprogram",
         "INCLUDE_MIL_FP32_UNIT_TESTS": "1",
         "MIL_APPLE_REPORT": str(tmp_path / "report.json"),

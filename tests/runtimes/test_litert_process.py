@@ -1,4 +1,4 @@
-"""LiteRT in a process of its own: it may end, and the one that asks is told."""
+"""LiteRT in a child process: a crash of the child is an error of the parent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from told import reference_of, target_of
 import exporters
 import runtimes
 from evim_deploy.common.errors import BadInput
-from runtimes.litert_process import Crashed, LitertProcess, Refused
+from runtimes.litert.process import Crashed, LitertProcess, Refused
 
 SIDE = 32
 
@@ -45,7 +45,7 @@ def image() -> npt.NDArray[np.float32]:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[LitertProcess]:
-    """The processes that a test starts, as they get their memory."""
+    """The processes that a test starts, recorded when they allocate their tensors."""
     found: list[LitertProcess] = []
     allocate = LitertProcess.allocate
     monkeypatch.setattr(LitertProcess, "allocate", lambda self: (found.append(self), allocate(self)))
@@ -60,7 +60,7 @@ def is_running(process: int) -> bool:
     return True
 
 
-def test_it_computes_what_litert_does_in_this_process(
+def test_it_equals_litert_in_this_process(
     artifact: Path, process: LitertProcess, image: npt.NDArray[np.float32]
 ) -> None:
     from ai_edge_litert.interpreter import Interpreter
@@ -73,10 +73,10 @@ def test_it_computes_what_litert_does_in_this_process(
         assert found.keys() == expected.keys()
         for name, values in found.items():
             assert np.array_equal(values, expected[name])
-            values += 1  # they are the caller's
+            values += 1  # the caller owns them
 
 
-def test_what_litert_refuses_is_told_and_the_process_goes_on(
+def test_an_exception_of_litert_is_raised_and_the_process_continues(
     process: LitertProcess, image: npt.NDArray[np.float32]
 ) -> None:
     with pytest.raises(Refused, match="Got value of type FLOAT64"):
@@ -84,13 +84,13 @@ def test_what_litert_refuses_is_told_and_the_process_goes_on(
     assert process.run(image)
 
 
-def test_a_process_that_ends_is_told_of(process: LitertProcess, image: npt.NDArray[np.float32]) -> None:
+def test_a_crash_is_raised(process: LitertProcess, image: npt.NDArray[np.float32]) -> None:
     os.kill(process.id, signal.SIGSEGV)
     with pytest.raises(Crashed, match="SIGSEGV"):
         process.run(image)
 
 
-def test_to_a_user_it_is_a_damaged_file(
+def test_a_crash_is_a_damaged_file_to_the_user(
     artifact: Path, image: npt.NDArray[np.float32], started: list[LitertProcess]
 ) -> None:
     with runtimes.open_artifact(artifact) as session:
@@ -114,6 +114,6 @@ def test_it_ends_with_its_session(artifact: Path, started: list[LitertProcess]) 
     assert not is_running(started[0].id)
 
 
-def test_an_error_of_the_caller_is_not_the_files(artifact: Path) -> None:
+def test_an_error_of_the_caller_passes_through(artifact: Path) -> None:
     with pytest.raises(ValueError, match="mine"), runtimes.open_artifact(artifact):
         raise ValueError("mine")

@@ -15,12 +15,12 @@ Pads = list[tuple[int, int]]
 def pads(
     pad_type: str, custom: Sequence[int], sides: Sequence[int], reach: Sequence[int], stride: Sequence[int]
 ) -> Pads:
-    """Before and after each side; ``reach`` is how far a window goes, dilation included."""
+    """Draw the padding before and after each side; ``reach`` is the length of a window with its dilation."""
     if pad_type == "custom":
         return [(custom[2 * i], custom[2 * i + 1]) for i in range(len(sides))]
     found = []
     for side, size, step in zip(sides, reach, stride, strict=True):
-        out = int(np.ceil(side / step))  # the specification's own words for `same`
+        out = int(np.ceil(side / step))  # the definition of `same` in the specification
         total = max(0, (out - 1) * step + size - side) if pad_type.startswith("same") else 0
         larger, smaller = total - total // 2, total // 2
         found.append((larger, smaller) if pad_type == "same_lower" else (smaller, larger))
@@ -28,7 +28,7 @@ def pads(
 
 
 def correlate(x: Array, weight: Array, stride: Sequence[int], dilation: Sequence[int], groups: int) -> Array:
-    """Tap by tap, without padding."""
+    """Correlate tap by tap, without padding."""
     kernel = weight.shape[2:]
     out = [
         (side - (size - 1) * gap - 1) // step + 1
@@ -47,7 +47,7 @@ def correlate(x: Array, weight: Array, stride: Sequence[int], dilation: Sequence
 
 
 def window_parameters(draw: Draw, spatial: int, pad_types: Sequence[str]) -> dict[str, Any]:
-    """Kernel, stride, dilation and padding, and sides that a window fits on; steps of 1 may be left to the default."""
+    """Draw kernel, stride, dilation, padding, and sides that hold a window; steps of 1 may use the default."""
     kernel = [draw.integer(1, 3) for _ in range(spatial)]
     stride, dilation = (draw.choice([1] * spatial, [draw.integer(1, n) for _ in range(spatial)]) for n in (3, 2))
     return {
@@ -63,7 +63,7 @@ def window_parameters(draw: Draw, spatial: int, pad_types: Sequence[str]) -> dic
 
 
 def channels(draw: Draw) -> tuple[int, int, int]:
-    """Groups, channels in and out: one group, several, or as many as channels."""
+    """Draw groups, input and output channels: one group, several, or one for each channel."""
     groups = draw.choice(1, 1, 2, 3)
     into = groups * draw.choice(1, 2)
     return groups, into, groups * draw.integer(1, 3)
@@ -84,7 +84,7 @@ def conv(draw: Draw) -> Case:
 
 
 def conv_transpose(draw: Draw) -> Case:
-    """Every element of x puts its product with the kernel into the output."""
+    """Add the product of each element of x and the kernel to the output."""
     p = window_parameters(draw, draw.choice(1, 2), ("valid", "same", "custom"))
     groups, into, out = channels(draw)
     stride, dilation, sides = p["stride"], p["dilation"], [draw.integer(2, 4) for _ in p["sides"]]
@@ -113,7 +113,7 @@ def conv_transpose(draw: Draw) -> Case:
 
 
 def matmul(draw: Draw) -> Case:
-    """Vectors and matrices, with axes before these that broadcast."""
+    """Draw vectors and matrices with leading axes that broadcast."""
     rows, inner, columns = (draw.integer(1, 20) for _ in range(3))
     left, right = draw.choice(((), ()), ((2, 3), (2, 3)), ((3,), (2, 1)), ((2, 1), ()))
     turn_x, turn_y = draw.flag(), draw.flag()
@@ -146,7 +146,7 @@ def attention(draw: Draw) -> Case:
     scores = np.einsum("...le,...se->...ls", q, k) / np.sqrt(width)
     mask = draw.choice(None, draw.array(length, source), draw.array(source), np.eye(length, source, dtype=bool))
     if mask is not None and mask.dtype == bool:
-        mask[:, 0] = True  # of nothing at all there is no softmax
+        mask[:, 0] = True  # a softmax needs an element
         scores = np.where(mask, scores, -np.inf)
     elif mask is not None:
         scores = scores + mask
@@ -156,15 +156,15 @@ def attention(draw: Draw) -> Case:
 
 
 def pool(reduce: Callable[[Array, Array], float], *, averages: bool = False) -> Any:
-    """``reduce`` takes the elements of a window and, for each of its taps, how it counts: 1 inside of x or of the
-    padding that is counted, 0 elsewhere."""
+    """Draw a pool. ``reduce`` has the elements of a window and the weight of each tap: 1 inside x or counted padding,
+    0 elsewhere."""
 
     def make(draw: Draw) -> Case:
         spatial = draw.choice(1, 2, 2) if not averages else draw.choice(1, 2, 3)
         p = window_parameters(draw, spatial, ("valid", "same", "same_lower", "custom"))
         kernel, stride, sides = p["kernel"], p["stride"], p["sides"]
         up = spatial < 3 and p["pad_type"] in ("valid", "custom") and draw.flag()
-        # a window must hold an element, and ceil_mode takes no uneven padding
+        # a window must hold an element, and ceil_mode accepts no uneven padding
         stride = [min(each) for each in zip(stride, kernel, strict=True)] if up else stride
         amount = [draw.integer(0, size - 1) // 2 for size in kernel]
         amounts = pads(p["pad_type"], list(np.repeat(amount, 2)), sides, kernel, stride)
@@ -172,7 +172,7 @@ def pool(reduce: Callable[[Array, Array], float], *, averages: bool = False) -> 
         rooms = [side + before + after - size for side, size, _, (before, after) in axes]
         last = [-(-room // step) * step for room, step in zip(rooms, stride, strict=True)]
         up = up and all(at < side + before for at, (side, _, _, (before, _)) in zip(last, axes, strict=True))
-        # Core ML is reported to count what a window reaches beyond counted padding
+        # Core ML is reported to count the part of a window beyond counted padding
         excludes = averages and (draw.flag() or (up and last != rooms))
         x = draw.array(draw.integer(1, 2), draw.integer(1, 3), *sides)
         out = [(at if up else room) // step + 1 for at, room, step in zip(last, rooms, stride, strict=True)]
@@ -195,7 +195,7 @@ def pool(reduce: Callable[[Array, Array], float], *, averages: bool = False) -> 
 def window(
     place: Sequence[int], kernel: Sequence[int], stride: Sequence[int], sides: Sequence[int], amounts: Pads
 ) -> Iterator[tuple[tuple[int, ...], str]]:
-    """Each tap of a window: where it is on x, and whether that is inside, on the padding or beyond it."""
+    """Yield each tap of a window: its position on x, and whether it is inside x, on the padding or beyond it."""
     for tap in np.ndindex(*kernel):
         at = tuple(i * s + t - before for i, s, t, (before, _) in zip(place, stride, tap, amounts, strict=True))
         if all(0 <= i < side for i, side in zip(at, sides, strict=True)):
@@ -221,14 +221,14 @@ CASES: Cases = {
 @pytest.mark.parametrize("part", range(3))
 @pytest.mark.parametrize("op", CASES)
 def test_operation_computes_its_sum(op: str, part: int) -> None:
-    """Three times as many cases as elsewhere, there being so many parameters."""
+    """There are three times as many cases as for other operations, because there are many parameters."""
     check(op, CASES[op], part)
 
 
 @pytest.mark.parametrize(
     ("side", "size", "stride", "pad", "expected"),
     [  # 1, 2, 3 ...
-        (5, 2, 2, 0, [2, 4, 5]),  # the last window reaches over the end
+        (5, 2, 2, 0, [2, 4, 5]),  # the last window exceeds the end
         (4, 2, 2, 1, [1, 3, 4]),
         (5, 2, 5, 1, [1, 5]),
         (6, 4, 3, 1, [3, 6, 6]),
@@ -244,7 +244,7 @@ def test_rounding_up_adds_a_window_that_holds_an_element(
 
 @pytest.mark.parametrize(
     ("side", "size", "stride", "pad"),
-    [(2, 1, 3, 0), (4, 2, 5, 1)],  # the second, of padding alone, is one that PyTorch leaves out
+    [(2, 1, 3, 0), (4, 2, 5, 1)],  # PyTorch omits the second window, which holds padding only
 )
 def test_a_window_without_an_element_is_refused(side: int, size: int, stride: int, pad: int) -> None:
     given = {"kernel_sizes": [size], "strides": [stride], "pad_type": "custom", "pad": [pad, pad], "ceil_mode": True}
@@ -263,7 +263,7 @@ def test_an_average_of_counted_padding_and_beyond_is_refused(side: int, excludes
             evaluate("avg_pool", case)
 
 
-def test_windows_that_take_too_much_say_nothing_against_the_program() -> None:
+def test_windows_that_need_too_much_memory_are_not_damage() -> None:
     given = {"kernel_sizes": [400], "strides": [1], "pad_type": "valid"}
     with pytest.raises(NotImplementedError, match="GiB on the way"):
         evaluate("max_pool", of(0, x=np.zeros((1, 1, 3_000_000)), **given))

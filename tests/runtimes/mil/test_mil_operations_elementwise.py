@@ -1,4 +1,4 @@
-"""Operations of MIL that act element by element, against the formulas of their specification."""
+"""Elementwise operations of MIL, against the formulas of their specification."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def unary(formula: Formula, low: float = -3, high: float = 3) -> Callable[[Draw]
 
 
 def with_integers(formula: Formula) -> Callable[[Draw], Case]:
-    """Of integers, too, which stay integers."""
+    """Draw floats or integers; integers remain integers."""
 
     def make(draw: Draw) -> Case:
         x = draw.integers(*draw.shape(1, 4)) if draw.flag() else draw.array(*draw.shape(1, 4))
@@ -36,7 +36,7 @@ def with_integers(formula: Formula) -> Callable[[Draw], Case]:
 
 
 def with_numbers(formula: Formula, *names: str, low: float = -3) -> Callable[[Draw], Case]:
-    """With parameters that are one number each."""
+    """Draw x and scalar parameters."""
 
     def make(draw: Draw) -> Case:
         x = draw.array(*draw.shape(1, 5), low=low, high=3)
@@ -47,7 +47,7 @@ def with_numbers(formula: Formula, *names: str, low: float = -3) -> Callable[[Dr
 
 
 def with_epsilon(formula: Formula, default: float) -> Callable[[Draw], Case]:
-    """With an epsilon that may be left out."""
+    """Draw x and an optional epsilon."""
 
     def make(draw: Draw) -> Case:
         x = draw.array(*draw.shape(1, 4), low=0.1, high=3)
@@ -58,7 +58,7 @@ def with_epsilon(formula: Formula, default: float) -> Callable[[Draw], Case]:
 
 
 def per_channel(formula: Formula, *names: str) -> Callable[[Draw], Case]:
-    """With a vector each over the channels of (B, C, H, W)."""
+    """Draw x (B, C, H, W) and parameters over its channels."""
 
     def make(draw: Draw) -> Case:
         x = draw.array(*draw.shape(4, 4), low=-3, high=3)
@@ -108,13 +108,13 @@ def cast(draw: Draw) -> Case:
 
 
 def binary(formula: Formula, *, kinds: str = "fi", boolean: bool = False) -> Callable[[Draw], Case]:
-    """Of floats, integers or booleans (``kinds``), either operand broadcast or one number."""
+    """Draw two operands of floats, integers or booleans (``kinds``); either may broadcast or be a scalar."""
 
     def operand(draw: Draw, kind: str, shape: tuple[int, ...]) -> Any:
         if kind == "b":
             return draw.integers(*shape, low=0, high=1).astype(bool)
         least = draw.integers(*shape, low=1, high=6)
-        signed = least * np.where(draw.integers(*shape, low=0, high=1), 1, -1)  # no zeros, to divide by
+        signed = least * np.where(draw.integers(*shape, low=0, high=1), 1, -1)  # divisors other than 0
         return signed.astype(np.int32) if kind == "i" else signed / 8
 
     def make(draw: Draw) -> Case:
@@ -164,7 +164,7 @@ CASES: Cases = {
     "softplus_parametric": per_channel(lambda x, alpha, beta: alpha * np.log(1 + np.exp(beta * x)), "alpha", "beta"),
     "softsign": unary(lambda x: x / (1 + np.abs(x))),
     "thresholded_relu": with_numbers(lambda x, alpha: np.where(x >= alpha, x, 0), "alpha"),
-    # of one value
+    # one operand
     "abs": with_integers(np.abs),
     "acos": unary(np.arccos, -1, 1),
     "asin": unary(np.arcsin, -1, 1),
@@ -193,7 +193,7 @@ CASES: Cases = {
     "tan": unary(np.tan, -1.3, 1.3),
     "tanh": unary(np.tanh),
     "threshold": with_numbers(lambda x, alpha: np.where(x < alpha, alpha, x), "alpha"),
-    # of two
+    # two operands
     "add": binary(np.add),
     "equal": binary(np.equal, boolean=True),
     "floor_div": binary(np.floor_divide),

@@ -1,4 +1,4 @@
-"""Sessions of Core ML packages without Core ML: images, labels, shapes, functions, and what is kept of values."""
+"""Sessions of Core ML packages without Core ML: images, labels, shapes, functions, and the lifetime of values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LUMA = np.array([0.299, 0.587, 0.114])
 
 
 class Net(torch.nn.Module):
-    """Any image, and shapes computed from its own."""
+    """A network for images of any size, with shapes computed from the size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ def gap(session: MilSession, image: Any) -> float:
         ("GRAYSCALE", lambda image: np.tensordot(LUMA, image, 1)[None]),
     ],
 )
-def test_pixels_are_fed_in_the_colors_that_the_package_asks_for(
+def test_pixels_are_converted_to_the_colours_of_the_package(
     tmp_path: Path, colors: str, fed: Callable[[Any], Any]
 ) -> None:
     channels = 1 if colors == "GRAYSCALE" else 3
@@ -85,7 +85,7 @@ def test_pixels_are_fed_in_the_colors_that_the_package_asks_for(
     assert list(found) == ["probabilities"]
     assert found["probabilities"].shape == (1, len(LABELS))
     assert np.abs(found["probabilities"][0] - probabilities(fed(image[0].astype(np.float64)))).max() < 1e-6
-    with pytest.raises(BadInput, match="takes images of"):
+    with pytest.raises(BadInput, match="accepts images of"):
         MilSession(tmp_path / "p.mlpackage", "fp32").run(image[0])
     if colors == "RGB":
         assert np.abs(found["probabilities"][0] - probabilities(image[0, ::-1].astype(np.float64))).max() > 1e-3
@@ -105,7 +105,7 @@ def test_anomalies_are_those_of_the_last_run(tmp_path: Path) -> None:
     classifier(tmp_path / "p.mlpackage", half=True)
 
     def weigh(program: Program) -> None:
-        """A factor of 2^15 in place of 1/255: a bright image overflows."""
+        """Replace the scale 1/255 by 2^15, so that a bright image overflows."""
         program.value("mul", "y").immediateValue.tensor.bytes.values = np.float16(32768).tobytes()
 
     session = MilSession(changed(tmp_path / "p.mlpackage", tmp_path / "q.mlpackage", weigh), "fp16")
@@ -142,7 +142,7 @@ def choices(kind: str) -> Any:
         ("fixed", [(1, 3, 8, 8)], [(1, 3, 8, 9), (1, 3, 8)], "1x3x8x8"),
     ],
 )
-def test_a_package_takes_the_shapes_that_it_lists(
+def test_a_package_accepts_the_shapes_that_it_lists(
     tmp_path: Path, kind: str, taken: list[tuple[int, ...]], refused: list[tuple[int, ...]], allowed: str
 ) -> None:
     session = MilSession(convert(tmp_path / "p.mlpackage", choices(kind)), "fp32")
@@ -151,7 +151,7 @@ def test_a_package_takes_the_shapes_that_it_lists(
     for shape in refused:
         with pytest.raises(BadInput) as caught:
             session.run(np.zeros(shape, dtype=np.float32))
-        assert f"takes images of {allowed}, not {'x'.join(map(str, shape))}." in caught.value.cause
+        assert f"accepts images of {allowed}, not {'x'.join(map(str, shape))}." in caught.value.cause
 
 
 # --- functions and inputs ----------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def test_each_function_of_a_package_runs(tmp_path: Path) -> None:
     for function_name, side in ((None, SIDE), ("small", SIDE), ("large", 2 * SIDE)):
         session = MilSession(path, "fp32", function_name)
         assert gap(session, pixels(0, side, side)) < 1e-6
-        with pytest.raises(BadInput, match=f"takes images of 1x3x{side}x{side}"):
+        with pytest.raises(BadInput, match=f"accepts images of 1x3x{side}x{side}"):
             session.run(pixels(0, 3, 3))
     with pytest.raises(BadInput, match=r"(?s)no function 'huge'.*large, small"):
         MilSession(path, "fp32", "huge")
@@ -186,17 +186,17 @@ def test_several_inputs_are_not_run(tmp_path: Path) -> None:
     program = mb.program(input_specs=specs, opset_version=target)(lambda image, mask: mb.mul(x=image, y=mask))
     model = ct.convert(program, minimum_deployment_target=target, skip_model_load=True)
     model.save(str(tmp_path / "p.mlpackage"))
-    with pytest.raises(NotRunHere, match=r"takes 2 inputs \(image, mask\)"):
+    with pytest.raises(NotRunHere, match=r"has 2 inputs \(image, mask\)"):
         MilSession(tmp_path / "p.mlpackage", "fp32")
 
 
-def test_an_input_that_is_no_image_is_not_run(tmp_path: Path) -> None:
+def test_an_input_other_than_an_image_is_not_run(tmp_path: Path) -> None:
     classifier(tmp_path / "p.mlpackage")
 
     def change(program: Program) -> None:
         program.spec.description.input[0].type.stringType.SetInParent()
 
-    with pytest.raises(NotRunHere, match="takes a stringType"):
+    with pytest.raises(NotRunHere, match="has an input of type stringType"):
         MilSession(changed(tmp_path / "p.mlpackage", tmp_path / "q.mlpackage", change), "fp32")
 
 
@@ -229,8 +229,8 @@ def test_one_evaluator_runs_many_times() -> None:
         assert last.values[0].tolist() == [(value + 1) ** 2 - value, 1]
 
 
-def test_constants_that_are_stored_smaller_are_made_once() -> None:
-    """Neither in a step nor twice; they are of their declared type in every mode."""
+def test_compressed_constants_are_decompressed_once() -> None:
+    """They are no step, and have their declared type in every mode."""
     kind = ValueType("float16", (2,))
     inputs = {
         "quantized_data": (Constant(ValueType("int8", (2,)), np.array([3, -7], dtype=np.int8), 0),),
@@ -251,7 +251,7 @@ def test_constants_that_are_stored_smaller_are_made_once() -> None:
         assert step.values[0].tolist() == expected.tolist()
 
 
-def test_an_operation_that_is_not_known_is_counted() -> None:
+def test_an_unknown_operation_is_counted() -> None:
     body = [
         operation(kind, name, "float32", (2,), x="x") for kind, name in (("warp", "a"), ("relu", "b"), ("warp", "c"))
     ]
@@ -262,12 +262,12 @@ def test_an_operation_that_is_not_known_is_counted() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 1), ()])
-def test_an_input_of_another_shape_is_told(shape: tuple[int, ...]) -> None:
+def test_an_input_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ContradictoryProgram, match=r"x is declared \[2\]"):
         steps(chain(), "fp32", x=np.zeros(shape))
 
 
-def test_open_axes_take_any_length() -> None:
+def test_open_axes_accept_any_length() -> None:
     program = function({"x": ("float32", (None, 2))}, operation("relu", "y", "float32", (None, 2), x="x"))
     for count in (1, 5):
         assert steps(program, "fp32", x=np.ones((count, 2)))[0].values[0].shape == (count, 2)

@@ -1,4 +1,4 @@
-"""Operations that Core ML is reported to compute otherwise are refused here, and their safe neighbours evaluated."""
+"""Operations that Core ML is reported to compute differently are refused, and their safe neighbours evaluated."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Sides = tuple[int, ...]
 
 
 def program(kind: str, x_shape: Shape, y_shape: Shape, dtype: Any = "float32", **given: Any) -> Function:
-    """One operation of x, by hand."""
+    """Make a program of one operation on x."""
     told = {key: constant(value) if isinstance(value, str) else value for key, value in given.items()}
     body = operation(kind, "y", dtype, y_shape, x="x", **told)
     return function({"x": (dtype, x_shape)}, body)
 
 
 def weights(*shape: int) -> Constant:
-    """Ones, in a file of weights."""
+    """Make a constant of ones in a weight file."""
     return replace(constant(np.ones(shape), "float32"), stored_bytes=4 * int(np.prod(shape)))
 
 
@@ -78,7 +78,7 @@ def places(name: str | Constant) -> Function:
 
 
 REPORTED: dict[str, tuple[Function, Function]] = {
-    # an operation that meets the rule, and its neighbour whose value is the same either way
+    # an operation that matches the rule, and its neighbour with the same value either way
     "pool_ceil_average": (
         pool("avg_pool", 5, 3, exclude_padding_from_average=False),
         pool("avg_pool", 6, 3, exclude_padding_from_average=False),  # every window fits
@@ -159,13 +159,13 @@ def test_each_report_names_its_operation_and_not_the_neighbour(rule: Any) -> Non
         assert told.value.remedy.startswith(rule.remedy)
         _refuse_reported(Path("some.mlpackage"), safe)
     else:
-        assert evaluated(wrong).isfinite().all()  # the program is right, and one unit of one system is not
+        assert evaluated(wrong).isfinite().all()  # the program is correct; one compute unit of one system is not
 
 
 @pytest.mark.parametrize(
     "safe",
     [
-        pool("avg_pool", 5, 3, exclude_padding_from_average=True),  # what is beyond the end does not count
+        pool("avg_pool", 5, 3, exclude_padding_from_average=True),  # elements beyond the end do not count
         pool("max_pool", 5, 3),
         pool("avg_pool", 5, 2, ceil_mode=False),
         padded_pool(7, excludes=True),
@@ -179,27 +179,27 @@ def test_a_value_that_is_the_same_either_way_is_evaluated(safe: Function) -> Non
     assert evaluated(safe).isfinite().all()
 
 
-def test_a_side_that_is_open_is_looked_at_when_it_is_known() -> None:
-    """Nothing can be said of it as the package is opened; the average itself refuses what does not fit."""
+def test_an_open_side_is_checked_when_it_is_known() -> None:
+    """The size is unknown when the package is opened; the average pool checks it."""
     given = {"kernel_sizes": [2], "strides": [2], "pad_type": "valid", "ceil_mode": True}
     open_ended = program("avg_pool", (1, 1, None), (1, 1, None), **given)
     assert not list(reported(of_program("main", open_ended)))
     evaluator = Evaluator(open_ended)
     (step,) = evaluator.steps({"x": torch.ones(1, 1, 4)}, "fp32")
     assert step.values[0].tolist() == [[[1, 1]]]
-    with pytest.raises(UnknownOperation, match="counted padding and a window that reaches beyond the end"):
+    with pytest.raises(UnknownOperation, match="counted padding and a window that exceeds it"):
         list(evaluator.steps({"x": torch.ones(1, 1, 5)}, "fp32"))
 
 
 def test_the_documentation_has_every_report() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "coreml.md").read_text("utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "coreml.md").read_text("utf-8")
     sources = [source for rule in CORE_ML.rules for source in rule.source.split() if source.startswith("https://")]
     assert [source for source in sources if f"({source})" not in page] == []
 
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As coremltools writes an average pool of 2x2 over 5x5 in ceil mode: #2772."""
+    """A package with an average pool of 2x2 over 5x5 in ceil mode, written by coremltools (#2772)."""
     import coremltools as ct
     from coremltools.converters.mil import Builder as mb  # noqa: N813
 

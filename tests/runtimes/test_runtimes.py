@@ -1,4 +1,4 @@
-"""Each engine's session: what it takes, gives and knows of an artifact, and how it refuses."""
+"""The sessions of the engines: inputs, outputs, metadata, modes and refusals; the choice of an engine."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from evim_deploy.graph.rewrites import reparameterise
 from evim_deploy.networks.efficientvim.lowering import lower
 from runtimes import ENGINES
 from runtimes.coreml import CoremlSession
+from runtimes.modes import Mode
 
 FILES = ("onnx", "tflite")
 FORMATS = (*FILES, "coreml")
@@ -77,12 +78,12 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str],
 
 
 def opened(path: Path, mode: str | None = None) -> AbstractContextManager[runtimes.Session]:
-    """In the engine that exists everywhere."""
-    return runtimes.open_artifact(path, runtimes.engines_for(path)[-1], mode)
+    """Open an artifact in the engine that runs on every host."""
+    return runtimes.open_artifact(path, runtimes.tracing_engine(path), mode)
 
 
 def ours(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Without what coremltools says of itself."""
+    """Remove the metadata of coremltools."""
     return {key: text for key, text in metadata.items() if not key.startswith("com.")}
 
 
@@ -106,7 +107,7 @@ def test_a_file_without_metadata_has_none(tmp_path: Path, format_: str) -> None:
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_logits_come_by_name(artifacts: dict[tuple[str, str], Path], format_: str) -> None:
+def test_logits_are_returned_by_name(artifacts: dict[tuple[str, str], Path], format_: str) -> None:
     image = pixels(0, *SIZE)
     with opened(artifacts[format_, "logits"]) as session:
         outputs = session.run(image.float().numpy())
@@ -118,7 +119,7 @@ def test_logits_come_by_name(artifacts: dict[tuple[str, str], Path], format_: st
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_maps_come_channels_first_whatever_the_file_holds(artifacts: dict[tuple[str, str], Path], format_: str) -> None:
+def test_feature_maps_are_channels_first(artifacts: dict[tuple[str, str], Path], format_: str) -> None:
     image = pixels(1, *SIZE)
     expected = evaluate(graph("features"), image)
     with opened(artifacts[format_, "features"]) as session:
@@ -131,15 +132,15 @@ def test_maps_come_channels_first_whatever_the_file_holds(artifacts: dict[tuple[
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_outputs_survive_the_next_run_and_the_session(artifacts: dict[tuple[str, str], Path], format_: str) -> None:
-    """An engine that lends its own memory would change them under the caller's hands."""
+    """An engine must not return views of memory that it reuses."""
     first, second = (pixels(seed, *SIZE).float().numpy() for seed in (2, 3))
     with opened(artifacts[format_, "features"]) as session:
-        kept = session.run(first)
-        copies = {name: array.copy() for name, array in kept.items()}
+        outputs = session.run(first)
+        copies = {name: array.copy() for name, array in outputs.items()}
         other = session.run(second)
         again = session.run(first)
     for name, copy in copies.items():
-        assert np.array_equal(kept[name], copy)
+        assert np.array_equal(outputs[name], copy)
         assert np.array_equal(again[name], copy)
         assert not np.array_equal(other[name], copy)
 
@@ -173,11 +174,11 @@ def test_fp32_computes_with_an_fp16_files_own_weights_in_float32(halves: dict[st
     assert found.dtype == np.float32
     assert np.abs(found - expected).max() < 2e-5 * np.ptp(expected)
     unrounded = evaluate(graph("logits"), image)["logits"].numpy()
-    assert np.abs(expected - unrounded).max() > 1e-4 * np.ptp(expected)  # the check tells the two apart
+    assert np.abs(expected - unrounded).max() > 1e-4 * np.ptp(expected)  # the check distinguishes the two
 
 
 @pytest.mark.parametrize(("format_", "mode"), MODES)
-def test_every_mode_is_within_fp16s_reach(halves: dict[str, Path], format_: str, mode: str) -> None:
+def test_every_mode_is_within_the_error_of_fp16(halves: dict[str, Path], format_: str, mode: str) -> None:
     image = pixels(5, *SIZE).round()
     expected = evaluate(rounded(graph("logits")), image)["logits"].numpy()
     with opened(halves[format_], mode) as session:
@@ -188,7 +189,7 @@ def test_every_mode_is_within_fp16s_reach(halves: dict[str, Path], format_: str,
 
 
 @pytest.mark.parametrize(("format_", "mode"), MODES)
-def test_modes_of_half_precision_change_nothing_in_an_fp32_file(
+def test_half_precision_modes_do_not_change_an_fp32_file(
     artifacts: dict[tuple[str, str], Path], format_: str, mode: str
 ) -> None:
     image = pixels(6, *SIZE).round().float().numpy()
@@ -204,7 +205,7 @@ Host = Callable[..., None]
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
-    """Makes this one another: of a system, and without a package."""
+    """Simulate another host: its system, and a missing package."""
     installed = importlib.util.find_spec
 
     def pretend(system: str = "Linux", without: str = "") -> None:
@@ -224,15 +225,34 @@ def touched(folder: Path, suffix: str) -> Path:
     ("suffix", "names"), [(".onnx", ["onnxruntime"]), (".tflite", ["litert"]), (".mlpackage", ["coreml", "mil"])]
 )
 def test_engines_go_by_the_suffix(tmp_path: Path, suffix: str, names: list[str]) -> None:
-    """And Core ML itself before its stand-in."""
+    """Core ML itself precedes the evaluator."""
     engines = runtimes.engines_for(touched(tmp_path, suffix))
     assert [engine.name for engine in engines] == names
     assert engines == runtimes.engines_of(suffix)
 
 
-def test_every_engine_is_one_of_its_suffix() -> None:
+def test_every_engine_is_listed_for_its_suffix() -> None:
     assert all(engine in runtimes.engines_of(engine.suffix) for engine in ENGINES.values())
     assert all(engine.modes and len(set(engine.modes)) == len(engine.modes) for engine in ENGINES.values())
+
+
+def test_an_engine_supports_its_default_and_its_exact_mode() -> None:
+    for engine in ENGINES.values():
+        assert engine.default_mode in engine.modes
+        assert engine.exact_mode is None or engine.exact_mode in engine.modes
+
+
+@pytest.mark.parametrize(("suffix", "name"), [(".onnx", "onnxruntime"), (".tflite", "litert"), (".mlpackage", "mil")])
+def test_every_format_has_a_tracing_and_an_exact_engine(tmp_path: Path, suffix: str, name: str) -> None:
+    path = touched(tmp_path, suffix)
+    assert runtimes.tracing_engine(path).name == runtimes.exact_engine(path).name == name
+
+
+def test_an_engine_is_found_by_its_mode() -> None:
+    engines = runtimes.engines_of(".mlpackage")
+    assert runtimes.engine_with_mode(engines, Mode.CPU_ONLY) is ENGINES["coreml"]
+    assert runtimes.engine_with_mode(engines, Mode.ANE) is ENGINES["mil"]
+    assert runtimes.engine_with_mode(engines, Mode.DECODED) is None
 
 
 @pytest.mark.parametrize(
@@ -245,12 +265,12 @@ def test_every_engine_is_one_of_its_suffix() -> None:
         ("Linux", ".tflite", "litert"),
     ],
 )
-def test_the_engine_is_the_hosts(host: Host, system: str, suffix: str, name: str) -> None:
+def test_the_first_engine_that_the_host_can_run_is_chosen(host: Host, system: str, suffix: str, name: str) -> None:
     host(system)
-    assert runtimes.first_here(runtimes.engines_of(suffix)).name == name
+    assert runtimes.first_available(runtimes.engines_of(suffix)).name == name
 
 
-def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_another_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"\.onnx, \.tflite, \.mlpackage\."):
         runtimes.engines_for(touched(tmp_path, ".pt"))
 
@@ -263,7 +283,7 @@ def test_a_missing_artifact_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def half(tmp_path: Path) -> Path:
-    """A TFLite file of fp16, to be damaged."""
+    """An fp16 TFLite file to damage."""
     path = tmp_path / "model.tflite"
     exporters.load(exporters.FORMATS["tflite"]).build(
         rounded(graph("features")), target_of("tflite", "features", "fp16"), path
@@ -272,13 +292,13 @@ def half(tmp_path: Path) -> Path:
 
 
 def operations_of(model: Any, kind: int) -> list[Any]:
-    """The operations of a kind in a TFLite file."""
+    """Return the operations of a type in a TFLite file."""
     code = [each.builtinCode for each in model.operatorCodes].index(kind)
     return [each for each in model.subgraphs[0].operators if each.opcodeIndex == code]
 
 
 def test_a_file_that_crashes_litert_is_refused(half: Path) -> None:
-    """A split into no part: XNNPACK in LiteRT 2.1 to 2.3 ends the process with SIGSEGV."""
+    """A split into zero parts crashes XNNPACK in LiteRT 2.1 to 2.3 with SIGSEGV."""
     model = unpack(half)
     operations_of(model, BuiltinOperator.SPLIT)[0].builtinOptions.numSplits = 0
     pack(model, half)
@@ -287,14 +307,14 @@ def test_a_file_that_crashes_litert_is_refused(half: Path) -> None:
 
 
 def test_a_file_that_asks_for_too_much_memory_is_refused(half: Path) -> None:
-    """A widened weight that claims 2**27 rows: LiteRT 2.1 would write them all and crashes, 2.3 refuses it."""
+    """A dequantised weight that claims 2**27 rows: LiteRT 2.1 crashes writing them, 2.3 refuses the file."""
     model = unpack(half)
     tensors = model.subgraphs[0].tensors
     widened = [tensors[each.outputs[0]] for each in operations_of(model, BuiltinOperator.DEQUANTIZE)]
     tensor = next(tensor for tensor in widened if len(tensor.shape) == 4)
     tensor.shape = [*tensor.shape[:2], 1 << 27, *tensor.shape[3:]]
     pack(model, half)
-    with pytest.raises(BadInput, match=r"LiteRT (crashes on|does not take) .*model\.tflite"):
+    with pytest.raises(BadInput, match=r"LiteRT (crashes on|rejects) .*model\.tflite"):
         runtimes.open_artifact(half).__enter__()
 
 
@@ -308,13 +328,13 @@ def test_a_missing_engine_is_named_with_its_pip_command(tmp_path: Path, host: Ho
     assert package in caught.value.cause
     assert path.name in caught.value.cause
     assert caught.value.remedy == f'pip install "evim-deploy[{engine.extra}]"'
-    assert runtimes.why_not(engine) == f"{package} is not installed"
-    assert runtimes.first_here((engine,)) is engine  # to be told of, where there is no other
+    assert runtimes.unavailable_reason(engine) == f"{package} is not installed"
+    assert runtimes.first_available((engine,)) is engine  # the only candidate, for the message
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "litert", "mil"])
-def test_engines_that_exist_everywhere_have_no_reason_not_to_run(name: str) -> None:
-    assert runtimes.why_not(ENGINES[name]) == ""
+def test_engines_that_run_everywhere_are_available(name: str) -> None:
+    assert runtimes.unavailable_reason(ENGINES[name]) == ""
 
 
 def test_a_package_cannot_be_evaluated_without_torch(tmp_path: Path, host: Host) -> None:
@@ -324,17 +344,17 @@ def test_a_package_cannot_be_evaluated_without_torch(tmp_path: Path, host: Host)
 
 
 @pytest.mark.parametrize("system", ["Linux", "Windows"])
-def test_core_ml_itself_is_not_run_elsewhere_than_on_a_mac(tmp_path: Path, host: Host, system: str) -> None:
+def test_core_ml_itself_runs_on_a_mac_only(tmp_path: Path, host: Host, system: str) -> None:
     host(system)
     with pytest.raises(NotRunHere, match=r"(?s)artifact\.mlpackage.*macOS") as caught:
         runtimes.open_artifact(touched(tmp_path, ".mlpackage"), ENGINES["coreml"])
     assert caught.value.exit_code == 6
-    assert "macOS" in runtimes.why_not(ENGINES["coreml"])
+    assert "macOS" in runtimes.unavailable_reason(ENGINES["coreml"])
 
 
-def test_on_a_mac_there_is_no_reason_not_to(host: Host) -> None:
+def test_core_ml_is_available_on_a_mac(host: Host) -> None:
     host("Darwin")
-    assert runtimes.why_not(ENGINES["coreml"]) == ""
+    assert runtimes.unavailable_reason(ENGINES["coreml"]) == ""
 
 
 # --- damaged files -----------------------------------------------------------------------------------------
@@ -381,17 +401,17 @@ def test_a_directory_is_bad_input(tmp_path: Path, format_: str) -> None:
         pass
 
 
-# --- Core ML, with a model that stands in for Core ML's ------------------------------------------------
+# --- Core ML, with a fake model ----------------------------------------------------------------------------
 
 
 class FakeModel:
-    """What coremltools' MLModel offers to the session."""
+    """The part of coremltools' MLModel that a session needs."""
 
     def __init__(
         self, answer: Mapping[str, Any], image: bool, classifier: bool, metadata: Mapping[str, str] | None = None
     ) -> None:
         self.answer = answer
-        self.given: dict[str, Any] = {}
+        self.inputs: dict[str, Any] = {}
         kind = SimpleNamespace(WhichOneof=lambda group: "imageType" if image else "multiArrayType")
         self.description = SimpleNamespace(
             metadata=SimpleNamespace(userDefined=METADATA if metadata is None else metadata),
@@ -405,29 +425,29 @@ class FakeModel:
         return SimpleNamespace(description=self.description)
 
     def predict(self, inputs: dict[str, Any]) -> Mapping[str, Any]:
-        self.given = inputs
+        self.inputs = inputs
         return self.answer
 
 
-def test_a_package_takes_its_image_as_a_picture() -> None:
+def test_an_image_input_is_fed_a_picture() -> None:
     model = FakeModel({"logits": np.zeros((1, 3), np.float16)}, image=True, classifier=False)
     rgb = np.random.RandomState(0).randint(0, 256, (*SIZE, 3)).astype(np.uint8)
     outputs = CoremlSession(Path("a.mlpackage"), model).run(rgb.transpose(2, 0, 1)[None].astype(np.float32))
-    (picture,) = model.given.values()
+    (picture,) = model.inputs.values()
     assert isinstance(picture, Image.Image)
     assert (picture.mode, picture.size) == ("RGB", (SIZE[1], SIZE[0]))
     assert np.array_equal(np.asarray(picture), rgb)
     assert outputs["logits"].dtype == np.float32
 
 
-def test_a_package_takes_an_array_as_it_is() -> None:
+def test_an_array_input_is_fed_the_array() -> None:
     model = FakeModel({"logits": np.zeros((2, 3), np.float32)}, image=False, classifier=False)
     image = pixels(0, *SIZE, batch=2).float().numpy()
     CoremlSession(Path("a.mlpackage"), model).run(image)
-    assert model.given["image"] is image
+    assert model.inputs["image"] is image
 
 
-def test_a_classifiers_dictionary_comes_back_in_the_order_of_the_labels() -> None:
+def test_the_probabilities_of_a_classifier_are_in_the_order_of_the_labels() -> None:
     by_label = {"apple": 0.25, "Größe": 0.5, "zebra": 0.125}
     model = FakeModel({"classLabel": "Größe", "classLabel_probs": by_label}, image=True, classifier=True)
     outputs = CoremlSession(Path("a.mlpackage"), model).run(pixels(0, *SIZE).float().numpy())
@@ -436,7 +456,7 @@ def test_a_classifiers_dictionary_comes_back_in_the_order_of_the_labels() -> Non
     assert outputs["probabilities"].dtype == np.float32
 
 
-def test_a_classifier_without_our_labels_keeps_its_own_order() -> None:
+def test_a_classifier_without_our_labels_has_its_own_order() -> None:
     answer = {"classLabel": "b", "classLabel_probs": {"b": 0.75, "a": 0.25}}
     model = FakeModel(answer, image=True, classifier=True, metadata={})
     session = CoremlSession(Path("a.mlpackage"), model)
@@ -444,7 +464,7 @@ def test_a_classifier_without_our_labels_keeps_its_own_order() -> None:
     assert session.run(pixels(0, *SIZE).float().numpy())["probabilities"].tolist() == [[0.75, 0.25]]
 
 
-def test_a_package_knows_its_metadata() -> None:
+def test_a_session_has_the_metadata_of_the_package() -> None:
     assert CoremlSession(Path("a.mlpackage"), FakeModel({}, image=True, classifier=True)).metadata == METADATA
 
 
@@ -453,7 +473,7 @@ UNITS = {"all": "ALL", "cpuOnly": "CPU_ONLY", "cpuAndGPU": "CPU_AND_GPU", "cpuAn
 
 @pytest.fixture
 def loaded(host: Host, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
-    """This host is a Mac, whose Core ML remembers which package it loaded for which compute units."""
+    """Simulate a Mac; the list records the packages that Core ML loads and their compute units."""
     import coremltools
 
     calls: list[tuple[str, Any]] = []
@@ -478,7 +498,7 @@ def test_a_mode_of_core_ml_is_its_compute_units(tmp_path: Path, loaded: list[tup
     assert loaded == [(str(path), getattr(ComputeUnit, UNITS[mode]))]
 
 
-def test_core_ml_takes_all_units_unless_told(tmp_path: Path, loaded: list[tuple[str, Any]]) -> None:
+def test_core_ml_uses_all_units_by_default(tmp_path: Path, loaded: list[tuple[str, Any]]) -> None:
     from coremltools import ComputeUnit
 
     with runtimes.open_artifact(touched(tmp_path, ".mlpackage")):
@@ -493,5 +513,5 @@ def test_a_package_that_core_ml_refuses_is_damaged(tmp_path: Path, host: Host, m
 
     host("Darwin")
     monkeypatch.setattr(coremltools.models, "MLModel", refuse)
-    with pytest.raises(BadInput, match=r"Core ML does not take .*artifact\.mlpackage: Error compiling model"):
+    with pytest.raises(BadInput, match=r"Core ML rejects .*artifact\.mlpackage: Error compiling model"):
         runtimes.open_artifact(touched(tmp_path, ".mlpackage")).__enter__()

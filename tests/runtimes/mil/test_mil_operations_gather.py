@@ -1,4 +1,4 @@
-"""Operations of MIL that take or put elements by their indices, against the definitions of their specification."""
+"""Gather and scatter operations of MIL, against the definitions of their specification."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mil_cases import Array, Case, Cases, Draw, check, evaluate, of
 
 
 def indices_of(draw: Draw, side: int, *shape: int) -> tuple[Array, dict[str, Any]]:
-    """Of an axis, from either end as iOS 15 and 16 have them, or from the first alone with iOS 17's parameter."""
+    """Draw indices of an axis: from either end in iOS 15 and 16, or non-negative with the parameter of iOS 17."""
     if draw.flag():
         return draw.integers(*shape, low=-side, high=side - 1), {}
     return draw.integers(*shape, low=0, high=side - 1), {"validate_indices": draw.flag()}
@@ -52,7 +52,7 @@ def gather_along_axis(draw: Draw) -> Case:
 
 
 def nd_indices(draw: Draw, sides: tuple[int, ...], *shape: int) -> tuple[Array, dict[str, Any]]:
-    """One column for each of some axes, (*shape, K)."""
+    """Draw indices of the first K axes, (*shape, K)."""
     columns = [draw.integers(*shape, low=0, high=side - 1) for side in sides]
     return np.stack(columns, -1), draw.choice({}, {"validate_indices": draw.flag()})
 
@@ -89,7 +89,7 @@ def put(data: Array, sources: dict[tuple[int, ...], list[float]], mode: str) -> 
 
 
 def without_repetition(draw: Draw, mode: str, indices: Array, side: int) -> Array:
-    """Which of several updates of one element counts is not specified."""
+    """Draw indices without repetition: several updates of one element have no specified result."""
     return draw.rng.permutation(side)[: len(indices)].astype(np.int32) if mode == "update" else indices
 
 
@@ -191,7 +191,7 @@ def test_from_ios_17_on_a_negative_index_is_outside() -> None:
         evaluate("gather", of(0, x=np.arange(3.0), indices=np.array([-1]), validate_indices=False))
 
 
-def test_two_updates_of_one_element_are_refused_where_one_can_count() -> None:
+def test_two_updates_that_replace_one_element_are_refused() -> None:
     given = {"data": np.zeros(3), "indices": np.array([1, 1]), "updates": np.array([1.0, 2.0])}
     assert evaluate("scatter", of(0, **given, mode="add"))[0].tolist() == [0, 3, 0]
     with pytest.raises(NotImplementedError, match="several updates"):

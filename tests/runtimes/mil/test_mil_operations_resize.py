@@ -1,4 +1,4 @@
-"""Resizing in MIL, against the sampling grids of its specification."""
+"""Resizing operations of MIL, against the sampling grids of their specification."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mil_cases import Array, Case, Cases, Draw, check, evaluate, of
 
 
 def grid(mode: str, old: int, new: int) -> list[float]:
-    """Where the specification samples an axis, in its own words."""
+    """Return the sampling points of an axis by the formulas of the specification."""
     points = []
     for i in range(new):
         if mode in ("STRICT_ALIGN_CORNERS", "ALIGN_CORNERS"):
@@ -29,7 +29,7 @@ def grid(mode: str, old: int, new: int) -> list[float]:
 
 
 def interpolated(x: Array, mode: str, *sides: int) -> Array:
-    """The last axes, linearly."""
+    """Interpolate the last axes linearly."""
     for axis, new in enumerate(sides, start=-len(sides)):
         old = x.shape[axis]
         x = np.apply_along_axis(lambda row, old=old, new=new: np.interp(grid(mode, old, new), range(old), row), axis, x)
@@ -47,7 +47,7 @@ def resize_bilinear(draw: Draw) -> Case:
 
 
 def areas(x: Array, *sides: int) -> Array:
-    """The element whose area, [j, j + 1) of the old axis, has the new one's centre in it."""
+    """Return the element whose area, [j, j + 1) of the old axis, has the centre of the new one."""
     for axis, new in enumerate(sides, start=-len(sides)):
         x = np.take(x, [int((i + 0.5) * x.shape[axis] / new + 1e-9) for i in range(new)], axis)
     return x
@@ -59,7 +59,7 @@ def resize_nearest_neighbor(draw: Draw) -> Case:
 
 
 def resize(draw: Draw) -> Case:
-    """The last axes, to the last sides of a shape in which 0 leaves an axis as it is."""
+    """Draw a resizing of the last axes to the last sides of a shape; a side of 0 keeps its axis."""
     x, count, kind = draw.array(*draw.shape(3, 4)), draw.integer(1, 2), draw.choice("LINEAR", "NEAREST_NEIGHBOR")
     mode = draw.choice(*MODES) if kind == "LINEAR" else "DEFAULT"
     wanted = [draw.choice(0, draw.integer(1, 9)) for _ in range(count)]
@@ -134,13 +134,13 @@ def test_the_specifications_own_examples(mode: str, new: int, expected: list[flo
         ("upsample_bilinear", {"align_corners": True, "half_pixel_centers": True}),
     ],
 )
-def test_what_the_specification_leaves_open_is_refused(op: str, given: dict[str, object]) -> None:
+def test_a_case_that_the_specification_leaves_open_is_refused(op: str, given: dict[str, object]) -> None:
     with pytest.raises(NotImplementedError):
         evaluate(op, of(0, x=np.zeros((1, 3, 4)), **given))
 
 
-def test_a_size_is_counted_once() -> None:
-    """A map of many channels, a small part of what may be held: EfficientFormerV2 has such a one."""
+def test_a_size_is_checked_once() -> None:
+    """A feature map of many channels, as in EfficientFormerV2, is a small part of the limit."""
     x = np.zeros((1, 384, 7, 7))
     given = {"target_size_height": 256, "target_size_width": 256, "sampling_mode": "UNALIGN_CORNERS"}
     assert evaluate("resize_bilinear", of(0, x=x, **given))[0].shape == (1, 384, 256, 256)

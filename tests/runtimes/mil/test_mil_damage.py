@@ -1,4 +1,4 @@
-"""Damaged programs in the evaluator: refused in one message, in no time and without gigabytes."""
+"""Damaged programs are refused by the evaluator with one message, quickly and without much memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_sound_package_runs(package: Path) -> None:
     assert run(package)["probabilities"].sum() == pytest.approx(1, abs=1e-3)
 
 
-# --- programs that parse and make no sense -----------------------------------------------------------------
+# --- programs that parse and contradict themselves ---------------------------------------------------------
 
 
 def shape(program: Program, kind: str) -> Any:
@@ -66,13 +66,13 @@ CHANGES: dict[str, tuple[Callable[[Program], Any], str]] = {
     "groups that do not divide": (lambda p: p.integers("conv", "groups", 2), r"\(conv\) cannot be computed"),
     "a huge padding": (lambda p: p.integers("conv", "pad", 1, HUGE, 1, HUGE), "GiB"),
     "a negative padding": (lambda p: p.integers("conv", "pad", -1, 1, 1, 1), "a negative padding"),
-    "another padding": (lambda p: p.integers("conv", "pad", 1, 2, 3, 4), "is declared .* and comes out"),
+    "another padding": (lambda p: p.integers("conv", "pad", 1, 2, 3, 4), "is declared .* but is"),
     "an axis that there is not": (lambda p: p.integers("layer_norm", "axes", 4), r"\(layer_norm\) cannot be computed"),
     "a huge axis": (lambda p: p.integers("reduce_mean", "axes", HUGE, 3), "reduce_mean.* cannot be computed"),
     "a parameter that is missing": (lambda p: p.operation("conv").inputs.pop("weight"), "missing"),
     "two values for one": (
         lambda p: p.operation("relu").inputs["x"].arguments.add(name="image"),
-        "is given several values for 'x'",
+        "has several values for 'x'",
     ),
     "a number for a value": (
         lambda p: setattr(p.operation("relu").inputs["x"].arguments[0], "name", "conv_0_groups_0"),
@@ -80,28 +80,28 @@ CHANGES: dict[str, tuple[Callable[[Program], Any], str]] = {
     ),
     "another declared shape": (
         lambda p: setattr(shape(p, "conv")[1].constant, "size", 7),
-        r"is declared \[1, 7, 4, 4\] and comes out \[1, 6, 4, 4\]",
+        r"is declared \[1, 7, 4, 4\] but is \[1, 6, 4, 4\]",
     ),
-    "another declared rank": (lambda p: shape(p, "conv").pop(), "is declared .* and comes out"),
+    "another declared rank": (lambda p: shape(p, "conv").pop(), "is declared .* but is"),
     "another declared type": (
         lambda p: setattr(p.operation("conv").outputs[0].type.tensorType, "dataType", 23),
-        "is declared int32 and comes out torch.float32",
+        "is declared int32 but is torch.float32",
     ),
     "an output too many": (
         lambda p: setattr(p.operation("relu").outputs.add(), "name", "more"),
-        "gives 1 values, not 2",
+        "returns 1 values, not 2",
     ),
     "another name of the input": (
         lambda p: setattr(p.spec.description.input[0], "name", "picture"),
-        "takes 'image'.* which nothing gives",
+        "has the input 'image'.* without a value",
     ),
     "another name of the probabilities": (
         lambda p: setattr(p.spec.description, "predictedProbabilitiesName", "gone"),
-        "its program gives no 'gone'",
+        "its program has no output 'gone'",
     ),
     "another output for the probabilities": (
         lambda p: setattr(p.spec.description, "predictedProbabilitiesName", "classLabel"),
-        "'classLabel' is not by label",
+        "'classLabel' is not a dictionary by label",
     ),
     "a label too few": (
         lambda p: p.value("classify", "classes").immediateValue.list.values.pop(),
@@ -109,44 +109,44 @@ CHANGES: dict[str, tuple[Callable[[Program], Any], str]] = {
     ),
 }
 
-NOT_KNOWN: dict[str, tuple[Callable[[Program], Any], str]] = {
-    # what a newer Core ML may have, or a value that this host has no memory for: nothing is said against the package
-    "a padding type that is not known": (lambda p: text(p, "conv", "pad_type", "sane"), "pad_type 'sane'"),
-    "a parameter that is not known": (
+UNKNOWN: dict[str, tuple[Callable[[Program], Any], str]] = {
+    # features of a newer Core ML, or a value that does not fit in memory: the package may be sound
+    "a padding type that is unknown": (lambda p: text(p, "conv", "pad_type", "sane"), "pad_type 'sane'"),
+    "a parameter that is unknown": (
         lambda p: rename(p, "conv", "strides", "strodes"),
         "conv with the parameter 'strodes'",
     ),
-    "a type that is not known": (
+    "a type that is unknown": (
         lambda p: setattr(p.operation("conv").outputs[0].type.tensorType, "dataType", 77),
         "which is declared type 77",
     ),
     "a declared shape of terabytes": (
         lambda p: setattr(shape(p, "conv")[1].constant, "size", 2**40),
-        "takes .* GiB; 4 GiB are the most here",
+        "takes .* GiB; 4 GiB are the limit",
     ),
-    "a color space that is not known": (
+    "an unknown colour space": (
         lambda p: setattr(p.spec.description.input[0].type.imageType, "colorSpace", 25),
-        "color space 25",
+        "colour space 25",
     ),
 }
 
 
 @pytest.mark.parametrize("name", CHANGES)
 @pytest.mark.parametrize("mode", ["fp32", "ane"])
-def test_a_program_that_makes_no_sense_is_told(package: Path, tmp_path: Path, name: str, mode: str) -> None:
+def test_a_contradictory_program_is_damaged(package: Path, tmp_path: Path, name: str, mode: str) -> None:
     change, message = CHANGES[name]
     path = changed(package, tmp_path / "changed.mlpackage", change)
     with pytest.raises(BadInput, match=message) as caught:
         run(path, mode)
     assert str(path) in caught.value.cause
     assert "\n" not in caught.value.cause
-    assert "report it" in caught.value.remedy or "damaged" in caught.value.cause  # whose fault it is cannot be told
+    assert "report it" in caught.value.remedy or "damaged" in caught.value.cause  # the cause is unknown
 
 
-@pytest.mark.parametrize("name", NOT_KNOWN)
+@pytest.mark.parametrize("name", UNKNOWN)
 @pytest.mark.parametrize("mode", ["fp32", "ane"])
-def test_what_may_be_newer_is_not_called_damage(package: Path, tmp_path: Path, name: str, mode: str) -> None:
-    change, message = NOT_KNOWN[name]
+def test_a_program_that_may_be_newer_is_not_damaged(package: Path, tmp_path: Path, name: str, mode: str) -> None:
+    change, message = UNKNOWN[name]
     path = changed(package, tmp_path / "changed.mlpackage", change)
     with pytest.raises(NotRunHere, match=message) as caught:
         run(path, mode)
@@ -154,7 +154,7 @@ def test_what_may_be_newer_is_not_called_damage(package: Path, tmp_path: Path, n
     assert "damaged" not in caught.value.cause
 
 
-def test_an_operation_that_is_not_known_is_not_run(package: Path, tmp_path: Path) -> None:
+def test_an_unknown_operation_is_not_run(package: Path, tmp_path: Path) -> None:
     path = changed(package, tmp_path / "changed.mlpackage", lambda p: setattr(p.operation("relu"), "type", "relu7"))
     with pytest.raises(NotRunHere, match=r"cannot be evaluated here: relu7 \(1 times\)"):
         run(path)
@@ -166,7 +166,7 @@ def test_control_flow_is_not_run(package: Path, tmp_path: Path) -> None:
         run(path)
 
 
-def test_what_the_specification_leaves_open_is_not_run(package: Path, tmp_path: Path) -> None:
+def test_a_case_that_the_specification_leaves_open_is_not_run(package: Path, tmp_path: Path) -> None:
     def change(program: Program) -> None:
         program.operation("relu").type = "local_response_norm"
         program.operation("local_response_norm").inputs["size"].CopyFrom(program.operation("conv").inputs["groups"])
@@ -182,7 +182,7 @@ def test_what_the_specification_leaves_open_is_not_run(package: Path, tmp_path: 
 
 
 def corrupted(content: bytes, draw: random.Random) -> bytes:
-    """Some bits flipped, a part cut out or overwritten, or the end missing."""
+    """Flip bits, cut out or overwrite a part, or remove the end."""
     found = bytearray(content)
     kind = draw.choice(("bit", "bit", "bits", "overwritten", "cut", "truncated"))
     at = draw.randrange(len(found))
@@ -199,14 +199,14 @@ def corrupted(content: bytes, draw: random.Random) -> bytes:
     return bytes(found)
 
 
-def test_150_corruptions_are_told_or_leave_a_program_that_runs(package: Path, tmp_path: Path) -> None:
-    """Nothing but our own errors comes out, and what runs gives probabilities or is not finite."""
+def test_150_corruptions_are_reported_or_leave_a_program_that_runs(package: Path, tmp_path: Path) -> None:
+    """Only our own errors are raised, and a program that runs returns probabilities or values that are not finite."""
     draw = random.Random(0)
     sound = run(package)["probabilities"]
     outcomes = {"told": 0, "same": 0, "other": 0}
     least, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     for number in range(150):
-        member = FILES[number % len(FILES) if number % 5 else 1]  # the program more often: most can be wrong in it
+        member = FILES[number % len(FILES) if number % 5 else 1]  # the program more often: it has the most to corrupt
         path = Path(shutil.copytree(package, tmp_path / f"{number}.mlpackage"))
         (path / member).write_bytes(corrupted((path / member).read_bytes(), draw))
         try:
@@ -216,14 +216,14 @@ def test_150_corruptions_are_told_or_leave_a_program_that_runs(package: Path, tm
             continue
         outcomes["same" if np.array_equal(values, sound) else "other"] += 1
     assert outcomes["told"] > 60
-    assert outcomes["same"] > 5  # names, versions and paddings of the file do not count
+    assert outcomes["same"] > 5  # names, versions and padding of the file have no effect
     assert time.process_time() - started < 60
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - least < 2**20  # KiB: a gigabyte
 
 
 @pytest.mark.parametrize("mode", ["fp32", "fp16", "ane"])
-def test_an_image_of_another_shape_is_told(package: Path, mode: str) -> None:
+def test_an_image_of_another_shape_is_refused(package: Path, mode: str) -> None:
     session = MilSession(package, mode)
     for shape in ((1, 3, SIDE, SIDE + 1), (2, 3, SIDE, SIDE), (1, 1, SIDE, SIDE), (3, SIDE, SIDE)):
-        with pytest.raises(BadInput, match=f"takes images of 1x3x{SIDE}x{SIDE}, not {'x'.join(map(str, shape))}"):
+        with pytest.raises(BadInput, match=f"accepts images of 1x3x{SIDE}x{SIDE}, not {'x'.join(map(str, shape))}"):
             session.run(np.zeros(shape, dtype=np.float32))

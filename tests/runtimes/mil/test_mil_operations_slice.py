@@ -1,4 +1,4 @@
-"""Operations of MIL that take parts of values, against the definitions of their specification."""
+"""Slicing operations of MIL, against the definitions of their specification."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def slice_by_index(draw: Draw) -> Case:
 
 
 def index_parameters(draw: Draw, shape: tuple[int, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What Python would write between the brackets, and the same as parameters; no axis comes out empty."""
+    """Draw a Python index and the same as parameters; the result is never empty."""
     keys: list[Any] = []
     columns: dict[str, list[Any]] = {
         name: [] for name in ("begin", "end", "stride", "begin_mask", "end_mask", "squeeze_mask")

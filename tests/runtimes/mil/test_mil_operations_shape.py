@@ -1,4 +1,4 @@
-"""Operations of MIL that make, join and reshape values, against the definitions of their specification."""
+"""Operations of MIL that create, join and reshape values, against the definitions of their specification."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mil_cases import Case, Cases, Draw, check, evaluate, of
 
 
 def reshape(draw: Draw) -> Case:
-    """0 takes the side of x that is as far from the end, or 1 beyond its first; -1 what is left."""
+    """Draw a shape: 0 copies the side of x, counted from the end, or is 1 if there is none; -1 is inferred."""
     x = draw.array(*draw.shape(2, 4))
     zeros = draw.integer(0, x.ndim - 1)
     missing = draw.integer(0, 1) if zeros == x.ndim - 1 else 0
@@ -39,7 +39,7 @@ def expand_dims(draw: Draw) -> Case:
 
 
 def squeeze(draw: Draw) -> Case:
-    """Only axes of length 1 go, also of those that are named."""
+    """Draw axes to squeeze; only those of length 1 are removed."""
     x = draw.array(*draw.shape(2, 5, high=2), 2)
     axes = draw.choice(None, draw.axes(x.ndim))
     named = range(x.ndim) if axes is None else [axis % x.ndim for axis in axes]
@@ -134,7 +134,7 @@ def tile(draw: Draw) -> Case:
 
 
 def pad(draw: Draw) -> Case:
-    """The last axes of x; ``reflect`` leaves the end out, ``replicate`` repeats it."""
+    """Draw a padding of the last axes of x; ``reflect`` omits the end element, ``replicate`` repeats it."""
     x, mode = draw.array(*draw.shape(1, 4, low=2)), draw.choice(None, "constant", "reflect", "replicate")
     padded = draw.integer(1, x.ndim)
     amounts = [(draw.integer(0, side - 1), draw.integer(0, side - 1)) for side in x.shape[x.ndim - padded :]]
@@ -153,7 +153,7 @@ def moved(
     deep: bool,
     opset: str = "iOS15",
 ) -> Callable[[Draw], Case]:
-    """Blocks of n pixels by n: the output's shape, and where each of its elements comes from."""
+    """Move blocks of n x n pixels: the shape of the output and the source of each of its elements."""
 
     def make(draw: Draw) -> Case:
         n, (b, c, h, w) = draw.integer(2, 3), draw.shape(4, 4, high=3)
@@ -167,7 +167,7 @@ def moved(
 
 
 def blocks(draw: Draw, backwards: bool) -> Case:
-    """Pixel (h, w) goes to place (h // high, w // wide) of image (h % high, w % wide), counted before the batch."""
+    """Pixel (h, w) moves to (h // high, w // wide) of image (h % high, w % wide), counted before the batch."""
     high, wide, (b, c, h, w) = draw.integer(1, 3), draw.integer(1, 3), draw.shape(4, 4, high=3)
     top, left, bottom, right = (draw.integer(0, (side - 1) // 2) for side in (high * h, wide * w) * 2)
     whole = draw.array(b, c, h * high, w * wide)
@@ -238,8 +238,8 @@ def test_operation_is_as_defined(op: str) -> None:
 
 
 @pytest.mark.parametrize(("mode", "most"), [("reflect", 2), ("replicate", 3)])
-def test_an_axis_is_padded_by_what_it_holds_at_most(mode: str, most: int) -> None:
-    """``reflect`` by one less, its end not being repeated."""
+def test_a_padding_is_at_most_as_long_as_the_axis(mode: str, most: int) -> None:
+    """In ``reflect`` it is at most one less, because the end element is not repeated."""
     x = np.array([1.0, 2.0, 3.0])
     (y,) = evaluate("pad", of(0, x=x, pad=[most, 0], mode=mode))
     assert y.tolist() == {"reflect": [3, 2, 1, 2, 3], "replicate": [1, 1, 1, 1, 2, 3]}[mode]

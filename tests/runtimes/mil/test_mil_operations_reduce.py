@@ -1,4 +1,4 @@
-"""Norms, reductions and what goes by the order of values in MIL, against the formulas of their specification."""
+"""Norms, reductions and ordering operations of MIL, against the formulas of their specification."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mil_cases import Array, Case, Cases, Draw, check, evaluate, of
 
 
 def along(vector: Array | None, x: Array, default: float) -> Any:
-    """A vector over the channels of (B, C, *sides)."""
+    """Reshape a vector over the channels of (B, C, *sides) for broadcasting."""
     return default if vector is None else vector.reshape(-1, *(1,) * (x.ndim - 2))
 
 
@@ -81,7 +81,7 @@ def reduction(formula: Callable[..., Any], *, integers: bool = True, low: float 
 
 
 def distinct(draw: Draw) -> Array:
-    """No two values equal, for the order of equal ones is not specified."""
+    """Draw distinct values, because the order of equal ones is not specified."""
     shape = draw.shape(1, 4)
     return draw.rng.permutation(int(np.prod(shape))).reshape(shape) / 8 - 2
 

@@ -1,4 +1,4 @@
-"""Quantised values and compressed constants of MIL, against the sums over indices of their specification."""
+"""Quantised values and compressed constants of MIL, against the formulas of their specification."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mil_cases import Array, Case, Cases, Draw, check, evaluate, of
 
 
 def parameter(draw: Draw, x: Array, axis: int | None, values: Array) -> tuple[Any, Array]:
-    """One number or a vector along an axis; as it is given, and as it broadcasts."""
+    """Draw a scalar or a vector along an axis; return it, and its shape for broadcasting."""
     if axis is None:
         return values.ravel()[0].item(), values.ravel()[0]
     return values, values.reshape([-1 if i == axis % x.ndim else 1 for i in range(x.ndim)])
@@ -30,7 +30,7 @@ def quantize(draw: Draw) -> Case:
 
 
 def dequantize(draw: Draw) -> Case:
-    """Bytes, so that a difference over the range of a byte would show."""
+    """Draw bytes of the full range, so that an overflow in the difference would show."""
     dtype = draw.choice(np.int8, np.uint8)
     x = draw.integers(*draw.shape(1, 4), low=np.iinfo(dtype).min, high=np.iinfo(dtype).max).astype(dtype)
     axis = draw.choice(None, draw.axis(x.ndim))
@@ -48,14 +48,14 @@ def affine(draw: Draw) -> Case:
 
 
 def packed(values: Array, bits: int) -> Array:
-    """From the lowest bit of each byte on."""
+    """Pack values from the lowest bit of each byte on."""
     number = sum(int(value) << bits * i for i, value in enumerate(values.ravel()))
     count = (bits * values.size + 7) // 8
     return np.array([number >> 8 * i & 255 for i in range(count)], dtype=np.uint8)
 
 
 def blocks_of(draw: Draw, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A number of blocks for each axis that divides it."""
+    """Draw a number of groups for each axis that divides it."""
     return tuple(draw.choice(*(n for n in range(1, side + 1) if side % n == 0)) for side in shape)
 
 
@@ -81,7 +81,7 @@ def blockwise(draw: Draw) -> Case:
 
 
 def looked_up(draw: Draw, indices: Array, entries: int) -> tuple[Array, Array, dict[str, Any]]:
-    """Element by element: what comes of indices with a table of some shape, and the table."""
+    """Draw a table, and look up indices in it element by element."""
     blocks, length = blocks_of(draw, indices.shape), draw.choice(1, 1, 2, 3)
     lut, axis = draw.array(*blocks, entries, length), draw.axis(indices.ndim)
     shape = list(indices.shape)
@@ -99,7 +99,7 @@ def looked_up(draw: Draw, indices: Array, entries: int) -> tuple[Array, Array, d
 def lut_to_dense(draw: Draw) -> Case:
     bits, shape = draw.choice(1, 2, 3, 4, 6, 8), draw.shape(1, 4)
     indices = draw.integers(*shape, low=0, high=2**bits - 1).astype(np.uint8)
-    if bits != 3 and draw.flag():  # as in iOS 16
+    if bits != 3 and draw.flag():  # iOS 16
         lut = draw.array(2**bits)
         return of(lut[indices], "iOS16", indices=packed(indices, bits), lut=lut, shape=list(shape))
     y, lut, given = looked_up(draw, indices, 2**bits)
@@ -107,7 +107,7 @@ def lut_to_dense(draw: Draw) -> Case:
 
 
 def sparse(draw: Draw, dtype: Any = None) -> tuple[Array, Array, Array]:
-    """A mask, the values that it has places for, and all of them with zeros between."""
+    """Draw a mask, the values of its set elements, and the dense array."""
     mask = draw.integers(*draw.shape(1, 4, high=6), low=0, high=1).astype(np.uint8)
     count = int(mask.sum())
     values = draw.array(count) if dtype is None else draw.integers(count, low=0, high=3).astype(dtype)
@@ -174,11 +174,15 @@ def test_the_specifications_example_of_packed_bits() -> None:
 @pytest.mark.parametrize(
     ("op", "given", "message"),
     [
-        ("lut_to_dense", {"indices": np.full(1, 4, np.uint8), "lut": np.zeros((1, 4, 1))}, "outside of a table of 4"),
+        (
+            "lut_to_dense",
+            {"indices": np.full(1, 4, np.uint8), "lut": np.zeros((1, 4, 1))},
+            "outside a table of 4 entries",
+        ),
         ("lut_to_dense", {"indices": np.zeros(1, np.uint8), "lut": np.zeros(4), "shape": [9]}, "1 bytes, not 9"),
-        ("sparse_to_dense", {"nonzero_data": np.zeros(1), "mask": np.ones(2, np.uint8)}, "values for 2 places"),
-        ("sparse_to_dense", {"nonzero_data": np.zeros(3), "mask": np.ones(2, np.uint8)}, "values for 2 places"),
-        ("blockwise_shift_scale", {"data": np.zeros(3, np.int8), "scale": np.ones(2)}, "2 blocks in an axis of 3"),
+        ("sparse_to_dense", {"nonzero_data": np.zeros(1), "mask": np.ones(2, np.uint8)}, "values for 2 set elements"),
+        ("sparse_to_dense", {"nonzero_data": np.zeros(3), "mask": np.ones(2, np.uint8)}, "values for 2 set elements"),
+        ("blockwise_shift_scale", {"data": np.zeros(3, np.int8), "scale": np.ones(2)}, "2 groups in an axis of 3"),
         (
             "affine_dequantize",
             {"quantized_data": np.zeros(3, np.int8), "zero_point": 0, "scale": np.ones(2), "axis": 0},

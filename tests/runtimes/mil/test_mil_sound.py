@@ -1,7 +1,7 @@
-"""Programs that coremltools writes of torch modules: none is called damaged, and each gives PyTorch's values.
+"""Programs that coremltools writes from torch modules are not refused as damaged, and equal PyTorch.
 
-The front end is used as an export uses it, with our forms of some operations. Those whose coremltools form Core ML is
-reported to compute otherwise must come out in another form, not be refused.
+The front end is set up as in an export, with our forms of some operations: if Core ML is reported to compute
+coremltools' form differently, the export must write another form instead of refusing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from evim_deploy.networks.torch_module.pools import write_pools
 from runtimes.mil.evaluate import Evaluator
 
 Forward = Callable[[Tensor], Tensor]
-TOLERANCE = 2e-6  # of the largest value: sums in another order
+TOLERANCE = 2e-6  # relative to the largest value: sums in another order
 
 
 class Module(nn.Module):
@@ -81,7 +81,7 @@ SOUND: dict[str, tuple[Forward, tuple[int, ...]]] = {
 
 
 def pools() -> Iterator[tuple[str, Forward, tuple[int, ...]]]:
-    """Of many kernels, steps and paddings, rounded up or down."""
+    """Pools of many kernels, strides and paddings, with either rounding mode."""
     draw = np.random.default_rng(0)
     for number in range(24):
         (high, wide), (down, right) = draw.integers(1, 8, 2).tolist(), draw.integers(1, 6, 2).tolist()
@@ -98,7 +98,7 @@ def pools() -> Iterator[tuple[str, Forward, tuple[int, ...]]]:
 
 
 def written(pool: nn.Module) -> nn.Module:
-    """A pool as an export hands it to coremltools."""
+    """Return a pool as an export passes it to coremltools."""
     network = nn.Sequential(pool)
     write_pools(network)
     return network
@@ -120,7 +120,7 @@ def converted(module: nn.Module, x: Tensor, path: Path) -> Function:
 
 
 def gap(forward: Forward, shape: tuple[int, ...], path: Path) -> float:
-    """The largest difference between the evaluated program and PyTorch, of the largest value."""
+    """Return the largest difference between the evaluated program and PyTorch, relative to the largest value."""
     torch.manual_seed(0)
     x, module = torch.randn(shape), Module(forward).eval()
     with torch.no_grad(), warnings.catch_warnings():
@@ -146,7 +146,7 @@ def test_a_pool_is_written_as_pytorch_computes_it(forward: Forward, shape: tuple
     assert gap(forward, shape, tmp_path / "pool.mlpackage") < TOLERANCE
 
 
-def test_a_wrong_value_is_seen(tmp_path: Path) -> None:
-    """The negative control: coremltools leaves antialiasing out."""
+def test_a_wrong_value_is_detected(tmp_path: Path) -> None:
+    """Negative control: coremltools drops antialiasing."""
     blurred = resized(size=(3, 3), mode="bilinear", antialias=True)
     assert gap(blurred, MAP, tmp_path / "wrong.mlpackage") > 0.01

@@ -1,4 +1,4 @@
-"""Whole programs in the evaluator against PyTorch: other people's networks, and ours with compressed weights."""
+"""Whole programs in the evaluator against PyTorch: published networks, and ours with compressed weights."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.rewrites import reparameterise
 from evim_deploy.networks.efficientvim.lowering import lower
 from runtimes.mil import MilSession
-from runtimes.mil.arithmetic import MODES
+from runtimes.modes import Mode
 
 SIDE = 64
+MODES = (Mode.FP32, Mode.FP16, Mode.ANE)
 
-# --- other people's networks -------------------------------------------------------------------------------
+# --- published networks ------------------------------------------------------------------------------------
 
 
 def network(name: str) -> torch.nn.Module:
-    """Of timm or torchvision, with seeded weights and the statistics of BatchNorm that they lead to."""
+    """Make a network of timm or torchvision with seeded weights and matching BatchNorm statistics."""
     import timm
     import torchvision
 
@@ -68,7 +69,7 @@ def convert(net: torch.nn.Module, path: Path, precision: str, target: str = "iOS
 
 
 def gap(found: dict[str, Any], expected: torch.Tensor) -> float:
-    """The largest difference, of the largest value."""
+    """Return the largest difference relative to the largest value."""
     (values,) = found.values()
     return float(np.abs(values - expected.numpy()).max() / expected.abs().max())
 
@@ -95,7 +96,7 @@ SLOW = (
         *(pytest.param(name, marks=pytest.mark.exhaustive) for name in SLOW if name not in SLOW[::3]),
     ],
 )
-def test_a_foreign_network_gives_what_pytorch_gives(tmp_path: Path, name: str) -> None:
+def test_a_published_network_equals_pytorch(tmp_path: Path, name: str) -> None:
     net = network(name)
     convert(net, tmp_path / "p.mlpackage", "FLOAT32")
     session = MilSession(tmp_path / "p.mlpackage", "fp32")
@@ -111,8 +112,8 @@ def test_a_foreign_network_gives_what_pytorch_gives(tmp_path: Path, name: str) -
     "name",
     ["timm:convnext_atto", pytest.param("timm:mobilevit_xxs", marks=pytest.mark.slow)],
 )
-def test_a_foreign_network_in_half_precision(tmp_path: Path, name: str) -> None:
-    """Worse with each mode, and still the same network."""
+def test_a_published_network_in_half_precision(tmp_path: Path, name: str) -> None:
+    """The error grows with each mode and stays small."""
     net = network(name)
     convert(net, tmp_path / "p.mlpackage", "FLOAT16")
     image = torch.rand(1, 3, SIDE, SIDE)
@@ -127,13 +128,13 @@ def test_a_foreign_network_in_half_precision(tmp_path: Path, name: str) -> None:
 
 
 def small_graph() -> Graph:
-    """M1 with seeded weights, as the exporter takes it."""
+    """M1 with seeded weights, as a graph for the exporter."""
     model = random_network(VARIANTS["m1"], 0)
     return reparameterise(lower(model, "classify", "logits", True))[0]
 
 
 def decompressed(model: Any) -> dict[str, Any]:
-    """The weights of a model as coremltools itself decompresses them, by the operation's name."""
+    """Return the weights of a model as coremltools decompresses them, by the name of the operation."""
     import coremltools.optimize.coreml as cto
     from coremltools.converters.mil.frontend.milproto.load import load
 
@@ -145,7 +146,7 @@ def decompressed(model: Any) -> dict[str, Any]:
 
 
 def with_weights(graph: Graph, weights: dict[str, Any]) -> tuple[Graph, float]:
-    """A graph with other kernels, and by how much these differ from its own."""
+    """Replace the kernels of a graph; return it and the difference from its own kernels."""
     renamed = {value: name for name, value in graph.outputs.items()}
     differences = []
 
@@ -200,7 +201,7 @@ def compressions(kind: str) -> Callable[[Any], Any]:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """M1 at 64x64 for iOS 16 and, converted again, for iOS 18; with its graph."""
+    """M1 at 64x64 for iOS 16 and for iOS 18, and its graph."""
     import coremltools as ct
 
     from exporters.coreml import graph as coreml
@@ -244,7 +245,7 @@ COMPRESSIONS = [
 
 
 @pytest.mark.parametrize(("kind", "target", "operation"), COMPRESSIONS)
-def test_compressed_weights_give_what_the_decompressed_ones_give_in_torch(
+def test_compressed_weights_equal_decompressed_ones_in_torch(
     tmp_path: Path, exported: dict[str, Any], kind: str, target: str, operation: str
 ) -> None:
     path = tmp_path / "compressed.mlpackage"
@@ -287,8 +288,8 @@ def test_a_tiny_network_of_ours(tmp_path: Path, precision: str) -> None:
 
 
 @pytest.mark.slow
-def test_m4_takes_at_most_forty_times_the_work_in_every_mode(tmp_path: Path) -> None:
-    """In units of eager PyTorch's processor time, measured beside it, so that a busy or a slow machine changes nothing.
+def test_m4_needs_at_most_forty_times_the_work_in_every_mode(tmp_path: Path) -> None:
+    """The unit is the processor time of eager PyTorch, measured beside it, so that the load of the machine cancels.
 
     Forty times are two seconds on two cores where eager takes 0.05 s; ``ane`` takes 16 to 27 times, idle or busy.
     """

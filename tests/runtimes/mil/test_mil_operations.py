@@ -11,33 +11,33 @@ from typing import Any
 
 import numpy as np
 import pytest
-import test_mil_operations_compression as compression
-import test_mil_operations_elementwise as elementwise
-import test_mil_operations_gather as gather
-import test_mil_operations_reduce as reduce
-import test_mil_operations_resize as resize
-import test_mil_operations_shape as shape
-import test_mil_operations_slice as slices
-import test_mil_operations_windows as windows
 import torch
 from mil_cases import SEEDS, TOLERANCE, Case, Draw, evaluate, gap, of, outside, package
 
 from evim_deploy.formats.coreml import read_package
-from runtimes.mil.arithmetic import Half
+from runtimes.mil.arithmetic import Float16
 from runtimes.mil.evaluate import Evaluator
 from runtimes.mil.operations import HANDLERS
 from runtimes.mil.values import LARGEST_BYTES, bounded
+from tests.runtimes.mil import test_mil_operations_compression as compression
+from tests.runtimes.mil import test_mil_operations_elementwise as elementwise
+from tests.runtimes.mil import test_mil_operations_gather as gather
+from tests.runtimes.mil import test_mil_operations_reduce as reduce
+from tests.runtimes.mil import test_mil_operations_resize as resize
+from tests.runtimes.mil import test_mil_operations_shape as shape
+from tests.runtimes.mil import test_mil_operations_slice as slices
+from tests.runtimes.mil import test_mil_operations_windows as windows
 
 FAMILIES = (compression, elementwise, gather, reduce, resize, shape, slices, windows)
 CASES = {op: make for family in FAMILIES for op, make in family.CASES.items()}
 
-# What no program of one operation can hold: constants of constants, and operands that Core ML takes from nowhere
-# outside, booleans and bytes.
+# Operations that no program of one operation can have: those on constants, and those with boolean or byte operands,
+# which Core ML does not accept as inputs.
 INSIDE = {op for op in CASES if op.startswith(("constexpr_", "logical_"))} | {"dequantize", "quantize"}
 
 
 def first_case(op: str, opset: str) -> Case | None:
-    """The first case that this opset has so, and that coremltools can write."""
+    """Return the first case of this opset that coremltools can write, or None."""
     return next((case for case in cases_of(op) if case.opset == opset and writable(case)), None)
 
 
@@ -47,7 +47,7 @@ def cases_of(op: str) -> list[Case]:
 
 
 def writable(case: Case) -> bool:
-    """coremltools writes no k of -1 and no value of rank 6, and takes no booleans from outside."""
+    """coremltools writes neither a k of -1 nor a value of rank 6, and accepts no boolean inputs."""
     given = outside("", case).values()
     ranks = [np.ndim(value) for value in (*case.given.values(), *case.expected) if not isinstance(value, tuple)]
     return case.given.get("k") != -1 and max(ranks) < 6 and all(array.dtype != bool for array in given)
@@ -59,7 +59,7 @@ def test_every_operation_is_tested() -> None:
 
 
 def specified(op: str) -> list[tuple[set[str], set[str], dict[str, Any]]]:
-    """Parameters, those that must be given, and defaults, of each version of an operation in coremltools."""
+    """Return the parameters, the required ones and the defaults of each version of an operation in coremltools."""
     from coremltools.converters.mil.mil import types
     from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
 
@@ -88,7 +88,7 @@ def test_parameters_and_defaults_are_those_of_the_specification(op: str) -> None
                 assert each.default == (default if isinstance(default, str) else pytest.approx(default)), each.name
 
 
-def test_classify_gives_the_likeliest_label_and_each_probability() -> None:
+def test_classify_returns_the_most_probable_label_and_each_probability() -> None:
     labels = np.array(["zebra", "apple", "Größe"])
     label, table = HANDLERS["classify"](None, torch.tensor([[0.25, 0.125, 0.625]]), labels)
     assert label == "Größe"
@@ -96,7 +96,7 @@ def test_classify_gives_the_likeliest_label_and_each_probability() -> None:
 
 
 @pytest.mark.parametrize("labels", [["a", "b"], ["a", "b", "a"]])
-def test_classify_needs_a_label_of_its_own_for_each_probability(labels: list[str]) -> None:
+def test_classify_requires_unique_labels(labels: list[str]) -> None:
     with pytest.raises(ValueError, match=r"zip|twice"):
         HANDLERS["classify"](None, torch.tensor([0.25, 0.125, 0.625]), np.array(labels))
 
@@ -112,7 +112,7 @@ GROUPS = [
 
 
 def group(family: Any, opset: str) -> dict[str, Case]:
-    """A case of each operation of a family that has one for this opset."""
+    """Return a case of each operation of a family that has one for this opset."""
     found = {op: first_case(op, opset) for op in family.CASES if op not in INSIDE}
     return {op: case for op, case in found.items() if case is not None}
 
@@ -133,7 +133,7 @@ def test_packages_of_these_operations_are_read_back(tmp_path: Path, family: Any,
 
 @pytest.mark.skipif(platform.system() != "Darwin", reason="compares with Core ML itself: run the tests on a Mac")
 @pytest.mark.parametrize(("family", "opset"), GROUPS, ids=lambda each: getattr(each, "__name__", each))
-def test_core_ml_gives_the_same(tmp_path: Path, family: Any, opset: str) -> None:
+def test_core_ml_returns_the_same_values(tmp_path: Path, family: Any, opset: str) -> None:
     import coremltools as ct
 
     cases = group(family, opset)
@@ -157,10 +157,10 @@ IN_ONE_STEP = {"avg_pool", "reduce_l1_norm", "reduce_log_sum", "reduce_mean", "r
 
 @pytest.mark.parametrize("op", sorted(set(CASES) - {op for op in CASES if op.startswith("constexpr_")}))
 def test_half_precision_inside_stays_near_the_formula(op: str) -> None:
-    """Of the largest value: a few roundings of 2^-11 each, and subtractions that magnify them."""
+    """The error relative to the largest value is a few roundings of 2^-11, amplified by subtractions."""
     for seed in range(4):
         case = CASES[op](Draw(op, seed))
-        for found, expected in zip(evaluate(op, case, Half()), case.expected, strict=True):
+        for found, expected in zip(evaluate(op, case, Float16()), case.expected, strict=True):
             assert gap(found, expected) < 0.02
 
 
@@ -201,16 +201,16 @@ def test_half_precision_inside_stays_near_the_formula(op: str) -> None:
     ],
 )
 def test_each_step_inside_is_rounded(op: str) -> None:
-    """Without the inner roundings the results would be those of float32 to the last bit."""
+    """Without the inner roundings the results would equal those of float32 to the last bit."""
     cases = [CASES[op](Draw(op, seed)) for seed in range(8)]
-    pairs = [(evaluate(op, case)[0], evaluate(op, case, Half())[0]) for case in cases]
+    pairs = [(evaluate(op, case)[0], evaluate(op, case, Float16())[0]) for case in cases]
     assert any(not np.array_equal(exact, half) for exact, half in pairs)
 
 
 # --- sizes -------------------------------------------------------------------------------------------------
 
 
-def test_the_largest_value_is_a_matter_of_bytes() -> None:
+def test_the_limit_on_a_value_is_in_bytes() -> None:
     assert bounded([LARGEST_BYTES // 4]) == (LARGEST_BYTES // 4,)
     with pytest.raises(ValueError, match="takes 4 GiB"):
         bounded([LARGEST_BYTES // 4 + 1])
@@ -248,6 +248,6 @@ ONES = np.ones((1, 1, 4, 4))
         ),
     ],
 )
-def test_what_would_take_gigabytes_is_refused_before_it_is_computed(op: str, given: dict[str, Any]) -> None:
+def test_a_value_of_gigabytes_is_refused_before_it_is_computed(op: str, given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="GiB"):
         evaluate(op, of(0, **given))
