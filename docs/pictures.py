@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from evim_deploy.catalog.variants import IMAGENET_CLASSES, VARIANTS
 from evim_deploy.graph.ir import Graph, Node
+from evim_deploy.graph.ops import infer_shapes, validate
 from evim_deploy.graph.rewrites import REWRITES, Rewrite, RewriteResult, reparameterise
 from evim_deploy.graph.rewrites.batch_norm import FOLD_BATCH_NORM
 from evim_deploy.graph.rewrites.depthwise_residual import FOLD_DEPTHWISE_RESIDUAL
@@ -35,7 +37,6 @@ from evim_deploy.graph.rewrites.mixer_scale import FOLD_MIXER_SCALE
 from evim_deploy.graph.rewrites.residual_scale import FOLD_RESIDUAL_SCALE
 from evim_deploy.graph.rewrites.rewrite import run
 from evim_deploy.graph.rewrites.state_bias import DROP_STATE_BIAS
-from evim_deploy.graph.shapes import infer_shapes
 from evim_deploy.networks.efficientvim.lowering import lower
 from evim_deploy.networks.efficientvim.model import EfficientViM
 
@@ -57,7 +58,7 @@ class Picture:
     """
 
     name: str
-    rewrite: Rewrite
+    rewrite: Rewrite[Any]
     at: str
     beside: tuple[str, ...] = ()
 
@@ -141,11 +142,13 @@ def before_and_after(picture: Picture) -> tuple[Graph, Graph]:
     for rewrite in REWRITES[: REWRITES.index(picture.rewrite)]:
         run(rewrite, before)
     after = before.copy()
-    anchor = after.producer(picture.at)
-    if anchor is None or not picture.rewrite.apply(after, anchor):
-        raise ValueError(f"{picture.rewrite.name} does nothing at {picture.at}")
+    root = after.producer(picture.at)
+    match = None if root is None else picture.rewrite.match(after, root)
+    if match is None:
+        raise ValueError(f"{picture.rewrite.name} does not match at {picture.at}")
+    picture.rewrite.replace(after, match)
     after.prune()
-    after.validate()
+    validate(after)
     return before, after
 
 

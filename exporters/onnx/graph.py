@@ -25,8 +25,9 @@ from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorS
 from evim_deploy.formats import onnx_writer
 from evim_deploy.formats.onnx_names import CHANNELS_LAST, SCALE, UNSIGNED
 from evim_deploy.graph.ir import Graph, Node
+from evim_deploy.graph.ops import infer_shapes
 from evim_deploy.graph.quantised import AffineQuantised, QuantParams
-from evim_deploy.graph.shapes import Axis, Shape, infer_shapes
+from evim_deploy.graph.shapes import Axis, Shape
 from evim_deploy.quantise.apply import VIEWS
 from evim_deploy.quantise.schemes import scheme
 from exporters.onnx import quantised

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from evim_deploy.catalog.variants import PUBLISHED
 from evim_deploy.graph.interpreter import evaluate
 from evim_deploy.graph.interpreter import run as values_of
 from evim_deploy.graph.ir import RESCALED, Array, Attribute, Graph, Node, spread
+from evim_deploy.graph.ops import validate
 from evim_deploy.graph.rewrites import (
     DROP_STATE_BIAS,
     FACTOR_GATE,
@@ -47,7 +48,7 @@ def lowered(seed: int, task: str, output: str, distilled: bool, preprocess: bool
     return lower(random_tiny(seed, distilled=distilled), task, output, preprocess)
 
 
-def assert_same_nodes(actual: list[Node], expected: list[Node]) -> None:
+def assert_same_nodes(actual: Sequence[Node], expected: Sequence[Node]) -> None:
     assert [id(node) for node in actual] == [id(node) for node in expected]
 
 
@@ -263,10 +264,10 @@ def test_the_comparison_sees_every_folded_weight(task: str) -> None:
     graph, _ = reparameterise(lowered(22, task, "logits", False))
     image = pixels(22, 64, 48)
     expected = evaluate(graph, image)
-    for at, node in enumerate(graph.nodes):
+    for node in graph.nodes:
         for name, array in node.weights.items():
             changed = graph.copy()
-            changed.nodes[at] = node.with_weights(**{name: array * 1.01})
+            changed.substitute(node, node.with_weights(**{name: array * 1.01}))
             assert relative_gap(evaluate(changed, image), expected) > 1e3 * ALL_REWRITES, (node.name, name)
 
 
@@ -328,20 +329,12 @@ def sketch(source: str, outputs: tuple[str, ...] = ()) -> Graph:
             case ast.Assign([ast.Name(name)], ast.Call(ast.Name(op), inputs, keywords)):
                 options = {keyword.arg or "": ast.literal_eval(keyword.value) for keyword in keywords}
                 weights, attributes = weights_and_attributes(op, generator, **options)
-                graph.nodes.append(
-                    Node(
-                        op=op,
-                        inputs=tuple(map(ast.unparse, inputs)),
-                        outputs=(name,),
-                        weights=weights,
-                        attributes=attributes,
-                    )
-                )
+                graph.add(op, map(ast.unparse, inputs), name, weights, **attributes)
             case _:
                 raise SyntaxError(ast.unparse(statement))
     graph.outputs = {node.name: node.name for node in graph.nodes if not graph.consumers(node.name)}
     graph.outputs |= {name: name for name in outputs}
-    graph.validate()
+    validate(graph)
     return graph
 
 
@@ -764,7 +757,7 @@ def test_a_share_next_to_nothing_stays_beside_its_map(share: float) -> None:
     assert gate is not None
     graph.substitute(kept, kept.with_weights(scale=np.full(CHANNELS, share)))
     graph.substitute(gate, gate.with_weights(scale=np.ones(CHANNELS)))
-    reason = "k is next to nothing beside b, and half precision has no room for the ratio"
+    reason = "k is close to zero beside b, and the ratio is too large for half precision"
     assert run(FOLD_RESIDUAL_SCALE, graph).refused == (("y", reason),)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from evim_deploy.graph.ir import Graph
+from evim_deploy.graph.ops import validate
 from evim_deploy.graph.quantised import Array
 from evim_deploy.images import preprocessing
 from evim_deploy.networks.efficientvim.model import (
@@ -59,7 +60,7 @@ def lower(model: EfficientViM, task: str, output: str, preprocess: bool) -> Grap
         value = graph.add("softmax_channels", [logits], "probabilities") if output == "probabilities" else logits
         graph.outputs = {output: value}
     graph.prune()
-    graph.validate()
+    validate(graph)
     return graph
 
 
