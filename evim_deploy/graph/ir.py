@@ -150,6 +150,7 @@ class Graph:
         inputs: Iterable[str],
         name: str,
         weights: Mapping[str, Array] | None = None,
+        *,
         outputs: tuple[str, ...] | None = None,
         **attributes: Attribute,
     ) -> str:

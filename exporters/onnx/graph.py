@@ -25,7 +25,7 @@ from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorS
 from evim_deploy.formats import onnx_writer
 from evim_deploy.formats.onnx_names import CHANNELS_LAST, SCALE, UNSIGNED
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.ops import infer_shapes
+from evim_deploy.graph.ops import INTEGER_FORM_OPS, infer_shapes
 from evim_deploy.graph.quantised import AffineQuantised, QuantParams
 from evim_deploy.graph.shapes import Axis, Shape
 from evim_deploy.quantise.apply import VIEWS
@@ -102,7 +102,7 @@ class Emitter:
         found = scheme("onnx", target.precision)
         self.graph = graph
         self.float_type, self.float_dtype = _FLOATS[found.floats if found else target.precision]
-        self.plain = {**_HANDLERS, **quantised.STATES_LAST} if found else _HANDLERS
+        self.plain = {**HANDLERS, **quantised.STATES_LAST} if found else HANDLERS
         self.handlers = {**self.plain, **quantised.DYNAMIC} if found and found.is_dynamic else self.plain
         self.opset_version = target.opset or USUAL_OPSET
         self.opset = OPSETS[self.opset_version]
@@ -345,7 +345,7 @@ def _silu(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
     e.emit("Mul", [*inputs, e.emit("Sigmoid", inputs, f"{output}/sigmoid")], output)
 
 
-_HANDLERS: dict[str, Handler] = {
+HANDLERS: dict[str, Handler] = {
     "conv": _conv,
     "pointwise_conv": _project,
     "linear": _linear,
@@ -368,3 +368,9 @@ _HANDLERS: dict[str, Handler] = {
     "mean": _mean,
     "concat": lambda e, node, inputs, output: e.emit("Concat", inputs, output, axis=1),
 }
+
+REFUSED = {
+    "batch_norm": "rewrites fold it into a convolution before export",
+    **dict.fromkeys(INTEGER_FORM_OPS, "only integer forms contain it, for TFLite's int8"),
+}
+"""The other operations of a graph, each with the reason why no handler exists."""

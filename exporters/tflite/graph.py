@@ -22,6 +22,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 from evim_deploy.artifact.descriptions import about
 from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorSpec
 from evim_deploy.graph.ir import Graph, Node
+from evim_deploy.graph.ops import INTEGER_FORM_OPS
 from evim_deploy.quantise.schemes import scheme
 from exporters.tflite import file as tflite_file
 from exporters.tflite import metadata as tflite_metadata
@@ -70,7 +71,7 @@ def _convert(graph: Graph, target: Target) -> bytes:
         values = {graph.input_name: image}
         for node, weights in zip(graph.nodes, module.weights, strict=True):
             with tf.name_scope(node.name):  # the converter keeps it in the names of the tensors
-                results = _HANDLERS[node.op](node, weights, *(values[value] for value in node.inputs))
+                results = HANDLERS[node.op](node, weights, *(values[value] for value in node.inputs))
             values.update(zip(node.outputs, results if isinstance(results, list) else [results], strict=True))
         return [values[value] for value in graph.outputs.values()]
 
@@ -202,7 +203,7 @@ def _mean(node: Node, w: Weights, x: Any) -> Any:
     return tf.reduce_mean(tf.reduce_mean(x, axis=2, keepdims=True), axis=[1, 2], keepdims=keeps)
 
 
-_HANDLERS: dict[str, Callable[..., Any]] = {
+HANDLERS: dict[str, Callable[..., Any]] = {
     "conv": _conv,
     "pointwise_conv": lambda node, w, x: tf.nn.conv2d(x, w["kernel"], 1, "VALID"),
     "linear": lambda node, w, x: _biased(tf.matmul(x, w["kernel"]), w),
@@ -225,3 +226,9 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "mean": _mean,
     "concat": lambda node, w, *xs: tf.concat(xs, axis=-1),
 }
+
+REFUSED = {
+    "batch_norm": "rewrites fold it into a convolution before export",
+    **dict.fromkeys(INTEGER_FORM_OPS, "only integer forms contain it, for TFLite's int8"),
+}
+"""The other operations of a graph, each with the reason why no handler exists."""

@@ -47,7 +47,8 @@ def _match(graph: Graph, norm: Node) -> _Match | None:
         return None  # a head's; see evim_deploy.graph.rewrites.heads
     if graph.is_output(shift.name):
         raise MatchFailure(norm, "the normalised map is an output")
-    convs, updates = [], []
+    convs: list[Node] = []
+    updates: list[tuple[Node, Node]] = []
     for node in consumers:
         if node.op == "conv":
             _check_conv(norm, node)
