@@ -43,7 +43,7 @@ from evim_deploy.networks.efficientvim.model import EfficientViM
 FOLDER = Path(__file__).with_name("pictures")
 VARIANT = VARIANTS["m4"]
 BLOCK = "stages.0.blocks.0."
-LAST_BLOCK = "stages.2.blocks.1."  # of its stage: the head takes its state
+LAST_BLOCK = "stages.2.blocks.1."  # the last of its stage: the head reads its state
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The graph's own methods, its shapes, and that lowering says what the reference computes."""
+"""The methods of a graph, its shapes, and the lowering of the reference."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def diamond() -> Graph:
 
 
 def wiring(graph: Graph) -> dict[str, tuple[str, ...]]:
-    """What each operation takes, in order."""
+    """The inputs of each operation, in order."""
     return {node.name: node.inputs for node in graph.nodes}
 
 
@@ -125,12 +125,12 @@ def test_last_uses() -> None:
     assert graph.last_uses() == {"r": ["x"], "t": ["r"], "a": ["t", "a", "b"]}
 
 
-def test_outputs_are_those_of_a_run_that_keeps_all_values() -> None:
+def test_outputs_are_those_of_a_run_with_all_values() -> None:
     graph, image = lower(random_tiny(1), "features", "logits", True), pixels(1, 64, 48)
     values = run(graph, image)
-    found = evaluate(graph, image)
-    assert found.keys() == graph.outputs.keys()
-    assert all(torch.equal(found[name], values[value]) for name, value in graph.outputs.items())
+    outputs = evaluate(graph, image)
+    assert outputs.keys() == graph.outputs.keys()
+    assert all(torch.equal(outputs[name], values[value]) for name, value in graph.outputs.items())
 
 
 def test_a_copy_is_independent() -> None:
@@ -142,7 +142,7 @@ def test_a_copy_is_independent() -> None:
     assert graph.outputs == {"out": "y"}
 
 
-def test_substitute_keeps_the_place() -> None:
+def test_substitute_preserves_the_position() -> None:
     graph = diamond()
     graph.substitute(
         graph.nodes[1],
@@ -153,7 +153,7 @@ def test_substitute_keeps_the_place() -> None:
     validate(graph)
 
 
-def test_reconnect_moves_users_and_outputs() -> None:
+def test_reconnect_moves_consumers_and_outputs() -> None:
     graph = diamond()
     graph.outputs |= {"early": "s", "same": "s"}
     graph.reconnect("s", "r")
@@ -169,14 +169,14 @@ def test_bypass_joins_the_neighbours() -> None:
     assert graph.outputs == {"out": "y", "early": "x"}
 
 
-def test_prune_keeps_what_outputs_need() -> None:
+def test_prune_preserves_the_operations_that_outputs_depend_on() -> None:
     graph = diamond()
     graph.outputs = {"out": "t"}
     graph.prune()
     assert list(wiring(graph)) == ["r", "t"]
 
 
-def test_prune_keeps_a_split_for_its_second_output() -> None:
+def test_prune_preserves_a_split_for_its_second_output() -> None:
     graph = Graph("x")
     graph.add("split", ["x"], "a", outputs=("a", "b"), sections=(1, 2))
     graph.add("relu", ["a"], "unused")
@@ -236,7 +236,7 @@ def test_counts() -> None:
         "missing output",
     ],
 )
-def test_validate_says_what_is_wrong(nodes: list[Node], outputs: dict[str, str], message: str) -> None:
+def test_validate_names_the_fault(nodes: list[Node], outputs: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         validate(Graph("x", nodes, outputs))
 
@@ -265,7 +265,7 @@ def resolve(axis: Axis, sides: dict[str, int]) -> int:
     if isinstance(axis, int):
         return axis
     if "*" in axis:
-        return math.prod(resolve(factor, sides) for factor in axis.split("*"))
+        return math.prod(resolve(side, sides) for side in axis.split("*"))
     name, _, divisor = axis.partition("/")
     return math.ceil(sides[name] / int(divisor or 1))
 
