@@ -9,7 +9,6 @@ from evim_deploy.quantise.apply import VECTORS, VIEWS
 from evim_deploy.quantise.schemes import SCHEMES, WEIGHTED
 from exporters.coreml import graph as coreml
 from exporters.onnx import graph as onnx
-from exporters.onnx import quantised
 from exporters.tflite import graph as tflite
 from exporters.tflite import integers
 
@@ -24,9 +23,11 @@ def test_each_operation_is_either_handled_or_refused(name: str) -> None:
     assert all(exporter.REFUSED.values())
 
 
-def test_the_handlers_of_quantised_onnx_files_replace_others() -> None:
-    assert quantised.STATES_LAST.keys() <= onnx.HANDLERS.keys()
-    assert quantised.DYNAMIC.keys() <= onnx.HANDLERS.keys()
+@pytest.mark.parametrize("precision", ["int8", "dynamic"])
+def test_quantised_onnx_files_replace_handlers_and_drop_none(precision: str) -> None:
+    handlers = onnx._handlers(SCHEMES["onnx", precision])
+    assert handlers.keys() == onnx.HANDLERS.keys()
+    assert handlers != onnx.HANDLERS
 
 
 def test_quantisation_names_operations_of_the_table() -> None:
