@@ -65,7 +65,7 @@ class Format:
 
 @dataclass(frozen=True)
 class Form:
-    """What writes networks of a form (:attr:`evim_deploy.networks.protocols.Reference.form`).
+    """What writes networks of a form (:class:`~evim_deploy.catalog.terms.ModelKind`).
 
     Attributes:
         requires: By format the packages that it needs besides the format's own.

@@ -251,7 +251,7 @@ def _write_artifact(built: _Built, target: Target, path: Path) -> None:
 def _network(built: _Built, target: Target) -> Graph | nn.Module:
     """What the exporters of its form write."""
     if built.reference is not None:
-        return built.reference.stored(target)
+        return built.reference.stored_form(target)
     module = deepcopy(built.inference)
     split_means(module)
     return module

@@ -69,7 +69,7 @@ def made(request: pytest.FixtureRequest, prover: ParityChecker) -> Made:
         )
         qparams = calibrate(reference.inference(target), scheme, images, pixels=True)
         target = replace(target, quantisation=Quantisation(qparams=tuple(qparams.items())))
-    return Made(target, reference.stored(target), prover)
+    return Made(target, reference.stored_form(target), prover)
 
 
 def with_encoding(change: Callable[[Encoding], Encoding]) -> Fault:

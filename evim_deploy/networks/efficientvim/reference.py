@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from evim_deploy.artifact.target import Target, Weights
-from evim_deploy.catalog.terms import Activation
+from evim_deploy.catalog.terms import Activation, ModelKind
 from evim_deploy.common.numerics import with_probabilities
 from evim_deploy.graph.half_precision import rounded
 from evim_deploy.graph.rewrites import SPREAD_TOKEN_WEIGHTS, RewriteResult, reparameterise, run
@@ -38,7 +38,7 @@ class GraphReference:
         weights: Where they come from.
     """
 
-    form: ClassVar[str] = "graph"
+    kind: ClassVar[ModelKind] = ModelKind.GRAPH
     engine: ClassVar[str] = "PyTorch"
     preprocessing: ClassVar[Preprocessing] = PAPER
     activation: ClassVar[str] = Activation.SOFTMAX
@@ -70,7 +70,7 @@ class GraphReference:
             self._spread[key] = graph, [*outcomes, run(SPREAD_TOKEN_WEIGHTS, graph)]
         return self._spread[key]
 
-    def outcomes(self, target: Target) -> list[RewriteResult]:
+    def rewrite_results(self, target: Target) -> list[RewriteResult]:
         return self.rewritten(target)[1]
 
     def inference(self, target: Target) -> Graph:
@@ -81,7 +81,7 @@ class GraphReference:
             graph = prepare(graph)
         return equalised(graph, dict(target.quantisation.exponents)) if target.quantisation else graph
 
-    def stored(self, target: Target) -> Graph:
+    def stored_form(self, target: Target) -> Graph:
         found = scheme(target.format, target.precision)
         if found is None:
             graph, _ = self.rewritten(target)
@@ -98,7 +98,7 @@ class GraphReference:
         return GraphNetwork(self.rewritten(target)[0])
 
     def simulated_network(self, target: Target) -> GraphNetwork:
-        return GraphNetwork(self.stored(target))
+        return GraphNetwork(self.stored_form(target))
 
     def outputs(self, task: str, images: Array, batch: int = 1) -> dict[str, Array]:
         return self.outputs_in(torch.float32, task, images, batch)

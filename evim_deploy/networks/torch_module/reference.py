@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from copy import deepcopy
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from evim_deploy.artifact.target import Target, Weights
+from evim_deploy.catalog.terms import ModelKind
 from evim_deploy.common.errors import BadInput, first_line
 from evim_deploy.graph.rewrites.rewrite import RewriteResult
 from evim_deploy.images.preprocessing import Preprocessing
@@ -25,9 +26,6 @@ from evim_deploy.networks.torch_module.pools import write_pools
 from evim_deploy.networks.torch_module.runnable import ModuleNetwork
 from evim_deploy.networks.torch_module.seeding import sample_images
 
-if TYPE_CHECKING:
-    pass
-
 
 class ModuleReference:
     """A network that stays a torch module.
@@ -37,7 +35,7 @@ class ModuleReference:
         size: Height and width of images that it takes, pixels.
     """
 
-    form: ClassVar[str] = "torch_module"
+    kind: ClassVar[ModelKind] = ModelKind.TORCH_MODULE
 
     def __init__(self, opened: LoadedModel, size: tuple[int, int]) -> None:
         self._opened = opened
@@ -86,10 +84,10 @@ class ModuleReference:
             ),
         ]
 
-    def outcomes(self, target: Target) -> list[RewriteResult]:
+    def rewrite_results(self, target: Target) -> list[RewriteResult]:
         return self.rewritten[1]
 
-    def stored(self, target: Target) -> nn.Module:
+    def stored_form(self, target: Target) -> nn.Module:
         """A servable module (:class:`~evim_deploy.networks.torch_module.export_wrapper.ExportWrapper`), in float32."""
         servable = self._servable(target)
         return rounded(servable) if target.precision == "fp16" else servable
@@ -98,7 +96,7 @@ class ModuleReference:
         return ModuleNetwork(self._servable(target), target.output)
 
     def simulated_network(self, target: Target) -> ModuleNetwork:
-        return ModuleNetwork(self.stored(target), target.output)
+        return ModuleNetwork(self.stored_form(target), target.output)
 
     @property
     def activation(self) -> str:

@@ -101,7 +101,7 @@ def test_untrained_weights_bear_fp16(tmp_path: Path, seed: int, output: str) -> 
     reference = reference_to(untrained_model(MODELS["efficientvim_m1"], 1000, seed))
     target = target_of("onnx", "fp16", output, (96, 160), None, classes=1000)
     path = tmp_path / "half.onnx"
-    exporters.load(exporters.FORMATS["onnx"]).build(reference.stored(target), target, path)
+    exporters.load(exporters.FORMATS["onnx"]).build(reference.stored_form(target), target, path)
     result = prove(path, target, ParityChecker(reference, 224), Silent())
     _, program, precision = result.comparisons
     assert program.measures.max_abs < 1e-2 * precision.measures.max_abs
