@@ -11,6 +11,7 @@ from evim_deploy.catalog.terms import ModelFamily
 from evim_deploy.catalog.variants import ModelName, parse_model
 from evim_deploy.common import threads
 from evim_deploy.common.errors import BadInput, UsageProblem
+from evim_deploy.weights.spec import parse_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -101,8 +102,8 @@ def _open_onnx(
     require(name.family)
     from evim_deploy.networks.onnx.open import open_onnx
 
-    path = (weights or name.source).removeprefix(f"{name.family}:")
-    loaded = _module_reference(name, lambda: open_onnx(replace(name, source=path), notify))
+    path = parse_weights(weights or name.source).path
+    loaded = _module_reference(name, lambda: open_onnx(replace(name, source=str(path)), notify))
     if num_classes not in (None, loaded.num_classes):
         raise BadInput(
             f"{name.source} has {loaded.num_classes} classes, not {num_classes}.", "Leave out --num-classes."

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 from evim_deploy.common.errors import BadInput, NotInstalled, first_line
 from evim_deploy.weights import background, shards
+from evim_deploy.weights.spec import DEFAULT_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from evim_deploy.catalog.variants import ModelName
-
-DEFAULT_FILE = "model.safetensors"
 
 PROBE_SECONDS = 2.5
 """How long the hub has to answer at all: name resolution, proxies and TLS included."""
@@ -28,8 +27,6 @@ STALL_SECONDS = 180.0
 """How long a download may bring nothing. huggingface_hub gives up after about a minute where the connection is
 silent, but would retry for an hour where a server asks it to; and hf_xet fetches up to 64 MB before it writes."""
 
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -44,26 +41,6 @@ class WrongHash(BadInput):
 def published(model: ModelName) -> tuple[str, str]:
     """Repository and file of the most accurate published weights of a model."""
     return f"timm/{model.name}.{'in1k' if model.distilled else 'e450_in1k'}", DEFAULT_FILE
-
-
-def parse_source(spec: str) -> tuple[str, str]:
-    """Repository and file of ``hf:OWNER/NAME[/FILE]`` or ``timm:NAME[.TAG]``.
-
-    Raises:
-        BadInput: The text is neither.
-    """
-    scheme, _, rest = spec.partition(":")
-    if scheme == "timm" and _NAME.fullmatch(rest):
-        tag = ".in1k" if rest.endswith("_dist") else ".e300_in1k"  # timm's own default for a bare name
-        return f"timm/{rest}{'' if '.' in rest else tag}", DEFAULT_FILE
-    owner, name, *folders = rest.split("/") if rest.count("/") else (rest, "")
-    repo, filename = f"{owner}/{name}", "/".join(folders) or DEFAULT_FILE
-    if scheme == "hf" and _REPO.fullmatch(repo) and not {"", ".", ".."} & set(filename.split("/")):
-        return repo, filename
-    raise BadInput(
-        f"{spec!r} names no weights on the hub.",
-        "Write hf:OWNER/NAME, hf:OWNER/NAME/FILE or timm:NAME, for example timm:efficientvim_m4.e450_in1k.",
-    )
 
 
 def fetch(repo: str, filename: str, *, notify: Callable[[str], None]) -> Path:

@@ -19,7 +19,8 @@ from evim_deploy.common.errors import BadInput
 from evim_deploy.images import digits
 from evim_deploy.networks.efficientvim.model import EfficientViM
 from evim_deploy.networks.efficientvim.seeded import untrained_model
-from evim_deploy.networks.efficientvim.weights import Weights, resolve, state_sha256, usual_source
+from evim_deploy.networks.efficientvim.weights import Weights, resolve, usual_source
+from evim_deploy.networks.seeding import state_sha256
 from exporters import FORMATS
 from training.digits import split
 from training.fit import accuracy, as_an_app_feeds_it

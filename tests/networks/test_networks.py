@@ -39,8 +39,8 @@ from evim_deploy.common.numerics import softmax
 from evim_deploy.common.publish import sha256
 from evim_deploy.images import photographs
 from evim_deploy.images.preprocessing import Preprocessing, normalise, open_image, resize_and_crop
-from evim_deploy.networks.efficientvim.weights import state_sha256
 from evim_deploy.networks.open import parse_source
+from evim_deploy.networks.seeding import state_sha256
 from evim_deploy.networks.timm.open import find_timm, open_timm
 from evim_deploy.networks.torch_module.group_norm import TwoStepNorm, split_means
 from evim_deploy.networks.torch_module.loaded import LoadedModel

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,16 +11,13 @@ from evim_deploy.common.errors import BadInput, NotInstalled
 from evim_deploy.images import digits
 from evim_deploy.weights import hub
 from evim_deploy.weights.shards import weights_name
+from evim_deploy.weights.spec import WeightsKind, parse_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import nn
-
     from evim_deploy.catalog.variants import ModelName
     from evim_deploy.networks.efficientvim.model import EfficientViM
-
-_MAX_SEED = 2**32
 
 
 def resolve(
@@ -50,30 +46,21 @@ def resolve(
         raise BadInput(f"{num_classes} classes are no classification.", f"Give {MIN_CLASSES} or more.")
     if spec is None:
         return _usual(model, num_classes, notify)
-    if spec == digits.SOURCE:
+    source = parse_weights(spec)
+    if source.kind is WeightsKind.PACKAGED:
         return _packaged(model, num_classes)
-    if spec.partition(":")[0] == "random":
-        return _untrained(model, num_classes, parse_seed(spec), "")
-    if spec.startswith(("hf:", "timm:")):
-        repo, filename = hub.parse_source(spec)
-        return _load(
-            model, hub.fetch_weights(repo, filename, notify=notify), _source(spec, repo, filename), num_classes
-        )
+    if source.kind is WeightsKind.SEEDED:
+        return _untrained(model, num_classes, source.seed(), "")
+    if source.kind in (WeightsKind.HUB, WeightsKind.TIMM):
+        repo, filename = source.repository()
+        path = hub.fetch_weights(repo, filename, notify=notify)
+        return _load(model, path, _source(source.kind, repo, filename), num_classes)
     return _load(model, Path(spec), None, num_classes)
 
 
 def usual_source(model: ModelName) -> str:
     """Where a model's weights come from unless asked otherwise: what ships with the package, or a repository."""
     return digits.SOURCE if model.variant == DIGITS else hub.published(model)[0]
-
-
-def state_sha256(model: nn.Module) -> str:
-    """SHA-256, in hex, over each tensor's name, shape and little-endian float32 bytes, in order of names."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().float().numpy().astype("<f4").tobytes())
-    return digest.hexdigest()
 
 
 def _usual(model: ModelName, num_classes: int | None, notify: Callable[[str], None]) -> tuple[EfficientViM, Weights]:
@@ -90,7 +77,7 @@ def _usual(model: ModelName, num_classes: int | None, notify: Callable[[str], No
         raise  # a file that someone changed is no reason to go on without it
     except BadInput as error:
         return _untrained(model, num_classes, 0, error.cause)
-    return _load(model, path, _source("timm:", repo, filename), num_classes)
+    return _load(model, path, _source(WeightsKind.TIMM, repo, filename), num_classes)
 
 
 def _packaged(model: ModelName, num_classes: int | None) -> tuple[EfficientViM, Weights]:
@@ -98,8 +85,8 @@ def _packaged(model: ModelName, num_classes: int | None) -> tuple[EfficientViM, 
         return _load(model, path, digits.SOURCE, num_classes)
 
 
-def _source(spec: str, repo: str, filename: str) -> str:
-    return f"timm:{repo.removeprefix('timm/')}" if spec.startswith("timm:") else f"hf:{repo}/{filename}"
+def _source(kind: WeightsKind, repo: str, filename: str) -> str:
+    return f"timm:{repo.removeprefix('timm/')}" if kind is WeightsKind.TIMM else f"hf:{repo}/{filename}"
 
 
 def _load(model: ModelName, path: Path, source: str | None, num_classes: int | None) -> tuple[EfficientViM, Weights]:
@@ -112,18 +99,7 @@ def _load(model: ModelName, path: Path, source: str | None, num_classes: int | N
 
 def _untrained(model: ModelName, num_classes: int | None, seed: int, note: str) -> tuple[EfficientViM, Weights]:
     from evim_deploy.networks.efficientvim.seeded import untrained_model
+    from evim_deploy.networks.seeding import state_sha256
 
     network = untrained_model(model, num_classes or model.variant.num_classes, seed)
     return network, Weights(f"random:{seed}", False, state_sha256(network), note)
-
-
-def parse_seed(spec: str) -> int:
-    """The seed of ``random[:SEED]``.
-
-    Raises:
-        BadInput: It is none.
-    """
-    text = spec.partition(":")[2] if ":" in spec else "0"
-    if not (text.isascii() and text.isdigit()) or len(text) > len(str(_MAX_SEED)) or int(text) >= _MAX_SEED:
-        raise BadInput(f"{text!r} is no seed.", f"Write random:SEED with a whole number from 0 to {_MAX_SEED - 1}.")
-    return int(text)

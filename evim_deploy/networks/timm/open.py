@@ -26,13 +26,14 @@ from evim_deploy.common.errors import BadInput, UsageProblem
 from evim_deploy.common.numerics import with_probabilities
 from evim_deploy.images.preprocessing import CROP_MODES, INTERPOLATIONS, Preprocessing
 from evim_deploy.images.published_transform import Transform
-from evim_deploy.networks.efficientvim.weights import parse_seed, state_sha256
 from evim_deploy.networks.protocols import Array
+from evim_deploy.networks.seeding import state_sha256
 from evim_deploy.networks.torch_module.loaded import LoadedModel
 from evim_deploy.networks.torch_module.seeding import seed_weights
 from evim_deploy.weights import hub
 from evim_deploy.weights.checkpoint.reading import StateDict, check_numbers, read_state_dict, refuse_misfit
 from evim_deploy.weights.shards import weights_name
+from evim_deploy.weights.spec import DEFAULT_FILE, WeightsKind, WeightsSpec, parse_weights
 
 _NEAREST = 5
 _CHANNELS = 3
@@ -68,14 +69,15 @@ def open_timm(
         BadInput: The weights that were asked for cannot be had, or do not fit the network.
     """
     config = _config(name.source)
-    if spec is None:
+    source = None if spec is None else parse_weights(spec)
+    if source is None:
         module, weights = _published(name, config, num_classes, notify)
-    elif spec.partition(":")[0] == "random":
-        module, weights = _untrained(name, config, num_classes, parse_seed(spec), "")
+    elif source.kind is WeightsKind.SEEDED:
+        module, weights = _untrained(name, config, num_classes, source.seed(), "")
     else:
-        module, weights = _load(name, config, *_find(spec, notify), num_classes)
-    # weights of another tag are evaluated in its way
-    evaluated = _config(spec.removeprefix("timm:")) if spec and spec.startswith("timm:") else config
+        module, weights = _load(name, config, _fetch(source, notify), source, num_classes)
+    # weights of another tag have the preprocessing of that tag
+    evaluated = _config(source.name) if source is not None and source.kind is WeightsKind.TIMM else config
     preprocessing = _preprocessing(name, evaluated)
     transform = partial(_published_transform, evaluated)
     return LoadedModel(
@@ -161,29 +163,29 @@ def _published(
     if not config.hf_hub_id:
         return _untrained(name, config, num_classes, 0, f"There are no weights of {name.source} on the hub.")
     try:
-        path = hub.fetch(config.hf_hub_id, config.hf_hub_filename or hub.DEFAULT_FILE, notify=notify)
+        path = hub.fetch(config.hf_hub_id, config.hf_hub_filename or DEFAULT_FILE, notify=notify)
     except hub.WrongHash:
         raise  # a file that someone changed is no reason to go on without it
     except BadInput as error:
         return _untrained(name, config, num_classes, 0, error.cause)
     tagged = ".".join(filter(None, (config.architecture, config.tag)))
-    return _load(name, config, path, f"timm:{tagged}", num_classes)
+    return _load(name, config, path, WeightsSpec(WeightsKind.TIMM, f"timm:{tagged}"), num_classes)
 
 
-def _find(spec: str, notify: Callable[[str], None]) -> tuple[Path, str | None]:
-    """The file that a user names, and where it comes from; None for a file of the user's own."""
-    if not spec.startswith(("hf:", "timm:")):
-        return Path(spec), None
-    if spec.startswith("timm:"):
-        config = _config(spec.removeprefix("timm:"))
-        repo, filename = config.hf_hub_id, config.hf_hub_filename or hub.DEFAULT_FILE
+def _fetch(source: WeightsSpec, notify: Callable[[str], None]) -> Path:
+    """The file of weights that a user names."""
+    if source.kind is WeightsKind.HUB:
+        repo, filename = source.repository()
+    elif source.kind is WeightsKind.TIMM:
+        config = _config(source.name)
+        repo, filename = config.hf_hub_id, config.hf_hub_filename or DEFAULT_FILE
     else:
-        repo, filename = hub.parse_source(spec)
-    return hub.fetch_weights(repo, filename, notify=notify), spec
+        return Path(source.text)
+    return hub.fetch_weights(repo, filename, notify=notify)
 
 
 def _load(
-    name: NetworkName, config: Any, path: Path, source: str | None, num_classes: int | None
+    name: NetworkName, config: Any, path: Path, source: WeightsSpec, num_classes: int | None
 ) -> tuple[nn.Module, Weights]:
     with torch.device("meta"):
         expected = timm.create_model(name.source, pretrained=False).state_dict()
@@ -197,9 +199,10 @@ def _load(
         )
     module = _with_state(name, found, classes)
     notes = [found.note] if found.note else []
-    if source and source.startswith("timm:") and (licence := _config(source.removeprefix("timm:")).license):
+    if source.kind is WeightsKind.TIMM and (licence := _config(source.name).license):
         notes.append(f"timm names their licence: {licence}.")
-    return module, Weights(source or weights_name(path), True, found.sha256, " ".join(notes))
+    is_remote = source.kind in (WeightsKind.HUB, WeightsKind.TIMM)
+    return module, Weights(source.text if is_remote else weights_name(path), True, found.sha256, " ".join(notes))
 
 
 def _classes(state: Mapping[str, Tensor], config: Any) -> int:

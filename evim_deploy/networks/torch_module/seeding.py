@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from evim_deploy.images import photographs
 from evim_deploy.images.preprocessing import normalise
-from evim_deploy.networks.efficientvim.seeded import settle_statistics
+from evim_deploy.networks.seeding import fan_in_bound, settle_statistics
 
 _GAIN = (0.5, 1.5)
 _BIAS = (-0.25, 0.25)
@@ -56,6 +56,6 @@ def _bounds(module: nn.Module, name: str, parameter: Tensor) -> tuple[float, flo
     if isinstance(module, _NORMS):
         return _GAIN
     if isinstance(module, _PRODUCTS):
-        reach = (3 / parameter[0].numel()) ** 0.5  # variance 1 / fan-in keeps a signal's size
-        return -reach, reach
+        bound = fan_in_bound(parameter)
+        return -bound, bound
     return _LAYER_SCALE

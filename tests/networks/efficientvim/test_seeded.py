@@ -18,7 +18,7 @@ from evim_deploy.images import photographs
 from evim_deploy.images.preprocessing import normalise
 from evim_deploy.networks.efficientvim.model import EfficientViM
 from evim_deploy.networks.efficientvim.seeded import untrained_model
-from evim_deploy.networks.efficientvim.weights import state_sha256
+from evim_deploy.networks.seeding import state_sha256
 from evim_deploy.proof.outputs.checker import ParityChecker
 from evim_deploy.proof.prove import prove
 

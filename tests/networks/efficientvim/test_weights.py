@@ -15,7 +15,8 @@ import torch
 from evim_deploy.catalog.variants import VARIANTS, ModelName, Variant
 from evim_deploy.common.errors import BadInput, NotInstalled
 from evim_deploy.networks.efficientvim.model import EfficientViM
-from evim_deploy.networks.efficientvim.weights import Weights, resolve, state_sha256
+from evim_deploy.networks.efficientvim.weights import Weights, resolve
+from evim_deploy.networks.seeding import state_sha256
 from evim_deploy.weights import hub
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def test_random(spec: str, seed: int) -> None:
     "seed", ["", "-1", "1.5", "x", "4294967296", "0" * 20 + "4294967296", "9" * 5000, "\u0661", " 1"]
 )
 def test_seeds_that_are_none(seed: str) -> None:
-    with pytest.raises(BadInput, match="is no seed"):
+    with pytest.raises(BadInput, match="Invalid seed"):
         weights_of(f"random:{seed}")
 
 
