@@ -615,7 +615,7 @@ def test_a_type_of_number_that_torch_lacks(path: Path) -> None:
 def test_one_class_is_no_classification(path: Path) -> None:
     model = EfficientViM(TINY, num_classes=1)
     torch.save(model.state_dict(), path)
-    with pytest.raises(BadInput, match="tells 1 class apart"):
+    with pytest.raises(BadInput, match="has only 1 class"):
         load_model(read_checkpoint(path), ModelName(TINY), None)
 
 

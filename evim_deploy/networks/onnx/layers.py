@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from evim_deploy.networks.onnx.node import OnnxNode, lengths
-from evim_deploy.networks.onnx.windows import Pad, is_even, padding
+from evim_deploy.networks.onnx.operations.windows import Pad, is_even, padding
 
 _CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {3: nn.Conv1d, 4: nn.Conv2d}
 _BATCH_NORMS: dict[int, Callable[..., nn.Module]] = {
@@ -22,7 +22,7 @@ _INSTANCE_NORMS: dict[int, Callable[..., nn.Module]] = {3: nn.InstanceNorm1d, 4:
 def _conv(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
     kernel, *bias = weights
     if x.ndim not in _CONVOLUTIONS:
-        raise node.refused(f"takes values of {x.ndim} axes")
+        raise node.unsupported(f"takes values of {x.ndim} axes")
     outputs, inputs, *sides = kernel.shape
     dilations = node.integers("dilations", [1] * len(sides))
     pads = padding(node, sides, lengths(x)[2:], dilations)
@@ -44,9 +44,9 @@ def _conv(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
 
 def _batch_norm(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
     if x.ndim not in _BATCH_NORMS:
-        raise node.refused(f"takes values of {x.ndim} axes")
+        raise node.unsupported(f"takes values of {x.ndim} axes")
     if node.integer("training_mode", 0):
-        raise node.refused("is in training mode")
+        raise node.unsupported("is in training mode")
     scale, offset, mean, variance = weights
     layer = _BATCH_NORMS[x.ndim](len(scale), node.number("epsilon", 1e-5))
     _fill(layer, weight=scale, bias=offset, running_mean=mean, running_var=variance)
@@ -80,7 +80,7 @@ def _layer_norm(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Modu
 def _group_norm(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
     """Before opset 21 it has a weight for each group, from then on for each channel. Tokens are a map of one column."""
     if x.ndim not in (3, 4):
-        raise node.refused(f"takes values of {x.ndim} axes")
+        raise node.unsupported(f"takes values of {x.ndim} axes")
     groups, channels = node.integer("num_groups", 1), lengths(x)[1]
     scale, offset = (each.repeat_interleave(channels // len(each)) for each in weights)
     layer = nn.GroupNorm(groups, channels, node.number("epsilon", 1e-5))
@@ -90,7 +90,7 @@ def _group_norm(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Modu
 
 def _instance_norm(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
     if x.ndim not in _INSTANCE_NORMS:
-        raise node.refused(f"takes values of {x.ndim} axes")
+        raise node.unsupported(f"takes values of {x.ndim} axes")
     scale, offset = weights
     layer = _INSTANCE_NORMS[x.ndim](len(scale), node.number("epsilon", 1e-5), affine=True)
     _fill(layer, weight=scale, bias=offset)

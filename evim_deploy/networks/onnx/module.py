@@ -94,7 +94,7 @@ class OnnxModule(nn.Module):
         """Compute what is constant; of the other nodes make layers and steps."""
         values: dict[str, Value] = {"": None, **constants, self._input: image}
         for node in nodes:
-            inputs = [_given(name, node, nodes, values) for name in node.inputs]
+            inputs = [_input(name, node, nodes, values) for name in node.inputs]
             try:
                 if all(name in constants for name in node.inputs if name):
                     found = {name: _folded(value) for name, value in compute(node, inputs).items()}
@@ -105,7 +105,7 @@ class OnnxModule(nn.Module):
             except EvimError:
                 raise
             except Exception as error:  # of any kind: what torch and numpy raise where inputs do not fit
-                raise node.refused(f"does not fit what it takes ({first_line(error)})") from error
+                raise node.unsupported(f"does not fit what it takes ({first_line(error)})") from error
             values.update(found)
 
     def _add(self, node: OnnxNode, inputs: Sequence[Value], constants: Mapping[str, Value]) -> None:
@@ -140,9 +140,9 @@ def compute(node: OnnxNode, inputs: Sequence[Value]) -> dict[str, Value]:
     if node.op in HOST and not any(isinstance(value, Tensor) for value in inputs):
         return {node.outputs[0]: plain(HOST[node.op](node, *inputs))}
     if node.op in LAYERS and node.op not in OPERATIONS:
-        raise node.refused("computes its weights from the image")
+        raise node.unsupported("computes its weights from the image")
     if node.op not in OPERATIONS:
-        raise node.refused("is not known here")
+        raise node.unsupported("is not known here")
     if not any(isinstance(value, Tensor) for value in inputs):
         inputs = [None if value is None else tensor(value) for value in inputs]
     results = OPERATIONS[node.op](node, *inputs)
@@ -154,20 +154,20 @@ def _key(name: str) -> str:
     return f"value_{name.replace('%', '%25').replace('.', '%2E')}"
 
 
-def _given(name: str, node: OnnxNode, nodes: Sequence[OnnxNode], values: Mapping[str, Value]) -> Value:
-    """A value that a node takes.
+def _input(name: str, node: OnnxNode, nodes: Sequence[OnnxNode], values: Mapping[str, Value]) -> Value:
+    """The value of an input of a node.
 
     Raises:
-        BadInput: What makes it does not give it here, or nothing makes it.
+        BadInput: It is an output that is not computed here, it is unknown, or its element type is not supported.
     """
     if name not in values:
-        maker = next((each for each in nodes if name in each.outputs), None)
-        raise (
-            maker.refused(f"gives {name} besides") if maker else node.refused(f"takes {name}, which is not known here")
-        )
+        producer = next((each for each in nodes if name in each.outputs), None)
+        if producer:
+            raise producer.unsupported(f"has a second output, {name}")
+        raise node.unsupported(f"has an unknown input, {name}")
     value = values[name]
     if isinstance(value, np.ndarray) and value.dtype != object and not is_known(value):
-        raise node.refused(f"takes {name} of the element type {value.dtype.name}")
+        raise node.unsupported(f"has the input {name} of the element type {value.dtype.name}")
     return value
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,10 @@ Host = npt.NDArray[Any]
 elements may be torch's symbols."""
 
 Value = Tensor | Host | None
-"""What an operation takes: a tensor, an array, or an input that is not given."""
+"""An input of an operation: a tensor, an array, or None where an optional input is absent."""
+
+Operation = Callable[..., Tensor | tuple[Tensor, ...]]
+"""A function from a node and its inputs to its outputs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +79,9 @@ class OnnxNode:
         """The elements of what an operation takes as numbers; raises like :meth:`ints`."""
         if isinstance(value, np.ndarray):
             return list(value.ravel().tolist())
-        raise self.refused("has lengths or limits that depend on the image")
+        raise self.unsupported("has lengths or limits that depend on the image")
 
-    def refused(self, what: str) -> BadInput:
+    def unsupported(self, what: str) -> BadInput:
         """The problem that a node is outside of what is converted here."""
         return BadInput(
             f"The operation {self.op} ({self.name}) {what}, which cannot be converted.",

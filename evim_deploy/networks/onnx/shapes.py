@@ -41,7 +41,7 @@ def _shape(node: OnnxNode, x: Value) -> Host:
 def _cast(node: OnnxNode, x: Host) -> Host:
     target = node.integer("to", 7)
     if target not in _DTYPES:
-        raise node.refused(f"casts to {TensorProto.DataType.Name(target)}")
+        raise node.unsupported(f"casts to {TensorProto.DataType.Name(target)}")
     if x.dtype == object:  # a symbol stays itself
         convert: Callable[[Any], Any] = _DTYPES[target]
         elements = [convert(each) if isinstance(each, int | np.generic) else each for each in x.flat]

@@ -288,14 +288,14 @@ def test_a_second_output_that_is_taken_is_refused_by_name() -> None:
         helper.make_node("MaxPool", ["image"], ["most", "places"], name="pool", kernel_shape=[2, 2]),
         helper.make_node("Cast", ["places"], ["y"], to=TensorProto.FLOAT),
     ]
-    with pytest.raises(BadInput, match=r"MaxPool .pool. gives places"):
+    with pytest.raises(BadInput, match=r"MaxPool .pool. has a second output, places"):
         OnnxModule(graph_of(nodes), 17, torch.ones(1, 3, 4, 4))
 
 
 def test_an_element_type_that_torch_lacks_is_refused_by_name() -> None:
     graph = graph_of([helper.make_node("Cast", ["weight"], ["y"], name="cast", to=TensorProto.FLOAT)])
     graph.initializer.append(helper.make_tensor("weight", TensorProto.BFLOAT16, [1], [1.5]))
-    with pytest.raises(BadInput, match=r"Cast .cast. takes weight of the element type bfloat16"):
+    with pytest.raises(BadInput, match=r"Cast .cast. has the input weight of the element type bfloat16"):
         OnnxModule(graph, 17, torch.ones(1, 3, 4, 4))
 
 

@@ -43,17 +43,17 @@ def resize(node: OnnxNode, x: Tensor, region: Value = None, scales: Value = None
     """A map in another size, (B, C, H, W) -> (B, C, *sizes)."""
     mode, where = node.text("mode", "nearest"), node.text("coordinate_transformation_mode", "half_pixel")
     if x.ndim != 4:
-        raise node.refused(f"takes values of {x.ndim} axes")
+        raise node.unsupported(f"takes values of {x.ndim} axes")
     if (policy := node.text("keep_aspect_ratio_policy", "stretch")) != "stretch":
-        raise node.refused(f"has the keep_aspect_ratio_policy {policy}")
+        raise node.unsupported(f"has the keep_aspect_ratio_policy {policy}")
     if unknown := next((name for name in ("antialias", "exclude_outside") if node.integer(name, 0)), None):
-        raise node.refused(f"has {unknown}")
+        raise node.unsupported(f"has {unknown}")
     wanted = _wanted(node, x, scales, sizes)
     if mode == "nearest" and where in _PLACES:
         return _nearest(x, wanted, _PLACES[where], _ROUNDINGS[node.text("nearest_mode", "round_prefer_floor")])
     if mode == "linear" and where in _PLACES and where != "asymmetric":
         return _linear(node, x, wanted, where)
-    raise node.refused(f"scales by {mode}, {where}")
+    raise node.unsupported(f"scales by {mode}, {where}")
 
 
 def _wanted(node: OnnxNode, x: Tensor, scales: Value, sizes: Value) -> list[tuple[int, np.float32]]:
@@ -69,7 +69,7 @@ def _wanted(node: OnnxNode, x: Tensor, scales: Value, sizes: Value) -> list[tupl
     for axis in (1,) if own[0] != 1 else (0, 1):  # a file for one image has that as a size
         same = own[axis] if has_sizes else 1
         if numbers.get(axis, same) != same:
-            raise node.refused("scales more than height and width")
+            raise node.unsupported("scales more than height and width")
     if has_sizes:
         return [
             (size, np.float32(size) / np.float32(own[axis]))
@@ -102,7 +102,7 @@ def _linear(node: OnnxNode, x: Tensor, wanted: Sequence[tuple[int, np.float32]],
     is_aligned = where == "align_corners"
     for (size, scale), length in zip(wanted, lengths(x)[2:], strict=True):
         if not is_aligned and not isclose(size, scale * length, rel_tol=_CLOSE):
-            raise node.refused("scales to a size that is not whole")
+            raise node.unsupported("scales to a size that is not whole")
         if where == "pytorch_half_pixel" and size == 1 != length:
-            raise node.refused("scales to one pixel by pytorch_half_pixel")
+            raise node.unsupported("scales to one pixel by pytorch_half_pixel")
     return F.interpolate(x, [size for size, _ in wanted], mode="bilinear", align_corners=is_aligned)

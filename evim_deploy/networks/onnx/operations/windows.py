@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evim_deploy.networks.onnx.node import OnnxNode, Value, lengths
-from evim_deploy.networks.onnx.resize import resize
+from evim_deploy.networks.onnx.operations.resize import resize
 from evim_deploy.networks.torch_module import pools
 
 _MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
@@ -40,7 +40,7 @@ def padding(node: OnnxNode, kernel: Sequence[int], sizes: Sequence[int], dilatio
         else:
             total = (-(-sizes[i] // strides[i]) - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 - sizes[i]
             if total < -1:
-                raise node.refused(f"pads {how} a window that leaves out {-total} pixels")
+                raise node.unsupported(f"pads {how} a window that leaves out {-total} pixels")
             small, large = max(total, 0) // 2, -(-max(total, 0) // 2)
             found += [small, large] if how == "SAME_UPPER" else [large, small]
     return found
@@ -85,7 +85,7 @@ def _sides(node: OnnxNode, x: Tensor) -> list[pools.Side]:
 def _average_pool(node: OnnxNode, x: Tensor) -> Tensor:
     sides = tuple(_sides(node, x))
     if any(side.dilation != 1 for side in sides):
-        raise node.refused("is dilated")
+        raise node.unsupported("is dilated")
     counts_padding = bool(node.integer("count_include_pad", 0))
     return pools.average_pool(x, sides, _divisors(sides, tuple(lengths(x)[2:]), node.opset) if counts_padding else None)
 
@@ -141,7 +141,7 @@ def _pad(node: OnnxNode, x: Tensor, pads: Value, value: Value = None, axes: Valu
     mode = node.text("mode", "constant")
     first = min(grown) if mode == "constant" else 2  # torch repeats pixels along the axes of a map alone
     if mode not in _MODES or min(grown) < first:
-        raise node.refused(f"pads by {mode}")
+        raise node.unsupported(f"pads by {mode}")
     flat = [size for axis in reversed(range(first, x.ndim)) for size in grown.get(axis, (0, 0))]
     fill = {} if value is None or mode != "constant" else {"value": node.scalar(value)}
     return F.pad(x, flat, _MODES[mode], **fill)
