@@ -186,7 +186,7 @@ def _quantised(target: Target) -> Iterator[str]:
 def _peer(subject: Subject, height: int, width: int) -> _Built:
     import timm
 
-    from evim_deploy.networks.torch_module.folding import fold, in_words
+    from evim_deploy.networks.torch_module.folding import describe, fold
     from evim_deploy.networks.torch_module.seeding import sample_images, seed_weights
 
     config = timm.get_pretrained_cfg(subject.source)
@@ -196,7 +196,7 @@ def _peer(subject: Subject, height: int, width: int) -> _Built:
     model = timm.create_model(subject.source, pretrained=False)
     seed_weights(model, side, side)
     inference = deepcopy(model)
-    form = in_words(fold(inference, sample_images(side, side)[:1]))
+    form = describe(fold(inference, sample_images(side, side)[:1]))
     return _Built(model, inference, (3, height, width), ", ".join(form))
 
 

@@ -541,7 +541,7 @@ def test_what_a_converter_cannot_is_told_in_one_line(tmp_path: Path, format_: st
 
 
 def test_a_size_that_the_network_refuses_is_told() -> None:
-    with pytest.raises(BadInput, match="takes no image of 1x1"):
+    with pytest.raises(BadInput, match="does not accept images of 1x1"):
         ModuleReference(refusing(), (SIDE, SIDE)).stored_form(
             Target(
                 format="onnx",

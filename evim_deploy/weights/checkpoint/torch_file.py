@@ -91,7 +91,8 @@ class TorchFile:
             raise UnreadableError("holds a storage of another size than it says")
         if not isinstance(ref.size, tuple) or not isinstance(ref.stride, tuple):
             raise UnreadableError("describes a tensor that has no size")
-        offset, size, stride = ref.offset, ref.size, ref.stride
+        size, stride = ref.size, ref.stride
+        offset = ref.offset if type(ref.offset) is int else -1
         # A view with more elements than its storage repeats some: torch.save never writes it, and its copy could
         # fill the memory.
         if not _are_counts(offset, *size, *stride) or math.prod(size) > ref.storage.elements:

@@ -19,8 +19,8 @@ _SELU = 1.6732632423543772, 1.0507009873554805
 """alpha and gamma of the paper, which are ONNX's and torch's."""
 
 
-def _clip(node: OnnxNode, x: Tensor, least: Value = None, greatest: Value = None) -> Tensor:
-    limits = [None if value is None else node.scalar(value) for value in (least, greatest)]
+def _clip(node: OnnxNode, x: Tensor, minimum: Value = None, maximum: Value = None) -> Tensor:
+    limits = [None if value is None else node.scalar(value) for value in (minimum, maximum)]
     return x if limits == [None, None] else x.clamp(*limits)
 
 
@@ -49,7 +49,7 @@ def _hard_sigmoid(node: OnnxNode, x: Tensor) -> Tensor:
 
 
 def _softmax(function: Callable[..., Tensor]) -> Operation:
-    """Before opset 13 over all axes from the named one on, together."""
+    """A softmax over one axis; before opset 13 over the axis and all that follow, together."""
 
     def apply(node: OnnxNode, x: Tensor) -> Tensor:
         if node.opset >= _SINGLE_AXIS_SOFTMAX:

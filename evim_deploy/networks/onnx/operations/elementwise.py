@@ -26,7 +26,7 @@ def elementwise(function: Callable[..., Tensor]) -> Operation:
 
 
 def _operand(value: Value, like: Tensor) -> Operand:
-    """A number that adds no axis to the result stays a number."""
+    """An operand; a number that does not add an axis to the result stays a number."""
     if isinstance(value, np.ndarray) and value.size == 1 and value.ndim <= like.ndim:
         return value.item()
     return tensor(value, like)
@@ -46,11 +46,11 @@ def _divide(x: Operand, y: Operand) -> Tensor:
     return torch.div(x, y, rounding_mode="trunc") if whole else operator.truediv(x, y)
 
 
-def _least(x: Operand, y: Operand) -> Tensor:
+def _minimum(x: Operand, y: Operand) -> Tensor:
     return torch.minimum(*_both(x, y))
 
 
-def _greatest(x: Operand, y: Operand) -> Tensor:
+def _maximum(x: Operand, y: Operand) -> Tensor:
     return torch.maximum(*_both(x, y))
 
 
@@ -103,8 +103,8 @@ ARITHMETIC: dict[str, Operation] = {
     "Ceil": elementwise(torch.ceil),
     "Round": elementwise(torch.round),
     "Sign": elementwise(torch.sign),
-    "Min": elementwise(lambda *xs: reduce(_least, xs)),
-    "Max": elementwise(lambda *xs: reduce(_greatest, xs)),
+    "Min": elementwise(lambda *xs: reduce(_minimum, xs)),
+    "Max": elementwise(lambda *xs: reduce(_maximum, xs)),
     "Sum": elementwise(lambda *xs: reduce(operator.add, xs)),
     "Mean": elementwise(lambda *xs: reduce(operator.add, xs) / len(xs)),
     "MatMul": elementwise(torch.matmul),

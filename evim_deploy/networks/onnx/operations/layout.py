@@ -14,11 +14,11 @@ from evim_deploy.networks.onnx.shapes import slices
 
 
 def _reshape(node: OnnxNode, x: Tensor, sizes: Value) -> Tensor:
-    wanted = node.ints(sizes)
+    shape = node.ints(sizes)
     if not node.integer("allowzero", 0):
         own = lengths(x)
-        wanted = [own[i] if isinstance(size, int) and size == 0 else size for i, size in enumerate(wanted)]
-    return x.reshape(wanted)
+        shape = [own[i] if isinstance(size, int) and size == 0 else size for i, size in enumerate(shape)]
+    return x.reshape(shape)
 
 
 def _flatten(node: OnnxNode, x: Tensor) -> Tensor:
@@ -31,20 +31,20 @@ def _flatten(node: OnnxNode, x: Tensor) -> Tensor:
 
 
 def _squeeze(node: OnnxNode, x: Tensor, axes: Value = None) -> Tensor:
-    found = node.axes(axes)
-    return x.squeeze() if found is None else x.squeeze(found)
+    own = node.axes(axes)
+    return x.squeeze() if own is None else x.squeeze(own)
 
 
 def _unsqueeze(node: OnnxNode, x: Tensor, axes: Value = None) -> Tensor:
-    wanted = node.axes(axes) or []
-    rank = x.ndim + len(wanted)
-    for axis in sorted(axis % rank for axis in wanted):
+    added = node.axes(axes) or []
+    rank = x.ndim + len(added)
+    for axis in sorted(axis % rank for axis in added):
         x = x.unsqueeze(axis)
     return x
 
 
 def _split(node: OnnxNode, x: Tensor, sections: Value = None) -> tuple[Tensor, ...]:
-    """Sections from an attribute, an input, or, from the number of outputs, equal ones of which the last is shorter."""
+    """Sections from an attribute or an input; otherwise equal sections, one for each output, the last one shorter."""
     axis, parts = node.integer("axis", 0), len(node.outputs)
     if sections is not None or "split" in node.attributes:
         sizes = node.integers("split", ()) if sections is None else node.ints(sections)
@@ -53,7 +53,7 @@ def _split(node: OnnxNode, x: Tensor, sections: Value = None) -> tuple[Tensor, .
 
 
 def _slice(node: OnnxNode, x: Tensor, *limits: Value) -> Tensor:
-    """torch has no negative steps: what they take is picked."""
+    """Slices; axes with a negative step, which torch does not support, are indexed."""
     index, own = slices(node, x.ndim, *limits), lengths(x)
     for axis, each in enumerate(index):
         if (each.step or 1) < 0:
@@ -70,22 +70,22 @@ def _gather(node: OnnxNode, x: Value, index: Value) -> Tensor:
         if index.ndim == 0:
             return data.select(axis, int(index))
     indices = tensor(index, data)
-    found = data.index_select(axis, indices.reshape(-1))
-    return found if indices.ndim == 1 else found.reshape(*own[:axis], *lengths(indices), *own[axis + 1 :])
+    gathered = data.index_select(axis, indices.reshape(-1))
+    return gathered if indices.ndim == 1 else gathered.reshape(*own[:axis], *lengths(indices), *own[axis + 1 :])
 
 
 def _expand(node: OnnxNode, x: Tensor, sizes: Value) -> Tensor:
-    """Both shapes are widened to each other; an axis of open length stays."""
-    wanted = node.ints(sizes)
-    wanted = [1] * (x.ndim - len(wanted)) + wanted
-    own = [1] * (len(wanted) - x.ndim) + lengths(x)
+    """Broadcast both shapes to each other; an axis of open length stays."""
+    shape = node.ints(sizes)
+    shape = [1] * (x.ndim - len(shape)) + shape
+    own = [1] * (len(shape) - x.ndim) + lengths(x)
     return x.expand(
-        [size if isinstance(there, int) and there == 1 else there for there, size in zip(own, wanted, strict=True)]
+        [size if isinstance(there, int) and there == 1 else there for there, size in zip(own, shape, strict=True)]
     )
 
 
 def _depth_to_space(node: OnnxNode, x: Tensor) -> Tensor:
-    """A block's pixels lie beside each other in CRD, as torch has them, and a number of channels apart in DCR."""
+    """The pixels of a block are adjacent channels in CRD, as in torch, and a number of channels apart in DCR."""
     side = node.integer("blocksize", 1)
     batch, channels, height, width = lengths(x)
     if node.text("mode", "DCR") == "DCR":

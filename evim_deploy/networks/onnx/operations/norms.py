@@ -27,7 +27,7 @@ def _rms_norm(node: OnnxNode, x: Tensor, scale: Value) -> Tensor:
 
 
 def _local_norm(node: OnnxNode, x: Tensor) -> Tensor:
-    """Each element by a power of the squares around it, of as many channels on both sides."""
+    """Each element divided by a power of the squares of the channels around it."""
     size, channels = node.integer("size", 1), lengths(x)[1]
     squares = F.pad(x * x, [0, 0] * (x.ndim - 2) + [size // 2] * 2)
     total = reduce(operator.add, (squares.narrow(1, first, channels) for first in range(size)))
@@ -36,7 +36,7 @@ def _local_norm(node: OnnxNode, x: Tensor) -> Tensor:
 
 
 def _lp_norm(node: OnnxNode, x: Tensor) -> Tensor:
-    """Zeros stay zeros."""
+    """Each element divided by the norm of its axis; zeros stay zeros."""
     axes = [node.integer("axis", -1)]
     norm = x.abs().sum(axes, True) if node.integer("p", 2) == 1 else l2_norm(x, axes, True)
     return x / norm.clamp(min=torch.finfo(x.dtype).tiny)

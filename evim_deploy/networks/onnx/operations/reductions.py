@@ -15,7 +15,7 @@ def _identity(x: Tensor) -> Tensor:
 
 
 def _reduced(function: Callable[..., Tensor], of_one: Callable[[Tensor], Tensor] = _identity) -> Operation:
-    """A reduction over axes that are an attribute, later an input; over all where none are given.
+    """A reduction over axes from an attribute, in later opsets from an input; without either over all.
 
     Args:
         function: Reduces a tensor over axes, and keeps them with length 1 or not.
@@ -24,23 +24,23 @@ def _reduced(function: Callable[..., Tensor], of_one: Callable[[Tensor], Tensor]
     """
 
     def apply(node: OnnxNode, x: Tensor, axes: Value = None) -> Tensor:
-        found = node.axes(axes)
-        if not found and node.integer("noop_with_empty_axes", 0):
+        own = node.axes(axes)
+        if not own and node.integer("noop_with_empty_axes", 0):
             return of_one(x)
-        return function(x, [axis % x.ndim for axis in found or range(x.ndim)], bool(node.integer("keepdims", 1)))
+        return function(x, [axis % x.ndim for axis in own or range(x.ndim)], bool(node.integer("keepdims", 1)))
 
     return apply
 
 
 def _product(x: Tensor, axes: list[int], keepdim: bool) -> Tensor:
-    """torch multiplies along one axis at a time."""
+    """The product, which torch computes along one axis at a time."""
     for axis in sorted(axes, reverse=True):
         x = x.prod(axis, keepdim)
     return x
 
 
 def l2_norm(x: Tensor, axes: list[int], keepdim: bool) -> Tensor:
-    """In steps, since onnx2tf cannot write ReduceL2. Squares of what is above 256 are infinite in float16."""
+    """The L2 norm in steps, since onnx2tf cannot write ReduceL2; in float32, since float16 squares overflow."""
     wide = x.float() if x.dtype == torch.float16 else x
     return (wide * wide).sum(axes, keepdim).sqrt().to(x.dtype)
 
