@@ -24,7 +24,7 @@ from evim_deploy.common.progress import Silent
 from evim_deploy.images import digits
 from evim_deploy.networks.efficientvim.quantise_target import find
 from evim_deploy.networks.efficientvim.reference import GraphReference
-from evim_deploy.networks.efficientvim.weights import resolve, usual_source
+from evim_deploy.networks.efficientvim.weights import default_source, resolve
 from evim_deploy.networks.torch_module.group_norm import split_means
 from evim_deploy.quantise.schemes import scheme
 from latency.artifacts import prepare_artifact
@@ -162,7 +162,7 @@ def _difference(found: Array, expected: Array) -> float:
 
 def _ours(subject: Subject, height: int, width: int) -> _Built:
     name = parse_model(subject.source)
-    ships = usual_source(name) == digits.SOURCE
+    ships = default_source(name) == digits.SOURCE
     network, loaded = resolve(name, digits.SOURCE if ships else "random:0", None, Silent().step)
     reference = GraphReference(model=network, weights=loaded)
     graph, outcomes = reference.rewritten(_target(".onnx", "fp32", 1, height, width))

@@ -1,4 +1,4 @@
-"""Which weights a model gets: a file's, the hub's, those that ship, or untrained ones that say so."""
+"""EfficientViM with weights of a file, of the hub or of the package, or with seeded ones."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 def resolve(
     model: ModelName, spec: str | None, num_classes: int | None, notify: Callable[[str], None]
 ) -> tuple[EfficientViM, Weights]:
-    """The model with the weights that a user asks for, in eval mode.
+    """The model with the weights that a user asks for, in evaluation mode.
 
     Args:
-        model: Which model.
-        spec: PATH, ``hf:OWNER/NAME[/FILE]``, ``timm:NAME``, ``package:digits`` or ``random[:SEED]``. None takes the
-            weights that ship with the package or were published, and where they cannot be had, untrained ones of
-            seed 0; a note says why.
-        num_classes: Classes of the heads; None takes what the weights have, or the variant's own number.
-        notify: Told in one line of what takes time.
+        model: The model.
+        spec: PATH, ``hf:OWNER/NAME[/FILE]``, ``timm:NAME``, ``package:digits`` or ``random[:SEED]``. None for the
+            weights in the package or the published ones; where they are not available, seeded ones of seed 0, and a
+            note with the reason.
+        num_classes: Number of classes; None for that of the weights, or of the variant.
+        notify: Receives one line before each slow step.
 
     Raises:
-        BadInput: The weights that were asked for cannot be had, or do not fit the model.
+        BadInput: The requested weights are not available, or do not fit the model.
         NotInstalled: PyTorch, safetensors or huggingface_hub is missing.
     """
     try:
@@ -43,9 +43,9 @@ def resolve(
     except ModuleNotFoundError as error:
         raise NotInstalled(f"Weights need {error.name}.", 'pip install "evim-deploy[torch]"') from error
     if num_classes is not None and num_classes < MIN_CLASSES:
-        raise BadInput(f"{num_classes} classes are no classification.", f"Give {MIN_CLASSES} or more.")
+        raise BadInput(f"num_classes must be at least {MIN_CLASSES}, got {num_classes}.", "Give a larger number.")
     if spec is None:
-        return _usual(model, num_classes, notify)
+        return _default(model, num_classes, notify)
     source = parse_weights(spec)
     if source.kind is WeightsKind.PACKAGED:
         return _packaged(model, num_classes)
@@ -58,23 +58,23 @@ def resolve(
     return _load(model, Path(spec), None, num_classes)
 
 
-def usual_source(model: ModelName) -> str:
-    """Where a model's weights come from unless asked otherwise: what ships with the package, or a repository."""
+def default_source(model: ModelName) -> str:
+    """The default source of a model's weights: the file in the package, or a repository on the hub."""
     return digits.SOURCE if model.variant == DIGITS else hub.published(model)[0]
 
 
-def _usual(model: ModelName, num_classes: int | None, notify: Callable[[str], None]) -> tuple[EfficientViM, Weights]:
+def _default(model: ModelName, num_classes: int | None, notify: Callable[[str], None]) -> tuple[EfficientViM, Weights]:
     trained = model.variant.num_classes
     if num_classes not in (None, trained):
-        note = f"The weights of {usual_source(model)} have {trained} classes, not {num_classes}."
+        note = f"The weights of {default_source(model)} have {trained} classes, not {num_classes}."
         return _untrained(model, num_classes, 0, note)
-    if usual_source(model) == digits.SOURCE:
+    if default_source(model) == digits.SOURCE:
         return _packaged(model, num_classes)
     repo, filename = hub.published(model)
     try:
         path = hub.fetch(repo, filename, notify=notify)
     except hub.WrongHash:
-        raise  # a file that someone changed is no reason to go on without it
+        raise  # a changed file must not be replaced silently
     except BadInput as error:
         return _untrained(model, num_classes, 0, error.cause)
     return _load(model, path, _source(WeightsKind.TIMM, repo, filename), num_classes)

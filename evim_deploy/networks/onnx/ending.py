@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from evim_deploy.common.errors import BadInput
 from evim_deploy.common.numerics import ACTIVATIONS
 
 if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto
+
     from evim_deploy.networks.protocols import Array
 
 LOGITS, PROBABILITIES = "logits", "probabilities"
@@ -67,7 +69,7 @@ class Ending:
             return "has probabilities as its output, and its logits were not found: the artifact has the same output"
         return ""
 
-    def cut(self, graph: Any) -> Any:
+    def cut(self, graph: GraphProto) -> GraphProto:
         """A copy of the graph that ends at the value, as (B, classes)."""
         import onnx
 
@@ -81,7 +83,7 @@ class Ending:
         return copied
 
 
-def find_ending(graph: Any, compute: Compute, path: str) -> Ending:
+def find_ending(graph: GraphProto, compute: Compute, path: str) -> Ending:
     """The end of a graph with one output.
 
     Args:
@@ -161,7 +163,7 @@ def _rows(answers: Array, path: str) -> Array:
     return answers.reshape(len(answers), classes)
 
 
-def _proposed(graph: Any, output: str) -> Iterator[tuple[str, str]]:
+def _proposed(graph: GraphProto, output: str) -> Iterator[tuple[str, str]]:
     """Possible last activations of the graph, each with the name of the logits."""
     view = _View(graph)
     last = view.node(output)
@@ -179,22 +181,22 @@ _OPERATIONS = {"Softmax": Activation.SOFTMAX, "Sigmoid": Activation.SIGMOID}
 class _View:
     """The producers of a graph's values, without the operations that keep the order of elements."""
 
-    def __init__(self, graph: Any) -> None:
-        self._producers: Mapping[str, Any] = {name: node for node in graph.node for name in node.output}
+    def __init__(self, graph: GraphProto) -> None:
+        self._producers: Mapping[str, NodeProto] = {name: node for node in graph.node for name in node.output}
 
-    def node(self, name: str, *kinds: str) -> Any | None:
+    def node(self, name: str, *kinds: str) -> NodeProto | None:
         """The producer of a value; None for an input or weights, or for an operation of another kind than asked for."""
         producer = self._producers.get(name)
         while producer is not None and producer.op_type in _KEEPS_ORDER:
             producer = self._producers.get(producer.input[0])
         return producer if producer is not None and (not kinds or producer.op_type in kinds) else None
 
-    def operands(self, node: Any, *kinds: str) -> Iterator[Any]:
+    def operands(self, node: NodeProto, *kinds: str) -> Iterator[NodeProto]:
         """The producers of a node's inputs that are of some kinds."""
         return (each for name in node.input if (each := self.node(name, *kinds)) is not None)
 
 
-def _exponentials_by_sum(view: _View, last: Any) -> Iterator[tuple[str, str]]:
+def _exponentials_by_sum(view: _View, last: NodeProto) -> Iterator[tuple[str, str]]:
     """``exp(x - max x) / sum``, or multiplied by the reciprocal of the sum."""
     if last.op_type not in ("Div", "Mul"):
         return
@@ -205,7 +207,7 @@ def _exponentials_by_sum(view: _View, last: Any) -> Iterator[tuple[str, str]]:
         yield Activation.SOFTMAX, exponential.input[0]
 
 
-def _exponential_of_log(view: _View, last: Any) -> Iterator[tuple[str, str]]:
+def _exponential_of_log(view: _View, last: NodeProto) -> Iterator[tuple[str, str]]:
     """``exp(logsoftmax x)``, or ``exp(x - logsumexp x)``."""
     if last.op_type != "Exp":
         return
@@ -214,7 +216,7 @@ def _exponential_of_log(view: _View, last: Any) -> Iterator[tuple[str, str]]:
     yield Activation.SOFTMAX, last.input[0]
 
 
-def _sigmoid(view: _View, last: Any) -> Iterator[tuple[str, str]]:
+def _sigmoid(view: _View, last: NodeProto) -> Iterator[tuple[str, str]]:
     """``1 / (1 + exp(-x))``"""
     if last.op_type not in ("Div", "Reciprocal"):
         return

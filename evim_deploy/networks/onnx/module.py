@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from onnx import helper, numpy_helper
+from onnx import AttributeProto, GraphProto, SparseTensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from evim_deploy.common.errors import BadInput, EvimError, first_line
@@ -45,7 +45,7 @@ class OnnxModule(nn.Module):
         BadInput: A node is unknown or not supported.
     """
 
-    def __init__(self, graph: Any, opset: int, image: Tensor) -> None:
+    def __init__(self, graph: GraphProto, opset: int, image: Tensor) -> None:
         super().__init__()
         if not MIN_OPSET <= opset <= MAX_OPSET:
             raise BadInput(
@@ -170,7 +170,7 @@ def _input(name: str, node: OnnxNode, nodes: Sequence[OnnxNode], values: Mapping
     return value
 
 
-def _numbers(graph: Any) -> set[str]:
+def _numbers(graph: GraphProto) -> set[str]:
     """Names of the floats from which sizes are computed."""
     return {name for node in graph.node if node.op_type == "Resize" for name in node.input}
 
@@ -186,7 +186,7 @@ def _folded(value: Value) -> Value:
     return _constant(value.numpy()) if isinstance(value, Tensor) else value
 
 
-def _constants(graph: Any) -> dict[str, Host]:
+def _constants(graph: GraphProto) -> dict[str, Host]:
     """The values that a graph holds, by name."""
     arrays = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
     arrays |= {each.values.name: _dense(each) for each in graph.sparse_initializer}
@@ -196,7 +196,7 @@ def _constants(graph: Any) -> dict[str, Host]:
     return arrays
 
 
-def _elements(attribute: Any) -> Host:
+def _elements(attribute: AttributeProto) -> Host:
     value = helper.get_attribute_value(attribute)
     if attribute.name == "sparse_value":
         return _dense(value)
@@ -206,7 +206,7 @@ def _elements(attribute: Any) -> Host:
     return np.array(value, dtype=kinds[attribute.name.removesuffix("s")])
 
 
-def _dense(tensor: Any) -> Host:
+def _dense(tensor: SparseTensorProto) -> Host:
     """A sparse tensor as an array; it has an index for each element, or for each axis."""
     values, indices = numpy_helper.to_array(tensor.values), numpy_helper.to_array(tensor.indices)
     dense = np.zeros(tuple(tensor.dims), values.dtype)
@@ -214,7 +214,7 @@ def _dense(tensor: Any) -> Host:
     return dense
 
 
-def _nodes(graph: Any, opset: int) -> list[OnnxNode]:
+def _nodes(graph: GraphProto, opset: int) -> list[OnnxNode]:
     nodes = []
     for node in graph.node:
         attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}

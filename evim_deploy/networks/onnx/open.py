@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from evim_deploy import formats
 from evim_deploy.catalog.network_name import NetworkName
@@ -24,6 +24,7 @@ from evim_deploy.networks.onnx.ending import LOGITS, PROBABILITIES, SAME, Ending
 from evim_deploy.networks.onnx.own_file import read_own
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
     from torch import nn
 
     from evim_deploy.images.preprocessing import Preprocessing
@@ -122,7 +123,7 @@ def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> LoadedModel:
     if ending.note:
         notify(f"{path.name} {ending.note}")
     if not name.is_normalisation_known:
-        notify(f"{path.name} does not state its normalisation: the artifact has the same input")
+        notify(f"{path.name} does not state how its images are normalised: the artifact has the same input")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     own = read_own(formats.read(path), path)
     return LoadedModel(
@@ -137,7 +138,7 @@ def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> LoadedModel:
     )
 
 
-def _model(path: Path) -> tuple[Any, int]:
+def _model(path: Path) -> tuple[ModelProto, int]:
     """The file's model with its weights, and its opset."""
     import onnx
     from onnx import AttributeProto, inliner
@@ -163,7 +164,7 @@ def _model(path: Path) -> tuple[Any, int]:
     return model, opset
 
 
-def _original(path: Path, model: Any, ending: Ending) -> Callable[[Array], Mapping[str, Array]]:
+def _original(path: Path, model: ModelProto, ending: Ending) -> Callable[[Array], Mapping[str, Array]]:
     """The file as it was published, in ONNX Runtime: probabilities, and logits where they are known, (N, classes).
 
     The file itself is run, from its input to its output. The logits of a file that ends in probabilities are an inner
@@ -192,7 +193,7 @@ def _original(path: Path, model: Any, ending: Ending) -> Callable[[Array], Mappi
     return compute
 
 
-def _session(path: Path, model: Any, values: Sequence[str]) -> Callable[[Array], list[Array]]:
+def _session(path: Path, model: ModelProto, values: Sequence[str]) -> Callable[[Array], list[Array]]:
     """A function that computes values of a file, in float32, for images (N, 3, H, W), one image at a time.
 
     The file is run as it is, or for an inner value a copy with the value as an output.

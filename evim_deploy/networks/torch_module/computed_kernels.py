@@ -27,7 +27,7 @@ def compute_kernels(model: nn.Module) -> tuple[str, ...]:
 
 
 def _plain(layer: nn.Conv2d) -> nn.Conv2d:
-    kind: Any = Conv2dSame if getattr(layer, "same_pad", False) else nn.Conv2d
+    kind: Callable[..., nn.Conv2d] = Conv2dSame if getattr(layer, "same_pad", False) else nn.Conv2d
     plain: nn.Conv2d = kind(
         layer.in_channels,
         layer.out_channels,

@@ -130,7 +130,7 @@ class _Uses(TorchFunctionMode):
         return result
 
 
-def flat(values: Iterable[Any]) -> Iterable[Any]:
+def flat(values: Iterable[object]) -> Iterable[object]:
     """The elements of lists within lists."""
     for value in values:
         if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Seeded weights: the same on every machine, and such that a check on them means something."""
+"""Seeded weights are the same on every machine, and a parity check on them can fail."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def logits_of_photographs(model: EfficientViM) -> Array:
 
 
 def variation(logits: Array) -> float:
-    """How far two photographs' logits lie apart, in units of the spread of all logits."""
+    """The difference of two photographs' logits, in units of the deviation of all logits."""
     return float(logits.std(axis=0).mean() / logits.std())
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from networks import pixels, random_network, tiny
 from rich.console import Console
-from stored_weights import Place, change_one, opened, places
+from stored_weights import StoredLocation, change_one, opened, places
 from told import reference_of, reference_to, target_of, with_noise
 
 import exporters
@@ -148,7 +148,7 @@ def small(format_: str, precision: str) -> Target:
     return target_of(format_, precision, size=SIZE, classes=CLASSES)
 
 
-def changed(artifact: Path, folder: Path, *where: Place) -> Path:
+def changed(artifact: Path, folder: Path, *where: StoredLocation) -> Path:
     """A copy of an artifact with one weight of each of these arrays changed."""
     copy = folder / f"changed_{artifact.name}"
     (shutil.copytree if artifact.is_dir() else shutil.copy)(artifact, copy)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from networks import tiny
-from stored_weights import Place, change_one, double_the_least, places
+from stored_weights import StoredLocation, change_one, double_the_least, places
 from told import reference_of, target_of
 
 import exporters
@@ -63,7 +63,7 @@ def target_for(format_: str, precision: str) -> Target:
 
 
 def with_one_changed(
-    artifact: Path, place: Place, folder: Path, change: Callable[[Path, Place], None] = change_one
+    artifact: Path, place: StoredLocation, folder: Path, change: Callable[[Path, StoredLocation], None] = change_one
 ) -> Path:
     """A copy of an artifact in which one weight is another."""
     copy = folder / artifact.name
