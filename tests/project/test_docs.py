@@ -23,6 +23,7 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 
 import evim_deploy.commands.export
 from evim_deploy.catalog.network_name import NetworkName
+from evim_deploy.catalog.terms import ModelFamily
 from evim_deploy.catalog.variants import parse_model
 from evim_deploy.cli.console import SETTINGS
 from evim_deploy.cli.main import app
@@ -201,7 +202,9 @@ def parse(command: str) -> None:
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evim_deploy.commands.export, "export", planned)
     monkeypatch.setattr(
-        onnx_file, "find_onnx", lambda path, preprocessing: NetworkName(kind="onnx", source=path, size=(224, 224))
+        onnx_file,
+        "find_onnx",
+        lambda path, preprocessing: NetworkName(family=ModelFamily.ONNX, source=path, size=(224, 224)),
     )
     for setting in ("quiet", "verbose"):
         monkeypatch.setattr(SETTINGS, setting, False)
