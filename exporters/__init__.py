@@ -66,7 +66,7 @@ class Format:
 
 @dataclass(frozen=True)
 class Form:
-    """Requirements for exporting one kind of network (:attr:`evim_deploy.networks.protocols.Reference.form`).
+    """Requirements for exporting one kind of network (:class:`~evim_deploy.catalog.terms.ModelKind`).
 
     Attributes:
         requires: Import names of additional packages, by format.

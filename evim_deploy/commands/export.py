@@ -130,7 +130,7 @@ def _fitted(target: Target, request: Request, reference: Reference, progress: Pr
 def _check_host(request: Request, targets: list[Target]) -> None:
     """Stop before any work where something that it needs is missing."""
     for target in targets:
-        exporters.require(exporters.FORMATS[target.format], request.model.form)
+        exporters.require(exporters.FORMATS[target.format], request.model.kind)
         if request.verify:
             runtimes.require(engine_of(target), str(target))
 
@@ -149,7 +149,7 @@ def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Ar
     if source.verify is not False:
         source.prover.require_finite(target)
     target = _quantisation(source, target, progress)
-    for outcome in source.reference.outcomes(target):
+    for outcome in source.reference.rewrite_results(target):
         progress.detail(summary(outcome))
     progress.step(f"{target}: writing")
     facts = build(source.name, source.reference, target, path)

@@ -20,6 +20,7 @@ import torch
 
 from evim_deploy.graph.interpreter import tensors
 from evim_deploy.graph.ir import RESCALED, Graph, Node
+from evim_deploy.graph.ops import validate
 from evim_deploy.graph.quantised import Array
 from evim_deploy.quantise.calibration import compute_values
 
@@ -92,5 +93,5 @@ def equalise(graph: Graph, exponents: Exponents) -> Graph:
         multiplied = second.with_weights(kernel=second.weights["kernel"] * scale)
         equalised.substitute(first, renamed)
         equalised.substitute(second, replace(multiplied, inputs=renamed.outputs))
-    equalised.validate()
+    validate(equalised)
     return equalised

@@ -53,7 +53,7 @@ def write(graph: Graph, image: Shape, integers: Collection[str], pixels: bool) -
     answers = set(graph.outputs.values())
     for node in graph.nodes:
         if not values.is_clip(node):
-            _HANDLERS[node.op](values, node)
+            HANDLERS[node.op](values, node)
         for value in answers.intersection(node.outputs):
             values.take(
                 value, Form(integer=False)
@@ -197,7 +197,7 @@ def _power(values: Values, node: Node) -> None:
         power(values, node)
 
 
-_HANDLERS: dict[str, Handler] = {
+HANDLERS: dict[str, Handler] = {
     "conv": _conv,
     "pointwise_conv": _dense,
     "linear": _dense,
@@ -225,3 +225,6 @@ _HANDLERS: dict[str, Handler] = {
     "mean": reducing("MEAN", 1, 2),
     "concat": unary("CONCATENATION", 1, "Concatenation", axis=1),
 }
+
+REFUSED = {"batch_norm": "rewrites fold it into a convolution before export"}
+"""The other operations of a graph, each with the reason why no handler exists."""

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from evim_deploy.graph.ir import Graph, Node
+from evim_deploy.graph.ops import infer_shapes
 from evim_deploy.graph.quantised import AffineQuantised, QuantParams
-from evim_deploy.graph.shapes import Shape, infer_shapes
+from evim_deploy.graph.shapes import Shape
 from evim_deploy.quantise.schemes import WEIGHTED
 from exporters.tflite.writer import ModelWriter, TensorQuantisation
 

@@ -74,7 +74,7 @@ def test_a_wrong_grid_of_such_a_network_fails(fresh: ParityChecker, name: tuple[
     reference = fresh.reference
     assert isinstance(reference, GraphReference)
     target = quantised_target(reference, *name)
-    graph = reference.stored(target)
+    graph = reference.stored_form(target)
     value = next(value for value in graph.qparams if value.endswith("ffn.relu"))
     qparams = graph.qparams[value]
     faults = {"scale": replace(qparams, scale=1.1 * qparams.scale)}

@@ -20,7 +20,7 @@ TABLE: dict[str, str] = {
     "graph": "common",
     "formats": "common",
     "artifact": "common images catalog graph formats",
-    "weights": "common catalog",
+    "weights": "common images catalog",
     "quantise": "common images catalog graph artifact",
     "networks": "common images catalog graph formats artifact weights quantise",
     "inspection": "common formats artifact",

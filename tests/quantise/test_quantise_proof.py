@@ -69,7 +69,7 @@ def made(request: pytest.FixtureRequest, checker: ParityChecker) -> Made:
         )
         qparams = calibrate(reference.inference(target), scheme, images, pixels=True)
         target = replace(target, quantisation=Quantisation(qparams=tuple(qparams.items())))
-    return Made(target, reference.stored(target), checker)
+    return Made(target, reference.stored_form(target), checker)
 
 
 def with_encoding(change: Callable[[Encoding], Encoding]) -> Fault:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from evim_deploy.common.errors import BadInput
+from evim_deploy.formats.tflite_writer import pack
 from evim_deploy.graph.fixed_point import requantisation_error_bound
 from evim_deploy.graph.half_precision import round_to_half
 from evim_deploy.graph.interpreter import evaluate, round_to
@@ -101,7 +102,7 @@ ENGINE = Engine()
 
 def off(graph: Graph, scheme: Scheme, keeps_all: bool) -> float:
     """Error of LiteRT's own kernels, or of XNNPACK's, against the simulated graph on random inputs, in steps."""
-    content = tflite_file.pack(write(graph, SHAPE, scheme.integer_ops, pixels=False))
+    content = pack(write(graph, SHAPE, scheme.integer_ops, pixels=False))
     model = tflite_file.parse(content)
     tensors = model.subgraphs[0]
     tflite_file.sign(model, {"image": tensors.inputs[0]}, {"logits": tensors.outputs[0]})
@@ -109,7 +110,7 @@ def off(graph: Graph, scheme: Scheme, keeps_all: bool) -> float:
     integers = np.random.RandomState(1).randint(qparams.qmin, qparams.qmax + 1, SHAPE)
     x = ((integers - qparams.zero_point) * qparams.scale).astype(np.float32)
     channels_last = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-    actual = ENGINE.run(tflite_file.pack(model), channels_last, keeps_all).transpose(0, 3, 1, 2)
+    actual = ENGINE.run(pack(model), channels_last, keeps_all).transpose(0, 3, 1, 2)
     expected = evaluate(graph, torch.from_numpy(x).double())["logits"].numpy()
     return float(np.abs(actual - expected).max() / graph.qparams["out"].scale)
 

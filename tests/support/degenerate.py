@@ -142,7 +142,7 @@ def proof(checker: ParityChecker, format_: str, precision: str, folder: Path) ->
     target = quantised_target(reference, format_, precision)
     checker.require_finite(target)
     path = folder / f"{format_}.{precision}{row.suffix}"
-    exporters.load(row).build(reference.stored(target), target, path)
+    exporters.load(row).build(reference.stored_form(target), target, path)
     return prove(path, target, checker, Silent())
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from evim_deploy.artifact.target import Target, Weights
-from evim_deploy.catalog.terms import Activation, Precision, Task
+from evim_deploy.catalog.terms import Activation, ModelKind, Precision, Task
 from evim_deploy.common.numerics import with_probabilities
 from evim_deploy.graph.half_precision import round_to_half
 from evim_deploy.graph.rewrites import SPREAD_TOKEN_WEIGHTS, RewriteResult, reparameterise, run
@@ -38,7 +38,7 @@ class GraphReference:
         weights: Origin of its weights.
     """
 
-    form: ClassVar[str] = "graph"
+    kind: ClassVar[ModelKind] = ModelKind.GRAPH
     engine: ClassVar[str] = "PyTorch"
     preprocessing: ClassVar[Preprocessing] = PAPER
     activation: ClassVar[str] = Activation.SOFTMAX
@@ -71,7 +71,7 @@ class GraphReference:
             self._spread[key] = graph, [*results, run(SPREAD_TOKEN_WEIGHTS, graph)]
         return self._spread[key]
 
-    def outcomes(self, target: Target) -> list[RewriteResult]:
+    def rewrite_results(self, target: Target) -> list[RewriteResult]:
         return self.rewritten(target)[1]
 
     def inference(self, target: Target) -> Graph:
@@ -82,7 +82,7 @@ class GraphReference:
             graph = prepare(graph)
         return equalise(graph, dict(target.quantisation.equalisation_exponents)) if target.quantisation else graph
 
-    def stored(self, target: Target) -> Graph:
+    def stored_form(self, target: Target) -> Graph:
         scheme = find_scheme(target.format, target.precision)
         if scheme is None:
             graph, _ = self.rewritten(target)
@@ -100,7 +100,7 @@ class GraphReference:
         return GraphNetwork(self.rewritten(target)[0])
 
     def simulated_network(self, target: Target) -> GraphNetwork:
-        return GraphNetwork(self.stored(target))
+        return GraphNetwork(self.stored_form(target))
 
     def outputs(self, task: str, images: Array, batch: int = 1) -> dict[str, Array]:
         return self.outputs_in(torch.float32, task, images, batch)
