@@ -34,4 +34,4 @@ def test_quantised_onnx_files_replace_handlers_and_drop_none(precision: str) -> 
 def test_quantisation_names_operations_of_the_table() -> None:
     assert WEIGHTED | {*VECTORS, *VIEWS} <= OPS.keys()
     for scheme in SCHEMES.values():
-        assert scheme.integers | scheme.widened | scheme.symmetric.keys() <= OPS.keys()
+        assert scheme.integer_ops | scheme.float_output_ops | scheme.symmetric_inputs.keys() <= OPS.keys()
