@@ -20,6 +20,7 @@ import torch
 
 from evim_deploy.graph.interpreter import tensors
 from evim_deploy.graph.ir import RESCALED, Graph, Node
+from evim_deploy.graph.ops import validate
 from evim_deploy.graph.quantised import Array
 from evim_deploy.quantise.calibration import values
 
@@ -85,5 +86,5 @@ def equalised(graph: Graph, exponents: Exponents) -> Graph:
         multiplied = second.with_weights(kernel=second.weights["kernel"] * factor)
         changed.substitute(first, renamed)
         changed.substitute(second, replace(multiplied, inputs=renamed.outputs))
-    changed.validate()
+    validate(changed)
     return changed

@@ -280,10 +280,10 @@ def test_another_graph_has_another_picture(pictures: ModuleType) -> None:
     (picture,) = [each for each in pictures.PICTURES if each.name == "gate"]
     before, after = pictures.before_and_after(picture)
     drawn = pictures.beside(before, after, set(picture.beside))
-    (node,) = [node for node in after.nodes if node.name == picture.at]
-    after.substitute(node, type(node)("add", node.inputs, node.outputs))
-    assert pictures.stamp(pictures.beside(before, after, {*picture.beside, picture.at})) != pictures.stamp(drawn)
-    with pytest.raises(ValueError, match="does nothing at"):
+    (node,) = [node for node in after.nodes if node.name == picture.root]
+    after.substitute(node, type(node)(op="add", inputs=node.inputs, outputs=node.outputs))
+    assert pictures.stamp(pictures.beside(before, after, {*picture.beside, picture.root})) != pictures.stamp(drawn)
+    with pytest.raises(ValueError, match="does not match at"):
         pictures.before_and_after(pictures.Picture("gate", picture.rewrite, "heads.3.sum"))
 
 

@@ -17,7 +17,7 @@ from evim_deploy.artifact.trace import Arrays, Trace
 from evim_deploy.common.errors import NotRunHere
 from evim_deploy.graph.interpreter import fake_quantise
 from evim_deploy.graph.ir import RESCALED, Graph
-from evim_deploy.graph.shapes import infer_shapes
+from evim_deploy.graph.ops import infer_shapes
 from evim_deploy.networks.protocols import Reference, is_lowered
 from evim_deploy.proof.operations.alignment import Alignment, Row, align
 from evim_deploy.proof.operations.arithmetic import apply

@@ -24,8 +24,8 @@ from evim_deploy.formats import read
 from evim_deploy.formats.coreml import model_path, read_spec
 from evim_deploy.graph.interpreter import evaluate
 from evim_deploy.graph.ir import Graph
+from evim_deploy.graph.ops import infer_shapes
 from evim_deploy.graph.quantised import AffineQuantised, Palettised
-from evim_deploy.graph.shapes import infer_shapes
 from evim_deploy.images import digits
 from evim_deploy.images.preprocessing import PAPER
 from evim_deploy.inspection import inspect

@@ -24,7 +24,7 @@ from evim_deploy.common.errors import BadInput
 from evim_deploy.formats.onnx_names import SCALE
 from evim_deploy.graph.interpreter import evaluate, fake_quantise
 from evim_deploy.graph.ir import Graph
-from evim_deploy.graph.shapes import infer_shapes
+from evim_deploy.graph.ops import infer_shapes
 from evim_deploy.images.preprocessing import PAPER
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.proof.operations.alignment import align

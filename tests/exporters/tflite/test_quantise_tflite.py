@@ -22,8 +22,8 @@ from evim_deploy.artifact.quantisation import Quantisation
 from evim_deploy.artifact.target import Target, Weights
 from evim_deploy.graph.interpreter import evaluate, fake_quantise
 from evim_deploy.graph.ir import Graph
+from evim_deploy.graph.ops import infer_shapes
 from evim_deploy.graph.quantised import QuantParams
-from evim_deploy.graph.shapes import infer_shapes
 from evim_deploy.images import digits
 from evim_deploy.images.preprocessing import PAPER, normalise, resize_and_crop
 from evim_deploy.inspection import inspect
