@@ -161,9 +161,16 @@ def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Ar
 
 
 def _quantisation(source: _Source, target: Target, progress: Progress) -> Target:
-    from evim_deploy.networks.efficientvim.quantise_target import find  # after what tells that torch is missing
+    from evim_deploy.networks.efficientvim.quantise_target import quantise_target  # imports torch
 
-    return find(source.reference, target, source.name.resolution, source.calibration, source.allowed_loss, progress)
+    return quantise_target(
+        source.reference,
+        target,
+        native_size=source.name.resolution,
+        source=source.calibration,
+        allowed_loss=source.allowed_loss,
+        progress=progress,
+    )
 
 
 def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> tuple[Parity, Mapping[str, Parity]]:

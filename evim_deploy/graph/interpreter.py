@@ -52,7 +52,7 @@ def fake_quantise(values: Mapping[str, Tensor], qparams: Mapping[str, QuantParam
 
 def round_to(qparams: QuantParams, x: Tensor) -> Tensor:
     """The nearest representable values; a tie goes to the even integer, as in IEEE 754."""
-    quantised = torch.clamp(torch.round(x / qparams.scale) + qparams.zero_point, qparams.least, qparams.most)
+    quantised = torch.clamp(torch.round(x / qparams.scale) + qparams.zero_point, qparams.qmin, qparams.qmax)
     return (quantised - qparams.zero_point) * qparams.scale
 
 

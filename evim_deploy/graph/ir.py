@@ -100,7 +100,7 @@ class Node:
 
     def encoded(self, **encodings: Encoding) -> Node:
         """The same operation with some weights encoded in few bits."""
-        node = self.with_weights(**{name: encoding.decoded() for name, encoding in encodings.items()})
+        node = self.with_weights(**{name: encoding.dequantise() for name, encoding in encodings.items()})
         return replace(node, encodings={**self.encodings, **encodings})
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evim_deploy.graph.fixed_point import explained
+from evim_deploy.graph.fixed_point import requantisation_error_bound
 from evim_deploy.graph.interpreter import Weights, evaluate, fake_quantise, round_to, run, step, tensors
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.quantised import QuantParams
@@ -57,7 +57,7 @@ class GraphNetwork:
                 if is_clipped:
                     exact, perturbed = exact.relu(), perturbed.relu()
                 output = qparams.get(clip.name if clip is not None and is_clipped else node.name)
-                rounding = explained(node, qparams, output) if output else 0.0
+                rounding = requantisation_error_bound(node, qparams, output) if output else 0.0
                 yield node.name, _visibility(exact, perturbed, output, rounding)
 
     def faults(self, image: Array, share: float, generator: torch.Generator) -> tuple[Outputs, Faults]:

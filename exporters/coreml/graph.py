@@ -30,8 +30,8 @@ from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorS
 from evim_deploy.formats.coreml import MAIN, model_path, read_spec
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.ops import INTEGER_FORM_OPS
-from evim_deploy.quantise.apply import VIEWS
-from evim_deploy.quantise.schemes import scheme
+from evim_deploy.quantise.placement import VIEWS
+from evim_deploy.quantise.schemes import find_scheme
 from exporters.coreml import package as coreml_package
 from exporters.coreml import tokens as coreml_tokens
 from exporters.coreml.quantised import DEQUANTIZED, EXACT, QUANTIZED, dequantised, fake_quantise
@@ -135,8 +135,8 @@ def output_types(target: Target, names: Iterable[str]) -> list[Any]:
 
 def floats_of(target: Target) -> str:
     """Return the float type of everything that is not quantised, ``fp16`` or ``fp32``."""
-    found = scheme(target.format, target.precision)
-    return found.floats if found else target.precision
+    found = find_scheme(target.format, target.precision)
+    return found.float_precision if found else target.precision
 
 
 def convert(network: Any, target: Target, path: Path, **options: Any) -> Signature:

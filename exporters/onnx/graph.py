@@ -24,7 +24,7 @@ from evim_deploy.formats import onnx_writer
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.ops import INTEGER_FORM_OPS, infer_shapes
 from evim_deploy.graph.shapes import Shape
-from evim_deploy.quantise.schemes import Scheme, scheme
+from evim_deploy.quantise.schemes import Scheme, find_scheme
 from exporters.onnx import quantised
 from exporters.onnx.emitter import Emitter, Handler, is_long
 
@@ -39,12 +39,12 @@ def build(graph: Graph, target: Target, path: Path) -> Signature:
     )
     shapes = infer_shapes(graph, image)
     contract = _contract(graph, target, shapes)
-    found = scheme("onnx", target.precision)
+    found = find_scheme("onnx", target.precision)
     emitter = Emitter(
         graph,
         target,
         shapes,
-        float_precision=found.floats if found else target.precision,
+        float_precision=found.float_precision if found else target.precision,
         handlers=_handlers(found),
         channels_last=quantised.states(graph) if found else (),
     )

@@ -24,7 +24,7 @@ from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorS
 from evim_deploy.formats.tflite_writer import pack
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.ops import INTEGER_FORM_OPS
-from evim_deploy.quantise.schemes import scheme
+from evim_deploy.quantise.schemes import find_scheme
 from exporters.tflite import file as tflite_file
 from exporters.tflite import metadata as tflite_metadata
 from exporters.tflite.integers import write
@@ -50,11 +50,11 @@ def build(graph: Graph, target: Target, path: Path) -> Signature:
     """
     if target.batch is None or target.height is None or target.width is None:
         raise ValueError("a TFLite file needs fixed shapes")
-    found = scheme(target.format, target.precision)
+    found = find_scheme(target.format, target.precision)
     if found is not None:
         pixels = target.precision == "int8" and target.preprocess
         image = (target.batch, 3, target.height, target.width)
-        content = pack(write(graph, image, found.integers, pixels))
+        content = pack(write(graph, image, found.integer_ops, pixels))
     else:
         content = _convert(graph, target)
     return complete(content, [graph.input_name], list(graph.outputs), target, path)

@@ -17,7 +17,7 @@ import numpy as np
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.quantised import QuantParams
 from evim_deploy.graph.shapes import Shape
-from evim_deploy.quantise.apply import VIEWS
+from evim_deploy.quantise.placement import VIEWS
 from exporters.tflite.lookup_table import add_table
 from exporters.tflite.operations import (
     Handler,
@@ -176,7 +176,7 @@ def _exp(values: Values, node: Node) -> None:
     if grid is None:
         values.writer.operator("EXP", [x], [given])
         return
-    less = QuantParams(grid.scale, grid.most, grid.least, grid.most)
+    less = QuantParams(grid.scale, grid.qmax, grid.qmin, grid.qmax)
     elu = values.new(f"{node.name}/elu", values.shapes[node.name], less)
     one = TensorQuantisation(np.array([1 / 127], np.float32))
     values.writer.operator("ELU", [x], [elu])

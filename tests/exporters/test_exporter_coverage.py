@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from evim_deploy.quantise.apply import VECTORS, VIEWS
 
 from evim_deploy.graph.ops import OPS
-from evim_deploy.quantise.apply import VECTORS, VIEWS
 from evim_deploy.quantise.schemes import SCHEMES, WEIGHTED
 from exporters.coreml import graph as coreml
 from exporters.onnx import graph as onnx

@@ -21,7 +21,7 @@ TABLE: dict[str, str] = {
     "formats": "common",
     "artifact": "common images catalog graph formats",
     "weights": "common images catalog",
-    "quantise": "common images graph artifact",
+    "quantise": "common images catalog graph artifact",
     "networks": "common images catalog graph formats artifact weights quantise",
     "inspection": "common formats artifact",
     "exporters": "common images catalog graph formats artifact quantise",
