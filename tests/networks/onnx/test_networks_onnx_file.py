@@ -233,7 +233,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "float16": (lambda: _takes(TensorProto.FLOAT16, 1, 3, 8, 8), "float16"),
     "no image": (lambda: _takes(TensorProto.FLOAT, 1, 192), "is not an image"),
     "channels last": (lambda: _takes(TensorProto.FLOAT, 1, 8, 8, 3), "is not an image"),
-    "a batch of four": (lambda: _takes(TensorProto.FLOAT, 4, 3, 8, 8), "4 images at a time"),
+    "a batch of four": (lambda: _takes(TensorProto.FLOAT, 4, 3, 8, 8), "a batch of 4 images"),
     "no classes": (lambda: nodes("Relu"), "not one row of classes"),
     "custom": (_custom, "Fancy .culprit. of com.acme"),
     "control flow": (_control_flow, "If .culprit., control flow"),
