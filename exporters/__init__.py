@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from evim_deploy.artifact.target import ArtifactInfo, Signature, Target
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.signature import Signature
+from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.common.errors import NotInstalled, UsageProblem
 from evim_deploy.quantise.schemes import quantised

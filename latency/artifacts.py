@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from evim_deploy import formats
-from evim_deploy.artifact.manifest import Manifest, embedded_manifest
+from evim_deploy.artifact.reading import Manifest, embedded_manifest
 from evim_deploy.commands.verify import Verifier
 from evim_deploy.common.errors import BadInput, EvimError
 from evim_deploy.formats import Contents, Value

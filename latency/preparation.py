@@ -18,6 +18,7 @@ from torch import nn
 
 import exporters
 from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import ArtifactFormat, Output, Precision, Task
 from evim_deploy.catalog.variants import parse_model
 from evim_deploy.common.errors import BadInput, ParityFailed
 from evim_deploy.common.progress import Silent
@@ -213,13 +214,13 @@ def _target(takes: str, precision: str, batch: int, height: int, width: int) -> 
     names = {row.suffix: row for row in exporters.FORMATS.values()}
     row = names.get(takes, exporters.FORMATS["onnx"])
     return Target(
-        format=row.name,
-        precision=precision,
+        format=ArtifactFormat(row.name),
+        precision=Precision(precision),
         height=height,
         width=width,
         batch=None if row.dynamic else batch,
-        task="classify",
-        output="logits",
+        task=Task.CLASSIFY,
+        output=Output.LOGITS,
         preprocess=False,
         labels=(),
     )

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import runtimes
-from evim_deploy.artifact.manifest import Manifest, embedded_manifest
+from evim_deploy.artifact.reading import Manifest, embedded_manifest
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.numerics import ACTIVATIONS, batches
 from evim_deploy.images.preprocessing import Pixels, normalise, resize_and_crop

@@ -9,11 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 from evim_deploy.common.json_documents import finite
 
-PASS, WARNING, FAIL, NOT_RUN = "pass", "warning", "fail", "not_run"
+
+class Status(StrEnum):
+    """The result of a proof, from best to worst.
+
+    ``warning`` where all comparisons pass and the sensitivity of the check is below what is demanded; ``not_run`` where
+    nothing was compared.
+    """
+
+    PASS = "pass"
+    WARNING = "warning"
+    NOT_RUN = "not_run"
+    FAIL = "fail"
+
+
+PASS, WARNING, NOT_RUN, FAIL = Status
 
 
 @dataclass(frozen=True)
@@ -107,7 +122,7 @@ class Comparison:
     anomalies: dict[str, dict[str, int]]
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         return PASS if self.tolerance.allows(self.measures) else FAIL
 
     def anomaly_totals(self) -> dict[str, dict[str, int | str]]:
@@ -204,7 +219,7 @@ class Parity:
         operations: What it computes, operation by operation; None where its outputs alone tell.
     """
 
-    status: str
+    status: Status
     reason: str
     comparisons: tuple[Comparison, ...] = ()
     power: Power | None = None
@@ -218,7 +233,7 @@ class Parity:
     @staticmethod
     def of_functions(each: Mapping[str, Parity]) -> Parity:
         """The proof of the default function, which is the first, with the verdict of all of them."""
-        worst = max((parity.status for parity in each.values()), key=(PASS, WARNING, NOT_RUN, FAIL).index)
+        worst = max((parity.status for parity in each.values()), key=list(Status).index)
         reasons = (f"{name}: {parity.reason}" for name, parity in each.items() if parity.reason)
         return replace(next(iter(each.values())), status=worst, reason="; ".join(reasons))
 

@@ -71,7 +71,7 @@ class NetworkName:
         return self.size if self.fixed else None
 
 
-def named(name: str, size: tuple[int, int], preprocessing: Preprocessing) -> NetworkName | None:
+def parse_network_name(name: str, size: tuple[int, int], preprocessing: Preprocessing) -> NetworkName | None:
     """The network of a manifest's name, of an artifact's size and preprocessing; None where the name is of no kind."""
     kind, _, source = name.partition(":")
     if kind not in KINDS or not source:

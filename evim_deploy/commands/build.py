@@ -9,17 +9,11 @@ from typing import TYPE_CHECKING, Any
 import exporters
 import runtimes
 from evim_deploy import formats
+from evim_deploy.artifact.info import ArtifactInfo, Structure
+from evim_deploy.artifact.manifest import ManifestDocument, embedded
+from evim_deploy.artifact.metadata import LABELS_KEY, METADATA_KEY
 from evim_deploy.artifact.parity import Parity
-from evim_deploy.artifact.target import (
-    LABELS_KEY,
-    METADATA_KEY,
-    ArtifactInfo,
-    Structure,
-    Target,
-    Weights,
-    embedded,
-    file_stem,
-)
+from evim_deploy.artifact.target import Target, Weights, file_stem
 from evim_deploy.catalog.model import Model
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.versions import tool_versions
@@ -54,7 +48,7 @@ def build(model: Model, reference: Reference, target: Target, path: Path) -> Art
         target=target,
         weights=reference.weights,
         preprocessing=reference.preprocessing,
-        contract=contract,
+        signature=contract,
         structure=Structure.of(found.operations),
         parity=unchecked,
         rewrites=tuple(_record(outcome) for outcome in reference.outcomes(target)),
@@ -69,7 +63,8 @@ def annotate(facts: ArtifactInfo, path: Path) -> None:
     Raises:
         RuntimeError: Its operations are no longer those that were written.
     """
-    metadata = {METADATA_KEY: json.dumps(embedded(facts.to_dict())), LABELS_KEY: json.dumps(facts.target.labels)}
+    document = embedded(ManifestDocument.of(facts).to_dict())
+    metadata = {METADATA_KEY: json.dumps(document), LABELS_KEY: json.dumps(facts.target.labels)}
     exporters.load(exporters.FORMATS[facts.target.format], facts.model.form).annotate(path, metadata, facts)
     if Structure.of(formats.read(path).operations) != facts.structure:
         raise RuntimeError(f"{path.name} changed when its metadata was written")

@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import exporters
 import runtimes
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.manifest import ManifestDocument
+from evim_deploy.artifact.metadata import MANIFEST_SUFFIX
 from evim_deploy.artifact.parity import FAIL, Measures, Parity
-from evim_deploy.artifact.target import MANIFEST_SUFFIX, ArtifactInfo, Target
+from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.labels import class_labels
 from evim_deploy.catalog.model import Model
+from evim_deploy.catalog.terms import Activation, Output
 from evim_deploy.commands.build import annotate, build, engine_of, file_name
 from evim_deploy.commands.request import Request, plan
 from evim_deploy.common import threads
@@ -92,7 +96,8 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
                         write_golden(facts, ParityChecker(reference, request.model.resolution), name, digest, golden[0])
             final, _, *golden = publish(staged, request.output_dir, request.overwrite)
             told = {"golden": str(golden[0])} if golden else {}
-            made.append({"path": str(final), "size_bytes": size_bytes(final), **told, **facts.to_dict()})
+            document = ManifestDocument.of(facts).to_dict()
+            made.append({"path": str(final), "size_bytes": size_bytes(final), **told, **document})
     return made
 
 
@@ -114,7 +119,7 @@ def _fitted(target: Target, request: Request, reference: Reference, progress: Pr
     Raises:
         BadInput: The user asks for an output that it cannot have.
     """
-    target = replace(target, activation=reference.activation)
+    target = replace(target, activation=Activation(reference.activation))
     if target.output in reference.classifier_outputs:
         return target
     (output,) = reference.classifier_outputs
@@ -124,7 +129,7 @@ def _fitted(target: Target, request: Request, reference: Reference, progress: Pr
             f"Give --output {output}, or export the network again without its last activation.",
         )
     progress.step(f"{target}: its output is {output}")
-    return replace(target, output=output)
+    return replace(target, output=Output(output))
 
 
 def _check_host(request: Request, targets: list[Target]) -> None:
@@ -232,7 +237,7 @@ _OURS = "", _REPORT
 
 def _write_manifest(facts: ArtifactInfo, digest: str, artifact: Path, manifest: Path) -> None:
     document = {"artifact": artifact.name, "size_bytes": size_bytes(artifact), "sha256": digest}
-    manifest.write_text(json.dumps({**document, **facts.to_dict()}, indent=2) + "\n")
+    manifest.write_text(json.dumps({**document, **ManifestDocument.of(facts).to_dict()}, indent=2) + "\n")
 
 
 def summary(outcome: RewriteResult) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.model import Model
-from evim_deploy.catalog.terms import UNQUANTISED
+from evim_deploy.catalog.terms import UNQUANTISED, ArtifactFormat, Output, Precision, Task
 from evim_deploy.catalog.variants import MAX_BATCH, MAX_RESOLUTION, MIN_CLASSES, MIN_RESOLUTION
 from evim_deploy.common.errors import BadInput
 from evim_deploy.quantise.schemes import scheme
@@ -109,13 +109,13 @@ def plan(request: Request) -> list[Target]:
                 deployment_target = _deployment_target(request, format_, precision)
                 targets.append(
                     Target(
-                        format=name,
-                        precision=precision,
+                        format=ArtifactFormat(name),
+                        precision=Precision(precision),
                         height=height,
                         width=width,
                         batch=request.batch,
-                        task=request.task,
-                        output="features" if request.task == "features" else request.output or format_.default_output,
+                        task=Task(request.task),
+                        output=_output(request, format_),
                         preprocess=request.preprocess and request.model.is_normalisation_known,
                         labels=(),
                         opset=_unusual(request.opset, format_.opsets),
@@ -125,6 +125,10 @@ def plan(request: Request) -> list[Target]:
                     )
                 )
     return targets
+
+
+def _output(request: Request, format_: Format) -> Output:
+    return Output.FEATURES if request.task == Task.FEATURES else Output(request.output or format_.default_output)
 
 
 def _deployment_target(request: Request, format_: Format, precision: str) -> str | None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import runtimes
 from evim_deploy import formats
-from evim_deploy.artifact.manifest import Manifest, changes, check_beside, embedded_manifest
+from evim_deploy.artifact.changes import changes
 from evim_deploy.artifact.parity import FAIL, NOT_RUN, Parity
+from evim_deploy.artifact.reading import Manifest, check_beside, embedded_manifest
 from evim_deploy.common import threads
 from evim_deploy.common.errors import BadInput, EvimError, NotRunHere, ParityFailed
 from evim_deploy.common.progress import Progress, Silent

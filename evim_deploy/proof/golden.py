@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evim_deploy import __version__
-from evim_deploy.artifact.target import ArtifactInfo, embedded
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.manifest import ManifestDocument, embedded
 from evim_deploy.common.errors import ParityFailed
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def write_golden(facts: ArtifactInfo, prover: ParityChecker, artifact: str, dige
         "output": target.output,
         "precision": target.precision,
         "preprocess": target.preprocess,
-        "weights": embedded(facts.to_dict())["weights"],
+        "weights": embedded(ManifestDocument.of(facts).to_dict())["weights"],
         "reference": f"{prover.reference.engine} fp32",
         "tolerance": {"max_abs": tolerance.max_abs, "mean_abs": tolerance.mean_abs, "reason": tolerance.reason},
         "least_probability": answers.least if is_compared_as_logits(target) else None,

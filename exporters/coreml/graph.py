@@ -26,8 +26,10 @@ import numpy as np
 from coremltools.converters.mil import Builder as mb  # noqa: N813, the name in coremltools' own documentation
 from coremltools.converters.mil.mil import types
 
-from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorSpec
+from evim_deploy.artifact.descriptions import describe_artifact
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target
 from evim_deploy.formats.coreml import MAIN, model_path, read_spec
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.quantise.apply import VIEWS
@@ -176,7 +178,7 @@ def annotate(path: Path, metadata: Mapping[str, str], facts: ArtifactInfo) -> No
     """Put metadata and the texts for people where Xcode shows them."""
     spec = read_spec(path)
     shown = spec.description.metadata
-    texts = about(facts)
+    texts = describe_artifact(facts)
     shown.shortDescription = texts.description
     shown.author, shown.license, shown.versionString = texts.author, texts.licence, texts.version
     shown.userDefined.update(metadata)

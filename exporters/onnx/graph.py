@@ -20,8 +20,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from evim_deploy import __version__
-from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorSpec
+from evim_deploy.artifact.descriptions import describe_artifact
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target
 from evim_deploy.formats import onnx_writer
 from evim_deploy.formats.onnx_names import CHANNELS_LAST, SCALE, UNSIGNED
 from evim_deploy.graph.ir import Graph, Node
@@ -62,7 +64,7 @@ def annotate(path: Path, metadata: Mapping[str, str], facts: ArtifactInfo) -> No
     """Put metadata into ``metadata_props`` and the description into ``doc_string``."""
     model = onnx.load(path, load_external_data=False)
     helper.set_model_props(model, dict(metadata))
-    model.doc_string = about(facts).description
+    model.doc_string = describe_artifact(facts).description
     onnx.save(model, path)
 
 

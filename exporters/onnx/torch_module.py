@@ -18,7 +18,8 @@ import torch
 from onnxscript import opset18 as op
 from torch import Tensor, nn
 
-from evim_deploy.artifact.target import Signature, Target, TensorSpec
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target
 from evim_deploy.common.errors import BadInput, first_line
 from evim_deploy.common.system_errors import problem_of, temporary_folder
 from exporters.onnx.graph import annotate

@@ -19,8 +19,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
-from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorSpec
+from evim_deploy.artifact.descriptions import describe_artifact
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.quantise.schemes import scheme
 from exporters.tflite import file as tflite_file
@@ -119,7 +121,7 @@ def complete(content: bytes, inputs: Sequence[str], outputs: Sequence[str], targ
 def annotate(path: Path, metadata: Mapping[str, str], facts: ArtifactInfo) -> None:
     """Put metadata into named buffers of the flatbuffer, MediaPipe's among them, and the description into its field."""
     model = tflite_file.parse(path.read_bytes())
-    model.description = about(facts).description
+    model.description = describe_artifact(facts).description
     tflite_file.put_metadata(model, tflite_metadata.METADATA_NAME, tflite_metadata.pack(path.stem, facts))
     for name, text in metadata.items():
         tflite_file.put_metadata(model, name, text.encode())

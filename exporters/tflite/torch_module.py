@@ -20,7 +20,8 @@ import numpy as np
 import onnx
 from torch import Tensor, nn
 
-from evim_deploy.artifact.target import Signature, Target
+from evim_deploy.artifact.signature import Signature
+from evim_deploy.artifact.target import Target
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.system_errors import problem_in, temporary_folder
 from exporters.onnx.torch_module import write_onnx

@@ -41,7 +41,8 @@ from command import (
 from media_pipe import classify
 
 import runtimes
-from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY, embedded
+from evim_deploy.artifact.manifest import embedded
+from evim_deploy.artifact.metadata import LABELS_KEY, METADATA_KEY
 from evim_deploy.catalog.variants import parse_model
 from evim_deploy.images.preprocessing import normalise, open_image, resize_and_crop
 from evim_deploy.networks.efficientvim.model import EfficientViM
@@ -60,6 +61,7 @@ HEAVY = {
     "pandas",
     "openvino",
     "psutil",
+    "pydantic",
     "safetensors",
     "scipy",
     "sklearn",

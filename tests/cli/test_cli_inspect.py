@@ -12,8 +12,8 @@ from command import assert_done, assert_refused, run
 from model_files import Computed, integers, ones, options, write_tflite
 from onnx import TensorProto, helper, load, save
 
+from evim_deploy.artifact.metadata import METADATA_KEY, SCHEMA_VERSION
 from evim_deploy.artifact.quantisation import Calibration, Quantisation
-from evim_deploy.artifact.target import METADATA_KEY, SCHEMA_VERSION
 
 
 @pytest.fixture(scope="module")

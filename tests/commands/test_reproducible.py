@@ -16,7 +16,7 @@ import every_artifact
 import pytest
 import torch
 
-from evim_deploy.artifact.target import embedded
+from evim_deploy.artifact.manifest import embedded
 from evim_deploy.catalog.variants import parse_model
 from evim_deploy.commands.export import export
 from evim_deploy.commands.rebuild import differences

@@ -21,8 +21,8 @@ from told import FACTS
 
 import exporters
 from evim_deploy import formats
+from evim_deploy.artifact.metadata import LABELS_KEY, METADATA_KEY
 from evim_deploy.artifact.parity import Comparison, Parity
-from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY
 from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import MODELS, VARIANTS, ModelName
 from evim_deploy.commands.export import export

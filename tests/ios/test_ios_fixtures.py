@@ -15,7 +15,7 @@ import pytest
 from ios_fixtures import FOLDER, GOLDEN
 from safetensors.numpy import load_file
 
-from evim_deploy.artifact.target import SCHEMA_VERSION
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
 from evim_deploy.proof.golden import SCHEMA_VERSION as GOLDEN_VERSION
 from exporters import FORMATS
 from latency.judgement import VALID, judge

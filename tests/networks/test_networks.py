@@ -24,10 +24,10 @@ from tiny_timm import CLASSES, NAME, SIDE
 
 import exporters.onnx.torch_module
 from evim_deploy import formats
-from evim_deploy.artifact.manifest import embedded_manifest
 from evim_deploy.artifact.parity import FAIL, PASS, WARNING
+from evim_deploy.artifact.reading import embedded_manifest
 from evim_deploy.artifact.target import Target
-from evim_deploy.catalog.network_name import NetworkName, named
+from evim_deploy.catalog.network_name import NetworkName, parse_network_name
 from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.cli.options import parse_normalisation
 from evim_deploy.commands.export import export
@@ -574,12 +574,12 @@ def test_a_network_of_one_size_is_planned_at_that_alone() -> None:
 
 @pytest.mark.parametrize(("name", "size"), [("timm:shvit_s1", (224, 224)), ("onnx:classifier.onnx", (96, 128))])
 def test_a_name_is_read_back(name: str, size: tuple[int, int]) -> None:
-    found = named(name, size, PREPROCESSING)
+    found = parse_network_name(name, size, PREPROCESSING)
     assert found
     assert (found.name, found.size, found.resolution) == (name, size, max(size))
     assert found.stem == name.partition(":")[2].removesuffix(".onnx")
     for other in ("efficientvim_m9", "timm:", "onnx:", "tensorflow:x"):
-        assert named(other, size, PREPROCESSING) is None
+        assert parse_network_name(other, size, PREPROCESSING) is None
 
 
 # --- the norm --------------------------------------------------------------------------------------------

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from evim_deploy.artifact.manifest import Manifest, changed_ports, embedded_manifest
-from evim_deploy.artifact.target import METADATA_KEY
+from evim_deploy.artifact.changes import changed_ports
+from evim_deploy.artifact.metadata import METADATA_KEY
+from evim_deploy.artifact.reading import Manifest, embedded_manifest
 from evim_deploy.common.errors import BadInput
 from evim_deploy.formats import Contents
 from evim_deploy.images.preprocessing import Preprocessing, of_pixels

@@ -23,7 +23,7 @@ from evim_deploy.catalog.network_name import NetworkName
 from evim_deploy.catalog.variants import MIN_CLASSES
 from evim_deploy.common.errors import BadInput, UsageProblem
 from evim_deploy.common.numerics import with_probabilities
-from evim_deploy.images.preprocessing import CROP_MODES, INTERPOLATIONS, Preprocessing
+from evim_deploy.images.preprocessing import CropMode, Interpolation, Preprocessing
 from evim_deploy.images.published_transform import Transform
 from evim_deploy.networks.efficientvim.weights import parse_seed, state_sha256
 from evim_deploy.networks.protocols import Array
@@ -100,7 +100,7 @@ def _preprocessing(name: NetworkName, config: Any) -> Preprocessing:
         BadInput: A manifest has no words for it.
     """
     found = _data_config(config, *name.size)
-    for what, known in (("interpolation", INTERPOLATIONS), ("crop_mode", CROP_MODES)):
+    for what, known in (("interpolation", tuple(Interpolation)), ("crop_mode", tuple(CropMode))):
         if found[what] not in known:
             raise BadInput(
                 f"timm evaluates {name.source} with the {what} {found[what]!r}, which a manifest cannot express.",
