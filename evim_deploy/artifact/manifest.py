@@ -102,6 +102,36 @@ class ParityEntry(_Entry):
     status: _FromJson[Status]
 
 
+class CalibrationEntry(_Entry):
+    """The images that the quantisation was calibrated on."""
+
+    source: str
+    """Name of a folder or file without the folders above it, or of pictures that ship with the package."""
+    images: int
+    """Number of images used."""
+    skipped: _FromJson[list[str]]
+    """Names of files that are not images, or damaged."""
+
+
+class QuantisationEntry(_Entry):
+    """The results of calibration: with them the same network is quantised again, without the images."""
+
+    calibration: CalibrationEntry | None
+    """Null where no images were needed."""
+    exponents: dict[str, _FromJson[list[int]]]
+    """Cross-layer equalisation: powers of two that divide the output channels of a convolution, by its name."""
+    grids: dict[str, _FromJson[tuple[float, int, int, int]]]
+    """Quantisation parameters by the name of a value: scale, zero point, smallest and largest integer."""
+    sensitivity: dict[str, float | None]
+    """Signal to noise of the outputs where one layer alone is quantised, dB, by its name; null where infinite."""
+    kept: _FromJson[list[str]]
+    """Layers in floating point."""
+    allowed_loss: int | float | None
+    """Percent of the calibration images whose prediction may change; null where no limit was given."""
+    loss: int | float | None
+    """Percent of the calibration images whose prediction changes; null where no limit was given."""
+
+
 class FunctionEntry(_Entry):
     """One function of an artifact that has several."""
 
@@ -144,8 +174,8 @@ class ManifestDocument(_Entry):
     """True where an fp16 ONNX file has float16 inputs and outputs."""
     deployment_target: str | None = None
     """Oldest system that a Core ML package runs on; null for the usual one, and in other formats."""
-    quantisation: Json | None = None
-    """How the network was quantised; null where it was not."""
+    quantisation: QuantisationEntry | None = None
+    """Null where the network is not quantised."""
     num_classes: PositiveInt | None
     """Number of classes; null for features."""
     activation: _FromJson[Activation] | None = None

@@ -174,7 +174,7 @@ def _target(schema: ManifestDocument, labels: tuple[str, ...]) -> Target:
         half_io=schema.half_io,
         deployment_target=schema.deployment_target,
         functions=tuple(function.resolution for function in schema.functions),
-        quantisation=None if schema.quantisation is None else Quantisation.parse(schema.quantisation),
+        quantisation=None if schema.quantisation is None else Quantisation.parse(schema.quantisation.model_dump()),
     )
     names = [function.name for function in schema.functions]
     if names != list(target.of_functions()) or target.functions[:1] not in ((), ((height, width),)):

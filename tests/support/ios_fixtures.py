@@ -16,7 +16,7 @@ from latency_files import PHONE, contender, make_results
 from networks import random_tiny
 
 from evim_deploy.artifact.info import ArtifactInfo, Structure
-from evim_deploy.artifact.manifest import ManifestDocument, labels_sha256
+from evim_deploy.artifact.manifest import ManifestDocument, json_schema, labels_sha256
 from evim_deploy.artifact.parity import Parity, Tolerance
 from evim_deploy.artifact.signature import Signature, TensorSpec
 from evim_deploy.artifact.target import Target, Weights
@@ -73,6 +73,7 @@ def documents() -> dict[str, Any]:
         "geometry.json": geometry(),
         "classification.json": classification(),
         "manifest.json": manifest(),
+        "manifest.schema.json": json_schema(),
         "labels.json": list(_LABELS),
         "golden.json": comparisons(FOLDER / GOLDEN),
         "statistics.json": statistics(),
