@@ -1,6 +1,6 @@
-"""A .tflite file as it lies on disk: one flatbuffer, and behind it the files that belong to it, as a zip archive.
+"""Read and write a .tflite file: a flatbuffer, followed by a zip archive of its associated files.
 
-Engines read the flatbuffer and never look behind it. The archive is how TFLite's metadata carries label files:
+Engines read only the flatbuffer. The archive holds the label files of TFLite's metadata:
 https://ai.google.dev/edge/litert/models/metadata
 """
 
@@ -11,29 +11,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
-_FILE_IDENTIFIER = b"TFL3"
-_BUFFER_ALIGNMENT = 16  # bytes: force_align of Buffer.data in TFLite's schema
-_DATE = (1980, 1, 1, 0, 0, 0)  # the first that zip knows: the same model makes the same file
+from evim_deploy.formats.tflite_writer import pack
+
+_DATE = (1980, 1, 1, 0, 0, 0)  # the first date of zip; a fixed one, so that the same model gives the same file
 
 
 def parse(content: bytes) -> Any:
-    """A flatbuffer as objects, which can be changed; what follows it is left out."""
+    """Parse a flatbuffer into mutable objects; the archive behind it is ignored."""
     return schema.ModelT.InitFromPackedBuf(content, 0)
 
 
-def pack(model: Any) -> bytes:
-    """Objects as a flatbuffer."""
-    builder = _AlignedBuilder(1 << 20)
-    builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
-    return bytes(builder.Output())
-
-
 def read_files(path: Path) -> dict[str, bytes]:
-    """The files that belong to a .tflite file, by their names."""
+    """Return the associated files of a .tflite file by name."""
     if not zipfile.is_zipfile(path):
         return {}
     with zipfile.ZipFile(path) as archive:
@@ -41,7 +33,7 @@ def read_files(path: Path) -> dict[str, bytes]:
 
 
 def write(path: Path, model: Any, files: Mapping[str, bytes]) -> None:
-    """Write a flatbuffer, and the files that belong to it behind it, uncompressed."""
+    """Write a flatbuffer and its associated files, uncompressed."""
     path.write_bytes(pack(model))
     if files:
         with zipfile.ZipFile(path, "a") as archive:
@@ -50,7 +42,7 @@ def write(path: Path, model: Any, files: Mapping[str, bytes]) -> None:
 
 
 def put_metadata(model: Any, name: str, content: bytes) -> None:
-    """Put a named buffer into a model, in place of one of that name."""
+    """Add a named buffer to a model, or replace the buffer of that name."""
     model.metadata = model.metadata or []
     entry = next((each for each in model.metadata if each.name.decode() == name), None)
     if entry is None:
@@ -62,7 +54,7 @@ def put_metadata(model: Any, name: str, content: bytes) -> None:
 
 
 def sign(model: Any, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
-    """Give a model its one signature, and the tensors that it names the same names; they are given by their indices."""
+    """Add the signature to a model, and rename its tensors (given by index) to the names of the signature."""
     signature = schema.SignatureDefT()
     signature.signatureKey = "serving_default"
     signature.inputs, signature.outputs = _entries(model, inputs), _entries(model, outputs)
@@ -77,11 +69,3 @@ def _entries(model: Any, tensors: Mapping[str, int]) -> list[Any]:
         entry.name, entry.tensorIndex = name, index
         entries.append(entry)
     return entries
-
-
-class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
-    """Puts each buffer on 16 bytes, as the schema demands and the object API forgets."""
-
-    def CreateNumpyVector(self, x: Any) -> Any:  # noqa: N802, the base class's name
-        self.Prep(_BUFFER_ALIGNMENT, x.nbytes)
-        return super().CreateNumpyVector(x)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from evim_deploy.common.errors import BadInput
+from evim_deploy.formats.tflite_writer import pack
 from evim_deploy.graph.fixed_point import explained
 from evim_deploy.graph.half_precision import rounded
 from evim_deploy.graph.interpreter import evaluate, round_to
@@ -26,7 +27,7 @@ from evim_deploy.quantise.qparams import EIGHT_BITS, SIXTEEN_BITS, QuantRange, c
 from evim_deploy.quantise.schemes import SCHEMES, Scheme
 from exporters.tflite import file as tflite_file
 from exporters.tflite.integers import write
-from runtimes.litert_process import Crashed, LitertProcess
+from runtimes.litert.process import Crashed, LitertProcess
 
 INT8, INT16X8 = SCHEMES["tflite", "int8"], SCHEMES["tflite", "int16x8"]
 SHAPE = (1, 3, 6, 6)
@@ -90,7 +91,7 @@ class Engine:
             self._process = LitertProcess(content, 1, keeps_all)
         process = self._process
         self._process = None  # it may end
-        process._call("open", {"threads": 1, "keeps_all": keeps_all}, {"content": np.frombuffer(content, np.uint8)})
+        process._call("open", content, 1, keeps_all)
         process.allocate()
         found = process.run(x)["logits"]
         self._process = process
@@ -102,7 +103,7 @@ ENGINE = Engine()
 
 def off(graph: Graph, scheme: Scheme, keeps_all: bool) -> float:
     """How far LiteRT is from the simulated graph on random codes, in steps; its own kernels' or XNNPACK's."""
-    content = tflite_file.pack(write(graph, SHAPE, scheme.integers, pixels=False))
+    content = pack(write(graph, SHAPE, scheme.integers, pixels=False))
     model = tflite_file.parse(content)
     tensors = model.subgraphs[0]
     tflite_file.sign(model, {"image": tensors.inputs[0]}, {"logits": tensors.outputs[0]})
@@ -110,7 +111,7 @@ def off(graph: Graph, scheme: Scheme, keeps_all: bool) -> float:
     codes = np.random.RandomState(1).randint(taken.least, taken.most + 1, SHAPE)
     x = ((codes - taken.zero_point) * taken.scale).astype(np.float32)
     channels_last = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-    found = ENGINE.run(tflite_file.pack(model), channels_last, keeps_all).transpose(0, 3, 1, 2)
+    found = ENGINE.run(pack(model), channels_last, keeps_all).transpose(0, 3, 1, 2)
     expected = evaluate(graph, torch.from_numpy(x).double())["logits"].numpy()
     return float(np.abs(found - expected).max() / graph.qparams["out"].scale)
 
