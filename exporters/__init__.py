@@ -20,14 +20,14 @@ from typing import Any, Protocol, cast
 from evim_deploy.artifact.info import ArtifactInfo
 from evim_deploy.artifact.signature import Signature
 from evim_deploy.artifact.target import Target
-from evim_deploy.catalog.terms import UNQUANTISED
+from evim_deploy.catalog.terms import UNQUANTISED, ModelKind
 from evim_deploy.common.errors import NotInstalled, UsageProblem
 from evim_deploy.quantise.schemes import quantised
 from exporters.tflite import onnx2tf_environment
 
 
 class Exporter(Protocol):
-    """The two functions of each module of a format."""
+    """The two functions of each module of a kindat."""
 
     def build(self, network: Any, target: Target, path: Path) -> Signature: ...
 
@@ -67,8 +67,8 @@ class Format:
 
 
 @dataclass(frozen=True)
-class Form:
-    """Requirements for exporting one kind of network (:attr:`evim_deploy.networks.protocols.Reference.form`).
+class KindRequirements:
+    """Requirements for exporting networks of one kind.
 
     Attributes:
         requires: Import names of additional packages, by format.
@@ -82,9 +82,9 @@ class Form:
     converters: Mapping[str, tuple[str, Callable[[], onnx2tf_environment.Environment]]] = field(default_factory=dict)
 
 
-FORMS = {
-    "graph": Form({}, ""),
-    "torch_module": Form(
+KINDS = {
+    ModelKind.GRAPH: KindRequirements({}, ""),
+    ModelKind.TORCH_MODULE: KindRequirements(
         {"onnx": ("onnxscript",), "tflite": ("onnx", "onnxscript")},
         "networks",
         {"tflite": ("onnx2tf", onnx2tf_environment.find)},
@@ -156,42 +156,42 @@ def parse_precision(text: str) -> str:
     return text.lower()
 
 
-def needs(format_: Format, form: str = "graph") -> dict[str, str]:
+def needs(format_: Format, kind: ModelKind = ModelKind.GRAPH) -> dict[str, str]:
     """Return the packages that a format requires for a kind of network, each with the extra that installs it."""
-    own = FORMS[form]
+    own = KINDS[kind]
     return dict.fromkeys(format_.requires, format_.extra) | dict.fromkeys(own.requires.get(format_.name, ()), own.extra)
 
 
-def require(format_: Format, form: str = "graph") -> None:
-    """Check, without an import, that the requirements of a format for a kind of network are installed.
+def require(format_: Format, kind: ModelKind = ModelKind.GRAPH) -> None:
+    """Check, without an import, that the requirements of a kindat for a kind of network are installed.
 
     Raises:
         NotInstalled: A package or converter is missing; the message gives the install command.
     """
-    for package, extra in needs(format_, form).items():
+    for package, extra in needs(format_, kind).items():
         if importlib.util.find_spec(package) is None:
             raise NotInstalled(
                 f"{format_.name} needs {package}, which is not installed.", f'pip install "evim-deploy[{extra}]"'
             )
-    converter_versions(format_, form)
+    converter_versions(format_, kind)
 
 
-def converter_versions(format_: Format, form: str = "graph") -> dict[str, str]:
+def converter_versions(format_: Format, kind: ModelKind = ModelKind.GRAPH) -> dict[str, str]:
     """Return the versions of the converters that have environments of their own, by name.
 
     Raises:
         NotInstalled: A converter is missing; the message gives the install command.
     """
-    needed = filter(None, [FORMS[form].converters.get(format_.name)])
+    needed = filter(None, [KINDS[kind].converters.get(format_.name)])
     return {name: find().version for name, find in needed}
 
 
-def load(format_: Format, form: str = "graph") -> Exporter:
-    """Import and return the module of a format for a kind of network. The import takes seconds."""
+def load(format_: Format, kind: ModelKind = ModelKind.GRAPH) -> Exporter:
+    """Import and return the module of a kindat for a kind of network. The import takes seconds."""
     _load_triton_before_tensorflow()
     if "coremltools" in format_.requires:
         _load_coremltools_alone()
-    return cast("Exporter", importlib.import_module(f"exporters.{format_.name}.{form}"))
+    return cast("Exporter", importlib.import_module(f"exporters.{format_.name}.{kind}"))
 
 
 def _load_triton_before_tensorflow() -> None:

@@ -18,7 +18,7 @@ from torch import nn
 
 import exporters
 from evim_deploy.artifact.target import Target
-from evim_deploy.catalog.terms import ArtifactFormat, Output, Precision, Task
+from evim_deploy.catalog.terms import ArtifactFormat, ModelKind, Output, Precision, Task
 from evim_deploy.catalog.variants import parse_model
 from evim_deploy.common.errors import BadInput, ParityFailed
 from evim_deploy.common.progress import Silent
@@ -281,7 +281,7 @@ def _write_onnx(built: _BuiltSubject, target: Target, path: Path) -> None:
     if built.reference is not None or target.precision != "fp32":
         _write_artifact(built, target, path)
         return
-    exporters.require(exporters.FORMATS["onnx"], "torch_module")
+    exporters.require(exporters.FORMATS["onnx"], ModelKind.TORCH_MODULE)
     from exporters.onnx import torch_module
 
     # a batch of 1 would be exported as a fixed batch
@@ -291,9 +291,9 @@ def _write_onnx(built: _BuiltSubject, target: Target, path: Path) -> None:
 def _write_artifact(built: _BuiltSubject, target: Target, path: Path) -> None:
     """Write the file like ``evim-deploy export``, from normalised images to logits."""
     row = exporters.FORMATS[target.format]
-    form = "torch_module" if built.reference is None else "graph"
-    exporters.require(row, form)
-    exporters.load(row, form).build(_network(built, target), target, path)
+    kind = ModelKind.TORCH_MODULE if built.reference is None else ModelKind.GRAPH
+    exporters.require(row, kind)
+    exporters.load(row, kind).build(_network(built, target), target, path)
 
 
 def _network(built: _BuiltSubject, target: Target) -> Graph | nn.Module:

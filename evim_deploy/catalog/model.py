@@ -4,34 +4,36 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from evim_deploy.catalog.terms import ModelKind
+
 
 class Model(Protocol):
-    """What a user names to export."""
+    """A model that can be exported."""
 
     @property
     def name(self) -> str:
-        """As manifests have it."""
+        """Canonical name, as in manifests."""
 
     @property
     def stem(self) -> str:
-        """How its files' names begin."""
+        """First part of the names of its files."""
 
     @property
     def resolution(self) -> int:
-        """Side of the images that it is made for, pixels."""
+        """Native side of its images, pixels."""
 
     @property
     def is_normalisation_known(self) -> bool:
-        """Whether it is known what makes images of pixels."""
+        """Whether the normalisation of its images is known, so that an artifact can take pixels."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of its classes that come with it; empty where none do."""
+        """Names of its classes that come with it; empty where it has none."""
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
-        """Height and width of the only images that it takes, pixels; None where it takes others."""
+        """Height and width, in pixels, of a model that takes a single size; else None."""
 
     @property
-    def form(self) -> str:
-        """What its inference form is (:attr:`evim_deploy.networks.protocols.Reference.form`)."""
+    def kind(self) -> ModelKind:
+        """Its inference form: the exporters have a module for each kind."""

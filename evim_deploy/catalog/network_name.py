@@ -1,4 +1,4 @@
-"""What a user names besides EfficientViM: a network of timm, or an ONNX file."""
+"""Names of networks other than EfficientViM: a network of timm, or an ONNX file."""
 
 from __future__ import annotations
 
@@ -7,52 +7,51 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from evim_deploy.catalog.terms import ModelKind, SourceScheme
 from evim_deploy.common.errors import NotInstalled
 
 if TYPE_CHECKING:
     from evim_deploy.images.preprocessing import Preprocessing
 
-KINDS = {
-    "timm": ("torch", "safetensors", "huggingface_hub", "timm"),
-    "onnx": ("torch", "timm", "onnx", "onnxruntime"),
+REQUIRES = {
+    SourceScheme.TIMM: ("torch", "safetensors", "huggingface_hub", "timm"),
+    SourceScheme.ONNX: ("torch", "timm", "onnx", "onnxruntime"),
 }
-"""What a network of a kind may come from, and the packages that opening it needs."""
+"""The packages that opening a network needs."""
 
 ONNX_SUFFIX = ".onnx"
-
-_OF_FILES = "onnx"  # which do not say how their images are normalised
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkName:
-    """A network by the kind of its source.
+    """A network of timm or an ONNX file.
 
     Attributes:
-        kind: One of :data:`KINDS`, which is what its name begins with.
+        scheme: The prefix of its name.
         source: timm's name, or the file's path.
-        size: Height and width of the images that it is made for, pixels.
+        size: Native height and width of its images, pixels.
         fixed: Whether it takes images of no other size.
-        preprocessing: How it is evaluated, as a user says of a file, or one of ours itself; None where nobody says.
+        preprocessing: The preprocessing of an ONNX file, from the user or from the file's own manifest; else None.
         labels: Names of its classes, where its file has them.
     """
 
-    kind: str
+    scheme: SourceScheme
     source: str
     size: tuple[int, int]
     fixed: bool = False
     preprocessing: Preprocessing | None = None
     labels: tuple[str, ...] = ()
 
-    form: ClassVar[str] = "torch_module"
+    kind: ClassVar[ModelKind] = ModelKind.TORCH_MODULE
 
     @property
     def name(self) -> str:
-        """As manifests have it: ``timm:shvit_s1``, ``onnx:classifier.onnx``."""
-        return f"{self.kind}:{Path(self.source).name}"
+        """Canonical name, as in manifests: ``timm:shvit_s1``, ``onnx:classifier.onnx``."""
+        return f"{self.scheme}:{Path(self.source).name}"
 
     @property
     def stem(self) -> str:
-        """How its files' names begin."""
+        """First part of the names of its files."""
         return Path(self.source).name.removesuffix(ONNX_SUFFIX)
 
     @property
@@ -62,32 +61,40 @@ class NetworkName:
 
     @property
     def is_normalisation_known(self) -> bool:
-        """Whether an artifact can take pixels: of an ONNX file somebody has to say how they are normalised."""
-        return self.kind != _OF_FILES or (self.preprocessing is not None and not self.preprocessing.assumed)
+        """Whether an artifact can take pixels; an ONNX file needs the user to state the normalisation."""
+        return self.scheme != SourceScheme.ONNX or (self.preprocessing is not None and not self.preprocessing.assumed)
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
-        """The only size that it takes; None where it takes others."""
+        """Height and width, in pixels, of a network that takes a single size; else None."""
         return self.size if self.fixed else None
 
 
 def parse_network_name(name: str, size: tuple[int, int], preprocessing: Preprocessing) -> NetworkName | None:
-    """The network of a manifest's name, of an artifact's size and preprocessing; None where the name is of no kind."""
-    kind, _, source = name.partition(":")
-    if kind not in KINDS or not source:
+    """The network that a manifest names; None where the name has no known prefix.
+
+    Args:
+        name: Canonical name.
+        size: Height and width of the artifact's images, pixels.
+        preprocessing: Preprocessing in the manifest.
+    """
+    prefix, _, source = name.partition(":")
+    if prefix not in tuple(SourceScheme) or not source:
         return None
-    return NetworkName(kind=kind, source=source, size=size, preprocessing=preprocessing if kind == _OF_FILES else None)
+    scheme = SourceScheme(prefix)
+    own = preprocessing if scheme == SourceScheme.ONNX else None
+    return NetworkName(scheme=scheme, source=source, size=size, preprocessing=own)
 
 
-def require(kind: str) -> None:
-    """Check, without importing it, that what opening a network of a kind needs is installed.
+def require(scheme: SourceScheme) -> None:
+    """Check, without importing them, that the packages for opening a network are installed.
 
     Raises:
         NotInstalled: A package is missing.
     """
-    for package in KINDS[kind]:
+    for package in REQUIRES[scheme]:
         if importlib.util.find_spec(package) is None:
             raise NotInstalled(
-                f"Networks of the kind {kind} need {package}, which is not installed.",
+                f"Networks of the kind {scheme} need {package}, which is not installed.",
                 'pip install "evim-deploy[networks]"',
             )

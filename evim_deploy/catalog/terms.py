@@ -57,6 +57,13 @@ class Activation(StrEnum):
     SIGMOID = "sigmoid"
 
 
+class SourceScheme(StrEnum):
+    """The prefix in the name of a network that is not ours: ``timm:shvit_s1``, ``onnx:classifier.onnx``."""
+
+    TIMM = "timm"
+    ONNX = "onnx"
+
+
 class ModelKind(StrEnum):
     """The inference form of a network: our graph, or a torch module."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from evim_deploy.catalog.terms import ModelKind
 from evim_deploy.common.errors import UsageProblem
 
 MIN_RESOLUTION = 32
@@ -82,7 +83,7 @@ class ModelName:
     variant: Variant
     distilled: bool = False
 
-    form: ClassVar[str] = "graph"
+    kind: ClassVar[ModelKind] = ModelKind.GRAPH
     fixed_size: ClassVar[None] = None
     is_normalisation_known: ClassVar[bool] = True
     labels: ClassVar[tuple[str, ...]] = ()

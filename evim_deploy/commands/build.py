@@ -15,6 +15,7 @@ from evim_deploy.artifact.metadata import LABELS_KEY, METADATA_KEY
 from evim_deploy.artifact.parity import Parity
 from evim_deploy.artifact.target import Target, Weights, file_stem
 from evim_deploy.catalog.model import Model
+from evim_deploy.catalog.terms import ModelKind
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.versions import tool_versions
 from evim_deploy.inspection.core_ml import told_otherwise
@@ -37,12 +38,12 @@ def build(model: Model, reference: Reference, target: Target, path: Path) -> Art
         BadInput: The network cannot be written in this format.
     """
     row = exporters.FORMATS[target.format]
-    contract = exporters.load(row, reference.form).build(reference.stored(target), target, path)
+    contract = exporters.load(row, reference.kind).build(reference.stored(target), target, path)
     found = formats.read(path)
     _refuse_reported(found, target)
     unchecked = Parity.not_run("not checked yet")
-    timm = ["timm"] if model.form == "torch_module" else []
-    tools = tool_versions("torch", "numpy", *exporters.needs(row, model.form), *engine_of(target).requires, *timm)
+    timm = ["timm"] if model.kind == ModelKind.TORCH_MODULE else []
+    tools = tool_versions("torch", "numpy", *exporters.needs(row, model.kind), *engine_of(target).requires, *timm)
     return ArtifactInfo(
         model=model,
         target=target,
@@ -52,7 +53,7 @@ def build(model: Model, reference: Reference, target: Target, path: Path) -> Art
         structure=Structure.of(found.operations),
         parity=unchecked,
         rewrites=tuple(_record(outcome) for outcome in reference.outcomes(target)),
-        tools=tools | exporters.converter_versions(row, model.form),
+        tools=tools | exporters.converter_versions(row, model.kind),
         functions=dict.fromkeys(target.of_functions(), unchecked),
     )
 
@@ -65,7 +66,7 @@ def annotate(facts: ArtifactInfo, path: Path) -> None:
     """
     document = embedded(ManifestDocument.of(facts).to_dict())
     metadata = {METADATA_KEY: json.dumps(document), LABELS_KEY: json.dumps(facts.target.labels)}
-    exporters.load(exporters.FORMATS[facts.target.format], facts.model.form).annotate(path, metadata, facts)
+    exporters.load(exporters.FORMATS[facts.target.format], facts.model.kind).annotate(path, metadata, facts)
     if Structure.of(formats.read(path).operations) != facts.structure:
         raise RuntimeError(f"{path.name} changed when its metadata was written")
 

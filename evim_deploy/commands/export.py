@@ -135,7 +135,7 @@ def _fitted(target: Target, request: Request, reference: Reference, progress: Pr
 def _check_host(request: Request, targets: list[Target]) -> None:
     """Stop before any work where something that it needs is missing."""
     for target in targets:
-        exporters.require(exporters.FORMATS[target.format], request.model.form)
+        exporters.require(exporters.FORMATS[target.format], request.model.kind)
         if request.verify:
             runtimes.require(engine_of(target), str(target))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.model import Model
-from evim_deploy.catalog.terms import UNQUANTISED, ArtifactFormat, Output, Precision, Task
+from evim_deploy.catalog.terms import UNQUANTISED, ArtifactFormat, ModelKind, Output, Precision, Task
 from evim_deploy.catalog.variants import MAX_BATCH, MAX_RESOLUTION, MIN_CLASSES, MIN_RESOLUTION
 from evim_deploy.common.errors import BadInput
 from evim_deploy.quantise.schemes import scheme
@@ -89,7 +89,7 @@ def plan(request: Request) -> list[Target]:
         raise BadInput(f"A batch of {request.batch} is impossible.", f"Give --batch 1 to {MAX_BATCH}.")
     native = request.model.resolution
     sizes = tuple(dict.fromkeys(request.sizes or (request.model.fixed_size or (native, native),)))
-    if request.model.form != "graph":
+    if request.model.kind != ModelKind.GRAPH:
         _check_network(request, sizes)
     for size in sizes:
         _check_size(size)

@@ -16,6 +16,7 @@ from evim_deploy import formats
 from evim_deploy.artifact.changes import changes
 from evim_deploy.artifact.parity import FAIL, NOT_RUN, Parity
 from evim_deploy.artifact.reading import Manifest, check_beside, embedded_manifest
+from evim_deploy.catalog.terms import ModelKind
 from evim_deploy.common import threads
 from evim_deploy.common.errors import BadInput, EvimError, NotRunHere, ParityFailed
 from evim_deploy.common.progress import Progress, Silent
@@ -71,7 +72,9 @@ class Verdict:
             cause = f"{self.artifact} does not equal the model that it was made from: {reason}."
             if self._fails_on_the_engine_alone:
                 return ParityFailed(cause, _ON_THE_ENGINE)
-            return ParityFailed(cause, _CHANGED if self.manifest.model.form != "graph" else f"{_LAYERS} {_CHANGED}")
+            return ParityFailed(
+                cause, _CHANGED if self.manifest.model.kind != ModelKind.GRAPH else f"{_LAYERS} {_CHANGED}"
+            )
         if self.rebuild and (problem := self.rebuild.problem(self.artifact)):
             return problem
         if self.parity.status == NOT_RUN:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evim_deploy.catalog.network_name import ONNX_SUFFIX, NetworkName, require
+from evim_deploy.catalog.terms import SourceScheme
 from evim_deploy.catalog.variants import ModelName, parse_model
 from evim_deploy.common.errors import UsageProblem
 
@@ -38,12 +39,12 @@ def parse_source(text: str, preprocessing: Preprocessing | None = None) -> Model
 
         check_normalisation(preprocessing.mean, preprocessing.std)
     if text.startswith(_TIMM):
-        require("timm")
+        require(SourceScheme.TIMM)
         from evim_deploy.networks.timm.open import find_timm
 
         return find_timm(text.removeprefix(_TIMM))
     if is_file:
-        require("onnx")
+        require(SourceScheme.ONNX)
         from evim_deploy.networks.onnx.open import find_onnx
 
         return find_onnx(text, preprocessing)
@@ -66,7 +67,7 @@ def open_reference(
         NotInstalled: A package that they need is missing.
     """
     if isinstance(model, NetworkName):
-        require(model.kind)
+        require(model.scheme)
         from evim_deploy.networks.opening import open_network
 
         return open_network(model, weights, num_classes, notify)

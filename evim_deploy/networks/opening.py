@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import prod
 
 from evim_deploy.catalog.network_name import NetworkName
+from evim_deploy.catalog.terms import SourceScheme
 from evim_deploy.common import threads
 from evim_deploy.common.errors import BadInput
 from evim_deploy.networks.torch_module.loaded import LoadedModel
@@ -28,7 +29,7 @@ def open_network(
         BadInput: The weights cannot be had, or do not fit the network.
     """
     with threads.computing(prod(name.size)):
-        return ModuleReference(_OPENERS[name.kind](name, weights, num_classes, notify), name.size)
+        return ModuleReference(_OPENERS[name.scheme](name, weights, num_classes, notify), name.size)
 
 
 def _open_timm(
@@ -53,4 +54,4 @@ def _open_onnx(
     return opened
 
 
-_OPENERS = {"timm": _open_timm, "onnx": _open_onnx}
+_OPENERS = {SourceScheme.TIMM: _open_timm, SourceScheme.ONNX: _open_onnx}

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from evim_deploy.artifact.target import Target, Weights
+from evim_deploy.catalog.terms import ModelKind
 from evim_deploy.graph.rewrites.rewrite import RewriteResult
 from evim_deploy.images.preprocessing import Preprocessing
 from evim_deploy.images.published_transform import Transform
@@ -47,10 +48,10 @@ class Reference(Protocol):
     """A network in evaluation mode, of which a proof knows this much alone.
 
     Attributes:
-        form: What :meth:`stored` gives, ``graph`` or ``torch_module``: the exporters have a table for each.
+        kind: The inference form that :meth:`stored` returns.
     """
 
-    form: ClassVar[str]
+    kind: ClassVar[ModelKind]
 
     @property
     def engine(self) -> str:

@@ -114,7 +114,7 @@ def test_an_artifact_is_verified_from_its_file_alone(artifacts: Artifacts, forma
     verifier = Verifier()
     verdict = verifier.verify(Path(artifact["path"]))
     assert verdict.parity.status == PASS
-    assert verdict.manifest.model == NetworkName(kind="timm", source=NAME, size=(SIDE, SIDE))
+    assert verdict.manifest.model == NetworkName(scheme="timm", source=NAME, size=(SIDE, SIDE))
     with pytest.raises(NotRunHere, match="Nothing says which operation"):
         verifier.layers(verdict)
 

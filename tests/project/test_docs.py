@@ -201,7 +201,7 @@ def parse(command: str) -> None:
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evim_deploy.commands.export, "export", planned)
     monkeypatch.setattr(
-        onnx_file, "find_onnx", lambda path, preprocessing: NetworkName(kind="onnx", source=path, size=(224, 224))
+        onnx_file, "find_onnx", lambda path, preprocessing: NetworkName(scheme="onnx", source=path, size=(224, 224))
     )
     for setting in ("quiet", "verbose"):
         monkeypatch.setattr(SETTINGS, setting, False)

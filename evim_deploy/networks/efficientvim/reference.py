@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from evim_deploy.artifact.target import Target, Weights
-from evim_deploy.catalog.terms import Activation
+from evim_deploy.catalog.terms import Activation, ModelKind
 from evim_deploy.common.numerics import with_probabilities
 from evim_deploy.graph.half_precision import rounded
 from evim_deploy.graph.rewrites import SPREAD_TOKEN_WEIGHTS, RewriteResult, reparameterise, run
@@ -38,7 +38,7 @@ class GraphReference:
         weights: Where they come from.
     """
 
-    form: ClassVar[str] = "graph"
+    kind: ClassVar[ModelKind] = ModelKind.GRAPH
     engine: ClassVar[str] = "PyTorch"
     preprocessing: ClassVar[Preprocessing] = PAPER
     activation: ClassVar[str] = Activation.SOFTMAX

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from evim_deploy import formats
 from evim_deploy.catalog.network_name import NetworkName
+from evim_deploy.catalog.terms import SourceScheme
 from evim_deploy.common import threads
 from evim_deploy.common.errors import BadInput, Damaged, UsageProblem, first_line
 from evim_deploy.common.numerics import ACTIVATIONS, with_probabilities
@@ -72,7 +73,7 @@ def find_onnx(path: str, preprocessing: Preprocessing | None = None) -> NetworkN
     size = height or width or usual[0], width or height or usual[1]
     is_fixed = height is not None and width is not None
     return NetworkName(
-        kind="onnx",
+        scheme=SourceScheme.ONNX,
         source=path,
         size=size,
         fixed=is_fixed,

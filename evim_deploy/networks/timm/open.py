@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from evim_deploy.artifact.target import Weights
 from evim_deploy.catalog.network_name import NetworkName
+from evim_deploy.catalog.terms import SourceScheme
 from evim_deploy.catalog.variants import MIN_CLASSES
 from evim_deploy.common.errors import BadInput, UsageProblem
 from evim_deploy.common.numerics import with_probabilities
@@ -48,7 +49,7 @@ def find_timm(name: str) -> NetworkName:
     channels, height, width = config.input_size
     if channels != _CHANNELS:
         raise BadInput(f"{name} takes images of {channels} channels.", "Name a network of RGB images.")
-    return NetworkName(kind="timm", source=name, size=(height, width), fixed=bool(config.fixed_input_size))
+    return NetworkName(scheme=SourceScheme.TIMM, source=name, size=(height, width), fixed=bool(config.fixed_input_size))
 
 
 def open_timm(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from evim_deploy.artifact.target import Target, Weights
+from evim_deploy.catalog.terms import ModelKind
 from evim_deploy.common.errors import BadInput, first_line
 from evim_deploy.graph.rewrites.rewrite import RewriteResult
 from evim_deploy.images.preprocessing import Preprocessing
@@ -37,7 +38,7 @@ class ModuleReference:
         size: Height and width of images that it takes, pixels.
     """
 
-    form: ClassVar[str] = "torch_module"
+    kind: ClassVar[ModelKind] = ModelKind.TORCH_MODULE
 
     def __init__(self, opened: LoadedModel, size: tuple[int, int]) -> None:
         self._opened = opened
