@@ -20,14 +20,14 @@ from typing import Any, Protocol, cast
 from evim_deploy.artifact.info import ArtifactInfo
 from evim_deploy.artifact.signature import Signature
 from evim_deploy.artifact.target import Target
-from evim_deploy.catalog.terms import UNQUANTISED, ModelKind
+from evim_deploy.catalog.terms import UNQUANTISED, ArtifactFormat, ModelKind, Output, Precision
 from evim_deploy.common.errors import NotInstalled, UsageProblem
 from evim_deploy.quantise.schemes import quantised
 from exporters.tflite import onnx2tf_environment
 
 
 class Exporter(Protocol):
-    """The two functions of each module of a kindat."""
+    """The two functions of each module of a format."""
 
     def build(self, network: Any, target: Target, path: Path) -> Signature: ...
 
@@ -53,11 +53,11 @@ class Format:
         requires: Import names of the required packages.
     """
 
-    name: str
+    name: ArtifactFormat
     aliases: tuple[str, ...]
     suffix: str
     precisions: tuple[str, ...]
-    default_output: str
+    default_output: Output
     dynamic: bool
     extra: str
     requires: tuple[str, ...]
@@ -85,21 +85,21 @@ class KindRequirements:
 KINDS = {
     ModelKind.GRAPH: KindRequirements({}, ""),
     ModelKind.TORCH_MODULE: KindRequirements(
-        {"onnx": ("onnxscript",), "tflite": ("onnx", "onnxscript")},
+        {ArtifactFormat.ONNX: ("onnxscript",), ArtifactFormat.TFLITE: ("onnx", "onnxscript")},
         "networks",
-        {"tflite": ("onnx2tf", onnx2tf_environment.find)},
+        {ArtifactFormat.TFLITE: ("onnx2tf", onnx2tf_environment.find)},
     ),
 }
 
-FORMATS = {
+FORMATS: dict[str, Format] = {
     row.name: row
     for row in (
         Format(
-            name="coreml",
+            name=ArtifactFormat.COREML,
             aliases=("ios", "mlpackage"),
             suffix=".mlpackage",
-            precisions=("fp16", "fp32", *quantised("coreml")),
-            default_output="probabilities",
+            precisions=(Precision.FP16, Precision.FP32, *quantised(ArtifactFormat.COREML)),
+            default_output=Output.PROBABILITIES,
             dynamic=False,
             extra="coreml",
             requires=("coremltools",),
@@ -107,22 +107,22 @@ FORMATS = {
             deployment_targets=("iOS16", "iOS17", "iOS18"),
         ),
         Format(
-            name="onnx",
+            name=ArtifactFormat.ONNX,
             aliases=(),
             suffix=".onnx",
-            precisions=(*UNQUANTISED, *quantised("onnx")),
-            default_output="logits",
+            precisions=(*UNQUANTISED, *quantised(ArtifactFormat.ONNX)),
+            default_output=Output.LOGITS,
             dynamic=True,
             extra="onnx",
             requires=("onnx",),
             opsets=(18, *range(13, 18), *range(19, 24)),
         ),
         Format(
-            name="tflite",
+            name=ArtifactFormat.TFLITE,
             aliases=("litert",),
             suffix=".tflite",
-            precisions=(*UNQUANTISED, *quantised("tflite")),
-            default_output="probabilities",
+            precisions=(*UNQUANTISED, *quantised(ArtifactFormat.TFLITE)),
+            default_output=Output.PROBABILITIES,
             dynamic=False,
             extra="tflite",
             requires=("tensorflow",),
@@ -163,7 +163,7 @@ def needs(format_: Format, kind: ModelKind = ModelKind.GRAPH) -> dict[str, str]:
 
 
 def require(format_: Format, kind: ModelKind = ModelKind.GRAPH) -> None:
-    """Check, without an import, that the requirements of a kindat for a kind of network are installed.
+    """Check, without an import, that the requirements of a format for a kind of network are installed.
 
     Raises:
         NotInstalled: A package or converter is missing; the message gives the install command.
@@ -187,7 +187,7 @@ def converter_versions(format_: Format, kind: ModelKind = ModelKind.GRAPH) -> di
 
 
 def load(format_: Format, kind: ModelKind = ModelKind.GRAPH) -> Exporter:
-    """Import and return the module of a kindat for a kind of network. The import takes seconds."""
+    """Import and return the module of a format for a kind of network. The import takes seconds."""
     _load_triton_before_tensorflow()
     if "coremltools" in format_.requires:
         _load_coremltools_alone()

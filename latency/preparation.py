@@ -259,9 +259,9 @@ _BUILDERS: dict[SubjectKind, Callable[[Subject, int, int], _BuiltSubject]] = {
 def _target(file_suffix: str, *, precision: str, batch: int, height: int, width: int) -> Target:
     """The target of our exporters: logits of normalised images, with a dynamic batch if the format supports it."""
     formats = {row.suffix: row for row in exporters.FORMATS.values()}
-    row = formats.get(file_suffix, exporters.FORMATS["onnx"])
+    row = formats.get(file_suffix, exporters.FORMATS[ArtifactFormat.ONNX])
     return Target(
-        format=ArtifactFormat(row.name),
+        format=row.name,
         precision=Precision(precision),
         height=height,
         width=width,
@@ -278,10 +278,10 @@ def _write_torch(built: _BuiltSubject, target: Target, path: Path) -> None:
 
 
 def _write_onnx(built: _BuiltSubject, target: Target, path: Path) -> None:
-    if built.reference is not None or target.precision != "fp32":
+    if built.reference is not None or target.precision != Precision.FP32:
         _write_artifact(built, target, path)
         return
-    exporters.require(exporters.FORMATS["onnx"], ModelKind.TORCH_MODULE)
+    exporters.require(exporters.FORMATS[ArtifactFormat.ONNX], ModelKind.TORCH_MODULE)
     from exporters.onnx import torch_module
 
     # a batch of 1 would be exported as a fixed batch

@@ -16,11 +16,11 @@ import runtimes
 from evim_deploy.artifact.info import ArtifactInfo
 from evim_deploy.artifact.manifest import ManifestDocument
 from evim_deploy.artifact.metadata import MANIFEST_SUFFIX
-from evim_deploy.artifact.parity import FAIL, Measures, Parity
+from evim_deploy.artifact.parity import Measures, Parity, Status
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.labels import class_labels
 from evim_deploy.catalog.model import Model
-from evim_deploy.catalog.terms import Activation, Output
+from evim_deploy.catalog.terms import Activation, Output, Task
 from evim_deploy.commands.build import annotate, build, engine_of, file_name
 from evim_deploy.commands.request import Request, plan
 from evim_deploy.common import threads
@@ -65,7 +65,7 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
         progress.warn(" ".join(filter(None, (f"UNTRAINED weights ({weights.source}).", weights.note))))
     elif weights.note:
         progress.step(weights.note)
-    if request.task == "classify":
+    if request.task == Task.CLASSIFY:
         labels = class_labels(reference.num_classes, request.labels, weights.source, request.model.labels)
         fitted = [_fitted(target, request, reference, progress) for target in targets]
         targets = [replace(target, labels=labels) for target in fitted]
@@ -180,7 +180,7 @@ def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> 
     from evim_deploy.proof.prove import prove_functions  # after what tells that torch is missing
 
     parity, functions = prove_functions(path, target, source.prover, progress)
-    if parity.status == FAIL:
+    if parity.status == Status.FAIL:
         failed = functions or {"": parity}
         proofs = [(target.of_functions().get(name, target), each) for name, each in failed.items()]
         raise _failure(source, target, parity.reason, proofs)
@@ -190,7 +190,7 @@ def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> 
 def _failure(source: _Source, target: Target, reason: str, proofs: Sequence[tuple[Target, Parity]]) -> ParityFailed:
     """What is to blame that an artifact, or functions of it, differ from the model, and what to do."""
     cause = f"The artifact {target} differs from the source model: {reason}."
-    blamed = [_blame(source, each, parity) for each, parity in proofs if parity.status == FAIL]
+    blamed = [_blame(source, each, parity) for each, parity in proofs if parity.status == Status.FAIL]
     note, remedy = next((each for each in blamed if each == _OURS), blamed[0])
     return ParityFailed(f"{cause} {note}".rstrip(), f"It was not kept. {remedy}")
 
@@ -203,7 +203,7 @@ def _blame(source: _Source, target: Target, parity: Parity) -> tuple[str, str]:
     """
     from evim_deploy.proof.outputs.checker import PRECISION  # after what tells that torch is missing
 
-    failed = [each for each in parity.comparisons if each.status == FAIL]
+    failed = [each for each in parity.comparisons if each.status == Status.FAIL]
     is_rest_right = not (parity.stored and parity.stored.changed) and not (
         parity.operations and parity.operations.diverging
     )

@@ -29,6 +29,7 @@ from evim_deploy.artifact.descriptions import describe_artifact
 from evim_deploy.artifact.info import ArtifactInfo
 from evim_deploy.artifact.signature import Signature, TensorSpec
 from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import Output
 from evim_deploy.formats.coreml import MAIN, model_path, read_spec
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.quantise.apply import VIEWS
@@ -118,7 +119,7 @@ def fixed_shape(target: Target) -> tuple[int, int, int, int]:
 
 def is_classifier(target: Target) -> bool:
     """Return whether the outputs are a label and a dictionary instead of an array."""
-    return target.output == "probabilities" and target.batch == 1
+    return target.output == Output.PROBABILITIES and target.batch == 1
 
 
 def input_type(target: Target, name: str) -> Any:

@@ -23,6 +23,7 @@ from evim_deploy.artifact.descriptions import describe_artifact
 from evim_deploy.artifact.info import ArtifactInfo
 from evim_deploy.artifact.signature import Signature, TensorSpec
 from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import Precision
 from evim_deploy.formats.tflite_writer import pack
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.quantise.schemes import scheme
@@ -53,7 +54,7 @@ def build(graph: Graph, target: Target, path: Path) -> Signature:
         raise ValueError("a TFLite file needs fixed shapes")
     found = scheme(target.format, target.precision)
     if found is not None:
-        pixels = target.precision == "int8" and target.preprocess
+        pixels = target.precision == Precision.INT8 and target.preprocess
         image = (target.batch, 3, target.height, target.width)
         content = pack(write(graph, image, found.integers, pixels))
     else:
@@ -81,7 +82,7 @@ def _convert(graph: Graph, target: Target) -> bytes:
     function = tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     converter.experimental_lower_to_saved_model = False  # it takes half of the time and only adds a signature
-    if target.precision == "fp16":
+    if target.precision == Precision.FP16:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
     content: bytes = converter.convert()

@@ -22,7 +22,7 @@ from told import reference_to, target_of
 from torch import Tensor
 
 import exporters
-from evim_deploy.artifact.parity import PASS, WARNING, Measures, Parity
+from evim_deploy.artifact.parity import Measures, Parity, Status
 from evim_deploy.artifact.quantisation import Quantisation
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.variants import ModelName, Variant
@@ -166,10 +166,10 @@ def outcome(prover: ParityChecker, format_: str, precision: str, folder: Path) -
     except BadInput as error:
         is_named = any(words in error.cause for words in ("overflows float32", "overflows float16", "overflow float16"))
         return f"refused: {error}" if is_named else f"{type(error).__name__}: {error}"
-    if found.status in (PASS, WARNING):
+    if found.status in (Status.PASS, Status.WARNING):
         return "pass"
     overflows = [each for each in found.comparisons if "overflow" in each.anomaly_totals()]
-    failed = [each for each in found.comparisons if each.status not in (PASS, WARNING)]
+    failed = [each for each in found.comparisons if each.status not in (Status.PASS, Status.WARNING)]
     is_named = bool(failed) and all(each in overflows and "overflow float16" in found.reason for each in failed)
     if any(each.subject == "rewrites" and not each.tolerance.allows(float32_loss(prover)) for each in failed):
         return f"refused: float32 is too coarse for the network itself: {found.reason}"
