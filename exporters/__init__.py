@@ -22,7 +22,7 @@ from evim_deploy.artifact.signature import Signature
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.terms import UNQUANTISED, ArtifactFormat, ModelKind, Output, Precision
 from evim_deploy.common.errors import NotInstalled, UsageProblem
-from evim_deploy.quantise.schemes import quantised
+from evim_deploy.quantise.schemes import quantised_precisions
 from exporters.tflite import onnx2tf_environment
 
 
@@ -98,7 +98,7 @@ FORMATS: dict[str, Format] = {
             name=ArtifactFormat.COREML,
             aliases=("ios", "mlpackage"),
             suffix=".mlpackage",
-            precisions=(Precision.FP16, Precision.FP32, *quantised(ArtifactFormat.COREML)),
+            precisions=(Precision.FP16, Precision.FP32, *quantised_precisions(ArtifactFormat.COREML)),
             default_output=Output.PROBABILITIES,
             dynamic=False,
             extra="coreml",
@@ -110,7 +110,7 @@ FORMATS: dict[str, Format] = {
             name=ArtifactFormat.ONNX,
             aliases=(),
             suffix=".onnx",
-            precisions=(*UNQUANTISED, *quantised(ArtifactFormat.ONNX)),
+            precisions=(*UNQUANTISED, *quantised_precisions(ArtifactFormat.ONNX)),
             default_output=Output.LOGITS,
             dynamic=True,
             extra="onnx",
@@ -121,7 +121,7 @@ FORMATS: dict[str, Format] = {
             name=ArtifactFormat.TFLITE,
             aliases=("litert",),
             suffix=".tflite",
-            precisions=(*UNQUANTISED, *quantised(ArtifactFormat.TFLITE)),
+            precisions=(*UNQUANTISED, *quantised_precisions(ArtifactFormat.TFLITE)),
             default_output=Output.PROBABILITIES,
             dynamic=False,
             extra="tflite",

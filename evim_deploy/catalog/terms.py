@@ -57,15 +57,19 @@ class Activation(StrEnum):
     SIGMOID = "sigmoid"
 
 
-class SourceScheme(StrEnum):
-    """The prefix in the name of a network that is not ours: ``timm:shvit_s1``, ``onnx:classifier.onnx``."""
-
-    TIMM = "timm"
-    ONNX = "onnx"
-
-
 class ModelKind(StrEnum):
     """The inference form of a network: our graph, or a torch module."""
 
     GRAPH = "graph"
     TORCH_MODULE = "torch_module"
+
+
+class ModelFamily(StrEnum):
+    """The origin of a network's definition: this package, the library timm, or an ONNX file.
+
+    The names of timm's networks and of ONNX files begin with the family and a colon.
+    """
+
+    EFFICIENTVIM = "efficientvim"
+    TIMM = "timm"
+    ONNX = "onnx"

@@ -38,7 +38,7 @@ def build(model: Model, reference: Reference, target: Target, path: Path) -> Art
         BadInput: The network cannot be written in this format.
     """
     row = exporters.FORMATS[target.format]
-    contract = exporters.load(row, reference.kind).build(reference.stored(target), target, path)
+    contract = exporters.load(row, reference.kind).build(reference.stored_form(target), target, path)
     found = formats.read(path)
     _refuse_reported(found, target)
     unchecked = Parity.not_run("not checked yet")
@@ -52,7 +52,7 @@ def build(model: Model, reference: Reference, target: Target, path: Path) -> Art
         signature=contract,
         structure=Structure.of(found.operations),
         parity=unchecked,
-        rewrites=tuple(_record(outcome) for outcome in reference.outcomes(target)),
+        rewrites=tuple(_record(result) for result in reference.rewrite_results(target)),
         tools=tools | exporters.converter_versions(row, model.kind),
         functions=dict.fromkeys(target.of_functions(), unchecked),
     )

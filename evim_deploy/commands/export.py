@@ -154,7 +154,7 @@ def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Ar
     if source.verify is not False:
         source.prover.require_finite(target)
     target = _quantisation(source, target, progress)
-    for outcome in source.reference.outcomes(target):
+    for outcome in source.reference.rewrite_results(target):
         progress.detail(summary(outcome))
     progress.step(f"{target}: writing")
     facts = build(source.name, source.reference, target, path)
@@ -166,9 +166,16 @@ def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Ar
 
 
 def _quantisation(source: _Source, target: Target, progress: Progress) -> Target:
-    from evim_deploy.networks.efficientvim.quantise_target import find  # after what tells that torch is missing
+    from evim_deploy.networks.efficientvim.quantise_target import quantise_target  # imports torch
 
-    return find(source.reference, target, source.name.resolution, source.calibration, source.allowed_loss, progress)
+    return quantise_target(
+        source.reference,
+        target,
+        native_size=source.name.resolution,
+        source=source.calibration,
+        allowed_loss=source.allowed_loss,
+        progress=progress,
+    )
 
 
 def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> tuple[Parity, Mapping[str, Parity]]:

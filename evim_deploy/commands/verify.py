@@ -72,9 +72,8 @@ class Verdict:
             cause = f"{self.artifact} does not equal the model that it was made from: {reason}."
             if self._fails_on_the_engine_alone:
                 return ParityFailed(cause, _ON_THE_ENGINE)
-            return ParityFailed(
-                cause, _CHANGED if self.manifest.model.kind != ModelKind.GRAPH else f"{_LAYERS} {_CHANGED}"
-            )
+            has_layers = self.manifest.model.kind == ModelKind.GRAPH
+            return ParityFailed(cause, f"{_LAYERS} {_CHANGED}" if has_layers else _CHANGED)
         if self.rebuild and (problem := self.rebuild.problem(self.artifact)):
             return problem
         if self.parity.status == Status.NOT_RUN:

@@ -38,10 +38,10 @@ TARGET = Target(
 )
 QUANTISATION = Quantisation(
     calibration=Calibration("photographs", 4, ("notes.txt",)),
-    exponents=(("stem", (1, -2)),),
+    equalisation_exponents=(("stem", (1, -2)),),
     qparams=(("stem", QuantParams(0.5, 3, -128, 127)),),
     sensitivity=(("stem", float("inf")), ("head", 21.5)),
-    kept=("head",),
+    float_layers=("head",),
     allowed_loss=1,
     loss=0.5,
 )

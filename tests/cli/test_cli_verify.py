@@ -283,7 +283,7 @@ def test_bad_input_is_graver_than_what_this_host_cannot_tell(single: Path, tmp_p
     [
         (("--weights", "random:1"), ("random:1 is not what", "sha256", "--weights")),
         (("-w", "none.pth"), ("cannot be had", "none.pth", "--weights")),
-        (("--weights", "random:x"), ("cannot be had", "'x' is no seed")),
+        (("--weights", "random:x"), ("cannot be had", "Invalid seed 'x'")),
         (("--inputs", "nowhere"), ("nowhere", "--inputs")),
     ],
 )

@@ -17,9 +17,8 @@ from evim_deploy.artifact.trace import Arrays, Trace
 from evim_deploy.common.errors import NotRunHere
 from evim_deploy.graph.interpreter import fake_quantise
 from evim_deploy.graph.ir import RESCALED, Graph
-from evim_deploy.graph.shapes import infer_shapes
-from evim_deploy.networks.efficientvim.reference import GraphReference
-from evim_deploy.networks.protocols import Reference
+from evim_deploy.graph.ops import infer_shapes
+from evim_deploy.networks.protocols import Reference, is_lowered
 from evim_deploy.proof.operations.alignment import Alignment, Row, align
 from evim_deploy.proof.operations.arithmetic import apply
 from evim_deploy.proof.operations.causes import likely_cause
@@ -100,12 +99,12 @@ def match_operations(reference: Reference, target: Target, trace: Trace, image: 
     Raises:
         NotRunHere: Nothing says which operation is which.
     """
-    if not isinstance(reference, GraphReference):
+    if not is_lowered(reference):
         raise NotRunHere(
             "Nothing says which operation of an artifact is which of a network that is none of ours.",
             "Leave out --layers; the outputs and the stored weights are compared without it.",
         )
-    return compare(reference.model, reference.inference(target), reference.stored(target), target, trace, image)
+    return compare(reference.model, reference.inference(target), reference.stored_form(target), target, trace, image)
 
 
 class _Artifact:

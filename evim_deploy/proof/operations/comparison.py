@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from evim_deploy.artifact.trace import HALF, TracedOperation
-from evim_deploy.graph.fixed_point import explained as fixed_point
+from evim_deploy.graph.fixed_point import requantisation_error_bound
 from evim_deploy.graph.interpreter import fake_quantise
 from evim_deploy.graph.quantised import QuantParams
 from evim_deploy.proof.operations.alignment import Row
@@ -117,7 +117,8 @@ def judge(
     explained = MARGIN * ((lost * accumulation + stored * rounding) * sums + rounding * reference.abs() + least)
     computing = next((node for node in reversed(row.nodes) if node.weights), row.node)  # a ReLU rounds what it clips
     steps = {
-        name: fixed_point(computing, qparams, qparams[name]) if name in qparams else 0.0 for name in row.node.outputs
+        name: requantisation_error_bound(computing, qparams, qparams[name]) if name in qparams else 0.0
+        for name in row.node.outputs
     }
     off_grid = flat(
         [_off_grid(value, qparams.get(name), rounding) for name, value in zip(row.node.outputs, outputs, strict=True)]

@@ -43,7 +43,7 @@ from evim_deploy.catalog.terms import Activation
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.numerics import batches
 from evim_deploy.images.preprocessing import Preprocessing, normalise
-from evim_deploy.networks.protocols import Outputs, Reference
+from evim_deploy.networks.protocols import Outputs, Reference, is_lowered
 from evim_deploy.networks.runnable import GraphNetwork
 from evim_deploy.proof.outputs import inputs
 from evim_deploy.proof.outputs.differences import Row, as_logits, measure, ranges, rows, spread
@@ -271,8 +271,8 @@ class ParityChecker:
         """Of an artifact whose operations are compared one by one."""
         height, width = self._sizes(target)[0]
         size = min((height, width), (self._native, self._native), key=lambda sides: sides[0] * sides[1])
-        network = self.reference.simulated_network(target)
-        assert isinstance(network, GraphNetwork), "no other is quantised"
+        assert is_lowered(self.reference), "only graphs are quantised"
+        network = GraphNetwork(self.reference.stored_form(target))
         return local_power(network, self._fed_at(size, target)[:1], size)
 
     def _power(self, target: Target, comparison: Comparison) -> Power:
