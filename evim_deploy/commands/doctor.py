@@ -12,7 +12,7 @@ import runtimes
 from evim_deploy.catalog.network_name import PACKAGES
 from evim_deploy.catalog.terms import ModelKind
 from evim_deploy.common.errors import NotInstalled
-from evim_deploy.common.host import Environment, describe_host
+from evim_deploy.common.host import HostDescription, describe_host
 from evim_deploy.common.versions import installed_version
 from exporters.tflite import onnx2tf_environment
 
@@ -62,7 +62,7 @@ class Converter:
 class Report:
     """All that ``evim-deploy doctor`` says."""
 
-    host: Environment
+    host: HostDescription
     packages: tuple[Package, ...]
     formats: tuple[FormatHealth, ...]
     converters: tuple[Converter, ...]

@@ -58,7 +58,6 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
     reference = open_reference(request.model, request.weights, request.num_classes, progress.step)
     weights = reference.weights
 
-    from evim_deploy.common.reproducible import one_thread
     from evim_deploy.proof.outputs.checker import ParityChecker  # after what tells that torch is missing
 
     if not weights.trained:
@@ -92,7 +91,7 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
                 _write_manifest(facts, digest, artifact, manifest)
                 if golden:
                     progress.step(f"{target}: writing golden inputs and outputs")
-                    with one_thread():
+                    with threads.torch_threads(1):
                         write_golden(facts, ParityChecker(reference, request.model.resolution), name, digest, golden[0])
             final, _, *golden = publish(staged, request.output_dir, request.overwrite)
             told = {"golden": str(golden[0])} if golden else {}
