@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from evim_deploy.artifact.info import ArtifactInfo
 from evim_deploy.artifact.metadata import SCHEMA_VERSION
-from evim_deploy.artifact.parity import Status
+from evim_deploy.artifact.parity import ParityStatus
 from evim_deploy.artifact.signature import Signature
 from evim_deploy.catalog.terms import UNQUANTISED, Activation, ArtifactFormat, Output, Precision, Task
 from evim_deploy.images.preprocessing import MAX_CROP_FRACTION, PAPER, CropMode, Interpolation
@@ -99,7 +99,7 @@ class ParityEntry(_Entry):
 
     model_config = ConfigDict(extra="allow")
 
-    status: _FromJson[Status]
+    status: _FromJson[ParityStatus]
 
 
 class CalibrationEntry(_Entry):

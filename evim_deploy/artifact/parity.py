@@ -15,7 +15,7 @@ from typing import Any
 from evim_deploy.common.json_documents import finite
 
 
-class Status(StrEnum):
+class ParityStatus(StrEnum):
     """The result of a proof, from best to worst.
 
     ``warning`` where all comparisons pass and the sensitivity of the check is below what is demanded; ``not_run`` where
@@ -28,7 +28,7 @@ class Status(StrEnum):
     FAIL = "fail"
 
 
-PASS, WARNING, NOT_RUN, FAIL = Status
+PASS, WARNING, NOT_RUN, FAIL = ParityStatus
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Comparison:
     anomalies: dict[str, dict[str, int]]
 
     @property
-    def status(self) -> Status:
+    def status(self) -> ParityStatus:
         return PASS if self.tolerance.allows(self.measures) else FAIL
 
     def anomaly_totals(self) -> dict[str, dict[str, int | str]]:
@@ -219,7 +219,7 @@ class Parity:
         operations: What it computes, operation by operation; None where its outputs alone tell.
     """
 
-    status: Status
+    status: ParityStatus
     reason: str
     comparisons: tuple[Comparison, ...] = ()
     power: Power | None = None
@@ -233,7 +233,7 @@ class Parity:
     @staticmethod
     def of_functions(each: Mapping[str, Parity]) -> Parity:
         """The proof of the default function, which is the first, with the verdict of all of them."""
-        worst = max((parity.status for parity in each.values()), key=list(Status).index)
+        worst = max((parity.status for parity in each.values()), key=list(ParityStatus).index)
         reasons = (f"{name}: {parity.reason}" for name, parity in each.items() if parity.reason)
         return replace(next(iter(each.values())), status=worst, reason="; ".join(reasons))
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from evim_deploy.artifact.manifest import ManifestDocument, embedded, labels_sha256
 from evim_deploy.artifact.metadata import LABELS_KEY, MANIFEST_SUFFIX, METADATA_KEY, SCHEMA_VERSION
-from evim_deploy.artifact.parity import Status
+from evim_deploy.artifact.parity import ParityStatus
 from evim_deploy.artifact.quantisation import Quantisation
 from evim_deploy.artifact.target import Target, Weights
 from evim_deploy.catalog.model import Model
@@ -59,13 +59,13 @@ class Manifest:
         return self.schema.num_classes
 
     @property
-    def status(self) -> Status:
-        """Status of the proof when the artifact was made."""
+    def status(self) -> ParityStatus:
+        """ParityStatus of the proof when the artifact was made."""
         return self.schema.parity.status
 
     @property
-    def function_statuses(self) -> tuple[Status, ...]:
-        """Status of the proof of each function, in their order; empty where the artifact has a single function."""
+    def function_statuses(self) -> tuple[ParityStatus, ...]:
+        """ParityStatus of the proof of each function, in their order; empty where the artifact has a single function."""
         return tuple(function.parity.status for function in self.schema.functions)
 
 

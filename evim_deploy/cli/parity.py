@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from evim_deploy.artifact.parity import Status
+from evim_deploy.artifact.parity import ParityStatus
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +26,7 @@ def show_proof(console: Console, document: Mapping[str, Any]) -> None:
 
 
 def show_parity(console: Console, parity: Mapping[str, Any]) -> None:
-    """Status, what the proof would catch, and each comparison; from the proof's document."""
+    """ParityStatus, what the proof would catch, and each comparison; from the proof's document."""
     from rich.table import Table
 
     for line in _lines(parity):
@@ -42,7 +42,7 @@ def show_parity(console: Console, parity: Mapping[str, Any]) -> None:
 
 
 def _lines(parity: Mapping[str, Any]) -> Iterator[str]:
-    if parity["status"] == Status.NOT_RUN:
+    if parity["status"] == ParityStatus.NOT_RUN:
         yield f"parity not run: {parity['reason'].removeprefix('not run on this host: ')}"
         return
     yield ": ".join(filter(None, (f"parity {parity['status'].upper()}", parity["reason"])))

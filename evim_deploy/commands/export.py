@@ -16,7 +16,7 @@ import runtimes
 from evim_deploy.artifact.info import ArtifactInfo
 from evim_deploy.artifact.manifest import ManifestDocument
 from evim_deploy.artifact.metadata import MANIFEST_SUFFIX
-from evim_deploy.artifact.parity import Measures, Parity, Status
+from evim_deploy.artifact.parity import Measures, Parity, ParityStatus
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.labels import class_labels
 from evim_deploy.catalog.model import Model
@@ -186,7 +186,7 @@ def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> 
     from evim_deploy.proof.prove import prove_functions  # after what tells that torch is missing
 
     parity, functions = prove_functions(path, target, source.prover, progress)
-    if parity.status == Status.FAIL:
+    if parity.status == ParityStatus.FAIL:
         failed = functions or {"": parity}
         proofs = [(target.of_functions().get(name, target), each) for name, each in failed.items()]
         raise _failure(source, target, parity.reason, proofs)
@@ -196,7 +196,7 @@ def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> 
 def _failure(source: _Source, target: Target, reason: str, proofs: Sequence[tuple[Target, Parity]]) -> ParityFailed:
     """What is to blame that an artifact, or functions of it, differ from the model, and what to do."""
     cause = f"The artifact {target} differs from the source model: {reason}."
-    blamed = [_blame(source, each, parity) for each, parity in proofs if parity.status == Status.FAIL]
+    blamed = [_blame(source, each, parity) for each, parity in proofs if parity.status == ParityStatus.FAIL]
     note, remedy = next((each for each in blamed if each == _OURS), blamed[0])
     return ParityFailed(f"{cause} {note}".rstrip(), f"It was not kept. {remedy}")
 
@@ -209,7 +209,7 @@ def _blame(source: _Source, target: Target, parity: Parity) -> tuple[str, str]:
     """
     from evim_deploy.proof.outputs.checker import PRECISION  # after what tells that torch is missing
 
-    failed = [each for each in parity.comparisons if each.status == Status.FAIL]
+    failed = [each for each in parity.comparisons if each.status == ParityStatus.FAIL]
     is_rest_right = not (parity.stored and parity.stored.changed) and not (
         parity.operations and parity.operations.diverging
     )

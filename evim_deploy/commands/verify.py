@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import runtimes
 from evim_deploy import formats
 from evim_deploy.artifact.changes import changes
-from evim_deploy.artifact.parity import Parity, Status
+from evim_deploy.artifact.parity import Parity, ParityStatus
 from evim_deploy.artifact.reading import Manifest, check_beside, embedded_manifest
 from evim_deploy.catalog.terms import ModelKind
 from evim_deploy.common import threads
@@ -68,7 +68,7 @@ class Verdict:
     def problem(self) -> EvimError | None:
         """What it comes to, as the error that ends a command; None where nothing is wrong."""
         reason = self.parity.reason.removesuffix(".")
-        if self.parity.status == Status.FAIL:
+        if self.parity.status == ParityStatus.FAIL:
             cause = f"{self.artifact} does not equal the model that it was made from: {reason}."
             if self._fails_on_the_engine_alone:
                 return ParityFailed(cause, _ON_THE_ENGINE)
@@ -76,14 +76,16 @@ class Verdict:
             return ParityFailed(cause, f"{_LAYERS} {_CHANGED}" if has_layers else _CHANGED)
         if self.rebuild and (problem := self.rebuild.problem(self.artifact)):
             return problem
-        if self.parity.status == Status.NOT_RUN:
+        if self.parity.status == ParityStatus.NOT_RUN:
             return NotRunHere(f"{self.artifact} cannot be verified: {reason}.", "Verify it where its engine runs.")
         return None
 
     @property
     def _fails_on_the_engine_alone(self) -> bool:
         proofs = self.functions.values() or [self.parity]
-        return {each.mode for proof in proofs for each in proof.comparisons if each.status == Status.FAIL} == {"ane"}
+        return {each.mode for proof in proofs for each in proof.comparisons if each.status == ParityStatus.FAIL} == {
+            "ane"
+        }
 
 
 def _with_anomalies(parity: Parity) -> dict[str, Any]:
@@ -166,7 +168,7 @@ class Verifier:
             verdict = self.verify(artifact)
             if self.rebuilds:
                 verdict = replace(verdict, rebuild=self.rebuild(verdict))
-            if plots is not None and verdict.parity.status != Status.NOT_RUN:
+            if plots is not None and verdict.parity.status != ParityStatus.NOT_RUN:
                 report = self.layers(verdict)
                 plot = _publish_plot(report, verdict, plots, overwrite)
         except EvimError as error:
@@ -201,12 +203,12 @@ class Verifier:
             artifact, manifest.target, prover, self.progress, self.mode, self.compute_units
         )
         # what cannot be run stays not run: the operation that it names is why
-        changed = [] if parity.status == Status.NOT_RUN else list(changes(manifest, found))
+        changed = [] if parity.status == ParityStatus.NOT_RUN else list(changes(manifest, found))
         if digest is not None and digest != sha256(artifact):
             changed.append(f"other bytes than were exported: their sha256 is not {digest[:12]}")
         if changed:
             reasons = (f"it has {' and '.join(changed)}", parity.reason)
-            parity = replace(parity, status=Status.FAIL, reason="; ".join(filter(None, reasons)))
+            parity = replace(parity, status=ParityStatus.FAIL, reason="; ".join(filter(None, reasons)))
         return Verdict(artifact=artifact, manifest=manifest, parity=parity, functions=functions)
 
     def rebuild(self, verdict: Verdict) -> Rebuild:

@@ -14,7 +14,7 @@ import tiny_timm
 import torch
 from torch import Tensor, nn
 
-from evim_deploy.artifact.parity import Status, StoredWeights
+from evim_deploy.artifact.parity import ParityStatus, StoredWeights
 from evim_deploy.artifact.target import Target, Weights
 from evim_deploy.commands.export import _failure, _Source
 from evim_deploy.common.errors import ParityFailed
@@ -98,7 +98,7 @@ def failure(
     if subject == PRECISION:
         runs.insert(0, Run(PROGRAM, "told", "fp32", lambda: nullcontext(sound)))
     parity = of.prover.prove(target, runs)
-    assert parity.status == Status.FAIL
+    assert parity.status == ParityStatus.FAIL
     return _failure(of, target, parity.reason, [(target, parity)])
 
 

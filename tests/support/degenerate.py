@@ -22,7 +22,7 @@ from told import reference_to, target_of
 from torch import Tensor
 
 import exporters
-from evim_deploy.artifact.parity import Measures, Parity, Status
+from evim_deploy.artifact.parity import Measures, Parity, ParityStatus
 from evim_deploy.artifact.quantisation import Quantisation
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.variants import ModelName, Variant
@@ -167,10 +167,10 @@ def export_result(checker: ParityChecker, format_: str, precision: str, folder: 
     except BadInput as error:
         is_named = any(words in error.cause for words in ("overflows float32", "overflows float16", "overflow float16"))
         return f"refused: {error}" if is_named else f"{type(error).__name__}: {error}"
-    if parity.status in (Status.PASS, Status.WARNING):
+    if parity.status in (ParityStatus.PASS, ParityStatus.WARNING):
         return "pass"
     overflows = [each for each in parity.comparisons if "overflow" in each.anomaly_totals()]
-    failed = [each for each in parity.comparisons if each.status not in (Status.PASS, Status.WARNING)]
+    failed = [each for each in parity.comparisons if each.status not in (ParityStatus.PASS, ParityStatus.WARNING)]
     is_named = bool(failed) and all(each in overflows and "overflow float16" in parity.reason for each in failed)
     if any(each.subject == "rewrites" and not each.tolerance.allows(float32_loss(checker)) for each in failed):
         return f"refused: float32 is too coarse for the network itself: {parity.reason}"
