@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from evim_deploy.artifact.parity import ParityStatus
 from evim_deploy.artifact.quantisation import Quantisation
 from evim_deploy.artifact.target import (
     LABELS_KEY,
@@ -77,8 +78,8 @@ class Manifest:
     outputs: frozenset[Port]
     functions: Mapping[str, frozenset[Shaped]]
     operations: Counter[str]
-    status: str
-    function_statuses: tuple[str, ...]
+    status: ParityStatus
+    function_statuses: tuple[ParityStatus, ...]
     tools: Mapping[str, str]
     document: Mapping[str, Any]
 
@@ -225,8 +226,8 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
     )
 
 
-def _status(document: Mapping[str, Any]) -> str:
-    return str(_typed(document["parity"]["status"], str))
+def _status(document: Mapping[str, Any]) -> ParityStatus:
+    return ParityStatus(document["parity"]["status"])
 
 
 def _quantisation(document: Mapping[str, Any]) -> Quantisation | None:

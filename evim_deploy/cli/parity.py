@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from evim_deploy.artifact.parity import NOT_RUN
+from evim_deploy.artifact.parity import ParityStatus
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +42,7 @@ def show_parity(console: Console, parity: Mapping[str, Any]) -> None:
 
 
 def _lines(parity: Mapping[str, Any]) -> Iterator[str]:
-    if parity["status"] == NOT_RUN:
+    if parity["status"] == ParityStatus.NOT_RUN:
         yield f"parity not run: {parity['reason'].removeprefix('not run on this host: ')}"
         return
     yield ": ".join(filter(None, (f"parity {parity['status'].upper()}", parity["reason"])))

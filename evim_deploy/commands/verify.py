@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import runtimes
 from evim_deploy import formats
 from evim_deploy.artifact.manifest import Manifest, changes, check_beside, embedded_manifest
-from evim_deploy.artifact.parity import FAIL, NOT_RUN, Parity
+from evim_deploy.artifact.parity import Parity, ParityStatus
 from evim_deploy.common import threads
 from evim_deploy.common.errors import BadInput, EvimError, NotRunHere, ParityFailed
 from evim_deploy.common.progress import Progress, Silent
@@ -23,7 +23,7 @@ from evim_deploy.proof.origin import open_origin
 
 if TYPE_CHECKING:
     from evim_deploy.commands.rebuild import Rebuild
-    from evim_deploy.proof.operations.report import LayerReport
+    from evim_deploy.proof.operations.report import OpsReport
     from evim_deploy.proof.outputs.checker import ParityChecker
 
 
@@ -65,21 +65,23 @@ class Verdict:
     def problem(self) -> EvimError | None:
         """What it comes to, as the error that ends a command; None where nothing is wrong."""
         reason = self.parity.reason.removesuffix(".")
-        if self.parity.status == FAIL:
+        if self.parity.status == ParityStatus.FAIL:
             cause = f"{self.artifact} does not equal the model that it was made from: {reason}."
             if self._fails_on_the_engine_alone:
                 return ParityFailed(cause, _ON_THE_ENGINE)
             return ParityFailed(cause, _CHANGED if self.manifest.model.form != "graph" else f"{_LAYERS} {_CHANGED}")
         if self.rebuild and (problem := self.rebuild.problem(self.artifact)):
             return problem
-        if self.parity.status == NOT_RUN:
+        if self.parity.status == ParityStatus.NOT_RUN:
             return NotRunHere(f"{self.artifact} cannot be verified: {reason}.", "Verify it where its engine runs.")
         return None
 
     @property
     def _fails_on_the_engine_alone(self) -> bool:
         proofs = self.functions.values() or [self.parity]
-        return {each.mode for proof in proofs for each in proof.comparisons if each.status == FAIL} == {"ane"}
+        return {each.mode for proof in proofs for each in proof.comparisons if each.status == ParityStatus.FAIL} == {
+            "ane"
+        }
 
 
 def _with_anomalies(parity: Parity) -> dict[str, Any]:
@@ -112,7 +114,7 @@ class Result:
 
     artifact: Path
     verdict: Verdict | None = None
-    layers: LayerReport | None = None
+    layers: OpsReport | None = None
     plot: Path | None = None
     problem: EvimError | None = None
 
@@ -162,7 +164,7 @@ class Verifier:
             verdict = self.verify(artifact)
             if self.rebuilds:
                 verdict = replace(verdict, rebuild=self.rebuild(verdict))
-            if plots is not None and verdict.parity.status != NOT_RUN:
+            if plots is not None and verdict.parity.status != ParityStatus.NOT_RUN:
                 report = self.layers(verdict)
                 plot = _publish_plot(report, verdict, plots, overwrite)
         except EvimError as error:
@@ -194,15 +196,20 @@ class Verifier:
         from evim_deploy.proof.prove import prove_functions
 
         parity, functions = prove_functions(
-            artifact, manifest.target, prover, self.progress, self.mode, self.compute_units
+            artifact,
+            manifest.target,
+            prover,
+            self.progress,
+            mode=self.mode,
+            compute_units=self.compute_units,
         )
         # what cannot be run stays not run: the operation that it names is why
-        changed = [] if parity.status == NOT_RUN else list(changes(manifest, found))
+        changed = [] if parity.status == ParityStatus.NOT_RUN else list(changes(manifest, found))
         if digest is not None and digest != sha256(artifact):
             changed.append(f"other bytes than were exported: their sha256 is not {digest[:12]}")
         if changed:
             reasons = (f"it has {' and '.join(changed)}", parity.reason)
-            parity = replace(parity, status=FAIL, reason="; ".join(filter(None, reasons)))
+            parity = replace(parity, status=ParityStatus.FAIL, reason="; ".join(filter(None, reasons)))
         return Verdict(artifact=artifact, manifest=manifest, parity=parity, functions=functions)
 
     def rebuild(self, verdict: Verdict) -> Rebuild:
@@ -217,7 +224,7 @@ class Verifier:
         self.progress.step(f"{verdict.artifact.name}: making it again")
         return rebuild(verdict.artifact, verdict.manifest, self.prover(verdict.manifest, verdict.artifact).reference)
 
-    def layers(self, verdict: Verdict) -> LayerReport:
+    def layers(self, verdict: Verdict) -> OpsReport:
         """Line up an artifact with its reference, operation by operation, on the input that is worst.
 
         Raises:
@@ -230,7 +237,7 @@ class Verifier:
         self.progress.step(f"{artifact.name}: lining up its operations with the model's")
         prover = self.prover(verdict.manifest, artifact)
         worst = verdict.parity.comparisons[-1].measures.worst.input if verdict.parity.comparisons else ""
-        image = prover.images(target, worst)
+        image = prover.input_batch(target, worst)
         engine = runtimes.engines_for(artifact)[-1]
         with threads.computing(prover.pixels(target)):
             found = runtimes.trace(artifact, image, mode=self.mode or (engine.exact if target.quantisation else None))
@@ -253,18 +260,18 @@ class Verifier:
         return self._provers[key]
 
 
-def _divergence(artifact: Path, report: LayerReport) -> EvimError | None:
+def _divergence(artifact: Path, report: OpsReport) -> EvimError | None:
     """What lining up an artifact's operations comes to, where its outputs passed."""
-    from evim_deploy.proof.operations import report as statuses
+    from evim_deploy.proof.operations.report import OpsStatus
 
-    if report.status == statuses.FAIL:
+    if report.status == OpsStatus.FAIL:
         return ParityFailed(f"{artifact} has an operation that is not the model's.", f"{report} Export it again.")
-    if report.status != statuses.PASS:
-        return NotRunHere(f"Not all operations of {artifact} could be lined up with the model's.", str(report))
+    if report.status != OpsStatus.PASS:
+        return NotRunHere(f"Not all operations of {artifact} could be matched with the model's.", str(report))
     return None
 
 
-def _publish_plot(report: LayerReport, verdict: Verdict, folder: Path, overwrite: bool) -> Path:
+def _publish_plot(report: OpsReport, verdict: Verdict, folder: Path, overwrite: bool) -> Path:
     from evim_deploy.proof.operations.plot import plot_layers
 
     weights = verdict.manifest.weights

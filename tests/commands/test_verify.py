@@ -21,7 +21,7 @@ from told import FACTS
 
 import exporters
 from evim_deploy import formats
-from evim_deploy.artifact.parity import Comparison, Parity
+from evim_deploy.artifact.parity import OutputComparison, Parity
 from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY
 from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import MODELS, VARIANTS, ModelName
@@ -98,7 +98,7 @@ def annotate(artifact: Path, format_: str, changes: Mapping[str, str]) -> None:
 
 
 def compared(verdict: Verdict) -> list[tuple[str, str, str]]:
-    return [(each.subject, each.engine, each.mode) for each in verdict.parity.comparisons]
+    return [(each.check, each.engine, each.mode) for each in verdict.parity.comparisons]
 
 
 @dataclass
@@ -137,9 +137,9 @@ def test_an_artifact_is_proven_from_its_file_alone(
     assert (verdict.manifest.weights.source, verdict.manifest.num_classes) == ("random:3", CLASSES)
 
     then = json.loads(beside(artifact).read_text())["parity"]
-    assert (then["status"], then["power"]["summary"]) == ("pass", str(verdict.parity.power))
+    assert (then["status"], then["power"]["summary"]) == ("pass", str(verdict.parity.sensitivity))
     for now, before in zip(verdict.parity.comparisons, then["comparisons"], strict=True):
-        assert (now.subject, now.engine, now.mode) == (before["subject"], before["engine"], before["mode"])
+        assert (now.check, now.engine, now.mode) == (before["subject"], before["engine"], before["mode"])
         assert now.measures.max_abs == pytest.approx(before["measures"]["max_abs"], rel=0.01)
 
 
@@ -277,7 +277,7 @@ def test_half_precision_hidden_in_a_float32_file_fails(artifacts: Artifacts, tmp
     artifact = copied(artifacts["onnx", "fp32"], tmp_path)
     cast_through_half(artifact)
     (program,) = Verifier().verify(artifact).parity.comparisons
-    assert (program.subject, program.mode, program.status) == ("program", "fp32", "fail")
+    assert (program.check, program.mode, program.status) == ("program", "fp32", "fail")
 
 
 def test_other_operations_than_were_exported_fail(artifacts: Artifacts, tmp_path: Path) -> None:
@@ -504,7 +504,7 @@ def test_what_fails_on_the_pessimistic_engine_alone_is_to_be_kept_off_it(artifac
     *sound, last = verdict.parity.comparisons
     failing = replace(last, tolerance=replace(last.tolerance, max_abs=0.0))
 
-    def remedy(*comparisons: Comparison) -> str:
+    def remedy(*comparisons: OutputComparison) -> str:
         problem = replace(verdict, parity=Parity(status="fail", reason="too far", comparisons=comparisons)).problem()
         assert problem is not None
         return problem.remedy
