@@ -21,7 +21,7 @@ from evim_deploy.common.publish import publish, refuse_overwrite, staging
 
 if TYPE_CHECKING:
     from latency.plan import BenchRequest, Plan
-    from latency.results import Contender, Results
+    from latency.results import Case, Results
 
 _ALL = "all"
 _NATIVE = "native"
@@ -97,7 +97,7 @@ def bench(
     ] = "robust",
     seconds: Annotated[
         float | None,
-        typer.Option(help="Least timing of each contender.", show_default="20; paper 60"),
+        typer.Option(help="Minimum timing of each case.", show_default="20; paper 60"),
     ] = None,
     warmup: Annotated[
         float | None, typer.Option(help="Least warm-up of each, in seconds.", show_default="2; paper 10")
@@ -135,29 +135,29 @@ def bench(
     usual = PROTOCOLS[protocol]
     named = split_list(models) or (() if artifacts or peers else tuple(PUBLISHED))
     request = BenchRequest(
-        replace(
+        protocol=replace(
             usual,
             seconds=usual.seconds if seconds is None else seconds,
             warmup_s=usual.warmup_s if warmup is None else warmup,
             rounds=usual.rounds if rounds is None else rounds,
         ),
-        tuple(parse_model(name) for name in named),
-        tuple(artifacts or ()),
-        split_list(peers),
-        split_list(settings),
-        split_list(engines),
-        tuple(None if text == _NATIVE else _size(text) for text in split_list(resolution)),
-        tuple(_number(text, "a batch", "--batch") for text in split_list(batch)),
-        tuple(
+        models=tuple(parse_model(name) for name in named),
+        artifacts=tuple(artifacts or ()),
+        peers=split_list(peers),
+        settings=split_list(settings),
+        engines=split_list(engines),
+        sizes=tuple(None if text == _NATIVE else _size(text) for text in split_list(resolution)),
+        batches=tuple(_number(text, "a batch", "--batch") for text in split_list(batch)),
+        threads=tuple(
             None if text == _ALL else _number(text, "a number of threads", "--threads") for text in split_list(threads)
         ),
-        split_list(precision),
-        split_list(layout),
-        device,
-        None if budget is None else budget * _MINUTE,
-        breakdown,
-        memory,
-        seed,
+        precisions=split_list(precision),
+        layouts=split_list(layout),
+        device=device,
+        budget_s=None if budget is None else budget * _MINUTE,
+        breakdown=breakdown,
+        memory=memory,
+        seed=seed,
     )
     planned = plan(request)
     if output is not None:
@@ -175,7 +175,7 @@ def bench(
     if json:
         sys.stdout.write(to_json(results))
     else:
-        from latency.report import build
+        from latency.report.build import build
 
         show(build([results]))
     if stop is not None:
@@ -210,9 +210,9 @@ def _number(text: str, what: str, option: str) -> int:
 
 def _end(results: Results) -> None:
     """Tell of what could not be timed, and exit by the gravest of it."""
-    contenders = [contender for contender in results.contenders if contender.role == "contender"]
-    problems = [problem for contender in contenders if (problem := _problem(contender))]
-    if not problems and not any(contender.rounds for contender in contenders):
+    cases = [case for case in results.cases if case.role == "contender"]
+    problems = [problem for case in cases if (problem := _problem(case))]
+    if not problems and not any(case.rounds for case in cases):
         problems.append(_nothing(results))
     end_with(problems)
 
@@ -221,17 +221,17 @@ def _nothing(results: Results) -> EvimError:
     """Why nothing was timed where nothing failed."""
     if not results.complete:
         return BadInput(f"Nothing was timed: {results.incomplete_because}.", "Give a larger --budget, or time less.")
-    reason = results.contenders[0].reason
+    reason = results.cases[0].reason
     return NotRunHere(f"Nothing was timed; not run on this host: {reason}.", "Time something else here.")
 
 
-def _problem(contender: Contender) -> EvimError | None:
-    if contender.check is not None and contender.check.status == "different":
-        is_file = contender.subject.kind == "artifact"
+def _problem(case: Case) -> EvimError | None:
+    if case.check is not None and case.check.status == "different":
+        is_file = case.subject.kind == "artifact"
         remedy = "`evim-deploy verify` tells more of the file." if is_file else "Please report this."
-        return ParityFailed(f"{contender.id}: {contender.reason}.", f"It was not timed. {remedy}")
-    if contender.outcome == "failed":
-        return BadInput(f"{contender.id} failed: {contender.reason}.", "Leave it out, or mend what it says.")
-    if contender.outcome == "out of memory":
-        return BadInput(f"{contender.id}: {contender.reason}.", "Time it smaller, or on a machine with more memory.")
+        return ParityFailed(f"{case.id}: {case.reason}.", f"It was not timed. {remedy}")
+    if case.outcome == "failed":
+        return BadInput(f"{case.id} failed: {case.reason}.", "Leave it out, or mend what it says.")
+    if case.outcome == "out of memory":
+        return BadInput(f"{case.id}: {case.reason}.", "Time it smaller, or on a machine with more memory.")
     return None

@@ -12,10 +12,10 @@ from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 
 if TYPE_CHECKING:
-    from latency.compare import Difference
+    from latency.compare import RunComparison
 
 SLOWER_EXIT_CODE = 1
-_WORDS = ("contender", "A", "B", "verdict")
+_WORDS = ("case", "A", "B", "verdict")
 
 
 def compare(
@@ -30,12 +30,12 @@ def compare(
     require_reporting()
 
     from latency.compare import compare as differences
-    from latency.judgement import SLOWER
+    from latency.decision import Verdict
     from latency.results import read_results
 
     with reporting(SETTINGS):
         found = differences(read_results(first), read_results(second))
-    slower = [difference for difference in found if difference.verdict == SLOWER]
+    slower = [difference for difference in found if difference.verdict == Verdict.SLOWER]
     if json:
         documents = [_document(difference) for difference in found]
         print_json({"schema_version": SCHEMA_VERSION, "slower": bool(slower), "contenders": documents})
@@ -45,14 +45,14 @@ def compare(
         raise typer.Exit(SLOWER_EXIT_CODE)
 
 
-def _show(found: list[Difference]) -> None:
+def _show(found: list[RunComparison]) -> None:
     from rich.table import Table
 
-    from latency.judgement import noise_in_words
+    from latency.decision import format_noise
 
     console = out()
     table = Table(box=None, pad_edge=False)
-    for heading in ("contender", "B / A", "95 % interval", "noise", "machine", "A", "B", "verdict"):
+    for heading in ("case", "B / A", "95 % interval", "noise", "machine", "A", "B", "verdict"):
         table.add_column(heading, justify="left" if heading in _WORDS else "right", overflow="fold")
     for each in found:
         interval = each.interval
@@ -60,7 +60,7 @@ def _show(found: list[Difference]) -> None:
             each.second.id,
             f"{interval.estimate:.3f}" if interval else "-",
             f"{interval.low:.3f} to {interval.high:.3f}" if interval else "too few rounds",
-            noise_in_words(each.noise),
+            format_noise(each.noise),
             f"{each.machine:.3f}" if each.machine else "-",
             *each.statuses,
             each.verdict,
@@ -69,21 +69,20 @@ def _show(found: list[Difference]) -> None:
     undecided: dict[str, list[str]] = {}
     for each in found:
         undecided.setdefault("; ".join(_reasons(each)), []).append(each.second.id)
-    for reasons, contenders in undecided.items():
+    for reasons, cases in undecided.items():
         if reasons:
             console.print(f"Undecided: {reasons}", soft_wrap=True, markup=False)
-            for contender in contenders:
-                console.print(f"  {contender}", soft_wrap=True, markup=False)
+            for case in cases:
+                console.print(f"  {case}", soft_wrap=True, markup=False)
     console.print(
-        "B / A: how many times A's time B takes, in units of the yardstick's, work that never changes; without one "
-        "as it is.\n"
-        "noise: how far from 1 the whole interval must lie.\n"
-        "machine: how many times the yardstick's time in A it took in B; A, B: how far either can be believed.",
+        "B / A: ratio of the times, in units of the calibration workload's time if both runs have one.\n"
+        "noise: the difference from 1 that the whole interval must exceed.\n"
+        "machine: ratio of the calibration workload's times; A, B: validity of each figure.",
         style="dim",
     )
 
 
-def _reasons(difference: Difference) -> list[str]:
+def _reasons(difference: RunComparison) -> list[str]:
     """Why it decides nothing, and why its figures are suspect; empty where it decides."""
     if not difference.decision.reason:
         return []
@@ -91,7 +90,7 @@ def _reasons(difference: Difference) -> list[str]:
     return [difference.decision.reason, *(f"{run}: {reason}" for run, figure in figures for reason in figure.reasons)]
 
 
-def _document(difference: Difference) -> dict[str, Any]:
+def _document(difference: RunComparison) -> dict[str, Any]:
     interval = difference.interval
     return {
         "id": difference.second.id,

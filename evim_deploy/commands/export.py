@@ -171,7 +171,7 @@ def _quantisation(source: _Source, target: Target, progress: Progress) -> Target
 
 def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> tuple[Parity, Mapping[str, Parity]]:
     """The proof of an artifact, and that of each function where there are several."""
-    reason = runtimes.why_not(engine_of(target))
+    reason = runtimes.unavailable_reason(engine_of(target))
     if source.verify is False or reason:
         unproven = Parity.not_run("--no-verify" if source.verify is False else f"not run on this host: {reason}")
         return unproven, dict.fromkeys(target.of_functions(), unproven)

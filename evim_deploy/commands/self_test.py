@@ -133,9 +133,9 @@ def _try(row: exporters.Format, images: Mapping[Path, str], progress: Progress) 
 
 def _read(artifact: Path, check: Check, engine: runtimes.Engine, images: Mapping[Path, str]) -> Check:
     """An artifact's answers in an engine beside the labels."""
-    reason = runtimes.why_not(engine)
+    reason = runtimes.unavailable_reason(engine)
     if reason:
-        return replace(check, status=NOT_INSTALLED if runtimes.missing(engine) else NOT_RUN, reason=reason)
+        return replace(check, status=NOT_INSTALLED if runtimes.missing_package(engine) else NOT_RUN, reason=reason)
     started = perf_counter()
     try:
         with threads.computing(DIGITS.resolution**2):

@@ -20,6 +20,7 @@ from evim_deploy.common.errors import BadInput, EvimError, NotRunHere, ParityFai
 from evim_deploy.common.progress import Progress, Silent
 from evim_deploy.common.publish import publish, refuse_overwrite, sha256, staging
 from evim_deploy.proof.origin import open_origin
+from runtimes.modes import Mode
 
 if TYPE_CHECKING:
     from evim_deploy.commands.rebuild import Rebuild
@@ -238,9 +239,10 @@ class Verifier:
         prover = self.prover(verdict.manifest, artifact)
         worst = verdict.parity.comparisons[-1].measures.worst.input if verdict.parity.comparisons else ""
         image = prover.input_batch(target, worst)
-        engine = runtimes.engines_for(artifact)[-1]
+        exact_mode = runtimes.tracing_engine(artifact).exact_mode
+        mode = Mode(self.mode) if self.mode else exact_mode if target.quantisation else None
         with threads.computing(prover.pixels(target)):
-            found = runtimes.trace(artifact, image, mode=self.mode or (engine.exact if target.quantisation else None))
+            found = runtimes.trace(artifact, image, mode=mode)
             return match_operations(prover.reference, target, found, image)
 
     def prover(self, manifest: Manifest, artifact: Path) -> ParityChecker:

@@ -17,6 +17,7 @@ from evim_deploy.common.progress import Progress
 from evim_deploy.proof.operations.compare import match_operations
 from evim_deploy.proof.outputs.checker import CheckRun, ParityChecker
 from evim_deploy.proof.stored_weights import compare_stored
+from runtimes.modes import Mode
 
 _NAMED = 3
 """Number of changed weights or diverging operations that a message names."""
@@ -107,9 +108,10 @@ def has_quantised_values(target: Target) -> bool:
 def _compare_operations(artifact: Path, target: Target, checker: ParityChecker, progress: Progress) -> OpsSummary:
     """Compare each operation of an artifact, on the artifact's own inputs of that operation."""
     progress.step(f"{target}: comparing its operations one by one")
-    engine = next(engine for engine in reversed(runtimes.engines_for(artifact)) if engine.exact in engine.modes)
+    engine = runtimes.exact_engine(artifact)
     name, image = checker.first_batch(target)
-    report = match_operations(checker.reference, target, runtimes.trace(artifact, image, engine, engine.exact), image)
+    trace = runtimes.trace(artifact, image, engine, engine.exact_mode)
+    report = match_operations(checker.reference, target, trace, image)
     return OpsSummary(
         input=name,
         operations=len(report.ops) + len(report.unmatched),
@@ -130,31 +132,32 @@ def _runs(
         NotRunHere: No engine on this host runs it, or none in the requested mode.
     """
 
-    def run(check: Check, engine: runtimes.Engine, mode: str, label: str = "") -> CheckRun:
-        return CheckRun(
-            check, engine.name, label or mode, partial(runtimes.open_artifact, artifact, engine, mode, function)
-        )
+    def run(check: Check, engine: runtimes.Engine, mode: Mode | None, name: str = "") -> CheckRun:
+        mode = mode or engine.default_mode
+        open_session = partial(runtimes.open_artifact, artifact, engine, mode, function)
+        return CheckRun(check, engine.name, name or mode, open_session)
 
     engines = runtimes.engines_for(artifact)
-    program = _with_mode(engines, "fp32", artifact)
-    requested = compute_units or mode
-    engine = _with_mode(engines, requested, artifact) if requested else runtimes.first_here(engines)
+    program = _with_mode(engines, Mode.FP32, artifact)
+    chosen = compute_units or mode
+    requested = Mode(chosen) if chosen else None
+    engine = _with_mode(engines, requested, artifact) if requested else runtimes.first_available(engines)
     if has_quantised_values(target):
-        return [run(Check.PRECISION, engine, requested or engine.modes[0])]
+        return [run(Check.PRECISION, engine, requested)]
     is_single = target.precision == Precision.FP32
-    runs = [run(Check.PROGRAM, program, program.modes[0] if is_single else program.exact, "fp32")]
-    if requested != "fp32" and (not is_single or engine is not program):
-        runs.append(run(Check.PRECISION, engine, requested or engine.modes[0]))
+    runs = [run(Check.PROGRAM, program, None if is_single else program.exact_mode, Mode.FP32)]
+    if requested != Mode.FP32 and (not is_single or engine is not program):
+        runs.append(run(Check.PRECISION, engine, requested))
     return runs
 
 
-def _with_mode(engines: tuple[runtimes.Engine, ...], mode: str, artifact: Path) -> runtimes.Engine:
-    fitting = [engine for engine in engines if mode in engine.modes]
-    if not fitting:
+def _with_mode(engines: tuple[runtimes.Engine, ...], mode: Mode, artifact: Path) -> runtimes.Engine:
+    engine = runtimes.engine_with_mode(engines, mode)
+    if engine is None:
         raise NotRunHere(
             f"{artifact.name} runs in {engines[0].name}, which does not compute in mode {mode}, "
             f"only in {' and '.join(engines[0].modes)}.",
             "Leave out --mode and --compute-units.",
         )
-    runtimes.require(fitting[0], artifact.name)
-    return fitting[0]
+    runtimes.require(engine, artifact.name)
+    return engine

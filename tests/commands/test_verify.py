@@ -357,7 +357,7 @@ def test_weights_that_are_gone_are_named_and_can_be_given(tmp_path: Path) -> Non
     weights = weights_file(tmp_path / "tuned.pth", 5)
     (artifact,) = made(tmp_path / "out", str(weights)).values()
     moved = weights.rename(tmp_path / "elsewhere.pth")
-    with pytest.raises(BadInput, match="cannot be had") as caught:
+    with pytest.raises(BadInput, match="cannot be opened") as caught:
         Verifier().verify(artifact)
     assert str(artifact) in caught.value.cause
     assert weights.name in caught.value.cause
@@ -371,7 +371,7 @@ def test_a_relative_path_of_weights_is_told_from_elsewhere(tmp_path: Path, monke
     (artifact,) = made(Path("out"), "tuned.pth").values()
     assert Verifier().verify(artifact).parity.status == "pass"
     monkeypatch.chdir(tmp_path / "out")
-    with pytest.raises(BadInput, match=r"cannot be had.*tuned\.pth"):
+    with pytest.raises(BadInput, match=r"cannot be opened.*tuned\.pth"):
         Verifier().verify(Path(artifact.name))
     assert Verifier(weights="../tuned.pth").verify(Path(artifact.name)).parity.status == "pass"
 
@@ -380,7 +380,7 @@ def test_a_relative_path_of_weights_is_told_from_elsewhere(tmp_path: Path, monke
 def test_other_weights_are_refused_by_their_hash(artifacts: Artifacts, tmp_path: Path, spec: str) -> None:
     """Even a file of the very same values: the hash is the file's."""
     spec = spec.format(other=weights_file(tmp_path / "other.pth", 3))
-    with pytest.raises(BadInput, match=r"is not what .* was made from") as caught:
+    with pytest.raises(BadInput, match=r"was not made from") as caught:
         Verifier(weights=spec).verify(artifacts["onnx", "fp32"])
     assert spec in caught.value.cause
     assert "sha256" in caught.value.cause
@@ -392,7 +392,7 @@ def test_a_weights_file_that_was_changed_since_is_refused(tmp_path: Path) -> Non
     weights = weights_file(tmp_path / "tuned.pth", 5)
     (artifact,) = made(tmp_path, str(weights)).values()
     weights_file(weights, 6)
-    with pytest.raises(BadInput, match=r"is not what .* was made from"):
+    with pytest.raises(BadInput, match=r"was not made from"):
         Verifier().verify(artifact)
 
 
@@ -400,7 +400,7 @@ def test_weights_that_do_not_fit_are_refused(artifacts: Artifacts, tmp_path: Pat
     torch.save(untrained_model(ModelName(tiny(4)), CLASSES, 0).state_dict(), tmp_path / "larger.pth")
     (tmp_path / "text.pth").write_text("no weights")
     for name in ("larger.pth", "text.pth"):
-        with pytest.raises(BadInput, match="cannot be had") as caught:
+        with pytest.raises(BadInput, match="cannot be opened") as caught:
             Verifier(weights=str(tmp_path / name)).verify(artifacts["onnx", "fp32"])
         assert name in caught.value.cause
 
@@ -426,12 +426,12 @@ def test_weights_from_the_hub_are_fetched_and_their_hash_is_checked(
 
     shutil.rmtree(cache)
     on_the_hub(server, 6)  # the repository has moved on
-    with pytest.raises(BadInput, match=r"is not what .* was made from"):
+    with pytest.raises(BadInput, match=r"was not made from"):
         Verifier().verify(artifact)
 
     shutil.rmtree(cache)
     point_at("http://127.0.0.1:1", monkeypatch)
-    with pytest.raises(BadInput, match=r"cannot be had.*127\.0\.0\.1:1") as caught:
+    with pytest.raises(BadInput, match=r"cannot be opened.*127\.0\.0\.1:1") as caught:
         Verifier().verify(artifact)
     assert "--weights" in caught.value.remedy
 

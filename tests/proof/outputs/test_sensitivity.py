@@ -290,7 +290,7 @@ def test_the_least_that_is_seen_everywhere_is_seen_everywhere(
     assert 0 < sound.smallest < sound.everywhere < 1
     for factor, all_caught in ((1.2, True), (0.8, False)):
         with monkeypatch.context() as patch:
-            patch.setattr(sensitivity_module, "DISTURBANCE", factor * sound.everywhere)
+            patch.setattr(sensitivity_module, "PERTURBATION", factor * sound.everywhere)
             found = ParityChecker(reference, 64).prove(target, [run]).sensitivity
             assert found is not None
             assert (found.missed == ()) == all_caught
