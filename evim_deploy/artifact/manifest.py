@@ -27,7 +27,7 @@ from evim_deploy.catalog.terms import UNQUANTISED, Activation, Precision
 from evim_deploy.catalog.variants import MODELS
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.json_documents import parse_json
-from evim_deploy.formats import Contents
+from evim_deploy.formats import ModelFile
 from evim_deploy.images.preprocessing import CROP_MODES, INTERPOLATIONS, MAX_CROP_FRACTION, PAPER, Preprocessing
 
 _READABLE = range(1, SCHEMA_VERSION + 1)
@@ -130,7 +130,7 @@ def check_beside(manifest: Manifest, artifact: Path) -> str | None:
     return digest
 
 
-def changes(manifest: Manifest, found: Contents) -> Iterator[str]:
+def changes(manifest: Manifest, found: ModelFile) -> Iterator[str]:
     """In what a file is not as its manifest says that it was exported."""
     if manifest.operations != found.operations:
         others = (manifest.operations - found.operations) + (found.operations - manifest.operations)
@@ -143,7 +143,7 @@ def changes(manifest: Manifest, found: Contents) -> Iterator[str]:
         yield f"other {what} than were exported"
 
 
-def changed_ports(manifest: Manifest, found: Contents) -> list[str]:
+def changed_ports(manifest: Manifest, found: ModelFile) -> list[str]:
     """Which of a file's ``inputs`` and ``outputs`` are not as its manifest says that they were exported."""
 
     def ports(what: str) -> frozenset[Port]:

@@ -86,7 +86,7 @@ def engine_of(target: Target) -> runtimes.Engine:
     return runtimes.first_available(runtimes.engines_of(exporters.FORMATS[target.format].suffix))
 
 
-def _refuse_reported(found: formats.Contents, target: Target) -> None:
+def _refuse_reported(found: formats.ModelFile, target: Target) -> None:
     """Refuse a Core ML program with an operation that Core ML is reported to compute otherwise.
 
     Such a file cannot be proven here, and is believed to be wrong there: it is not kept.
