@@ -297,7 +297,7 @@ def test_what_cannot_be_is_refused(path: Path, edit: Callable[[Any], None], told
 def test_a_type_that_is_not_known_is_not_called_damage(path: Path, edit: Callable[[Any], None]) -> None:
     made = convolution()
     edit(made)
-    with pytest.raises(BadInput, match=r"unsupported type or version: .* is of element type 99"):
+    with pytest.raises(BadInput, match=r"unsupported type or version: .* has element type 99"):
         read(path, made)
 
 
@@ -343,7 +343,7 @@ def test_an_inference_that_hangs_is_given_up(path: Path, monkeypatch: pytest.Mon
     import evim_deploy.formats.onnx as reader
 
     monkeypatch.setattr(reader, "_INFER", "import time\ntime.sleep(60)")
-    monkeypatch.setattr(reader, "_PATIENCE", 0.5)
+    monkeypatch.setattr(reader, "_TIMEOUT", 0.5)
     assert operation(read(path, convolution()), "Conv").outputs[0].shape is None
 
 

@@ -452,7 +452,7 @@ def test_a_wrong_rewriting_is_told_from_a_wrong_artifact(
     assert found.first_wrong_rewriting is not None
     assert found.first_wrong_rewriting.name == "stages.1.blocks.0"
     assert found.status == "fail"
-    assert "The rewritten graph is not the model from stages.1.blocks.0 on" in str(found)
+    assert "The rewritten graph differs from the model from stages.1.blocks.0 on" in str(found)
 
 
 def test_names_in_which_a_format_allows_no_dots(
@@ -484,7 +484,7 @@ def test_of_a_file_without_a_name_of_ours_nothing_is_claimed(
     trace = told(graph, image, rename=lambda name: f"/model/{abs(hash(name))}")
     found = layers(reference, target, trace, image)
     assert (found.status, found.ops, len(found.unmatched)) == ("not_run", (), len(graph.nodes))
-    assert "nothing was compared" in str(found)
+    assert "Nothing was compared" in str(found)
 
 
 def test_an_operation_on_values_that_are_not_finite_was_not_judged() -> None:
@@ -611,4 +611,4 @@ def test_what_could_not_be_compared_is_shown_as_such(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
     trace = told(graph, image, rename=lambda name: "x")
-    assert shown(layers(reference, target, trace, image)).startswith("  None of the file's ")
+    assert shown(layers(reference, target, trace, image)).startswith("  Nothing was compared: none of the file's ")
