@@ -23,7 +23,7 @@ from evim_deploy.artifact.target import (
 from evim_deploy.catalog.model import Model
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.versions import tool_versions
-from evim_deploy.inspection.core_ml import told_otherwise
+from evim_deploy.inspection.core_ml import reported_difference
 
 if TYPE_CHECKING:
     from evim_deploy.graph.rewrites.rewrite import RewriteResult
@@ -95,7 +95,7 @@ def _refuse_reported(found: formats.ModelFile, target: Target) -> None:
         BadInput: It has one, which is named.
     """
     for function in found.functions if found.format == "coreml" else ():
-        if told := told_otherwise(function):
+        if told := reported_difference(function):
             cause, remedy = told
             raise BadInput(
                 f"{target} would have an operation that Core ML is reported to compute otherwise: {cause}",

@@ -76,7 +76,7 @@ def test_people_are_told_everything_with_its_reason_and_its_source(foreign: Path
         "TFLite GPU delegate: nothing known keeps an operation off it",
         "XNNPACK: 1 of 3 operations stay off it",
         "blocks 1: SPLIT_V",
-        "XNNPACK has no such operation.",
+        "XNNPACK does not support this operation.",
         "xnnpack_delegate.cc",
         "measured: takes 2 of 3 operations, in 1 partition\n",
         "leaves 1: SPLIT_V",
