@@ -213,7 +213,7 @@ def test_open_and_unknown_shapes_are_told(tmp_path: Path) -> None:
         helper.make_node("Own", ["x"], ["h"], "own", domain="com.example"),
         helper.make_node("Relu", ["h"], ["y"], "relu"),
     ]
-    assert kept(inspect(write(tmp_path / "own.onnx", own, (1, 4)))) == [("no_shape", "relu", "h has none")]
+    assert kept(inspect(write(tmp_path / "own.onnx", own, (1, 4)))) == [("no_shape", "relu", "h has no shape")]
 
 
 def test_a_torch_like_graph_is_told(tmp_path: Path) -> None:

@@ -78,15 +78,9 @@ def compare_operations(
         if node.name in alignment.matched:
             ops.append(_op_report(artifact, alignment.matched[node.name], outputs))
         for stage in (stage for stage, value in ends.items() if value == node.name):
-            unit = _unit(outputs[0], modelled[stage]) if node.name.endswith(RESCALED) else 1.0
             actual = artifact.values.get(node.name)
-            error = None if actual is None else _error([actual * unit], [modelled[stage]])
-            rewriting = _error([outputs[0] * unit], [modelled[stage]])
-            stages.append(
-                StageReport(
-                    name=stage, place=place(stage), error=error, rewriting=rewriting, is_exact=rewriting <= _EXACT
-                )
-            )
+            is_rescaled = node.name.endswith(RESCALED)
+            stages.append(_stage_report(stage, modelled[stage], outputs[0], actual, is_rescaled=is_rescaled))
         for name in expiring.get(node.name, ()):
             expected.pop(name, None)
             artifact.values.pop(name, None)
@@ -120,6 +114,16 @@ def match_operations(reference: Reference, target: Target, trace: Trace, image: 
         trace=trace,
         image=image,
     )
+
+
+def _stage_report(
+    stage: str, modelled: Tensor, rewritten: Tensor, actual: Tensor | None, *, is_rescaled: bool
+) -> StageReport:
+    """Compare the rewritten graph's and the artifact's value after a stage with the model's."""
+    unit = _unit(rewritten, modelled) if is_rescaled else 1.0
+    error = None if actual is None else _error([actual * unit], [modelled])
+    rewriting = _error([rewritten * unit], [modelled])
+    return StageReport(name=stage, place=place(stage), error=error, rewriting=rewriting, is_exact=rewriting <= _EXACT)
 
 
 def _op_report(artifact: TracedArtifact, op: MatchedOp, expected: Sequence[Tensor]) -> OpReport:

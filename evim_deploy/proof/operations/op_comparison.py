@@ -142,7 +142,7 @@ def _quantisation_error(op: MatchedOp, output: str, qparams: Mapping[str, QuantP
 
 
 def _off_grid(values: Tensor, qparams: QuantParams | None, rounding: float) -> Tensor:
-    """Which values are not multiples of the scale, within the precision of their type."""
+    """Mask of values that are not multiples of the scale, within the precision of their type."""
     if qparams is None:
         return torch.zeros_like(values, dtype=torch.bool)
     steps = values / qparams.scale
