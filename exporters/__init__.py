@@ -20,7 +20,7 @@ from typing import Any, Protocol, cast
 from evim_deploy.artifact.target import ArtifactInfo, Signature, Target
 from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.common.errors import NotInstalled, UsageProblem
-from evim_deploy.quantise.schemes import quantised
+from evim_deploy.quantise.schemes import quantised_precisions
 from exporters.tflite import onnx2tf_environment
 
 
@@ -66,7 +66,7 @@ class Format:
 
 @dataclass(frozen=True)
 class Form:
-    """Requirements for exporting one kind of network (:attr:`evim_deploy.networks.protocols.Reference.form`).
+    """Requirements for exporting one kind of network (:class:`~evim_deploy.catalog.terms.ModelKind`).
 
     Attributes:
         requires: Import names of additional packages, by format.
@@ -96,7 +96,7 @@ FORMATS = {
             name="coreml",
             aliases=("ios", "mlpackage"),
             suffix=".mlpackage",
-            precisions=("fp16", "fp32", *quantised("coreml")),
+            precisions=("fp16", "fp32", *quantised_precisions("coreml")),
             default_output="probabilities",
             dynamic=False,
             extra="coreml",
@@ -108,7 +108,7 @@ FORMATS = {
             name="onnx",
             aliases=(),
             suffix=".onnx",
-            precisions=(*UNQUANTISED, *quantised("onnx")),
+            precisions=(*UNQUANTISED, *quantised_precisions("onnx")),
             default_output="logits",
             dynamic=True,
             extra="onnx",
@@ -119,7 +119,7 @@ FORMATS = {
             name="tflite",
             aliases=("litert",),
             suffix=".tflite",
-            precisions=(*UNQUANTISED, *quantised("tflite")),
+            precisions=(*UNQUANTISED, *quantised_precisions("tflite")),
             default_output="probabilities",
             dynamic=False,
             extra="tflite",

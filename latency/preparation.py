@@ -22,11 +22,11 @@ from evim_deploy.catalog.variants import parse_model
 from evim_deploy.common.errors import BadInput, ParityFailed
 from evim_deploy.common.progress import Silent
 from evim_deploy.images import digits
-from evim_deploy.networks.efficientvim.quantise_target import find
+from evim_deploy.networks.efficientvim.quantise_target import quantise_target
 from evim_deploy.networks.efficientvim.reference import GraphReference
-from evim_deploy.networks.efficientvim.weights import resolve, usual_source
+from evim_deploy.networks.efficientvim.weights import default_source, resolve
 from evim_deploy.networks.torch_module.group_norm import split_means
-from evim_deploy.quantise.schemes import scheme
+from evim_deploy.quantise.schemes import find_scheme
 from latency.artifacts import prepare_artifact
 from latency.engines import Array, first_image
 from latency.enums import SubjectKind
@@ -110,7 +110,14 @@ def prepare(
     target = _target(file_suffix, precision=file_precision, batch=batch, height=height, width=width)
     form = built.form
     if built.reference is not None:
-        target = find(built.reference, target, subject.resolution, None, None, Silent())
+        target = quantise_target(
+            built.reference,
+            target,
+            native_size=subject.resolution,
+            source=None,
+            allowed_loss=None,
+            progress=Silent(),
+        )
         form = ", ".join([form, *_describe_quantisation(target)])
     _WRITERS[file_suffix](built, target, source)
     parameters = sum(each.numel() for each in (*built.inference.parameters(), *built.inference.buffers()))
@@ -193,7 +200,7 @@ def _relative_error(output: Array, expected: Array) -> float:
 
 def _build_model(subject: Subject, height: int, width: int) -> _BuiltSubject:
     name = parse_model(subject.source)
-    ships = usual_source(name) == digits.SOURCE
+    ships = default_source(name) == digits.SOURCE
     network, loaded = resolve(name, digits.SOURCE if ships else "random:0", None, Silent().step)
     reference = GraphReference(model=network, weights=loaded)
     graph, results = reference.rewritten(_target(".onnx", precision="fp32", batch=1, height=height, width=width))
@@ -213,10 +220,10 @@ def _build_model(subject: Subject, height: int, width: int) -> _BuiltSubject:
 
 def _describe_quantisation(target: Target) -> Iterator[str]:
     """Describe the quantisation of a target; empty if it is not quantised."""
-    applied = scheme(target.format, target.precision)
+    applied = find_scheme(target.format, target.precision)
     if applied is None or target.quantisation is None:
         return
-    yield applied.meaning
+    yield applied.description
     if calibration := target.quantisation.calibration:
         yield f"calibrated on {calibration.images} images ({calibration.source})"
 
@@ -224,7 +231,7 @@ def _describe_quantisation(target: Target) -> Iterator[str]:
 def _build_peer(subject: Subject, height: int, width: int) -> _BuiltSubject:
     import timm
 
-    from evim_deploy.networks.torch_module.folding import fold, in_words
+    from evim_deploy.networks.torch_module.folding import describe, fold
     from evim_deploy.networks.torch_module.seeding import sample_images, seed_weights
 
     config = timm.get_pretrained_cfg(subject.source)
@@ -234,7 +241,7 @@ def _build_peer(subject: Subject, height: int, width: int) -> _BuiltSubject:
     model = timm.create_model(subject.source, pretrained=False)
     seed_weights(model, side, side)
     inference = deepcopy(model)
-    form = in_words(fold(inference, sample_images(side, side)[:1]))
+    form = describe(fold(inference, sample_images(side, side)[:1]))
     return _BuiltSubject(original=model, inference=inference, shape=(3, height, width), form=", ".join(form))
 
 
@@ -298,7 +305,7 @@ def _write_artifact(built: _BuiltSubject, target: Target, path: Path) -> None:
 def _network(built: _BuiltSubject, target: Target) -> Graph | nn.Module:
     """The graph or the module that the exporters read."""
     if built.reference is not None:
-        return built.reference.stored(target)
+        return built.reference.stored_form(target)
     module = deepcopy(built.inference)
     split_means(module)
     return module

@@ -22,7 +22,7 @@ from evim_deploy.artifact.target import (
     labels_sha256,
 )
 from evim_deploy.catalog.model import Model
-from evim_deploy.catalog.network_name import named
+from evim_deploy.catalog.network_name import parse_network_name
 from evim_deploy.catalog.terms import UNQUANTISED, Activation, Precision
 from evim_deploy.catalog.variants import MODELS
 from evim_deploy.common.errors import BadInput
@@ -240,7 +240,7 @@ def _quantisation(document: Mapping[str, Any]) -> Quantisation | None:
 
 def _model(name: str, height: int | None, width: int | None, preprocessing: Preprocessing) -> Model | None:
     """One of ours, or a network that goes by the size of its artifact; None for a name that is neither's."""
-    return MODELS.get(name) or (named(name, (height, width), preprocessing) if height and width else None)
+    return MODELS.get(name) or (parse_network_name(name, (height, width), preprocessing) if height and width else None)
 
 
 def _preprocessing(document: Mapping[str, Any]) -> Preprocessing:

@@ -54,3 +54,14 @@ class ModelKind(StrEnum):
 
     GRAPH = "graph"
     TORCH_MODULE = "torch_module"
+
+
+class ModelFamily(StrEnum):
+    """The origin of a network's definition: this package, the library timm, or an ONNX file.
+
+    The names of timm's networks and of ONNX files begin with the family and a colon.
+    """
+
+    EFFICIENTVIM = "efficientvim"
+    TIMM = "timm"
+    ONNX = "onnx"

@@ -1,4 +1,4 @@
-"""How an artifact was quantised, as several commands tell people."""
+"""Description of an artifact's quantisation, which several commands print."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from evim_deploy.artifact.quantisation import Quantisation
 
-_TOLD = 3
-"""Of the layers that cost most to quantise, how many are told; the manifest has all."""
+_SHOWN = 3
+"""Number of the most sensitive layers that are shown; the manifest has all."""
 
 
-def quantisation_lines(format_: str, precision: str, found: Quantisation) -> Iterator[str]:
-    """What a precision is, what it was calibrated on, which layers cost most, and which were kept."""
+def quantisation_lines(format_: str, precision: str, quantisation: Quantisation) -> Iterator[str]:
+    """The precision, the calibration images, the most sensitive layers, and the layers in floating point."""
     from evim_deploy.quantise.schemes import SCHEMES
 
-    yield f"{precision}: {SCHEMES[format_, precision].meaning}"
-    if found.calibration:
-        yield f"calibrated on {found.calibration.images} images: {found.calibration.source}"
-    costs = [(name, snr) for name, snr in found.sensitivity if isfinite(snr)]
-    worst = ", ".join(f"{name} {snr:.0f} dB" for name, snr in costs[:_TOLD])
-    yield f"costliest layers, signal to noise of each alone: {worst or 'none'}"
-    if found.allowed_loss is not None:
+    yield f"{precision}: {SCHEMES[format_, precision].description}"
+    if quantisation.calibration:
+        yield f"calibrated on {quantisation.calibration.images} images: {quantisation.calibration.source}"
+    ratios = [f"{name} {snr:.0f} dB" for name, snr in quantisation.sensitivity if isfinite(snr)]
+    yield f"most sensitive layers, SNR with each quantised alone: {', '.join(ratios[:_SHOWN]) or 'none'}"
+    if quantisation.allowed_loss is not None:
         yield (
-            f"{len(found.kept)} of {len(found.sensitivity)} layers kept in floating point "
-            f"({', '.join(found.kept) or 'none'}): {found.loss:.2f} % of the calibration images are answered "
-            f"otherwise, and {found.allowed_loss:g} % may be"
+            f"{len(quantisation.float_layers)} of {len(quantisation.sensitivity)} layers kept in floating point "
+            f"({', '.join(quantisation.float_layers) or 'none'}): {quantisation.loss:.2f} % of the predictions on "
+            f"calibration images change, and {quantisation.allowed_loss:g} % are allowed"
         )

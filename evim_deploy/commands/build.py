@@ -43,12 +43,12 @@ def build(model: Model, reference: Reference, target: Target, path: Path) -> Art
         BadInput: The network cannot be written in this format.
     """
     row = exporters.FORMATS[target.format]
-    contract = exporters.load(row, reference.form).build(reference.stored(target), target, path)
+    contract = exporters.load(row, reference.kind).build(reference.stored_form(target), target, path)
     found = formats.read(path)
     _refuse_reported(found, target)
     unchecked = Parity.not_run("not checked yet")
-    timm = ["timm"] if model.form == "torch_module" else []
-    tools = tool_versions("torch", "numpy", *exporters.needs(row, model.form), *engine_of(target).requires, *timm)
+    timm = ["timm"] if model.kind == "torch_module" else []
+    tools = tool_versions("torch", "numpy", *exporters.needs(row, model.kind), *engine_of(target).requires, *timm)
     return ArtifactInfo(
         model=model,
         target=target,
@@ -57,8 +57,8 @@ def build(model: Model, reference: Reference, target: Target, path: Path) -> Art
         contract=contract,
         structure=Structure.of(found.operations),
         parity=unchecked,
-        rewrites=tuple(_record(outcome) for outcome in reference.outcomes(target)),
-        tools=tools | exporters.converter_versions(row, model.form),
+        rewrites=tuple(_record(outcome) for outcome in reference.rewrite_results(target)),
+        tools=tools | exporters.converter_versions(row, model.kind),
         functions=dict.fromkeys(target.of_functions(), unchecked),
     )
 
@@ -70,7 +70,7 @@ def annotate(facts: ArtifactInfo, path: Path) -> None:
         RuntimeError: Its operations are no longer those that were written.
     """
     metadata = {METADATA_KEY: json.dumps(embedded(facts.to_dict())), LABELS_KEY: json.dumps(facts.target.labels)}
-    exporters.load(exporters.FORMATS[facts.target.format], facts.model.form).annotate(path, metadata, facts)
+    exporters.load(exporters.FORMATS[facts.target.format], facts.model.kind).annotate(path, metadata, facts)
     if Structure.of(formats.read(path).operations) != facts.structure:
         raise RuntimeError(f"{path.name} changed when its metadata was written")
 

@@ -131,7 +131,7 @@ def _fitted(target: Target, request: Request, reference: Reference, progress: Pr
 def _check_host(request: Request, targets: list[Target]) -> None:
     """Stop before any work where something that it needs is missing."""
     for target in targets:
-        exporters.require(exporters.FORMATS[target.format], request.model.form)
+        exporters.require(exporters.FORMATS[target.format], request.model.kind)
         if request.verify:
             runtimes.require(engine_of(target), str(target))
 
@@ -152,7 +152,7 @@ def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Ar
     if source.verify is not False:
         source.prover.require_finite(target)
     target = _quantisation(source, target, progress)
-    for outcome in source.reference.outcomes(target):
+    for outcome in source.reference.rewrite_results(target):
         progress.detail(summary(outcome))
     progress.step(f"{target}: writing")
     facts = build(source.name, source.reference, target, path)
@@ -164,9 +164,16 @@ def _make(source: _Source, target: Target, path: Path, progress: Progress) -> Ar
 
 
 def _quantisation(source: _Source, target: Target, progress: Progress) -> Target:
-    from evim_deploy.networks.efficientvim.quantise_target import find  # after what tells that torch is missing
+    from evim_deploy.networks.efficientvim.quantise_target import quantise_target  # imports torch
 
-    return find(source.reference, target, source.name.resolution, source.calibration, source.allowed_loss, progress)
+    return quantise_target(
+        source.reference,
+        target,
+        native_size=source.name.resolution,
+        source=source.calibration,
+        allowed_loss=source.allowed_loss,
+        progress=progress,
+    )
 
 
 def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> tuple[Parity, Mapping[str, Parity]]:

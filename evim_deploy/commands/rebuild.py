@@ -112,7 +112,7 @@ def rebuild(artifact: Path, manifest: Manifest, reference: Reference) -> Rebuild
         NotInstalled: A package that writes the format is missing.
     """
     model, target = manifest.model, manifest.target
-    exporters.require(exporters.FORMATS[target.format], model.form)
+    exporters.require(exporters.FORMATS[target.format], model.kind)
     with staging(temporary_folder()) as folder:
         again = folder / file_name(model, target, manifest.weights)
         facts = build(model, reference, target, again)

@@ -8,10 +8,10 @@ from typing import Any
 
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.model import Model
-from evim_deploy.catalog.terms import UNQUANTISED
+from evim_deploy.catalog.terms import UNQUANTISED, ModelFamily
 from evim_deploy.catalog.variants import MAX_BATCH, MAX_RESOLUTION, MIN_CLASSES, MIN_RESOLUTION
 from evim_deploy.common.errors import BadInput
-from evim_deploy.quantise.schemes import scheme
+from evim_deploy.quantise.schemes import find_scheme
 from exporters import FORMATS, Format
 
 Size = tuple[int, int] | None
@@ -89,7 +89,7 @@ def plan(request: Request) -> list[Target]:
         raise BadInput(f"A batch of {request.batch} is impossible.", f"Give --batch 1 to {MAX_BATCH}.")
     native = request.model.resolution
     sizes = tuple(dict.fromkeys(request.sizes or (request.model.fixed_size or (native, native),)))
-    if request.model.form != "graph":
+    if request.model.kind != "graph":
         _check_network(request, sizes)
     for size in sizes:
         _check_size(size)
@@ -133,7 +133,7 @@ def _deployment_target(request: Request, format_: Format, precision: str) -> str
     Raises:
         BadInput: The precision needs a newer one than was asked for.
     """
-    found = scheme(format_.name, precision)
+    found = find_scheme(format_.name, precision)
     needs = [found.deployment_target] if found and found.deployment_target else []
     if request.multifunction and format_.multifunction_from:
         needs.append(format_.multifunction_from)
@@ -151,7 +151,7 @@ def _deployment_target(request: Request, format_: Format, precision: str) -> str
 
 def _check_quantisation(request: Request) -> None:
     """Refuse what quantised precisions alone have where none was asked for."""
-    found = [each for f in request.formats for p in request.precisions if (each := scheme(f, p))]
+    found = [each for f in request.formats for p in request.precisions if (each := find_scheme(f, p))]
     if request.calibration and not (found if request.allowed_loss is not None else any(e.is_calibrated for e in found)):
         raise BadInput(
             "None of the precisions that were asked for is calibrated.",
@@ -187,7 +187,7 @@ def _check_network(request: Request, sizes: tuple[Size, ...]) -> None:
         )
     if request.task == "features":
         raise BadInput(f"{name} is exported as a classifier.", "Leave out --task: dense features are EfficientViM's.")
-    if request.weights is not None and name.startswith("onnx:"):
+    if request.weights is not None and request.model.family == ModelFamily.ONNX:
         raise BadInput(f"{name} has weights of its own.", "Leave out --weights.")
     if None in sizes:
         raise BadInput(
@@ -225,7 +225,7 @@ def _check_format(request: Request, format_: Format, sizes: tuple[Size, ...]) ->
             raise BadInput(f"{format_.name} has no operator sets.", "Leave out --opset, or use --format onnx.")
         least, most = min(format_.opsets), max(format_.opsets)
         raise BadInput(f"Operator set {request.opset} cannot be written.", f"Give --opset {least} to {most}.")
-    quantised = [precision for precision in request.precisions if scheme(format_.name, precision)]
+    quantised = [precision for precision in request.precisions if find_scheme(format_.name, precision)]
     if quantised and request.opset is not None and request.opset > _QUANTISED_OPSET:
         raise BadInput(
             f"Operator set {request.opset} cannot be written in {quantised[0]}: ONNX Runtime does not compute its "

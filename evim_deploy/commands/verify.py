@@ -70,7 +70,7 @@ class Verdict:
             cause = f"{self.artifact} does not equal the model that it was made from: {reason}."
             if self._fails_on_the_engine_alone:
                 return ParityFailed(cause, _ON_THE_ENGINE)
-            return ParityFailed(cause, _CHANGED if self.manifest.model.form != "graph" else f"{_LAYERS} {_CHANGED}")
+            return ParityFailed(cause, _CHANGED if self.manifest.model.kind != "graph" else f"{_LAYERS} {_CHANGED}")
         if self.rebuild and (problem := self.rebuild.problem(self.artifact)):
             return problem
         if self.parity.status == ParityStatus.NOT_RUN:

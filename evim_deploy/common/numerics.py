@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -36,3 +37,14 @@ def with_probabilities(logits: npt.NDArray[Any], activation: str = "softmax") ->
 def batches(count: int, size: int) -> list[npt.NDArray[np.int64]]:
     """Indices of ``count`` images in batches of a fixed size, the last filled up from the first."""
     return [np.arange(start, start + size) % count for start in range(0, count, size)]
+
+
+def signal_to_noise_db(signal: float, noise: float) -> float:
+    """Signal-to-noise ratio, dB, of two powers (sums of squares).
+
+    Infinite without noise; minus infinity without signal, or where a power is not finite.
+    """
+    if not isfinite(signal) or not isfinite(noise):
+        return -inf
+    with np.errstate(divide="ignore"):
+        return 10 * float(np.log10(signal / np.float64(noise))) if noise else inf

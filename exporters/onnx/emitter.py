@@ -15,7 +15,7 @@ from evim_deploy.formats.onnx_names import CHANNELS_LAST, SCALE, UNSIGNED
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.quantised import AffineQuantised, QuantParams
 from evim_deploy.graph.shapes import Axis, Shape
-from evim_deploy.quantise.apply import VIEWS
+from evim_deploy.quantise.placement import VIEWS
 from exporters.onnx.opsets import DEFAULT_OPSET, OPSETS
 
 MOST_TERMS = 4096
@@ -145,7 +145,7 @@ class Emitter:
         """
         encoding = cast("AffineQuantised", node.encodings[weight])
         name = f"{node.name}.{weight}"
-        codes: Any = (encoding.codes + np.int16(UNSIGNED)).astype(np.uint8) if unsigned else encoding.codes
+        codes: Any = (encoding.values + np.int16(UNSIGNED)).astype(np.uint8) if unsigned else encoding.values
         return [
             self.constant(name, codes.T if transposed else codes),
             self.constant(f"{name}{SCALE}", encoding.scale.reshape(scales).astype(self.float_dtype)),

@@ -22,8 +22,9 @@ from evim_deploy.artifact.descriptions import about
 from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorSpec
 from evim_deploy.formats import onnx_writer
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.shapes import Shape, infer_shapes
-from evim_deploy.quantise.schemes import Scheme, scheme
+from evim_deploy.graph.ops import INTEGER_FORM_OPS, infer_shapes
+from evim_deploy.graph.shapes import Shape
+from evim_deploy.quantise.schemes import Scheme, find_scheme
 from exporters.onnx import quantised
 from exporters.onnx.emitter import Emitter, Handler, is_long
 
@@ -38,12 +39,12 @@ def build(graph: Graph, target: Target, path: Path) -> Signature:
     )
     shapes = infer_shapes(graph, image)
     contract = _contract(graph, target, shapes)
-    found = scheme("onnx", target.precision)
+    found = find_scheme("onnx", target.precision)
     emitter = Emitter(
         graph,
         target,
         shapes,
-        float_precision=found.floats if found else target.precision,
+        float_precision=found.float_precision if found else target.precision,
         handlers=_handlers(found),
         channels_last=quantised.states(graph) if found else (),
     )
@@ -163,7 +164,7 @@ def _silu(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
     e.emit("Mul", [*inputs, e.emit("Sigmoid", inputs, f"{output}/sigmoid")], output)
 
 
-_HANDLERS: dict[str, Handler] = {
+HANDLERS: dict[str, Handler] = {
     "conv": _conv,
     "pointwise_conv": _project,
     "linear": _linear,
@@ -187,9 +188,15 @@ _HANDLERS: dict[str, Handler] = {
     "concat": lambda e, node, inputs, output: e.emit("Concat", inputs, output, axis=1),
 }
 
+REFUSED = {
+    "batch_norm": "rewrites fold it into a convolution before export",
+    **dict.fromkeys(INTEGER_FORM_OPS, "only integer forms contain it, for TFLite's int8"),
+}
+"""The other operations of a graph, each with the reason why no handler exists."""
+
 
 def _handlers(found: Scheme | None) -> Mapping[str, Handler]:
     if found is None:
-        return _HANDLERS
-    by_precision = {**_HANDLERS, **quantised.STATES_LAST, "layer_norm": quantised.layer_norm(_layer_norm)}
+        return HANDLERS
+    by_precision = {**HANDLERS, **quantised.STATES_LAST, "layer_norm": quantised.layer_norm(_layer_norm)}
     return quantised.dynamic(by_precision) if found.is_dynamic else by_precision

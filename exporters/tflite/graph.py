@@ -21,8 +21,10 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from evim_deploy.artifact.descriptions import about
 from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorSpec
+from evim_deploy.formats.tflite_writer import pack
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.quantise.schemes import scheme
+from evim_deploy.graph.ops import INTEGER_FORM_OPS
+from evim_deploy.quantise.schemes import find_scheme
 from exporters.tflite import file as tflite_file
 from exporters.tflite import metadata as tflite_metadata
 from exporters.tflite.integers import write
@@ -48,11 +50,11 @@ def build(graph: Graph, target: Target, path: Path) -> Signature:
     """
     if target.batch is None or target.height is None or target.width is None:
         raise ValueError("a TFLite file needs fixed shapes")
-    found = scheme(target.format, target.precision)
+    found = find_scheme(target.format, target.precision)
     if found is not None:
         pixels = target.precision == "int8" and target.preprocess
         image = (target.batch, 3, target.height, target.width)
-        content = tflite_file.pack(write(graph, image, found.integers, pixels))
+        content = pack(write(graph, image, found.integer_ops, pixels))
     else:
         content = _convert(graph, target)
     return complete(content, [graph.input_name], list(graph.outputs), target, path)
@@ -70,7 +72,7 @@ def _convert(graph: Graph, target: Target) -> bytes:
         values = {graph.input_name: image}
         for node, weights in zip(graph.nodes, module.weights, strict=True):
             with tf.name_scope(node.name):  # becomes part of the tensors' names
-                results = _HANDLERS[node.op](node, weights, *(values[value] for value in node.inputs))
+                results = HANDLERS[node.op](node, weights, *(values[value] for value in node.inputs))
             values.update(zip(node.outputs, results if isinstance(results, list) else [results], strict=True))
         return [values[value] for value in graph.outputs.values()]
 
@@ -202,7 +204,7 @@ def _mean(node: Node, w: Weights, x: Any) -> Any:
     return tf.reduce_mean(tf.reduce_mean(x, axis=2, keepdims=True), axis=[1, 2], keepdims=keeps)
 
 
-_HANDLERS: dict[str, Callable[..., Any]] = {
+HANDLERS: dict[str, Callable[..., Any]] = {
     "conv": _conv,
     "pointwise_conv": lambda node, w, x: tf.nn.conv2d(x, w["kernel"], 1, "VALID"),
     "linear": lambda node, w, x: _biased(tf.matmul(x, w["kernel"]), w),
@@ -225,3 +227,9 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "mean": _mean,
     "concat": lambda node, w, *xs: tf.concat(xs, axis=-1),
 }
+
+REFUSED = {
+    "batch_norm": "rewrites fold it into a convolution before export",
+    **dict.fromkeys(INTEGER_FORM_OPS, "only integer forms contain it, for TFLite's int8"),
+}
+"""The other operations of a graph, each with the reason why no handler exists."""

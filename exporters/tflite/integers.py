@@ -17,7 +17,7 @@ import numpy as np
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.quantised import QuantParams
 from evim_deploy.graph.shapes import Shape
-from evim_deploy.quantise.apply import VIEWS
+from evim_deploy.quantise.placement import VIEWS
 from exporters.tflite.lookup_table import add_table
 from exporters.tflite.operations import (
     Handler,
@@ -53,7 +53,7 @@ def write(graph: Graph, image: Shape, integers: Collection[str], pixels: bool) -
     answers = set(graph.outputs.values())
     for node in graph.nodes:
         if not values.is_clip(node):
-            _HANDLERS[node.op](values, node)
+            HANDLERS[node.op](values, node)
         for value in answers.intersection(node.outputs):
             values.take(
                 value, Form(integer=False)
@@ -176,7 +176,7 @@ def _exp(values: Values, node: Node) -> None:
     if grid is None:
         values.writer.operator("EXP", [x], [given])
         return
-    less = QuantParams(grid.scale, grid.most, grid.least, grid.most)
+    less = QuantParams(grid.scale, grid.qmax, grid.qmin, grid.qmax)
     elu = values.new(f"{node.name}/elu", values.shapes[node.name], less)
     one = TensorQuantisation(np.array([1 / 127], np.float32))
     values.writer.operator("ELU", [x], [elu])
@@ -194,7 +194,7 @@ def _power(values: Values, node: Node) -> None:
         power(values, node)
 
 
-_HANDLERS: dict[str, Handler] = {
+HANDLERS: dict[str, Handler] = {
     "conv": _conv,
     "pointwise_conv": _dense,
     "linear": _dense,
@@ -222,3 +222,6 @@ _HANDLERS: dict[str, Handler] = {
     "mean": reducing("MEAN", 1, 2),
     "concat": unary("CONCATENATION", 1, "Concatenation", axis=1),
 }
+
+REFUSED = {"batch_norm": "rewrites fold it into a convolution before export"}
+"""The other operations of a graph, each with the reason why no handler exists."""

@@ -67,7 +67,7 @@ def table(codes: npt.NDArray[np.int64], source: QuantParams, target: QuantParams
 
 def codes_of(node: Node, source: QuantParams, target: QuantParams) -> npt.NDArray[np.int64]:
     """What an operation of one value gives for each code of a grid, as codes of another; both from 0."""
-    x = (torch.arange(source.least, source.most + 1) - source.zero_point) * source.scale
+    x = (torch.arange(source.qmin, source.qmax + 1) - source.zero_point) * source.scale
     given = round_to(target, step(node, {}, {node.inputs[0]: x})[node.name])
     return np.asarray(torch.round(given / target.scale) + target.zero_point).astype(np.int64)
 
@@ -110,7 +110,7 @@ def _add(values: Values, node: Node, x: int, given: int) -> None:
     second = [
         steps,
         constant(f"{node.name}/heights", (1, 1, 1, count), np.int8, heights, steps_of.heights),
-        constant(f"{node.name}/base", (1,), np.int32, base, np.array([steps_of.base * _STEPS.most])),
+        constant(f"{node.name}/base", (1,), np.int32, base, np.array([steps_of.base * _STEPS.qmax])),
     ]
     for inputs, output in ((first, steps), (second, given)):
         values.writer.operator("CONV_2D", inputs, [output], 3, "Conv2D", padding=1, strideH=1, strideW=1)

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from evim_deploy.graph.ir import Graph, Node
+from evim_deploy.graph.ops import infer_shapes
 from evim_deploy.graph.quantised import AffineQuantised, QuantParams
-from evim_deploy.graph.shapes import Shape, infer_shapes
+from evim_deploy.graph.shapes import Shape
 from evim_deploy.quantise.schemes import WEIGHTED
 from exporters.tflite.writer import ModelWriter, TensorQuantisation
 
@@ -161,7 +162,7 @@ class Values:
             scale = np.ones(len(node.weights["kernel"]), np.float32)
             return self.writer.tensor(name, kernel.shape, np.float32, data=kernel), scale
         assert isinstance(encoding, AffineQuantised)
-        codes, scale = layout(encoding.codes), encoding.scale.reshape(-1).astype(np.float32)
+        codes, scale = layout(encoding.values), encoding.scale.reshape(-1).astype(np.float32)
         return self.writer.tensor(name, codes.shape, np.int8, TensorQuantisation(scale, 0, axis), codes), scale
 
     def bias(self, node: Node, scale: npt.NDArray[np.float32]) -> int:
@@ -182,7 +183,7 @@ class Values:
         encoding = node.encodings[weight]
         assert isinstance(encoding, AffineQuantised)
         quantised = TensorQuantisation(encoding.scale.astype(np.float32))
-        return self.writer.tensor(name, array.shape, np.int8, quantised, np.tile(encoding.codes, repeats))
+        return self.writer.tensor(name, array.shape, np.int8, quantised, np.tile(encoding.values, repeats))
 
 
 def laid_out(shape: Shape) -> tuple[int, ...]:
@@ -193,7 +194,7 @@ def laid_out(shape: Shape) -> tuple[int, ...]:
 
 def dtype_of(grid: QuantParams) -> type[np.signedinteger[Any]]:
     """Return the integer type of quantised values."""
-    return np.int8 if grid.most - grid.least < 1 << 8 else np.int16
+    return np.int8 if grid.qmax - grid.qmin < 1 << 8 else np.int16
 
 
 def zero_point(grid: QuantParams) -> int:

@@ -117,7 +117,7 @@ def test_machines_are_told_the_same(foreign: Path) -> None:
 QUANTISATION = Quantisation(
     calibration=Calibration("a folder of cats", 12),
     sensitivity=(("stem", 21.4), ("head", 40.0)),
-    kept=("stem",),
+    float_layers=("stem",),
     allowed_loss=0.5,
     loss=0.25,
 )
@@ -132,7 +132,7 @@ QUANTISATION = Quantisation(
                 "int8: 8-bit weights and values",
                 "calibrated on 12 images: a folder of cats",
                 "stem 21 dB, head 40 dB",
-                "1 of 2 layers kept in floating point (stem): 0.25 % of the calibration images",
+                "1 of 2 layers kept in floating point (stem): 0.25 % of the predictions on calibration images",
             ),
         ),
         ({"format": "onnx", "precision": "fp32", "quantisation": None}, ()),

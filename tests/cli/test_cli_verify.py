@@ -283,7 +283,7 @@ def test_bad_input_is_graver_than_what_this_host_cannot_tell(single: Path, tmp_p
     [
         (("--weights", "random:1"), ("was not made from random:1", "sha256", "--weights")),
         (("-w", "none.pth"), ("cannot be opened", "none.pth", "--weights")),
-        (("--weights", "random:x"), ("cannot be opened", "'x' is no seed")),
+        (("--weights", "random:x"), ("cannot be opened", "Invalid seed 'x'")),
         (("--inputs", "nowhere"), ("nowhere", "--inputs")),
     ],
 )

@@ -282,10 +282,9 @@ def test_a_function_that_fails_keeps_the_whole_package(tmp_path: Path, monkeypat
 
     def perturbed(graph: Any, target: Any, path: Path) -> Any:
         graph = graph.copy()
-        at = next(index for index, node in enumerate(graph.nodes) if node.op == "conv")
+        node = next(node for node in graph.nodes if node.op == "conv")
         if path.stem == NAMES[1]:
-            node = graph.nodes[at]
-            graph.nodes[at] = node.with_weights(kernel=1.02 * node.weights["kernel"])
+            graph.substitute(node, node.with_weights(kernel=1.02 * node.weights["kernel"]))
         return build(graph, target, path)
 
     monkeypatch.setattr(coreml, "_build_function", perturbed)

@@ -162,7 +162,7 @@ def test_a_changed_weight_fails_with_the_reason(
     verifier = Verifier()
     verdict = verifier.verify(artifact)
     reference = verifier.prover(verdict.manifest, artifact).reference
-    found = places(artifact, reference.stored(verdict.manifest.target), precision)
+    found = places(artifact, reference.stored_form(verdict.manifest.target), precision)
     change_one(artifact, found["stages.1.blocks.0.ffn.fc2.conv", "kernel"])
     result = verifier.check(artifact)
     assert result.verdict is not None

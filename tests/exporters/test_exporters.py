@@ -847,10 +847,9 @@ def test_fixed_formats_refuse_dynamic_shapes(tmp_path: Path, format_: str, size:
 def test_another_network_does_not_pass_for_this_one(workshop: Workshop) -> None:
     """The comparison above can fail: a network with the weights of one convolution moved by 1 %."""
     graph = tiny(0)
-    at = next(i for i, node in enumerate(graph.nodes) if node.op == "conv")
-    node = graph.nodes[at]
+    node = next(node for node in graph.nodes if node.op == "conv")
     changed = graph.copy()
-    changed.nodes[at] = node.with_weights(kernel=node.weights["kernel"] * 1.01)
+    changed.substitute(node, node.with_weights(kernel=node.weights["kernel"] * 1.01))
     image = pixels(0, 64, 64)
     built = workshop.build(changed, target_of("onnx", (64, 64)))
     assert gap(built.run(image), evaluate(graph, image)) > 3 * TOLERANCE["fp32"]

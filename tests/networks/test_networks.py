@@ -27,8 +27,8 @@ from evim_deploy import formats
 from evim_deploy.artifact.manifest import embedded_manifest
 from evim_deploy.artifact.parity import ParityStatus
 from evim_deploy.artifact.target import Target
-from evim_deploy.catalog.network_name import NetworkName, named
-from evim_deploy.catalog.terms import UNQUANTISED
+from evim_deploy.catalog.network_name import NetworkName, parse_network_name
+from evim_deploy.catalog.terms import UNQUANTISED, ModelFamily
 from evim_deploy.cli.options import parse_normalisation
 from evim_deploy.commands.export import export
 from evim_deploy.commands.predict import predict
@@ -39,8 +39,8 @@ from evim_deploy.common.numerics import softmax
 from evim_deploy.common.publish import sha256
 from evim_deploy.images import photographs
 from evim_deploy.images.preprocessing import Preprocessing, normalise, open_image, resize_and_crop
-from evim_deploy.networks.efficientvim.weights import state_sha256
 from evim_deploy.networks.open import parse_source
+from evim_deploy.networks.seeding import state_sha256
 from evim_deploy.networks.timm.open import find_timm, open_timm
 from evim_deploy.networks.torch_module.group_norm import TwoStepNorm, split_means
 from evim_deploy.networks.torch_module.loaded import LoadedModel
@@ -114,8 +114,8 @@ def test_an_artifact_is_verified_from_its_file_alone(artifacts: Artifacts, forma
     verifier = Verifier()
     verdict = verifier.verify(Path(artifact["path"]))
     assert verdict.parity.status == ParityStatus.PASS
-    assert verdict.manifest.model == NetworkName(kind="timm", source=NAME, size=(SIDE, SIDE))
-    with pytest.raises(NotRunHere, match="Nothing says which operation"):
+    assert verdict.manifest.model == NetworkName(family=ModelFamily.TIMM, source=NAME, size=(SIDE, SIDE))
+    with pytest.raises(NotRunHere, match="only for EfficientViM"):
         verifier.layers(verdict)
 
 
@@ -126,7 +126,7 @@ def test_a_weight_that_changed_is_caught(artifacts: Artifacts, tmp_path: Path, f
     copy = shutil.copytree if format_ == "coreml" else shutil.copy
     copy(artifacts[format_, precision]["path"], path)
     target = embedded_manifest(formats.read(path).metadata, path).target
-    kernel = reference().stored(target).get_parameter("network.mlp.2.weight").numpy()
+    kernel = reference().stored_form(target).get_parameter("network.mlp.2.weight").numpy()
     change_one(path, places_of(path, {"kernel": kernel}, precision)["kernel"])
     verdict = Verifier().verify(path)
     assert verdict.parity.status == ParityStatus.FAIL
@@ -138,14 +138,14 @@ def test_a_module_that_computes_something_else_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str
 ) -> None:
     """A negative control: every weight is right, and an operation is not."""
-    stored = ModuleReference.stored
+    stored = ModuleReference.stored_form
 
     def without_gelu(reference: ModuleReference, target: Target) -> torch.nn.Module:
         module = deepcopy(stored(reference, target))
         module.set_submodule("network.mlp.1", torch.nn.ReLU())
         return module
 
-    monkeypatch.setattr(ModuleReference, "stored", without_gelu)
+    monkeypatch.setattr(ModuleReference, "stored_form", without_gelu)
     with pytest.raises(ParityFailed, match="differs from the source model"):
         made(tmp_path, formats=(format_,), precisions=("fp32",))
     assert list(tmp_path.iterdir()) == []
@@ -544,8 +544,8 @@ def test_what_a_converter_cannot_is_told_in_one_line(tmp_path: Path, format_: st
 
 
 def test_a_size_that_the_network_refuses_is_told() -> None:
-    with pytest.raises(BadInput, match="takes no image of 1x1"):
-        ModuleReference(refusing(), (SIDE, SIDE)).stored(
+    with pytest.raises(BadInput, match="does not accept images of 1x1"):
+        ModuleReference(refusing(), (SIDE, SIDE)).stored_form(
             Target(
                 format="onnx",
                 precision="fp32",
@@ -577,12 +577,12 @@ def test_a_network_of_one_size_is_planned_at_that_alone() -> None:
 
 @pytest.mark.parametrize(("name", "size"), [("timm:shvit_s1", (224, 224)), ("onnx:classifier.onnx", (96, 128))])
 def test_a_name_is_read_back(name: str, size: tuple[int, int]) -> None:
-    found = named(name, size, PREPROCESSING)
+    found = parse_network_name(name, size, PREPROCESSING)
     assert found
     assert (found.name, found.size, found.resolution) == (name, size, max(size))
     assert found.stem == name.partition(":")[2].removesuffix(".onnx")
     for other in ("efficientvim_m9", "timm:", "onnx:", "tensorflow:x"):
-        assert named(other, size, PREPROCESSING) is None
+        assert parse_network_name(other, size, PREPROCESSING) is None
 
 
 # --- the norm --------------------------------------------------------------------------------------------

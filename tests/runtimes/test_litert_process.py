@@ -26,7 +26,7 @@ SIDE = 32
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = target_of("tflite", size=(SIDE, SIDE))
     path = tmp_path_factory.mktemp("sound") / "tiny.tflite"
-    exporters.load(exporters.FORMATS["tflite"]).build(reference_of(tiny(1)).stored(target), target, path)
+    exporters.load(exporters.FORMATS["tflite"]).build(reference_of(tiny(1)).stored_form(target), target, path)
     return path
 
 

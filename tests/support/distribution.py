@@ -64,7 +64,7 @@ def comparisons(prover: ParityChecker, reference: GraphReference, target: Target
     row = exporters.FORMATS[target.format]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"artifact{row.suffix}"
-        exporters.load(row).build(reference.stored(target), target, path)
+        exporters.load(row).build(reference.stored_form(target), target, path)
         yield from prove(path, target, prover, Silent()).comparisons
         if (target.format, target.precision) == ("coreml", "fp16"):
             yield prove(path, target, prover, Silent(), mode="ane").comparisons[-1]

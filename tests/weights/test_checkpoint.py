@@ -74,7 +74,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def outcome(path: Path) -> Checkpoint | BadInput:
-    """What reading gives, where either is right."""
+    """The checkpoint, or the error of a rejected file; either is right."""
     try:
         return read_checkpoint(path)
     except BadInput as error:
@@ -140,7 +140,7 @@ class TestFormats:
 
 class TestEnvelopes:
     def official(self, path: Path) -> dict[str, dict[str, Tensor]]:
-        """What the authors' script writes: two state dicts among an optimiser's, a config's and numpy's objects."""
+        """A file of the authors' script: two state dicts among an optimiser's, a config's and numpy's objects."""
         states = {"model": state_of(seed=1), "model_ema": state_of(seed=2)}
         module = types.ModuleType("yacs_stand_in")
         source = "class CfgNode(dict):\n    def __init__(self, init=None):\n        super().__init__(init or {})\n"
@@ -615,7 +615,7 @@ def test_a_type_of_number_that_torch_lacks(path: Path) -> None:
 def test_one_class_is_no_classification(path: Path) -> None:
     model = EfficientViM(TINY, num_classes=1)
     torch.save(model.state_dict(), path)
-    with pytest.raises(BadInput, match="tells 1 class apart"):
+    with pytest.raises(BadInput, match="has only 1 class"):
         load_model(read_checkpoint(path), ModelName(TINY), None)
 
 

@@ -74,7 +74,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def averaged(model: nn.Module, steps: int = 1) -> State:
-    """What torch's AveragedModel saves of a model that it has seen so many times."""
+    """The state dict of torch's AveragedModel after a number of updates."""
     average = AveragedModel(model)
     for _ in range(steps):
         average.update_parameters(model)

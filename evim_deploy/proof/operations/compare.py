@@ -16,9 +16,8 @@ from evim_deploy.artifact.target import Target
 from evim_deploy.artifact.trace import Trace
 from evim_deploy.common.errors import NotRunHere
 from evim_deploy.graph.ir import RESCALED, Graph
-from evim_deploy.graph.shapes import infer_shapes
-from evim_deploy.networks.efficientvim.reference import GraphReference
-from evim_deploy.networks.protocols import Reference
+from evim_deploy.graph.ops import infer_shapes
+from evim_deploy.networks.protocols import Reference, is_lowered
 from evim_deploy.proof.operations.alignment import Alignment, MatchedOp, align
 from evim_deploy.proof.operations.arithmetic import apply
 from evim_deploy.proof.operations.causes import likely_cause
@@ -101,7 +100,7 @@ def match_operations(reference: Reference, target: Target, trace: Trace, image: 
     Raises:
         NotRunHere: The network is not one of ours, so its operations have no common names.
     """
-    if not isinstance(reference, GraphReference):
+    if not is_lowered(reference):
         raise NotRunHere(
             "Operations can be matched only for EfficientViM, whose artifacts keep the model's names.",
             "Leave out --layers; the outputs and the stored weights are compared without it.",
@@ -109,7 +108,7 @@ def match_operations(reference: Reference, target: Target, trace: Trace, image: 
     return compare_operations(
         reference.model,
         graph=reference.inference(target),
-        exported=reference.stored(target),
+        exported=reference.stored_form(target),
         target=target,
         trace=trace,
         image=image,

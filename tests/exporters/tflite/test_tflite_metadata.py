@@ -73,7 +73,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     exporter = exporters.load(exporters.FORMATS["tflite"])
     paths = {name: folder / f"efficientvim_{name}.tflite" for name in FILES}
     for name, target in FILES.items():
-        facts = facts_of(target, exporter.build(reference.stored(target), target, paths[name]))
+        facts = facts_of(target, exporter.build(reference.stored_form(target), target, paths[name]))
         for model in (MODELS["efficientvim_m4"], facts.model):
             exporter.annotate(paths[name], metadata_with(target.labels), replace(facts, model=model))
     return paths
@@ -178,7 +178,7 @@ def test_odd_labels_survive(tmp_path: Path, pixels: Pixels) -> None:
     target = replace(classifier(), labels=labels)
     path = tmp_path / "odd.tflite"
     exporter = exporters.load(exporters.FORMATS["tflite"])
-    contract = exporter.build(reference_of(tiny(1), classes=len(labels)).stored(target), target, path)
+    contract = exporter.build(reference_of(tiny(1), classes=len(labels)).stored_form(target), target, path)
     exporter.annotate(path, metadata_with(labels), facts_of(target, contract))
     assert differences(path, pixels, target) == []
 

@@ -1,4 +1,4 @@
-"""Seeded weights: the same on every machine, and such that a check on them means something."""
+"""Seeded weights are the same on every machine, and a parity check on them can fail."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from evim_deploy.images import photographs
 from evim_deploy.images.preprocessing import normalise
 from evim_deploy.networks.efficientvim.model import EfficientViM
 from evim_deploy.networks.efficientvim.seeded import untrained_model
-from evim_deploy.networks.efficientvim.weights import state_sha256
+from evim_deploy.networks.seeding import state_sha256
 from evim_deploy.proof.outputs.checker import ParityChecker
 from evim_deploy.proof.prove import prove
 
@@ -36,7 +36,7 @@ def logits_of_photographs(model: EfficientViM) -> Array:
 
 
 def variation(logits: Array) -> float:
-    """How far two photographs' logits lie apart, in units of the spread of all logits."""
+    """The difference of two photographs' logits, in units of the deviation of all logits."""
     return float(logits.std(axis=0).mean() / logits.std())
 
 
@@ -101,7 +101,7 @@ def test_untrained_weights_bear_fp16(tmp_path: Path, seed: int, output: str) -> 
     reference = reference_to(untrained_model(MODELS["efficientvim_m1"], 1000, seed))
     target = target_of("onnx", "fp16", output, (96, 160), None, classes=1000)
     path = tmp_path / "half.onnx"
-    exporters.load(exporters.FORMATS["onnx"]).build(reference.stored(target), target, path)
+    exporters.load(exporters.FORMATS["onnx"]).build(reference.stored_form(target), target, path)
     result = prove(path, target, ParityChecker(reference, 224), Silent())
     _, program, precision = result.comparisons
     assert program.measures.max_abs < 1e-2 * precision.measures.max_abs

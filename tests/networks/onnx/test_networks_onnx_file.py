@@ -47,7 +47,7 @@ def write(module: nn.Module, path: Path, dynamo: bool, opset: int, **options: An
 
 
 def kinds(traced: Any) -> list[str]:
-    """Of a trace's operations."""
+    """The kinds of a trace's operations."""
     return [node.kind() for node in traced.inlined_graph.nodes()]
 
 
@@ -231,8 +231,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "several inputs": (_two_inputs, "2 inputs: image, mask"),
     "several outputs": (_two_outputs, "2 outputs: logits, image"),
     "float16": (lambda: _takes(TensorProto.FLOAT16, 1, 3, 8, 8), "float16"),
-    "no image": (lambda: _takes(TensorProto.FLOAT, 1, 192), "and no image"),
-    "channels last": (lambda: _takes(TensorProto.FLOAT, 1, 8, 8, 3), "and no image"),
+    "no image": (lambda: _takes(TensorProto.FLOAT, 1, 192), "is not an image"),
+    "channels last": (lambda: _takes(TensorProto.FLOAT, 1, 8, 8, 3), "is not an image"),
     "a batch of four": (lambda: _takes(TensorProto.FLOAT, 4, 3, 8, 8), "4 images at a time"),
     "no classes": (lambda: nodes("Relu"), "not one row of classes"),
     "custom": (_custom, "Fancy .culprit. of com.acme"),

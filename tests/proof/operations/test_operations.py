@@ -16,7 +16,7 @@ import pytest
 import torch
 from networks import pixels, random_network, tiny
 from rich.console import Console
-from stored_weights import Place, change_one, opened, places
+from stored_weights import StoredLocation, change_one, opened, places
 from told import reference_of, reference_to, target_of, with_noise
 
 import exporters
@@ -61,7 +61,7 @@ def image_of(target: Target, seed: int = 0) -> Image:
 def build(reference: GraphReference, target: Target, folder: Path) -> Path:
     row = exporters.FORMATS[target.format]
     path = folder / f"{target.precision}{row.suffix}"
-    exporters.load(row).build(reference.stored(target), target, path)
+    exporters.load(row).build(reference.stored_form(target), target, path)
     return path
 
 
@@ -69,7 +69,7 @@ def layers(reference: GraphReference, target: Target, trace: Trace, image: Image
     return compare_operations(
         reference.model,
         graph=reference.inference(target),
-        exported=reference.stored(target),
+        exported=reference.stored_form(target),
         target=target,
         trace=trace,
         image=image,
@@ -153,7 +153,7 @@ def small(format_: str, precision: str) -> Target:
     return target_of(format_, precision, size=SIZE, classes=CLASSES)
 
 
-def changed(artifact: Path, folder: Path, *where: Place) -> Path:
+def changed(artifact: Path, folder: Path, *where: StoredLocation) -> Path:
     """A copy of an artifact with one weight of each of these arrays changed."""
     copy = folder / f"changed_{artifact.name}"
     (shutil.copytree if artifact.is_dir() else shutil.copy)(artifact, copy)
@@ -166,7 +166,7 @@ def changes(
     reference: GraphReference, target: Target, artifact: Path, folder: Path, every: int = 1
 ) -> Iterator[tuple[str, str, Path]]:
     """One operation that has weights in so many, with one value of each array changed: name, weight, artifact."""
-    graph = reference.stored(target)
+    graph = reference.stored_form(target)
     sample = Graph(graph.input_name, [node for node in graph.nodes if node.weights][::every])
     for (name, weight), place in places(artifact, sample, target.precision).items():
         path = changed(artifact, folder, place)
@@ -203,7 +203,7 @@ def test_a_changed_weight_is_named(
         assert f"values of the {weight} differs" in found.first.cause
         assert found.status == "fail"
         tried.append((name, weight))
-    arrays = [(node.name, weight) for node in reference.stored(target).nodes for weight in node.weights]
+    arrays = [(node.name, weight) for node in reference.stored_form(target).nodes for weight in node.weights]
     if every == 1:  # but for single numbers, which stand in many places
         assert all(name.endswith("gated.shifted") for name, _ in set(arrays).difference(tried))
 
@@ -234,7 +234,7 @@ def test_of_two_changed_weights_the_first_is_named(
 ) -> None:
     target = small("tflite", "fp16")
     artifact = sound["tflite", "fp16"]
-    found = places(artifact, reference.stored(target), "fp16")
+    found = places(artifact, reference.stored_form(target), "fp16")
     late, early = "stages.2.blocks.0.ffn.fc2.conv", "stages.1.blocks.0.mixer.BCdt_proj"
     result = report(reference, target, changed(artifact, tmp_path, found[late, "kernel"], found[early, "bias"]))
     assert [layer.name for layer in result.ops if layer.diverges] == [early, late]
@@ -247,7 +247,9 @@ def test_a_weight_that_is_not_finite_is_stale_and_no_overflow(
     reference: GraphReference, sound: dict[tuple[str, str], Path], tmp_path: Path
 ) -> None:
     target = small("onnx", "fp16")
-    place = places(sound["onnx", "fp16"], reference.stored(target), "fp16")["stages.0.blocks.0.dwconv2.conv", "kernel"]
+    place = places(sound["onnx", "fp16"], reference.stored_form(target), "fp16")[
+        "stages.0.blocks.0.dwconv2.conv", "kernel"
+    ]
     path = changed(sound["onnx", "fp16"], tmp_path)
     with opened(path, place) as stored:
         stored[3] = np.inf

@@ -14,6 +14,7 @@ from networks import tiny
 from told import reference_of, target_of
 
 from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import Precision
 from evim_deploy.graph.interpreter import evaluate
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.quantised import QuantParams
@@ -22,19 +23,22 @@ from evim_deploy.proof.operations.compare import compare_operations
 from evim_deploy.proof.operations.error_attribution import output_costs, signal_to_noise
 from evim_deploy.proof.operations.plot import plot_layers
 from evim_deploy.proof.operations.report import OpsReport
-from evim_deploy.quantise.apply import quantised
 from evim_deploy.quantise.calibration import calibrate
-from evim_deploy.quantise.encoding import Weighting
 from evim_deploy.quantise.qparams import QuantRange, choose_qparams
+from evim_deploy.quantise.quantise_graph import quantise_graph
 from evim_deploy.quantise.schemes import WEIGHTED, Scheme
+from evim_deploy.quantise.weight_quantisation import WeightQuantisation
 from tests.proof.operations.test_operations import doubled_in_one_place, image_of, shown, told
 from tests.proof.operations.test_plot import drawn, lines, texts  # noqa: F401, a fixture
 
 SIDE, CLASSES = 64, 5
 INTEGERS = Scheme(
-    weights=Weighting(bits=8), floats="fp32", meaning="all in 8 bits", integers=WEIGHTED | {"shift", "relu", "add"}
+    weights=WeightQuantisation(bits=8),
+    float_precision=Precision.FP32,
+    description="all in 8 bits",
+    integer_ops=WEIGHTED | {"shift", "relu", "add"},
 )
-COARSE = Weighting(bits=2)
+COARSE = WeightQuantisation(bits=2)
 BLAMED = [
     "patch_embed.conv.2.conv",
     "stages.0.downsample.dwconv2.conv",
@@ -66,7 +70,7 @@ def image(target: Target) -> Any:
 
 @pytest.fixture(scope="module")
 def eight_bits(graph: Graph, image: Any) -> Graph:
-    return quantised(graph, INTEGERS, calibrate(graph, INTEGERS, [image], pixels=True))
+    return quantise_graph(graph, INTEGERS, calibrate(graph, INTEGERS, [image], pixels=True))
 
 
 def match_operations(
@@ -154,13 +158,17 @@ def test_a_wrong_grid_diverges(reference: GraphReference, target: Target, eight_
 
 def shifted(grid: QuantParams) -> QuantParams:
     """Codes one further at the lower end, so that values there go over it by a step."""
-    return replace(grid, zero_point=grid.zero_point + 5, least=grid.least + 9, most=grid.most + 9)
+    return replace(grid, zero_point=grid.zero_point + 5, qmin=grid.qmin + 9, qmax=grid.qmax + 9)
 
 
 def test_weights_alone_in_few_bits_have_their_decibels_too(
     reference: GraphReference, target: Target, graph: Graph, image: Any
 ) -> None:
-    exported = quantised(graph, Scheme(weights=Weighting(bits=4), floats="fp32", meaning="weights alone"), {})
+    exported = quantise_graph(
+        graph,
+        Scheme(weights=WeightQuantisation(bits=4), float_precision=Precision.FP32, description="weights alone"),
+        {},
+    )
     found = match_operations(reference, target, exported, image)
     assert found.status == "pass"
     assert found.costliest is not None

@@ -47,7 +47,7 @@ def exact_runs(reference: GraphReference, target: Target) -> list[CheckRun]:
     if target.precision == "fp32":
         return [run_of(Exact(reference.model, target))]
     return [
-        run_of(Network(reference.stored(target))),
+        run_of(Network(reference.stored_form(target))),
         run_of(Exact(reference.model, target), Check.PRECISION, mode="fp16"),
     ]
 
@@ -102,7 +102,7 @@ def test_fp16s_program_is_held_against_rounded_weights(reference: GraphReference
     unrounded = Network(reference.rewritten(half)[0])
     assert prover.prove(half, [run_of(unrounded)]).status == "fail"
     assert prover.prove(single, [run_of(unrounded)]).status == "pass"
-    assert prover.prove(single, [run_of(Network(reference.stored(half)))]).status == "fail"
+    assert prover.prove(single, [run_of(Network(reference.stored_form(half)))]).status == "fail"
 
 
 # --- where the tolerance is ------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def test_the_tolerance_is_where_the_table_says(
     change = one_moved(error) if measure == "max_abs" else all_moved(error)
     inexact: Exact | Network = Exact(wide.model, target, change)
     if check == "program" and precision == "fp16":
-        inexact = Network(wide.stored(target), change)
+        inexact = Network(wide.stored_form(target), change)
     others = [run for run in exact_runs(wide, target) if run.check != check]
     result = wide_prover.prove(target, [*others, run_of(inexact, check, mode=mode)])
 
@@ -243,10 +243,11 @@ def test_a_wrong_rewrite_is_caught_though_the_artifact_is_what_it_was_made_from(
     for precision in ("fp16", "fp32"):
         target, wrong = target_of(precision=precision), reference_to(reference.model)
         graph = wrong.rewritten(target)[0]
-        graph.nodes = with_noise(graph, layer, SUBTLE[layer]).nodes
-        runs = [run_of(Network(wrong.stored(target)))]
+        noisy = with_noise(graph, layer, SUBTLE[layer])
+        graph.substitute(graph.producer(layer), noisy.producer(layer))
+        runs = [run_of(Network(wrong.stored_form(target)))]
         if precision == "fp16":
-            runs.append(run_of(Network(wrong.stored(target)), Check.PRECISION, mode="fp16"))
+            runs.append(run_of(Network(wrong.stored_form(target)), Check.PRECISION, mode="fp16"))
         result = ParityChecker(wrong, NATIVE).prove(target, runs)
         assert result.status == "fail"
         failed = ["rewrites"] if precision == "fp16" else ["program"]
@@ -259,7 +260,7 @@ def test_an_error_of_one_layer_hides_in_fp16s_rounding_and_not_in_the_program(
     reference: GraphReference, prover: ParityChecker, layer: str
 ) -> None:
     target = target_of(precision="fp16")
-    noisy = with_noise(reference.stored(target), layer, SUBTLE[layer])
+    noisy = with_noise(reference.stored_form(target), layer, SUBTLE[layer])
     result = prover.prove(target, [run_of(Network(noisy)), run_of(Network(noisy), Check.PRECISION, mode="fp16")])
     assert [(each.check, each.status) for each in result.comparisons] == [
         ("rewrites", "pass"),
@@ -275,7 +276,7 @@ def test_what_only_the_engine_does_wrong_is_caught_by_the_precision(
     target = target_of(precision="fp16")
     wrong = Exact(reference.model, target, one_moved(0.1))
     result = prover.prove(
-        target, [run_of(Network(reference.stored(target))), run_of(wrong, Check.PRECISION, mode="all")]
+        target, [run_of(Network(reference.stored_form(target))), run_of(wrong, Check.PRECISION, mode="all")]
     )
     assert [each.status for each in result.comparisons] == ["pass", "pass", "fail"]
     assert result.status == "fail"
@@ -303,7 +304,7 @@ def test_the_reason_says_what_failed_where_and_by_how_much(reference: GraphRefer
 
 def test_all_that_failed_is_in_the_reason(reference: GraphReference, prover: ParityChecker) -> None:
     target = target_of(precision="fp16")
-    wrong = Network(reference.stored(target), one_moved(0.2))
+    wrong = Network(reference.stored_form(target), one_moved(0.2))
     result = prover.prove(target, [run_of(wrong), run_of(wrong, Check.PRECISION, mode="fp16")])
     assert [part.split()[0] for part in result.reason.split("; ")] == ["program", "precision"]
 
@@ -382,7 +383,7 @@ def test_what_was_not_run_says_why() -> None:
 def test_anomalies_are_added_up_by_operation_and_kind(reference: GraphReference, prover: ParityChecker) -> None:
     target = target_of("coreml", "fp16")
     session = Exact(reference.model, target, anomalies={"exp": {"overflow": 2, "nan": 1}, "norm": {"subnormal": 5}})
-    runs = [run_of(Network(reference.stored(target))), run_of(session, Check.PRECISION, mode="fp16")]
+    runs = [run_of(Network(reference.stored_form(target))), run_of(session, Check.PRECISION, mode="fp16")]
     *others, precision = prover.prove(target, runs).comparisons
     assert precision.anomalies == {"exp": {"overflow": 2 * IMAGES, "nan": IMAGES}, "norm": {"subnormal": 5 * IMAGES}}
     assert [each.anomalies for each in others] == [{}, {}]
@@ -513,7 +514,7 @@ def test_probabilities_below_what_fp16_resolves_are_no_failure_of_an_fp16_artifa
     assert session.run(image)["probabilities"].min() == 0
     assert Exact(reference.model, half).run(image)["probabilities"].min() > 0
     prover = ParityChecker(reference, NATIVE)
-    runs = [run_of(Network(reference.stored(half))), run_of(session, Check.PRECISION, mode="fp16")]
+    runs = [run_of(Network(reference.stored_form(half))), run_of(session, Check.PRECISION, mode="fp16")]
     assert prover.prove(half, runs).status == "pass"
     assert prover.prove(single, [run_of(session)]).status == "fail"
 
@@ -523,7 +524,7 @@ def test_a_wrong_probability_that_fp16_resolves_fails_an_fp16_artifact(
 ) -> None:
     target = target_of("coreml", "fp16", "probabilities")
     wrong = HalfProbabilities(reference.model, target, one_moved(0.1))
-    runs = [run_of(Network(reference.stored(target))), run_of(wrong, Check.PRECISION, mode="fp16")]
+    runs = [run_of(Network(reference.stored_form(target))), run_of(wrong, Check.PRECISION, mode="fp16")]
     assert prover.prove(target, runs).comparisons[-1].status == "fail"
 
 

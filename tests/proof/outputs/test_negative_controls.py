@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from networks import tiny
-from stored_weights import Place, change_one, double_the_least, places
+from stored_weights import StoredLocation, change_one, double_the_least, places
 from told import reference_of, target_of
 
 import exporters
@@ -48,7 +48,7 @@ def artifacts(reference: GraphReference, tmp_path_factory: pytest.TempPathFactor
     for format_, precision in COMBINATIONS:
         row, target = exporters.FORMATS[format_], target_for(format_, precision)
         path = paths[format_, precision] = folder / f"{precision}{row.suffix}"
-        exporters.load(row).build(reference.stored(target), target, path)
+        exporters.load(row).build(reference.stored_form(target), target, path)
     return paths
 
 
@@ -63,7 +63,7 @@ def target_for(format_: str, precision: str) -> Target:
 
 
 def with_one_changed(
-    artifact: Path, place: Place, folder: Path, change: Callable[[Path, Place], None] = change_one
+    artifact: Path, place: StoredLocation, folder: Path, change: Callable[[Path, StoredLocation], None] = change_one
 ) -> Path:
     """A copy of an artifact in which one weight is another."""
     copy = folder / artifact.name
@@ -87,7 +87,7 @@ def test_one_changed_weight_fails(
     unchanged = prove(artifact, target, prover, Silent())
     assert (unchanged.status, unchanged.reason) == ("pass", "")
 
-    stored = reference.stored(target)
+    stored = reference.stored_form(target)
     found = places(artifact, stored, target.precision)
     arrays = sum(len(node.weights) for node in stored.nodes)
     assert len(found) >= arrays - 3  # all but single numbers, which stand in several places
@@ -106,7 +106,9 @@ def test_a_weight_that_no_output_shows_fails_too(
 ) -> None:
     """As one behind a unit that none of the inputs wakes, which others may."""
     target, artifact = sound
-    place = places(artifact, reference.stored(target), target.precision)["stages.1.blocks.0.ffn.fc2.conv", "kernel"]
+    place = places(artifact, reference.stored_form(target), target.precision)[
+        "stages.1.blocks.0.ffn.fc2.conv", "kernel"
+    ]
     result = prove(with_one_changed(artifact, place, tmp_path, double_the_least), target, prover, Silent())
     assert {each.status for each in result.comparisons} == {"pass"}
     assert result.status == "fail"
@@ -125,7 +127,7 @@ def test_one_changed_weight_in_a_packages_spec_fails(
 ) -> None:
     """Small arrays stand there, not in the file of weights."""
     target, artifact = target_for("coreml", precision), artifacts["coreml", precision]
-    found = places(artifact, reference.stored(target), precision)
+    found = places(artifact, reference.stored_form(target), precision)
     for name in IN_THE_SPEC:
         assert found[name].member.endswith("model.mlmodel")
         changed = with_one_changed(artifact, found[name], tmp_path)
@@ -140,7 +142,7 @@ def test_an_artifact_of_other_weights_fails(
     row, target = exporters.FORMATS[format_], target_for(format_, precision)
     other = reference_of(tiny(3, depths=(1, 1, 1)), seed=1, classes=CLASSES)
     path = tmp_path / f"stale{row.suffix}"
-    exporters.load(row).build(other.stored(target), target, path)
+    exporters.load(row).build(other.stored_form(target), target, path)
     result = prove(path, target, prover, Silent())
     assert_fails_in_its_program(result)
     assert result.comparisons[-1].status == "fail"
