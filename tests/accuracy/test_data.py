@@ -95,7 +95,7 @@ def test_files_of_labels(flat: Path, name: str, lines: list[str], groups: list[s
 
 def test_the_development_kits_numbers_are_in_an_order_of_its_own(flat: Path) -> None:
     (flat / GROUND_TRUTH).write_text("490\n361\n171\n")
-    with pytest.raises(BadInput, match=r"only meta\.mat of the development kit tells"):
+    with pytest.raises(BadInput, match=r"in the order of meta\.mat of the development kit"):
         open_data(str(flat), None)
     synsets = np.zeros(3, [("ILSVRC2012_ID", float), ("WNID", object), ("words", object)])
     for row, (number, wordnet_id) in zip(synsets, [(171, "n3"), (361, "n1"), (490, "n2")], strict=True):

@@ -331,9 +331,9 @@ def test_a_file_of_another_artifact_or_other_data_is_refused(
     file = tmp_path / "answers"
     evaluated(single, limit=3, resume=file)
     before = file.read_bytes()
-    with pytest.raises(BadInput, match="of other artifacts than these"):
+    with pytest.raises(BadInput, match="predictions for other artifacts"):
         evaluated(made("tflite", "fp32", batch=4), limit=3, resume=file)
-    with pytest.raises(BadInput, match="of other images than these"):
+    with pytest.raises(BadInput, match="predictions for other images"):
         evaluated(single, data=pictures, limit=3, resume=file)
     assert file.read_bytes() == before
 
@@ -359,7 +359,7 @@ def test_without_its_weights_there_is_no_agreement_and_the_reason_is_told(of_a_f
     (result,) = evaluated(artifact, limit=5, progress=told)
     document = result.to_dict()
     assert (document["agreement"], document["reference"], document["count"]) == (None, None, 5)
-    assert document["agreement_reason"].startswith("not run on this host: The weights that")
+    assert document["agreement_reason"].startswith("not run on this host: The weights of ")
     assert len(told.warnings) == 1
     assert weights.name in told.warnings[0]
     (found,) = evaluated(artifact, limit=5, weights=str(moved))
@@ -394,7 +394,7 @@ def test_limits_that_leave_nothing(single: Path) -> None:
 
 
 def test_dense_features_have_no_accuracy(made: Callable[..., Path]) -> None:
-    with pytest.raises(BadInput, match="dense features, no classes"):
+    with pytest.raises(BadInput, match="dense features as outputs, not classes"):
         evaluated(made("onnx", "fp32", task="features"))
 
 

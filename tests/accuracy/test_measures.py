@@ -93,6 +93,6 @@ def test_a_comparison_is_of_the_images_that_both_answered() -> None:
     its = Predictions(images=[3, 2, 1], unreadable=[0], top=[[2], [0], [0]], confidence=[1.0] * 3, seconds=1)
     found = agreement(mine, its, np.array([9, 1, 0, 0]))
     assert found is not None
-    assert (found.count, found.agreement, found.difference) == (3, pytest.approx(1 / 3), 0)
+    assert (found.count, found.share, found.difference) == (3, pytest.approx(1 / 3), 0)
     assert found.interval == difference_interval(1, 1, 3)
     assert agreement(mine, Predictions(), np.zeros(4, np.int64)) is None
