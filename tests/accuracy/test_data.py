@@ -103,7 +103,7 @@ def test_the_development_kits_numbers_are_in_an_order_of_its_own(flat: Path) -> 
     savemat(flat / "meta.mat", {"synsets": synsets})
     assert open_data(str(flat), None).groups == ("n2", "n1", "n3")
     (flat / GROUND_TRUTH).write_text("490\n361\n999\n")
-    with pytest.raises(BadInput, match="does not: 999"):
+    with pytest.raises(BadInput, match="lacks: 999"):
         open_data(str(flat), None)
     (flat / "meta.mat").write_bytes(b"no" * 200)
     with pytest.raises(BadInput, match="is damaged"):
