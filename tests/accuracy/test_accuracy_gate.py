@@ -38,7 +38,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, and its held-out pictures.
+    """A trained model, and its held-out images.
 
     Attributes:
         options: Options of its export; ``weights``, if present, is a path.

@@ -1,4 +1,4 @@
-"""The file that keeps answers: what it gives back, what breaking off leaves, and what is refused."""
+"""The file of predictions: its content, interruptions, and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged Core ML packages: each damage is told in one message that says what is wrong."""
+"""Damaged Core ML packages: one message that names each damage."""
 
 from __future__ import annotations
 

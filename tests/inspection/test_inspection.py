@@ -1,4 +1,4 @@
-"""What a file holds, whatever its format: classes, moves, weights, and what is said of targets."""
+"""Inspection in all formats: classes, data movements, weights, and backends."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_operations_of_the_three_formats_have_one_set_of_classes(
 
 
 def test_no_operation_has_two_classes() -> None:
-    """A type that two lines of a table name would be counted by the later one."""
+    """A type in two lines of a table would be counted in the later class."""
     from evim_deploy.inspection import classes
 
     for table in (classes._COREML, classes._NEURAL_NETWORK, classes._ONNX, classes._TFLITE):
@@ -102,7 +102,7 @@ def test_tables_name_operations_that_exist() -> None:
 def test_a_transpose_of_unit_axes_alone_is_a_view(
     shape: tuple[int, ...], permutation: tuple[int, ...], is_view: bool
 ) -> None:
-    """Whether the permutation is an attribute, as in ONNX, or a constant, as in TFLite."""
+    """The permutation may be an attribute, as in ONNX, or a constant, as in TFLite."""
     value = computed("x", *shape)
     attribute = FileOperation(
         type="Transpose", name="t", inputs=(value,), outputs=(value,), parameters={"perm": permutation}
@@ -120,8 +120,8 @@ def test_only_data_movement_is_listed_in_its_order() -> None:
         FileOperation(type=type_, name=type_, inputs=(value,), outputs=(value,))
         for type_ in ("Split", "Relu", "Reshape", "Cast")
     )
-    found = [(move.type, move.is_view) for move in movements("onnx", operations)]
-    assert found == [("Split", False), ("Reshape", True), ("Cast", False)]
+    result = [(move.type, move.is_view) for move in movements("onnx", operations)]
+    assert result == [("Split", False), ("Reshape", True), ("Cast", False)]
 
 
 # --- weights
@@ -132,7 +132,7 @@ def function(*operations: FileOperation) -> FileFunction:
 
 
 def test_weights_belong_to_the_first_operation_that_computes_with_them() -> None:
-    """Through a cast and a dequantisation; shared weights are counted once."""
+    """Weights pass through a cast and a dequantisation; shared weights are counted once."""
     kernel, scale, halved, ready = stored("k", 100), stored("s", 1), computed("halved", 100), computed("ready", 100)
     made = function(
         FileOperation(type="Cast", name="cast", inputs=(kernel,), outputs=(halved,)),
@@ -185,7 +185,7 @@ def kept(inspection: Inspection) -> list[tuple[str, str, str]]:
 
 
 def flattened(path: Path, side: int) -> Inspection:
-    """A 1x1 convolution over the tokens of an image, a quarter a side."""
+    """A 1x1 convolution over the tokens of an image at stride 4."""
     nodes = [
         helper.make_node("Conv", ["x", "stem"], ["h"], "stem", strides=[4, 4]),
         helper.make_node("Reshape", ["h", "shape"], ["tokens"], "flatten"),
@@ -200,7 +200,7 @@ def flattened(path: Path, side: int) -> Inspection:
 
 
 def test_an_axis_that_the_core_ml_provider_refuses_is_told(tmp_path: Path) -> None:
-    """128 * 128 tokens are 16384, as many as there may be; a larger image has more."""
+    """128 * 128 tokens are 16384, the limit; a larger image exceeds it."""
     assert kept(flattened(tmp_path / "fits.onnx", 512)) == []
     detail = "65536 in 1x2x65536; an input of up to 512x512 keeps it at 16384"
     assert kept(flattened(tmp_path / "large.onnx", 1024)) == [("axis_length", "mix", detail)]
@@ -225,16 +225,16 @@ def test_a_torch_like_graph_is_told(tmp_path: Path) -> None:
         helper.make_node("Softmax", ["t"], ["y"], "/Softmax"),
     ]
     weights = {"w": np.ones((64, 64), np.float32), "heads": np.array([1, 16, 4, 16])}
-    (found,) = inspect(write(tmp_path / "x.onnx", nodes, (1, 16, 64), weights)).functions
-    assert [(move.type, move.is_view, move.outputs) for move in found.movements] == [
+    (result,) = inspect(write(tmp_path / "x.onnx", nodes, (1, 16, 64), weights)).functions
+    assert [(move.type, move.is_view, move.outputs) for move in result.movements] == [
         ("Reshape", True, ((1, 16, 4, 16),)),
         ("Transpose", False, ((1, 4, 16, 16),)),
     ]
-    assert [(layer.operation, layer.bytes) for layer in found.layers] == [
+    assert [(layer.operation, layer.bytes) for layer in result.layers] == [
         ("/proj/MatMul", 4 * 64 * 64),
         ("/Reshape", 32),
     ]
-    assert found.weight_bytes == 4 * 64 * 64 + 32
+    assert result.weight_bytes == 4 * 64 * 64 + 32
 
 
 # --- our own files, and others
@@ -263,12 +263,12 @@ def test_our_own_onnx_file_is_told_whole(graph: Graph, tmp_path: Path, precision
     facts = facts_of(target, exporter.build(graph, target, path))
     exporter.annotate(path, {METADATA_KEY: json.dumps({"weights": {"trained": False}})}, facts)
     inspection = inspect(path)
-    (found,) = inspection.functions
+    (result,) = inspection.functions
     model = onnx.load(path)
-    assert sum(sum(types.values()) for types in found.classes.values()) == len(model.graph.node)
-    assert found.weight_bytes == sum(len(each.raw_data) for each in model.graph.initializer)
-    assert OpClass.OTHER not in found.classes
-    assert not any(move.type == "Transpose" for move in found.movements)
+    assert sum(sum(types.values()) for types in result.classes.values()) == len(model.graph.node)
+    assert result.weight_bytes == sum(len(each.raw_data) for each in model.graph.initializer)
+    assert OpClass.OTHER not in result.classes
+    assert not any(move.type == "Transpose" for move in result.movements)
     assert all(value.shape is not None for each in inspection.contents.functions[0].operations for value in each.values)
     assert kept(inspection) == []
     assert inspection.manifest == {"weights": {"trained": False}}
@@ -334,7 +334,7 @@ ODD = (
 
 @pytest.mark.parametrize("format_", BACKENDS)
 def test_no_rule_stumbles_over_an_operation_that_makes_no_sense(format_: str) -> None:
-    """Every type with every pair of odd values, too few and too many of them, and no outputs at all."""
+    """Every type with unusual values, with too few and too many of them, and without outputs."""
     from evim_deploy.inspection import classes
     from evim_deploy.inspection.rules import check
 

@@ -1,4 +1,4 @@
-"""What keeps operations of a Core ML model off the Apple Neural Engine.
+"""Rules for Core ML models on the Apple Neural Engine.
 
 No engine is here to ask: each rule is held against a value on either side of its limit, and against
 packages that Core ML Tools writes.
@@ -89,19 +89,19 @@ ELSEWHERE = {"softmax_length": {"axis_length"}}
 """Other rules that the neighbour meets too."""
 
 
-def found(operation: FileOperation, function: FileFunction | None = None) -> set[str]:
+def rules_met(operation: FileOperation, function: FileFunction | None = None) -> set[str]:
     function = function or FileFunction("main", (), (), (operation,))
     return {finding.rule for finding in check(NEURAL_ENGINE, (operation,), function)}
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rule_fires_beyond_its_limit(rule: str) -> None:
-    assert rule in found(RULES[rule][0])
+    assert rule in rules_met(RULES[rule][0])
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rule_is_silent_within_its_limit(rule: str) -> None:
-    assert found(RULES[rule][1]) == ELSEWHERE.get(rule, set())
+    assert rules_met(RULES[rule][1]) == ELSEWHERE.get(rule, set())
 
 
 def test_every_rule_of_an_operation_is_tested() -> None:
@@ -161,7 +161,7 @@ def test_a_long_axis_says_at_which_resolution_it_is_short_enough(
 
 
 def package(path: Path, build: Program, shape: tuple[int, ...], dtype: Any = types.fp16, **convert: Any) -> Inspection:
-    """What is found in a program from one tensor."""
+    """The inspection of a program with one input."""
     target = convert.pop("minimum_deployment_target", ct.target.iOS16)
     program = mb.program(input_specs=[mb.TensorSpec(shape=shape, dtype=dtype)], opset_version=target)(build)
     settings = {"source": "milinternal", "convert_to": "mlprogram", "skip_model_load": True, **convert}
@@ -200,7 +200,7 @@ def test_operations_weights_and_moves_of_a_program(tmp_path: Path, weights: Any)
 
 
 def test_a_network_in_float32_stays_off_the_engine(tmp_path: Path) -> None:
-    """As a converter writes it if asked for compute_precision=FLOAT32."""
+    """A package converted with compute_precision=FLOAT32."""
     network = torch.nn.Sequential(
         torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(8 * 36, 5)
     )

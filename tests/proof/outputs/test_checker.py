@@ -1,4 +1,4 @@
-"""What a proof compares and concludes, with sessions that are told what to answer."""
+"""The comparisons and verdicts of a proof, with simulated sessions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def prover(reference: GraphReference) -> ParityChecker:
 
 
 def exact_runs(reference: GraphReference, target: Target) -> list[CheckRun]:
-    """All runs of an artifact that is as good as can be."""
+    """All runs of an exact artifact."""
     if target.precision == "fp32":
         return [run_of(Exact(reference.model, target))]
     return [
@@ -127,7 +127,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def wide() -> GraphReference:
-    """Of so many classes that one of them moves the mean little."""
+    """A model with so many classes that one of them hardly changes the mean."""
     return reference_of(VARIANT, classes=40)
 
 
@@ -137,7 +137,7 @@ def wide_prover(wide: GraphReference) -> ParityChecker:
 
 
 def one_moved(by: float) -> Change:
-    """One value of each image moved by a part of its unit; that is of all images, where they come in one batch."""
+    """Change one value of each image by a part of its unit, or of the common unit if they are in one batch."""
 
     def change(values: Array) -> Array:
         values[:, 3] += by * units(values)
@@ -147,12 +147,12 @@ def one_moved(by: float) -> Change:
 
 
 def all_moved(by: float) -> Change:
-    """All values moved to and fro by a part of their image's unit."""
+    """Change all values, in alternating directions, by a part of their image's unit."""
     return lambda values: values + by * units(values)[:, None] * to_and_fro(values.shape[1])
 
 
 def units(values: Array) -> Array:
-    """What errors are told in, for each image: the largest range of all."""
+    """The unit of errors for each image: the largest range of all images."""
     spans = np.ptp(values, axis=1)
     return np.full_like(spans, spans.max())
 
@@ -176,7 +176,7 @@ def test_the_tolerance_is_where_the_table_says(
     status: str,
     measure: str,
 ) -> None:
-    """By the largest error alone, and by the mean alone."""
+    """The largest error alone fails, and the mean error alone does."""
     target = target_of(format_, precision, batch=12, classes=40)
     allowed = TOLERANCES[format_, arithmetic]
     error = times * (allowed.max_abs if measure == "max_abs" else allowed.mean_abs)
@@ -188,11 +188,11 @@ def test_the_tolerance_is_where_the_table_says(
     result = wide_prover.prove(target, [*others, run_of(inexact, check, mode=mode)])
 
     (tested,) = [each for each in result.comparisons if each.check == check]
-    found = tested.measures
+    actual = tested.measures
     assert tested.tolerance == allowed
-    assert getattr(found, measure) == pytest.approx(error, rel=0.08)
-    assert (found.mean_abs <= allowed.mean_abs) == (measure == "max_abs" or status == "pass")
-    assert (found.max_abs <= allowed.max_abs) == (measure == "mean_abs" or status == "pass")
+    assert getattr(actual, measure) == pytest.approx(error, rel=0.08)
+    assert (actual.mean_abs <= allowed.mean_abs) == (measure == "max_abs" or status == "pass")
+    assert (actual.max_abs <= allowed.max_abs) == (measure == "mean_abs" or status == "pass")
     assert (tested.status, result.status) == (status, status)
     assert {each.status for each in result.comparisons if each is not tested} <= {"pass"}
 
@@ -357,7 +357,7 @@ def test_what_is_not_finite_fails_and_is_null_in_the_document(
 
 
 def test_a_model_that_overflows_is_no_pass_and_no_crash() -> None:
-    """Finite weights, and so large that its own answer is not a number."""
+    """Finite weights, so large that the network's own output is NaN."""
     model = untrained_model(ModelName(VARIANT), 10, 0)
     with torch.no_grad():
         for parameter in model.heads.parameters():
@@ -418,7 +418,7 @@ def test_one_wrong_map_fails(reference: GraphReference, prover: ParityChecker, s
 
 
 def test_another_image_than_the_one_that_was_given_fails(reference: GraphReference, prover: ParityChecker) -> None:
-    """As an artifact would that mixes up its colours, or its rows and columns."""
+    """An artifact that exchanges its colours, or its rows and columns."""
 
     class Transposed(Exact):
         def run(self, image: Array) -> dict[str, Array]:
@@ -459,7 +459,7 @@ def proven(reference: GraphReference, target: Target, change: Change = lambda va
 
 
 def test_probabilities_pass_as_the_logits_that_they_stand_for(reference: GraphReference) -> None:
-    """An error of 1e-4 of the logits' range fails, whatever it is of the probabilities."""
+    """An error of 1e-4 of the logits' range fails, however small it is in the probabilities."""
     target = target_of(output="probabilities")
     assert proven(reference, target).status == "pass"
     result = proven(reference, target, one_moved(1e-4))
@@ -478,11 +478,11 @@ def test_a_wrong_logit_shows_where_its_probability_is_next_to_nothing() -> None:
 
     def change(values: Array) -> Array:
         nonlocal largest
-        found = values.copy()
-        found[0, values[0].argmin()] += 0.02 * np.ptp(values)
-        before, after = (torch.softmax(torch.from_numpy(logits), 1) for logits in (values, found))
+        actual = values.copy()
+        actual[0, values[0].argmin()] += 0.02 * np.ptp(values)
+        before, after = (torch.softmax(torch.from_numpy(logits), 1) for logits in (values, actual))
         largest = max(largest, (before - after).abs().max().item())
-        return found
+        return actual
 
     result = proven(with_logits_times(10), target_of(output="probabilities"), change)
     assert result.status == "fail"
@@ -490,7 +490,7 @@ def test_a_wrong_logit_shows_where_its_probability_is_next_to_nothing() -> None:
 
 
 def test_probabilities_that_vanish_in_float32_are_no_failure() -> None:
-    """With logits this far apart the least probability is 0 in float32, and no artifact could say more."""
+    """With logits this far apart the smallest probability is 0 in float32, for every artifact."""
     reference, target = with_logits_times(60), target_of(output="probabilities")
     image = standard_images(64, 64)["astronaut"][None]
     assert Exact(reference.model, target).run(image)["probabilities"].min() == 0
@@ -626,7 +626,7 @@ def test_pictures_of_ones_own_are_compared_besides_the_stated_ones(reference: Gr
 
 
 def test_a_prover_keeps_targets_apart(reference: GraphReference) -> None:
-    """One prover, unlike artifacts one after the other: what is remembered of one is not used for another."""
+    """One checker for different artifacts in turn: cached values of one are not used for another."""
     usual = target_of(batch=None)
     targets = [
         usual,
