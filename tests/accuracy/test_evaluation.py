@@ -355,13 +355,13 @@ def of_a_file(tmp_path: Path) -> tuple[Path, Path]:
 def test_without_its_weights_there_is_no_agreement_and_the_reason_is_told(of_a_file: tuple[Path, Path]) -> None:
     artifact, weights = of_a_file
     moved = weights.rename(weights.with_name("moved.pth"))
-    told = Interrupted(0)
-    (result,) = evaluated(artifact, limit=5, progress=told)
+    progress_log = Interrupted(0)
+    (result,) = evaluated(artifact, limit=5, progress=progress_log)
     document = result.to_dict()
     assert (document["agreement"], document["reference"], document["count"]) == (None, None, 5)
     assert document["agreement_reason"].startswith("not run on this host: The weights of ")
-    assert len(told.warnings) == 1
-    assert weights.name in told.warnings[0]
+    assert len(progress_log.warnings) == 1
+    assert weights.name in progress_log.warnings[0]
     (actual,) = evaluated(artifact, limit=5, weights=str(moved))
     assert actual.to_dict()["agreement"] == 100
 
@@ -374,13 +374,13 @@ def test_weights_that_are_named_have_to_be_the_right_ones(single: Path, of_a_fil
 
 
 def test_untrained_weights_are_told_of_once(made: Callable[..., Path]) -> None:
-    told = Interrupted(0)
+    progress_log = Interrupted(0)
     seeded = [made("onnx", precision, weights="random:1") for precision in ("fp32", "fp16")]
-    one, other = evaluated(*seeded, limit=5, progress=told)
+    one, other = evaluated(*seeded, limit=5, progress=progress_log)
     assert one.agreement is not None
     assert one.agreement.share == 1
     assert not other.to_dict()["weights"]["trained"]
-    (warning,) = told.warnings
+    (warning,) = progress_log.warnings
     assert "UNTRAINED" in warning
 
 

@@ -95,9 +95,9 @@ def failure(
     of: _Source, change: Callable[[Array], Array], check: Check = Check.PROGRAM, target: Target = TARGET
 ) -> ParityFailed:
     sound, changed = Artifact(of, lambda logits: logits), Artifact(of, change)
-    runs = [CheckRun(check, "told", target.precision, lambda: nullcontext(changed))]
+    runs = [CheckRun(check, "simulated", target.precision, lambda: nullcontext(changed))]
     if check == Check.PRECISION:
-        runs.insert(0, CheckRun(Check.PROGRAM, "told", "fp32", lambda: nullcontext(sound)))
+        runs.insert(0, CheckRun(Check.PROGRAM, "simulated", "fp32", lambda: nullcontext(sound)))
     parity = of.prover.prove(target, runs)
     assert parity.status == ParityStatus.FAIL
     return parity_failure(of.prover, target, parity.reason, [(target, parity)])
@@ -129,7 +129,7 @@ def test_a_wrong_artifact_is_not_excused(amount: float) -> None:
 def test_wrong_weights_in_the_file_are_not_excused() -> None:
     of = source(ILL)
     parity = of.prover.prove(
-        TARGET, [CheckRun(Check.PROGRAM, "told", "fp32", lambda: nullcontext(Artifact(of, lambda x: x)))]
+        TARGET, [CheckRun(Check.PROGRAM, "simulated", "fp32", lambda: nullcontext(Artifact(of, lambda x: x)))]
     )
     parity = replace(parity, stored=StoredWeights(2, 2, ("stem.0.weight",)))
     assert "please report it" in parity_failure(of.prover, TARGET, parity.reason, [(TARGET, parity)]).remedy
@@ -141,8 +141,8 @@ def test_a_precision_that_loses_too_much_is_blamed_where_the_program_is_right() 
     stored = of.reference.simulated_network(half)
     off = Artifact(of, lambda logits: logits + 0.2 * np.ptp(logits) * np.sign(logits))
     runs = [
-        CheckRun(Check.PROGRAM, "told", "fp32", lambda: nullcontext(stored)),
-        CheckRun(Check.PRECISION, "told", "fp16", lambda: nullcontext(off)),
+        CheckRun(Check.PROGRAM, "simulated", "fp32", lambda: nullcontext(stored)),
+        CheckRun(Check.PRECISION, "simulated", "fp16", lambda: nullcontext(off)),
     ]
     parity = of.prover.prove(half, runs)
     found = parity_failure(of.prover, half, parity.reason, [(half, parity)])
@@ -168,7 +168,7 @@ def test_the_engine_of_the_reference_is_named() -> None:
     reference = ModuleReference(replace(opened, engine="ONNX Runtime"), (SIDE, SIDE))
     network = reference.network(TARGET)
     parity = ParityChecker(reference, SIDE).prove(
-        TARGET, [CheckRun(Check.PROGRAM, "told", "fp32", lambda: nullcontext(network))]
+        TARGET, [CheckRun(Check.PROGRAM, "simulated", "fp32", lambda: nullcontext(network))]
     )
     assert parity.comparisons[0].reference == "ONNX Runtime"
     assert isinstance(opened, LoadedModel)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from random_variants import NATIVE, VARIANTS, drawn
-from told import reference_of
+from simulated import reference_of
 
 import exporters
 from evim_deploy.common.progress import Silent

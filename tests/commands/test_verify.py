@@ -16,8 +16,8 @@ from hub_server import FILE, REPO, Server, point_at
 from networks import tiny
 from PIL import Image
 from safetensors.torch import save
+from simulated import FACTS
 from stored_weights import change_one, places
-from told import FACTS
 
 import exporters
 from evim_deploy import formats

@@ -276,7 +276,7 @@ def test_an_axis_of_minus_one_is_open(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "message"),
     [
         (_shape_of_w(6, 4, 3, 4), "864 bytes, not 1152"),
         (_shape_of_w(6, -4, 3, 3), "shape of (6, -4, 3, 3)"),
@@ -285,12 +285,12 @@ def test_an_axis_of_minus_one_is_open(path: Path) -> None:
         (_list_of_w, "7 elements, not 216"),
     ],
 )
-def test_what_cannot_be_is_refused(path: Path, edit: Callable[[Any], None], told: str) -> None:
+def test_what_cannot_be_is_refused(path: Path, edit: Callable[[Any], None], message: str) -> None:
     made = convolution()
     edit(made)
     with pytest.raises(BadInput, match="is damaged") as error:
         read(path, made)
-    assert told in error.value.cause
+    assert message in error.value.cause
 
 
 @pytest.mark.parametrize("edit", [_type_of_w, _type_of_x])
@@ -302,7 +302,7 @@ def test_a_type_that_is_not_known_is_not_called_damage(path: Path, edit: Callabl
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "not an ONNX model"),
         (b"\x08\x09", "not an ONNX model"),
@@ -310,8 +310,8 @@ def test_a_type_that_is_not_known_is_not_called_damage(path: Path, edit: Callabl
         (b"PK\x03\x04" + b"\0" * 64, "ONNX model"),
     ],
 )
-def test_what_is_no_onnx_file_is_refused(path: Path, content: bytes, told: str) -> None:
-    with pytest.raises(BadInput, match=told):
+def test_what_is_no_onnx_file_is_refused(path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
         read(path, content)
 
 

@@ -154,7 +154,7 @@ def _set(what: str, value: Any) -> Callable[[Any], None]:
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "message"),
     [
         (_set("subgraphs", []), "no subgraph"),
         (_set("subgraphs.0.operators.0.opcodeIndex", 7), "operation 7 of 1"),
@@ -172,18 +172,18 @@ def _set(what: str, value: Any) -> Callable[[Any], None]:
         (_set("subgraphs.0.tensors.0.externalBuffer", 9), "outside of it"),
     ],
 )
-def test_what_points_nowhere_is_refused(convolution: Path, edit: Callable[[Any], None], told: str) -> None:
+def test_what_points_nowhere_is_refused(convolution: Path, edit: Callable[[Any], None], message: str) -> None:
     with pytest.raises(BadInput, match="is damaged") as error:
         formats.read(change(convolution, edit))
-    assert told in error.value.cause
+    assert message in error.value.cause
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "message"),
     [(_set("version", 4), "version 4, not 3"), (_set("subgraphs.0.tensors.1.type", 99), "of type 99")],
 )
-def test_what_may_be_newer_is_not_called_damage(convolution: Path, edit: Callable[[Any], None], told: str) -> None:
-    with pytest.raises(BadInput, match=f"unsupported type or version: .*{told}"):
+def test_what_may_be_newer_is_not_called_damage(convolution: Path, edit: Callable[[Any], None], message: str) -> None:
+    with pytest.raises(BadInput, match=f"unsupported type or version: .*{message}"):
         formats.read(change(convolution, edit))
 
 
@@ -200,13 +200,13 @@ def test_a_signature_that_names_no_tensor_is_refused(convolution: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [(b"", "not a TFLite file"), (b"\0" * 64, "not a TFLite file"), (b"\xff" * 4 + b"TFL3" + b"\xff" * 64, "damaged")],
 )
-def test_what_is_no_tflite_file_is_refused(tmp_path: Path, content: bytes, told: str) -> None:
+def test_what_is_no_tflite_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "x.tflite"
     path.write_bytes(content)
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=message):
         formats.read(path)
 
 

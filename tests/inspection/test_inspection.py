@@ -13,7 +13,7 @@ import onnx
 import pytest
 from networks import random_tiny
 from onnx import TensorProto, helper, numpy_helper
-from told import facts_of
+from simulated import facts_of
 
 import exporters
 from evim_deploy import formats
@@ -199,14 +199,14 @@ def flattened(path: Path, side: int) -> Inspection:
     return inspect(write(path, nodes, (1, 3, side, side), weights))
 
 
-def test_an_axis_that_the_core_ml_provider_refuses_is_told(tmp_path: Path) -> None:
+def test_an_axis_that_the_core_ml_provider_refuses_is_reported(tmp_path: Path) -> None:
     """128 * 128 tokens are 16384, the limit; a larger image exceeds it."""
     assert kept(flattened(tmp_path / "fits.onnx", 512)) == []
     detail = "65536 in 1x2x65536; an input of up to 512x512 keeps it at 16384"
     assert kept(flattened(tmp_path / "large.onnx", 1024)) == [("axis_length", "mix", detail)]
 
 
-def test_open_and_unknown_shapes_are_told(tmp_path: Path) -> None:
+def test_open_and_unknown_shapes_are_reported(tmp_path: Path) -> None:
     open_ = write(tmp_path / "open.onnx", [helper.make_node("Relu", ["x"], ["y"], "relu")], ("batch", 4))
     assert kept(inspect(open_)) == [("dynamic_shape", "x", "batchx4")]
     own = [
@@ -216,7 +216,7 @@ def test_open_and_unknown_shapes_are_told(tmp_path: Path) -> None:
     assert kept(inspect(write(tmp_path / "own.onnx", own, (1, 4)))) == [("no_shape", "relu", "h has no shape")]
 
 
-def test_a_torch_like_graph_is_told(tmp_path: Path) -> None:
+def test_a_torch_like_graph_is_reported(tmp_path: Path) -> None:
     """Attention as torch.onnx exports it: heads split off by Reshape and Transpose."""
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["q"], "/proj/MatMul"),
@@ -246,7 +246,7 @@ def graph() -> Graph:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_our_own_onnx_file_is_told_whole(graph: Graph, tmp_path: Path, precision: str) -> None:
+def test_our_own_onnx_file_is_reported_whole(graph: Graph, tmp_path: Path, precision: str) -> None:
     path = tmp_path / "tiny.onnx"
     target = Target(
         format="onnx",
@@ -297,17 +297,17 @@ def test_every_rule_of_every_target_has_a_reason_and_a_source() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("missing.onnx", "There is no file"),
         ("x.pth", "unknown suffix for a model file"),
         ("folder.tflite", "is not a file"),
     ],
 )
-def test_what_cannot_be_inspected_is_refused(tmp_path: Path, name: str, told: str) -> None:
+def test_what_cannot_be_inspected_is_refused(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "folder.tflite").mkdir()
     (tmp_path / "x.pth").touch()
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=message):
         inspect(tmp_path / name)
 
 

@@ -217,7 +217,7 @@ def test_a_network_in_float32_stays_off_the_engine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flexibility", ["range", "enumerated"])
-def test_flexible_inputs_are_told_as_they_are_declared(tmp_path: Path, flexibility: str) -> None:
+def test_flexible_inputs_are_reported_as_they_are_declared(tmp_path: Path, flexibility: str) -> None:
     shape = ct.Shape((1, 3, ct.RangeDim(32, 64, 32), 32))
     if flexibility == "enumerated":
         shape = ct.EnumeratedShapes([(1, 3, 32, 32), (1, 3, 64, 32)])
@@ -245,7 +245,7 @@ def test_weights_of_four_bits_take_half_a_byte_and_belong_to_their_convolution(t
 
 
 @pytest.mark.parametrize("suffix", [".mlmodel", ".mlpackage"])
-def test_a_neural_network_is_told_by_its_layers(tmp_path: Path, suffix: str) -> None:
+def test_a_neural_network_is_reported_by_its_layers(tmp_path: Path, suffix: str) -> None:
     array = ct.models.datatypes.Array(1, 4, 8, 8)
     builder = NeuralNetworkBuilder([("image", array)], [("answer", array)], disable_rank5_shape_mapping=True)
     kernel = np.ones((3, 3, 4, 4), np.float32)
@@ -263,7 +263,7 @@ def test_a_neural_network_is_told_by_its_layers(tmp_path: Path, suffix: str) -> 
     assert inspection.contents.kind.startswith("neuralNetwork")
 
 
-def test_several_functions_are_told_the_default_one_first(tmp_path: Path, weights: Any) -> None:
+def test_several_functions_are_reported_the_default_one_first(tmp_path: Path, weights: Any) -> None:
     def build(x: Any) -> Any:
         return mb.conv(x=x, weight=weights, name="convolution")
 
@@ -280,17 +280,17 @@ def test_several_functions_are_told_the_default_one_first(tmp_path: Path, weight
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("x.mlmodel", b"\xff" * 40, "cannot be parsed"),
         ("x.mlmodel", b"", "not a Core ML model"),
         ("x.mlpackage", b"a file", "an .mlpackage is a folder"),
     ],
 )
-def test_what_is_no_core_ml_model_is_refused(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+def test_what_is_no_core_ml_model_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=message):
         formats.read(path)
 
 

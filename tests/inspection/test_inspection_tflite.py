@@ -18,7 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from model_files import Array, Computed, Tensor, integers, ones, options, write_operation, write_tflite
 from networks import random_tiny
-from told import target_of
+from simulated import target_of
 
 import exporters
 import runtimes
@@ -329,7 +329,7 @@ def test_groups_that_are_neither_depthwise_nor_of_fours_are_slow_on_a_gpu(
     assert ("grouped_convolution" in rules(inspect(path), GPU, Severity.SLOWS)) == slow
 
 
-def test_an_open_axis_is_told(tmp_path: Path) -> None:
+def test_an_open_axis_is_reported(tmp_path: Path) -> None:
     batch = Computed((1, 8), signature=(-1, 8))
     inspection = inspect(write_operation(tmp_path / "x.tflite", "ABS", [batch], [batch]))
     assert rules(inspection, GPU, Severity.BLOCKS) == {"dynamic_shape"}
@@ -350,7 +350,7 @@ def test_weights_in_half_precision_are_constants(tmp_path: Path) -> None:
     assert inspection.functions[0].targets[0].operations == 1
 
 
-def test_what_a_converter_with_transposes_leaves_is_told(tmp_path: Path) -> None:
+def test_what_a_converter_with_transposes_leaves_is_reported(tmp_path: Path) -> None:
     """A file as written by onnx2tf: channels first, a transpose before and after each convolution."""
     first = floats(1, 4, 8, 8)
     tensors = [first, integers(0, 2, 3, 1), X, *KERNEL, WIDE, integers(0, 3, 1, 2), floats(1, 6, 8, 8)]
@@ -419,7 +419,7 @@ def test_an_operation_that_xnnpack_refuses_parts_the_file(tmp_path: Path) -> Non
     assert parted == Delegation(7, 2, ("POW",))
 
 
-def test_a_file_of_tensorflows_own_converter_is_told(tmp_path: Path) -> None:
+def test_a_file_of_tensorflows_own_converter_is_reported(tmp_path: Path) -> None:
     import tensorflow as tf
 
     def network(image: Any) -> Any:

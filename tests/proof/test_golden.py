@@ -176,9 +176,11 @@ def test_other_outputs(tmp_path: Path, changes: dict[str, Any], tensors: set[str
 
 
 def test_the_command_says_where_it_is(tmp_path: Path) -> None:
-    told = run("export", "m1", "-f", "onnx", "-r", str(SIDE), "-w", "random", "--no-verify", "-o", tmp_path, "--golden")
+    completed = run(
+        "export", "m1", "-f", "onnx", "-r", str(SIDE), "-w", "random", "--no-verify", "-o", tmp_path, "--golden"
+    )
     (golden,) = tmp_path.glob("*.onnx.golden.safetensors")
-    assert f"golden {golden}" in told.stdout
+    assert f"golden {golden}" in completed.stdout
 
 
 def test_without_the_option_nothing_is_written(tmp_path: Path) -> None:

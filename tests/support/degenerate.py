@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from told import reference_to, target_of
+from simulated import reference_to, target_of
 from torch import Tensor
 
 import exporters

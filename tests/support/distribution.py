@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from random_variants import NATIVE, VARIANTS, drawn
-from told import reference_of, target_of
+from simulated import reference_of, target_of
 
 import exporters
 from evim_deploy.artifact.parity import OutputComparison

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from networks import pixels, random_tiny, relative_gap
-from told import reference_to, target_of
+from simulated import reference_to, target_of
 
 import exporters
 import runtimes

@@ -16,8 +16,8 @@ import pytest
 import torch
 from networks import pixels, random_network, tiny
 from rich.console import Console
+from simulated import reference_of, reference_to, target_of, with_noise
 from stored_weights import StoredLocation, change_one, opened, places
-from told import reference_of, reference_to, target_of, with_noise
 
 import exporters
 import runtimes
@@ -283,12 +283,12 @@ def test_a_changed_weight_of_m4_is_named(tmp_path: Path, format_: str, precision
         assert result.first.name == name
 
 
-# --- what is concluded, from traces that are told what to say --------------------------------------------
+# --- divergences, from simulated traces --------------------------------------------
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 
 
-def told(
+def simulated_trace(
     graph: Graph,
     image: Image,
     change: Mapping[str, Change] | None = None,
@@ -363,7 +363,7 @@ CAUSES = [
 def test_the_likely_cause(
     reference: GraphReference, target: Target, graph: Graph, image: Image, name: str, change: Change, cause: str
 ) -> None:
-    result = layers(reference, target, told(graph, image, {name: change}), image)
+    result = layers(reference, target, simulated_trace(graph, image, {name: change}), image)
     assert [layer.name for layer in result.ops if layer.diverges] == [name]
     assert result.first is not None
     assert result.first.cause.startswith(cause)
@@ -373,7 +373,7 @@ def test_the_likely_cause(
 def test_what_is_not_finite_in_half_precision_is_an_overflow(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
-    trace = told(graph, image, {"stages.1.blocks.0.dwconv2.conv": with_infinities}, HALF)
+    trace = simulated_trace(graph, image, {"stages.1.blocks.0.dwconv2.conv": with_infinities}, HALF)
     result = layers(reference, target, trace, image)
     assert result.first is not None
     assert result.first.name == "stages.1.blocks.0.dwconv2.conv"
@@ -406,7 +406,7 @@ def test_an_operation_over_another_axis(
             return torch.softmax(x, axis)
         return (x - x.mean(axis, keepdim=True)) / (x.var(axis, correction=0, keepdim=True) + node.eps()).sqrt()
 
-    trace = told(graph, image, {before.name: keep, name: over_another})
+    trace = simulated_trace(graph, image, {before.name: keep, name: over_another})
     result = layers(reference, target, trace, image)
     assert [layer.name for layer in result.ops if layer.diverges] == [name]
     assert result.first is not None
@@ -419,7 +419,7 @@ def test_a_transposed_kernel(reference: GraphReference, target: Target, graph: G
     (node,) = [node for node in graph.nodes if node.name == name]
     wrong = graph.copy()
     wrong.substitute(node, node.with_weights(kernel=node.weights["kernel"].T.copy()))
-    result = layers(reference, target, told(wrong, image), image)
+    result = layers(reference, target, simulated_trace(wrong, image), image)
     assert [(layer.name, layer.cause) for layer in result.ops if layer.diverges] == [
         (name, "wrong axis: the values are those with its kernel transposed")
     ]
@@ -436,7 +436,7 @@ def test_a_value_of_another_size(reference: GraphReference, target: Target, grap
 
         return Trace(trace.operations, compute)
 
-    result = layers(reference, target, widened(told(graph, image)), image)
+    result = layers(reference, target, widened(simulated_trace(graph, image)), image)
     assert [layer.name for layer in result.ops if layer.diverges] == ["patch_embed.conv.1.relu"]
     assert result.first is not None
     assert result.first.cause == "wrong shape: (1, 4, 12, 19)"
@@ -448,7 +448,7 @@ def test_a_wrong_rewriting_is_told_from_a_wrong_artifact(
     """The artifact equals its graph, and the graph differs from the model."""
     wrong = with_noise(graph, "stages.1.blocks.0.ffn.fc1.conv", 1e-3)
     result = compare_operations(
-        reference.model, graph=wrong, exported=wrong, target=target, trace=told(wrong, image), image=image
+        reference.model, graph=wrong, exported=wrong, target=target, trace=simulated_trace(wrong, image), image=image
     )
     assert result.first is None
     assert result.first_wrong_rewriting is not None
@@ -460,7 +460,7 @@ def test_a_wrong_rewriting_is_told_from_a_wrong_artifact(
 def test_names_in_which_a_format_allows_no_dots(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
-    result = layers(reference, target, told(graph, image, rename=lambda name: name.replace(".", "_")), image)
+    result = layers(reference, target, simulated_trace(graph, image, rename=lambda name: name.replace(".", "_")), image)
     assert (result.status, len(result.ops)) == ("pass", len(graph.nodes))
 
 
@@ -469,12 +469,12 @@ def test_an_operation_that_the_file_does_not_name_is_told(
 ) -> None:
     """Its values are checked in later operations, but the gap is reported."""
     name = "stages.2.blocks.0.ffn.fc1.conv"
-    trace = told(graph, image, rename=lambda each: "Conv_17" if each == name else each)
+    trace = simulated_trace(graph, image, rename=lambda each: "Conv_17" if each == name else each)
     result = layers(reference, target, trace, image)
     assert (result.status, result.unmatched) == ("incomplete", (name,))
     assert f"Missing in the file: 1 operations of the model ({name})." in str(result)
     wrong = with_noise(graph, name, 0.01)
-    trace = told(wrong, image, rename=lambda each: "Conv_17" if each == name else each)
+    trace = simulated_trace(wrong, image, rename=lambda each: "Conv_17" if each == name else each)
     result = layers(reference, target, trace, image)
     assert result.first is not None
     assert result.first.name == "stages.2.blocks.0.ffn.relu"
@@ -483,7 +483,7 @@ def test_an_operation_that_the_file_does_not_name_is_told(
 def test_of_a_file_without_a_name_of_ours_nothing_is_claimed(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
-    trace = told(graph, image, rename=lambda name: f"/model/{abs(hash(name))}")
+    trace = simulated_trace(graph, image, rename=lambda name: f"/model/{abs(hash(name))}")
     result = layers(reference, target, trace, image)
     assert (result.status, result.ops, len(result.unmatched)) == ("not_run", (), len(graph.nodes))
     assert "Nothing was compared" in str(result)
@@ -519,7 +519,7 @@ def test_the_explained_error_of_a_sum_is_that_of_its_terms(
     image = image_of(target)
     (node,) = [node for node in graph.nodes if node.name == name]
     taken: list[torch.Tensor] = []
-    trace = told(graph, image, {"stages.0.blocks.0.ffn.relu": lambda x: taken.append(x) or x})
+    trace = simulated_trace(graph, image, {"stages.0.blocks.0.ffn.relu": lambda x: taken.append(x) or x})
     result = layers(reference, target, trace, image)
     (layer,) = [layer for layer in result.ops if layer.name == name]
     x, kernel, bias = taken[0].double().numpy(), node.weights["kernel"][..., 0, 0], node.weights["bias"]
@@ -548,7 +548,7 @@ def test_a_long_sum_of_like_terms_in_order_is_explained(reference: GraphReferenc
         return torch.from_numpy(total)
 
     change = {"stages.0.blocks.0.mixer.u": keep("u"), "stages.0.blocks.0.mixer.AB": keep("AB"), name: in_order}
-    result = layers(reference, target, told(graph, image, change), image)
+    result = layers(reference, target, simulated_trace(graph, image, change), image)
     assert result.first is None
 
 
@@ -591,7 +591,7 @@ def shown(result: OpsReport) -> str:
 def test_a_sound_artifact_is_shown_by_its_stages_and_worst_operations(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
-    text = shown(layers(reference, target, told(graph, image), image))
+    text = shown(layers(reference, target, simulated_trace(graph, image), image))
     assert "stages.2.blocks.0 " in text
     assert text.count("CONV") <= 5
     assert "No operation diverges" in text
@@ -601,7 +601,7 @@ def test_a_divergence_is_shown_with_what_stands_around_it(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
     name = "stages.0.blocks.0.residual1.rescaled"
-    text = shown(layers(reference, target, told(graph, image, {name: doubled_in_one_place}), image))
+    text = shown(layers(reference, target, simulated_trace(graph, image, {name: doubled_in_one_place}), image))
     names = [node.name for node in graph.nodes]
     at = names.index(name)
     assert all(each in text for each in names[at - 3 : at + 3])
@@ -612,5 +612,5 @@ def test_a_divergence_is_shown_with_what_stands_around_it(
 def test_what_could_not_be_compared_is_shown_as_such(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
-    trace = told(graph, image, rename=lambda name: "x")
+    trace = simulated_trace(graph, image, rename=lambda name: "x")
     assert shown(layers(reference, target, trace, image)).startswith("  Nothing was compared: none of the file's ")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from networks import tiny
-from told import reference_of, target_of
+from simulated import reference_of, target_of
 
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.terms import Precision
@@ -28,7 +28,7 @@ from evim_deploy.quantise.qparams import QuantRange, choose_qparams
 from evim_deploy.quantise.quantise_graph import quantise_graph
 from evim_deploy.quantise.schemes import WEIGHTED, Scheme
 from evim_deploy.quantise.weight_quantisation import WeightQuantisation
-from tests.proof.operations.test_operations import doubled_in_one_place, image_of, shown, told
+from tests.proof.operations.test_operations import doubled_in_one_place, image_of, shown, simulated_trace
 from tests.proof.operations.test_plot import drawn, lines, texts  # noqa: F401, a fixture
 
 SIDE, CLASSES = 64, 5
@@ -83,7 +83,7 @@ def match_operations(
         graph=graph,
         exported=exported,
         target=target,
-        trace=told(exported, image, **changed),
+        trace=simulated_trace(exported, image, **changed),
         image=image,
     )
 
@@ -149,7 +149,7 @@ def test_a_wrong_grid_diverges(reference: GraphReference, target: Target, eight_
             graph=graph,
             exported=eight_bits,
             target=target,
-            trace=told(changed, image),
+            trace=simulated_trace(changed, image),
             image=image,
         )
         assert result.first is not None

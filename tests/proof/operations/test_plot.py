@@ -151,7 +151,7 @@ def test_a_file_where_every_operation_is_lost(tmp_path: Path) -> None:
 def test_without_matplotlib_the_pip_command_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(NotInstalled) as told:
+    with pytest.raises(NotInstalled) as error:
         plot_layers(report(), "m1.onnx", True, tmp_path / "plot.png")
-    assert told.value.remedy == 'pip install "evim-deploy[plot]"'
+    assert error.value.remedy == 'pip install "evim-deploy[plot]"'
     assert not (tmp_path / "plot.png").exists()

@@ -13,7 +13,7 @@ import pytest
 import torch
 from networks import tiny
 from PIL import Image
-from told import Change, Exact, Network, reference_of, reference_to, run_of, target_of, with_noise
+from simulated import Change, Exact, Network, reference_of, reference_to, run_of, target_of, with_noise
 
 from evim_deploy.artifact.parity import Check, Parity
 from evim_deploy.artifact.target import Target
@@ -64,7 +64,12 @@ def test_an_exact_fp32_artifact_passes_in_one_comparison(
     result = prover.prove(target, exact_runs(reference, target))
     assert (result.status, result.reason) == ("pass", "")
     (program,) = result.comparisons
-    assert (program.check, program.engine, program.mode, program.reference) == ("program", "told", "fp32", "PyTorch")
+    assert (program.check, program.engine, program.mode, program.reference) == (
+        "program",
+        "simulated",
+        "fp32",
+        "PyTorch",
+    )
     assert program.inputs == tuple(standard_images(64, 64))
     assert len(program.inputs) == IMAGES
     assert program.tolerance == TOLERANCES[format_, "fp32"]
@@ -86,8 +91,8 @@ def test_an_fp16_artifact_is_proven_in_three_comparisons(
     assert (result.status, result.reason) == ("pass", "")
     assert [(each.check, each.engine, each.mode, each.reference) for each in result.comparisons] == [
         ("rewrites", "pytorch", "fp32", "PyTorch"),
-        ("program", "told", "fp32", "rounded network"),
-        ("precision", "told", "fp16", "PyTorch"),
+        ("program", "simulated", "fp32", "rounded network"),
+        ("precision", "simulated", "fp16", "PyTorch"),
     ]
     rows = [("pytorch", "fp32"), (format_, "fp32"), (format_, "fp16")]
     assert [each.tolerance for each in result.comparisons] == [TOLERANCES[row] for row in rows]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from networks import tiny
+from simulated import reference_of, target_of
 from stored_weights import StoredLocation, change_one, double_the_least, places
-from told import reference_of, target_of
 
 import exporters
 from evim_deploy.artifact.parity import Parity, StoredWeights
@@ -97,8 +97,8 @@ def test_one_changed_weight_fails(
         result = prove(changed, target, prover, Silent())
         assert_fails_in_its_program(result)
         assert result.stored is not None
-        (told,) = result.stored.changed
-        assert told.startswith(f"{layer}, 1 of {place.size} values of the {name} differs, by ")
+        (change,) = result.stored.changed
+        assert change.startswith(f"{layer}, 1 of {place.size} values of the {name} differs, by ")
 
 
 def test_a_weight_that_no_output_shows_fails_too(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from networks import tiny
-from told import Network, reference_of, run_of, target_of
+from simulated import Network, reference_of, run_of, target_of
 from torch import Tensor
 
 from evim_deploy.artifact.parity import Check, CheckSensitivity, Measures, OutputComparison, Tolerance, WorstElement
@@ -207,7 +207,7 @@ def compared(tolerance: float, measured: float) -> OutputComparison:
     allowed = Tolerance(max_abs=tolerance, mean_abs=tolerance / 10, reason="", distribution="")
     return OutputComparison(
         check=Check.PROGRAM,
-        engine="told",
+        engine="simulated",
         mode="fp32",
         reference="PyTorch",
         inputs=("cat",),

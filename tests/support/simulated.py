@@ -124,7 +124,7 @@ class Network:
 
 
 def run_of(
-    session: Exact | Network, check: Check = Check.PROGRAM, engine: str = "told", mode: str = "fp32"
+    session: Exact | Network, check: Check = Check.PROGRAM, engine: str = "simulated", mode: str = "fp32"
 ) -> CheckRun:
     def opened() -> AbstractContextManager[Exact | Network]:
         return nullcontext(session)
