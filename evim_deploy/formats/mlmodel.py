@@ -197,10 +197,11 @@ def _layers(spec: Message, kind: str) -> FileFunction:
 
 def _weights(layer: Message) -> Iterator[Value]:
     """The weights of a layer."""
+    from google.protobuf import message
 
     kind = layer.WhichOneof("layer")
     for field, weights in getattr(layer, kind).ListFields() if kind else ():
-        if isinstance(weights, Message) and weights.DESCRIPTOR.name == "WeightParams":
+        if isinstance(weights, message.Message) and weights.DESCRIPTOR.name == "WeightParams":
             stored = 4 * len(weights.floatValue) + len(weights.float16Value) + len(weights.rawValue)
             yield Value(
                 name=f"{layer.name}.{field.name}",
