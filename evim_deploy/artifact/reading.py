@@ -60,12 +60,12 @@ class Manifest:
 
     @property
     def status(self) -> ParityStatus:
-        """ParityStatus of the proof when the artifact was made."""
+        """Status of the proof when the artifact was made."""
         return self.schema.parity.status
 
     @property
     def function_statuses(self) -> tuple[ParityStatus, ...]:
-        """ParityStatus of the proof of each function, in their order; empty where the artifact has a single function."""
+        """Status of the proof of each function, in their order; empty where the artifact has a single function."""
         return tuple(function.parity.status for function in self.schema.functions)
 
 

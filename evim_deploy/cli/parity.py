@@ -49,7 +49,7 @@ def _lines(parity: Mapping[str, Any]) -> Iterator[str]:
     power = parity["power"]
     if power is not None:
         least = power["everywhere"]
-        yield power["summary"] + (f", and one of about {least:.1%} in each of them" if least is not None else "")
+        yield power["summary"] + (f", and a {100 * least:.1f} % one in all of them" if least is not None else "")
     if parity["stored"]:
         yield parity["stored"]["summary"]
     if parity["operations"]:

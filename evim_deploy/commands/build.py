@@ -18,7 +18,7 @@ from evim_deploy.catalog.model import Model
 from evim_deploy.catalog.terms import ModelKind
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.versions import tool_versions
-from evim_deploy.inspection.core_ml import told_otherwise
+from evim_deploy.inspection.core_ml import reported_difference
 
 if TYPE_CHECKING:
     from evim_deploy.graph.rewrites.rewrite import RewriteResult
@@ -82,7 +82,7 @@ def engine_of(target: Target) -> runtimes.Engine:
     return runtimes.first_available(runtimes.engines_of(exporters.FORMATS[target.format].suffix))
 
 
-def _refuse_reported(found: formats.Contents, target: Target) -> None:
+def _refuse_reported(found: formats.ModelFile, target: Target) -> None:
     """Refuse a Core ML program with an operation that Core ML is reported to compute otherwise.
 
     Such a file cannot be proven here, and is believed to be wrong there: it is not kept.
@@ -91,7 +91,7 @@ def _refuse_reported(found: formats.Contents, target: Target) -> None:
         BadInput: It has one, which is named.
     """
     for function in found.functions if found.format == "coreml" else ():
-        if told := told_otherwise(function):
+        if told := reported_difference(function):
             cause, remedy = told
             raise BadInput(
                 f"{target} would have an operation that Core ML is reported to compute otherwise: {cause}",

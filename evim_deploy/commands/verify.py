@@ -26,7 +26,7 @@ from runtimes.modes import Mode
 
 if TYPE_CHECKING:
     from evim_deploy.commands.rebuild import Rebuild
-    from evim_deploy.proof.operations.report import LayerReport
+    from evim_deploy.proof.operations.report import OpsReport
     from evim_deploy.proof.outputs.checker import ParityChecker
 
 
@@ -118,7 +118,7 @@ class Result:
 
     artifact: Path
     verdict: Verdict | None = None
-    layers: LayerReport | None = None
+    layers: OpsReport | None = None
     plot: Path | None = None
     problem: EvimError | None = None
 
@@ -200,7 +200,12 @@ class Verifier:
         from evim_deploy.proof.prove import prove_functions
 
         parity, functions = prove_functions(
-            artifact, manifest.target, prover, self.progress, self.mode, self.compute_units
+            artifact,
+            manifest.target,
+            prover,
+            self.progress,
+            mode=self.mode,
+            compute_units=self.compute_units,
         )
         # what cannot be run stays not run: the operation that it names is why
         changed = [] if parity.status == ParityStatus.NOT_RUN else list(changes(manifest, found))
@@ -223,7 +228,7 @@ class Verifier:
         self.progress.step(f"{verdict.artifact.name}: making it again")
         return rebuild(verdict.artifact, verdict.manifest, self.prover(verdict.manifest, verdict.artifact).reference)
 
-    def layers(self, verdict: Verdict) -> LayerReport:
+    def layers(self, verdict: Verdict) -> OpsReport:
         """Line up an artifact with its reference, operation by operation, on the input that is worst.
 
         Raises:
@@ -236,7 +241,7 @@ class Verifier:
         self.progress.step(f"{artifact.name}: lining up its operations with the model's")
         prover = self.prover(verdict.manifest, artifact)
         worst = verdict.parity.comparisons[-1].measures.worst.input if verdict.parity.comparisons else ""
-        image = prover.images(target, worst)
+        image = prover.input_batch(target, worst)
         exact_mode = runtimes.tracing_engine(artifact).exact_mode
         mode = Mode(self.mode) if self.mode else exact_mode if target.quantisation else None
         with threads.computing(prover.pixels(target)):
@@ -260,18 +265,18 @@ class Verifier:
         return self._provers[key]
 
 
-def _divergence(artifact: Path, report: LayerReport) -> EvimError | None:
+def _divergence(artifact: Path, report: OpsReport) -> EvimError | None:
     """What lining up an artifact's operations comes to, where its outputs passed."""
-    from evim_deploy.proof.operations import report as statuses
+    from evim_deploy.proof.operations.report import OpsStatus
 
-    if report.status == statuses.FAIL:
+    if report.status == OpsStatus.FAIL:
         return ParityFailed(f"{artifact} has an operation that is not the model's.", f"{report} Export it again.")
-    if report.status != statuses.PASS:
-        return NotRunHere(f"Not all operations of {artifact} could be lined up with the model's.", str(report))
+    if report.status != OpsStatus.PASS:
+        return NotRunHere(f"Not all operations of {artifact} could be matched with the model's.", str(report))
     return None
 
 
-def _publish_plot(report: LayerReport, verdict: Verdict, folder: Path, overwrite: bool) -> Path:
+def _publish_plot(report: OpsReport, verdict: Verdict, folder: Path, overwrite: bool) -> Path:
     from evim_deploy.proof.operations.plot import plot_layers
 
     weights = verdict.manifest.weights

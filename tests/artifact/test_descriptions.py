@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from told import target_of
+from simulated import target_of
 
 from evim_deploy import __version__
 from evim_deploy.artifact.descriptions import Descriptions, describe_artifact

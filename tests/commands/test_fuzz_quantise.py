@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from degenerate import DAMAGES, SIDE, damaged_network, export_result, kind, proof, quantised_target
-from told import reference_to
+from simulated import reference_to
 
 import exporters
 from evim_deploy.artifact.parity import ParityStatus

@@ -19,7 +19,7 @@ import torch
 from ai_edge_litert import schema_py_generated as litert_schema
 from networks import normalise, pixels, random_network, random_tiny
 from onnx2tf_here import needs_onnx2tf
-from told import FACTS
+from simulated import FACTS
 from torch import Tensor
 
 import exporters

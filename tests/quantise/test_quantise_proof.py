@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from networks import random_tiny
-from told import target_of
+from simulated import target_of
 
 import exporters
 from evim_deploy.artifact.parity import Parity, ParityStatus

@@ -17,7 +17,7 @@ from ai_edge_litert.schema_py_generated import BuiltinOperator
 from model_files import pack, unpack
 from networks import pixels, random_tiny
 from PIL import Image
-from told import facts_of
+from simulated import facts_of
 
 import exporters
 import runtimes

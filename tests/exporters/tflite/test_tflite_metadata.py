@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 from media_pipe import classify, import_mediapipe
 from networks import tiny
-from told import facts_of, reference_of, target_of
+from simulated import facts_of, reference_of, target_of
 
 import exporters
 import runtimes
