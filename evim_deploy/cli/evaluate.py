@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evim_deploy.artifact.target import SCHEMA_VERSION, UNTRAINED_NOTICE
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
+from evim_deploy.artifact.target import UNTRAINED_NOTICE
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.common.errors import INTERRUPTED_EXIT_CODE, UsageProblem
@@ -17,7 +18,7 @@ from evim_deploy.common.errors import INTERRUPTED_EXIT_CODE, UsageProblem
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from evim_deploy.accuracy import Accuracy, Evaluation, Result
+    from evim_deploy.accuracy import Accuracy, Evaluation, EvaluationResult
 
 _COLUMNS = ("", "engine", "images", "top-1 %", "difference", "top-5 %", "ECE %", "agreement %", "images/s")
 _LEAST_WIDTH = 132  # a narrower terminal breaks the lines, where a narrower table would lose figures
@@ -104,26 +105,26 @@ def _show(console: Console, evaluation: Evaluation) -> None:
     for line in _notes(evaluation):
         console.print(line, soft_wrap=True, markup=False)
     for result in evaluation.results:
-        weights = result.subject.manifest.weights
+        weights = result.artifact.manifest.weights
         if not weights.trained:
-            told = f"{result.subject.artifact}: {UNTRAINED_NOTICE} ({weights.source}); only its agreement does"
+            told = f"{result.artifact.path}: {UNTRAINED_NOTICE} ({weights.source}); only its agreement does"
             console.print(told, style="bold yellow", soft_wrap=True, markup=False)
 
 
-def _rows(results: Sequence[Result]) -> Iterator[list[str]]:
+def _rows(results: Sequence[EvaluationResult]) -> Iterator[list[str]]:
     """Each artifact's figures, and after the last of one reference that one's."""
     for place, result in enumerate(results):
-        subject, beside = result.subject, result.comparison
+        artifact, agreed = result.artifact, result.agreement
         compared = (
-            (f"{100 * beside.difference:+.2f} {_interval(beside.interval, '+.2f')}", f"{100 * beside.agreement:.2f}")
-            if beside
+            (f"{100 * agreed.difference:+.2f} {_interval(agreed.interval, '+.2f')}", f"{100 * agreed.share:.2f}")
+            if agreed
             else ("-", "-")
         )
-        yield _row(str(subject.artifact), subject.engine, result.accuracy, *compared)
-        later = [other.subject.reference_key for other in results[place + 1 :]]
-        if result.reference and subject.reference_key not in later:
+        yield _row(str(artifact.path), artifact.engine, result.accuracy, *compared)
+        later = [other.artifact.reference_key for other in results[place + 1 :]]
+        if result.reference and artifact.reference_key not in later:
             yield _row(
-                f"{subject.manifest.model.name} as published",
+                f"{artifact.manifest.model.name} as published",
                 result.reference_engine,
                 result.reference,
                 "reference",
@@ -153,11 +154,11 @@ def _interval(bounds: tuple[float, float], form: str) -> str:
 
 def _notes(evaluation: Evaluation) -> Iterator[str]:
     data = evaluation.data
-    for rule in dict.fromkeys(result.subject.classes.rule for result in evaluation.results):
+    for rule in dict.fromkeys(result.artifact.classes.rule for result in evaluation.results):
         classes = f"{len(data.names)} classes from {data.layout}, read {_MEANS[rule]}"
         yield f"{data.name}: {len(data.images)} images, {classes}"
     for result in evaluation.results:
-        name = result.subject.artifact
+        name = result.artifact.path
         if not result.is_complete:
             yield f"{name}: incomplete"
         if result.accuracy and result.accuracy.not_finite:

@@ -9,16 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from evim_deploy.artifact.target import SCHEMA_VERSION, UNTRAINED_NOTICE
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
+from evim_deploy.artifact.target import UNTRAINED_NOTICE
+from evim_deploy.catalog.terms import Task
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.cli.parity import show_proof
 from evim_deploy.cli.quantisation import quantisation_lines
-
-
-class Task(StrEnum):
-    classify = "classify"
-    features = "features"
 
 
 class DeploymentTarget(StrEnum):
@@ -78,7 +75,7 @@ def export(
     ] = None,
     num_classes: Annotated[int | None, typer.Option(help="Of the classifier.", show_default="the weights'")] = None,
     labels: Annotated[Path | None, typer.Option(help="Class names, one a line.", show_default="ImageNet's")] = None,
-    task: Annotated[Task, typer.Option(help="Classes, or dense features at strides 16, 32 and 64.")] = Task.classify,
+    task: Annotated[Task, typer.Option(help="Classes, or dense features at strides 16, 32 and 64.")] = Task.CLASSIFY,
     output: Annotated[
         Output | None,
         typer.Option(help="Of a classifier.", show_default="logits for onnx, else probabilities"),

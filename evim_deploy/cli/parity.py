@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from evim_deploy.artifact.parity import NOT_RUN
+from evim_deploy.artifact.parity import ParityStatus
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +26,7 @@ def show_proof(console: Console, document: Mapping[str, Any]) -> None:
 
 
 def show_parity(console: Console, parity: Mapping[str, Any]) -> None:
-    """Status, what the proof would catch, and each comparison; from the proof's document."""
+    """ParityStatus, what the proof would catch, and each comparison; from the proof's document."""
     from rich.table import Table
 
     for line in _lines(parity):
@@ -42,14 +42,14 @@ def show_parity(console: Console, parity: Mapping[str, Any]) -> None:
 
 
 def _lines(parity: Mapping[str, Any]) -> Iterator[str]:
-    if parity["status"] == NOT_RUN:
+    if parity["status"] == ParityStatus.NOT_RUN:
         yield f"parity not run: {parity['reason'].removeprefix('not run on this host: ')}"
         return
     yield ": ".join(filter(None, (f"parity {parity['status'].upper()}", parity["reason"])))
     power = parity["power"]
     if power is not None:
         least = power["everywhere"]
-        yield power["summary"] + (f", and one of about {least:.1%} in each of them" if least is not None else "")
+        yield power["summary"] + (f", and a {100 * least:.1f} % one in all of them" if least is not None else "")
     if parity["stored"]:
         yield parity["stored"]["summary"]
     if parity["operations"]:

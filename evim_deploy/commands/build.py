@@ -9,21 +9,16 @@ from typing import TYPE_CHECKING, Any
 import exporters
 import runtimes
 from evim_deploy import formats
+from evim_deploy.artifact.info import ArtifactInfo, Structure
+from evim_deploy.artifact.manifest import ManifestDocument, embedded
+from evim_deploy.artifact.metadata import LABELS_KEY, METADATA_KEY
 from evim_deploy.artifact.parity import Parity
-from evim_deploy.artifact.target import (
-    LABELS_KEY,
-    METADATA_KEY,
-    ArtifactInfo,
-    Structure,
-    Target,
-    Weights,
-    embedded,
-    file_stem,
-)
+from evim_deploy.artifact.target import Target, Weights, file_stem
 from evim_deploy.catalog.model import Model
+from evim_deploy.catalog.terms import ModelKind
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.versions import tool_versions
-from evim_deploy.inspection.core_ml import told_otherwise
+from evim_deploy.inspection.core_ml import reported_difference
 
 if TYPE_CHECKING:
     from evim_deploy.graph.rewrites.rewrite import RewriteResult
@@ -47,17 +42,17 @@ def build(model: Model, reference: Reference, target: Target, path: Path) -> Art
     found = formats.read(path)
     _refuse_reported(found, target)
     unchecked = Parity.not_run("not checked yet")
-    timm = ["timm"] if model.kind == "torch_module" else []
+    timm = ["timm"] if model.kind == ModelKind.TORCH_MODULE else []
     tools = tool_versions("torch", "numpy", *exporters.needs(row, model.kind), *engine_of(target).requires, *timm)
     return ArtifactInfo(
         model=model,
         target=target,
         weights=reference.weights,
         preprocessing=reference.preprocessing,
-        contract=contract,
+        signature=contract,
         structure=Structure.of(found.operations),
         parity=unchecked,
-        rewrites=tuple(_record(outcome) for outcome in reference.rewrite_results(target)),
+        rewrites=tuple(_record(result) for result in reference.rewrite_results(target)),
         tools=tools | exporters.converter_versions(row, model.kind),
         functions=dict.fromkeys(target.of_functions(), unchecked),
     )
@@ -69,7 +64,8 @@ def annotate(facts: ArtifactInfo, path: Path) -> None:
     Raises:
         RuntimeError: Its operations are no longer those that were written.
     """
-    metadata = {METADATA_KEY: json.dumps(embedded(facts.to_dict())), LABELS_KEY: json.dumps(facts.target.labels)}
+    document = embedded(ManifestDocument.of(facts).to_dict())
+    metadata = {METADATA_KEY: json.dumps(document), LABELS_KEY: json.dumps(facts.target.labels)}
     exporters.load(exporters.FORMATS[facts.target.format], facts.model.kind).annotate(path, metadata, facts)
     if Structure.of(formats.read(path).operations) != facts.structure:
         raise RuntimeError(f"{path.name} changed when its metadata was written")
@@ -86,7 +82,7 @@ def engine_of(target: Target) -> runtimes.Engine:
     return runtimes.first_available(runtimes.engines_of(exporters.FORMATS[target.format].suffix))
 
 
-def _refuse_reported(found: formats.Contents, target: Target) -> None:
+def _refuse_reported(found: formats.ModelFile, target: Target) -> None:
     """Refuse a Core ML program with an operation that Core ML is reported to compute otherwise.
 
     Such a file cannot be proven here, and is believed to be wrong there: it is not kept.
@@ -95,7 +91,7 @@ def _refuse_reported(found: formats.Contents, target: Target) -> None:
         BadInput: It has one, which is named.
     """
     for function in found.functions if found.format == "coreml" else ():
-        if told := told_otherwise(function):
+        if told := reported_difference(function):
             cause, remedy = told
             raise BadInput(
                 f"{target} would have an operation that Core ML is reported to compute otherwise: {cause}",

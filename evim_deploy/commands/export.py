@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import exporters
 import runtimes
-from evim_deploy.artifact.parity import FAIL, Measures, Parity
-from evim_deploy.artifact.target import MANIFEST_SUFFIX, ArtifactInfo, Target
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.manifest import ManifestDocument
+from evim_deploy.artifact.metadata import MANIFEST_SUFFIX
+from evim_deploy.artifact.parity import Parity, ParityStatus
+from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.labels import class_labels
 from evim_deploy.catalog.model import Model
+from evim_deploy.catalog.terms import Activation, Output, Task
 from evim_deploy.commands.build import annotate, build, engine_of, file_name
 from evim_deploy.commands.request import Request, plan
 from evim_deploy.common import threads
@@ -54,14 +58,13 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
     reference = open_reference(request.model, request.weights, request.num_classes, progress.step)
     weights = reference.weights
 
-    from evim_deploy.common.reproducible import one_thread
     from evim_deploy.proof.outputs.checker import ParityChecker  # after what tells that torch is missing
 
     if not weights.trained:
         progress.warn(" ".join(filter(None, (f"UNTRAINED weights ({weights.source}).", weights.note))))
     elif weights.note:
         progress.step(weights.note)
-    if request.task == "classify":
+    if request.task == Task.CLASSIFY:
         labels = class_labels(reference.num_classes, request.labels, weights.source, request.model.labels)
         fitted = [_fitted(target, request, reference, progress) for target in targets]
         targets = [replace(target, labels=labels) for target in fitted]
@@ -88,11 +91,13 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
                 _write_manifest(facts, digest, artifact, manifest)
                 if golden:
                     progress.step(f"{target}: writing golden inputs and outputs")
-                    with one_thread():
-                        write_golden(facts, ParityChecker(reference, request.model.resolution), name, digest, golden[0])
+                    with threads.torch_threads(1):
+                        checker = ParityChecker(reference, request.model.resolution)
+                        write_golden(facts, checker, artifact=name, digest=digest, path=golden[0])
             final, _, *golden = publish(staged, request.output_dir, request.overwrite)
             told = {"golden": str(golden[0])} if golden else {}
-            made.append({"path": str(final), "size_bytes": size_bytes(final), **told, **facts.to_dict()})
+            document = ManifestDocument.of(facts).to_dict()
+            made.append({"path": str(final), "size_bytes": size_bytes(final), **told, **document})
     return made
 
 
@@ -114,7 +119,7 @@ def _fitted(target: Target, request: Request, reference: Reference, progress: Pr
     Raises:
         BadInput: The user asks for an output that it cannot have.
     """
-    target = replace(target, activation=reference.activation)
+    target = replace(target, activation=Activation(reference.activation))
     if target.output in reference.classifier_outputs:
         return target
     (output,) = reference.classifier_outputs
@@ -124,7 +129,7 @@ def _fitted(target: Target, request: Request, reference: Reference, progress: Pr
             f"Give --output {output}, or export the network again without its last activation.",
         )
     progress.step(f"{target}: its output is {output}")
-    return replace(target, output=output)
+    return replace(target, output=Output(output))
 
 
 def _check_host(request: Request, targets: list[Target]) -> None:
@@ -140,8 +145,10 @@ def _make_sound(source: _Source, target: Target, path: Path, progress: Progress)
     try:
         return _make(source, target, path, progress)
     except Damaged as error:
+        from evim_deploy.proof.fault import REPORT
+
         cause = f"The artifact {target} was written wrongly: {error.cause.replace(str(path), path.name)}"
-        raise ParityFailed(cause, f"It was not kept. {_REPORT}") from error
+        raise ParityFailed(cause, f"It was not kept. {REPORT}") from error
 
 
 def _make(source: _Source, target: Target, path: Path, progress: Progress) -> ArtifactInfo:
@@ -179,67 +186,20 @@ def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> 
     if source.verify is False or reason:
         unproven = Parity.not_run("--no-verify" if source.verify is False else f"not run on this host: {reason}")
         return unproven, dict.fromkeys(target.of_functions(), unproven)
-    from evim_deploy.proof.prove import prove_functions  # after what tells that torch is missing
+    from evim_deploy.proof.fault import parity_failure  # after what tells that torch is missing
+    from evim_deploy.proof.prove import prove_functions
 
     parity, functions = prove_functions(path, target, source.prover, progress)
-    if parity.status == FAIL:
+    if parity.status == ParityStatus.FAIL:
         failed = functions or {"": parity}
         proofs = [(target.of_functions().get(name, target), each) for name, each in failed.items()]
-        raise _failure(source, target, parity.reason, proofs)
+        raise parity_failure(source.prover, target, parity.reason, proofs)
     return parity, functions
-
-
-def _failure(source: _Source, target: Target, reason: str, proofs: Sequence[tuple[Target, Parity]]) -> ParityFailed:
-    """What is to blame that an artifact, or functions of it, differ from the model, and what to do."""
-    cause = f"The artifact {target} differs from the source model: {reason}."
-    blamed = [_blame(source, each, parity) for each, parity in proofs if parity.status == FAIL]
-    note, remedy = next((each for each in blamed if each == _OURS), blamed[0])
-    return ParityFailed(f"{cause} {note}".rstrip(), f"It was not kept. {remedy}")
-
-
-def _blame(source: _Source, target: Target, parity: Parity) -> tuple[str, str]:
-    """A note on the cause of a failed proof, and what to do.
-
-    The network itself is to blame where its own float32 is not close enough to its float64, and a precision where the
-    same program in float32 passes. Anything else is a fault of ours or of a converter.
-    """
-    from evim_deploy.proof.outputs.checker import PRECISION  # after what tells that torch is missing
-
-    failed = [each for each in parity.comparisons if each.status == FAIL]
-    is_rest_right = not (parity.stored and parity.stored.changed) and not (
-        parity.operations and parity.operations.diverging
-    )
-    if not failed or not is_rest_right:
-        return _OURS
-    if {each.subject for each in failed} == {PRECISION} and len(parity.comparisons) > len(failed):
-        return "", f"In {target.precision} this network loses more than is allowed: choose another --precision."
-    own = source.prover.float32_rounding(target)
-    if own is None or any(each.tolerance.allows(own) or _is_beyond(each.measures, own) for each in failed):
-        return _OURS
-    note = (
-        f"The network cannot be computed to this tolerance: in PyTorch, its own float32 differs from its float64 by "
-        f"{own.max_abs:.2g} of the output's range and {own.mean_abs:.2g} on average."
-    )
-    if source.reference.weights.trained:
-        return note, "Check that these are the weights of a fully trained network."
-    return note, "Use trained weights (-w FILE), or try another seed (-w random:1); --no-verify writes it unproven."
-
-
-def _is_beyond(found: Measures, own: Measures) -> bool:
-    """Whether an artifact is farther off than another order of the network's own sums explains."""
-    return found.max_abs > _ORDERS * own.max_abs or found.mean_abs > _ORDERS * own.mean_abs
-
-
-_ORDERS = 10.0
-_REPORT = (
-    "This is a fault of evim-deploy or of a converter: please report it with the model, the weights and the command."
-)
-_OURS = "", _REPORT
 
 
 def _write_manifest(facts: ArtifactInfo, digest: str, artifact: Path, manifest: Path) -> None:
     document = {"artifact": artifact.name, "size_bytes": size_bytes(artifact), "sha256": digest}
-    manifest.write_text(json.dumps({**document, **facts.to_dict()}, indent=2) + "\n")
+    manifest.write_text(json.dumps({**document, **ManifestDocument.of(facts).to_dict()}, indent=2) + "\n")
 
 
 def summary(outcome: RewriteResult) -> str:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import exporters
-from evim_deploy.artifact.manifest import Manifest
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
 from evim_deploy.artifact.parity import Parity
-from evim_deploy.artifact.target import SCHEMA_VERSION, ArtifactInfo
+from evim_deploy.artifact.reading import Manifest
 from evim_deploy.commands.build import annotate, build, file_name
 from evim_deploy.common.errors import EvimError, NotRunHere, ParityFailed
 from evim_deploy.common.publish import members, staging

@@ -8,7 +8,7 @@ from typing import Any
 
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.model import Model
-from evim_deploy.catalog.terms import UNQUANTISED, ModelFamily
+from evim_deploy.catalog.terms import UNQUANTISED, ModelFamily, ModelKind, Output, Precision, Task
 from evim_deploy.catalog.variants import MAX_BATCH, MAX_RESOLUTION, MIN_CLASSES, MIN_RESOLUTION
 from evim_deploy.common.errors import BadInput
 from evim_deploy.quantise.schemes import find_scheme
@@ -55,7 +55,7 @@ class Request:
     weights: str | None = None
     num_classes: int | None = None
     labels: Path | None = None
-    task: str = "classify"
+    task: str = Task.CLASSIFY
     output: str | None = None
     preprocess: bool = True
     opset: int | None = None
@@ -76,7 +76,7 @@ def plan(request: Request) -> list[Target]:
     Raises:
         BadInput: An option cannot be met.
     """
-    if request.task == "features" and (request.output or request.labels or request.num_classes is not None):
+    if request.task == Task.FEATURES and (request.output or request.labels or request.num_classes is not None):
         raise BadInput(
             "Dense features have no classes.",
             "Leave out --output, --labels and --num-classes, or use --task classify.",
@@ -89,7 +89,7 @@ def plan(request: Request) -> list[Target]:
         raise BadInput(f"A batch of {request.batch} is impossible.", f"Give --batch 1 to {MAX_BATCH}.")
     native = request.model.resolution
     sizes = tuple(dict.fromkeys(request.sizes or (request.model.fixed_size or (native, native),)))
-    if request.model.kind != "graph":
+    if request.model.kind != ModelKind.GRAPH:
         _check_network(request, sizes)
     for size in sizes:
         _check_size(size)
@@ -101,7 +101,7 @@ def plan(request: Request) -> list[Target]:
         format_ = FORMATS[name]
         _check_format(request, format_, sizes)
         precisions = tuple(dict.fromkeys(request.precisions or format_.precisions[:1]))
-        if request.half_io and precisions != ("fp16",):
+        if request.half_io and precisions != (Precision.FP16,):
             raise BadInput("--half-io makes fp16 files take and give float16.", "Add --precision fp16, and that alone.")
         for size in sizes[:1] if request.multifunction else sizes:
             height, width = size or (None, None)
@@ -109,13 +109,13 @@ def plan(request: Request) -> list[Target]:
                 deployment_target = _deployment_target(request, format_, precision)
                 targets.append(
                     Target(
-                        format=name,
-                        precision=precision,
+                        format=format_.name,
+                        precision=Precision(precision),
                         height=height,
                         width=width,
                         batch=request.batch,
-                        task=request.task,
-                        output="features" if request.task == "features" else request.output or format_.default_output,
+                        task=Task(request.task),
+                        output=_output(request, format_),
                         preprocess=request.preprocess and request.model.is_normalisation_known,
                         labels=(),
                         opset=_unusual(request.opset, format_.opsets),
@@ -125,6 +125,10 @@ def plan(request: Request) -> list[Target]:
                     )
                 )
     return targets
+
+
+def _output(request: Request, format_: Format) -> Output:
+    return Output.FEATURES if request.task == Task.FEATURES else Output(request.output or format_.default_output)
 
 
 def _deployment_target(request: Request, format_: Format, precision: str) -> str | None:
@@ -167,7 +171,7 @@ def _check_quantisation(request: Request) -> None:
         raise BadInput(
             f"{request.allowed_loss:g} is no share of images, in percent.", "Give --keep-accuracy 0 to 100, as 0.5."
         )
-    if request.task == "features":
+    if request.task == Task.FEATURES:
         raise BadInput("Dense features have no accuracy to keep.", "Leave out --keep-accuracy.")
 
 
@@ -185,7 +189,7 @@ def _check_network(request: Request, sizes: tuple[Size, ...]) -> None:
             f"{name} is not written in {' or '.join(quantised)}: quantised artifacts are EfficientViM's.",
             f"Give --precision {' or '.join(UNQUANTISED)}.",
         )
-    if request.task == "features":
+    if request.task == Task.FEATURES:
         raise BadInput(f"{name} is exported as a classifier.", "Leave out --task: dense features are EfficientViM's.")
     if request.weights is not None and request.model.family == ModelFamily.ONNX:
         raise BadInput(f"{name} has weights of its own.", "Leave out --weights.")

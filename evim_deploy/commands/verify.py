@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import runtimes
 from evim_deploy import formats
-from evim_deploy.artifact.manifest import Manifest, changes, check_beside, embedded_manifest
-from evim_deploy.artifact.parity import FAIL, NOT_RUN, Parity
+from evim_deploy.artifact.changes import changes
+from evim_deploy.artifact.parity import Parity, ParityStatus
+from evim_deploy.artifact.reading import Manifest, check_beside, embedded_manifest
+from evim_deploy.catalog.terms import ModelKind
 from evim_deploy.common import threads
 from evim_deploy.common.errors import BadInput, EvimError, NotRunHere, ParityFailed
 from evim_deploy.common.progress import Progress, Silent
@@ -24,7 +26,7 @@ from runtimes.modes import Mode
 
 if TYPE_CHECKING:
     from evim_deploy.commands.rebuild import Rebuild
-    from evim_deploy.proof.operations.report import LayerReport
+    from evim_deploy.proof.operations.report import OpsReport
     from evim_deploy.proof.outputs.checker import ParityChecker
 
 
@@ -66,21 +68,24 @@ class Verdict:
     def problem(self) -> EvimError | None:
         """What it comes to, as the error that ends a command; None where nothing is wrong."""
         reason = self.parity.reason.removesuffix(".")
-        if self.parity.status == FAIL:
+        if self.parity.status == ParityStatus.FAIL:
             cause = f"{self.artifact} does not equal the model that it was made from: {reason}."
             if self._fails_on_the_engine_alone:
                 return ParityFailed(cause, _ON_THE_ENGINE)
-            return ParityFailed(cause, _CHANGED if self.manifest.model.kind != "graph" else f"{_LAYERS} {_CHANGED}")
+            has_layers = self.manifest.model.kind == ModelKind.GRAPH
+            return ParityFailed(cause, f"{_LAYERS} {_CHANGED}" if has_layers else _CHANGED)
         if self.rebuild and (problem := self.rebuild.problem(self.artifact)):
             return problem
-        if self.parity.status == NOT_RUN:
+        if self.parity.status == ParityStatus.NOT_RUN:
             return NotRunHere(f"{self.artifact} cannot be verified: {reason}.", "Verify it where its engine runs.")
         return None
 
     @property
     def _fails_on_the_engine_alone(self) -> bool:
         proofs = self.functions.values() or [self.parity]
-        return {each.mode for proof in proofs for each in proof.comparisons if each.status == FAIL} == {"ane"}
+        return {each.mode for proof in proofs for each in proof.comparisons if each.status == ParityStatus.FAIL} == {
+            "ane"
+        }
 
 
 def _with_anomalies(parity: Parity) -> dict[str, Any]:
@@ -113,7 +118,7 @@ class Result:
 
     artifact: Path
     verdict: Verdict | None = None
-    layers: LayerReport | None = None
+    layers: OpsReport | None = None
     plot: Path | None = None
     problem: EvimError | None = None
 
@@ -163,7 +168,7 @@ class Verifier:
             verdict = self.verify(artifact)
             if self.rebuilds:
                 verdict = replace(verdict, rebuild=self.rebuild(verdict))
-            if plots is not None and verdict.parity.status != NOT_RUN:
+            if plots is not None and verdict.parity.status != ParityStatus.NOT_RUN:
                 report = self.layers(verdict)
                 plot = _publish_plot(report, verdict, plots, overwrite)
         except EvimError as error:
@@ -195,15 +200,20 @@ class Verifier:
         from evim_deploy.proof.prove import prove_functions
 
         parity, functions = prove_functions(
-            artifact, manifest.target, prover, self.progress, self.mode, self.compute_units
+            artifact,
+            manifest.target,
+            prover,
+            self.progress,
+            mode=self.mode,
+            compute_units=self.compute_units,
         )
         # what cannot be run stays not run: the operation that it names is why
-        changed = [] if parity.status == NOT_RUN else list(changes(manifest, found))
+        changed = [] if parity.status == ParityStatus.NOT_RUN else list(changes(manifest, found))
         if digest is not None and digest != sha256(artifact):
             changed.append(f"other bytes than were exported: their sha256 is not {digest[:12]}")
         if changed:
             reasons = (f"it has {' and '.join(changed)}", parity.reason)
-            parity = replace(parity, status=FAIL, reason="; ".join(filter(None, reasons)))
+            parity = replace(parity, status=ParityStatus.FAIL, reason="; ".join(filter(None, reasons)))
         return Verdict(artifact=artifact, manifest=manifest, parity=parity, functions=functions)
 
     def rebuild(self, verdict: Verdict) -> Rebuild:
@@ -218,7 +228,7 @@ class Verifier:
         self.progress.step(f"{verdict.artifact.name}: making it again")
         return rebuild(verdict.artifact, verdict.manifest, self.prover(verdict.manifest, verdict.artifact).reference)
 
-    def layers(self, verdict: Verdict) -> LayerReport:
+    def layers(self, verdict: Verdict) -> OpsReport:
         """Line up an artifact with its reference, operation by operation, on the input that is worst.
 
         Raises:
@@ -231,7 +241,7 @@ class Verifier:
         self.progress.step(f"{artifact.name}: lining up its operations with the model's")
         prover = self.prover(verdict.manifest, artifact)
         worst = verdict.parity.comparisons[-1].measures.worst.input if verdict.parity.comparisons else ""
-        image = prover.images(target, worst)
+        image = prover.input_batch(target, worst)
         exact_mode = runtimes.tracing_engine(artifact).exact_mode
         mode = Mode(self.mode) if self.mode else exact_mode if target.quantisation else None
         with threads.computing(prover.pixels(target)):
@@ -255,18 +265,18 @@ class Verifier:
         return self._provers[key]
 
 
-def _divergence(artifact: Path, report: LayerReport) -> EvimError | None:
+def _divergence(artifact: Path, report: OpsReport) -> EvimError | None:
     """What lining up an artifact's operations comes to, where its outputs passed."""
-    from evim_deploy.proof.operations import report as statuses
+    from evim_deploy.proof.operations.report import OpsStatus
 
-    if report.status == statuses.FAIL:
+    if report.status == OpsStatus.FAIL:
         return ParityFailed(f"{artifact} has an operation that is not the model's.", f"{report} Export it again.")
-    if report.status != statuses.PASS:
-        return NotRunHere(f"Not all operations of {artifact} could be lined up with the model's.", str(report))
+    if report.status != OpsStatus.PASS:
+        return NotRunHere(f"Not all operations of {artifact} could be matched with the model's.", str(report))
     return None
 
 
-def _publish_plot(report: LayerReport, verdict: Verdict, folder: Path, overwrite: bool) -> Path:
+def _publish_plot(report: OpsReport, verdict: Verdict, folder: Path, overwrite: bool) -> Path:
     from evim_deploy.proof.operations.plot import plot_layers
 
     weights = verdict.manifest.weights

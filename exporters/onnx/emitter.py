@@ -10,7 +10,8 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from evim_deploy import __version__
-from evim_deploy.artifact.target import Signature, Target
+from evim_deploy.artifact.signature import Signature
+from evim_deploy.artifact.target import Target
 from evim_deploy.formats.onnx_names import CHANNELS_LAST, SCALE, UNSIGNED
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.quantised import AffineQuantised, QuantParams

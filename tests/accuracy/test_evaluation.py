@@ -1,4 +1,4 @@
-"""Artifacts evaluated on digits: figures that are right, what lowers them, and what is refused."""
+"""Evaluation on digits: correct results, faults that lower them, and refusals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import torch
 from onnx import numpy_helper
 from PIL import Image
 
-from evim_deploy.accuracy import Evaluator, Result
+from evim_deploy.accuracy import EvaluationResult, Evaluator
 from evim_deploy.accuracy.data import open_data
 from evim_deploy.catalog.variants import DIGITS, ModelName
 from evim_deploy.commands.export import export
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(folder: Path) -> Callable[..., Path]:
-    """What ``export`` makes of digits, unproven; each once."""
+    """Exports of the digits model, without proof; each made once."""
 
     @cache
     def make(format_: str = "onnx", precision: str = "fp32", **fields: Any) -> Path:
@@ -63,12 +63,14 @@ def single(made: Callable[..., Path]) -> Path:
     return made()
 
 
-def evaluated(*artifacts: Path, data: str | Path = "digits", limit: int | None = LIMIT, **options: Any) -> list[Result]:
+def evaluated(
+    *artifacts: Path, data: str | Path = "digits", limit: int | None = LIMIT, **options: Any
+) -> list[EvaluationResult]:
     return list(Evaluator(limit=limit, **options).evaluate(artifacts, str(data)).results)
 
 
 def write_digits(folder: Path, count: int = 40, names: Callable[[int], str] = str) -> Path:
-    """A folder of a class each, of the first held-out digits."""
+    """Class folders of the first held-out digits."""
     for index, (picture, label) in enumerate(zip(*digits.held_out(), strict=True)):
         if index == count:
             break
@@ -108,11 +110,11 @@ def test_figures_are_those_of_pytorch_computed_by_hand(single: Path) -> None:
         if inside.any():
             error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
     assert result.accuracy.calibration_error == pytest.approx(error, abs=1e-4)
-    assert result.comparison is not None
-    assert (result.comparison.agreement, result.comparison.difference, result.comparison.count) == (1, 0, LIMIT)
+    assert result.agreement is not None
+    assert (result.agreement.share, result.agreement.difference, result.agreement.count) == (1, 0, LIMIT)
     assert result.reference is not None
     assert result.reference.top1 == result.accuracy.top1
-    assert (result.subject.engine, result.subject.classes.rule) == ("onnxruntime", "names")
+    assert (result.artifact.engine, result.artifact.classes.rule) == ("onnxruntime", "names")
 
 
 @pytest.mark.parametrize(
@@ -130,8 +132,8 @@ def test_every_kind_of_artifact_says_what_its_reference_says(
 ) -> None:
     (result,) = evaluated(made(format_, precision, **fields), limit=31)
     assert result.accuracy is not None
-    assert result.comparison is not None
-    assert (result.accuracy.count, result.comparison.count, result.comparison.agreement) == (31, 31, 1)
+    assert result.agreement is not None
+    assert (result.accuracy.count, result.agreement.count, result.agreement.share) == (31, 31, 1)
     assert result.accuracy.top1 > 0.9
     assert result.is_complete
 
@@ -140,13 +142,13 @@ def test_labels_that_are_rotated_lower_the_accuracy_and_no_agreement(single: Pat
     rotated = write_digits(tmp_path, names=lambda label: str((label + 1) % 10))
     (result,) = evaluated(single, data=rotated)
     assert result.accuracy is not None
-    assert result.comparison is not None
+    assert result.agreement is not None
     assert result.accuracy.top1 < 0.05
-    assert result.comparison.agreement == 1
+    assert result.agreement.share == 1
 
 
 def perturbed(artifact: Path, path: Path, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> Path:
-    """A copy with other weights in one convolution."""
+    """A copy with changed weights in one convolution."""
     model = onnx.load(artifact)
     (tensor,) = [each for each in model.graph.initializer if each.name == CHANGED]
     tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor)), tensor.name))
@@ -157,23 +159,23 @@ def perturbed(artifact: Path, path: Path, change: Callable[[np.ndarray[Any, Any]
 def test_a_weight_that_is_another_lowers_the_agreement(single: Path, tmp_path: Path) -> None:
     other = perturbed(single, tmp_path / "other.onnx", lambda weights: weights[::-1].copy())
     ours, its = evaluated(single, other)
-    assert ours.comparison is not None
-    assert its.comparison is not None
-    assert its.comparison.agreement < 0.9 < ours.comparison.agreement
+    assert ours.agreement is not None
+    assert its.agreement is not None
+    assert its.agreement.share < 0.9 < ours.agreement.share
     assert its.accuracy is not None
     assert its.reference is not None
-    assert its.comparison.difference == pytest.approx(its.accuracy.top1 - its.reference.top1)
-    low, high = its.comparison.interval
-    assert low < its.comparison.difference < high < 0
+    assert its.agreement.difference == pytest.approx(its.accuracy.top1 - its.reference.top1)
+    low, high = its.agreement.interval
+    assert low < its.agreement.difference < high < 0
 
 
 def test_answers_that_are_not_finite_are_wrong(single: Path, tmp_path: Path) -> None:
     broken = perturbed(single, tmp_path / "broken.onnx", lambda weights: np.full_like(weights, np.inf))
     (result,) = evaluated(broken)
     assert result.accuracy is not None
-    assert result.comparison is not None
+    assert result.agreement is not None
     assert (result.accuracy.top1, result.accuracy.top5, result.accuracy.not_finite) == (0, 0, LIMIT)
-    assert result.comparison.agreement == 0
+    assert result.agreement.share == 0
 
 
 def test_fewer_than_five_classes(tmp_path: Path, pictures: Path) -> None:
@@ -189,8 +191,8 @@ def test_fewer_than_five_classes(tmp_path: Path, pictures: Path) -> None:
     (result,) = evaluated(Path(document["path"]), data=tmp_path / "pictures", limit=None)
     assert result.accuracy is not None
     assert result.accuracy.top5 == 1
-    assert result.subject.classes.rule == "indices"
-    with pytest.raises(BadInput, match="7 of them are none of the artifact's 3"):
+    assert result.artifact.classes.rule == "indices"
+    with pytest.raises(BadInput, match="7 of them are not among the artifact's 3"):
         evaluated(Path(document["path"]), data=pictures)
 
 
@@ -207,7 +209,7 @@ def test_a_reference_answers_once_for_all_of_its_artifacts(
     results = evaluated(single, made("onnx", "fp16", half_io=True), single, limit=20)
     assert len(results) == 2  # the same file twice is one
     assert answered == [16, 16]  # 20 images in full batches
-    assert all(result.comparison and result.comparison.count == 20 for result in results)
+    assert all(result.agreement and result.agreement.count == 20 for result in results)
 
 
 def test_the_document(single: Path) -> None:
@@ -238,8 +240,8 @@ def test_images_that_cannot_be_read_are_left_out_and_named(single: Path, picture
     assert intact.accuracy is not None
     assert result.accuracy is not None
     assert result.accuracy.count == intact.accuracy.count - len(spoilt)
-    assert result.comparison is not None
-    assert result.comparison.count == result.accuracy.count
+    assert result.agreement is not None
+    assert result.agreement.count == result.accuracy.count
     assert result.is_complete
 
 
@@ -256,7 +258,7 @@ def test_where_no_image_can_be_read_there_is_no_figure(single: Path, tmp_path: P
 
 @dataclass
 class Interrupted(Silent):
-    """Breaks off at its so many-th advance."""
+    """A progress that interrupts at its n-th advance."""
 
     left: int
     warnings: list[str] = field(default_factory=list)
@@ -270,7 +272,7 @@ class Interrupted(Silent):
         self.warnings.append(text)
 
 
-def without_times(results: list[Result]) -> list[dict[str, Any]]:
+def without_times(results: list[EvaluationResult]) -> list[dict[str, Any]]:
     def stripped(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
@@ -287,11 +289,11 @@ def lines_without_times(path: Path) -> list[dict[str, Any]]:
 def test_what_is_resumed_ends_as_what_was_never_interrupted(
     made: Callable[..., Path], pictures: Path, tmp_path: Path, after: int
 ) -> None:
-    """Before the first batch, after it, in the reference's, in the second artifact's."""
+    """Interrupts before the first batch, after it, in the reference's, and in the second artifact's."""
     artifacts = made("onnx", "fp32", batch=None, sizes=(None,)), made()
     whole = evaluated(*artifacts, data=pictures, limit=None, resume=tmp_path / "whole")
-    found = Evaluator(resume=tmp_path / "parts", progress=Interrupted(after))
-    broken = found.evaluate(artifacts, str(pictures))
+    actual = Evaluator(resume=tmp_path / "parts", progress=Interrupted(after))
+    broken = actual.evaluate(artifacts, str(pictures))
     assert not broken.is_complete
     assert not all(result.is_complete for result in broken.results)
     json.dumps(broken.to_dict(), allow_nan=False)
@@ -303,11 +305,11 @@ def test_what_is_resumed_ends_as_what_was_never_interrupted(
 
 
 def test_an_interrupt_keeps_what_there_is(single: Path) -> None:
-    found = Evaluator(progress=Interrupted(11)).evaluate([single], "digits")
-    (result,) = found.results
+    actual = Evaluator(progress=Interrupted(11)).evaluate([single], "digits")
+    (result,) = actual.results
     assert result.accuracy is not None
-    assert (result.accuracy.count, result.comparison, result.reason) == (10, None, "interrupted")
-    assert not found.is_complete
+    assert (result.accuracy.count, result.agreement, result.reason) == (10, None, "interrupted")
+    assert not actual.is_complete
     (none,) = Evaluator(progress=Interrupted(1)).evaluate([single], "digits").results
     assert (none.accuracy, none.to_dict()["count"], none.to_dict()["top1"]) == (None, 0, None)
 
@@ -329,9 +331,9 @@ def test_a_file_of_another_artifact_or_other_data_is_refused(
     file = tmp_path / "answers"
     evaluated(single, limit=3, resume=file)
     before = file.read_bytes()
-    with pytest.raises(BadInput, match="of other artifacts than these"):
+    with pytest.raises(BadInput, match="predictions for other artifacts"):
         evaluated(made("tflite", "fp32", batch=4), limit=3, resume=file)
-    with pytest.raises(BadInput, match="of other images than these"):
+    with pytest.raises(BadInput, match="predictions for other images"):
         evaluated(single, data=pictures, limit=3, resume=file)
     assert file.read_bytes() == before
 
@@ -341,7 +343,7 @@ def test_a_file_of_another_artifact_or_other_data_is_refused(
 
 @pytest.fixture
 def of_a_file(tmp_path: Path) -> tuple[Path, Path]:
-    """An artifact, and the file of its weights."""
+    """An artifact, and its weights file."""
     torch.save(untrained_model(MODEL, 10, 4).state_dict(), tmp_path / "weights.pth")
     request = Request(
         model=MODEL, formats=("onnx",), weights=str(tmp_path / "weights.pth"), output_dir=tmp_path, verify=False
@@ -353,32 +355,32 @@ def of_a_file(tmp_path: Path) -> tuple[Path, Path]:
 def test_without_its_weights_there_is_no_agreement_and_the_reason_is_told(of_a_file: tuple[Path, Path]) -> None:
     artifact, weights = of_a_file
     moved = weights.rename(weights.with_name("moved.pth"))
-    told = Interrupted(0)
-    (result,) = evaluated(artifact, limit=5, progress=told)
+    progress_log = Interrupted(0)
+    (result,) = evaluated(artifact, limit=5, progress=progress_log)
     document = result.to_dict()
     assert (document["agreement"], document["reference"], document["count"]) == (None, None, 5)
-    assert document["agreement_reason"].startswith("not run on this host: The weights that")
-    assert len(told.warnings) == 1
-    assert weights.name in told.warnings[0]
-    (found,) = evaluated(artifact, limit=5, weights=str(moved))
-    assert found.to_dict()["agreement"] == 100
+    assert document["agreement_reason"].startswith("not run on this host: The weights of ")
+    assert len(progress_log.warnings) == 1
+    assert weights.name in progress_log.warnings[0]
+    (actual,) = evaluated(artifact, limit=5, weights=str(moved))
+    assert actual.to_dict()["agreement"] == 100
 
 
 def test_weights_that_are_named_have_to_be_the_right_ones(single: Path, of_a_file: tuple[Path, Path]) -> None:
-    with pytest.raises(BadInput, match=r"is not what .* was made from"):
+    with pytest.raises(BadInput, match=r"was not made from"):
         evaluated(single, weights=str(of_a_file[1]))
-    with pytest.raises(BadInput, match="cannot be had"):
+    with pytest.raises(BadInput, match="cannot be opened"):
         evaluated(single, weights="none.pth")
 
 
 def test_untrained_weights_are_told_of_once(made: Callable[..., Path]) -> None:
-    told = Interrupted(0)
+    progress_log = Interrupted(0)
     seeded = [made("onnx", precision, weights="random:1") for precision in ("fp32", "fp16")]
-    one, other = evaluated(*seeded, limit=5, progress=told)
-    assert one.comparison is not None
-    assert one.comparison.agreement == 1
+    one, other = evaluated(*seeded, limit=5, progress=progress_log)
+    assert one.agreement is not None
+    assert one.agreement.share == 1
     assert not other.to_dict()["weights"]["trained"]
-    (warning,) = told.warnings
+    (warning,) = progress_log.warnings
     assert "UNTRAINED" in warning
 
 
@@ -387,12 +389,12 @@ def test_untrained_weights_are_told_of_once(made: Callable[..., Path]) -> None:
 
 def test_limits_that_leave_nothing(single: Path) -> None:
     for limit in (0, -3):
-        with pytest.raises(BadInput, match=f"--limit {limit} leaves no image"):
+        with pytest.raises(BadInput, match=f"--limit must be at least 1, got {limit}"):
             evaluated(single, limit=limit)
 
 
 def test_dense_features_have_no_accuracy(made: Callable[..., Path]) -> None:
-    with pytest.raises(BadInput, match="dense features, no classes"):
+    with pytest.raises(BadInput, match="dense features as outputs, not classes"):
         evaluated(made("onnx", "fp32", task="features"))
 
 

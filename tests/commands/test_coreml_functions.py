@@ -15,8 +15,8 @@ from networks import tiny
 from PIL import Image
 
 import runtimes
+from evim_deploy.artifact.metadata import METADATA_KEY
 from evim_deploy.artifact.parity import Parity
-from evim_deploy.artifact.target import METADATA_KEY
 from evim_deploy.catalog.variants import MODELS, VARIANTS, ModelName
 from evim_deploy.commands.export import export
 from evim_deploy.commands.predict import predict

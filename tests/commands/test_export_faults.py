@@ -14,16 +14,17 @@ import tiny_timm
 import torch
 from torch import Tensor, nn
 
-from evim_deploy.artifact.parity import FAIL, StoredWeights
+from evim_deploy.artifact.parity import Check, ParityStatus, StoredWeights
 from evim_deploy.artifact.target import Target, Weights
-from evim_deploy.commands.export import _failure, _Source
+from evim_deploy.commands.export import _Source
 from evim_deploy.common.errors import ParityFailed
 from evim_deploy.common.numerics import with_probabilities
 from evim_deploy.networks.protocols import Array
 from evim_deploy.networks.timm.open import find_timm, open_timm
 from evim_deploy.networks.torch_module.loaded import LoadedModel
 from evim_deploy.networks.torch_module.reference import ModuleReference
-from evim_deploy.proof.outputs.checker import PRECISION, PROGRAM, ParityChecker, Run
+from evim_deploy.proof.fault import parity_failure
+from evim_deploy.proof.outputs.checker import CheckRun, ParityChecker
 
 NAME = find_timm(tiny_timm.NAME)
 SIDE = tiny_timm.SIDE
@@ -91,15 +92,15 @@ class Artifact:
 
 
 def failure(
-    of: _Source, change: Callable[[Array], Array], subject: str = PROGRAM, target: Target = TARGET
+    of: _Source, change: Callable[[Array], Array], check: Check = Check.PROGRAM, target: Target = TARGET
 ) -> ParityFailed:
     sound, changed = Artifact(of, lambda logits: logits), Artifact(of, change)
-    runs = [Run(subject, "told", target.precision, lambda: nullcontext(changed))]
-    if subject == PRECISION:
-        runs.insert(0, Run(PROGRAM, "told", "fp32", lambda: nullcontext(sound)))
+    runs = [CheckRun(check, "simulated", target.precision, lambda: nullcontext(changed))]
+    if check == Check.PRECISION:
+        runs.insert(0, CheckRun(Check.PROGRAM, "simulated", "fp32", lambda: nullcontext(sound)))
     parity = of.prover.prove(target, runs)
-    assert parity.status == FAIL
-    return _failure(of, target, parity.reason, [(target, parity)])
+    assert parity.status == ParityStatus.FAIL
+    return parity_failure(of.prover, target, parity.reason, [(target, parity)])
 
 
 def test_a_network_that_float32_cannot_compute_is_blamed_with_its_own_error() -> None:
@@ -127,9 +128,11 @@ def test_a_wrong_artifact_is_not_excused(amount: float) -> None:
 
 def test_wrong_weights_in_the_file_are_not_excused() -> None:
     of = source(ILL)
-    parity = of.prover.prove(TARGET, [Run(PROGRAM, "told", "fp32", lambda: nullcontext(Artifact(of, lambda x: x)))])
+    parity = of.prover.prove(
+        TARGET, [CheckRun(Check.PROGRAM, "simulated", "fp32", lambda: nullcontext(Artifact(of, lambda x: x)))]
+    )
     parity = replace(parity, stored=StoredWeights(2, 2, ("stem.0.weight",)))
-    assert "please report it" in _failure(of, TARGET, parity.reason, [(TARGET, parity)]).remedy
+    assert "please report it" in parity_failure(of.prover, TARGET, parity.reason, [(TARGET, parity)]).remedy
 
 
 def test_a_precision_that_loses_too_much_is_blamed_where_the_program_is_right() -> None:
@@ -138,11 +141,11 @@ def test_a_precision_that_loses_too_much_is_blamed_where_the_program_is_right() 
     stored = of.reference.simulated_network(half)
     off = Artifact(of, lambda logits: logits + 0.2 * np.ptp(logits) * np.sign(logits))
     runs = [
-        Run(PROGRAM, "told", "fp32", lambda: nullcontext(stored)),
-        Run(PRECISION, "told", "fp16", lambda: nullcontext(off)),
+        CheckRun(Check.PROGRAM, "simulated", "fp32", lambda: nullcontext(stored)),
+        CheckRun(Check.PRECISION, "simulated", "fp16", lambda: nullcontext(off)),
     ]
     parity = of.prover.prove(half, runs)
-    found = _failure(of, half, parity.reason, [(half, parity)])
+    found = parity_failure(of.prover, half, parity.reason, [(half, parity)])
     assert (
         found.remedy == "It was not kept. In fp16 this network loses more than is allowed: choose another --precision."
     )
@@ -164,6 +167,8 @@ def test_the_engine_of_the_reference_is_named() -> None:
     opened = open_timm(NAME, "random:3", None, lambda _: None)
     reference = ModuleReference(replace(opened, engine="ONNX Runtime"), (SIDE, SIDE))
     network = reference.network(TARGET)
-    parity = ParityChecker(reference, SIDE).prove(TARGET, [Run(PROGRAM, "told", "fp32", lambda: nullcontext(network))])
+    parity = ParityChecker(reference, SIDE).prove(
+        TARGET, [CheckRun(Check.PROGRAM, "simulated", "fp32", lambda: nullcontext(network))]
+    )
     assert parity.comparisons[0].reference == "ONNX Runtime"
     assert isinstance(opened, LoadedModel)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from degenerate import DAMAGES, SIDE, damaged_network, export_result, kind, proof, quantised_target
-from told import reference_to
+from simulated import reference_to
 
 import exporters
-from evim_deploy.artifact.parity import FAIL, PASS, WARNING
+from evim_deploy.artifact.parity import ParityStatus
 from evim_deploy.catalog.variants import Variant
 from evim_deploy.common.progress import Silent
 from evim_deploy.graph.ir import Graph
@@ -65,8 +65,8 @@ def test_a_degenerate_network(seed: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", IN_INTEGERS, ids=":".join)
 def test_an_initialised_network(fresh: ParityChecker, name: tuple[str, str], tmp_path: Path) -> None:
     parity = proof(fresh, *name, tmp_path)
-    assert parity.status in (PASS, WARNING), parity.reason
-    assert {each.status for each in parity.comparisons} == {PASS}
+    assert parity.status in (ParityStatus.PASS, ParityStatus.WARNING), parity.reason
+    assert {each.status for each in parity.comparisons} == {ParityStatus.PASS}
 
 
 @pytest.mark.parametrize("name", [name for name in IN_INTEGERS if name != ("coreml", "w8a8")], ids=":".join)
@@ -86,7 +86,7 @@ def test_a_wrong_grid_of_such_a_network_fails(fresh: ParityChecker, name: tuple[
         path = tmp_path / f"{fault}{row.suffix}"
         exporters.load(row).build(wrong, target, path)
         parity = prove(path, target, fresh, Silent())
-        assert parity.status == FAIL, fault
+        assert parity.status == ParityStatus.FAIL, fault
         assert "ffn" in parity.reason
 
 

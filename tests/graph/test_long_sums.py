@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from networks import pixels
-from told import target_of
+from simulated import target_of
 
 import exporters
 import runtimes

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from networks import random_tiny
-from told import target_of
+from simulated import target_of
 
 import exporters
-from evim_deploy.artifact.parity import FAIL, PASS, Parity
+from evim_deploy.artifact.parity import Parity, ParityStatus
 from evim_deploy.artifact.quantisation import Quantisation
 from evim_deploy.artifact.target import Target, Weights
 from evim_deploy.common.progress import Silent
@@ -120,8 +120,8 @@ def exchanged(graph: Graph) -> Graph:
 
 def test_a_sound_artifact_is_proven(made: Made, tmp_path: Path) -> None:
     parity = made.proof(tmp_path)
-    assert (parity.status, parity.reason) == (PASS, "")
-    assert {each.status for each in parity.comparisons} == {PASS}
+    assert (parity.status, parity.reason) == (ParityStatus.PASS, "")
+    assert {each.status for each in parity.comparisons} == {ParityStatus.PASS}
     assert parity.stored is not None
     assert parity.stored.changed == ()
     if made.graph.qparams:
@@ -135,7 +135,7 @@ def test_a_wrong_weight_fails_and_names_the_operation(
     made: Made, tmp_path: Path, change: Callable[[Encoding], Encoding]
 ) -> None:
     parity = made.proof(tmp_path, with_encoding(change))
-    assert parity.status == FAIL
+    assert parity.status == ParityStatus.FAIL
     assert WEIGHTS in parity.reason
 
 
@@ -152,5 +152,5 @@ def test_wrong_quantisation_parameters_fail_and_name_the_operation(made: Made, t
     for name, fault in faults.items():
         (tmp_path / name).mkdir()
         parity = made.proof(tmp_path / name, fault)
-        assert parity.status == FAIL, name
+        assert parity.status == ParityStatus.FAIL, name
         assert PLACE in parity.reason, name

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from networks import tiny
-from told import reference_of, target_of
+from simulated import reference_of, target_of
 
 import exporters
 import runtimes

@@ -17,11 +17,12 @@ from ai_edge_litert.schema_py_generated import BuiltinOperator
 from model_files import pack, unpack
 from networks import pixels, random_tiny
 from PIL import Image
-from told import facts_of
+from simulated import facts_of
 
 import exporters
 import runtimes
-from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY, Target
+from evim_deploy.artifact.metadata import LABELS_KEY, METADATA_KEY
+from evim_deploy.artifact.target import Target
 from evim_deploy.common.errors import BadInput, NotInstalled, NotRunHere
 from evim_deploy.graph.half_precision import round_to_half
 from evim_deploy.graph.interpreter import evaluate

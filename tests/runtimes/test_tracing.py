@@ -12,7 +12,7 @@ import pytest
 import torch
 from ai_edge_litert import schema_py_generated as schema
 from networks import pixels, tiny
-from told import reference_of, target_of
+from simulated import reference_of, target_of
 
 import exporters
 import runtimes

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from evim_deploy.artifact.quantisation import Calibration, Quantisation
 from evim_deploy.artifact.target import Target
 from evim_deploy.common.progress import Progress
-from evim_deploy.common.reproducible import one_thread
+from evim_deploy.common.threads import torch_threads
 from evim_deploy.graph.ir import Graph
 from evim_deploy.images import digits
 from evim_deploy.networks.protocols import Reference, is_lowered
@@ -26,7 +26,7 @@ from evim_deploy.quantise.schemes import Scheme, find_scheme
 from evim_deploy.quantise.sensitivity import SENSITIVITY_IMAGES, sensitivity
 
 
-@one_thread()
+@torch_threads(1)
 def quantise_target(
     reference: Reference,
     target: Target,

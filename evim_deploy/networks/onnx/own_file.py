@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from evim_deploy.artifact.manifest import Manifest, changed_ports, embedded_manifest
-from evim_deploy.artifact.target import METADATA_KEY
+from evim_deploy.artifact.changes import changed_ports
+from evim_deploy.artifact.metadata import METADATA_KEY
+from evim_deploy.artifact.reading import Manifest, embedded_manifest
+from evim_deploy.catalog.terms import Precision, Task
 from evim_deploy.common.errors import BadInput
-from evim_deploy.formats import Contents
+from evim_deploy.formats import ModelFile
 from evim_deploy.images.preprocessing import Preprocessing, of_pixels
 
 
@@ -29,7 +31,7 @@ class OwnFile:
     trained: bool
 
 
-def read_own(contents: Contents, path: Path) -> OwnFile | None:
+def read_own(contents: ModelFile, path: Path) -> OwnFile | None:
     """The facts in a file's manifest; None for another tool's file, or where its inputs or outputs were changed.
 
     Raises:
@@ -52,8 +54,8 @@ def read_own(contents: Contents, path: Path) -> OwnFile | None:
 
 def _check(manifest: Manifest, path: Path) -> None:
     target, source = manifest.target, f"{manifest.model.name} (weights {manifest.weights.source})"
-    if target.task != "classify":
-        raise BadInput(f"{path} gives dense features, no classes.", f"Export {source} with `--task classify`.")
-    if target.precision != "fp32":
-        kind = "in half precision" if target.precision == "fp16" else f"quantised ({target.precision})"
+    if target.task != Task.CLASSIFY:
+        raise BadInput(f"{path} dense features as outputs, no classes.", f"Export {source} with `--task classify`.")
+    if target.precision != Precision.FP32:
+        kind = "in half precision" if target.precision == Precision.FP16 else f"quantised ({target.precision})"
         raise BadInput(f"{path} is {kind}.", f"Name its fp32 file, or what it was made from: {source}.")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from networks import tiny
-from told import reference_to, target_of
+from simulated import reference_to, target_of
 
 import exporters
 from evim_deploy.catalog.variants import MODELS, VARIANTS, ModelName
