@@ -89,7 +89,7 @@ def _contract(graph: Graph, target: Target, shapes: Mapping[str, Shape]) -> Sign
 
 
 def _conv(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
-    weights = [e.decoded(node, name) for name in ("kernel", "bias") if name in node.weights]
+    weights = [e.dequantised_weight(node, name) for name in ("kernel", "bias") if name in node.weights]
     e.emit("Conv", [*inputs, *weights], output, **e.window(node))
 
 

@@ -1,4 +1,4 @@
-"""Networks besides EfficientViM by the same door: found by name, opened, exported, proven and verified."""
+"""Networks besides EfficientViM: found by name, opened, exported, proven and verified like EfficientViM."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_weight_that_changed_is_caught(artifacts: Artifacts, tmp_path: Path, f
 def test_a_module_that_computes_something_else_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str
 ) -> None:
-    """A negative control: every weight is right, and an operation is not."""
+    """A negative control: every weight is right, and an operation is wrong."""
     stored = ModuleReference.stored_form
 
     def without_gelu(reference: ModuleReference, target: Target) -> torch.nn.Module:
@@ -201,7 +201,7 @@ def test_prediction_crops_and_resizes_as_the_network_is_evaluated(artifacts: Art
 
 
 def test_an_onnx_file_goes_through_the_same_door(tmp_path: Path) -> None:
-    """It is found again by its hash, wherever it lies by then."""
+    """Its hash identifies it, even at another path."""
     file = tmp_path / "tiny.onnx"
     image = torch.zeros(2, 3, SIDE, SIDE)
     exporters.onnx.torch_module.export(opened("random:3").module, image, "logits", file, 18, dynamic_batch=True)
@@ -218,7 +218,7 @@ def test_an_onnx_file_goes_through_the_same_door(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def onnx_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A classifier in a file, which does not say how its images are normalised."""
+    """A classifier in a file without a stated normalisation."""
     file = tmp_path_factory.mktemp("file") / "tiny.onnx"
     image = torch.zeros(1, 3, SIDE, SIDE)
     exporters.onnx.torch_module.export(opened("random:3").module, image, "logits", file, 18, dynamic_batch=False)
@@ -326,7 +326,7 @@ def test_a_normalisation_that_is_not_in_units_of_255(
 def test_other_ranges_that_networks_take(
     onnx_classifier: Path, tmp_path: Path, mean: str, std: str, taken: Callable[[Any], Any]
 ) -> None:
-    """-1 to 1, 0 to 1, and pixels with and without a mean: the artifact answers to pixels as the file does to those."""
+    """Inputs of -1 to 1, 0 to 1, and pixels with and without a mean: the artifact has the file's outputs for pixels."""
     name = parse_source(str(onnx_classifier), parse_normalisation(mean, std))
     (artifact,) = export(Request(model=name, formats=("onnx",), output_dir=tmp_path))
     assert artifact["parity"]["status"] in (
@@ -342,7 +342,7 @@ def test_other_ranges_that_networks_take(
 
 
 def test_a_network_that_answers_alike_to_all_images_is_not_proven(tmp_path: Path) -> None:
-    """A file that normalises pixels itself, and is told a normalisation: all that it sees then is near black."""
+    """A file that normalises pixels itself, opened with a second normalisation: all images become nearly black."""
     file = tmp_path / "pixels.onnx"
     network = opened("random:3").module
 
@@ -400,7 +400,7 @@ def test_each_family_is_proven(tmp_path: Path, name: str, format_: str) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of weights, which stands for trained ones."""
+    """A file of weights in place of trained ones."""
     path = tmp_path_factory.mktemp("weights") / FILE
     save_file(opened("random:5").module.state_dict(), path)
     return path
@@ -519,7 +519,7 @@ def test_what_only_efficientvim_has_is_refused(options: dict[str, Any], said: st
 
 
 class Bessel(torch.nn.Module):
-    """With an operation that no converter has."""
+    """A network with an operation that converters do not support."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return torch.special.bessel_j0(image).mean((2, 3))
@@ -561,7 +561,7 @@ def test_a_size_that_the_network_refuses_is_told() -> None:
 
 
 def refusing() -> LoadedModel:
-    """The tiny network, which refuses what its pooling would leave nothing of."""
+    """The tiny network, with an error for images that are too small for its pooling."""
     found = opened("random:3")
     pooled = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 3), found.module)
     return replace(found, module=pooled.eval().requires_grad_(False))

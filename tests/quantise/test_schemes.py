@@ -57,5 +57,5 @@ def test_the_choice_of_float_layers_uses_calibration_images() -> None:
 
 
 def test_an_unknown_precision_is_a_usage_error() -> None:
-    with pytest.raises(UsageProblem, match="no precision 'int7'"):
+    with pytest.raises(UsageProblem, match="Unknown precision 'int7'"):
         parse_precision("int7")

@@ -16,8 +16,7 @@ from evim_deploy.common.progress import Progress
 from evim_deploy.common.threads import torch_threads
 from evim_deploy.graph.ir import Graph
 from evim_deploy.images import digits
-from evim_deploy.networks.efficientvim.reference import GraphReference
-from evim_deploy.networks.protocols import Reference
+from evim_deploy.networks.protocols import Reference, is_lowered
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.calibration_images import DIGITS, PHOTOGRAPHS, RECOMMENDED, CalibrationImages
 from evim_deploy.quantise.equalisation import equalisation_exponents, equalise
@@ -55,7 +54,7 @@ def quantise_target(
     scheme = find_scheme(target.format, target.precision)
     if scheme is None:
         return target
-    assert isinstance(reference, GraphReference), "a request for other networks is rejected earlier"
+    assert is_lowered(reference), "a request for other networks is rejected earlier"
     size = target.height or native_size, target.width or native_size
     quantisation = Quantisation()
     graph = reference.inference(target)
@@ -91,7 +90,7 @@ def quantise_target(
     return replace(target, quantisation=quantisation)
 
 
-def _images(reference: GraphReference, target: Target, source: Path | None, size: tuple[int, int]) -> CalibrationImages:
+def _images(reference: Reference, target: Target, source: Path | None, size: tuple[int, int]) -> CalibrationImages:
     shipped = DIGITS if reference.weights.source == digits.SOURCE else PHOTOGRAPHS
     return CalibrationImages(
         source=source or shipped,

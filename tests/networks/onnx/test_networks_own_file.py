@@ -46,7 +46,7 @@ def pixels() -> Array:
 
 
 def answers(path: Path, images: Array) -> Array:
-    """An ONNX file's, in ONNX Runtime alone."""
+    """The outputs of an ONNX file in ONNX Runtime."""
     session = onnxruntime.InferenceSession(path)
     name = session.get_inputs()[0].name
     return np.concatenate([session.run(None, {name: image[None]})[0] for image in images])
