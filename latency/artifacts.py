@@ -160,7 +160,7 @@ def _answer(manifest: Manifest, path: Path, image: Array) -> tuple[str, Array]:
         BadInput: Its weights cannot be had, or are others now.
     """
     target = manifest.target
-    reference = Verifier().prover(manifest, path).reference
+    reference = Verifier().checker(manifest, path).reference
     taken = normalise(image, reference.preprocessing) if target.preprocess else image
     outputs = reference.outputs(target.task, taken)
     answer = outputs[target.output] if target.task == "classify" else next(iter(outputs.values()))

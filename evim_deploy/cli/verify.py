@@ -17,7 +17,7 @@ from evim_deploy.cli.problems import end_with
 from evim_deploy.common.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from evim_deploy.commands.verify import Result
+    from evim_deploy.commands.verify import VerifyResult
 
 
 class Mode(StrEnum):
@@ -92,17 +92,17 @@ def verify(
     end_with([result.problem for result in results if result.problem])
 
 
-def _show(result: Result) -> None:
+def _show(result: VerifyResult) -> None:
     console = out()
-    if result.verdict is None:
+    if result.verification is None:
         return
-    manifest = result.verdict.manifest
+    manifest = result.verification.manifest
     console.print(str(result.artifact), style="bold", soft_wrap=True, markup=False)
     facts = f"{manifest.model.name}, {manifest.target}, made from {manifest.weights.source}"
     console.print(f"  {facts}, sha256 {manifest.weights.sha256[:12]}: the same here", soft_wrap=True, markup=False)
-    show_proof(console, result.verdict.to_dict())
-    if result.verdict.rebuild is not None:
-        console.print(f"  made again: {result.verdict.rebuild}", soft_wrap=True, markup=False)
+    show_proof(console, result.verification.to_dict())
+    if result.verification.rebuild is not None:
+        console.print(f"  made again: {result.verification.rebuild}", soft_wrap=True, markup=False)
     if result.layers is not None:
         console.print()
         show_layers(console, result.layers)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import exporters
 import runtimes
 from evim_deploy import formats
+from evim_deploy.artifact.loaded import LoadedArtifact, load_artifact
 from evim_deploy.artifact.parity import Parity
 from evim_deploy.artifact.target import (
     LABELS_KEY,
@@ -63,16 +64,18 @@ def build(model: Model, reference: Reference, target: Target, path: Path) -> Art
     )
 
 
-def annotate(facts: ArtifactInfo, path: Path) -> None:
-    """Put what is known of an artifact into its own metadata.
+def annotate(info: ArtifactInfo, path: Path) -> LoadedArtifact:
+    """Write the manifest and the labels into an artifact's own metadata, and read the finished file back.
 
     Raises:
-        RuntimeError: Its operations are no longer those that were written.
+        RuntimeError: The operations changed when the metadata was written.
     """
-    metadata = {METADATA_KEY: json.dumps(embedded(facts.to_dict())), LABELS_KEY: json.dumps(facts.target.labels)}
-    exporters.load(exporters.FORMATS[facts.target.format], facts.model.form).annotate(path, metadata, facts)
-    if Structure.of(formats.read(path).operations) != facts.structure:
+    metadata = {METADATA_KEY: json.dumps(embedded(info.to_dict())), LABELS_KEY: json.dumps(info.target.labels)}
+    exporters.load(exporters.FORMATS[info.target.format], info.model.form).annotate(path, metadata, info)
+    artifact = load_artifact(path)
+    if Structure.of(artifact.contents.operations) != info.structure:
         raise RuntimeError(f"{path.name} changed when its metadata was written")
+    return artifact
 
 
 def file_name(model: Model, target: Target, weights: Weights) -> str:

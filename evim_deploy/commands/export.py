@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import exporters
 import runtimes
-from evim_deploy.artifact.parity import FAIL, Measures, Parity
-from evim_deploy.artifact.target import MANIFEST_SUFFIX, ArtifactInfo, Target
+from evim_deploy.artifact.loaded import LoadedArtifact
+from evim_deploy.artifact.parity import FAIL, NOT_RUN, PASS, Measures, Parity
+from evim_deploy.artifact.target import MANIFEST_SUFFIX, ArtifactInfo, Target, embedded
 from evim_deploy.catalog.labels import class_labels
 from evim_deploy.catalog.model import Model
 from evim_deploy.commands.build import annotate, build, engine_of, file_name
@@ -22,7 +23,7 @@ from evim_deploy.commands.request import Request, plan
 from evim_deploy.common import threads
 from evim_deploy.common.errors import BadInput, Damaged, ParityFailed
 from evim_deploy.common.progress import Progress, Silent
-from evim_deploy.common.publish import publish, refuse_overwrite, sha256, size_bytes, staging
+from evim_deploy.common.publish import publish, refuse_overwrite, size_bytes, staging
 from evim_deploy.networks.open import open_reference
 from evim_deploy.proof.golden import SUFFIX as GOLDEN_SUFFIX
 from evim_deploy.proof.golden import write_golden
@@ -65,47 +66,43 @@ def export(request: Request, progress: Progress | None = None) -> list[dict[str,
         labels = class_labels(reference.num_classes, request.labels, weights.source, request.model.labels)
         fitted = [_fitted(target, request, reference, progress) for target in targets]
         targets = [replace(target, labels=labels) for target in fitted]
-    prover = ParityChecker(reference, request.model.resolution)
-    source = _Source(
-        name=request.model,
-        reference=reference,
-        prover=prover,
-        verify=request.verify,
-        calibration=request.calibration,
-        allowed_loss=request.allowed_loss,
-    )
+    checker = ParityChecker(reference, request.model.resolution)
+    job = _Job(request=request, reference=reference, checker=checker)
     names = [file_name(request.model, target, weights) for target in targets]
     suffixes = ("", MANIFEST_SUFFIX, GOLDEN_SUFFIX) if request.golden else ("", MANIFEST_SUFFIX)
     refuse_overwrite([request.output_dir / f"{n}{suffix}" for n in names for suffix in suffixes], request.overwrite)
 
-    made = []
+    documents = []
     with staging(request.output_dir) as folder:
         for target, name in zip(targets, names, strict=True):
-            artifact, manifest, *golden = staged = [folder / f"{name}{suffix}" for suffix in suffixes]
-            with threads.computing(prover.pixels(target)):
-                facts = _make_sound(source, target, artifact, progress)
-                digest = sha256(artifact)
-                _write_manifest(facts, digest, artifact, manifest)
+            path, manifest, *golden = staged = [folder / f"{name}{suffix}" for suffix in suffixes]
+            with threads.computing(checker.pixels(target)):
+                info, artifact = _make(job, target, path, progress)
+                _write_manifest(info, artifact, manifest)
                 if golden:
                     progress.step(f"{target}: writing golden inputs and outputs")
+                    fresh = ParityChecker(reference, request.model.resolution)
                     with one_thread():
-                        write_golden(facts, ParityChecker(reference, request.model.resolution), name, digest, golden[0])
+                        write_golden(info, fresh, name, artifact.sha256, golden[0])
             final, _, *golden = publish(staged, request.output_dir, request.overwrite)
-            told = {"golden": str(golden[0])} if golden else {}
-            made.append({"path": str(final), "size_bytes": size_bytes(final), **told, **facts.to_dict()})
-    return made
+            documents.append(
+                {
+                    "path": str(final),
+                    "size_bytes": size_bytes(final),
+                    **({"golden": str(golden[0])} if golden else {}),
+                    **info.to_dict(),
+                }
+            )
+    return documents
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Source:
-    """What all artifacts of a request are made from, and who compares them with it."""
+class _Job:
+    """The request, the reference network, and the checker that all artifacts of the request share."""
 
-    name: Model
+    request: Request
     reference: Reference
-    prover: ParityChecker
-    verify: bool | None
-    calibration: Path | None
-    allowed_loss: float | None
+    checker: ParityChecker
 
 
 def _fitted(target: Target, request: Request, reference: Reference, progress: Progress) -> Target:
@@ -135,62 +132,77 @@ def _check_host(request: Request, targets: list[Target]) -> None:
             runtimes.require(engine_of(target), str(target))
 
 
-def _make_sound(source: _Source, target: Target, path: Path, progress: Progress) -> ArtifactInfo:
-    """As :func:`_make`, where a file that was only just written is nobody's to copy again."""
+def _make(job: _Job, target: Target, path: Path, progress: Progress) -> tuple[ArtifactInfo, LoadedArtifact]:
+    """Write, annotate and check one artifact.
+
+    Raises:
+        ParityFailed: The artifact differs from its model, or the file was written wrongly.
+    """
     try:
-        return _make(source, target, path, progress)
-    except Damaged as error:
+        return _checked(job, target, path, progress)
+    except Damaged as error:  # its remedy, to copy the file again, does not apply to a new file
         cause = f"The artifact {target} was written wrongly: {error.cause.replace(str(path), path.name)}"
         raise ParityFailed(cause, f"It was not kept. {_REPORT}") from error
 
 
-def _make(source: _Source, target: Target, path: Path, progress: Progress) -> ArtifactInfo:
-    """Write, check and annotate one artifact."""
-    if source.verify is not False:
-        source.prover.require_finite(target)
-    target = _quantisation(source, target, progress)
-    for outcome in source.reference.outcomes(target):
-        progress.detail(summary(outcome))
-    progress.step(f"{target}: writing")
-    facts = build(source.name, source.reference, target, path)
-    annotate(facts, path)  # before the check, which thereby sees the file as it was rewritten
-    parity, functions = _verify(source, target, path, progress)
-    facts = replace(facts, parity=parity, functions=functions)
-    annotate(facts, path)
-    return facts
-
-
-def _quantisation(source: _Source, target: Target, progress: Progress) -> Target:
-    from evim_deploy.networks.efficientvim.quantise_target import find  # after what tells that torch is missing
-
-    return find(source.reference, target, source.name.resolution, source.calibration, source.allowed_loss, progress)
-
-
-def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> tuple[Parity, Mapping[str, Parity]]:
-    """The proof of an artifact, and that of each function where there are several."""
+def _checked(job: _Job, target: Target, path: Path, progress: Progress) -> tuple[ArtifactInfo, LoadedArtifact]:
+    """Write and annotate an artifact with the expected status, so that the bytes that are checked are the final ones."""
+    request = job.request
     reason = runtimes.why_not(engine_of(target))
-    if source.verify is False or reason:
-        unproven = Parity.not_run("--no-verify" if source.verify is False else f"not run on this host: {reason}")
-        return unproven, dict.fromkeys(target.of_functions(), unproven)
-    from evim_deploy.proof.prove import prove_functions  # after what tells that torch is missing
+    if request.verify is not False:
+        job.checker.require_finite(target)
+    target = _quantisation(job, target, progress)
+    for result in job.reference.outcomes(target):
+        progress.detail(summary(result))
+    progress.step(f"{target}: writing")
+    if request.verify is False or reason:
+        expected = Parity.not_run("--no-verify" if request.verify is False else f"not run on this host: {reason}")
+    else:
+        expected = Parity(status=PASS, reason="")
+    info = build(request.model, job.reference, target, path)
+    info = replace(info, parity=expected, functions=dict.fromkeys(info.functions, expected))
+    artifact = annotate(info, path)
+    if expected.status == NOT_RUN:
+        return info, artifact
+    parity, functions = _prove(job, target, path, progress)
+    proven = replace(info, parity=parity, functions=functions)
+    if embedded(proven.to_dict()) != embedded(info.to_dict()):
+        artifact = annotate(proven, path)
+    return proven, artifact
 
-    parity, functions = prove_functions(path, target, source.prover, progress)
+
+def _quantisation(job: _Job, target: Target, progress: Progress) -> Target:
+    from evim_deploy.networks.efficientvim.quantise_target import find  # after the check for torch
+
+    request = job.request
+    return find(job.reference, target, request.model.resolution, request.calibration, request.allowed_loss, progress)
+
+
+def _prove(job: _Job, target: Target, path: Path, progress: Progress) -> tuple[Parity, Mapping[str, Parity]]:
+    """The proof of an artifact, and the proof of each function if there are several.
+
+    Raises:
+        ParityFailed: The artifact, or a function of it, differs from the model.
+    """
+    from evim_deploy.proof.prove import prove_functions  # after the check for torch
+
+    parity, functions = prove_functions(path, target, job.checker, progress)
     if parity.status == FAIL:
         failed = functions or {"": parity}
         proofs = [(target.of_functions().get(name, target), each) for name, each in failed.items()]
-        raise _failure(source, target, parity.reason, proofs)
+        raise _failure(job, target, parity.reason, proofs)
     return parity, functions
 
 
-def _failure(source: _Source, target: Target, reason: str, proofs: Sequence[tuple[Target, Parity]]) -> ParityFailed:
+def _failure(job: _Job, target: Target, reason: str, proofs: Sequence[tuple[Target, Parity]]) -> ParityFailed:
     """What is to blame that an artifact, or functions of it, differ from the model, and what to do."""
     cause = f"The artifact {target} differs from the source model: {reason}."
-    blamed = [_blame(source, each, parity) for each, parity in proofs if parity.status == FAIL]
+    blamed = [_blame(job, each, parity) for each, parity in proofs if parity.status == FAIL]
     note, remedy = next((each for each in blamed if each == _OURS), blamed[0])
     return ParityFailed(f"{cause} {note}".rstrip(), f"It was not kept. {remedy}")
 
 
-def _blame(source: _Source, target: Target, parity: Parity) -> tuple[str, str]:
+def _blame(job: _Job, target: Target, parity: Parity) -> tuple[str, str]:
     """A note on the cause of a failed proof, and what to do.
 
     The network itself is to blame where its own float32 is not close enough to its float64, and a precision where the
@@ -206,14 +218,14 @@ def _blame(source: _Source, target: Target, parity: Parity) -> tuple[str, str]:
         return _OURS
     if {each.subject for each in failed} == {PRECISION} and len(parity.comparisons) > len(failed):
         return "", f"In {target.precision} this network loses more than is allowed: choose another --precision."
-    own = source.prover.float32_rounding(target)
+    own = job.checker.float32_rounding(target)
     if own is None or any(each.tolerance.allows(own) or _is_beyond(each.measures, own) for each in failed):
         return _OURS
     note = (
         f"The network cannot be computed to this tolerance: in PyTorch, its own float32 differs from its float64 by "
         f"{own.max_abs:.2g} of the output's range and {own.mean_abs:.2g} on average."
     )
-    if source.reference.weights.trained:
+    if job.reference.weights.trained:
         return note, "Check that these are the weights of a fully trained network."
     return note, "Use trained weights (-w FILE), or try another seed (-w random:1); --no-verify writes it unproven."
 
@@ -230,9 +242,9 @@ _REPORT = (
 _OURS = "", _REPORT
 
 
-def _write_manifest(facts: ArtifactInfo, digest: str, artifact: Path, manifest: Path) -> None:
-    document = {"artifact": artifact.name, "size_bytes": size_bytes(artifact), "sha256": digest}
-    manifest.write_text(json.dumps({**document, **facts.to_dict()}, indent=2) + "\n")
+def _write_manifest(info: ArtifactInfo, artifact: LoadedArtifact, path: Path) -> None:
+    file = {"artifact": artifact.path.name, "size_bytes": size_bytes(artifact.path), "sha256": artifact.sha256}
+    path.write_text(json.dumps({**file, **info.to_dict()}, indent=2) + "\n")
 
 
 def summary(outcome: RewriteResult) -> str:

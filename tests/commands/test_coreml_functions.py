@@ -21,7 +21,7 @@ from evim_deploy.catalog.variants import MODELS, VARIANTS, ModelName
 from evim_deploy.commands.export import export
 from evim_deploy.commands.predict import predict
 from evim_deploy.commands.request import Request, plan
-from evim_deploy.commands.verify import Result, Verifier
+from evim_deploy.commands.verify import Verifier, VerifyResult
 from evim_deploy.common.errors import BadInput, EvimError
 from evim_deploy.formats.coreml import model_path, read_spec
 from evim_deploy.inspection import inspect
@@ -169,7 +169,7 @@ def test_core_ml_s_own_session_takes_a_function(package: Path) -> None:
 # --- what is wrong with one is found -----------------------------------------------------------------------
 
 
-def verified(path: Path) -> Result:
+def verified(path: Path) -> VerifyResult:
     result = Verifier().check(path)
     assert isinstance(result.problem, EvimError)
     return result
@@ -187,10 +187,10 @@ def test_a_weight_of_one_function_alone_is_found_there(package: Path, tmp_path: 
     result = verified(changed(package, tmp_path / package.name, change, NAMES[1]))
     assert result.problem is not None
     assert result.problem.exit_code == 5
-    assert result.verdict is not None
-    assert [parity.status for parity in result.verdict.functions.values()] == ["pass", "fail", "pass"]
-    assert result.verdict.parity.reason.startswith("size_64x40: program (mil, fp32)")
-    assert "stages.0.blocks.0.dwconv1.conv" in result.verdict.parity.reason
+    assert result.verification is not None
+    assert [parity.status for parity in result.verification.functions.values()] == ["pass", "fail", "pass"]
+    assert result.verification.parity.reason.startswith("size_64x40: program (mil, fp32)")
+    assert "stages.0.blocks.0.dwconv1.conv" in result.verification.parity.reason
 
 
 def _renamed(spec: Any, document: dict[str, Any]) -> None:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from evim_deploy.artifact.parity import FAIL, StoredWeights
 from evim_deploy.artifact.target import Target, Weights
-from evim_deploy.commands.export import _failure, _Source
+from evim_deploy.commands.export import _failure, _Job
+from evim_deploy.commands.request import Request
 from evim_deploy.common.errors import ParityFailed
 from evim_deploy.common.numerics import with_probabilities
 from evim_deploy.networks.protocols import Array
@@ -54,7 +55,7 @@ class Cancelling(nn.Module):
         return (logits + self.amount) - self.amount
 
 
-def source(amount: float, trained: bool = False) -> _Source:
+def job_of(amount: float, trained: bool = False) -> _Job:
     found = open_timm(NAME, "random:3", None, lambda _: None)
     module = Cancelling(found.module, amount).eval()
 
@@ -64,14 +65,8 @@ def source(amount: float, trained: bool = False) -> _Source:
 
     opened = replace(found, original=compute, module=module, weights=Weights("random:3", trained, ""))
     reference = ModuleReference(opened, (SIDE, SIDE))
-    return _Source(
-        name=NAME,
-        reference=reference,
-        prover=ParityChecker(reference, SIDE),
-        verify=None,
-        calibration=None,
-        allowed_loss=None,
-    )
+    request = Request(model=NAME, formats=(TARGET.format,))
+    return _Job(request=request, reference=reference, checker=ParityChecker(reference, SIDE))
 
 
 class Artifact:
@@ -79,9 +74,9 @@ class Artifact:
 
     anomalies: Mapping[str, Mapping[str, int]] = MappingProxyType({})
 
-    def __init__(self, of: _Source, change: Callable[[Array], Array]) -> None:
-        assert isinstance(of.reference, ModuleReference)
-        self._network = deepcopy(of.reference.network(TARGET)._module).double()
+    def __init__(self, job: _Job, change: Callable[[Array], Array]) -> None:
+        assert isinstance(job.reference, ModuleReference)
+        self._network = deepcopy(job.reference.network(TARGET)._module).double()
         self._change = change
 
     def run(self, image: Array) -> dict[str, Array]:
@@ -91,19 +86,19 @@ class Artifact:
 
 
 def failure(
-    of: _Source, change: Callable[[Array], Array], subject: str = PROGRAM, target: Target = TARGET
+    job: _Job, change: Callable[[Array], Array], subject: str = PROGRAM, target: Target = TARGET
 ) -> ParityFailed:
-    sound, changed = Artifact(of, lambda logits: logits), Artifact(of, change)
+    sound, changed = Artifact(job, lambda logits: logits), Artifact(job, change)
     runs = [Run(subject, "told", target.precision, lambda: nullcontext(changed))]
     if subject == PRECISION:
         runs.insert(0, Run(PROGRAM, "told", "fp32", lambda: nullcontext(sound)))
-    parity = of.prover.prove(target, runs)
+    parity = job.checker.prove(target, runs)
     assert parity.status == FAIL
-    return _failure(of, target, parity.reason, [(target, parity)])
+    return _failure(job, target, parity.reason, [(target, parity)])
 
 
 def test_a_network_that_float32_cannot_compute_is_blamed_with_its_own_error() -> None:
-    found = failure(source(ILL), lambda logits: logits)
+    found = failure(job_of(ILL), lambda logits: logits)
     assert found.exit_code == 5
     assert "own float32 differs from its float64 by" in found.cause
     assert "It was not kept." in found.remedy
@@ -112,7 +107,7 @@ def test_a_network_that_float32_cannot_compute_is_blamed_with_its_own_error() ->
 
 
 def test_of_trained_weights_no_other_seed_is_advised() -> None:
-    remedy = failure(source(ILL, trained=True), lambda logits: logits).remedy
+    remedy = failure(job_of(ILL, trained=True), lambda logits: logits).remedy
     assert "weights of a fully trained network" in remedy
     assert "random" not in remedy
 
@@ -120,29 +115,29 @@ def test_of_trained_weights_no_other_seed_is_advised() -> None:
 @pytest.mark.parametrize("amount", [ILL, WELL])
 def test_a_wrong_artifact_is_not_excused(amount: float) -> None:
     """An error far beyond the network's own is the artifact's, however badly the network is conditioned."""
-    found = failure(source(amount), lambda logits: np.roll(logits, 1, axis=-1))
+    found = failure(job_of(amount), lambda logits: np.roll(logits, 1, axis=-1))
     assert "float64" not in found.cause
     assert "fault of evim-deploy or of a converter: please report it" in found.remedy
 
 
 def test_wrong_weights_in_the_file_are_not_excused() -> None:
-    of = source(ILL)
-    parity = of.prover.prove(TARGET, [Run(PROGRAM, "told", "fp32", lambda: nullcontext(Artifact(of, lambda x: x)))])
+    job = job_of(ILL)
+    parity = job.checker.prove(TARGET, [Run(PROGRAM, "told", "fp32", lambda: nullcontext(Artifact(job, lambda x: x)))])
     parity = replace(parity, stored=StoredWeights(2, 2, ("stem.0.weight",)))
-    assert "please report it" in _failure(of, TARGET, parity.reason, [(TARGET, parity)]).remedy
+    assert "please report it" in _failure(job, TARGET, parity.reason, [(TARGET, parity)]).remedy
 
 
 def test_a_precision_that_loses_too_much_is_blamed_where_the_program_is_right() -> None:
     half = replace(TARGET, precision="fp16")
-    of = source(WELL)
-    stored = of.reference.simulated_network(half)
-    off = Artifact(of, lambda logits: logits + 0.2 * np.ptp(logits) * np.sign(logits))
+    job = job_of(WELL)
+    stored = job.reference.simulated_network(half)
+    off = Artifact(job, lambda logits: logits + 0.2 * np.ptp(logits) * np.sign(logits))
     runs = [
         Run(PROGRAM, "told", "fp32", lambda: nullcontext(stored)),
         Run(PRECISION, "told", "fp16", lambda: nullcontext(off)),
     ]
-    parity = of.prover.prove(half, runs)
-    found = _failure(of, half, parity.reason, [(half, parity)])
+    parity = job.checker.prove(half, runs)
+    found = _failure(job, half, parity.reason, [(half, parity)])
     assert (
         found.remedy == "It was not kept. In fp16 this network loses more than is allowed: choose another --precision."
     )
@@ -159,8 +154,8 @@ def test_a_network_that_computes_in_a_fixed_type_tells_nothing_of_itself() -> No
 
 
 def test_the_engine_of_the_reference_is_named() -> None:
-    of = source(WELL)
-    assert of.reference.engine == "PyTorch"
+    job = job_of(WELL)
+    assert job.reference.engine == "PyTorch"
     opened = open_timm(NAME, "random:3", None, lambda _: None)
     reference = ModuleReference(replace(opened, engine="ONNX Runtime"), (SIDE, SIDE))
     network = reference.network(TARGET)

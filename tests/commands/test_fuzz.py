@@ -21,7 +21,7 @@ from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import MODELS, ModelName
 from evim_deploy.commands.export import export
 from evim_deploy.commands.request import Request
-from evim_deploy.commands.verify import Result, Verifier
+from evim_deploy.commands.verify import Verifier, VerifyResult
 from evim_deploy.common.errors import EvimError
 from evim_deploy.proof.outputs.tolerances import TOLERANCES
 
@@ -163,11 +163,11 @@ def test_damaged_artifacts(tmp_path: Path, verifier: Verifier, seeds: range, for
     assert ends["5"] >= len(seeds) / 10  # what can be read, and is another model
 
 
-def ended(result: Result) -> str:
+def ended(result: VerifyResult) -> str:
     """The exit code that a result comes to, or the status of its proof where nothing is wrong."""
     if result.problem is None:
-        assert result.verdict is not None
-        return result.verdict.parity.status
+        assert result.verification is not None
+        return result.verification.parity.status
     assert isinstance(result.problem, EvimError)
     assert result.problem.exit_code in (3, 5, 6)
     assert result.problem.cause.strip()

@@ -136,8 +136,8 @@ def test_another_description_is_told_where_the_proof_passes(plain: Inputs, tmp_p
     artifact = copied(plain[format_], tmp_path)
     annotate(artifact, format_, {})
     result = Verifier(rebuilds=True).check(artifact)
-    assert result.verdict
-    assert result.verdict.parity.status == PASS
+    assert result.verification
+    assert result.verification.parity.status == PASS
     assert isinstance(result.problem, ParityFailed)
     assert "was made again, and is different" in result.problem.cause
     document = result.to_dict()["rebuild"]
@@ -214,8 +214,8 @@ def test_a_missing_exporter_is_named(plain: Inputs, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("exporters.require", missing)
     result = Verifier(rebuilds=True).check(plain["tflite"])
-    assert result.verdict
-    assert result.verdict.parity.status == PASS
+    assert result.verification
+    assert result.verification.parity.status == PASS
     assert isinstance(result.problem, NotInstalled)
 
 

@@ -27,7 +27,7 @@ from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import MODELS, VARIANTS, ModelName
 from evim_deploy.commands.export import export
 from evim_deploy.commands.request import Request
-from evim_deploy.commands.verify import Result, Verdict, Verifier
+from evim_deploy.commands.verify import Verification, Verifier, VerifyResult
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.publish import sha256
 from evim_deploy.networks.efficientvim.seeded import untrained_model
@@ -97,8 +97,8 @@ def annotate(artifact: Path, format_: str, changes: Mapping[str, str]) -> None:
     exporters.load(exporters.FORMATS[format_]).annotate(artifact, {**own, **changes}, FACTS)
 
 
-def compared(verdict: Verdict) -> list[tuple[str, str, str]]:
-    return [(each.subject, each.engine, each.mode) for each in verdict.parity.comparisons]
+def compared(verification: Verification) -> list[tuple[str, str, str]]:
+    return [(each.subject, each.engine, each.mode) for each in verification.parity.comparisons]
 
 
 @dataclass
@@ -124,21 +124,21 @@ class Log:
 def test_an_artifact_is_proven_from_its_file_alone(
     artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str, precision: str
 ) -> None:
-    """Copied elsewhere, by a relative path, without its manifest; to the verdict that its export came to."""
+    """Copied elsewhere, by a relative path, without its manifest; to the verification that its export came to."""
     artifact = artifacts[format_, precision]
     copied(artifact, tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path / "elsewhere")
-    verdict = Verifier().verify(Path(artifact.name))
-    assert (verdict.parity.status, verdict.parity.reason) == ("pass", "")
-    assert verdict.problem() is None
-    assert verdict.manifest.model is SMALL
-    target = verdict.manifest.target
+    verification = Verifier().verify(Path(artifact.name))
+    assert (verification.parity.status, verification.parity.reason) == ("pass", "")
+    assert verification.problem() is None
+    assert verification.manifest.model is SMALL
+    target = verification.manifest.target
     assert (target.format, target.precision, target.height, target.width) == (format_, precision, *SIZE)
-    assert (verdict.manifest.weights.source, verdict.manifest.num_classes) == ("random:3", CLASSES)
+    assert (verification.manifest.weights.source, verification.manifest.num_classes) == ("random:3", CLASSES)
 
     then = json.loads(beside(artifact).read_text())["parity"]
-    assert (then["status"], then["power"]["summary"]) == ("pass", str(verdict.parity.power))
-    for now, before in zip(verdict.parity.comparisons, then["comparisons"], strict=True):
+    assert (then["status"], then["power"]["summary"]) == ("pass", str(verification.parity.power))
+    for now, before in zip(verification.parity.comparisons, then["comparisons"], strict=True):
         assert (now.subject, now.engine, now.mode) == (before["subject"], before["engine"], before["mode"])
         assert now.measures.max_abs == pytest.approx(before["measures"]["max_abs"], rel=0.01)
 
@@ -160,14 +160,14 @@ def test_a_changed_weight_fails_with_the_reason(
     """And without the manifest's hash, which would tell of any change."""
     artifact = copied(artifacts[format_, precision], tmp_path)
     verifier = Verifier()
-    verdict = verifier.verify(artifact)
-    reference = verifier.prover(verdict.manifest, artifact).reference
-    found = places(artifact, reference.stored(verdict.manifest.target), precision)
+    verification = verifier.verify(artifact)
+    reference = verifier.checker(verification.manifest, artifact).reference
+    found = places(artifact, reference.stored(verification.manifest.target), precision)
     change_one(artifact, found["stages.1.blocks.0.ffn.fc2.conv", "kernel"])
     result = verifier.check(artifact)
-    assert result.verdict is not None
-    assert result.verdict.parity.status == "fail"
-    assert result.verdict.parity.reason.startswith("program (")
+    assert result.verification is not None
+    assert result.verification.parity.status == "fail"
+    assert result.verification.parity.reason.startswith("program (")
     assert result.problem is not None
     assert result.problem.exit_code == 5
     assert str(artifact) in result.problem.cause
@@ -221,11 +221,11 @@ def test_an_artifact_that_was_changed_since_its_export_fails_by_its_hash(
     artifact = copied(artifacts[format_, "fp32"], tmp_path, manifest=True)
     digest = json.loads(beside(artifact).read_text())["sha256"]
     annotate(artifact, format_, {})
-    verdict = Verifier().verify(artifact)
-    assert verdict.parity.status == "fail"
-    assert f"sha256 is not {digest[:12]}" in verdict.parity.reason
-    assert {each.status for each in verdict.parity.comparisons} == {"pass"}
-    problem = verdict.problem()
+    verification = Verifier().verify(artifact)
+    assert verification.parity.status == "fail"
+    assert f"sha256 is not {digest[:12]}" in verification.parity.reason
+    assert {each.status for each in verification.parity.comparisons} == {"pass"}
+    problem = verification.problem()
     assert problem is not None
     assert problem.exit_code == 5
     beside(artifact).unlink()
@@ -291,10 +291,10 @@ def test_other_operations_than_were_exported_fail(artifacts: Artifacts, tmp_path
     last.output[0] = "before"
     model.graph.node.append(helper.make_node("Identity", ["before"], ["logits"]))
     onnx.save(model, artifact)
-    verdict = Verifier().verify(artifact)
-    assert {each.status for each in verdict.parity.comparisons} == {"pass"}
-    assert verdict.parity.status == "fail"
-    assert verdict.parity.reason == "it has other operations than were exported (Identity)"
+    verification = Verifier().verify(artifact)
+    assert {each.status for each in verification.parity.comparisons} == {"pass"}
+    assert verification.parity.status == "fail"
+    assert verification.parity.reason == "it has other operations than were exported (Identity)"
 
 
 def test_a_second_function_in_a_package_fails(artifacts: Artifacts, tmp_path: Path) -> None:
@@ -317,9 +317,9 @@ def test_another_interface_than_the_manifest_has_fails(artifacts: Artifacts, tmp
     document = json.loads(beside(artifacts["tflite", "fp32"]).read_text())
     document[key][0]["dtype"] = "uint8"
     annotate(artifact, "tflite", {METADATA_KEY: json.dumps(document)})
-    verdict = Verifier().verify(artifact)
-    assert verdict.parity.status == "fail"
-    assert verdict.parity.reason == f"it has other {key} than were exported"
+    verification = Verifier().verify(artifact)
+    assert verification.parity.status == "fail"
+    assert verification.parity.reason == f"it has other {key} than were exported"
 
 
 @pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
@@ -347,10 +347,10 @@ def test_weights_are_found_again_by_their_name(tmp_path: Path, monkeypatch: pyte
     where.mkdir(exist_ok=True)
     weights = weights_file(where / "tuned.pth", 5)
     (artifact,) = made(tmp_path / "out", str(weights)).values()
-    verdict = Verifier().verify(artifact)
-    assert verdict.parity.status == "pass"
-    assert verdict.manifest.weights.source == "tuned.pth"
-    assert verdict.manifest.weights.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+    verification = Verifier().verify(artifact)
+    assert verification.parity.status == "pass"
+    assert verification.manifest.weights.source == "tuned.pth"
+    assert verification.manifest.weights.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def test_weights_that_are_gone_are_named_and_can_be_given(tmp_path: Path) -> None:
@@ -415,9 +415,9 @@ def test_weights_from_the_hub_are_fetched_and_their_hash_is_checked(
 ) -> None:
     on_the_hub(server, 5)
     (artifact,) = made(tmp_path / "out", f"hf:{REPO}").values()
-    verdict = Verifier().verify(artifact)
-    assert verdict.parity.status == "pass"
-    assert verdict.manifest.weights.source == f"hf:{REPO}/{FILE}"
+    verification = Verifier().verify(artifact)
+    assert verification.parity.status == "pass"
+    assert verification.manifest.weights.source == f"hf:{REPO}/{FILE}"
 
     shutil.rmtree(cache)  # another machine
     server.requests.clear()
@@ -441,9 +441,9 @@ def test_weights_from_the_hub_are_fetched_and_their_hash_is_checked(
 
 def test_pictures_of_ones_own_are_compared_too(artifacts: Artifacts, tmp_path: Path) -> None:
     Image.fromarray(np.full((60, 90, 3), (10, 200, 30), dtype=np.uint8)).save(tmp_path / "grass.png")
-    verdict = Verifier(inputs=tmp_path).verify(artifacts["coreml", "fp16"])
-    assert verdict.parity.status == "pass"
-    for comparison in verdict.parity.comparisons:
+    verification = Verifier(inputs=tmp_path).verify(artifacts["coreml", "fp16"])
+    assert verification.parity.status == "pass"
+    for comparison in verification.parity.comparisons:
         assert comparison.inputs == (*standard_images(*SIZE), "grass.png")
 
 
@@ -481,11 +481,11 @@ PROGRAM = ("program", "mil", "fp32")
 def test_a_mode_is_what_is_compared(
     artifacts: Artifacts, format_: str, precision: str, mode: str, expected: list[tuple[str, str, str]]
 ) -> None:
-    verdict = Verifier(mode=mode).verify(artifacts[format_, precision])
-    assert verdict.parity.status == "pass"
-    assert compared(verdict) == expected
+    verification = Verifier(mode=mode).verify(artifacts[format_, precision])
+    assert verification.parity.status == "pass"
+    assert compared(verification) == expected
     if mode == "ane" and precision == "fp16":
-        assert verdict.parity.comparisons[-1].tolerance == TOLERANCES["coreml", "ane"]
+        assert verification.parity.comparisons[-1].tolerance == TOLERANCES["coreml", "ane"]
 
 
 def test_the_modes_of_a_package_differ(artifacts: Artifacts) -> None:
@@ -500,12 +500,14 @@ def test_the_modes_of_a_package_differ(artifacts: Artifacts) -> None:
 
 def test_what_fails_on_the_pessimistic_engine_alone_is_to_be_kept_off_it(artifacts: Artifacts) -> None:
     """Exporting it again would change nothing."""
-    verdict = Verifier(mode="ane").verify(artifacts["coreml", "fp16"])
-    *sound, last = verdict.parity.comparisons
+    verification = Verifier(mode="ane").verify(artifacts["coreml", "fp16"])
+    *sound, last = verification.parity.comparisons
     failing = replace(last, tolerance=replace(last.tolerance, max_abs=0.0))
 
     def remedy(*comparisons: Comparison) -> str:
-        problem = replace(verdict, parity=Parity(status="fail", reason="too far", comparisons=comparisons)).problem()
+        problem = replace(
+            verification, parity=Parity(status="fail", reason="too far", comparisons=comparisons)
+        ).problem()
         assert problem is not None
         return problem.remedy
 
@@ -535,9 +537,9 @@ def test_a_mode_that_this_host_has_not_is_no_pass(
 ) -> None:
     monkeypatch.setattr("platform.system", lambda: "Linux")
     result = Verifier(mode=mode, compute_units=compute_units).check(artifacts[format_, "fp16"])
-    assert result.verdict is not None
-    assert (result.verdict.parity.status, result.verdict.parity.comparisons) == ("not_run", ())
-    assert said in result.verdict.parity.reason
+    assert result.verification is not None
+    assert (result.verification.parity.status, result.verification.parity.comparisons) == ("not_run", ())
+    assert said in result.verification.parity.reason
     assert result.problem is not None
     assert result.problem.exit_code == 6
 
@@ -560,9 +562,9 @@ def test_an_operation_that_is_not_known_is_named_and_no_pass(artifacts: Artifact
     package = copied(artifacts["coreml", "fp16"], tmp_path)
     with_another_operation(package)
     result = Verifier().check(package)
-    assert result.verdict is not None
-    assert result.verdict.parity.status == "not_run"
-    assert "frobnicate" in result.verdict.parity.reason
+    assert result.verification is not None
+    assert result.verification.parity.status == "not_run"
+    assert "frobnicate" in result.verification.parity.reason
     assert result.problem is not None
     assert result.problem.exit_code == 6
 
@@ -596,8 +598,8 @@ def test_a_package_with_another_label_is_damaged(artifacts: Artifacts, tmp_path:
 
 
 def refusal(artifact: Path) -> str:
-    result: Result = Verifier().check(artifact)
-    assert result.verdict is None
+    result: VerifyResult = Verifier().check(artifact)
+    assert result.verification is None
     assert result.problem is not None
     assert result.problem.exit_code == 3
     assert json.loads(json.dumps(result.to_dict())) == {
