@@ -31,42 +31,17 @@ _MEANS = {
 
 
 def evaluate(
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="ARTIFACT... DATA",
-            help="Made by `evim-deploy export`; then a folder of class folders, one with a file of labels, or digits.",
-        ),
-    ],
-    limit: Annotated[int | None, typer.Option(help="Look at so many images, a seeded sample of all.")] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The classes of images in one folder.", show_default="found in the folder"),
-    ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="names|indices|wordnet|sorted", help="How the data's classes are meant.", show_default="as they fit"
-        ),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            "--weights",
-            "-w",
-            metavar="PATH|hf:REPO[/FILE]|timm:NAME|random[:SEED]",
-            help="Of the reference.",
-            show_default="what each artifact was made from",
-        ),
-    ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep the answers there, and go on with those it has.")
-    ] = None,
+    paths: options.Paths,
+    limit: options.Limit = None,
+    labels: options.LabelFile = None,
+    classes: options.Classes = None,
+    weights: options.OriginWeights = None,
+    resume: options.Resume = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Measure how often artifacts are right, and how often they say what the model says that they were made from."""
+    """Measure the accuracy of artifacts, and their agreement with the source model."""
     from evim_deploy.accuracy import RULES, Evaluator
 
     *artifacts, data = paths
