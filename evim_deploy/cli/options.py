@@ -69,9 +69,7 @@ Model = Annotated[
 ]
 Formats = Annotated[
     list[str],
-    typer.Option(
-        "--format", "-f", metavar="onnx|coreml|tflite", help="Repeatable. Aliases: ios, mlpackage, litert."
-    ),
+    typer.Option("--format", "-f", metavar="onnx|coreml|tflite", help="Repeatable. Aliases: ios, mlpackage, litert."),
 ]
 Precisions = Annotated[
     list[str] | None,
@@ -94,9 +92,7 @@ Resolutions = Annotated[
     ),
 ]
 Batch = Annotated[str, typer.Option("--batch", "-b", metavar="INT|dynamic", help="Images in one prediction.")]
-Weights = Annotated[
-    str | None, typer.Option("--weights", "-w", metavar=_WEIGHTS, show_default="the published weights")
-]
+Weights = Annotated[str | None, typer.Option("--weights", "-w", metavar=_WEIGHTS, show_default="the published weights")]
 NumClasses = Annotated[
     int | None, typer.Option(help="Number of classes of the classifier.", show_default="as in the weights")
 ]
@@ -234,9 +230,7 @@ Peers = Annotated[
 ]
 BenchResolutions = Annotated[
     list[str] | None,
-    typer.Option(
-        "--resolution", "-r", metavar="LIST", help="224,384x512,native in pixels.", show_default="native"
-    ),
+    typer.Option("--resolution", "-r", metavar="LIST", help="224,384x512,native in pixels.", show_default="native"),
 ]
 Batches = Annotated[
     list[str] | None,
@@ -276,9 +270,7 @@ Seconds = Annotated[
 WarmUp = Annotated[
     float | None, typer.Option(help="Minimum seconds of warm-up per contender.", show_default="2; paper 10")
 ]
-Rounds = Annotated[
-    int | None, typer.Option(help="Number of rounds that share the timing.", show_default="60; paper 1")
-]
+Rounds = Annotated[int | None, typer.Option(help="Number of rounds that share the timing.", show_default="60; paper 1")]
 Budget = Annotated[
     float | None,
     typer.Option(metavar="MINUTES", help="Start no round after this time, and no trial after half of it."),

@@ -1,4 +1,4 @@
-"""From a model's name to artifacts on disk: the one road that every format takes.
+"""Export a model: the same steps for every format.
 
 weights -> reference model -> graph -> rewrites -> exporter -> engine, compared with the reference -> files
 """
@@ -17,9 +17,9 @@ from evim_deploy.artifact.loaded import LoadedArtifact
 from evim_deploy.artifact.parity import FAIL, NOT_RUN, PASS, Measures, Parity
 from evim_deploy.artifact.target import MANIFEST_SUFFIX, ArtifactInfo, Target, embedded
 from evim_deploy.catalog.labels import class_labels
-from evim_deploy.catalog.model import Model
+from evim_deploy.catalog.terms import Task
 from evim_deploy.commands.build import annotate, build, engine_of, file_name
-from evim_deploy.commands.request import Request, plan
+from evim_deploy.commands.request import Request, plan_targets
 from evim_deploy.common import threads
 from evim_deploy.common.errors import BadInput, Damaged, ParityFailed
 from evim_deploy.common.progress import Progress, Silent
@@ -35,65 +35,49 @@ if TYPE_CHECKING:
 
 
 def export(request: Request, progress: Progress | None = None) -> list[dict[str, Any]]:
-    """Make, check and publish the artifacts of a request; without a progress, silently.
+    """Write, check and publish the artifacts of a request.
+
+    Args:
+        request: The model, the formats and the options.
+        progress: The receiver of progress messages; None for silence.
 
     Returns:
-        For each artifact what its manifest says, its ``path`` and ``size_bytes``, and ``golden``, the path of its
-        golden file, if one was asked for.
+        The manifest of each artifact, with its ``path``, its ``size_bytes``, and the path of its golden file as
+        ``golden`` if one was requested.
 
     Raises:
-        BadInput: An option, the checkpoint, the labels or the output directory will not do.
-        NotInstalled: A format needs a package that is missing.
+        BadInput: An option, the checkpoint, the labels or the output directory cannot be used.
+        NotInstalled: A package that a format needs is missing.
         ParityFailed: An artifact differs from its model; it is not kept.
-        NotRunHere: A check was insisted on that this host cannot make.
+        NotRunHere: A required check cannot run on this host.
     """
     progress = progress or Silent()
-    targets = plan(request)
+    targets = plan_targets(request)
     _check_host(request, targets)
 
     progress.step("Loading weights")
     reference = open_reference(request.model, request.weights, request.num_classes, progress.step)
+
+    from evim_deploy.proof.outputs.checker import ParityChecker  # after the check for torch
+
     weights = reference.weights
-
-    from evim_deploy.common.reproducible import one_thread
-    from evim_deploy.proof.outputs.checker import ParityChecker  # after what tells that torch is missing
-
     if not weights.trained:
         progress.warn(" ".join(filter(None, (f"UNTRAINED weights ({weights.source}).", weights.note))))
     elif weights.note:
         progress.step(weights.note)
-    if request.task == "classify":
+    if request.task == Task.CLASSIFY:
         labels = class_labels(reference.num_classes, request.labels, weights.source, request.model.labels)
-        fitted = [_fitted(target, request, reference, progress) for target in targets]
-        targets = [replace(target, labels=labels) for target in fitted]
+        targets = [replace(_as_network_has(each, request, reference, progress), labels=labels) for each in targets]
     checker = ParityChecker(reference, request.model.resolution)
     job = _Job(request=request, reference=reference, checker=checker)
-    names = [file_name(request.model, target, weights) for target in targets]
     suffixes = ("", MANIFEST_SUFFIX, GOLDEN_SUFFIX) if request.golden else ("", MANIFEST_SUFFIX)
-    refuse_overwrite([request.output_dir / f"{n}{suffix}" for n in names for suffix in suffixes], request.overwrite)
-
-    documents = []
+    files = [[f"{file_name(request.model, each, weights)}{suffix}" for suffix in suffixes] for each in targets]
+    refuse_overwrite([request.output_dir / name for names in files for name in names], request.overwrite)
     with staging(request.output_dir) as folder:
-        for target, name in zip(targets, names, strict=True):
-            path, manifest, *golden = staged = [folder / f"{name}{suffix}" for suffix in suffixes]
-            with threads.computing(checker.pixels(target)):
-                info, artifact = _make(job, target, path, progress)
-                _write_manifest(info, artifact, manifest)
-                if golden:
-                    progress.step(f"{target}: writing golden inputs and outputs")
-                    fresh = ParityChecker(reference, request.model.resolution)
-                    with one_thread():
-                        write_golden(info, fresh, name, artifact.sha256, golden[0])
-            final, _, *golden = publish(staged, request.output_dir, request.overwrite)
-            documents.append(
-                {
-                    "path": str(final),
-                    "size_bytes": size_bytes(final),
-                    **({"golden": str(golden[0])} if golden else {}),
-                    **info.to_dict(),
-                }
-            )
-    return documents
+        return [
+            _publish(job, target, [folder / name for name in names], progress)
+            for target, names in zip(targets, files, strict=True)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +89,42 @@ class _Job:
     checker: ParityChecker
 
 
-def _fitted(target: Target, request: Request, reference: Reference, progress: Progress) -> Target:
-    """A classifier with the activation of its network, and an output that this network can have.
+def _publish(job: _Job, target: Target, staged: list[Path], progress: Progress) -> dict[str, Any]:
+    """Make one artifact with its manifest and, if requested, its golden file, and move them to the output folder.
+
+    Args:
+        job: The request and the reference.
+        target: The artifact.
+        staged: Paths of the artifact, the manifest and the golden file in the staging folder.
+        progress: The receiver of progress messages.
+    """
+    from evim_deploy.common.reproducible import one_thread
+    from evim_deploy.proof.outputs.checker import ParityChecker
+
+    request = job.request
+    path, manifest, *golden = staged
+    with threads.computing(job.checker.pixels(target)):
+        info, artifact = _make(job, target, path, progress)
+        _write_manifest(info, artifact, manifest)
+        if golden:
+            progress.step(f"{target}: writing golden inputs and outputs")
+            fresh = ParityChecker(job.reference, request.model.resolution)
+            with one_thread():
+                write_golden(info, fresh, path.name, artifact.sha256, golden[0])
+    final, _, *golden = publish(staged, request.output_dir, request.overwrite)
+    return {
+        "path": str(final),
+        "size_bytes": size_bytes(final),
+        **({"golden": str(golden[0])} if golden else {}),
+        **info.to_dict(),
+    }
+
+
+def _as_network_has(target: Target, request: Request, reference: Reference, progress: Progress) -> Target:
+    """A classifier with the activation of its network, and an output that the network has.
 
     Raises:
-        BadInput: The user asks for an output that it cannot have.
+        BadInput: The requested output does not exist in the network.
     """
     target = replace(target, activation=reference.activation)
     if target.output in reference.classifier_outputs:
@@ -117,7 +132,7 @@ def _fitted(target: Target, request: Request, reference: Reference, progress: Pr
     (output,) = reference.classifier_outputs
     if request.output is not None:
         raise BadInput(
-            f"{request.model.name} gives {output}, and its {target.output} were not found.",
+            f"{request.model.name} has the output {output}; its {target.output} were not found.",
             f"Give --output {output}, or export the network again without its last activation.",
         )
     progress.step(f"{target}: its output is {output}")
@@ -125,7 +140,12 @@ def _fitted(target: Target, request: Request, reference: Reference, progress: Pr
 
 
 def _check_host(request: Request, targets: list[Target]) -> None:
-    """Stop before any work where something that it needs is missing."""
+    """Check that this host has the packages and engines for all targets.
+
+    Raises:
+        NotInstalled: A package is missing.
+        NotRunHere: A required engine does not exist on this host.
+    """
     for target in targets:
         exporters.require(exporters.FORMATS[target.format], request.model.form)
         if request.verify:
@@ -146,7 +166,7 @@ def _make(job: _Job, target: Target, path: Path, progress: Progress) -> tuple[Ar
 
 
 def _checked(job: _Job, target: Target, path: Path, progress: Progress) -> tuple[ArtifactInfo, LoadedArtifact]:
-    """Write and annotate an artifact with the expected status, so that the bytes that are checked are the final ones."""
+    """Write an artifact, annotate it with the expected status, and check it: the checked bytes are the final ones."""
     request = job.request
     reason = runtimes.why_not(engine_of(target))
     if request.verify is not False:
@@ -195,7 +215,7 @@ def _prove(job: _Job, target: Target, path: Path, progress: Progress) -> tuple[P
 
 
 def _failure(job: _Job, target: Target, reason: str, proofs: Sequence[tuple[Target, Parity]]) -> ParityFailed:
-    """What is to blame that an artifact, or functions of it, differ from the model, and what to do."""
+    """The error of an artifact that differs from the model, with its cause and remedy."""
     cause = f"The artifact {target} differs from the source model: {reason}."
     blamed = [_blame(job, each, parity) for each, parity in proofs if parity.status == FAIL]
     note, remedy = next((each for each in blamed if each == _OURS), blamed[0])
@@ -203,18 +223,17 @@ def _failure(job: _Job, target: Target, reason: str, proofs: Sequence[tuple[Targ
 
 
 def _blame(job: _Job, target: Target, parity: Parity) -> tuple[str, str]:
-    """A note on the cause of a failed proof, and what to do.
+    """The cause of a failed proof as a note, and the remedy.
 
-    The network itself is to blame where its own float32 is not close enough to its float64, and a precision where the
-    same program in float32 passes. Anything else is a fault of ours or of a converter.
+    The cause is the network if its own float32 is not close enough to its float64, and the precision if the same
+    program passes in float32. Everything else is a fault of evim-deploy or of a converter.
     """
-    from evim_deploy.proof.outputs.checker import PRECISION  # after what tells that torch is missing
+    from evim_deploy.proof.outputs.checker import PRECISION  # after the check for torch
 
     failed = [each for each in parity.comparisons if each.status == FAIL]
-    is_rest_right = not (parity.stored and parity.stored.changed) and not (
-        parity.operations and parity.operations.diverging
-    )
-    if not failed or not is_rest_right:
+    has_wrong_weights = parity.stored is not None and parity.stored.changed
+    has_wrong_operations = parity.operations is not None and parity.operations.diverging
+    if not failed or has_wrong_weights or has_wrong_operations:
         return _OURS
     if {each.subject for each in failed} == {PRECISION} and len(parity.comparisons) > len(failed):
         return "", f"In {target.precision} this network loses more than is allowed: choose another --precision."
@@ -230,9 +249,9 @@ def _blame(job: _Job, target: Target, parity: Parity) -> tuple[str, str]:
     return note, "Use trained weights (-w FILE), or try another seed (-w random:1); --no-verify writes it unproven."
 
 
-def _is_beyond(found: Measures, own: Measures) -> bool:
-    """Whether an artifact is farther off than another order of the network's own sums explains."""
-    return found.max_abs > _ORDERS * own.max_abs or found.mean_abs > _ORDERS * own.mean_abs
+def _is_beyond(measures: Measures, own: Measures) -> bool:
+    """Whether an artifact's error exceeds what another order of summation in the network explains."""
+    return measures.max_abs > _ORDERS * own.max_abs or measures.mean_abs > _ORDERS * own.mean_abs
 
 
 _ORDERS = 10.0
@@ -247,13 +266,13 @@ def _write_manifest(info: ArtifactInfo, artifact: LoadedArtifact, path: Path) ->
     path.write_text(json.dumps({**file, **info.to_dict()}, indent=2) + "\n")
 
 
-def summary(outcome: RewriteResult) -> str:
-    """One line on a rewrite: how often, and which operations went and came."""
+def summary(result: RewriteResult) -> str:
+    """One line on a rewrite: the number of matches, and the removed and added operations."""
 
     def listed(counts: Sequence[tuple[str, int]]) -> str:
         return ", ".join(f"{number} {op}" for op, number in counts) or "none"
 
-    removed, added = listed(sorted(outcome.removed.items())), listed(sorted(outcome.added.items()))
-    text = f"{outcome.rewrite}: {outcome.applied} times, removed {removed}"
-    text += f", added {added}" if outcome.added else ""
-    return text + "".join(f"; not at {name}: {reason}" for name, reason in outcome.refused)
+    removed, added = listed(sorted(result.removed.items())), listed(sorted(result.added.items()))
+    text = f"{result.rewrite}: {result.applied} times, removed {removed}"
+    text += f", added {added}" if result.added else ""
+    return text + "".join(f"; not at {name}: {reason}" for name, reason in result.refused)

@@ -511,7 +511,9 @@ class TestExport:
     )
     def test_format_names(self, tmp_path: Path, options: tuple[str, ...], name: str) -> None:
         """By which format refuses: an export of each would take a minute."""
-        assert_refused(run("export", "m1", "-b", "dynamic", *options, "-o", tmp_path), 3, f"{name} has no dynamic")
+        assert_refused(
+            run("export", "m1", "-b", "dynamic", *options, "-o", tmp_path), 3, f"{name} does not support a dynamic"
+        )
 
     def test_a_seed_gives_the_same_weights_in_every_run(self, defaults: Exported, grid: Exported) -> None:
         first, second = defaults.artifact("onnx"), grid.artifacts[0]
@@ -596,8 +598,8 @@ class TestExport:
         assert Path(lines[0]).is_file()
         for expected in (
             "0 transposes, 0 BatchNorms",
-            "takes  image: float32 1x3x64x64 NCHW in 0..255",
-            "gives  logits: float32 1x1000 NC",
+            "input   image: float32 1x3x64x64 NCHW in 0..255",
+            "output  logits: float32 1x1000 NC",
             "weights random:7, sha256 ",
             "parity PASS",
             "would catch a 1% error in 8",

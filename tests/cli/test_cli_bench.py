@@ -163,9 +163,9 @@ def test_what_this_host_lacks_is_not_run_and_neither_pass_nor_fail(tmp_path: Pat
     [
         (("bench", "m9"), 2, ("no model 'm9'",)),
         (("bench", "m1", "-e", "tensorrt"), 2, ("no engine 'tensorrt'", "onnxruntime")),
-        (("bench", "m1", "--protocol", "lax"), 2, ("no protocol 'lax'",)),
+        (("bench", "m1", "--protocol", "lax"), 2, ("Unknown protocol 'lax'",)),
         (("bench", "m1", "-b", "many"), 2, ("'many'", "--batch")),
-        (("bench", "m1", "-r", "dynamic"), 2, ("size",)),
+        (("bench", "m1", "-r", "dynamic"), 2, ("fixed resolution",)),
         (("bench", "m1", "-o", "results.txt"), 2, (".json",)),
         (("bench", "m1", "--seconds", "0"), 3, ("0 seconds",)),
         (("report", "nowhere.json"), 3, ("nowhere.json",)),

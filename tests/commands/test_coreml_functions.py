@@ -20,7 +20,7 @@ from evim_deploy.artifact.target import METADATA_KEY
 from evim_deploy.catalog.variants import MODELS, VARIANTS, ModelName
 from evim_deploy.commands.export import export
 from evim_deploy.commands.predict import predict
-from evim_deploy.commands.request import Request, plan
+from evim_deploy.commands.request import Request, plan_targets
 from evim_deploy.commands.verify import Verifier, VerifyResult
 from evim_deploy.common.errors import BadInput, EvimError
 from evim_deploy.formats.coreml import model_path, read_spec
@@ -302,25 +302,27 @@ def test_a_function_that_fails_keeps_the_whole_package(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("format_", "sizes", "target", "cause"),
     [
-        ("coreml", SIZES, "iOS16", "needs iOS18, and this one is for iOS16"),
-        ("coreml", SIZES, "iOS17", "needs iOS18, and this one is for iOS17"),
-        ("coreml", SIZES[:1], "iOS18", "One size needs one function"),
-        ("coreml", (SIZES[0], SIZES[0]), "iOS18", "One size needs one function"),
-        ("coreml", (), "iOS18", "One size needs one function"),
-        ("coreml", (*SIZES, None), "iOS18", "no dynamic batch or resolution"),
-        ("onnx", SIZES, None, "onnx has no files of several functions"),
-        ("tflite", SIZES, None, "tflite has no files of several functions"),
+        ("coreml", SIZES, "iOS16", "requires the deployment target iOS18, got iOS16"),
+        ("coreml", SIZES, "iOS17", "requires the deployment target iOS18, got iOS17"),
+        ("coreml", SIZES[:1], "iOS18", "--multifunction requires several resolutions"),
+        ("coreml", (SIZES[0], SIZES[0]), "iOS18", "--multifunction requires several resolutions"),
+        ("coreml", (), "iOS18", "--multifunction requires several resolutions"),
+        ("coreml", (*SIZES, None), "iOS18", "does not support a dynamic batch or resolution"),
+        ("onnx", SIZES, None, "onnx does not support --multifunction"),
+        ("tflite", SIZES, None, "tflite does not support --multifunction"),
     ],
 )
 def test_what_cannot_be_several_functions(format_: str, sizes: Any, target: str | None, cause: str) -> None:
     with pytest.raises(BadInput) as caught:
-        plan(Request(model=SMALL, formats=(format_,), sizes=sizes, deployment_target=target, multifunction=True))
+        plan_targets(
+            Request(model=SMALL, formats=(format_,), sizes=sizes, deployment_target=target, multifunction=True)
+        )
     assert cause in caught.value.cause
     assert caught.value.exit_code == 3
 
 
 def test_several_functions_alone_say_for_which_system() -> None:
-    (target,) = plan(Request(model=SMALL, formats=("coreml",), sizes=SIZES, multifunction=True))
+    (target,) = plan_targets(Request(model=SMALL, formats=("coreml",), sizes=SIZES, multifunction=True))
     assert target.deployment_target == "iOS18"
 
 

@@ -17,7 +17,7 @@ from evim_deploy import formats
 from evim_deploy.artifact.manifest import Manifest, embedded_manifest
 from evim_deploy.artifact.parity import PASS
 from evim_deploy.commands.export import export
-from evim_deploy.commands.rebuild import DIFFERENT, NOT_COMPARABLE, SAME, Difference, Rebuild, differences, rebuild
+from evim_deploy.commands.rebuild import FileDifference, Rebuild, RebuildStatus, differences, rebuild
 from evim_deploy.commands.request import Request
 from evim_deploy.commands.verify import Verifier
 from evim_deploy.common.errors import NotInstalled, NotRunHere, ParityFailed
@@ -63,14 +63,14 @@ def rebuilt(artifact: Path, weights: Path | None = None, manifest: Manifest | No
     return rebuild(artifact, manifest, reference)
 
 
-# --- the same to the byte
+# --- identical bytes
 
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_an_artifact_is_made_again(plain: Inputs, format_: str) -> None:
     found = rebuilt(plain[format_])
-    assert (found.status, found.differences, found.versions) == (SAME, (), {})
-    assert str(found) == "the same to the byte"
+    assert (found.status, found.differences, found.versions) == (RebuildStatus.SAME, (), {})
+    assert str(found) == "identical bytes"
     assert found.problem(plain[format_]) is None
 
 
@@ -96,7 +96,7 @@ def test_all_options_are_in_the_manifest(inputs: Path, tmp_path: Path, format_: 
     moved.parent.mkdir()
     artifact.rename(moved)
     labels.unlink()
-    assert rebuilt(moved, weights).status == SAME
+    assert rebuilt(moved, weights).status == RebuildStatus.SAME
 
 
 @pytest.mark.parametrize("format_", ["onnx", "coreml"])
@@ -104,7 +104,7 @@ def test_other_networks_are_made_again(inputs: Path, tmp_path: Path, format_: st
     sources = {f"timm:{tiny_timm.NAME}": "random:1", str(inputs / every_artifact.CLASSIFIER): None}
     for source, weights in sources.items():
         artifact = made(tmp_path, source, format_, weights=weights, precisions=("fp16",))
-        assert rebuilt(artifact, None if weights else Path(source)).status == SAME
+        assert rebuilt(artifact, None if weights else Path(source)).status == RebuildStatus.SAME
 
 
 def test_weights_are_found_by_their_name_beside_the_artifact(inputs: Path, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_weights_are_found_by_their_name_beside_the_artifact(inputs: Path, tmp_p
     shutil.copy(inputs / every_artifact.WEIGHTS, artifact.parent)
     result = Verifier(rebuilds=True).check(artifact)
     assert result.problem is None
-    assert result.to_dict()["rebuild"]["status"] == SAME
+    assert result.to_dict()["rebuild"]["status"] == RebuildStatus.SAME
 
 
 # --- what differs
@@ -139,16 +139,16 @@ def test_another_description_is_told_where_the_proof_passes(plain: Inputs, tmp_p
     assert result.verification
     assert result.verification.parity.status == PASS
     assert isinstance(result.problem, ParityFailed)
-    assert "was made again, and is different" in result.problem.cause
+    assert "is different" in result.problem.cause
     document = result.to_dict()["rebuild"]
-    assert document["status"] == DIFFERENT
+    assert document["status"] == RebuildStatus.DIFFERENT
     assert [each["file"] for each in document["differences"]] == [SPEC if format_ == "coreml" else artifact.name]
 
 
 def test_one_bit_of_the_weights_is_told_by_its_place(plain: Inputs, tmp_path: Path) -> None:
     artifact = copied(plain["coreml"], tmp_path)
     place = _flip_last(artifact / WEIGHTS)
-    assert rebuilt(artifact).differences == (Difference(WEIGHTS, place),)
+    assert rebuilt(artifact).differences == (FileDifference(WEIGHTS, place),)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def _made_by(artifact: Path, changed: Mapping[str, str]) -> Manifest:
 def test_other_versions_are_named_and_no_failure(plain: Inputs) -> None:
     artifact = plain["onnx"]
     found = rebuilt(artifact, manifest=_made_by(artifact, {"onnx": "1.0", "gone": "2"}))
-    assert found.status == NOT_COMPARABLE
+    assert found.status == RebuildStatus.NOT_COMPARABLE
     now = manifest_of(artifact).tools["onnx"]
     assert found.versions == {"onnx": ("1.0", now), "gone": ("2", None)}
     problem = found.problem(artifact)
@@ -203,7 +203,7 @@ def test_other_versions_that_write_the_same_are_no_problem(plain: Inputs, monkey
     """The manifest's versions are put into the rebuilt file, so that they alone make no difference."""
     monkeypatch.setattr("evim_deploy.commands.build.tool_versions", lambda *names: {"onnx": "9.9"})
     found = rebuilt(plain["onnx"])
-    assert (found.status, found.differences) == (SAME, ())
+    assert (found.status, found.differences) == (RebuildStatus.SAME, ())
     assert found.versions["onnx"][1] == "9.9"
     assert "although" in str(found)
 
@@ -227,7 +227,7 @@ def test_the_command_says_it(plain: Inputs, tmp_path: Path) -> None:
     annotate(changed, "onnx", {})
     told = run("verify", plain["onnx"], changed, "--rebuild")
     assert told.returncode == 5
-    same, different = (line for line in told.stdout.splitlines() if "made again" in line)
-    assert same.strip() == "made again: the same to the byte"
-    assert different.strip().startswith(f"made again: different ({changed.name} from byte ")
-    assert f"{changed} was made again, and is different" in told.stderr
+    same, different = (line for line in told.stdout.splitlines() if "rebuild: " in line)
+    assert same.strip() == "rebuild: identical bytes"
+    assert different.strip().startswith(f"rebuild: different ({changed.name} from byte ")
+    assert f"The rebuild of {changed} is different" in told.stderr
