@@ -20,11 +20,11 @@ _WORDS = ("contender", "A", "B", "verdict")
 
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A.json", help="Results of `evim-deploy bench -o`.")],
-    second: Annotated[Path, typer.Argument(metavar="B.json", help="Of the same command, later or changed.")],
+    second: Annotated[Path, typer.Argument(metavar="B.json", help="Results of the same command, later or changed.")],
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Is B slower than A, and is that more than noise: exit code 1 if so. Suspect figures decide nothing."""
+    """Compare two runs: exit code 1 if B is slower than A beyond the noise. Suspect figures decide nothing."""
     from latency.installed import require_reporting
 
     require_reporting()
@@ -34,18 +34,18 @@ def compare(
     from latency.results import read_results
 
     with reporting(SETTINGS):
-        found = differences(read_results(first), read_results(second))
-    slower = [difference for difference in found if difference.verdict == SLOWER]
+        compared = differences(read_results(first), read_results(second))
+    slower = [difference for difference in compared if difference.verdict == SLOWER]
     if json:
-        documents = [_document(difference) for difference in found]
+        documents = [_document(difference) for difference in compared]
         print_json({"schema_version": SCHEMA_VERSION, "slower": bool(slower), "contenders": documents})
     else:
-        _show(found)
+        _show(compared)
     if slower:
         raise typer.Exit(SLOWER_EXIT_CODE)
 
 
-def _show(found: list[Difference]) -> None:
+def _show(compared: list[Difference]) -> None:
     from rich.table import Table
 
     from latency.judgement import noise_in_words
@@ -54,7 +54,7 @@ def _show(found: list[Difference]) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("contender", "B / A", "95 % interval", "noise", "machine", "A", "B", "verdict"):
         table.add_column(heading, justify="left" if heading in _WORDS else "right", overflow="fold")
-    for each in found:
+    for each in compared:
         interval = each.interval
         table.add_row(
             each.second.id,
@@ -67,7 +67,7 @@ def _show(found: list[Difference]) -> None:
         )
     console.print(table)
     undecided: dict[str, list[str]] = {}
-    for each in found:
+    for each in compared:
         undecided.setdefault("; ".join(_reasons(each)), []).append(each.second.id)
     for reasons, contenders in undecided.items():
         if reasons:
@@ -75,16 +75,15 @@ def _show(found: list[Difference]) -> None:
             for contender in contenders:
                 console.print(f"  {contender}", soft_wrap=True, markup=False)
     console.print(
-        "B / A: how many times A's time B takes, in units of the yardstick's, work that never changes; without one "
-        "as it is.\n"
-        "noise: how far from 1 the whole interval must lie.\n"
-        "machine: how many times the yardstick's time in A it took in B; A, B: how far either can be believed.",
+        "B / A: the ratio of the times, each divided by the run's calibration time if it has one.\n"
+        "noise: the least distance of the whole interval from 1.\n"
+        "machine: the ratio of the calibration times; A, B: the reliability of each figure.",
         style="dim",
     )
 
 
 def _reasons(difference: Difference) -> list[str]:
-    """Why it decides nothing, and why its figures are suspect; empty where it decides."""
+    """The reasons for an undecided comparison, and for suspect figures; empty if it is decided."""
     if not difference.decision.reason:
         return []
     figures = zip("AB", difference.judgements, strict=True)

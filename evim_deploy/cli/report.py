@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 _STYLES = {"good": "green", "bad": "red", "unsure": "yellow", "muted": "dim"}
 _LEFT_OUT = ("p90_ms", "images_per_s", "evaluated_images", "answer_error")
-"""Columns that a terminal has no room for."""
+"""Columns that do not fit on a terminal."""
 
 _LEAST_WIDTH = 8
 _GAP = 2
-"""Between columns."""
+"""Characters between columns."""
 
 
 def report(
@@ -100,7 +100,7 @@ def show(view: Report) -> None:
 
 
 def _show_table(console: Console, table: Table) -> None:
-    """Print a table; one that is wider than the terminal in parts below each other, each with the first column."""
+    """Print a table; if it is wider than the terminal, in parts that each repeat the first column."""
     from rich.table import Table as Drawn
     from rich.text import Text
 
@@ -132,7 +132,7 @@ def _show_table(console: Console, table: Table) -> None:
 
 
 def _head(table: Table, index: int) -> Text:
-    """A column's title and unit, in lines about as wide as what stands below."""
+    """A column's title and unit, wrapped to about the width of its cells."""
     from rich.text import Text
 
     column = table.columns[index]
@@ -142,7 +142,7 @@ def _head(table: Table, index: int) -> Text:
 
 
 def _parts(widths: dict[int, int], room: int) -> Iterator[list[int]]:
-    """Columns in order, as many in a part as there is room for, the first in each."""
+    """The columns in order, split into parts that fit the width; each part begins with the first column."""
     first, *others = widths
     part = [first]
     for index in others:

@@ -138,7 +138,7 @@ def test_an_interrupt_keeps_what_was_measured_and_marks_it(tmp_path: Path) -> No
     line = ("bench", "m1", "-r", "64", "-b", "2", "-e", "onnxruntime", "--seconds", "1000", "--warmup", "0")
     result = interrupt(*line, "--rounds", "5000", "-o", path, at="round 3 of", by=signal.SIGINT)
     assert result.returncode == 130
-    assert f"What was measured until then is in {path}, marked incomplete." in result.stderr
+    assert f"The measurements so far are in {path}, marked incomplete." in result.stderr
     assert "Traceback" not in result.stderr
     found = read_results(path)
     assert not found.complete

@@ -104,7 +104,7 @@ def test_interrupted_it_keeps_what_there_is_and_goes_on(made: Exported, tmp_path
     assert broken.returncode == INTERRUPTED, broken.stderr
     assert "Traceback" not in broken.stderr
     last = broken.stderr.splitlines()[-1]
-    assert last.startswith("Interrupted. What was answered until then is in ")
+    assert last.startswith("Interrupted. The predictions so far are in ")
     found = document(broken)
     assert not found["complete"]
     assert 150 <= found["results"][0]["count"] < 600
@@ -118,7 +118,7 @@ def test_interrupted_without_a_file_it_shows_what_there_is(made: Exported) -> No
     broken = interrupt("evaluate", made.path("onnx"), "digits", at=", 300 of 600", by=signal.SIGTERM)
     assert broken.returncode == INTERRUPTED, broken.stderr
     assert "incomplete" in broken.stdout
-    assert broken.stderr.splitlines()[-1].endswith("is above, marked incomplete.")
+    assert broken.stderr.splitlines()[-1].endswith("are above, marked incomplete.")
 
 
 def test_bad_input_is_one_message(made: Exported, tmp_path: Path) -> None:

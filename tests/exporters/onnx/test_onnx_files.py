@@ -151,7 +151,7 @@ def test_only_an_unusual_operator_set_is_told(asked: int | None, opset: int | No
         ({"half_io": True, "precisions": ("fp16", "fp32")}, "--half-io requires the precision fp16. "),
         (
             {"half_io": True, "formats": ("tflite",)},
-            "tflite does not support --half-io. Use --format onnx",
+            "tflite does not support --half-io. Use --format onnx, or leave it out.",
         ),
         ({"half_io": True, "formats": ("coreml",), "precisions": ("fp16",)}, "coreml does not support --half-io. "),
     ],
