@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -90,7 +90,7 @@ def _reasons(difference: Difference) -> list[str]:
     return [difference.decision.reason, *(f"{run}: {reason}" for run, figure in figures for reason in figure.reasons)]
 
 
-def _document(difference: Difference) -> dict[str, Any]:
+def _document(difference: Difference) -> dict[str, object]:
     interval = difference.interval
     return {
         "id": difference.second.id,

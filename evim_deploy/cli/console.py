@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import TextIOWrapper
@@ -33,6 +33,9 @@ class Settings:
     interrupted: bool = False
     third_party: list[str] = field(default_factory=list)
 
+
+Document = Mapping[str, Any]
+"""A JSON object."""
 
 SETTINGS = Settings()
 """The settings of this process's command; the handler of unexpected errors reads them too."""

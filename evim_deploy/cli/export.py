@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from evim_deploy.artifact.target import SCHEMA_VERSION, UNTRAINED_NOTICE
 from evim_deploy.catalog.terms import Task
 from evim_deploy.cli import options
-from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
+from evim_deploy.cli.console import SETTINGS, Document, out, print_json, reporting
 from evim_deploy.cli.parity import show_proof
 from evim_deploy.cli.parsing import parse_batch, parse_normalisation, parse_size
 from evim_deploy.cli.quantisation import quantisation_lines
+
+if TYPE_CHECKING:
+    from evim_deploy.commands.request import Request
 
 
 def export(
@@ -44,7 +47,6 @@ def export(
     verbose: options.Verbose = False,
 ) -> None:
     """Export a model: rewrite it for inference, write artifacts, and compare them with the source model."""
-    from evim_deploy.commands.export import export as make
     from evim_deploy.commands.request import Request
     from evim_deploy.networks.open import parse_source
     from exporters import parse_format, parse_precision
@@ -72,6 +74,12 @@ def export(
         golden=golden,
         verify=verify,
     )
+    _run(request, json)
+
+
+def _run(request: Request, json: bool) -> None:
+    from evim_deploy.commands.export import export as make
+
     with reporting(SETTINGS) as reporter:
         artifacts = make(request, reporter)
     if json:
@@ -80,7 +88,7 @@ def export(
         _show(artifacts)
 
 
-def _show(artifacts: list[dict[str, Any]]) -> None:
+def _show(artifacts: Sequence[Document]) -> None:
     console = out()
     for artifact in artifacts:
         structure = artifact["structure"]
@@ -104,7 +112,7 @@ def _show(artifacts: list[dict[str, Any]]) -> None:
             console.print(f"  {UNTRAINED_NOTICE}", style="bold yellow", soft_wrap=True, markup=False)
 
 
-def _quantisation(artifact: Mapping[str, Any]) -> Iterator[str]:
+def _quantisation(artifact: Document) -> Iterator[str]:
     from evim_deploy.artifact.quantisation import Quantisation
 
     if artifact["quantisation"]:
@@ -112,7 +120,7 @@ def _quantisation(artifact: Mapping[str, Any]) -> Iterator[str]:
         yield from quantisation_lines(artifact["format"], artifact["precision"], quantisation)
 
 
-def _spec(spec: Mapping[str, Any]) -> str:
+def _spec(spec: Document) -> str:
     shape = "x".join(map(str, spec["shape"])) or "1"
     span = f" in {spec['range'][0]:g}..{spec['range'][1]:g}" if spec["range"] else ""
     return f"{spec['name']}: {spec['dtype']} {shape} {spec['layout']}{span}"

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -70,7 +70,7 @@ def _show_all(inspections: Sequence[Inspection]) -> None:
         _show(console, inspection)
 
 
-def _document(inspection: Inspection) -> dict[str, Any]:
+def _document(inspection: Inspection) -> dict[str, object]:
     contents = inspection.contents
     return {
         "path": str(inspection.path),
@@ -88,11 +88,11 @@ def _document(inspection: Inspection) -> dict[str, Any]:
     }
 
 
-def _value(value: Value) -> dict[str, Any]:
+def _value(value: Value) -> dict[str, object]:
     return {"name": value.name, "dtype": value.dtype, "shape": value.shape}
 
 
-def _function(function: FunctionInspection) -> dict[str, Any]:
+def _function(function: FunctionInspection) -> dict[str, object]:
     return {
         "name": function.name,
         "inputs": [_value(value) for value in function.inputs],
@@ -117,7 +117,7 @@ def _xnnpack_delegation(path: Path) -> Delegation | EvimError | None:
         return error
 
 
-def _delegation_document(delegation: Delegation | EvimError | None) -> dict[str, Any] | None:
+def _delegation_document(delegation: Delegation | EvimError | None) -> dict[str, object] | None:
     if isinstance(delegation, EvimError):
         return {"not_run_on_this_host": delegation.cause}
     return None if delegation is None else asdict(delegation)

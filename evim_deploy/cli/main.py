@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn, cast
 
 import typer
 
@@ -35,7 +35,9 @@ EXIT_CODES = (
 )
 
 # Newer releases of Typer contain their own click, older ones import it; both have this class.
-_ClickException: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+_ClickException = cast(
+    "type[typer.BadParameter]", next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+)
 
 app = typer.Typer(
     name="evim-deploy",

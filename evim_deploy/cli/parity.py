@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from evim_deploy.artifact.parity import NOT_RUN
+from evim_deploy.cli.console import Document
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,7 +15,7 @@ _UNIT = "Errors are in units of the range of the output, for the input with the 
 _COLUMNS = ("  comparison", "run by", "against", "error", "allowed", "mean", "allowed", "SNR", "top-1", "worst input")
 
 
-def show_proof(console: Console, document: Mapping[str, Any]) -> None:
+def show_proof(console: Console, document: Document) -> None:
     """Print the proof of an artifact, or of each of its functions, from its document."""
     if not document["functions"]:
         show_parity(console, document["parity"])
@@ -25,7 +26,7 @@ def show_proof(console: Console, document: Mapping[str, Any]) -> None:
         show_parity(console, function["parity"])
 
 
-def show_parity(console: Console, parity: Mapping[str, Any]) -> None:
+def show_parity(console: Console, parity: Document) -> None:
     """Print the status, the sensitivity of the check and each comparison, from the proof's document."""
     from rich.table import Table
 
@@ -41,7 +42,7 @@ def show_parity(console: Console, parity: Mapping[str, Any]) -> None:
         console.print(f"  {_UNIT}", style="dim", soft_wrap=True)
 
 
-def _lines(parity: Mapping[str, Any]) -> Iterator[str]:
+def _lines(parity: Document) -> Iterator[str]:
     if parity["status"] == NOT_RUN:
         yield f"parity not run: {parity['reason'].removeprefix('not run on this host: ')}"
         return
@@ -61,7 +62,7 @@ def _lines(parity: Mapping[str, Any]) -> Iterator[str]:
             yield f"float16: {kind} values in {total['operations']} operations, the first {total['first']}"
 
 
-def _cells(comparison: Mapping[str, Any]) -> list[str]:
+def _cells(comparison: Document) -> list[str]:
     measures = comparison["measures"]
 
     def cell(value: float | None, form: str, otherwise: str) -> str:

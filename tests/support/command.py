@@ -204,7 +204,7 @@ class _Server:
             text=True,
         )
 
-    def answer(self, request: Mapping[str, Any]) -> int:
+    def answer(self, request: Mapping[str, object]) -> int:
         """The exit code that a run comes to."""
         stdin, stdout = cast("IO[str]", self._process.stdin), cast("IO[str]", self._process.stdout)
         stdin.write(json.dumps(request) + "\n")

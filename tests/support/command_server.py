@@ -71,7 +71,7 @@ def _run(request: dict[str, Any]) -> NoReturn:
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     sys.argv = request["line"]
-    code: Any = 1
+    code: str | int | None = 1
     try:
         main.run()
     except SystemExit as stop:

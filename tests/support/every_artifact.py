@@ -13,7 +13,10 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from evim_deploy.commands.request import Request
 
 WEIGHTS, IMAGES, CLASSIFIER, ARTIFACTS = "weights.safetensors", "images", "classifier.onnx", "artifacts"
 SIZES = ((64, 64), (64, 32))
@@ -45,7 +48,7 @@ def prepare(folder: Path) -> None:
     )
 
 
-def requests(folder: Path) -> list[Any]:
+def requests(folder: Path) -> list[Request]:
     """Every precision of every format, and each way to make an artifact that is not among them."""
     import tiny_timm
 
@@ -74,7 +77,7 @@ def requests(folder: Path) -> list[Any]:
     ]
 
 
-def few(folder: Path) -> list[Any]:
+def few(folder: Path) -> list[Request]:
     """Each format in its usual precision and in one that is calibrated, and a golden file."""
     from evim_deploy.quantise.schemes import SCHEMES
 
