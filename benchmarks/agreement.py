@@ -1,10 +1,10 @@
-"""How often untrained M4 answers as in float32, in every precision of every format.
+"""The agreement of untrained M4 with float32, in every precision of every format.
 
     python benchmarks/agreement.py benchmarks/agreement.json
 
-Over crops of the photographs that ship, each as it is and mirrored, and over seeded noise, in the engine that runs the
-file here. Its weights are untrained: the classes mean nothing, and lie closer together than those of a trained network.
-The table is Markdown, for docs/quantisation.md.
+The images are crops of the photographs that ship, plain and mirrored, and seeded noise; the engine is the first that
+runs the file here. The weights are untrained: the classes are meaningless, and their logits are closer together than in
+a trained network. The output is a Markdown table for docs/quantisation.md.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _EDGES = (slice(None, CROP), slice(-CROP, None))
 
 
 def images(side: int) -> dict[str, Images]:
-    """Pixels 0-255, (N, 3, side, side), of each kind."""
+    """Images of each kind, pixels 0-255, (N, 3, side, side)."""
     whole = [photographs.load(name) for name in photographs.NAMES]
     parts = [photo[rows, columns] for photo in whole for rows in _EDGES for columns in _EDGES]
     padded = [np.pad(part, ((0, side - CROP), (0, side - CROP), (0, 0)), mode="reflect") for part in parts]
@@ -59,7 +59,7 @@ def main(output: Path) -> None:
                     model=model, formats=(row.name,), precisions=(precision,), weights=WEIGHTS, output_dir=Path(folder)
                 )
                 (made,) = export(request)
-                engine = runtimes.first_here(runtimes.engines_of(row.suffix))
+                engine = runtimes.first_available(runtimes.engines_of(row.suffix))
                 entry = {"format": row.name, "precision": precision, "engine": engine.name}
                 entry |= {"megabytes": made["size_bytes"] / 1e6, "parity": made["parity"]["status"]}
                 with runtimes.open_artifact(Path(made["path"]), engine) as session:

@@ -1,8 +1,8 @@
-"""Run a command twice, as the machine is and with a busy process for every core, and print both times and their ratio.
+"""Run a command twice, without and with a busy process for every core, and print both times and their ratio.
 
     python benchmarks/burdened.py evim-deploy evaluate model.onnx digits
 
-The command's own output goes to stderr. What it writes it has to be able to overwrite.
+The output of the command goes to stderr. It must be able to overwrite its own files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BUSY = "while True: pass"
 
 @contextmanager
 def burdened(cores: int) -> Iterator[None]:
-    """A busy process for each core, at normal priority."""
+    """Context with a busy process for each core, at normal priority."""
     processes = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(cores)]
     try:
         yield
@@ -32,7 +32,7 @@ def burdened(cores: int) -> Iterator[None]:
 
 
 def timed(command: Sequence[str]) -> tuple[float, float]:
-    """Seconds that a command takes, and those that its processes compute."""
+    """The elapsed time and the CPU time of a command, seconds."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, check=True, stdout=sys.stderr)
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)

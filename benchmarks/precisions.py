@@ -1,10 +1,10 @@
-"""One table of a model in every format and precision: size, parity, accuracy and latency.
+"""A table of a model in every format and precision: size, parity, accuracy and latency.
 
     python benchmarks/precisions.py m4 256 benchmarks/precisions-m4.md benchmarks/cpu-quantised.json ...
     python benchmarks/precisions.py digits 64 benchmarks/precisions-digits.md benchmarks/cpu-digits.json
 
-Artifacts are exported into a folder that is not kept; those of `digits`, which is trained, are evaluated. The rest are
-results of `evim-deploy bench`.
+Artifacts are exported into a temporary folder; those of `digits`, which is trained, are evaluated. The other arguments
+are results of `evim-deploy bench`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from exporters import FORMATS
 
 
 def run(*arguments: str | Path) -> str:
-    """What a command of ours prints."""
+    """The output of an evim-deploy command."""
     command = [sys.executable, "-m", "evim_deploy", *map(str, arguments), "--quiet"]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 

@@ -1,9 +1,9 @@
-"""What an export takes: seconds and memory of ``evim-deploy export``, proof included, by format and resolution.
+"""The time and memory of ``evim-deploy export``, with the parity check, by format and resolution.
 
     python benchmarks/sizes.py m4 224 512 1024 2048 4096
 
-Each export is a process of its own; its peak memory is what the operating system says of it and its children. The
-table is Markdown, for docs/README.md.
+Each export is a process of its own; its peak memory is the operating system's figure for the process and its children.
+The output is a Markdown table for docs/README.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from exporters import FORMATS
 
 
 def measured(model: str, format_: str, side: str) -> tuple[float, float, str]:
-    """Seconds, GiB at the peak, and the proof's verdict of one export, in its format's default precision."""
+    """Time in seconds, peak memory in GiB and parity status of an export, in its format's default precision."""
     with tempfile.TemporaryDirectory() as folder:
         options = ["--format", format_, "--resolution", side, "--weights", "random", "--output-dir", folder, "--json"]
         begun = time.monotonic()

@@ -1,9 +1,10 @@
 """The formats that a network can be written in: one folder a format, the same verbs in each.
 
-``build(network, target, path) -> Contract``   write the artifact
-``annotate(path, metadata, facts)``            put the facts into the artifact's own metadata
+``build(network, target, path) -> Signature``   write the artifact
+``annotate(path, metadata, info)``              write metadata and descriptions into the artifact
 
-A format's folder has a module for each form of a network: ``graph`` for our graph, ``torch_module`` for any other.
+A format's folder has one module for each kind of network: ``graph`` for our graph, ``torch_module`` for any other.
+This package owns the table of formats. It imports graphs, quantisation schemes and artifacts, and no engine.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from exporters.tflite import onnx2tf_environment
 
 
 class Exporter(Protocol):
-    """What every module of a format offers."""
+    """The two functions of each module of a format."""
 
     def build(self, network: Any, target: Target, path: Path) -> Signature: ...
 
-    def annotate(self, path: Path, metadata: Mapping[str, str], facts: ArtifactInfo) -> None: ...
+    def annotate(self, path: Path, metadata: Mapping[str, str], info: ArtifactInfo) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,17 +38,17 @@ class Format:
 
     Attributes:
         name: Name on the command line.
-        aliases: Other names.
-        suffix: Of the artifact's file or package.
-        precisions: That it may be written in, the usual one first.
-        default_output: What a classifier gives unless asked otherwise.
-        dynamic: Whether batch, height and width may be left open.
-        multifunction_from: The deployment target from which on one artifact may have a function for each of several
-            sizes; None where it never has.
-        opsets: Operator sets that it may be written in, the usual one first; empty where it has none.
-        deployment_targets: The oldest systems that it may be written for, likewise.
-        extra: The extra that installs what this format needs.
-        requires: Packages that it needs, by the names they are imported under.
+        aliases: Other accepted names.
+        suffix: Suffix of the artifact's file or package.
+        precisions: Supported precisions, the default first.
+        default_output: Default output of a classifier.
+        dynamic: Whether batch, height and width may be dynamic.
+        multifunction_from: The lowest deployment target at which one artifact may have several functions, each with
+            its own size; None where the format has no functions.
+        opsets: Supported operator sets, the default first; empty where the format has none.
+        deployment_targets: Supported minimum deployment targets, the default first; empty where the format has none.
+        extra: The extra that installs the format's packages.
+        requires: Import names of the required packages.
     """
 
     name: str
@@ -65,13 +66,13 @@ class Format:
 
 @dataclass(frozen=True)
 class Form:
-    """What writes networks of a form (:attr:`evim_deploy.networks.protocols.Reference.form`).
+    """Requirements for exporting one kind of network (:attr:`evim_deploy.networks.protocols.Reference.form`).
 
     Attributes:
-        requires: By format the packages that it needs besides the format's own.
-        extra: The extra that installs these.
-        converters: By format the converter that has an environment of its own: its name, and what finds it or raises
-            :class:`NotInstalled`.
+        requires: Import names of additional packages, by format.
+        extra: The extra that installs these packages.
+        converters: By format, the name of a converter with an environment of its own, and the function that finds this
+            environment or raises :class:`NotInstalled`.
     """
 
     requires: Mapping[str, tuple[str, ...]]
@@ -129,41 +130,41 @@ FORMATS = {
 
 
 def parse_format(text: str) -> Format:
-    """The format that a user names, by its name or an alias.
+    """Return the format with a name or alias.
 
     Raises:
-        UsageProblem: No such format; the message lists those there are.
+        UsageProblem: The name is unknown; the message lists the supported names.
     """
     for row in FORMATS.values():
         if text.lower() in (row.name, *row.aliases):
             return row
     names = ", ".join(name for row in FORMATS.values() for name in (row.name, *row.aliases))
-    raise UsageProblem(f"There is no format {text!r}.", f"Use one of {names}.")
+    raise UsageProblem(f"Unknown format {text!r}.", f"Use one of {names}.")
 
 
 def parse_precision(text: str) -> str:
-    """A precision that some format has.
+    """Return a precision that at least one format supports.
 
     Raises:
-        UsageProblem: None has it; the message lists those there are.
+        UsageProblem: No format supports it; the message lists the supported precisions.
     """
     known = dict.fromkeys(precision for row in FORMATS.values() for precision in row.precisions)
     if text.lower() not in known:
-        raise UsageProblem(f"There is no precision {text!r}.", f"Use one of {', '.join(known)}.")
+        raise UsageProblem(f"Unknown precision {text!r}.", f"Use one of {', '.join(known)}.")
     return text.lower()
 
 
 def needs(format_: Format, form: str = "graph") -> dict[str, str]:
-    """The packages that a format needs for networks of a form, each with the extra that installs it."""
+    """Return the packages that a format requires for a kind of network, each with the extra that installs it."""
     own = FORMS[form]
     return dict.fromkeys(format_.requires, format_.extra) | dict.fromkeys(own.requires.get(format_.name, ()), own.extra)
 
 
 def require(format_: Format, form: str = "graph") -> None:
-    """Check, without importing it, that what a format needs for networks of a form is installed.
+    """Check, without an import, that the requirements of a format for a kind of network are installed.
 
     Raises:
-        NotInstalled: A package or converter is missing; the message has the command that installs it.
+        NotInstalled: A package or converter is missing; the message gives the install command.
     """
     for package, extra in needs(format_, form).items():
         if importlib.util.find_spec(package) is None:
@@ -174,17 +175,17 @@ def require(format_: Format, form: str = "graph") -> None:
 
 
 def converter_versions(format_: Format, form: str = "graph") -> dict[str, str]:
-    """Versions of the converters in environments of their own that a format needs for networks of a form, by name.
+    """Return the versions of the converters that have environments of their own, by name.
 
     Raises:
-        NotInstalled: One is missing; the message has the command that installs it.
+        NotInstalled: A converter is missing; the message gives the install command.
     """
     needed = filter(None, [FORMS[form].converters.get(format_.name)])
     return {name: find().version for name, find in needed}
 
 
 def load(format_: Format, form: str = "graph") -> Exporter:
-    """The module of a format for networks of a form, importing what it needs, which takes seconds."""
+    """Import and return the module of a format for a kind of network. The import takes seconds."""
     _load_triton_before_tensorflow()
     if "coremltools" in format_.requires:
         _load_coremltools_alone()
@@ -192,16 +193,16 @@ def load(format_: Format, form: str = "graph") -> Exporter:
 
 
 def _load_triton_before_tensorflow() -> None:
-    """On Linux both bring an LLVM; the process aborts where TensorFlow's (2.20 and later) comes first.
+    """Import triton first: on Linux both packages contain LLVM, and the process aborts if TensorFlow's is loaded first.
 
-    torch loads triton whenever it first needs it.
+    This holds for TensorFlow 2.20 and later. torch imports triton when it first needs it.
     """
     if all(importlib.util.find_spec(package) for package in ("triton", "tensorflow")):
         importlib.import_module("triton")
 
 
 def _load_coremltools_alone() -> None:
-    """Import coremltools without the packages that it imports for its other converters: they take 6 of 10 s."""
+    """Import coremltools without the packages of its other converters, which take 6 of 10 s."""
     hidden = [name for name in ("tensorflow", "sklearn", "xgboost") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # an import of None fails
     try:

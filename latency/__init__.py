@@ -1,1 +1,1 @@
-"""Latency: what is measured, and on what machine."""
+"""Latency measurement: plan the cases, time them in processes of their own, judge the samples and report on them."""

@@ -1,4 +1,4 @@
-"""Make a file ready to be timed: what it takes, and what the model that it was made from answers."""
+"""Preparation of an artifact: read its input from the file, and compute the output of its source model."""
 
 from __future__ import annotations
 
@@ -9,22 +9,29 @@ import numpy as np
 
 from evim_deploy import formats
 from evim_deploy.artifact.manifest import Manifest, embedded_manifest
-from evim_deploy.commands.verify import Verifier
 from evim_deploy.common.errors import BadInput, EvimError
+from evim_deploy.common.progress import Silent
 from evim_deploy.formats import Contents, Value
 from evim_deploy.images.preprocessing import normalise
+from evim_deploy.proof.origin import open_origin
 from latency.engines import Array, first_image
-from latency.memory import was_refused
-from latency.subjects import Prepared, Subject
+from latency.memory import is_out_of_memory
+from latency.subjects import PreparedSubject, Subject
 
 _FORM = "as it stands in the file"
 _AXES = {"tflite": (0, 3, 1, 2)}
-"""Where batch, channels, height and width stand in the input of a format that is not channels-first."""
+"""Positions of batch, channels, height and width in the input of a format that is not channels-first."""
 
 
 @dataclass(frozen=True)
 class _Input:
-    """What a file takes: axes (B, C, H, W), an open one as a word."""
+    """The image input of a file.
+
+    Attributes:
+        axes: Lengths of the axes (B, C, H, W); the name of a dynamic axis.
+        manifest: The manifest in the file, if any.
+        is_image: Whether the input is a picture rather than a tensor.
+    """
 
     axes: tuple[int | str, ...]
     manifest: Manifest | None
@@ -32,65 +39,71 @@ class _Input:
 
     @property
     def pixels(self) -> bool:
-        """Whether 0 to 255."""
+        """Whether the values are pixels 0-255."""
         return self.is_image or (self.manifest is not None and self.manifest.target.preprocess)
 
     @property
-    def stored(self) -> str | None:
-        """The precision that it was made in, where it says so."""
+    def precision(self) -> str | None:
+        """The precision of the file, if its manifest states it."""
         return self.manifest.target.precision if self.manifest else None
 
 
-def prepare_artifact(subject: Subject, takes: str, height: int, width: int, folder: Path) -> Prepared:
-    """A file as it stands, and the answer of the model that its metadata names.
+def prepare_artifact(subject: Subject, file_suffix: str, *, height: int, width: int, folder: Path) -> PreparedSubject:
+    """Prepare an artifact for timing, with the output of the model that its manifest names.
 
     Args:
-        subject: Whose source is the file.
-        takes: Suffix of the files that the engine loads.
-        height: Of the images in pixels; 0 takes the file's own, or its model's where the file leaves it open.
-        width: Likewise.
-        folder: For the answer.
+        subject: The artifact, by path.
+        file_suffix: Suffix of the files that the engine loads.
+        height: Height of the images, pixels; 0 for the file's own, or its model's if the file leaves it open.
+        width: Width of the images, pixels; likewise.
+        folder: Folder for the expected output.
 
     Raises:
-        BadInput: The file is damaged, of another kind, or does not take such images.
-        NotInstalled: What reads it is missing.
+        BadInput: The file is damaged, has another suffix, or does not support images of this size.
+        NotInstalled: A package that reads the file is missing.
     """
     path = Path(subject.source)
-    if path.suffix.lower() != takes:
-        raise BadInput(f"{path} is no {takes} file, which this engine takes.", "Choose the engine that its kind needs.")
-    found = formats.read(path)
-    takes_in = _input(found, path)
-    shape = _shape(takes_in, height, width, path)
-    expected, against, weights = None, "", "unknown: the file does not say"
-    if takes_in.manifest is None:
-        against = "nothing: the file does not say which model it was made from"
-    else:
-        source = takes_in.manifest.weights
-        weights = f"{source.source}, {'trained' if source.trained else 'untrained'}"
-        image = first_image(shape, takes_in.pixels)
+    if path.suffix.lower() != file_suffix:
+        raise BadInput(
+            f"{path} is not a {file_suffix} file, which this engine loads.", "Choose an engine that loads it."
+        )
+    image_input = _read_input(formats.read(path), path)
+    manifest, shape = image_input.manifest, _image_shape(image_input, height, width, path)
+    expected, weights = None, "unknown: the file does not say"
+    reference = "nothing: the file does not say which model it was made from"
+    if manifest is not None:
+        weights = f"{manifest.weights.source}, {'trained' if manifest.weights.trained else 'untrained'}"
         try:
-            engine, answer = _answer(takes_in.manifest, path, image)
+            engine, output = _reference_output(manifest, path, first_image(shape, image_input.pixels))
         except EvimError as error:
-            against = f"nothing: {error.cause}"
+            reference = f"nothing: {error.cause}"
         except (MemoryError, RuntimeError) as error:
-            if not was_refused(error):
+            if not is_out_of_memory(error):
                 raise
-            against = "nothing: the model as published needs more memory than there is"
+            reference = "nothing: the model as published needs more memory than there is"
         else:
-            expected, against = str(folder / "expected.npy"), f"{engine} fp32, the model that it was made from"
-            np.save(expected, answer)
-    stored = takes_in.stored or "fp32"
-    return Prepared(str(path), shape, expected, against, weights, _FORM, None, stored=stored, pixels=takes_in.pixels)
+            expected, reference = str(folder / "expected.npy"), f"{engine} fp32, the model that it was made from"
+            np.save(expected, output)
+    return PreparedSubject(
+        source=str(path),
+        shape=shape,
+        expected=expected,
+        reference=reference,
+        weights=weights,
+        form=_FORM,
+        file_precision=image_input.precision or "fp32",
+        pixels=image_input.pixels,
+    )
 
 
 @dataclass(frozen=True)
-class Fixed:
-    """What a file fixes; None for what it leaves open, or does not say.
+class FixedInput:
+    """The properties that a file fixes; None for a property that it leaves open or does not state.
 
     Attributes:
         batch: Images in one prediction.
         size: Height and width, pixels.
-        precision: That it was made in.
+        precision: Precision of the file.
     """
 
     batch: int | None
@@ -98,28 +111,27 @@ class Fixed:
     precision: str | None
 
 
-def read_fixed(path: Path) -> Fixed:
-    """What a file fixes of how it can be timed.
+def read_fixed_input(path: Path) -> FixedInput:
+    """Read the batch, image size and precision that a file fixes.
 
     Raises:
-        BadInput: The file is damaged, or does not take images.
-        NotInstalled: What reads it is missing.
+        BadInput: The file is damaged, or its input is not images alone.
+        NotInstalled: A package that reads the file is missing.
     """
-    found = _input(formats.read(path), path)
-    batch, _, height, width = found.axes
+    image_input = _read_input(formats.read(path), path)
+    batch, _, height, width = image_input.axes
     size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
-    return Fixed(batch if isinstance(batch, int) else None, size, found.stored)
+    return FixedInput(batch if isinstance(batch, int) else None, size, image_input.precision)
 
 
-def _input(found: Contents, path: Path) -> _Input:
-    values = found.inputs
-    if len(values) != 1 or not _is_images(values[0]):
-        raise BadInput(f"{path} does not take images alone.", "Time a file whose one input is images.")
-    (value,) = values
+def _read_input(file: Contents, path: Path) -> _Input:
+    if len(file.inputs) != 1 or not _is_images(file.inputs[0]):
+        raise BadInput(f"{path} does not have images as its only input.", "Time a file whose one input is images.")
+    (value,) = file.inputs
     assert value.shape is not None
-    axes = tuple(value.shape[axis] for axis in _AXES.get(found.format, (0, 1, 2, 3)))
+    axes = tuple(value.shape[axis] for axis in _AXES.get(file.format, (0, 1, 2, 3)))
     try:
-        manifest = embedded_manifest(found.metadata, path)
+        manifest = embedded_manifest(file.metadata, path)
     except BadInput:
         manifest = None
     return _Input(axes, manifest, value.dtype == "image")
@@ -133,35 +145,39 @@ def _is_images(value: Value) -> bool:
     )
 
 
-def _shape(takes: _Input, height: int, width: int, path: Path) -> tuple[int, int, int]:
-    """Of one image, where the file agrees with what is asked for."""
-    native = 0 if takes.manifest is None else takes.manifest.model.resolution
-    channels = _settled(takes.axes[1], 3, "channels", path)
-    sides = zip(takes.axes[2:], (height, width), ("height", "width"), strict=True)
-    rows, columns = (
-        _settled(axis, asked or (native if isinstance(axis, str) else axis), what, path) for axis, asked, what in sides
-    )
-    return channels, rows, columns
-
-
-def _settled(axis: int | str, asked: int, what: str, path: Path) -> int:
-    """An axis of the file, or what is asked for where the file leaves it open."""
-    if isinstance(axis, int) and axis != asked:
-        raise BadInput(f"{path} has the {what} {axis}, not {asked}.", "Leave out what the file fixes.")
-    if asked < 1:
-        raise BadInput(f"{path} leaves its {what} open.", "Say the size with --resolution.")
-    return asked
-
-
-def _answer(manifest: Manifest, path: Path, image: Array) -> tuple[str, Array]:
-    """What computes the model that a file was made from, and that model's first output.
+def _image_shape(image_input: _Input, height: int, width: int, path: Path) -> tuple[int, int, int]:
+    """The shape (C, H, W) of one image.
 
     Raises:
-        BadInput: Its weights cannot be had, or are others now.
+        BadInput: The file fixes another size, or has a dynamic size that the request does not set.
+    """
+    native = 0 if image_input.manifest is None else image_input.manifest.model.resolution
+    _, channels, *sides = image_input.axes
+    rows, columns = (
+        _length(axis, requested or (native if isinstance(axis, str) else axis), name, path)
+        for axis, requested, name in zip(sides, (height, width), ("height", "width"), strict=True)
+    )
+    return _length(channels, 3, "channels", path), rows, columns
+
+
+def _length(axis: int | str, requested: int, name: str, path: Path) -> int:
+    """The length of an axis: the file's, or the requested one if the axis is dynamic."""
+    if isinstance(axis, int) and axis != requested:
+        raise BadInput(f"{path} has the {name} {axis}, not {requested}.", "Omit the option that the file fixes.")
+    if requested < 1:
+        raise BadInput(f"The {name} of {path} is dynamic.", "Set the size with --resolution.")
+    return requested
+
+
+def _reference_output(manifest: Manifest, path: Path, image: Array) -> tuple[str, Array]:
+    """The engine that runs the source model, and the first output of that model.
+
+    Raises:
+        BadInput: The weights are missing, or differ from those that the file was made from.
     """
     target = manifest.target
-    reference = Verifier().checker(manifest, path).reference
-    taken = normalise(image, reference.preprocessing) if target.preprocess else image
-    outputs = reference.outputs(target.task, taken)
-    answer = outputs[target.output] if target.task == "classify" else next(iter(outputs.values()))
-    return reference.engine, answer
+    reference = open_origin(manifest, path, weights=None, notify=Silent().step)
+    images = normalise(image, reference.preprocessing) if target.preprocess else image
+    outputs = reference.outputs(target.task, images)
+    output = outputs[target.output] if target.task == "classify" else next(iter(outputs.values()))
+    return reference.engine, output

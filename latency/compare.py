@@ -1,10 +1,10 @@
-"""Two runs of the same thing on the same machine: is the second slower, and is that more than noise.
+"""Comparison of two runs on the same machine: whether the second is slower by more than noise.
 
-A machine is not equally fast on two days. Each run times a yardstick beside its contenders, work that never
-changes: a contender's time is taken in units of the yardstick's, round by round, and these are compared.
-Work of another kind than the yardstick's slows by other amounts, so what the yardstick itself may have moved between
-the runs, its interval included, widens what counts as noise. Without a yardstick in both runs times are compared as
-they are: nothing tells then whether the machine was slower.
+A machine is not equally fast on two days. Each run times a calibration workload beside its cases: a case's time is
+expressed in units of the calibration workload's, round by round, and these ratios are compared. Other work may slow
+down by a different factor than the calibration workload, so a share of that workload's own change between the runs,
+with its interval, widens the noise. Without a calibration workload in both runs, times are compared directly, and a
+slower machine cannot be detected.
 """
 
 from __future__ import annotations
@@ -13,73 +13,65 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from evim_deploy.common.errors import BadInput
-from latency.judgement import (
-    INVALID,
-    NOT_MEASURED,
-    Decision,
-    Group,
-    Judgement,
-    decide,
-    groups,
-    judge,
-    noise_bound,
-    paired,
-    reach,
-    seconds_per_image,
-)
-from latency.results import Contender, Host, Results
+from latency.decision import Decision, Judgement, Validity, Verdict, decide, largest_deviation, noise_bound
+from latency.judgement import Group, groups, judge, paired, seconds_per_image
+from latency.results import Case, Host, Results
 from latency.statistics import Interval, Logs, log_ratios, ratio_of_ratios
 
 _DRIFT_SHARE = 0.25
-"""Of what the yardstick moved, how much may be noise in what is compared."""
+"""Share of the calibration workload's change that counts as noise of a comparison."""
 
 
-@dataclass(frozen=True)
-class Difference:
-    """One contender in two runs.
+@dataclass(frozen=True, kw_only=True)
+class RunComparison:
+    """A case compared between two runs.
 
     Attributes:
-        interval: How many times the time of the first run the second takes; None with too few rounds.
-        yardstick: How many times the yardstick's time of the first run the second took; None without one in both.
-        noise: How far from 1 the ratio must lie to decide something.
-        judgements: How far the figure of either run can be believed.
+        first: The case in the first run.
+        second: The case in the second run.
+        judgements: Judgements of both figures.
+        interval: Ratio of the second run's time to the first run's; None if there are too few rounds.
+        calibration: Ratio of the calibration workload's times; None without one in both runs.
+        noise: Difference from 1 that the ratio must exceed for a verdict.
+        decision: The decision on the ratio.
     """
 
-    first: Contender
-    second: Contender
+    first: Case
+    second: Case
     judgements: tuple[Judgement, Judgement]
     interval: Interval | None
-    yardstick: Interval | None
+    calibration: Interval | None
     noise: float
     decision: Decision
 
     @property
-    def verdict(self) -> str:
-        """``faster``, ``slower`` or ``decides nothing``."""
+    def verdict(self) -> Verdict:
+        """The verdict of the decision."""
         return self.decision.verdict
 
     @property
-    def statuses(self) -> tuple[str, str]:
-        """The status of either figure."""
+    def statuses(self) -> tuple[Validity, Validity]:
+        """The validity of both figures."""
         first, second = self.judgements
         return first.status, second.status
 
     @property
     def machine(self) -> float | None:
-        """The estimate of how many times as slow the machine was in the second run."""
-        return self.yardstick.estimate if self.yardstick else None
+        """The slowdown of the machine in the second run, measured by the calibration workload."""
+        return self.calibration.estimate if self.calibration else None
 
 
-def compare(first: Results, second: Results) -> list[Difference]:
-    """What both runs timed, in the order of the second.
+def compare(first: Results, second: Results) -> list[RunComparison]:
+    """Compare the cases that both runs timed, in the order of the second.
 
     Raises:
-        BadInput: They come from different machines or protocols, or have nothing in common.
+        BadInput: The runs are from different machines or protocols, or have no case in common.
     """
-    ways = [results.protocol.name for results in (first, second)]
-    if len(set(ways)) > 1:
+    protocols = [results.protocol.name for results in (first, second)]
+    if len(set(protocols)) > 1:
         raise BadInput(
-            f"The first was measured by the protocol {ways[0]}, the second by {ways[1]}.", "Use one for both."
+            f"The first was measured by the protocol {protocols[0]}, the second by {protocols[1]}.",
+            "Use one for both.",
         )
     differing = [f"{name}: {a!r} and {b!r}" for name, a, b in _hosts(first.host, second.host) if a != b]
     if differing:
@@ -88,13 +80,13 @@ def compare(first: Results, second: Results) -> list[Difference]:
             "Compare runs of one machine; `evim-deploy report A.json B.json` shows several side by side.",
         )
     before, after = (_timed(results) for results in (first, second))
-    found = [_difference(before[key], after[key]) for key in after if key in before]
-    if not found:
+    comparisons = [_compare_case(before[key], after[key]) for key in after if key in before]
+    if not comparisons:
         raise BadInput(
-            "The two files have no contender in common that was timed in both.",
+            "The two files have no case in common that was timed in both.",
             "Run both with the same command: model, engine, precision, threads, size and batch must be the same.",
         )
-    return found
+    return comparisons
 
 
 def _hosts(a: Host, b: Host) -> Sequence[tuple[str, object, object]]:
@@ -103,45 +95,51 @@ def _hosts(a: Host, b: Host) -> Sequence[tuple[str, object, object]]:
 
 
 @dataclass(frozen=True)
-class _Timed:
-    contender: Contender
+class _TimedCase:
+    case: Case
     group: Group
     judgement: Judgement
 
 
-def _timed(results: Results) -> dict[Hashable, _Timed]:
-    """Contenders whose samples mean something, by what must be the same in two runs."""
-    judged = judge(results)
-    found = [_Timed(c, group, judged[c.id]) for group in groups(results).values() for c in group.contenders]
+def _timed(results: Results) -> dict[Hashable, _TimedCase]:
+    """The cases with meaningful samples, by the properties that must be equal in two runs."""
+    judgements = judge(results)
+    timed = [_TimedCase(case, group, judgements[case.id]) for group in groups(results).values() for case in group.cases]
     return {
-        (timed.contender.id, timed.contender.height, timed.contender.width, timed.contender.batch): timed
-        for timed in found
-        if timed.judgement.status not in (NOT_MEASURED, INVALID)
+        (each.case.id, each.case.height, each.case.width, each.case.batch): each
+        for each in timed
+        if each.judgement.status not in (Validity.NOT_MEASURED, Validity.INVALID)
     }
 
 
-def _difference(a: _Timed, b: _Timed) -> Difference:
-    first, second = a.contender, b.contender
-    units = a.group.yardstick, b.group.yardstick
+def _compare_case(a: _TimedCase, b: _TimedCase) -> RunComparison:
+    units = a.group.calibration, b.group.calibration
     if not (units[0] and units[1] and units[0].rounds and units[1].rounds):
         units = None, None
-    interval = ratio_of_ratios(_in_units(second, units[1]), _in_units(first, units[0]))
-    moved = ratio_of_ratios(_in_seconds(units[1]), _in_seconds(units[0])) if units[0] and units[1] else None
+    interval = ratio_of_ratios(_log_times(b.case, units[1]), _log_times(a.case, units[0]))
+    calibration = ratio_of_ratios(_log_seconds(units[1]), _log_seconds(units[0])) if units[0] and units[1] else None
     noise = max(
         noise_bound(a.group.control, interval),
         noise_bound(b.group.control, interval),
-        _DRIFT_SHARE * reach(moved) if moved else 0.0,
+        _DRIFT_SHARE * largest_deviation(calibration) if calibration else 0.0,
     )
-    decision = decide(interval, noise, {"the figure in A": a.judgement, "the figure in B": b.judgement})
-    return Difference(first, second, (a.judgement, b.judgement), interval, moved, noise, decision)
+    return RunComparison(
+        first=a.case,
+        second=b.case,
+        judgements=(a.judgement, b.judgement),
+        interval=interval,
+        calibration=calibration,
+        noise=noise,
+        decision=decide(interval, noise, {"the figure in A": a.judgement, "the figure in B": b.judgement}),
+    )
 
 
-def _in_units(contender: Contender, yardstick: Contender | None) -> Logs:
-    """The logarithm of a contender's rounds, in units of the yardstick's or in seconds."""
-    return paired(contender, yardstick) if yardstick is not None else _in_seconds(contender)
+def _log_times(case: Case, calibration: Case | None) -> Logs:
+    """The logarithm of a case's rounds, in units of the calibration workload's time or in seconds."""
+    return paired(case, calibration) if calibration is not None else _log_seconds(case)
 
 
-def _in_seconds(contender: Contender) -> Logs:
-    """The logarithm of a contender's rounds, seconds of an image."""
-    rounds = seconds_per_image(contender)
+def _log_seconds(case: Case) -> Logs:
+    """The logarithm of a case's rounds, seconds per image."""
+    rounds = seconds_per_image(case)
     return log_ratios(rounds, [[1.0]] * len(rounds))

@@ -1,4 +1,4 @@
-"""What NVIDIA's driver tells of the first GPU, by its own tool: nothing here imports PyTorch."""
+"""Queries of the first NVIDIA GPU by ``nvidia-smi``, without PyTorch."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ _TOOL = "nvidia-smi"
 
 
 def has_driver() -> bool:
-    """Whether there is a driver to ask."""
+    """Whether the NVIDIA driver's tool is installed."""
     return shutil.which(_TOOL) is not None
 
 
 def query(*fields: str) -> list[str]:
-    """The values of some fields, without their units; empty where there is no driver or it does not tell.
+    """Query fields of the first GPU; values have no unit. Empty without a driver, or if the query fails.
 
     Args:
-        fields: As ``nvidia-smi --help-query-gpu`` lists them.
+        fields: Names that ``nvidia-smi --help-query-gpu`` lists.
     """
     if not has_driver():
         return []
     line = [_TOOL, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
-    answer = subprocess.run(line, capture_output=True, text=True, check=False)
-    first = next(iter(answer.stdout.strip().splitlines()), "")
-    return [value.strip() for value in first.split(",")] if answer.returncode == 0 and first else []
+    output = subprocess.run(line, capture_output=True, text=True, check=False)
+    first = next(iter(output.stdout.strip().splitlines()), "")
+    return [value.strip() for value in first.split(",")] if output.returncode == 0 and first else []

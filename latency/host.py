@@ -1,4 +1,4 @@
-"""The machine of a run, as the results file tells it."""
+"""The record of the host in a results file."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ from latency.results import Host
 _PRODUCT = Path("/sys/class/dmi/id/product_name")
 
 
-def host(packages: Iterable[str]) -> Host:
-    """This machine, with the versions of the packages that a run uses."""
+def host_record(packages: Iterable[str]) -> Host:
+    """Describe this host, with the versions of some packages.
+
+    Args:
+        packages: Names on the package index.
+    """
     environment = describe_host()
     return Host(
         system=environment.system,
@@ -31,7 +35,7 @@ def host(packages: Iterable[str]) -> Host:
 
 
 def _machine() -> str:
-    """The product's name where the system tells one, else the architecture."""
+    """The product name of the computer, or the architecture if the system does not provide one."""
     try:
         product = _PRODUCT.read_text().strip()
     except OSError:

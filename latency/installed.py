@@ -1,4 +1,4 @@
-"""What the harness itself needs, whatever it times."""
+"""The packages that latency measurement and its reports need, whatever engine is timed."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import importlib.util
 
 from evim_deploy.common.errors import NotInstalled
 
-_MEASURES = ("psutil", "pydantic")
-_REPORTS = ("jinja2", "matplotlib", "scipy")
+_MEASURING = ("psutil", "pydantic")
+_REPORTING = ("jinja2", "matplotlib", "scipy")
 
 
 def require_measuring() -> None:
-    """Check, without importing it, that the packages that measure and write a results file are installed.
+    """Check, without importing them, that the packages for measuring and writing a results file are installed.
 
     Raises:
-        NotInstalled: Something is missing.
+        NotInstalled: A package is missing.
     """
-    _require(_MEASURES)
+    _require(_MEASURING)
 
 
 def require_reporting() -> None:
-    """Check, without importing it, that the packages that judge and report are installed, too.
+    """Check, without importing them, that the packages for measuring, judging and reporting are installed.
 
     Raises:
-        NotInstalled: Something is missing.
+        NotInstalled: A package is missing.
     """
-    _require((*_MEASURES, *_REPORTS))
+    _require((*_MEASURING, *_REPORTING))
 
 
 def _require(packages: tuple[str, ...]) -> None:

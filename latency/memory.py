@@ -1,8 +1,7 @@
-"""Memory: what a process may use, what it uses at most, and how an engine says that there is no more.
+"""Memory of processes: limits, peaks, and the messages of engines that run out of it.
 
-On Linux a worker is held to its limit by the kernel (``RLIMIT_DATA``, setrlimit(2): what is written
-privately, not mapped libraries), so that memory runs out as an error in the process that asked for too much,
-and not as the death of whatever the kernel picks.
+On Linux the kernel limits the memory of a worker (``RLIMIT_DATA``, setrlimit(2): private writable memory, without
+mapped libraries), so that the process that asks for too much gets an error, instead of the kernel killing any process.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from pathlib import Path
 
 from latency import gpu
 
-SHARE = 0.85
-"""Of the memory that is available, what the workers of a run may use."""
+WORKER_SHARE = 0.85
+"""Share of the available memory that the workers of a run may use."""
 
 _CGROUP = Path("/sys/fs/cgroup")
 _STATUS = Path("/proc/self/status")
-_FORGET_PEAK = Path("/proc/self/clear_refs")  # proc(5): 5 resets VmHWM
+_RESET_PEAK = Path("/proc/self/clear_refs")  # proc(5): 5 resets VmHWM
 
 _REFUSALS = re.compile(
     r"out of memory|can(no|')t allocate memory|bad_alloc|failed to allocate|not enough memory|unable to allocate"
@@ -28,7 +27,7 @@ _REFUSALS = re.compile(
 
 
 def available() -> int:
-    """Bytes that processes here can still be given: the machine's, or what is left of the container's."""
+    """Available memory of the machine, or of the container if that is less, bytes."""
     import psutil
 
     machine = int(psutil.virtual_memory().available)
@@ -36,18 +35,18 @@ def available() -> int:
     if limit is None or used is None:
         return machine
     statistics = (_CGROUP / "memory.stat").read_text()
-    found = re.search(r"^inactive_file (\d+)", statistics, re.MULTILINE)  # cached files, which the kernel gives back
-    return min(machine, limit - used + (int(found[1]) if found else 0))
+    cached = re.search(r"^inactive_file (\d+)", statistics, re.MULTILINE)  # file cache, which the kernel reclaims
+    return min(machine, limit - used + (int(cached[1]) if cached else 0))
 
 
 def gpu_bytes() -> tuple[int, int]:
-    """Memory of the GPU that is in use, by all processes, and that is free; zeros without a driver."""
+    """Memory of the GPU, bytes: used by all processes, and free; zeros without a driver."""
     used, free = (int(mebibytes) << 20 for mebibytes in gpu.query("memory.used", "memory.free") or (0, 0))
     return used, free
 
 
 def limit_process(limit_bytes: int) -> None:
-    """Hold this process to a limit, where the host can."""
+    """Limit the memory of this process, if the host supports it."""
     if can_limit():
         import resource
 
@@ -55,40 +54,40 @@ def limit_process(limit_bytes: int) -> None:
 
 
 def can_limit() -> bool:
-    """Whether this host can hold a process to a limit."""
+    """Whether this host can limit the memory of a process."""
     return sys.platform == "linux"
 
 
-def says_no_memory(text: str) -> bool:
-    """Whether an engine's message says that it was refused memory."""
+def mentions_out_of_memory(text: str) -> bool:
+    """Whether an engine's message reports that memory ran out."""
     return _REFUSALS.search(text) is not None
 
 
-def was_refused(error: BaseException) -> bool:
-    """Whether an error says that memory was refused."""
-    return isinstance(error, MemoryError) or says_no_memory(str(error))
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error reports that memory ran out."""
+    return isinstance(error, MemoryError) or mentions_out_of_memory(str(error))
 
 
 def reset_peak() -> None:
-    """Forget the highest memory of this process so far, where the host can."""
+    """Reset the peak memory of this process, if the host supports it."""
     try:
-        _FORGET_PEAK.write_text("5")
+        _RESET_PEAK.write_text("5")
     except OSError:
         return
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process now."""
+    """Resident memory of this process, bytes."""
     import psutil
 
     return int(psutil.Process().memory_info().rss)
 
 
 def peak_bytes() -> int:
-    """Highest resident memory of this process."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text()) if _STATUS.exists() else None
-    if found is not None:
-        return int(found[1]) * 1024
+    """Peak resident memory of this process, bytes."""
+    peak = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text()) if _STATUS.exists() else None
+    if peak is not None:
+        return int(peak[1]) * 1024
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes there, kilobytes elsewhere
@@ -96,9 +95,9 @@ def peak_bytes() -> int:
 
 
 def shared_bytes() -> int:
-    """Resident memory that other processes share with this one, such as libraries; 0 where the host does not tell."""
-    found = re.search(r"RssFile:\s+(\d+) kB", _STATUS.read_text()) if _STATUS.exists() else None
-    return int(found[1]) * 1024 if found else 0
+    """Resident memory shared with other processes, such as libraries, bytes; 0 if the host does not report it."""
+    shared = re.search(r"RssFile:\s+(\d+) kB", _STATUS.read_text()) if _STATUS.exists() else None
+    return int(shared[1]) * 1024 if shared else 0
 
 
 def _number(path: Path) -> int | None:

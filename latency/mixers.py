@@ -1,13 +1,13 @@
-"""The HSM-SSD layer alone, single-head and multi-head: what the paper's Figure 3 compares.
+"""The HSM-SSD layer alone, single-head and multi-head, for the comparison of the paper's Figure 3.
 
-Single-head is the model's own (paper, Algorithm 1 and Equation 14): the importance A has a weight for each token
-and state, and no tensor is cut into heads. Multi-head is built for this comparison alone, as the paper describes
-the form that other SSD networks have: the input x and a are defined for each head, B and C are shared, so A has a
-weight for each token and head. With P channels a head, for head k:
+The single-head form is the model's own (paper, Algorithm 1 and Equation 14): the importance A has a weight for each
+token and state, and no tensor is split into heads. The multi-head form exists for this comparison only. It follows the
+paper's description of other SSD networks: x and a are defined for each head, B and C are shared, and A has a weight for
+each token and head. With P channels a head, for head k:
 
     h_k = (A_k x_k) B^T    (P, N)        y_k = h'_k C    (P, L)
 
-and h' is what the hidden-state mixer makes of all heads together, as in the single-head layer.
+where h' is the output of the hidden-state mixer, applied to all heads together as in the single-head layer.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from evim_deploy.catalog.variants import Variant
 
 HEAD_CHANNELS = 32
-"""Channels of a head: Swin Transformer's, and a width at which a head is still a matrix product worth the name.
+"""Channels of a head, the same as in Swin Transformer. M2's first stage then has four heads.
 
-M2's first stage has four heads with it. Fewer would flatter the multi-head form, more would burden it.
+Fewer heads would favour the multi-head form, more would put it at a disadvantage.
 """
 
 
 class SingleHead(nn.Module):
-    """The model's layer, from a map u (B, D, H, W) to y of the same shape."""
+    """The model's single-head layer, from a feature map u (B, D, H, W) to y of the same shape."""
 
     def __init__(self, channels: int, states: int) -> None:
         super().__init__()
@@ -43,15 +43,15 @@ class SingleHead(nn.Module):
 
 
 class MultiHead(nn.Module):
-    """The same with heads, from a map u (B, D, H, W) to y of the same shape.
+    """The layer with several heads, from a feature map u (B, D, H, W) to y of the same shape.
 
-    Heads are an axis of their own, and the products with what they share broadcast over it: no copy is written
-    here, and torch makes those that its matrix product needs.
+    Heads are a separate axis, and products with the shared tensors broadcast over it. The code makes no explicit copy;
+    torch makes those that its matrix product needs.
 
     Args:
-        channels: D, a multiple of ``head_channels``.
-        states: N.
-        head_channels: P.
+        channels: Number of channels D, a multiple of ``head_channels``.
+        states: Number of states N.
+        head_channels: Channels P of a head.
     """
 
     def __init__(self, channels: int, states: int, head_channels: int = HEAD_CHANNELS) -> None:
@@ -83,19 +83,19 @@ _FORMS: dict[str, type[SingleHead] | type[MultiHead]] = {"single-head": SingleHe
 
 
 def mixer(form: str, variant: Variant, seed: int = 0) -> nn.Module:
-    """The layer of a variant's first stage in evaluation mode, with seeded weights.
+    """Create the layer of a variant's first stage in evaluation mode, with seeded weights.
 
     Args:
         form: ``single-head`` or ``multi-head``.
-        variant: Whose first stage it is in.
-        seed: Of the weights.
+        variant: Variant whose first stage has the layer.
+        seed: Seed of the weights.
     """
     model = _FORMS[form](variant.channels[0], variant.states[0]).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1:
-            reach = (3 / parameter[0].numel()) ** 0.5  # variance 1 / fan-in keeps a signal's size
-            parameter.uniform_(-reach, reach, generator=generator)
+            bound = (3 / parameter[0].numel()) ** 0.5  # variance 1 / fan-in keeps a signal's size
+            parameter.uniform_(-bound, bound, generator=generator)
         else:
             low, high = (-1.0, 1.0) if name.endswith("A") else (0.5, 1.5)
             parameter.uniform_(low, high, generator=generator)
@@ -103,5 +103,5 @@ def mixer(form: str, variant: Variant, seed: int = 0) -> nn.Module:
 
 
 def mixer_shape(variant: Variant, height: int, width: int) -> tuple[int, int, int]:
-    """What the layer takes, (D, H/16, W/16) rounded up, where the network takes images of H by W pixels."""
+    """The shape of the layer's input, (D, H/16, W/16) rounded up, for network images of H by W pixels."""
     return variant.channels[0], -(-height // 16), -(-width // 16)

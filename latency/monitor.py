@@ -1,4 +1,4 @@
-"""What the machine tells of itself while something is timed: load, steal, clock, heat."""
+"""Readings of the host during a run: load, stolen time, clock, temperature."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import psutil
 
@@ -20,29 +20,29 @@ _WORKING = ("user", "nice", "system", "irq", "softirq", "steal")
 
 
 class Monitor:
-    """Readings since it was made; shares are of the time since the last one.
+    """Takes readings; shares are of the time since the previous reading.
 
     Args:
-        gpu: Whether to ask the GPU, too.
+        gpu: Whether to query the GPU, too.
     """
 
     def __init__(self, gpu: bool = False) -> None:
-        self._began = self._last = time.perf_counter()
+        self._started = self._last = time.perf_counter()
         self._gpu = gpu and has_driver()
         self._times = psutil.cpu_times()
         self._own = _own_seconds([])
         self.readings: list[Reading] = []
 
     def elapsed(self) -> float:
-        """Seconds since it was made."""
-        return time.perf_counter() - self._began
+        """Seconds since the monitor was created."""
+        return time.perf_counter() - self._started
 
     def read(self, phase: Literal["before", "during", "after"], workers: Iterable[int] = ()) -> None:
         """Take a reading.
 
         Args:
-            phase: When in the run.
-            workers: Processes of the run besides this one; what they take is no disturbance.
+            phase: Phase of the run.
+            workers: Ids of the other processes of the run; their work does not count as a disturbance.
         """
         now, times, own = time.perf_counter(), psutil.cpu_times(), _own_seconds(workers)
         wall = max(now - self._last, 1e-3)
@@ -68,7 +68,7 @@ class Monitor:
 
 
 def _own_seconds(workers: Iterable[int]) -> float:
-    """Processor seconds of this process, of workers that live, and of children of theirs that ended."""
+    """CPU seconds of this process, of running workers, and of their ended children."""
     total = 0.0
     for pid in (os.getpid(), *workers):
         with suppress(psutil.Error):
@@ -80,14 +80,14 @@ def _own_seconds(workers: Iterable[int]) -> float:
 
 def _frequency() -> float | None:
     try:
-        found = psutil.cpu_freq()
+        frequency = psutil.cpu_freq()
     except (OSError, NotImplementedError, RuntimeError):
         return None
-    return float(found.current) if found and found.current else None
+    return float(frequency.current) if frequency and frequency.current else None
 
 
 def _temperature() -> float | None:
-    """The hottest of the processor's sensors; macOS and most virtual machines show none."""
+    """The highest temperature of the CPU's sensors, °C; None on macOS and most virtual machines."""
     sensors = psutil.sensors_temperatures() if hasattr(psutil, "sensors_temperatures") else {}
     degrees = [each.current for name in ("coretemp", "k10temp", "cpu_thermal") for each in sensors.get(name, ())]
     return max(degrees, default=None)
@@ -98,9 +98,9 @@ def _throttled() -> int | None:
     return sum(counts) if counts else None
 
 
-def _gpu() -> dict[str, Any]:
+def _gpu() -> dict[str, float]:
     try:
-        clock, temperature = map(float, query("clocks.sm", "temperature.gpu"))
-    except ValueError:  # a driver that does not tell
+        clock_mhz, temperature_c = map(float, query("clocks.sm", "temperature.gpu"))
+    except ValueError:  # the driver does not report them
         return {}
-    return {"accelerator_mhz": clock, "accelerator_temperature_c": temperature}
+    return {"accelerator_mhz": clock_mhz, "accelerator_temperature_c": temperature_c}

@@ -1,6 +1,6 @@
-"""The paper's figures, as its Tables 3, 7 and E print them: what own measurements are put beside.
+"""The figures of the paper's Tables 3, 7 and E, for comparison with own measurements.
 
-They were taken on the paper's machines by the paper's authors. Accuracy is theirs alone: nothing here measures it.
+The paper's authors measured them on their machines. The accuracy is only quoted, never measured here.
 """
 
 from __future__ import annotations
@@ -14,26 +14,27 @@ from typing import Any
 _FILE = Path(__file__).parent / "data" / "paper.json"
 
 USUAL_EPOCHS = 300
-"""Of the two trainings that Table 3 lists for EfficientViM, the one that most others have too."""
+"""Epochs of most methods in Table 3, which lists EfficientViM with 300 and with 450."""
 
 MOVEMENT_SHARES = {"single-head": 0.051, "multi-head": 0.252}
-"""Figure 3: share of the HSM-SSD layer's time on the GPU that goes to copies and reshapes, EfficientViM-M2."""
-
+"""Figure 3: share of copies and reshapes in the time of EfficientViM-M2's HSM-SSD layer on the GPU."""
 
 MACHINES = {"cpu": "AMD EPYC 7742", "gpu": "NVIDIA RTX 3090", "iphone": "iPhone 16"}
-"""What the paper timed on, by the names of :data:`latency.settings.SETTINGS`."""
+"""The paper's hardware by the names of :data:`latency.settings.SETTINGS`."""
 
 
-@dataclass(frozen=True)
-class Table3:
+@dataclass(frozen=True, kw_only=True)
+class Table3Row:
     """A row of Table 3: classification of ImageNet-1k.
 
     Attributes:
-        resolution: Side of the images in pixels.
-        images_per_s: On the GPU.
-        gpu_ms: Milliseconds an image on the GPU.
-        top1: Accuracy in percent.
-        parameters_m: Millions of weights.
+        method: Name of the network.
+        resolution: Side of the images, pixels.
+        epochs: Epochs of training.
+        images_per_s: Throughput on the GPU, images per second.
+        gpu_ms: Time of an image on the GPU, milliseconds.
+        top1: Top-1 accuracy, percent.
+        parameters_m: Number of weights, millions.
     """
 
     method: str
@@ -45,9 +46,9 @@ class Table3:
     parameters_m: float
 
 
-@dataclass(frozen=True)
-class TableE:
-    """A row of Table E: milliseconds an image in the three settings, and accuracy in percent."""
+@dataclass(frozen=True, kw_only=True)
+class TableERow:
+    """A row of Table E: milliseconds per image in the three settings, and top-1 accuracy in percent."""
 
     method: str
     gpu_ms: float
@@ -57,40 +58,40 @@ class TableE:
 
 
 @cache
-def table_3() -> tuple[Table3, ...]:
-    """Table 3 in its order, by accuracy; EfficientViM is in it twice, trained for 300 and for 450 epochs."""
-    return tuple(Table3(**row) for row in _tables()["table_3"])
+def table_3() -> tuple[Table3Row, ...]:
+    """The rows of Table 3 in its order, by accuracy. EfficientViM has two, trained for 300 and for 450 epochs."""
+    return tuple(Table3Row(**row) for row in _tables()["table_3"])
 
 
 @cache
-def table_e() -> tuple[TableE, ...]:
-    """Table E in its order."""
-    return tuple(TableE(**row) for row in _tables()["table_e"])
+def table_e() -> tuple[TableERow, ...]:
+    """The rows of Table E in its order."""
+    return tuple(TableERow(**row) for row in _tables()["table_e"])
 
 
-def of_table_3(method: str | None) -> Table3 | None:
-    """A method's row of Table 3, of 300 epochs where it has several; None where it has none."""
+def table_3_row(method: str | None) -> Table3Row | None:
+    """A method's row of Table 3, with 300 epochs if there are several; None if it is not listed."""
     rows = [row for row in table_3() if row.method == method]
     return min(rows, key=lambda row: row.epochs != USUAL_EPOCHS, default=None)
 
 
-def of_table_e(method: str | None) -> TableE | None:
-    """A method's row of Table E; None where it has none."""
+def table_e_row(method: str | None) -> TableERow | None:
+    """A method's row of Table E; None if it is not listed."""
     return next((row for row in table_e() if row.method == method), None)
 
 
 def peak_bytes(method: str | None, setting: str | None) -> int | None:
-    """Peak memory on the GPU by Table 7, whose M is read as MiB; None where it does not say."""
+    """Peak memory on the GPU of Table 7 in bytes, with M read as MiB; None if it is not listed."""
     peaks: dict[str, int] = {row["method"]: row["peak_mib"] for row in _tables()["table_7"]}
     return peaks[method] << 20 if method in peaks and setting == "gpu" else None
 
 
-def milliseconds(method: str | None, setting: str | None, height: int, width: int) -> float | None:
-    """What one image took the paper, in milliseconds; None where it does not say, as for another resolution.
+def paper_milliseconds(method: str | None, setting: str | None, height: int, width: int) -> float | None:
+    """The paper's time of an image, milliseconds; None if it is not listed, as for another resolution.
 
-    The GPU's are Table 3's, which has one digit more than Table E and more methods.
+    GPU times are those of Table 3, which has one more digit than Table E and more methods.
     """
-    listed, compared = of_table_3(method), of_table_e(method)
+    listed, compared = table_3_row(method), table_e_row(method)
     if listed is None or not height == width == listed.resolution:
         return None
     if setting == "gpu":

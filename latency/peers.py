@@ -1,4 +1,4 @@
-"""The networks that the paper compares with and timm has: their names there, in the paper, and their image size."""
+"""The paper's peers that timm has: timm's name, the paper's name and the image size of each."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from evim_deploy.common.errors import NotInstalled, UsageProblem
 
 @dataclass(frozen=True)
 class Peer:
-    """One network of timm.
+    """A timm network.
 
     Attributes:
-        timm: Its name there.
-        paper: Its row in the paper's tables; None for a network that they do not have.
-        resolution: Native side of its images in pixels.
+        timm: Name in timm.
+        paper: Row of the paper's tables; None for a network that they do not list.
+        resolution: Native side of its images, pixels.
     """
 
     timm: str
@@ -24,7 +24,7 @@ class Peer:
 
     @property
     def name(self) -> str:
-        """As tables call it."""
+        """Name in tables."""
         return self.paper or self.timm
 
 
@@ -56,7 +56,7 @@ TABLE_3 = (
 """Peers of the paper's Table 3, in its order."""
 
 TABLE_E = tuple(peer for peer in TABLE_3 if peer.timm in ("shvit_s4", "fastvit_t12", "mobileone_s4", "mobilevitv2_100"))
-"""Those of the paper's Table E."""
+"""Peers of the paper's Table E."""
 
 TABLES = {"table-e": TABLE_E, "table-3": TABLE_3}
 
@@ -66,38 +66,38 @@ MISSING = {
     "EfficientMod": "timm does not have it",
     "MobileFormer": "timm does not have it",
 }
-"""Families in the paper's tables that cannot be timed here, and why; an export of one can be, by ``--artifact``."""
+"""Families of the paper's tables that timm lacks, with the reason; an exported file can be timed by ``--artifact``."""
 
 
 def find_peers(text: str) -> tuple[Peer, ...]:
-    """The peers that a user names: a table (``table-e``, ``table-3``), or one network by timm's or the paper's name.
+    """Find peers by name: a table (``table-e``, ``table-3``), or one network by timm's or the paper's name.
 
-    Upper and lower case are the same. A network that timm has and the paper's tables do not is a peer, too.
+    Names are case-insensitive. A timm network that the paper does not list is a valid peer.
 
     Raises:
-        UsageProblem: No such network, or one that timm does not have.
-        NotInstalled: timm is missing.
+        UsageProblem: The network is unknown, or timm does not have it.
+        NotInstalled: timm is not installed.
     """
     if importlib.util.find_spec("timm") is None:
         raise NotInstalled("Peers need timm, which is not installed.", 'pip install "evim-deploy[bench]"')
-    wanted = text.strip().lower()
-    if wanted in TABLES:
-        return TABLES[wanted]
+    key = text.strip().lower()
+    if key in TABLES:
+        return TABLES[key]
     for peer in TABLE_3:
-        if wanted in (peer.timm, peer.name.lower()):
+        if key in (peer.timm, peer.name.lower()):
             return (peer,)
     for family, reason in MISSING.items():
-        if wanted.startswith(family.lower()):
+        if key.startswith(family.lower()):
             raise UsageProblem(f"{text} cannot be timed here: {reason}.", "Give an export of it with --artifact.")
-    return (_of_timm(wanted, text),)
+    return (_timm_peer(key, text),)
 
 
-def _of_timm(name: str, text: str) -> Peer:
+def _timm_peer(name: str, text: str) -> Peer:
     import timm
 
     if not timm.is_model(name):
         raise UsageProblem(
-            f"There is no peer {text!r}.",
+            f"Unknown peer {text!r}.",
             f"Use {', '.join(TABLES)}, the paper's name such as {TABLE_E[0].name}, or one of timm.list_models().",
         )
     config = timm.get_pretrained_cfg(name)

@@ -1,10 +1,10 @@
-"""What a user asks to be timed, and the contenders that it comes to; decided before anything heavy is imported."""
+"""The plan of a benchmark: the cases that a request selects, decided before anything heavy is imported."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,54 +12,58 @@ from typing import TYPE_CHECKING
 from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import MAX_BATCH, MAX_RESOLUTION, MIN_RESOLUTION, ModelName
 from evim_deploy.common.errors import BadInput, UsageProblem
-from latency.engines import ENGINES, LAYOUTS, Engine, find_engine, require, why_not
+from latency.engines import ENGINES, Engine, find_engine, require
+from latency.enums import MemoryLayout, SubjectKind
 from latency.gpu import has_driver
 from latency.peers import find_peers
-from latency.protocol import Protocol
-from latency.settings import SETTINGS, Setting, thread_words
+from latency.protocol import SamplingProtocol
+from latency.settings import SETTINGS, Setting, format_threads
 from latency.subjects import Subject, artifact_subject, mixer_subjects, model_subject, peer_subject
 from runtimes import engines_for
 
 if TYPE_CHECKING:
-    from latency.artifacts import Fixed
+    from latency.artifacts import FixedInput
+
+Size = tuple[int, int]
+"""Height and width, pixels."""
 
 ALL_THREADS = None
 NATIVE = None
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 
 _MIXERS = "figure-3"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchRequest:
-    """What a user asks for; what is empty or None is left to the settings.
+    """The user's request. The settings decide on values that are empty or None.
 
     Attributes:
-        protocol: How samples are taken, with what the user changed in it.
-        models: EfficientViM, by size.
-        artifacts: Files.
-        peers: ``table-e``, ``table-3``, ``figure-3`` (the mixer alone, single-head and multi-head), names.
+        protocol: Sampling protocol, with the user's changes.
+        models: EfficientViM models.
+        artifacts: Paths of model files.
+        peers: ``table-e``, ``table-3``, ``figure-3`` (the mixer alone, single-head and multi-head), or names.
         settings: Rows of :data:`latency.settings.SETTINGS`; empty for ``cpu``.
         engines: Rows of :data:`latency.engines.ENGINES`.
-        sizes: (height, width) in pixels; None for each subject's own.
+        sizes: Image sizes; None for each subject's native size.
         batches: Images in one prediction.
-        threads: Of the processor; None for as many as the engine takes.
-        precisions: As the engines' rows have them; of files and of what engines compute in.
-        layouts: ``channels-first``, ``channels-last``.
+        threads: CPU threads; None for all threads.
+        precisions: Precisions of the engines' rows: of files, and those that engines compute in.
+        layouts: Values of :class:`latency.enums.MemoryLayout`.
         device: ``cpu``, ``cuda`` or ``coreml``.
-        budget_s: Seconds after which no further round is begun.
-        breakdown: Whether to ask the engines for their own profile.
-        memory: Whether to take the peak memory.
-        seed: Of the order of contenders.
+        budget_s: Time after which no further round starts, seconds.
+        breakdown: Whether to record the engines' own profiles.
+        memory: Whether to record the peak memory.
+        seed: Seed of the order of cases.
     """
 
-    protocol: Protocol
+    protocol: SamplingProtocol
     models: tuple[ModelName, ...] = ()
     artifacts: tuple[Path, ...] = ()
     peers: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
-    sizes: tuple[tuple[int, int] | None, ...] = ()
+    sizes: tuple[Size | None, ...] = ()
     batches: tuple[int, ...] = ()
     threads: tuple[int | None, ...] = ()
     precisions: tuple[str, ...] = ()
@@ -71,16 +75,23 @@ class BenchRequest:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One contender to be.
+@dataclass(frozen=True, kw_only=True)
+class PlannedCase:
+    """A case before it is prepared.
 
     Attributes:
-        setting: The paper's setting that it stands beside, if it is timed as there.
-        layout: In memory; empty where the engine chooses.
-        height, width: Of the images; an artifact's are 0 until it was read.
-        group: Of those whose rounds are taken together.
-        absent: Why it cannot be timed on this host; empty where it can.
+        subject: The model, layer or file to time.
+        engine: Engine that times it.
+        device: Device that computes.
+        precision: Precision to time.
+        layout: Memory layout; empty if the engine chooses.
+        batch: Images in one prediction.
+        threads: CPU threads; None for all threads.
+        height: Height of the images, pixels; 0 for an artifact that has not been read.
+        width: Width of the images, pixels; likewise.
+        group: Name of the group of cases whose rounds are interleaved.
+        setting: The paper's setting, if it is timed exactly as there.
+        unavailable_reason: The reason why it cannot be timed on this host; empty if it can.
         python: Interpreter that it is timed in.
     """
 
@@ -95,12 +106,12 @@ class Entry:
     width: int
     group: str
     setting: str | None = None
-    absent: str = ""
+    unavailable_reason: str = ""
     python: str = sys.executable
 
     @property
     def id(self) -> str:
-        """The same in two runs that time the same thing."""
+        """An identifier that is the same in two runs of the same case."""
         size = f"{self.height}x{self.width}" if self.height else "own size"
         parts = (
             self.subject.name,
@@ -108,7 +119,7 @@ class Entry:
             self.device,
             self.precision,
             self.layout,
-            thread_words(self.threads),
+            format_threads(self.threads),
             size,
         )
         return ", ".join(filter(None, (*parts, f"batch {self.batch}")))
@@ -116,209 +127,227 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-    """The contenders of a run in order, and what was asked for and left out."""
+    """The cases of a run in order, and notes on what was requested but left out."""
 
-    entries: tuple[Entry, ...]
-    notes: tuple[str, ...] = field(default=())
+    cases: tuple[PlannedCase, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """A request in one setting and one engine, which is timed on one device."""
+
+    request: BenchRequest
+    setting: Setting
+    engine: Engine
+
+    @property
+    def device(self) -> str:
+        return self.request.device or ("coreml" if self.engine.name == "coreml" else self.setting.device)
+
+    @property
+    def unavailable_reason(self) -> str:
+        """The reason why this host cannot time it, with a remedy; empty if it can."""
+        reason = self.engine.unavailable_reason
+        if not reason and self.device == "cuda" and not has_driver():
+            reason = "there is no CUDA device"
+        remedy = next((setting.remedy for setting in SETTINGS.values() if setting.device == self.device), "")
+        return f"{reason}; {remedy}" if reason else ""
 
 
 def plan(request: BenchRequest) -> Plan:
-    """The contenders that a request asks for.
+    """Select the cases of a request.
 
     Raises:
-        UsageProblem: There is no setting, engine or peer of a name.
-        BadInput: A number or a file cannot be met, or nothing is left to time.
-        NotInstalled: An engine is asked for whose package is missing.
+        UsageProblem: A setting, engine, layout or peer is unknown.
+        BadInput: A number is out of range, a file cannot be timed as requested, or no case is left.
+        NotInstalled: A package of a requested engine is missing.
     """
-    _check(request)
+    _check_ranges(request)
     _check_layouts(request.layouts)
     subjects = _subjects(request)
-    entries: list[Entry] = []
+    cases: list[PlannedCase] = []
     notes: list[str] = []
     for name in request.settings or ("cpu",):
         setting = _find_setting(name)
-        engines = [find_engine(each) for each in request.engines or _usual_engines(setting, subjects)]
-        for engine in engines:
-            device = request.device or ("coreml" if engine.name == "coreml" else setting.device)
-            absent = _absence(engine, device)
-            if not absent:
+        for engine in [find_engine(each) for each in request.engines or _default_engines(setting, subjects)]:
+            selection = _Selection(request, setting, engine)
+            if not selection.unavailable_reason:
                 require(engine)
-            if device not in engine.precisions:
-                notes.append(f"{engine.name} computes on the {', '.join(engine.precisions)} alone, not on {device}.")
-                continue
-            loaded = [s for s in subjects if s.kind != "artifact" or s.source.endswith(engine.takes)]
-            for subject in loaded:
-                for precision in _precisions(request, setting, subject, engine, device, notes):
-                    why = _mismatch(subject, engine, precision)
-                    if why:
-                        notes.append(why)
-                        continue
-                    entries += _variations(request, setting, subject, engine, device, precision, absent)
-    if not entries:
-        raise BadInput("Nothing is left to time: " + " ".join(dict.fromkeys(notes)), "Name other engines or devices.")
-    timed = {entry.subject for entry in entries}
-    notes += [f"None of the engines takes {subject.name}." for subject in subjects if subject not in timed]
-    unique = {entry.id: entry for entry in entries}.values()
-    places = {group: place for place, group in enumerate(dict.fromkeys(entry.group for entry in unique))}
-    return Plan(tuple(sorted(unique, key=lambda entry: places[entry.group])), tuple(dict.fromkeys(notes)))
+            if selection.device in engine.precisions:
+                cases += _cases(selection, subjects, notes)
+            else:
+                devices = ", ".join(engine.precisions)
+                notes.append(f"{engine.name} runs on {devices} only, not on {selection.device}.")
+    if not cases:
+        raise BadInput("No case is left to time: " + " ".join(dict.fromkeys(notes)), "Name other engines or devices.")
+    timed = {case.subject for case in cases}
+    notes += [f"None of the engines can load {subject.name}." for subject in subjects if subject not in timed]
+    unique = {case.id: case for case in cases}.values()
+    groups = {group: index for index, group in enumerate(dict.fromkeys(case.group for case in unique))}
+    return Plan(tuple(sorted(unique, key=lambda case: groups[case.group])), tuple(dict.fromkeys(notes)))
 
 
-def _check(request: BenchRequest) -> None:
+def _check_ranges(request: BenchRequest) -> None:
     protocol = request.protocol
-    for value, least, most, what, option in (
-        (protocol.seconds, 0.001, 1e6, "seconds of timing", "--seconds"),
-        (protocol.warmup_s, 0, 1e6, "seconds of warm-up", "--warmup"),
-        (protocol.rounds, 1, 1_000_000, "rounds", "--rounds"),
-        *((batch, 1, MAX_BATCH, "images in a batch", "--batch") for batch in request.batches),
-        *((count, 1, MOST_THREADS, "threads", "--threads") for count in request.threads if count is not ALL_THREADS),
-        *(
-            (s, MIN_RESOLUTION, MAX_RESOLUTION, "pixels", "--resolution")
-            for size in request.sizes
-            if size
-            for s in size
-        ),
-        *(((request.budget_s, 1, 1e8, "seconds of budget", "--budget"),) if request.budget_s is not None else ()),
+    sides = [side for size in request.sizes if size for side in size]
+    threads = [count for count in request.threads if count is not ALL_THREADS]
+    budgets = [] if request.budget_s is None else [request.budget_s]
+    for values, low, high, quantity, option in (
+        ([protocol.seconds], 0.001, 1e6, "seconds of timing", "--seconds"),
+        ([protocol.warmup_s], 0, 1e6, "seconds of warm-up", "--warmup"),
+        ([protocol.rounds], 1, 1_000_000, "rounds", "--rounds"),
+        (request.batches, 1, MAX_BATCH, "images in a batch", "--batch"),
+        (threads, 1, MAX_THREADS, "threads", "--threads"),
+        (sides, MIN_RESOLUTION, MAX_RESOLUTION, "pixels", "--resolution"),
+        (budgets, 1, 1e8, "seconds of budget", "--budget"),
     ):
-        if not least <= value <= most:
-            raise BadInput(f"{value:g} {what} are impossible.", f"Give {option} from {least:g} to {most:g}.")
+        for value in values:
+            if not low <= value <= high:
+                raise BadInput(f"{value:g} {quantity} are impossible.", f"Give {option} from {low:g} to {high:g}.")
 
 
 def _check_layouts(layouts: tuple[str, ...]) -> None:
     for layout in layouts:
-        if layout not in LAYOUTS:
-            raise UsageProblem(f"There is no layout {layout!r}.", f"Layouts are {' and '.join(LAYOUTS)}.")
+        if layout not in list(MemoryLayout):
+            raise UsageProblem(f"Unknown layout {layout!r}.", f"Layouts are {' and '.join(MemoryLayout)}.")
 
 
 def _find_setting(name: str) -> Setting:
     if name not in SETTINGS:
-        raise UsageProblem(f"There is no setting {name!r}.", f"Settings are {', '.join(SETTINGS)}.")
+        raise UsageProblem(f"Unknown setting {name!r}.", f"Settings are {', '.join(SETTINGS)}.")
     return SETTINGS[name]
 
 
 def _subjects(request: BenchRequest) -> list[Subject]:
-    found = [model_subject(model) for model in request.models]
+    subjects = [model_subject(model) for model in request.models]
     for text in request.peers:
         if text == _MIXERS:
-            found += mixer_subjects()
+            subjects += mixer_subjects()
         else:
-            found += [peer_subject(peer) for peer in find_peers(text)]
+            subjects += [peer_subject(peer) for peer in find_peers(text)]
     for path in request.artifacts:
-        engines_for(path)  # raises where nothing here loads it
-        found.append(artifact_subject(path))
-    found = list(dict.fromkeys(found))
-    names = [subject.name for subject in found]
-    return [replace(each, name=each.source) if names.count(each.name) > 1 else each for each in found]
+        engines_for(path)  # raises if no engine loads it
+        subjects.append(artifact_subject(path))
+    subjects = list(dict.fromkeys(subjects))
+    names = [subject.name for subject in subjects]
+    return [replace(each, name=each.source) if names.count(each.name) > 1 else each for each in subjects]
 
 
-def _usual_engines(setting: Setting, subjects: list[Subject]) -> tuple[str, ...]:
-    """The setting's, and for files the ones that load them."""
-    loads = [e.name for s in subjects if s.kind == "artifact" for e in ENGINES.values() if s.source.endswith(e.takes)]
-    modules = any(subject.kind != "artifact" for subject in subjects)
-    return tuple(dict.fromkeys((*(setting.engines if modules else ()), *loads)))
+def _default_engines(setting: Setting, subjects: list[Subject]) -> tuple[str, ...]:
+    """The setting's engines, and for files the engines that load them."""
+    files = [subject.source for subject in subjects if subject.kind == SubjectKind.ARTIFACT]
+    loaders = [e.name for file in files for e in ENGINES.values() if file.endswith(e.file_suffix)]
+    return tuple(dict.fromkeys((*(setting.engines if len(files) < len(subjects) else ()), *loaders)))
 
 
-def _precisions(
-    request: BenchRequest, setting: Setting, subject: Subject, engine: Engine, device: str, notes: list[str]
-) -> Iterator[str]:
-    """Those that were asked for, or the setting's; a file is of one, which its engine may compute in another way."""
-    can = engine.precisions[device]
-    who = f"{engine.name} is timed in {', '.join(can)} on the {device}"
-    stored = _fixed(subject).precision if subject.kind == "artifact" else None
+def _cases(selection: _Selection, subjects: list[Subject], notes: list[str]) -> Iterator[PlannedCase]:
+    """The cases of all subjects in one setting and engine; adds a note for each combination that is left out."""
+    for subject in subjects:
+        if subject.kind == SubjectKind.ARTIFACT and not subject.source.endswith(selection.engine.file_suffix):
+            continue
+        for precision in _precisions(selection, subject, notes):
+            if reason := _mismatch(subject, selection.engine, precision):
+                notes.append(reason)
+            else:
+                yield from _variations(selection, subject, precision)
+
+
+def _precisions(selection: _Selection, subject: Subject, notes: list[str]) -> Iterator[str]:
+    """The requested precisions, or the setting's. A file has one, which its engine may compute differently."""
+    request, engine, device = selection.request, selection.engine, selection.device
+    supported = engine.precisions[device]
+    explanation = f"{engine.name} is timed in {', '.join(supported)} on the {device}"
+    stored = _fixed_input(subject).precision if subject.kind == SubjectKind.ARTIFACT else None
     if stored:
-        can = tuple(precision for precision in can if engine.stored(precision) == stored)
-        who = f"{subject.name} is {stored}"
-    for precision in request.precisions or [p for p in setting.precisions if p in can] or can[:1]:
-        if precision in can:
+        supported = tuple(precision for precision in supported if engine.file_precision(precision) == stored)
+        explanation = f"{subject.name} is {stored}"
+    defaults = [precision for precision in selection.setting.precisions if precision in supported]
+    for precision in request.precisions or defaults or supported[:1]:
+        if precision in supported:
             yield precision
         else:
-            notes.append(f"{who}: {precision} is left out.")
+            notes.append(f"{explanation}: {precision} is left out.")
 
 
-_MADE_IN = {
-    "peer": (UNQUANTISED, "quantised files are EfficientViM's"),
-    "mixer": (("fp32",), "its files are fp32"),
+_FILE_PRECISIONS = {
+    SubjectKind.PEER: (UNQUANTISED, "quantised files are EfficientViM's"),
+    SubjectKind.MIXER: (("fp32",), "its files are fp32"),
 }
-"""Precisions that files of others than EfficientViM are made in here, by the subject's kind, and why in no other."""
+"""Precisions in which files of other subjects than EfficientViM can be made here, with the reason for the limit."""
 
 
 def _mismatch(subject: Subject, engine: Engine, precision: str) -> str:
-    """Why a subject cannot be timed in an engine; empty where it can."""
-    if subject.kind == "mixer" and engine.takes_images:
-        return f"{subject.name} is not timed in {engine.name}, whose files take images here."
-    stored = engine.stored(precision)
-    made_in, why = _MADE_IN.get(subject.kind, ((stored,), ""))
-    return "" if stored in made_in else f"{subject.name} is not timed in {precision}: {why}."
+    """The reason why a subject cannot be timed in an engine; empty if it can."""
+    if subject.kind == SubjectKind.MIXER and engine.image_input_only:
+        return f"{subject.name} is not timed in {engine.name}, whose files have images as their input here."
+    stored = engine.file_precision(precision)
+    supported, reason = _FILE_PRECISIONS.get(subject.kind, ((stored,), ""))
+    return "" if stored in supported else f"{subject.name} is not timed in {precision}: {reason}."
 
 
-def _variations(
-    request: BenchRequest, setting: Setting, subject: Subject, engine: Engine, device: str, precision: str, absent: str
-) -> Iterator[Entry]:
-    """An entry for each size, batch, number of threads and layout."""
+def _variations(selection: _Selection, subject: Subject, precision: str) -> Iterator[PlannedCase]:
+    """One case for each image size, batch, number of threads and memory layout."""
+    request, setting, engine, device = selection.request, selection.setting, selection.engine, selection.device
     layouts = (request.layouts or setting.layouts) if engine.layouts else ("",)
-    sizes, batches = _what_it_takes(request, setting, subject)
+    sizes, batches = _sizes_and_batches(selection, subject)
     threads = (ALL_THREADS,) if device != "cpu" else request.threads or (setting.threads,)
+    native = (subject.resolution, subject.resolution)
     for size, batch, count, layout in product(sizes, batches, threads, layouts):
-        height, width = size or (subject.resolution, subject.resolution)
+        height, width = size or native
         label = "own size" if size is NATIVE or not request.sizes else f"{height}x{width}"
-        entry = Entry(
-            subject,
-            engine,
-            device,
-            precision,
-            layout,
-            batch,
-            count,
-            height,
-            width,
-            f"{device}, {label}, batch {batch}, {thread_words(count)}",
-            absent=absent,
-        )
         as_in_paper = (
-            size in (NATIVE, (subject.resolution, subject.resolution))
+            size in (NATIVE, native)
             and (device, batch, count) == (setting.device, setting.batch, setting.threads)
             and layout in ("", *setting.layouts)
             and engine.name in setting.engines
             and precision in setting.precisions
         )
-        yield replace(entry, setting=setting.name) if as_in_paper else entry
+        yield PlannedCase(
+            subject=subject,
+            engine=engine,
+            device=device,
+            precision=precision,
+            layout=layout,
+            batch=batch,
+            threads=count,
+            height=height,
+            width=width,
+            group=f"{device}, {label}, batch {batch}, {format_threads(count)}",
+            setting=setting.name if as_in_paper else None,
+            unavailable_reason=selection.unavailable_reason,
+        )
 
 
-def _what_it_takes(
-    request: BenchRequest, setting: Setting, subject: Subject
-) -> tuple[tuple[tuple[int, int] | None, ...], tuple[int, ...]]:
-    """Sizes and batches to time a subject at; a file may fix them.
+def _sizes_and_batches(selection: _Selection, subject: Subject) -> tuple[tuple[Size | None, ...], tuple[int, ...]]:
+    """The image sizes and batches of a subject; a file may fix them.
 
     Raises:
-        BadInput: The file is damaged, or fixes others than are asked for.
+        BadInput: The file is damaged, or fixes other values than the request's.
     """
-    sizes, batches = request.sizes or (NATIVE,), request.batches or (setting.batch,)
-    if subject.kind != "artifact":
+    request = selection.request
+    sizes, batches = request.sizes or (NATIVE,), request.batches or (selection.setting.batch,)
+    if subject.kind != SubjectKind.ARTIFACT:
         return sizes, batches
 
-    fixed = _fixed(subject)
+    fixed = _fixed_input(subject)
     batch, size = fixed.batch, fixed.size
     if request.batches and batch not in (None, *request.batches):
-        raise BadInput(f"{subject.name} takes {batch} images in a prediction.", f"Leave out --batch, or say {batch}.")
-    if request.sizes and size is not None and size not in (s or size for s in request.sizes):
-        said = f"{size[0]}x{size[1]}"
-        raise BadInput(f"{subject.name} takes images of {said}.", f"Leave out --resolution, or say {said}.")
+        raise BadInput(f"{subject.name} has a fixed batch of {batch}.", f"Omit --batch, or set it to {batch}.")
+    if request.sizes and size is not None and size not in (each or size for each in request.sizes):
+        fixed_size = f"{size[0]}x{size[1]}"
+        raise BadInput(
+            f"{subject.name} has a fixed image size of {fixed_size}.", f"Omit --resolution, or set it to {fixed_size}."
+        )
     return (size,) if size else sizes, (batch,) if batch else batches
 
 
-def _fixed(subject: Subject) -> Fixed:
-    """What a file fixes.
+def _fixed_input(subject: Subject) -> FixedInput:
+    """The batch, size and precision that a file fixes.
 
     Raises:
-        BadInput: The file is damaged, or does not take images.
+        BadInput: The file is damaged, or its input is not images alone.
     """
-    from latency.artifacts import read_fixed
+    from latency.artifacts import read_fixed_input
 
-    return read_fixed(Path(subject.source))
-
-
-def _absence(engine: Engine, device: str) -> str:
-    why = why_not(engine)
-    if not why and device == "cuda" and not has_driver():
-        why = "there is no CUDA device"
-    remedy = next((setting.remedy for setting in SETTINGS.values() if setting.device == device), "")
-    return f"{why}; {remedy}" if why else ""
+    return read_fixed_input(Path(subject.source))

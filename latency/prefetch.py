@@ -1,7 +1,7 @@
-"""Make ready what the next contenders need, on the processor, while an accelerator computes.
+"""Preparation of the next cases on the CPU while an accelerator computes.
 
-To write the file of an engine takes seconds, and so does the import of PyTorch in a fresh process. Where the processor
-itself is timed, nothing of this runs beside a contender.
+Writing an engine's file takes seconds, and so does importing PyTorch in a new process. None of this runs beside a case
+that is timed on the CPU.
 """
 
 from __future__ import annotations
@@ -17,115 +17,136 @@ from types import TracebackType
 
 from evim_deploy.common.host import describe_host
 from latency import memory
-from latency.plan import Entry
-from latency.process import WorkerFailed, WorkerProcess
-from latency.subjects import Prepared
+from latency.engines import Engine
+from latency.enums import SubjectKind
+from latency.messages import WorkerFailed
+from latency.plan import PlannedCase
+from latency.process import WorkerProcess
+from latency.subjects import PreparedSubject
 
-_CORES_EACH = 4
-"""Cores that one preparation, or one import, is left."""
+_CORES_PER_PROCESS = 4
+"""Cores available to one preparation, or to one import."""
 
-_ONE_BATCH = (".tflite", ".mlpackage")
-"""Files that are made for one batch; the others are for any."""
+_FIXED_BATCH = (".tflite", ".mlpackage")
+"""Suffixes of files with a fixed batch."""
 
 _Key = tuple[object, ...]
 
 
-class NotPrepared(Exception):
-    """A contender could not be made ready, which a smaller batch would not help; says why."""
+class PreparationFailed(Exception):
+    """A case could not be prepared, for a reason that does not depend on the batch."""
 
     def __init__(self, cause: WorkerFailed) -> None:
         super().__init__(str(cause))
         self.cause = cause
 
 
-def side_by_side() -> int:
-    """Processes that make something ready at the same time."""
-    return max(1, describe_host().cores // _CORES_EACH)
+def parallel_processes() -> int:
+    """The number of processes that prepare something at the same time."""
+    return max(1, describe_host().cores // _CORES_PER_PROCESS)
 
 
-def imports(entry: Entry) -> tuple[str, ...]:
-    """Modules that take a worker of this contender long to import."""
-    packages = (*entry.engine.requires, *(["timm"] if entry.subject.kind == "peer" else []))
+def modules_of(case: PlannedCase) -> tuple[str, ...]:
+    """The modules of a case that take long to import."""
+    packages = (*case.engine.requires, *(["timm"] if case.subject.kind == SubjectKind.PEER else []))
     return tuple(package.replace("-", "_") for package in packages)
 
 
-class Files:
-    """The files of engines, each made in a process of its own and kept for all contenders that take the same.
+def memory_limit(device: str) -> int | None:
+    """The memory limit of the only open worker, bytes; None where the host cannot limit a process."""
+    return int(memory.WORKER_SHARE * memory.available()) if memory.can_limit() and device == "cpu" else None
+
+
+def without_file(engine: Engine, source: str) -> PreparedSubject:
+    """The prepared subject of an engine that loads no file."""
+    assert not engine.file_suffix
+    return PreparedSubject(
+        source=source,
+        shape=(3, 1, 1),
+        expected=None,
+        reference="no model, nothing to compare with",
+        weights="none",
+        form="as it is",
+    )
+
+
+class PreparedFiles:
+    """The files of engines. Each is made in a process of its own and shared by the cases that load the same file.
 
     Args:
-        folder: For the files.
+        folder: Folder for the files.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._made: dict[_Key, Prepared] = {}
-        self._coming: dict[_Key, Future[Prepared]] = {}
-        self._makers: set[WorkerProcess] = set()
-        self._gives_up = False
+        self._prepared: dict[_Key, PreparedSubject] = {}
+        self._pending: dict[_Key, Future[PreparedSubject]] = {}
+        self._workers: set[WorkerProcess] = set()
+        self._is_cancelled = False
 
-    def of(self, entry: Entry, batch: int) -> Prepared:
-        """The file of a contender.
+    def get(self, case: PlannedCase, batch: int) -> PreparedSubject:
+        """The file of a case, made now if it has not been.
 
         Raises:
-            NotPrepared: It cannot be made.
+            PreparationFailed: The file cannot be made.
         """
-        if not entry.engine.takes:  # work that is no model's
-            return Prepared(entry.subject.source, (3, 1, 1), None, "work of no model", "none", "as it is", None)
-        key = _key(entry, batch)
-        if key not in self._made:
-            coming = self._coming.get(key)
-            self._made[key] = coming.result() if coming else self._make(entry, batch)
-        return self._made[key]
+        if not case.engine.file_suffix:
+            return without_file(case.engine, case.subject.source)
+        key = _key(case, batch)
+        if key not in self._prepared:
+            pending = self._pending.get(key)
+            self._prepared[key] = pending.result() if pending else self._prepare(case, batch)
+        return self._prepared[key]
 
     @contextmanager
-    def ahead(self, entries: Iterable[Entry]) -> Iterator[None]:
-        """Make the files of contenders in their order, some at a time; at the end what is not made is given up."""
-        with ThreadPoolExecutor(side_by_side()) as pool:
+    def prepare_ahead(self, cases: Iterable[PlannedCase]) -> Iterator[None]:
+        """Make the files of cases in the background, in their order; the end of the context cancels the rest."""
+        with ThreadPoolExecutor(parallel_processes()) as pool:
             try:
-                for entry in entries:
-                    key = _key(entry, entry.batch)
-                    if entry.engine.takes and key not in self._made and key not in self._coming:
-                        self._coming[key] = pool.submit(self._make, entry, entry.batch)
+                for case in cases:
+                    key = _key(case, case.batch)
+                    if case.engine.file_suffix and key not in self._prepared and key not in self._pending:
+                        self._pending[key] = pool.submit(self._prepare, case, case.batch)
                 yield
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
-                self._gives_up = True  # for one that starts just now
-                for maker in tuple(self._makers):
-                    maker.kill()
-        self._gives_up = False
-        self._coming.clear()
+                self._is_cancelled = True  # for a worker that is just starting
+                for worker in tuple(self._workers):
+                    worker.kill()
+        self._is_cancelled = False
+        self._pending.clear()
 
-    def _make(self, entry: Entry, batch: int) -> Prepared:
-        place = tempfile.mkdtemp(dir=self._folder)
-        with WorkerProcess(limit_bytes=limit("cpu"), scratch=self._folder) as worker:
-            self._makers.add(worker)
-            if self._gives_up:
+    def _prepare(self, case: PlannedCase, batch: int) -> PreparedSubject:
+        folder = tempfile.mkdtemp(dir=self._folder)
+        with WorkerProcess(limit_bytes=memory_limit("cpu"), scratch=self._folder) as worker:
+            self._workers.add(worker)
+            if self._is_cancelled:
                 worker.kill()
             try:
-                answer = worker.ask(
+                reply = worker.ask(
                     "prepare",
-                    subject=asdict(entry.subject),
-                    folder=place,
-                    engine_takes=entry.engine.takes,
-                    stored=entry.engine.stored(entry.precision),
+                    subject=asdict(case.subject),
+                    folder=folder,
+                    file_suffix=case.engine.file_suffix,
+                    file_precision=case.engine.file_precision(case.precision),
                     batch=batch,
-                    height=entry.height,
-                    width=entry.width,
+                    height=case.height,
+                    width=case.width,
                 )
             except WorkerFailed as error:
-                raise NotPrepared(error) from None
+                raise PreparationFailed(error) from None
             finally:
-                self._makers.discard(worker)
-        lists = {"shape": tuple(answer["shape"]), "libraries": tuple(answer["libraries"])}
-        return Prepared(**{**answer, **lists})
+                self._workers.discard(worker)
+        tuples = {"shape": tuple(reply["shape"]), "libraries": tuple(reply["libraries"])}
+        return PreparedSubject(**{**reply, **tuples})
 
 
-class Spares:
-    """Workers that have imported their modules; one that is taken is replaced at once.
+class SpareWorkers:
+    """Workers that have already imported their modules. A worker in use is replaced at once.
 
     Args:
-        modules: What they import.
-        scratch: Folder for what libraries leave behind.
+        modules: Modules to import.
+        scratch: Folder for files of libraries.
     """
 
     def __init__(self, modules: Sequence[str], scratch: Path) -> None:
@@ -134,12 +155,12 @@ class Spares:
         self._ready: deque[WorkerProcess] = deque()
 
     def take(self) -> WorkerProcess:
-        """The worker that has waited longest; whoever takes it closes it."""
+        """The worker that was started first. The caller closes it."""
         self._ready.append(self._start())
         return self._ready.popleft()
 
-    def __enter__(self) -> Spares:
-        self._ready.extend(self._start() for _ in range(side_by_side()))
+    def __enter__(self) -> SpareWorkers:
+        self._ready.extend(self._start() for _ in range(parallel_processes()))
         return self
 
     def __exit__(
@@ -152,13 +173,8 @@ class Spares:
         return WorkerProcess(scratch=self._scratch, modules=self._modules)
 
 
-def limit(device: str) -> int | None:
-    """Bytes that a worker may use, all others being closed; None where the host cannot hold it to a limit."""
-    return int(memory.SHARE * memory.available()) if memory.can_limit() and device == "cpu" else None
-
-
-def _key(entry: Entry, batch: int) -> _Key:
-    """The same for contenders that take the same file, whatever tables call them."""
-    batches = batch if entry.engine.takes in _ONE_BATCH else None
-    stored = entry.engine.stored(entry.precision)
-    return entry.subject.kind, entry.subject.source, entry.engine.takes, stored, batches, entry.height, entry.width
+def _key(case: PlannedCase, batch: int) -> _Key:
+    """A key that is equal for cases that load the same file, whatever their names."""
+    suffix, precision = case.engine.file_suffix, case.engine.file_precision(case.precision)
+    fixed_batch = batch if suffix in _FIXED_BATCH else None
+    return case.subject.kind, case.subject.source, suffix, precision, fixed_batch, case.height, case.width

@@ -1,7 +1,7 @@
-"""Make a subject ready for an engine: the file that the engine loads, and what the original model answers.
+"""Preparation of a subject for an engine: the file that the engine loads, and the original model's output.
 
-It runs in a process of its own, so that neither the time nor the memory of a conversion is counted. The original
-is the network as it was published, in fp32, with nothing folded; the inference form has to give its answer.
+Preparation runs in a process of its own, so that neither the time nor the memory of a conversion is counted. The
+original is the published network in fp32, without folding; the inference form must have the same output.
 """
 
 from __future__ import annotations
@@ -29,37 +29,38 @@ from evim_deploy.networks.torch_module.group_norm import split_means
 from evim_deploy.quantise.schemes import scheme
 from latency.artifacts import prepare_artifact
 from latency.engines import Array, first_image
-from latency.memory import was_refused
+from latency.enums import SubjectKind
+from latency.graph_module import graph_module
+from latency.memory import is_out_of_memory
 from latency.mixers import mixer, mixer_shape
-from latency.ours import graph_module
-from latency.subjects import MIXER_VARIANT, Prepared, Subject
+from latency.subjects import MIXER_VARIANT, PreparedSubject, Subject
 
 if TYPE_CHECKING:
     from evim_deploy.graph.ir import Graph
 
 TOLERANCE = 1e-4
-"""Largest difference between the original and the inference form, both fp32, as a share of the largest logit."""
+"""Largest allowed difference between the original and the inference form, both fp32, relative to the largest logit."""
 
-_ORDERS = 10.0
-"""How much farther than a model's own rounding another order of its sums may lead."""
+_REORDERING = 10.0
+"""Largest error of a reordered sum, in multiples of the model's own rounding error."""
 
 UNTRAINED = "untrained (seed 0)"
-AGAINST = "PyTorch fp32, the model as published"
+REFERENCE = "PyTorch fp32, the model as published"
 
 _OPSET = 18
 
 
-@dataclass(frozen=True)
-class _Built:
+@dataclass(frozen=True, kw_only=True)
+class _BuiltSubject:
     """A subject as torch modules.
 
     Attributes:
-        original: As published.
-        inference: As it is timed.
-        shape: Of one image (C, H, W).
-        form: What was done to it for inference.
-        weights: Where they come from.
-        reference: Ours, from which the exporters write; None for others.
+        original: The published model.
+        inference: The inference form, which is timed.
+        shape: Shape of one image (C, H, W).
+        form: Changes made for inference, in words.
+        weights: Origin of the weights.
+        reference: The reference of our model, which the exporters read; None for other subjects.
     """
 
     original: nn.Module
@@ -71,119 +72,156 @@ class _Built:
 
 
 def prepare(
-    subject: Subject, engine_takes: str, stored: str, batch: int, height: int, width: int, folder: Path
-) -> Prepared:
-    """Write a subject for an engine.
+    subject: Subject,
+    file_suffix: str,
+    *,
+    folder: Path,
+    file_precision: str,
+    batch: int,
+    height: int,
+    width: int,
+) -> PreparedSubject:
+    """Write the file of a subject for an engine.
 
-    A ``.pt`` file is the whole inference form, pickled: it is our own, in a folder of ours, so unpickling it is
-    safe. Nobody else's files are ever read so.
+    A ``.pt`` file is the pickled inference form. Unpickling it is safe, because this process writes it to a private
+    folder; no other ``.pt`` file is ever loaded this way.
 
     Args:
-        subject: What.
-        engine_takes: Suffix of the file that the engine loads.
-        stored: Precision of the file. A quantised one is calibrated on the photographs that ship.
-        batch: Images in one prediction; only ``.tflite`` and ``.mlpackage`` files are fixed to it.
-        height: Of the images in pixels; 0 takes an artifact's own.
-        width: Likewise.
-        folder: A private one, which exists.
+        subject: The model, layer or file to prepare.
+        file_suffix: Suffix of the file that the engine loads.
+        folder: An existing private folder.
+        file_precision: Precision of the file. A quantised one is calibrated on the photographs that ship.
+        batch: Images in one prediction; only ``.tflite`` and ``.mlpackage`` files fix it.
+        height: Height of the images, pixels; 0 for an artifact's own.
+        width: Width of the images, pixels; likewise.
 
     Raises:
-        BadInput: The subject cannot be had at this size, or in this kind of file.
-        NotInstalled: What writes the file is missing.
-        ParityFailed: The inference form does not give the original's answer.
+        BadInput: The subject does not support this size or this kind of file.
+        NotInstalled: A package that writes the file is missing.
+        ParityFailed: The output of the inference form differs from the original's.
     """
-    if subject.kind == "artifact":
-        return prepare_artifact(subject, engine_takes, height, width, folder)
+    if subject.kind == SubjectKind.ARTIFACT:
+        return prepare_artifact(subject, file_suffix, height=height, width=width, folder=folder)
     built = _BUILDERS[subject.kind](subject, height, width)
-    image = first_image(built.shape)
-    expected, against = None, AGAINST
-    try:
-        answer = answer_of(built.original, image)
-        _compare(answer, answer_of(built.inference, image), subject, built.original, image)
-    except (MemoryError, RuntimeError) as error:
-        if not was_refused(error):
-            raise
-        against = "the model as published needs more memory than there is"
-    else:
-        expected = str(folder / "expected.npy")
-        np.save(expected, answer)
-    source = folder / f"{subject.source}{engine_takes}"
-    if engine_takes not in _WRITERS:
-        raise BadInput(f"Nothing here writes {engine_takes} files.", f"Use an engine that takes {', '.join(_WRITERS)}.")
-    target, form = _target(engine_takes, stored, batch, height, width), built.form
+    expected, reference = _write_expected(built, subject, folder)
+    source = folder / f"{subject.source}{file_suffix}"
+    if file_suffix not in _WRITERS:
+        raise BadInput(f"Cannot write {file_suffix} files.", f"Use an engine that loads {', '.join(_WRITERS)}.")
+    target = _target(file_suffix, precision=file_precision, batch=batch, height=height, width=width)
+    form = built.form
     if built.reference is not None:
         target = find(built.reference, target, subject.resolution, None, None, Silent())
-        form = ", ".join([form, *_quantised(target)])
-    _WRITERS[engine_takes](built, target, source)
+        form = ", ".join([form, *_describe_quantisation(target)])
+    _WRITERS[file_suffix](built, target, source)
     parameters = sum(each.numel() for each in (*built.inference.parameters(), *built.inference.buffers()))
-    libraries = ("timm",) if subject.kind == "peer" and engine_takes == ".pt" else ()
-    return Prepared(str(source), built.shape, expected, against, built.weights, form, parameters, libraries, stored)
+    return PreparedSubject(
+        source=str(source),
+        shape=built.shape,
+        expected=expected,
+        reference=reference,
+        weights=built.weights,
+        form=form,
+        parameters=parameters,
+        libraries=("timm",) if subject.kind == SubjectKind.PEER and file_suffix == ".pt" else (),
+        file_precision=file_precision,
+    )
 
 
-def answer_of(model: nn.Module, images: Array) -> Array:
-    """A model's answer in float32."""
+def _write_expected(built: _BuiltSubject, subject: Subject, folder: Path) -> tuple[str | None, str]:
+    """Write the original's output; returns its path and the reference, or the reason why there is no output.
+
+    Raises:
+        ParityFailed: The output of the inference form differs from the original's.
+    """
+    image = first_image(built.shape)
+    try:
+        output = run_module(built.original, image)
+        _check_inference_form(built, subject, image, output)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None, "the model as published needs more memory than there is"
+    path = str(folder / "expected.npy")
+    np.save(path, output)
+    return path, REFERENCE
+
+
+def run_module(model: nn.Module, images: Array) -> Array:
+    """The output of a model for images (B, C, H, W), in float32."""
     with torch.no_grad():
-        answer: Array = model(torch.from_numpy(images)).float().numpy()
-    return answer
+        output: Array = model(torch.from_numpy(images)).float().numpy()
+    return output
 
 
-def _compare(expected: Array, found: Array, subject: Subject, original: nn.Module, image: Array) -> None:
-    error = _difference(found, expected)
-    if error <= TOLERANCE:  # which NaN is not
+def _check_inference_form(built: _BuiltSubject, subject: Subject, image: Array, expected: Array) -> None:
+    """Compare the inference form's output with the original's.
+
+    Raises:
+        ParityFailed: They differ by more than :data:`TOLERANCE`.
+    """
+    error = _relative_error(run_module(built.inference, image), expected)
+    if error <= TOLERANCE:  # false for NaN
         return
     cause = (
         f"The inference form of {subject.name} differs from the model by {error:.1e} of its largest output, "
         f"and {TOLERANCE:.0e} is allowed."
     )
-    own = _own_error(original, image, expected)
-    if own > TOLERANCE and error <= _ORDERS * own:
+    rounding = _rounding_error(built.original, image, expected)
+    if rounding > TOLERANCE and error <= _REORDERING * rounding:
         raise ParityFailed(
-            f"{cause} With these weights it cannot be computed to that: its own float32 differs from its float64 by "
-            f"{own:.1e}.",
-            "Nothing of it is timed. Leave it out.",
+            f"{cause} Its weights do not allow this accuracy: its own float32 output differs from its float64 output "
+            f"by {rounding:.1e}.",
+            "It was not timed. Leave it out.",
         )
-    raise ParityFailed(cause, "Nothing of it is timed. Please report this with the versions of torch and timm.")
+    raise ParityFailed(cause, "It was not timed. Please report this with the versions of torch and timm.")
 
 
-def _own_error(model: nn.Module, image: Array, answer: Array) -> float:
-    """How far a model's answer in float32 is from that in float64; 0 where a part of it computes in a fixed type."""
+def _rounding_error(model: nn.Module, image: Array, output: Array) -> float:
+    """The error of a model's float32 output, relative to float64; 0 if a part of it cannot compute in float64."""
     try:
         with torch.no_grad():
             exact: Array = deepcopy(model).double()(torch.from_numpy(image).double()).numpy()
     except RuntimeError:
         return 0.0
-    return _difference(answer, exact)
+    return _relative_error(output, exact)
 
 
-def _difference(found: Array, expected: Array) -> float:
-    """The largest, of the largest output."""
-    return float(np.abs(found - expected).max() / np.abs(expected).max())
+def _relative_error(output: Array, expected: Array) -> float:
+    """The largest difference, relative to the largest magnitude of the expected output."""
+    return float(np.abs(output - expected).max() / np.abs(expected).max())
 
 
-def _ours(subject: Subject, height: int, width: int) -> _Built:
+def _build_model(subject: Subject, height: int, width: int) -> _BuiltSubject:
     name = parse_model(subject.source)
     ships = usual_source(name) == digits.SOURCE
     network, loaded = resolve(name, digits.SOURCE if ships else "random:0", None, Silent().step)
     reference = GraphReference(model=network, weights=loaded)
-    graph, outcomes = reference.rewritten(_target(".onnx", "fp32", 1, height, width))
-    folded = sum(dict(outcome.removed).get("batch_norm", 0) for outcome in outcomes)
-    rewrites = sum(outcome.applied > 0 for outcome in outcomes)
+    graph, results = reference.rewritten(_target(".onnx", precision="fp32", batch=1, height=height, width=width))
+    folded = sum(dict(result.removed).get("batch_norm", 0) for result in results)
+    rewrites = sum(result.applied > 0 for result in results)
     form = f"{rewrites} exact rewrites, {folded} BatchNorms folded"
     weights = f"{digits.SOURCE}, trained" if ships else UNTRAINED
-    return _Built(reference.model, graph_module(graph), (3, height, width), form, weights, reference)
+    return _BuiltSubject(
+        original=reference.model,
+        inference=graph_module(graph),
+        shape=(3, height, width),
+        form=form,
+        weights=weights,
+        reference=reference,
+    )
 
 
-def _quantised(target: Target) -> Iterator[str]:
-    """How a target is quantised, in words; nothing of one that is not."""
-    found = scheme(target.format, target.precision)
-    if found is None or target.quantisation is None:
+def _describe_quantisation(target: Target) -> Iterator[str]:
+    """Describe the quantisation of a target; empty if it is not quantised."""
+    applied = scheme(target.format, target.precision)
+    if applied is None or target.quantisation is None:
         return
-    yield found.meaning
+    yield applied.meaning
     if calibration := target.quantisation.calibration:
         yield f"calibrated on {calibration.images} images ({calibration.source})"
 
 
-def _peer(subject: Subject, height: int, width: int) -> _Built:
+def _build_peer(subject: Subject, height: int, width: int) -> _BuiltSubject:
     import timm
 
     from evim_deploy.networks.torch_module.folding import fold, in_words
@@ -192,26 +230,35 @@ def _peer(subject: Subject, height: int, width: int) -> _Built:
     config = timm.get_pretrained_cfg(subject.source)
     side = subject.resolution
     if config.fixed_input_size and (height, width) != (side, side):
-        raise BadInput(f"{subject.name} takes images of {side}x{side} alone.", f"Time it at --resolution {side}.")
+        raise BadInput(f"{subject.name} supports only images of {side}x{side}.", f"Time it at --resolution {side}.")
     model = timm.create_model(subject.source, pretrained=False)
     seed_weights(model, side, side)
     inference = deepcopy(model)
     form = in_words(fold(inference, sample_images(side, side)[:1]))
-    return _Built(model, inference, (3, height, width), ", ".join(form))
+    return _BuiltSubject(original=model, inference=inference, shape=(3, height, width), form=", ".join(form))
 
 
-def _mixer(subject: Subject, height: int, width: int) -> _Built:
+def _build_mixer(subject: Subject, height: int, width: int) -> _BuiltSubject:
     layer = mixer(subject.source, MIXER_VARIANT)
-    return _Built(layer, layer, mixer_shape(MIXER_VARIANT, height, width), "as published: there is nothing to fold")
+    return _BuiltSubject(
+        original=layer,
+        inference=layer,
+        shape=mixer_shape(MIXER_VARIANT, height, width),
+        form="as published: there is nothing to fold",
+    )
 
 
-_BUILDERS: dict[str, Callable[[Subject, int, int], _Built]] = {"model": _ours, "peer": _peer, "mixer": _mixer}
+_BUILDERS: dict[SubjectKind, Callable[[Subject, int, int], _BuiltSubject]] = {
+    SubjectKind.MODEL: _build_model,
+    SubjectKind.PEER: _build_peer,
+    SubjectKind.MIXER: _build_mixer,
+}
 
 
-def _target(takes: str, precision: str, batch: int, height: int, width: int) -> Target:
-    """What our exporters are asked for: logits of normalised images, and an open batch where the format has one."""
-    names = {row.suffix: row for row in exporters.FORMATS.values()}
-    row = names.get(takes, exporters.FORMATS["onnx"])
+def _target(file_suffix: str, *, precision: str, batch: int, height: int, width: int) -> Target:
+    """The target of our exporters: logits of normalised images, with a dynamic batch if the format supports it."""
+    formats = {row.suffix: row for row in exporters.FORMATS.values()}
+    row = formats.get(file_suffix, exporters.FORMATS["onnx"])
     return Target(
         format=row.name,
         precision=precision,
@@ -225,31 +272,31 @@ def _target(takes: str, precision: str, batch: int, height: int, width: int) -> 
     )
 
 
-def _write_torch(built: _Built, target: Target, path: Path) -> None:
+def _write_torch(built: _BuiltSubject, target: Target, path: Path) -> None:
     torch.save(built.inference, path)
 
 
-def _write_onnx(built: _Built, target: Target, path: Path) -> None:
+def _write_onnx(built: _BuiltSubject, target: Target, path: Path) -> None:
     if built.reference is not None or target.precision != "fp32":
         _write_artifact(built, target, path)
         return
     exporters.require(exporters.FORMATS["onnx"], "torch_module")
     from exporters.onnx import torch_module
 
-    # one image would be taken for a batch that is always one
+    # a batch of 1 would be exported as a fixed batch
     torch_module.export(built.inference, torch.zeros(2, *built.shape), target.output, path, _OPSET, dynamic_batch=True)
 
 
-def _write_artifact(built: _Built, target: Target, path: Path) -> None:
-    """As ``evim-deploy export`` does; it is the module that takes normalised images and gives logits."""
+def _write_artifact(built: _BuiltSubject, target: Target, path: Path) -> None:
+    """Write the file like ``evim-deploy export``, from normalised images to logits."""
     row = exporters.FORMATS[target.format]
     form = "torch_module" if built.reference is None else "graph"
     exporters.require(row, form)
     exporters.load(row, form).build(_network(built, target), target, path)
 
 
-def _network(built: _Built, target: Target) -> Graph | nn.Module:
-    """What the exporters of its form write."""
+def _network(built: _BuiltSubject, target: Target) -> Graph | nn.Module:
+    """The graph or the module that the exporters read."""
     if built.reference is not None:
         return built.reference.stored(target)
     module = deepcopy(built.inference)
@@ -257,7 +304,7 @@ def _network(built: _Built, target: Target) -> Graph | nn.Module:
     return module
 
 
-_WRITERS: dict[str, Callable[[_Built, Target, Path], None]] = {
+_WRITERS: dict[str, Callable[[_BuiltSubject, Target, Path], None]] = {
     ".pt": _write_torch,
     ".onnx": _write_onnx,
     ".tflite": _write_artifact,

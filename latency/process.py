@@ -1,4 +1,4 @@
-"""The parent's side of a worker: start it, ask it, end it."""
+"""The parent's side of a worker: start it, send it commands, end it."""
 
 from __future__ import annotations
 
@@ -14,45 +14,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from latency.memory import says_no_memory
+from latency.memory import mentions_out_of_memory
+from latency.messages import FAILURES, FailureKind, OutOfMemory, WorkerFailed
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _SCRATCH_VARIABLES = ("TMPDIR", "TORCHINDUCTOR_CACHE_DIR")
-_LAST_WORDS = 4000  # bytes of a dead worker's stderr that are looked at
-
-
-class WorkerFailed(Exception):
-    """The worker could not do what it was asked; says why."""
-
-
-class OutOfMemory(WorkerFailed):
-    """The worker was refused memory, or died for want of it."""
-
-
-class Different(WorkerFailed):
-    """What the worker was asked to time does not compute what its model does."""
-
-
-class Absent(WorkerFailed):
-    """This host has not what the worker needs."""
-
-
-_FAILURES = {"memory": OutOfMemory, "different": Different, "absent": Absent, "other": WorkerFailed}
+_STDERR_BYTES = 4000  # bytes at the end of a dead worker's stderr that are searched for the reason
 
 
 class WorkerProcess:
-    """One worker; ended with the block that it is used in.
+    """A worker, which ends with the context.
 
     Args:
-        threads: Of whatever it computes with; None leaves them to the libraries.
-        limit_bytes: Memory that it may use; None for no limit.
-        scratch: Folder for what libraries leave behind, compiled code among it; None for the usual ones.
-        modules: That it imports at once, before it is asked for anything.
-        python: Interpreter that runs it.
+        threads: CPU threads of the libraries that compute; None for their defaults.
+        limit_bytes: Memory limit in bytes; None for no limit.
+        scratch: Folder for files of libraries, such as compiled code; None for the default folders.
+        modules: Modules to import at the start.
+        python: Interpreter of the worker.
     """
 
     def __init__(
         self,
+        *,
         threads: int | None = None,
         limit_bytes: int | None = None,
         scratch: Path | None = None,
@@ -63,14 +46,14 @@ class WorkerProcess:
         variables |= {name: str(scratch) for name in _SCRATCH_VARIABLES} if scratch else {}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed with the worker
         self._process = subprocess.Popen(
-            # -P: a package of this name in the user's folder is not ours
+            # -P: the user's folder may have a package of this name
             [python, "-P", "-m", "latency.worker", *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
             env={**os.environ, **variables},
-            start_new_session=True,  # a terminal's Ctrl-C is the parent's to deal with
+            start_new_session=True,  # Ctrl-C in a terminal interrupts the parent only
         )
         try:
             if limit_bytes is not None:
@@ -81,36 +64,38 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
+        """The process id."""
         return self._process.pid
 
-    def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
-        """The worker's answer.
+    def ask(self, verb: str, **arguments: object) -> Any:
+        """Send a command and wait for the reply, a value of :mod:`latency.messages`.
 
         Raises:
-            OutOfMemory: It was refused memory, or was killed.
-            Different: It computes something else than its model.
-            WorkerFailed: It failed in another way.
+            OutOfMemory: The worker's memory ran out, or the system killed it.
+            WrongOutput: The output differs from the model's.
+            NotOnThisHost: The host lacks the device.
+            WorkerFailed: The command failed in another way.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with suppress(BrokenPipeError):  # it has died, which the empty line below tells
+        with suppress(BrokenPipeError):  # it has died, so that the line below is empty
             self._process.stdin.write(json.dumps({"verb": verb, **arguments}) + "\n")
             self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
             raise self._death()
-        answer: dict[str, Any] = json.loads(line)
-        if "failure" in answer:
-            raise _FAILURES[answer["failure"]](answer["message"])
-        return answer
+        reply: dict[str, Any] = json.loads(line)
+        if "failure" in reply:
+            raise FAILURES[FailureKind(reply["failure"])](reply["message"])
+        return reply
 
     def kill(self) -> None:
-        """Stop it and what it started, whatever they are doing; whoever waits for an answer is told that it died."""
+        """Kill the worker and its children; a caller that waits for a reply gets :class:`WorkerFailed`."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Stop it, and release what it held here."""
+        """Kill the worker and release its files."""
         self.kill()
         with suppress(BrokenPipeError):
             self._process.communicate()
@@ -125,11 +110,12 @@ class WorkerProcess:
         self.close()
 
     def _death(self) -> WorkerFailed:
+        """The failure of a worker that has died, with the last line of its stderr."""
         code = self._process.wait()
-        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - _LAST_WORDS))
-        words = self._errors.read().decode(errors="replace").strip()
-        if code == -signal.SIGKILL:  # nobody else kills it: the kernel ran out of memory
-            return OutOfMemory("the system killed it for want of memory")
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        last = next(reversed(words.splitlines()), "no word")
-        return (OutOfMemory if says_no_memory(words) else WorkerFailed)(f"it died ({how}): {last}"[:500])
+        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - _STDERR_BYTES))
+        text = self._errors.read().decode(errors="replace").strip()
+        if code == -signal.SIGKILL:  # only the kernel kills it, when memory runs out
+            return OutOfMemory("the system killed it because memory ran out")
+        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        last_line = next(reversed(text.splitlines()), "no message")
+        return (OutOfMemory if mentions_out_of_memory(text) else WorkerFailed)(f"it died ({cause}): {last_line}"[:500])

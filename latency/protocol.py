@@ -1,57 +1,61 @@
-"""How samples are taken: the paper's way, and one that holds on a machine that is not quiet."""
+"""Sampling protocols: the paper's, and a robust one for machines with background load."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
-class Protocol:
+@dataclass(frozen=True, kw_only=True)
+class SamplingProtocol:
     """A row of :data:`PROTOCOLS`.
 
     Attributes:
-        name: As ``--protocol`` takes it.
-        warmup_s: Least time of predictions before the first sample.
-        seconds: Least time of timed predictions of a contender, over all rounds.
-        rounds: That they are spread over.
-        least_samples: In one round.
-        lead: Predictions at the beginning of a round that do not count.
-        interleaved: Whether a round goes over all contenders of a group in a random order, a control and a
-            yardstick among them; else each is timed to its end, alone.
+        name: Value of ``--protocol``.
+        warmup_s: Minimum warm-up before the first sample, seconds.
+        seconds: Minimum time of timed predictions of each case, over all rounds.
+        rounds: Number of rounds that the timing is divided into.
+        min_samples: Minimum number of samples in a round.
+        discarded: Warm-up runs at the start of each round that are not recorded.
+        interleaved: Whether each round visits all cases of a group in a random order, with a control and a
+            calibration workload; otherwise each case is timed to its end, alone.
     """
 
     name: str
     warmup_s: float
     seconds: float
     rounds: int
-    least_samples: int
-    lead: int
+    min_samples: int
+    discarded: int
     interleaved: bool
 
 
-LONG_S = 0.3
-"""A prediction that takes longer is timed once in a round, and none goes before it: caches are its own at once."""
+SINGLE_SAMPLE_S = 0.3
+"""A longer prediction is sampled once in a round, without a warm-up run: caches no longer matter."""
 
-WARMS_ITSELF_S = 3.0
-"""A prediction that takes longer needs no other before it."""
+NO_WARMUP_S = 3.0
+"""A longer prediction needs no warm-up before the first round."""
 
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol("robust", 2, 20, 60, least_samples=2, lead=1, interleaved=True),
-        Protocol("paper", 10, 60, 1, least_samples=1, lead=0, interleaved=False),
+        SamplingProtocol(
+            name="robust", warmup_s=2, seconds=20, rounds=60, min_samples=2, discarded=1, interleaved=True
+        ),
+        SamplingProtocol(
+            name="paper", warmup_s=10, seconds=60, rounds=1, min_samples=1, discarded=0, interleaved=False
+        ),
     )
 }
-"""``paper`` is what the published scripts of SHViT and EfficientViT do, synchronised after every prediction,
-without two faults of theirs: a BatchNorm that has no method to fuse it is folded instead of dropped, and so are
-those of models for which timm has no hook to reparameterise them."""
+"""``paper`` does what the published scripts of SHViT and EfficientViT do, synchronised after every prediction, with
+two of their faults corrected: a BatchNorm without a fuse method is folded instead of dropped, and so are the
+BatchNorms of models that timm cannot reparameterise."""
 
 
-def deviations(protocol: Protocol, named: Protocol) -> list[str]:
-    """In what a protocol asks for less than the one that it is named after."""
+def deviations(protocol: SamplingProtocol, default: SamplingProtocol) -> list[str]:
+    """Describe the values of a protocol that are lower than those of its default."""
     pairs = (
-        ("seconds of timing", protocol.seconds, named.seconds),
-        ("seconds of warm-up", protocol.warmup_s, named.warmup_s),
-        ("rounds", protocol.rounds, named.rounds),
+        ("seconds of timing", protocol.seconds, default.seconds),
+        ("seconds of warm-up", protocol.warmup_s, default.warmup_s),
+        ("rounds", protocol.rounds, default.rounds),
     )
-    return [f"{asked:g} {what} instead of {usual:g}" for what, asked, usual in pairs if asked < usual]
+    return [f"{actual:g} {unit} instead of {usual:g}" for unit, actual, usual in pairs if actual < usual]

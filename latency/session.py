@@ -1,11 +1,11 @@
-"""A run: what was planned becomes a results file.
+"""A run: turns a plan into results.
 
 ::
 
-    plan ── trial (each alone: made ready, loaded, checked) ── rounds (all of a group) ── results
+    plan ── trials (each case alone: prepared, loaded, checked) ── rounds (all cases of a group) ── results
 
-The order of the contenders is drawn anew for each round, from the seed. What stops a run, an interrupt or the
-end of its budget, keeps what was measured.
+The order of the cases in each round is drawn from the seed. After an interrupt, or at the end of the budget, the
+measurements so far remain.
 """
 
 from __future__ import annotations
@@ -24,34 +24,36 @@ import numpy as np
 from evim_deploy import __version__
 from evim_deploy.common.progress import Progress
 from latency import memory, results
-from latency.engines import Job, yardstick
-from latency.host import host
-from latency.judgement import CONTROL
+from latency.engines import Job, calibration
+from latency.enums import CaseRole, Outcome, SubjectKind
+from latency.host import host_record
+from latency.judgement import CONTROL_SUFFIX
+from latency.messages import WorkerFailed
 from latency.monitor import Monitor
-from latency.plan import BenchRequest, Entry, Plan
-from latency.prefetch import imports
-from latency.process import WorkerFailed, WorkerProcess
-from latency.protocol import LONG_S, PROTOCOLS, WARMS_ITSELF_S, deviations
+from latency.plan import BenchRequest, Plan, PlannedCase
+from latency.prefetch import modules_of, without_file
+from latency.process import WorkerProcess
+from latency.protocol import NO_WARMUP_S, PROTOCOLS, SINGLE_SAMPLE_S, deviations
 from latency.results import Results, Round
-from latency.subjects import Prepared, Subject
-from latency.trial import Member, Trials, record
+from latency.subjects import Subject
+from latency.trial import RunningCase, Trials, case_record
 
 _INTERRUPTED = "it was interrupted"
 _OUT_OF_BUDGET = "its budget ended"
-_TRIALS = 0.5
-"""Share of a group's budget after which no further contender is tried; the rest is for rounds of those that were."""
+_TRIAL_SHARE = 0.5
+"""Share of a group's budget after which no further case is tried; the rest is for the rounds of the tried cases."""
 
-_YARDSTICK = Subject("yardstick", "yardstick", "numpy", 0)
+_CALIBRATION = Subject(kind=SubjectKind.CALIBRATION, name="calibration workload", source="numpy", resolution=0)
 
 
 class Session:
     """One run of a plan.
 
     Args:
-        plan: What is timed.
-        request: What the plan was made from.
-        command: The command line, for the file.
-        progress: Who is told.
+        plan: The cases to time.
+        request: The request that the plan was made from.
+        command: The command line, recorded in the results.
+        progress: Receiver of progress messages.
     """
 
     def __init__(self, plan: Plan, request: BenchRequest, command: list[str], progress: Progress) -> None:
@@ -60,141 +62,154 @@ class Session:
         self._protocol = request.protocol
         self._command = command
         self._progress = progress
-        self._monitor = Monitor(gpu=any(entry.device == "cuda" for entry in plan.entries))
-        self._members: list[Member] = []
-        self._began = datetime.now(UTC)
+        self._monitor = Monitor(gpu=any(case.device == "cuda" for case in plan.cases))
+        self._cases: list[RunningCase] = []
+        self._started = datetime.now(UTC)
 
     def measure(self) -> tuple[Results, BaseException | None]:
-        """The results, and what ended the run before it was complete: an interrupt, or a fault."""
+        """Run the plan.
+
+        Returns:
+            The results, and the interrupt or error that stopped the run early, if any.
+        """
         stop: BaseException | None = None
         self._monitor.read("before")
         with tempfile.TemporaryDirectory(prefix="evim-deploy-bench-", ignore_cleanup_errors=True) as folder:
             self._folder = Path(folder)
-            trials = Trials(self._folder, self._request.memory, self._request.breakdown, self._progress)
+            trials = Trials(
+                self._folder,
+                with_memory=self._request.memory,
+                with_breakdown=self._request.breakdown,
+                progress=self._progress,
+            )
             try:
-                groups = [list(group) for _, group in groupby(self._plan.entries, lambda entry: entry.group)]
-                for index, entries in enumerate(groups):
-                    self._measure_group(entries, trials, self._deadline(len(groups) - index))
+                groups = [list(group) for _, group in groupby(self._plan.cases, lambda case: case.group)]
+                for index, cases in enumerate(groups):
+                    self._measure_group(cases, trials, self._deadline(len(groups) - index))
             except KeyboardInterrupt as interrupt:
                 stop = interrupt
-            except Exception as fault:  # hours of samples are not lost to it; the caller raises it again
-                stop = fault
+            except Exception as error:  # keeps hours of samples; the caller raises it again
+                stop = error
         self._monitor.read("after")
         return self._results(stop), stop
 
     def _deadline(self, groups_left: int) -> float:
-        """When the next group ends, in seconds since the run began: what is left of the budget is shared evenly."""
+        """The end of the next group, seconds since the start: an equal share of the remaining budget."""
         now, budget = self._monitor.elapsed(), self._request.budget_s
         return math.inf if budget is None else now + (budget - now) / groups_left
 
-    def _measure_group(self, entries: list[Entry], trials: Trials, deadline: float) -> None:
-        members = []
+    def _measure_group(self, planned: list[PlannedCase], trials: Trials, deadline: float) -> None:
+        cases = []
         now = self._monitor.elapsed()
-        trials_end = now + _TRIALS * (deadline - now)
-        with trials.ahead(entries):
-            for entry in entries:
+        trials_end = now + _TRIAL_SHARE * (deadline - now)
+        with trials.prepare_ahead(planned):
+            for case in planned:
                 if self._monitor.elapsed() > trials_end:
-                    break  # those that were tried are timed
-                members.append(trials.of(entry))
-                self._members.append(members[-1])
-        able = [member for member in members if member.job is not None]
+                    break  # the cases tried so far are timed
+                cases.append(trials.run(case))
+                self._cases.append(cases[-1])
+        able = [case for case in cases if case.job is not None]
         if not able:
             return
         if not self._protocol.interleaved:
-            for member in able:
-                self._rounds([member], deadline)
+            for running in able:
+                self._rounds([running], deadline)
             return
-        beside = [_twin(able[0])]
-        if entries[0].device == "cpu":
-            beside.append(_yardstick(entries[0]))
-        self._members += beside
-        self._rounds([*able, *beside], deadline)
+        extra = [_control(able[0])]
+        if planned[0].device == "cpu":
+            extra.append(_calibration(planned[0]))
+        self._cases += extra
+        self._rounds([*able, *extra], deadline)
 
-    def _rounds(self, members: list[Member], deadline: float) -> None:
-        """Time members round by round, in processes that stay if memory holds all of them together."""
-        room = memory.gpu_bytes()[1] if members[0].entry.device == "cuda" else memory.available()
-        stays = sum(member.own_bytes for member in members) < memory.SHARE * room
+    def _rounds(self, cases: list[RunningCase], deadline: float) -> None:
+        """Time cases round by round. Their processes stay open if memory is sufficient for all of them together."""
+        room = memory.gpu_bytes()[1] if cases[0].planned.device == "cuda" else memory.available()
+        stays_open = sum(case.own_bytes for case in cases) < memory.WORKER_SHARE * room
         order = np.random.default_rng(self._request.seed)
         with ExitStack() as stack:
-            workers = self._warm_all(members, stack) if stays else {}
+            workers = self._warm_up_all(cases, stack) if stays_open else {}
             for index in range(self._protocol.rounds):
                 if index and self._monitor.elapsed() > deadline:
                     return
-                self._progress.step(f"{members[0].entry.group}: round {index + 1} of {self._protocol.rounds}")
-                for place in order.permutation(len(members)):
-                    member = members[place]
-                    if member.record.outcome != "measured":
+                self._progress.step(f"{cases[0].planned.group}: round {index + 1} of {self._protocol.rounds}")
+                for case_index in order.permutation(len(cases)):
+                    case = cases[case_index]
+                    if case.record.outcome != Outcome.MEASURED:
                         continue
                     try:
-                        if member.record.id not in workers:
-                            workers[member.record.id] = worker = stack.enter_context(self._process(member))
-                            self._warm(member, worker)
-                        worker = workers[member.record.id]
-                        self._time(member, worker, index)
+                        if case.record.id not in workers:
+                            workers[case.record.id] = worker = stack.enter_context(self._process(case))
+                            self._warm_up(case, worker)
+                        self._time(case, workers[case.record.id], index)
                     except WorkerFailed as error:
-                        member.fail(error)
-                    if not stays and member.record.id in workers:
-                        workers.pop(member.record.id).close()
+                        case.fail(error)
+                    if not stays_open and case.record.id in workers:
+                        workers.pop(case.record.id).close()
                 self._monitor.read("during", [worker.pid for worker in workers.values()])
 
-    def _warm_all(self, members: list[Member], stack: ExitStack) -> dict[str, WorkerProcess]:
-        """Warm workers by the ids of their members; all of them start, and import, at the same time."""
-        workers = {member.record.id: stack.enter_context(self._process(member)) for member in members}
-        for member in members:
+    def _warm_up_all(self, cases: list[RunningCase], stack: ExitStack) -> dict[str, WorkerProcess]:
+        """Start all workers at the same time, then warm them up; returns them by the ids of their cases."""
+        workers = {case.record.id: stack.enter_context(self._process(case)) for case in cases}
+        for case in cases:
             try:
-                self._warm(member, workers[member.record.id])
+                self._warm_up(case, workers[case.record.id])
             except WorkerFailed as error:
-                member.fail(error)
-                workers.pop(member.record.id).close()
+                case.fail(error)
+                workers.pop(case.record.id).close()
         return workers
 
-    def _process(self, member: Member) -> WorkerProcess:
-        entry = member.entry
-        return WorkerProcess(entry.threads, scratch=self._folder, modules=imports(entry), python=entry.python)
+    def _process(self, case: RunningCase) -> WorkerProcess:
+        planned = case.planned
+        return WorkerProcess(
+            threads=planned.threads, scratch=self._folder, modules=modules_of(planned), python=planned.python
+        )
 
-    def _warm(self, member: Member, worker: WorkerProcess) -> None:
-        """Have a worker open the member and predict until it is warm.
+    def _warm_up(self, case: RunningCase, worker: WorkerProcess) -> None:
+        """Load a case in a worker and predict until it is warm.
 
         Raises:
-            WorkerFailed: It cannot, or its answer is not the model's.
+            WorkerFailed: It cannot be loaded, or its output differs from the model's.
         """
-        opened = member.open(worker)
-        warm = [opened["first_prediction_s"]]
-        if member.prediction_s < WARMS_ITSELF_S or not self._protocol.interleaved:
-            warm += worker.ask("predict", seconds=self._protocol.warmup_s, count=1, lead=0)["samples_s"]
-        member.check(worker)
-        member.warmup_s = member.warmup_s or sum(warm)
+        opened = case.open(worker)
+        warmup = [opened["first_prediction_s"]]
+        if case.prediction_s < NO_WARMUP_S or not self._protocol.interleaved:
+            warmup += worker.ask("predict", seconds=self._protocol.warmup_s, count=1, discarded=0)["samples_s"]
+        case.check(worker)
+        case.warmup_s = case.warmup_s or sum(warmup)
 
-    def _time(self, member: Member, worker: WorkerProcess, index: int) -> None:
+    def _time(self, case: RunningCase, worker: WorkerProcess, index: int) -> None:
         protocol, started = self._protocol, self._monitor.elapsed()
-        count, lead = (1, 0) if member.prediction_s > LONG_S else (protocol.least_samples, protocol.lead)
-        answer = worker.ask("predict", seconds=protocol.seconds / protocol.rounds, count=count, lead=lead)
+        is_long = case.prediction_s > SINGLE_SAMPLE_S
+        count, discarded = (1, 0) if is_long else (protocol.min_samples, protocol.discarded)
+        reply = worker.ask("predict", seconds=protocol.seconds / protocol.rounds, count=count, discarded=discarded)
         if index + 1 == protocol.rounds:
-            member.check(worker)
-        member.rounds.append(Round(index=index, started_s=started, samples_s=answer["samples_s"]))
+            case.check(worker)
+        case.rounds.append(Round(index=index, started_s=started, samples_s=reply["samples_s"]))
 
     def _results(self, stop: BaseException | None) -> Results:
         protocol = self._protocol
         stopped = "" if stop is None else _INTERRUPTED if isinstance(stop, KeyboardInterrupt) else f"it failed: {stop}"
-        known = {member.record.id for member in self._members}
-        missing = [entry for entry in self._plan.entries if entry.id not in known]
-        why = stopped or _OUT_OF_BUDGET
-        contenders = [member.finished(why) for member in self._members]
-        contenders += [record(entry, outcome="not reached", reason=why) for entry in missing]
-        left = ("measured", "not reached")
-        is_short = any(c.outcome in left and len(c.rounds) < protocol.rounds for c in contenders)
+        tried = {case.record.id for case in self._cases}
+        missing = [case for case in self._plan.cases if case.id not in tried]
+        reason = stopped or _OUT_OF_BUDGET
+        cases = [case.finished(reason) for case in self._cases]
+        cases += [case_record(case, outcome=Outcome.NOT_REACHED, reason=reason) for case in missing]
+        is_short = any(
+            case.outcome in (Outcome.MEASURED, Outcome.NOT_REACHED) and len(case.rounds) < protocol.rounds
+            for case in cases
+        )
         cause = stopped or (_OUT_OF_BUDGET if is_short else None)
         return Results(
             schema_name=results.SCHEMA,
             schema_version=results.SCHEMA_VERSION,
             tool=f"evim-deploy {__version__}",
-            created=self._began,
+            created=self._started,
             command=shlex.join(self._command),
             complete=cause is None,
             incomplete_because=cause,
             notes=list(self._plan.notes),
-            host=host({package for entry in self._plan.entries for package in entry.engine.requires}),
-            protocol=results.Protocol(
+            host=host_record({package for case in self._plan.cases for package in case.engine.requires}),
+            protocol=results.ProtocolRecord(
                 name=protocol.name,
                 seconds=protocol.seconds,
                 warmup_s=protocol.warmup_s,
@@ -204,24 +219,29 @@ class Session:
                 deviations=deviations(protocol, PROTOCOLS[protocol.name]),
             ),
             readings=self._monitor.readings,
-            contenders=contenders,
+            cases=cases,
         )
 
 
-def _twin(member: Member) -> Member:
-    """The A/A control: the same thing once more, in a process of its own."""
-    twin = member.record.model_copy(
-        update={"id": f"{member.record.id}{CONTROL}", "role": "control", "breakdown": None, "attempts": []}
+def _control(case: RunningCase) -> RunningCase:
+    """The A/A control: the same case once more, in a process of its own."""
+    record = case.record.model_copy(
+        update={
+            "id": f"{case.record.id}{CONTROL_SUFFIX}",
+            "role": CaseRole.CONTROL,
+            "breakdown": None,
+            "attempts": [],
+        }
     )
-    return replace(member, record=twin, rounds=[])
+    return replace(case, record=record, rounds=[])
 
 
-def _yardstick(beside: Entry) -> Member:
-    """Work that never changes, with the threads of those beside it."""
-    entry = replace(
+def _calibration(beside: PlannedCase) -> RunningCase:
+    """The calibration workload, with the threads of the cases that it is timed with."""
+    planned = replace(
         beside,
-        subject=_YARDSTICK,
-        engine=yardstick.ENGINE,
+        subject=_CALIBRATION,
+        engine=calibration.ENGINE,
         precision="fp32",
         layout="",
         batch=1,
@@ -229,7 +249,15 @@ def _yardstick(beside: Entry) -> Member:
         width=1,
         setting=None,
     )
-    job = Job("", "fp32", 1, (3, 1, 1), entry.threads, "cpu", "")
-    unmade = Prepared("", job.shape, None, "work of no model", "none", "as it is", None)
-    known = record(entry, outcome="measured", id=f"yardstick, {entry.group}", role="yardstick")
-    return Member(entry, known, job, unmade)
+    prepared = without_file(calibration.ENGINE, "")
+    job = Job(
+        source="",
+        precision="fp32",
+        batch=1,
+        shape=prepared.shape,
+        threads=planned.threads,
+        device="cpu",
+        layout="",
+    )
+    record = case_record(planned, id=f"calibration workload, {planned.group}", role=CaseRole.CALIBRATION)
+    return RunningCase(planned=planned, record=record, job=job, prepared=prepared)

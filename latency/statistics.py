@@ -1,16 +1,16 @@
-"""What samples say, and how far they can be believed.
+"""Statistics of samples: summaries, ratios, and confidence intervals.
 
-Contenders are timed round by round, so what slows a machine for a while slows all of them: the ratio of
-two contenders is taken within each round, and how much the rounds disagree tells how far it is known.
+Cases are timed in interleaved rounds, so that a slow phase of the machine affects all of them. The ratio of two cases
+is computed within each round, and the spread over the rounds determines the width of its interval.
 
-- A round is told by the median of its samples: a burst of somebody else's work moves it little.
-- The ratio is the trimmed mean of the rounds' log ratios, a fifth off each end.
+- The value of a round is the median of its samples: a short burst of other work hardly changes it.
+- The ratio is the trimmed mean of the rounds' log ratios, a fifth trimmed at each end.
 - Its interval is Student's t of that mean, with the error of a trimmed mean (Tukey and McLaughlin 1963; Yuen 1974),
-  widened where successive rounds resemble each other: see :class:`Centre`.
+  wider if successive rounds are correlated: see :class:`CentreEstimate`.
 
-A bootstrap over single rounds takes them for independent. Where a process was slow for several rounds on end, such
-an interval of 95 % held the truth in 77 of 100 simulated runs (lag-one autocorrelation 0.5, 60 rounds), this one in 94:
-``python tests/support/simulated_runs.py`` prints what each interval covers.
+A bootstrap over single rounds assumes that they are independent. When a process was slow for several rounds in a row,
+its 95 % interval covered the true value in 77 of 100 simulated runs (lag-one autocorrelation 0.5, 60 rounds), this
+interval in 94: ``python tests/support/simulated_runs.py`` prints the coverage of each.
 """
 
 from __future__ import annotations
@@ -26,31 +26,37 @@ import numpy.typing as npt
 
 Logs = npt.NDArray[np.float64]
 Rounds = Sequence[Sequence[float]]
-"""Samples in seconds, round by round, in the order in which they were taken."""
+"""Samples round by round in the order of measurement, seconds."""
 
 CONFIDENCE = 0.95
-FEWEST_ROUNDS = 5
-"""Below them nothing is said about a ratio."""
+MIN_ROUNDS = 5
+"""A ratio of fewer rounds has no interval."""
 
-_TRIMMED = 0.2
-_MOST_DEPENDENT = 0.95
-_LEAST_FREEDOM = 2.0
-_LARGEST_LOG = 700.0
-"""float64 holds its exponential and the inverse of that."""
+_TRIM_SHARE = 0.2
+_MAX_CORRELATION = 0.95
+_MIN_DEGREES = 2.0
+_MAX_LOG = 700.0
+"""Largest logarithm whose exponential and its inverse are finite in float64."""
 
 _PARTS = 5
 _OUTLIER = 3.5
-"""Robust deviations above the median: Iglewicz and Hoaglin's modified z-score."""
+"""Threshold of Iglewicz and Hoaglin's modified z-score: robust deviations above the median."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Samples in a few numbers, in their own unit.
+    """Summary statistics of samples, in their unit.
 
     Attributes:
-        deviation: Their standard deviation; 0 of a single one.
-        outliers: Where the samples stand that lie more than 3.5 robust deviations above the median; they are
-            counted in everything else.
+        count: Number of samples.
+        mean: Mean of the samples.
+        median: Median of the samples.
+        minimum: Smallest sample.
+        p90: 90th percentile.
+        p99: 99th percentile.
+        deviation: Standard deviation; 0 for a single sample.
+        outliers: Indices of the samples more than 3.5 robust deviations above the median. The other statistics include
+            them.
     """
 
     count: int
@@ -65,7 +71,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate, and the bounds that hold the true value in 95 of 100 runs."""
+    """An estimate and the bounds of its 95 % confidence interval."""
 
     estimate: float
     low: float
@@ -73,10 +79,10 @@ class Interval:
 
 
 def summarise(samples: Sequence[float]) -> Summary:
-    """The samples in a few numbers.
+    """Summarise samples.
 
     Raises:
-        ValueError: There are none.
+        ValueError: There are no samples.
     """
     from scipy import stats
 
@@ -86,20 +92,21 @@ def summarise(samples: Sequence[float]) -> Summary:
     median = float(np.median(x))
     deviation = float(stats.median_abs_deviation(x, scale="normal"))
     p90, p99 = (float(value) for value in np.percentile(x, (90, 99)))
+    outliers = np.flatnonzero(x - median > _OUTLIER * deviation) if deviation else ()
     return Summary(
-        len(x),
-        float(x.mean()),
-        median,
-        float(x.min()),
-        p90,
-        p99,
-        float(x.std(ddof=1)) if len(x) > 1 else 0.0,
-        tuple(int(place) for place in np.flatnonzero(x - median > _OUTLIER * deviation)) if deviation else (),
+        count=len(x),
+        mean=float(x.mean()),
+        median=median,
+        minimum=float(x.min()),
+        p90=p90,
+        p99=p99,
+        deviation=float(x.std(ddof=1)) if len(x) > 1 else 0.0,
+        outliers=tuple(int(index) for index in outliers),
     )
 
 
 def slowdown(samples: Sequence[float]) -> float | None:
-    """How many times the first fifth of the samples the last fifth takes, by their medians; None below 25 samples."""
+    """The ratio of the last fifth of the samples to the first fifth, by their medians; None for fewer than 25."""
     fifth = len(samples) // _PARTS
     if fifth < _PARTS:
         return None
@@ -107,38 +114,42 @@ def slowdown(samples: Sequence[float]) -> float | None:
 
 
 def trimmed_mean(rounds: Rounds, dropped: int) -> float:
-    """The mean over the rounds of their means without so many of their lowest and highest samples.
+    """The mean over the rounds of their trimmed means.
 
-    With 10 dropped of 50 it is what Apple's ModelBench reports. A round that has no more than twice as many
-    samples loses none.
+    Apple's ModelBench reports it with 10 samples of 50 dropped at each end.
+
+    Args:
+        rounds: Samples round by round.
+        dropped: Lowest and highest samples to drop from each round; a round with no more than twice as many samples is
+            not trimmed.
     """
     return float(np.mean([np.mean(_without_extremes(samples, dropped)) for samples in rounds]))
 
 
 def log_ratios(rounds: Rounds, baseline: Rounds) -> Logs:
-    """The natural logarithm of how many times the baseline's time each round took, (rounds,).
+    """The natural logarithm of the ratio to the baseline in each round, (rounds,).
 
-    Round r of both was taken next to each other.
+    Round r of both was timed at about the same time.
     """
     return _log_medians(rounds) - _log_medians(baseline)
 
 
 @dataclass(frozen=True)
-class Centre:
-    """The typical value of rounds, and how far it is known.
+class CentreEstimate:
+    """The trimmed mean of rounds and its variance.
 
-    The variance of a trimmed mean of n independent rounds, of which h are left, is that of the winsorised rounds times
-    (n - 1) / (h (h - 1)), with h - 1 degrees of freedom (Yuen, Biometrika 61, 1974). Two things make it larger here:
+    The variance of a trimmed mean of n independent rounds, of which h remain, is that of the winsorised rounds times
+    (n - 1) / (h (h - 1)), with h - 1 degrees of freedom (Yuen, Biometrika 61, 1974). Two effects make it larger here:
 
-    - Rounds that resemble the one before say less than independent ones. With lag-one autocorrelation r, n of them say
-      as much as n (1 - r) / (1 + r), for a first-order process, in error and in degrees of freedom. r is that of the
-      winsorised rounds, without the bias of few rounds, (1 + 3r) / n (Marriott and Pope, Biometrika 41, 1954), and
-      counts where it is positive.
+    - Correlated rounds have less information than independent ones. With lag-one autocorrelation r of a first-order
+      process, n rounds are equivalent to n (1 - r) / (1 + r) independent ones, in error and in degrees of freedom. r is
+      estimated from the winsorised rounds, corrected for the bias (1 + 3r) / n of few rounds (Marriott and Pope,
+      Biometrika 41, 1954), and used if positive.
     - A fifth of fewer than ten rounds is one round at each end. On a machine with two speeds the rest are often equal
-      by chance, and their variance nothing: it is then at least that of all rounds, with its degrees of freedom.
+      by chance, with a variance of zero. The variance is then at least that of all rounds, with its degrees of freedom.
 
     Attributes:
-        logs: One value a round, in the order in which they were taken, (rounds,); :data:`FEWEST_ROUNDS` or more.
+        logs: One value per round in the order of measurement, (rounds,); at least :data:`MIN_ROUNDS`.
     """
 
     logs: Logs
@@ -150,75 +161,74 @@ class Centre:
 
     @cached_property
     def variance(self) -> float:
-        """Of the trimmed mean."""
+        """The variance of the trimmed mean."""
         rounds, left = len(self.logs), self._left
         variance = float(np.var(self._winsorised, ddof=1)) * (rounds - 1) / (left * (left - 1))
         if self._few:
             variance = max(variance, float(np.var(self.logs, ddof=1)) / rounds)
-        return variance * self.rounds_as_one
+        return variance * self.variance_inflation
 
     @property
-    def freedom(self) -> float:
-        """Degrees of freedom of the variance."""
-        return len(self.logs) - 1.0 if self._few else max(_LEAST_FREEDOM, self._left / self.rounds_as_one - 1)
+    def degrees_of_freedom(self) -> float:
+        """The degrees of freedom of the variance."""
+        return len(self.logs) - 1.0 if self._few else max(_MIN_DEGREES, self._left / self.variance_inflation - 1)
 
     @property
     def _few(self) -> bool:
-        """Whether trimming drops one round at each end or none."""
+        """Whether trimming drops at most one round at each end."""
         return self._cut <= 1
 
     @property
     def _cut(self) -> int:
-        """Rounds that trimming drops at each end."""
-        return int(_TRIMMED * len(self.logs))
+        """Number of rounds that trimming drops at each end."""
+        return int(_TRIM_SHARE * len(self.logs))
 
     @property
     def _left(self) -> int:
-        """Rounds that it leaves."""
+        """Number of rounds that remain."""
         return len(self.logs) - 2 * self._cut
 
     @cached_property
     def _winsorised(self) -> Logs:
-        """The rounds, those that trimming drops moved to the nearest that it leaves."""
+        """The rounds, with the trimmed ones moved to the nearest remaining value."""
         ordered = np.sort(self.logs)
         return np.clip(self.logs, ordered[self._cut], ordered[-1 - self._cut])
 
     @cached_property
-    def rounds_as_one(self) -> float:
-        """How many rounds say as much as one independent round, 1 or more."""
-        around = self._winsorised - self._winsorised.mean()
-        spread = float(around @ around)
-        if not spread:
+    def variance_inflation(self) -> float:
+        """The number of rounds equivalent to one independent round, 1 or more."""
+        centred = self._winsorised - self._winsorised.mean()
+        squares = float(centred @ centred)
+        if not squares:
             return 1.0
-        measured = float(around[1:] @ around[:-1]) / spread
-        known = min(max(0.0, measured + (1 + 3 * measured) / len(self.logs)), _MOST_DEPENDENT)
-        return (1 + known) / (1 - known)
+        measured = float(centred[1:] @ centred[:-1]) / squares
+        correlation = min(max(0.0, measured + (1 + 3 * measured) / len(self.logs)), _MAX_CORRELATION)
+        return (1 + correlation) / (1 - correlation)
 
 
 def typical_ratio(logs: Logs) -> Interval | None:
-    """What rounds of :func:`log_ratios` come to, as a ratio; None where there are too few to say."""
-    if len(logs) < FEWEST_ROUNDS:
+    """The ratio of rounds of :func:`log_ratios` with its interval; None for fewer than :data:`MIN_ROUNDS`."""
+    if len(logs) < MIN_ROUNDS:
         return None
-    centre = Centre(logs)
-    return _interval(centre.value, centre.variance, centre.freedom)
+    centre = CentreEstimate(logs)
+    return _interval(centre.value, centre.variance, centre.degrees_of_freedom)
 
 
 def ratio_of_ratios(logs: Logs, baseline: Logs) -> Interval | None:
-    """How many times the baseline's ratio another one is, their rounds taken at different times; None where there are
-    too few to say.
+    """The ratio of two ratios whose rounds were timed at different times; None for fewer than :data:`MIN_ROUNDS`.
 
     The degrees of freedom are Welch's (Biometrika 34, 1947).
     """
-    if min(len(logs), len(baseline)) < FEWEST_ROUNDS:
+    if min(len(logs), len(baseline)) < MIN_ROUNDS:
         return None
-    centres = Centre(logs), Centre(baseline)
+    centres = CentreEstimate(logs), CentreEstimate(baseline)
     variance = sum(centre.variance for centre in centres)
-    spread = sum(centre.variance**2 / centre.freedom for centre in centres)
+    spread = sum(centre.variance**2 / centre.degrees_of_freedom for centre in centres)
     return _interval(centres[0].value - centres[1].value, variance, variance**2 / spread if spread else 1.0)
 
 
-def growth(pixels: Sequence[float], seconds: Sequence[float]) -> float | None:
-    """The exponent k of cost ~ pixels**k, fitted on log axes; None for fewer than three sizes."""
+def growth_exponent(pixels: Sequence[float], seconds: Sequence[float]) -> float | None:
+    """The exponent k of seconds ~ pixels**k, fitted on logarithmic axes; None for fewer than three sizes."""
     from scipy import stats
 
     if len(set(pixels)) < 3:
@@ -234,10 +244,10 @@ def _log_medians(rounds: Rounds) -> Logs:
     return np.log([median(samples) for samples in rounds])
 
 
-def _interval(centre: float, variance: float, freedom: float) -> Interval:
-    """Student's interval of a logarithm, as ratios."""
+def _interval(centre: float, variance: float, degrees_of_freedom: float) -> Interval:
+    """Student's interval of a logarithm, as a ratio."""
     from scipy import stats
 
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(variance)
-    bounds = np.clip((centre, centre - reach, centre + reach), -_LARGEST_LOG, _LARGEST_LOG)
+    half_width = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees_of_freedom)) * math.sqrt(variance)
+    bounds = np.clip((centre, centre - half_width, centre + half_width), -_MAX_LOG, _MAX_LOG)
     return Interval(*(math.exp(bound) for bound in bounds))

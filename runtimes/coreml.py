@@ -1,12 +1,11 @@
-"""Core ML itself, where there is one: on macOS."""
+"""Core ML itself, the engine of Core ML packages on macOS."""
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,60 +13,54 @@ from evim_deploy.common.errors import Damaged
 from evim_deploy.common.system_errors import problem_of
 from evim_deploy.formats.coreml import interface, one_line
 from runtimes import Array
-from runtimes.classes import probabilities
+from runtimes.coreml_interface import feed, probabilities
+from runtimes.modes import Mode
 
-_UNITS = {
-    "all": "ALL",
-    "cpuOnly": "CPU_ONLY",
-    "cpuAndGPU": "CPU_AND_GPU",
-    "cpuAndNeuralEngine": "CPU_AND_NE",
+if TYPE_CHECKING:
+    import coremltools
+
+_COMPUTE_UNITS = {
+    Mode.ALL: "ALL",
+    Mode.CPU_ONLY: "CPU_ONLY",
+    Mode.CPU_AND_GPU: "CPU_AND_GPU",
+    Mode.CPU_AND_NEURAL_ENGINE: "CPU_AND_NE",
 }
-
-
-def why_not() -> str:
-    return "" if platform.system() == "Darwin" else "Core ML exists on macOS alone"
+"""Names in coremltools."""
 
 
 class CoremlSession:
-    """A package in Core ML; a classifier's dictionary comes back as ``probabilities`` in the labels' order."""
+    """A package in Core ML; a classifier has one output, ``probabilities``, in the order of the labels."""
 
     anomalies: Mapping[str, Mapping[str, int]] = {}
 
-    def __init__(self, path: Path, model: Any, function: str | None = None) -> None:
+    def __init__(self, path: Path, model: coremltools.models.MLModel, function: str | None = None) -> None:
         self._path = path
         self._model = model
         description = model.get_spec().description
         self.metadata: Mapping[str, str] = dict(description.metadata.userDefined)
-        own = interface(description, function or description.defaultFunctionName)
-        self._input = own.input[0]
-        self._probabilities = own.predictedProbabilitiesName
+        signature = interface(description, function or description.defaultFunctionName)
+        self._input = signature.input[0]
+        self._probabilities = signature.predictedProbabilitiesName
 
     def run(self, image: Array) -> dict[str, Array]:
-        outputs = self._model.predict({self._input.name: self._feed(image)})
+        outputs = self._model.predict({self._input.name: feed(self._input, image)})
         if self._probabilities:
             return {"probabilities": probabilities(outputs[self._probabilities], self.metadata, self._path)}
         return {name: np.asarray(array, dtype=np.float32) for name, array in outputs.items()}
 
-    def _feed(self, image: Array) -> Any:
-        if self._input.type.WhichOneof("Type") != "imageType":
-            return image
-        from PIL import Image
-
-        return Image.fromarray(image[0].transpose(1, 2, 0).round().astype(np.uint8))  # (H, W, 3)
-
 
 @contextmanager
-def open_session(path: Path, mode: str, function: str | None = None) -> Iterator[CoremlSession]:
-    """Load an .mlpackage for compute units, by their names in Swift; its default function unless given.
+def open_session(path: Path, mode: Mode, function: str | None = None) -> Iterator[CoremlSession]:
+    """Load an .mlpackage for the compute units of a mode; by default its default function.
 
     Raises:
-        BadInput: Core ML cannot read it, or it has no such function.
+        BadInput: Core ML cannot read the package, or it has no such function.
     """
     import coremltools
 
-    units = getattr(coremltools.ComputeUnit, _UNITS[mode])
+    units = getattr(coremltools.ComputeUnit, _COMPUTE_UNITS[mode])
     try:
         model = coremltools.models.MLModel(str(path), compute_units=units, function_name=function)
     except (RuntimeError, ValueError, OSError) as error:
-        raise problem_of(error) or Damaged(f"Core ML does not take {path}: {one_line(error)}") from None
+        raise problem_of(error) or Damaged(f"Core ML rejects {path}: {one_line(error)}") from None
     yield CoremlSession(path, model, function)

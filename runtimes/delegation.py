@@ -1,20 +1,20 @@
-"""Which operations of a file an engine hands to a delegate, told from what it plans once the file is loaded.
+"""The operations of a file that an engine hands to a delegate, read from its execution plan after loading.
 
-LiteRT keeps the operations of the file in its list and puts one more, of type DELEGATE, behind them for each partition
-that a delegate takes. Those inside a partition are what its outputs need, back to its inputs.
+LiteRT keeps the operations of the file in its list and appends one of type DELEGATE for each partition that a delegate
+runs. The operations inside a partition are those that its outputs depend on, back to its inputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 _PARTITION = "DELEGATE"
 
 
 @dataclass(frozen=True)
-class Planned:
-    """An operation as an engine plans it: its type, and its tensors by their indices."""
+class PlannedOperation:
+    """An operation of an execution plan: its type, and its tensors by index."""
 
     type: str
     inputs: tuple[int, ...]
@@ -23,12 +23,13 @@ class Planned:
 
 @dataclass(frozen=True)
 class Delegation:
-    """What a delegate takes of a file.
+    """The share of a file that a delegate runs.
 
     Attributes:
-        operations: How many there are in the file.
-        partitions: In how many parts it takes them; between two, values are handed over.
-        outside: Types of those that it does not take, in the file's order, and of those whose values nothing needs.
+        operations: Number of operations in the file.
+        partitions: Number of parts that the delegate runs; values are handed over between two parts.
+        outside: Types of the operations that the delegate does not run, in the file's order. They include operations
+            with unused values.
     """
 
     operations: int
@@ -36,24 +37,26 @@ class Delegation:
     outside: tuple[str, ...]
 
 
-def delegation(planned: Sequence[Planned]) -> Delegation:
-    """What a delegate takes, of everything that an engine has planned."""
-    operations = [each for each in planned if each.type != _PARTITION]
-    partitions = [each for each in planned if each.type == _PARTITION]
-    makers = {tensor: index for index, each in enumerate(operations) for tensor in each.outputs}
-    inside = {index for partition in partitions for index in _inside(partition, operations, makers)}
-    outside = tuple(each.type for index, each in enumerate(operations) if index not in inside)
+def delegation(plan: Sequence[PlannedOperation]) -> Delegation:
+    """Return the share of a file that a delegate runs, from the execution plan of an engine."""
+    operations = [op for op in plan if op.type != _PARTITION]
+    partitions = [op for op in plan if op.type == _PARTITION]
+    producers = {tensor: index for index, op in enumerate(operations) for tensor in op.outputs}
+    inside = {index for partition in partitions for index in _inside(partition, operations, producers)}
+    outside = tuple(op.type for index, op in enumerate(operations) if index not in inside)
     return Delegation(len(operations), len(partitions), outside)
 
 
-def _inside(partition: Planned, operations: Sequence[Planned], makers: dict[int, int]) -> Iterator[int]:
-    """The operations in a partition, by their indices."""
+def _inside(
+    partition: PlannedOperation, operations: Sequence[PlannedOperation], producers: Mapping[int, int]
+) -> Iterator[int]:
+    """Yield the indices of the operations in a partition."""
     seen = set(partition.inputs)
-    wanted = list(partition.outputs)
-    while wanted:
-        tensor = wanted.pop()
-        if tensor in makers and tensor not in seen:
-            index = makers[tensor]
+    pending = list(partition.outputs)
+    while pending:
+        tensor = pending.pop()
+        if tensor in producers and tensor not in seen:
+            index = producers[tensor]
             seen.update(operations[index].outputs)
-            wanted += operations[index].inputs
+            pending += operations[index].inputs
             yield index

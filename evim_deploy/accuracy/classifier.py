@@ -65,7 +65,7 @@ def open_classifier(artifact: Path, engine: runtimes.Engine | None = None) -> It
         NotInstalled: Its engine is missing.
         NotRunHere: Its engine does not exist on this host.
     """
-    engine = engine or runtimes.first_here(runtimes.engines_for(artifact))
+    engine = engine or runtimes.first_available(runtimes.engines_for(artifact))
     with runtimes.open_artifact(artifact, engine) as session:
         manifest = embedded_manifest(session.metadata, artifact)
         require_classifier(manifest, artifact)

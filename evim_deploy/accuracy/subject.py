@@ -56,7 +56,7 @@ def find_subject(artifact: Path, data: DataSet, rule: str | None) -> Subject:
         NotInstalled: Its engine is missing.
         NotRunHere: Its engine does not exist on this host.
     """
-    engine = runtimes.first_here(runtimes.engines_for(artifact))
+    engine = runtimes.first_available(runtimes.engines_for(artifact))
     runtimes.require(engine, artifact.name)
     manifest = embedded_manifest(formats.read(artifact).metadata, artifact)
     require_classifier(manifest, artifact)

@@ -21,8 +21,8 @@ from evim_deploy.common.publish import publish, refuse_overwrite, staging
 
 if TYPE_CHECKING:
     from latency.plan import BenchRequest, Plan
-    from latency.protocol import Protocol
-    from latency.results import Contender, Results
+    from latency.protocol import SamplingProtocol
+    from latency.results import Case, Results
 
 _ALL = "all"
 _NATIVE = "native"
@@ -105,7 +105,7 @@ def _run(request: BenchRequest, output: Path | None, overwrite: bool, json: bool
     if json:
         sys.stdout.write(to_json(results))
     else:
-        from latency.report import build
+        from latency.report.build import build
 
         show(build([results]))
     if stop is not None:
@@ -116,7 +116,7 @@ def _run(request: BenchRequest, output: Path | None, overwrite: bool, json: bool
     _end(results)
 
 
-def _protocol(name: str, seconds: float | None, warmup: float | None, rounds: int | None) -> Protocol:
+def _protocol(name: str, seconds: float | None, warmup: float | None, rounds: int | None) -> SamplingProtocol:
     """A protocol by its name, with the user's changes.
 
     Raises:
@@ -161,10 +161,10 @@ def _number(text: str, option: str) -> int:
 
 
 def _end(results: Results) -> None:
-    """Print the problems of contenders that were not timed, and exit with the code of the worst."""
-    contenders = [contender for contender in results.contenders if contender.role == "contender"]
-    problems = [problem for contender in contenders if (problem := _problem(contender))]
-    if not problems and not any(contender.rounds for contender in contenders):
+    """Print the problems of cases that were not timed, and exit with the code of the worst."""
+    cases = [case for case in results.cases if case.role == "contender"]
+    problems = [problem for case in cases if (problem := _problem(case))]
+    if not problems and not any(case.rounds for case in cases):
         problems.append(_nothing(results))
     end_with(problems)
 
@@ -173,17 +173,17 @@ def _nothing(results: Results) -> EvimError:
     """The problem of a run in which nothing failed and nothing was timed."""
     if not results.complete:
         return BadInput(f"Nothing was timed: {results.incomplete_because}.", "Give a larger --budget, or time less.")
-    reason = results.contenders[0].reason
+    reason = results.cases[0].reason
     return NotRunHere(f"Nothing was timed; not run on this host: {reason}.", "Time something else here.")
 
 
-def _problem(contender: Contender) -> EvimError | None:
-    if contender.check is not None and contender.check.status == "different":
-        is_file = contender.subject.kind == "artifact"
+def _problem(case: Case) -> EvimError | None:
+    if case.check is not None and case.check.status == "different":
+        is_file = case.subject.kind == "artifact"
         remedy = "`evim-deploy verify` gives the details of the file." if is_file else "Please report this."
-        return ParityFailed(f"{contender.id}: {contender.reason}.", f"It was not timed. {remedy}")
-    if contender.outcome == "failed":
-        return BadInput(f"{contender.id} failed: {contender.reason}.", "Leave it out, or correct the problem.")
-    if contender.outcome == "out of memory":
-        return BadInput(f"{contender.id}: {contender.reason}.", "Time it smaller, or on a machine with more memory.")
+        return ParityFailed(f"{case.id}: {case.reason}.", f"It was not timed. {remedy}")
+    if case.outcome == "failed":
+        return BadInput(f"{case.id} failed: {case.reason}.", "Leave it out, or correct the problem.")
+    if case.outcome == "out of memory":
+        return BadInput(f"{case.id}: {case.reason}.", "Time it smaller, or on a machine with more memory.")
     return None

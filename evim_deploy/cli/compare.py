@@ -12,10 +12,10 @@ from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 
 if TYPE_CHECKING:
-    from latency.compare import Difference
+    from latency.compare import RunComparison
 
 SLOWER_EXIT_CODE = 1
-_WORDS = ("contender", "A", "B", "verdict")
+_WORDS = ("case", "A", "B", "verdict")
 
 
 def compare(
@@ -30,14 +30,14 @@ def compare(
     require_reporting()
 
     from latency.compare import compare as differences
-    from latency.judgement import SLOWER
+    from latency.decision import Verdict
     from latency.results import read_results
 
     with reporting(SETTINGS):
         compared = differences(read_results(first), read_results(second))
-    slower = [difference for difference in compared if difference.verdict == SLOWER]
+    slower = [comparison for comparison in compared if comparison.verdict == Verdict.SLOWER]
     if json:
-        documents = [_document(difference) for difference in compared]
+        documents = [_document(comparison) for comparison in compared]
         print_json({"schema_version": SCHEMA_VERSION, "slower": bool(slower), "contenders": documents})
     else:
         _show(compared)
@@ -45,14 +45,14 @@ def compare(
         raise typer.Exit(SLOWER_EXIT_CODE)
 
 
-def _show(compared: list[Difference]) -> None:
+def _show(compared: list[RunComparison]) -> None:
     from rich.table import Table
 
-    from latency.judgement import noise_in_words
+    from latency.decision import format_noise
 
     console = out()
     table = Table(box=None, pad_edge=False)
-    for heading in ("contender", "B / A", "95 % interval", "noise", "machine", "A", "B", "verdict"):
+    for heading in ("case", "B / A", "95 % interval", "noise", "machine", "A", "B", "verdict"):
         table.add_column(heading, justify="left" if heading in _WORDS else "right", overflow="fold")
     for each in compared:
         interval = each.interval
@@ -60,7 +60,7 @@ def _show(compared: list[Difference]) -> None:
             each.second.id,
             f"{interval.estimate:.3f}" if interval else "-",
             f"{interval.low:.3f} to {interval.high:.3f}" if interval else "too few rounds",
-            noise_in_words(each.noise),
+            format_noise(each.noise),
             f"{each.machine:.3f}" if each.machine else "-",
             *each.statuses,
             each.verdict,
@@ -69,35 +69,35 @@ def _show(compared: list[Difference]) -> None:
     undecided: dict[str, list[str]] = {}
     for each in compared:
         undecided.setdefault("; ".join(_reasons(each)), []).append(each.second.id)
-    for reasons, contenders in undecided.items():
+    for reasons, cases in undecided.items():
         if reasons:
             console.print(f"Undecided: {reasons}", soft_wrap=True, markup=False)
-            for contender in contenders:
-                console.print(f"  {contender}", soft_wrap=True, markup=False)
+            for case in cases:
+                console.print(f"  {case}", soft_wrap=True, markup=False)
     console.print(
-        "B / A: the ratio of the times, each divided by the run's calibration time if it has one.\n"
-        "noise: the least distance of the whole interval from 1.\n"
-        "machine: the ratio of the calibration times; A, B: the reliability of each figure.",
+        "B / A: ratio of the times, in units of the calibration workload's time if both runs have one.\n"
+        "noise: the difference from 1 that the whole interval must exceed.\n"
+        "machine: ratio of the calibration workload's times; A, B: validity of each figure.",
         style="dim",
     )
 
 
-def _reasons(difference: Difference) -> list[str]:
+def _reasons(comparison: RunComparison) -> list[str]:
     """The reasons for an undecided comparison, and for suspect figures; empty if it is decided."""
-    if not difference.decision.reason:
+    if not comparison.decision.reason:
         return []
-    figures = zip("AB", difference.judgements, strict=True)
-    return [difference.decision.reason, *(f"{run}: {reason}" for run, figure in figures for reason in figure.reasons)]
+    figures = zip("AB", comparison.judgements, strict=True)
+    return [comparison.decision.reason, *(f"{run}: {reason}" for run, figure in figures for reason in figure.reasons)]
 
 
-def _document(difference: Difference) -> dict[str, object]:
-    interval = difference.interval
+def _document(comparison: RunComparison) -> dict[str, object]:
+    interval = comparison.interval
     return {
-        "id": difference.second.id,
+        "id": comparison.second.id,
         "ratio": interval and {"estimate": interval.estimate, "low": interval.low, "high": interval.high},
-        "noise": difference.noise,
-        "machine": difference.machine,
-        "statuses": difference.statuses,
-        "verdict": difference.verdict,
-        "reasons": _reasons(difference),
+        "noise": comparison.noise,
+        "machine": comparison.machine,
+        "statuses": comparison.statuses,
+        "verdict": comparison.verdict,
+        "reasons": _reasons(comparison),
     }

@@ -264,12 +264,8 @@ Protocol = Annotated[
     str,
     typer.Option(metavar="robust|paper", help="Interleaved rounds with a control, or the published procedure."),
 ]
-Seconds = Annotated[
-    float | None, typer.Option(help="Minimum seconds of timing per contender.", show_default="20; paper 60")
-]
-WarmUp = Annotated[
-    float | None, typer.Option(help="Minimum seconds of warm-up per contender.", show_default="2; paper 10")
-]
+Seconds = Annotated[float | None, typer.Option(help="Minimum seconds of timing per case.", show_default="20; paper 60")]
+WarmUp = Annotated[float | None, typer.Option(help="Minimum seconds of warm-up per case.", show_default="2; paper 10")]
 Rounds = Annotated[int | None, typer.Option(help="Number of rounds that share the timing.", show_default="60; paper 1")]
 Budget = Annotated[
     float | None,
@@ -297,7 +293,7 @@ Baseline = Annotated[
     str | None,
     typer.Option(
         metavar="NAME[, ENGINE[, PRECISION]]",
-        help="The contender to compare the others with.",
+        help="The case to compare the others with.",
         show_default="the first of each group",
     ),
 ]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from latency.report.view import Report, Table
+    from latency.report.view import LatencyReport, Table
     from latency.results import Results
 
 _STYLES = {"good": "green", "bad": "red", "unsure": "yellow", "muted": "dim"}
@@ -45,8 +45,9 @@ def report(
 
     require_reporting()
 
-    from latency.report import build, write_report
+    from latency.report.build import build
     from latency.report.evidence import read_evidence
+    from latency.report.writing import write_report
     from latency.results import read_results
 
     paths = [*(results or ()), *(import_ or ())]
@@ -62,7 +63,7 @@ def report(
         evidence = read_evidence(artifacts or (), accuracy or ())
         if output is not None:
             reporter.step(f"Writing {output}")
-            write_report(files, output, baseline, evidence, overwrite)
+            write_report(files, output, baseline=baseline, evidence=evidence, overwrite=overwrite)
         view = build(files, baseline, evidence) if json or output is None else None
     if json and view is not None:
         written = {"path": str(output)} if output else {}
@@ -73,7 +74,7 @@ def report(
         out().print(str(output), style="bold", soft_wrap=True, markup=False)
 
 
-def show(view: Report) -> None:
+def show(view: LatencyReport) -> None:
     """Print the tables of a report for people."""
     console = out()
 

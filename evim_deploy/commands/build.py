@@ -86,7 +86,7 @@ def file_name(model: Model, target: Target, weights: Weights) -> str:
 
 def engine_of(target: Target) -> runtimes.Engine:
     """The engine that checks an artifact on this host; without one, the last engine of the format."""
-    return runtimes.first_here(runtimes.engines_of(exporters.FORMATS[target.format].suffix))
+    return runtimes.first_available(runtimes.engines_of(exporters.FORMATS[target.format].suffix))
 
 
 def _refuse_reported(contents: formats.Contents, target: Target) -> None:

@@ -113,7 +113,7 @@ def _health(format_: exporters.Format) -> FormatHealth:
 
 
 def _run_health(engine: runtimes.Engine, pip: str) -> str:
-    reason = runtimes.why_not(engine)
+    reason = runtimes.unavailable_reason(engine)
     if not reason:
         return YES
-    return f"{reason}: {pip}" if runtimes.missing(engine) else f"not run on this host: {reason}"
+    return f"{reason}: {pip}" if runtimes.missing_package(engine) else f"not run on this host: {reason}"

@@ -168,7 +168,7 @@ def _make(job: _Job, target: Target, path: Path, progress: Progress) -> tuple[Ar
 def _checked(job: _Job, target: Target, path: Path, progress: Progress) -> tuple[ArtifactInfo, LoadedArtifact]:
     """Write an artifact, annotate it with the expected status, and check it: the checked bytes are the final ones."""
     request = job.request
-    reason = runtimes.why_not(engine_of(target))
+    reason = runtimes.unavailable_reason(engine_of(target))
     if request.verify is not False:
         job.checker.require_finite(target)
     target = _quantisation(job, target, progress)

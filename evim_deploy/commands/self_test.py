@@ -143,9 +143,9 @@ def _try(row: exporters.Format, images: Mapping[Path, str], progress: Progress) 
 
 def _read(artifact: Path, check: SelfTestCheck, engine: runtimes.Engine, images: Mapping[Path, str]) -> SelfTestCheck:
     """The accuracy of an artifact in an engine, on images with their labels."""
-    reason = runtimes.why_not(engine)
+    reason = runtimes.unavailable_reason(engine)
     if reason:
-        status = SelfTestStatus.NOT_INSTALLED if runtimes.missing(engine) else SelfTestStatus.NOT_RUN
+        status = SelfTestStatus.NOT_INSTALLED if runtimes.missing_package(engine) else SelfTestStatus.NOT_RUN
         return replace(check, status=status, reason=reason)
     started = perf_counter()
     try:

@@ -20,6 +20,7 @@ from evim_deploy.common.errors import EvimError, NotRunHere, ParityFailed
 from evim_deploy.common.progress import Progress, Silent
 from evim_deploy.common.publish import publish, refuse_overwrite, staging
 from evim_deploy.proof.origin import open_origin
+from runtimes.modes import Mode
 
 if TYPE_CHECKING:
     from evim_deploy.commands.rebuild import Rebuild
@@ -222,9 +223,10 @@ class Verifier:
         checker = self.checker(verification.manifest, path)
         comparisons = verification.parity.comparisons
         image = checker.images(target, comparisons[-1].measures.worst.input if comparisons else "")
-        engine = runtimes.engines_for(path)[-1]
+        exact_mode = runtimes.tracing_engine(path).exact_mode
+        mode = Mode(self.mode) if self.mode else exact_mode if target.quantisation else None
         with threads.computing(checker.pixels(target)):
-            trace = runtimes.trace(path, image, mode=self.mode or (engine.exact if target.quantisation else None))
+            trace = runtimes.trace(path, image, mode=mode)
             return match_operations(checker.reference, target, trace, image)
 
     def checker(self, manifest: Manifest, artifact: Path) -> ParityChecker:

@@ -16,6 +16,7 @@ from evim_deploy.common.progress import Progress
 from evim_deploy.proof.operations.compare import match_operations
 from evim_deploy.proof.outputs.checker import PRECISION, PROGRAM, ParityChecker, Run
 from evim_deploy.proof.stored_weights import compare_stored
+from runtimes.modes import Mode
 
 
 def prove_functions(
@@ -98,9 +99,11 @@ def has_quantised_values(target: Target) -> bool:
 def _operations(artifact: Path, target: Target, prover: ParityChecker, progress: Progress) -> Operations:
     """Each operation of an artifact on the values that it is given there."""
     progress.step(f"{target}: comparing its operations one by one")
-    engine = next(engine for engine in reversed(runtimes.engines_for(artifact)) if engine.exact in engine.modes)
+    engine = runtimes.exact_engine(artifact)
     name, image = prover.first(target)
-    report = match_operations(prover.reference, target, runtimes.trace(artifact, image, engine, engine.exact), image)
+    report = match_operations(
+        prover.reference, target, runtimes.trace(artifact, image, engine, engine.exact_mode), image
+    )
     return Operations(
         input=name,
         operations=len(report.layers) + len(report.unmatched),
@@ -121,28 +124,31 @@ def _runs(
         NotRunHere: No engine on this host runs it, or none in the mode that was asked for.
     """
 
-    def run(subject: str, engine: runtimes.Engine, how: str, named: str = "") -> Run:
-        return Run(subject, engine.name, named or how, partial(runtimes.open_artifact, artifact, engine, how, function))
+    def run(subject: str, engine: runtimes.Engine, mode: Mode | None, name: str = "") -> Run:
+        mode = mode or engine.default_mode
+        open_session = partial(runtimes.open_artifact, artifact, engine, mode, function)
+        return Run(subject, engine.name, name or mode, open_session)
 
     engines = runtimes.engines_for(artifact)
-    program = _with_mode(engines, "fp32", artifact)
-    wanted = compute_units or mode
-    engine = _with_mode(engines, wanted, artifact) if wanted else runtimes.first_here(engines)
+    program = _with_mode(engines, Mode.FP32, artifact)
+    chosen = compute_units or mode
+    requested = Mode(chosen) if chosen else None
+    engine = _with_mode(engines, requested, artifact) if requested else runtimes.first_available(engines)
     if has_quantised_values(target):
-        return [run(PRECISION, engine, wanted or engine.modes[0])]
-    found = [run(PROGRAM, program, program.modes[0] if target.precision == "fp32" else program.exact, "fp32")]
-    if wanted != "fp32" and (target.precision != "fp32" or engine is not program):
-        found.append(run(PRECISION, engine, wanted or engine.modes[0]))
-    return found
+        return [run(PRECISION, engine, requested)]
+    runs = [run(PROGRAM, program, None if target.precision == "fp32" else program.exact_mode, Mode.FP32)]
+    if requested != Mode.FP32 and (target.precision != "fp32" or engine is not program):
+        runs.append(run(PRECISION, engine, requested))
+    return runs
 
 
-def _with_mode(engines: tuple[runtimes.Engine, ...], mode: str, artifact: Path) -> runtimes.Engine:
-    fitting = [engine for engine in engines if mode in engine.modes]
-    if not fitting:
+def _with_mode(engines: tuple[runtimes.Engine, ...], mode: Mode, artifact: Path) -> runtimes.Engine:
+    engine = runtimes.engine_with_mode(engines, mode)
+    if engine is None:
         raise NotRunHere(
             f"{artifact.name} runs in {engines[0].name}, which does not compute in mode {mode}, "
             f"only in {' and '.join(engines[0].modes)}.",
             "Leave out --mode and --compute-units.",
         )
-    runtimes.require(fitting[0], artifact.name)
-    return fitting[0]
+    runtimes.require(engine, artifact.name)
+    return engine

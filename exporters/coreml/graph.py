@@ -1,12 +1,11 @@
-"""Core ML: an ML Program for iOS 16 or later, built in MIL operation by operation, channels-first.
+"""Write our graph as Core ML: an ML Program for iOS 16 or later, built operation by operation in MIL, channels-first.
 
-Maps and states are rank 4, (B, D, H, W) and (B, D, 1, N), which is what the Neural Engine lays out
-well; tokens are a rank-3 view for the two matrix products. More of them than an axis of the Neural
-Engine may have stay a map, and the products are made of some of its rows at a time. The channel
-LayerNorm is one layer_norm over axis 1. A classifier takes an image and gives a label and a
-dictionary, so that Vision and Xcode's preview take it; every other output is a float16 array in an
-fp16 package. What is not fp16 there is the cast of the input and, in a classifier, that of the
-probabilities: ``classify`` is defined on fp32 alone.
+Maps and states are rank 4, (B, D, H, W) and (B, D, 1, N), the layout that suits the Neural Engine; tokens are a rank-3
+view for the two matrix products. Tokens that exceed the longest axis of the Neural Engine stay a map, and each product
+is computed over a few rows at a time. The channel LayerNorm is one layer_norm over axis 1. A classifier has an image
+input, a label and a dictionary, as Vision and Xcode's preview require. Every other output is an array, float16 in an
+fp16 package. Such a package has fp32 values in two places: the cast of the input and, in a classifier, the cast of the
+probabilities, because ``classify`` is defined for fp32 only.
 
 Operations: https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html
 """
@@ -34,7 +33,7 @@ from evim_deploy.quantise.apply import VIEWS
 from evim_deploy.quantise.schemes import scheme
 from exporters.coreml import package as coreml_package
 from exporters.coreml import tokens as coreml_tokens
-from exporters.coreml.quantised import DEQUANTIZED, EXACT, QUANTIZED, decoded, on_grid
+from exporters.coreml.quantised import DEQUANTIZED, EXACT, QUANTIZED, dequantised, fake_quantise
 
 DEPLOYMENT_TARGETS = {"iOS16": ct.target.iOS16, "iOS17": ct.target.iOS17, "iOS18": ct.target.iOS18}
 CLASS_LABEL = "classLabel"
@@ -52,36 +51,36 @@ _PASSES = (
     "common::dead_code_elimination",
     "common::topological_reorder",
 )
-"""Of the 95 passes that coremltools runs by default those that change a program of ours."""
+"""The passes that change our programs, of the 95 that coremltools runs by default."""
 
-_PREVIEW_KEY = "com.apple.coreml.model.preview.type"  # what Xcode's preview goes by
+_PREVIEW_KEY = "com.apple.coreml.model.preview.type"  # selects Xcode's preview
 
 
 def build(graph: Graph, target: Target, path: Path) -> Signature:
-    """Write a graph as an .mlpackage; one of several functions holds the weights that they share once.
+    """Write a graph as an .mlpackage; several functions share one copy of the weights.
 
-    One RGB image of pixels 0-255 is an image input; a batch of them, or a normalised tensor, is a
-    float32 array. One image's probabilities make a classifier; anything else gives arrays.
+    A single RGB image (pixels 0-255) is an image input; a batch or a normalised tensor is a float32 array input. The
+    probabilities of a single image make a classifier; all other outputs are arrays.
 
     Raises:
         ValueError: The target's batch, height or width is dynamic.
     """
-    contract = _build_functions(graph, target, path) if target.functions else _build_function(graph, target, path)
-    coreml_package.settle(path)
-    return contract
+    signature = _build_functions(graph, target, path) if target.functions else _build_function(graph, target, path)
+    coreml_package.make_deterministic(path)
+    return signature
 
 
 def _build_functions(graph: Graph, target: Target, path: Path) -> Signature:
-    contracts = {}
+    signatures = {}
     functions = ct.utils.MultiFunctionDescriptor()
     with TemporaryDirectory(dir=path.parent) as folder:
         for name, function in target.of_functions().items():
             package = Path(folder, name).with_suffix(path.suffix)
-            contracts[name] = _build_function(graph, function, package)
+            signatures[name] = _build_function(graph, function, package)
             functions.add_function(str(package), MAIN, name)
-        default = functions.default_function_name = next(iter(contracts))
+        default = functions.default_function_name = next(iter(signatures))
         ct.utils.save_multifunction(functions, str(path))
-    return replace(contracts[default], functions=contracts)
+    return replace(signatures[default], functions=signatures)
 
 
 def _build_function(graph: Graph, target: Target, path: Path) -> Signature:
@@ -100,28 +99,28 @@ def _build_function(graph: Graph, target: Target, path: Path) -> Signature:
 
 
 def system_of(target: Target) -> ct.target:
-    """The oldest that a target is for."""
+    """Return the minimum deployment target."""
     return DEPLOYMENT_TARGETS[target.deployment_target or "iOS16"]
 
 
 def fixed_shape(target: Target) -> tuple[int, int, int, int]:
-    """Of a target's images, (B, 3, H, W).
+    """Return the shape of a target's images, (B, 3, H, W).
 
     Raises:
         ValueError: The target's batch, height or width is dynamic.
     """
     if target.batch is None or target.height is None or target.width is None:
-        raise ValueError("a Core ML package has fixed shapes")
+        raise ValueError("a Core ML package needs fixed shapes")
     return target.batch, 3, target.height, target.width
 
 
 def is_classifier(target: Target) -> bool:
-    """Whether it gives a label and a dictionary instead of an array."""
+    """Return whether the outputs are a label and a dictionary instead of an array."""
     return target.output == "probabilities" and target.batch == 1
 
 
 def input_type(target: Target, name: str) -> Any:
-    """Of a target's images, as coremltools describes it."""
+    """Return coremltools' input type for a target's images."""
     shape = fixed_shape(target)
     if target.preprocess and target.batch == 1:
         return ct.ImageType(name=name, shape=shape, color_layout=ct.colorlayout.RGB)
@@ -129,18 +128,18 @@ def input_type(target: Target, name: str) -> Any:
 
 
 def output_types(target: Target, names: Iterable[str]) -> list[Any]:
-    """Of outputs that are arrays, likewise."""
+    """Return coremltools' output types for array outputs."""
     return [ct.TensorType(name=name, dtype=_PRECISIONS[floats_of(target)][1]) for name in names]
 
 
 def floats_of(target: Target) -> str:
-    """What a target stores and computes in where it has no integers, ``fp16`` or ``fp32``."""
+    """Return the float type of everything that is not quantised, ``fp16`` or ``fp32``."""
     found = scheme(target.format, target.precision)
     return found.floats if found else target.precision
 
 
-def convert(network: Any, target: Target, path: Path, **how: Any) -> Signature:
-    """Write what coremltools converts as an .mlpackage of one function; ``how`` are its own arguments."""
+def convert(network: Any, target: Target, path: Path, **options: Any) -> Signature:
+    """Convert a network by coremltools to an .mlpackage with one function; ``options`` are arguments of ct.convert."""
     labelled = is_classifier(target)
     with _existing_objects_frozen():
         model = ct.convert(
@@ -152,10 +151,10 @@ def convert(network: Any, target: Target, path: Path, **how: Any) -> Signature:
             minimum_deployment_target=system_of(target),
             compute_precision=_PRECISIONS[floats_of(target)][0],
             skip_model_load=True,
-            **how,
+            **options,
         )
     model.save(str(path))
-    return _contract(path, target, fixed_shape(target))
+    return _signature(path, target, fixed_shape(target))
 
 
 @contextmanager
@@ -172,11 +171,11 @@ def _existing_objects_frozen() -> Iterator[None]:
         gc.unfreeze()
 
 
-def annotate(path: Path, metadata: Mapping[str, str], facts: ArtifactInfo) -> None:
-    """Put metadata and the texts for people where Xcode shows them."""
+def annotate(path: Path, metadata: Mapping[str, str], info: ArtifactInfo) -> None:
+    """Write metadata, and descriptions to the fields that Xcode shows."""
     spec = read_spec(path)
     shown = spec.description.metadata
-    texts = about(facts)
+    texts = about(info)
     shown.shortDescription = texts.description
     shown.author, shown.license, shown.versionString = texts.author, texts.licence, texts.version
     shown.userDefined.update(metadata)
@@ -188,7 +187,7 @@ def annotate(path: Path, metadata: Mapping[str, str], facts: ArtifactInfo) -> No
     model_path(path).write_bytes(coreml_package.to_bytes(spec))
 
 
-def _contract(path: Path, target: Target, shape: tuple[int, ...]) -> Signature:
+def _signature(path: Path, target: Target, shape: tuple[int, ...]) -> Signature:
     description = read_spec(path).description
     (image,) = description.input
     kind = "image" if image.type.WhichOneof("Type") == "imageType" else "float32"
@@ -232,21 +231,23 @@ def _contract(path: Path, target: Target, shape: tuple[int, ...]) -> Signature:
 
 
 def _program(graph: Graph, shape: tuple[int, ...], system: ct.target) -> Any:
-    """The graph as a MIL program in float32; the conversion rounds it."""
+    """Build the graph as a MIL program in float32; the conversion rounds it."""
 
     def compute(image: Any) -> Any:
         values = {graph.input_name: image}
         if graph.input_name in graph.qparams:
-            grid, name = graph.qparams[graph.input_name], graph.input_name
-            values[name] = on_grid(image, grid, name + DEQUANTIZED, name + QUANTIZED)
+            params, name = graph.qparams[graph.input_name], graph.input_name
+            values[name] = fake_quantise(image, params, name + DEQUANTIZED, name + QUANTIZED)
         renamed = {value: name for name, value in graph.outputs.items()}
         for node in graph.nodes:
             name = renamed.get(node.name, node.name)
-            is_rounded = node.name in graph.qparams and node.op not in VIEWS  # a view is of what is rounded already
+            is_quantised = (
+                node.name in graph.qparams and node.op not in VIEWS
+            )  # a view of a quantised value is quantised already
             inputs = (values[value] for value in node.inputs)
-            results = _HANDLERS[node.op](node, name + EXACT if is_rounded else name, *inputs)
-            if is_rounded:
-                results = on_grid(results, graph.qparams[node.name], name, name + QUANTIZED)
+            results = _HANDLERS[node.op](node, name + EXACT if is_quantised else name, *inputs)
+            if is_quantised:
+                results = fake_quantise(results, graph.qparams[node.name], name, name + QUANTIZED)
             values.update(zip(node.outputs, results if isinstance(results, list | tuple) else [results], strict=True))
         return tuple(values[value] for value in graph.outputs.values())
 
@@ -263,10 +264,10 @@ def _per_channel(parameter: Any, x: Any) -> Any:
 
 
 def _kernel(node: Node, name: str, axes: int) -> Any:
-    """Of so many axes; what is in few bits is decoded by an operation of its own."""
+    """Return a kernel with a number of axes; a quantised kernel is dequantised by an operation of its own."""
     encoding = node.encodings.get("kernel")
     if encoding is not None:
-        return decoded(encoding, axes, f"{name}_kernel")
+        return dequantised(encoding, axes, f"{name}_kernel")
     kernel = _float32(node.weights["kernel"])
     return kernel.reshape(*kernel.shape, *(1,) * (axes - kernel.ndim))
 
@@ -310,8 +311,8 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "split": _split,
     "flatten": coreml_tokens.flatten,
     "unflatten": coreml_tokens.unflatten,
-    "state_update": coreml_tokens.write,
-    "state_readout": coreml_tokens.read,
+    "state_update": coreml_tokens.state_update,
+    "state_readout": coreml_tokens.state_readout,
     "sum_tokens": coreml_tokens.sum_tokens,
     "mean": lambda node, name, x: mb.reduce_mean(x=x, axes=[2, 3], keep_dims=bool(node.attributes["keep"]), name=name),
     "concat": lambda node, name, *xs: mb.concat(values=xs, axis=1, name=name),

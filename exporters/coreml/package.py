@@ -1,7 +1,8 @@
-"""What coremltools leaves to chance in an .mlpackage, settled: the same network gives the same bytes.
+"""Make an .mlpackage deterministic: the same network gives the same bytes.
 
-``Manifest.json`` names each item by a random UUID; here it is derived from the item's path, which is unique in a
-package. The description has the day of the conversion, and the files have modes that keep other users out.
+coremltools names each item in ``Manifest.json`` by a random UUID; here the UUID is derived from the item's path, which
+is unique in a package. It also writes the date of the conversion into the description, and files that other users
+cannot read.
 
 Format: https://apple.github.io/coremltools/docs-guides/source/convert-to-ml-program.html
 """
@@ -18,8 +19,8 @@ _MANIFEST = "Manifest.json"
 _DATE = "com.github.apple.coremltools.conversion_date"
 
 
-def settle(path: Path) -> None:
-    """Give a package's items identifiers of their paths, and its files the modes of its manifest."""
+def make_deterministic(path: Path) -> None:
+    """Derive the identifiers of a package's items from their paths, and copy the manifest's mode to its files."""
     manifest = path / _MANIFEST
     document = json.loads(manifest.read_bytes())
     items, root = document["itemInfoEntries"], document["rootModelIdentifier"]
@@ -31,7 +32,7 @@ def settle(path: Path) -> None:
 
 
 def to_bytes(spec: Any) -> bytes:
-    """A ``Model`` message as its file has it: without the day of its conversion, its maps in order of their keys."""
+    """Serialise a ``Model`` message without the date of its conversion, its maps sorted by key."""
     spec.description.metadata.userDefined.pop(_DATE, None)
     return bytes(spec.SerializeToString(deterministic=True))
 

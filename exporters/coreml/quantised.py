@@ -1,8 +1,8 @@
-"""Core ML: weights in few bits, which operations take decoded, and values that are rounded to a grid.
+"""Quantised weights and values in Core ML.
 
-Weights are constants of constants: ``constexpr_`` operations, which Core ML decodes as it loads a model or as it
-computes, as it sees fit. A value on a grid goes through ``quantize`` and ``dequantize``; a convolution between such
-pairs, its weights in 8 bits, is what the Neural Engine computes in integers from the A17 Pro and the M4 on.
+Quantised weights are ``constexpr_`` operations on constants. Core ML decides whether it dequantises them when it loads
+a model or when it computes. A quantised value passes through ``quantize`` and ``dequantize``. The Neural Engine
+computes a convolution between two such pairs with 8-bit weights in integers, from the A17 Pro and the M4 on.
 
 Source: https://apple.github.io/coremltools/docs-guides/source/opt-quantization-overview.html and what it links.
 """
@@ -22,29 +22,29 @@ from coremltools.converters.mil.mil.block import is_current_opset_version_compat
 from evim_deploy.graph.quantised import AffineQuantised, Encoding, Palettised, QuantParams
 
 EXACT, QUANTIZED, DEQUANTIZED = "_exact", "_quantize", "_dequantize"
-"""End the names of steps on the way to a value on a grid: as computed, and in codes; and the input as it comes out."""
+"""Suffixes of the names of a value before quantisation, of its integers, and of the dequantised input."""
 
 _SIGNED = {4: types.np_int4_dtype, 8: np.dtype(np.int8)}
 _UNSIGNED = {4: types.np_uint4_dtype, 6: types.np_uint6_dtype, 8: np.dtype(np.uint8)}
 
 
-def decoded(encoding: Encoding, axes: int, name: str) -> Any:
-    """Encoded weights as an operation takes them.
+def dequantised(encoding: Encoding, axes: int, name: str) -> Any:
+    """Return quantised weights, dequantised by an operation.
 
     Args:
-        encoding: How they are stored.
-        axes: How many the operation wants; further ones are of length 1.
-        name: Of the operation that decodes them.
+        encoding: The quantised weights.
+        axes: Number of axes; missing axes have length 1.
+        name: Name of the dequantising operation.
     """
     form = "iOS18" if is_current_opset_version_compatible_with(ct.target.iOS18) else "iOS16"
     return _DECODERS[type(encoding), form](encoding, axes, name)
 
 
-def on_grid(x: Any, grid: QuantParams, name: str, quantized: str) -> Any:
-    """A value of that name, rounded to a grid; ``quantized`` is the name of its codes."""
-    parameters = {"scale": np.float32(grid.scale), "zero_point": np.uint8(grid.zero_point)}
-    codes = mb.quantize(input=x, output_dtype="uint8", name=quantized, **parameters)
-    return mb.dequantize(input=codes, name=name, **parameters)
+def fake_quantise(x: Any, params: QuantParams, name: str, integers_name: str) -> Any:
+    """Quantise and dequantise a value; ``integers_name`` is the name of its integers."""
+    parameters = {"scale": np.float32(params.scale), "zero_point": np.uint8(params.zero_point)}
+    integers = mb.quantize(input=x, output_dtype="uint8", name=integers_name, **parameters)
+    return mb.dequantize(input=integers, name=name, **parameters)
 
 
 def _affine(encoding: AffineQuantised, axes: int, name: str) -> Any:
@@ -88,7 +88,7 @@ def _with_axes(array: npt.NDArray[Any], axes: int) -> npt.NDArray[Any]:
 
 
 def _packed(codes: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
-    """Codes one after the other, the least bit first."""
+    """Pack integers of few bits, the least significant bit first."""
     each = np.unpackbits(codes.reshape(-1, 1), axis=1, count=bits, bitorder="little")
     return np.packbits(each, bitorder="little")
 

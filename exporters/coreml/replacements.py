@@ -1,15 +1,15 @@
-"""Operations that coremltools writes in a form that Core ML is reported to compute otherwise, in another form.
+"""Replacements for operations that Core ML is reported to compute wrongly in the form that coremltools writes.
 
-The reports are in :mod:`evim_deploy.inspection.core_ml`. Each form here has the value that PyTorch gives, and is made
-of operations that no report concerns:
+The reports are in :mod:`evim_deploy.inspection.core_ml`. Each replacement has PyTorch's value and consists of
+operations without a report:
 
 =============  ===============================================================================================
-softplus       max(x, 0) + log(1 + exp(-abs(x))), which overflows nowhere
-logsumexp      the maximum taken out first, likewise
-nearest        elements by their indices, where a scale is a fraction
+softplus       max(x, 0) + log(1 + exp(-abs(x))), which cannot overflow
+logsumexp      the maximum is subtracted first, so it cannot overflow
+nearest        a gather of elements by index, for fractional scales
 =============  ===============================================================================================
 
-Pools come in a form that no report concerns already: :mod:`evim_deploy.networks.torch_module.pools`.
+Pools already have a form without a report: :mod:`evim_deploy.networks.torch_module.pools`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from coremltools.converters.mil.frontend.torch.torch_op_registry import register
 from torch.nn import functional
 
 _STRAIGHT = 20
-"""From here on log(1 + exp(x)) is x to the last bit of float32: PyTorch's usual threshold."""
+"""Above this value log(1 + exp(x)) equals x in float32: PyTorch's default threshold."""
 
 
 def _soft(x: Any) -> Any:
@@ -62,28 +62,28 @@ def logsumexp(context: Any, node: Any) -> None:
 
 
 def upsample_nearest2d(context: Any, node: Any) -> None:
-    """The elements that PyTorch takes, found by itself of an axis of numbers."""
+    """Gather the elements that PyTorch selects; PyTorch itself selects them from a range of indices."""
     x, size, *scales = _get_inputs(context, node)
     heights, widths = _scales(scales)
     sides = [int(side) for side in x.shape[-2:]]
-    given = [None, None] if size is None else [int(side) for side in size.val]
-    taken = [_taken(*each) for each in zip(sides, given, (heights, widths), strict=True)]
-    if all(len(indices) % side == 0 for indices, side in zip(taken, sides, strict=True)):
+    sizes = [None, None] if size is None else [int(side) for side in size.val]
+    indices = [_nearest_indices(*each) for each in zip(sides, sizes, (heights, widths), strict=True)]
+    if all(len(each) % side == 0 for each, side in zip(indices, sides, strict=True)):
         return ops.upsample_nearest2d(context, node)
-    rows = mb.gather(x=x, indices=taken[0], axis=x.rank - 2)
-    context.add(mb.gather(x=rows, indices=taken[1], axis=x.rank - 1, name=node.name))
+    rows = mb.gather(x=x, indices=indices[0], axis=x.rank - 2)
+    context.add(mb.gather(x=rows, indices=indices[1], axis=x.rank - 1, name=node.name))
     return None
 
 
-def _scales(given: Sequence[Any]) -> tuple[float | None, float | None]:
-    """Of height and width; a trace has both in one, or each by itself, or none."""
-    if len(given) == 1:
-        return (None, None) if given[0] is None else (float(given[0].val[0]), float(given[0].val[1]))
-    heights, widths = (None if each is None else float(each.val) for each in given)
+def _scales(scales: Sequence[Any]) -> tuple[float | None, float | None]:
+    """Return the scales of height and width; a trace has one list, two numbers, or none."""
+    if len(scales) == 1:
+        return (None, None) if scales[0] is None else (float(scales[0].val[0]), float(scales[0].val[1]))
+    heights, widths = (None if each is None else float(each.val) for each in scales)
     return heights, widths
 
 
-def _taken(side: int, size: int | None, scale: float | None) -> Any:
+def _nearest_indices(side: int, size: int | None, scale: float | None) -> Any:
     numbers = torch.arange(side, dtype=torch.float32).reshape(1, 1, side)
     if scale is None:
         resized = functional.interpolate(numbers, size=size, mode="nearest")
@@ -93,6 +93,6 @@ def _taken(side: int, size: int | None, scale: float | None) -> Any:
 
 
 def register() -> None:
-    """Put these in place of the front end's own."""
+    """Register the replacements in coremltools' front end."""
     for operation in (softplus, mish, logsumexp, upsample_nearest2d):
         register_torch_op(operation, override=True)

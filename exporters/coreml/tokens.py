@@ -1,4 +1,4 @@
-"""Core ML: tokens, a rank-3 view (B, C, L) for the two matrix products, or some of a map's rows where they are many."""
+"""Tokens in Core ML: a rank-3 view (B, C, L) for the two matrix products, or rows of a map if there are very many."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from coremltools.converters.mil import Builder as mb  # noqa: N813, the name in 
 
 from evim_deploy.graph.ir import Node
 
-LONGEST_AXIS = 16384  # that the Neural Engine takes: evim_deploy.inspection.neural_engine
+LONGEST_AXIS = 16384  # of the Neural Engine: evim_deploy.inspection.neural_engine
 
 
 def flatten(node: Node, name: str, x: Any) -> Any:
@@ -26,7 +26,7 @@ def unflatten(node: Node, name: str, x: Any, like: Any) -> Any:
 
 
 def softmax_tokens(node: Node, name: str, x: Any) -> Any:
-    """Written out where it is spread: a row's mean of exponentials is in float16's range, the sum of all may not be."""
+    """Write the softmax step by step if it is spread: float16 holds a row's mean of exponentials, but not their sum."""
     times = node.spread(_tokens(x))
     if x.rank == 3 and times == 1:
         return mb.softmax(x=x, axis=2, name=name)
@@ -35,13 +35,13 @@ def softmax_tokens(node: Node, name: str, x: Any) -> Any:
     total = mb.reduce_mean(x=exponentials, axes=[x.rank - 1], keep_dims=True)
     if x.rank == 4:
         total = mb.reduce_sum(x=total, axes=[2], keep_dims=True)
-    # of all tokens it is the sum over a row's length
+    # the mean over all tokens is this sum divided by the length of a row
     share = mb.real_div(x=np.float32(times / x.shape[-1]), y=total)
     return mb.mul(x=exponentials, y=share, name=name)
 
 
 def _by_rows(x: Any) -> list[Any]:
-    """Tokens in parts that an axis may have, (B, C, L) each."""
+    """Split tokens into parts of at most :data:`LONGEST_AXIS`, (B, C, L) each."""
     if x.rank == 3:
         return [x]
     height, width = x.shape[2:]
@@ -54,13 +54,13 @@ def _flatten_rows(x: Any) -> Any:
     return mb.reshape(x=x, shape=[*x.shape[:2], x.shape[2] * x.shape[3]])  # (B, C, L)
 
 
-def write(node: Node, name: str, u: Any, w: Any) -> Any:
+def state_update(node: Node, name: str, u: Any, w: Any) -> Any:
     products = (mb.matmul(x=a, y=b, transpose_y=True) for a, b in zip(_by_rows(u), _by_rows(w), strict=True))
     states = functools.reduce(lambda x, y: mb.add(x=x, y=y), products)
-    return mb.expand_dims(x=_gathered(node, states, u), axes=[2], name=name)  # (B, D, 1, N)
+    return mb.expand_dims(x=_unspread(node, states, u), axes=[2], name=name)  # (B, D, 1, N)
 
 
-def read(node: Node, name: str, h: Any, c: Any) -> Any:
+def state_readout(node: Node, name: str, h: Any, c: Any) -> Any:
     states = mb.squeeze(x=h, axes=[2])  # (B, D, N)
     if c.rank == 3:
         return mb.matmul(x=states, y=c, name=name)  # (B, D, L)
@@ -72,11 +72,11 @@ def read(node: Node, name: str, h: Any, c: Any) -> Any:
 
 def sum_tokens(node: Node, name: str, x: Any) -> Any:
     total = mb.reduce_sum(x=x, axes=list(range(2, x.rank)), keep_dims=False)
-    return mb.expand_dims(x=_gathered(node, total, x), axes=[1, 2], name=name)  # (B, 1, 1, N)
+    return mb.expand_dims(x=_unspread(node, total, x), axes=[1, 2], name=name)  # (B, 1, 1, N)
 
 
-def _gathered(node: Node, total: Any, x: Any) -> Any:
-    """A sum over the tokens x whose weights were spread."""
+def _unspread(node: Node, total: Any, x: Any) -> Any:
+    """Return a sum over the tokens x, divided by the factor of their spread weights."""
     times = node.spread(_tokens(x))
     return total if times == 1 else mb.mul(x=total, y=np.float32(1 / times))
 

@@ -1,9 +1,9 @@
-"""Core ML: a traced torch module through coremltools' own front end for PyTorch.
+"""Write a traced torch module as Core ML by coremltools' own front end for PyTorch.
 
-Ports, precision and metadata are those of :mod:`exporters.coreml.graph`. What the front end lacks is registered here. A
-file's weights are the network's, rounded: coremltools' fusions that multiply them by what follows are left out. The
-product would be rounded instead, which no comparison could tell from a wrong weight. For the same reason divisions
-stay, and hard sigmoids are made of one: float16 has 6, and not 1 / 6.
+Inputs, outputs, precision and metadata are those of :mod:`exporters.coreml.graph`. Operations that the front end lacks
+are registered here. The weights in a file are the network's, rounded: passes that multiply weights by a following
+constant are left out, because a comparison could not distinguish their rounded product from a wrong weight. For the
+same reason divisions stay divisions, and a hard sigmoid divides by 6: float16 represents 6 exactly, but not 1 / 6.
 
 Operations: https://apple.github.io/coremltools/docs-guides/source/composite-operators.html
 """
@@ -42,7 +42,7 @@ _LEFT_OUT = (
 
 
 def build(module: nn.Module, target: Target, path: Path) -> Signature:
-    """Write a servable module as an .mlpackage, with the ports that a graph's has.
+    """Write an export wrapper as an .mlpackage with the same inputs and outputs as a graph's package.
 
     Raises:
         BadInput: coremltools cannot convert the network.
@@ -54,7 +54,7 @@ def build(module: nn.Module, target: Target, path: Path) -> Signature:
     try:
         with torch.no_grad():
             traced = torch.jit.trace(module, image, check_trace=False)
-        contract = convert(
+        signature = convert(
             traced,
             target,
             path,
@@ -63,16 +63,16 @@ def build(module: nn.Module, target: Target, path: Path) -> Signature:
             outputs=None if is_classifier(target) else output_types(target, [target.output]),
             pass_pipeline=passes,
         )
-    except Exception as error:  # of any kind: what a network does that the front end does not foresee
+    except Exception as error:  # of any type: a network may do what the front end does not foresee
         raise problem_of(error, path.parent, temporary_folder()) or BadInput(
             f"coremltools cannot convert the network: {first_line(error)}.", "Choose another format or network."
         ) from error
-    coreml_package.settle(path)
-    return contract
+    coreml_package.make_deterministic(path)
+    return signature
 
 
 def addcmul(context: Any, node: Any) -> None:
-    """``x + value * a * b``, which coremltools 9.0 does not have."""
+    """``x + value * a * b``, missing in coremltools 9.0."""
     x, a, b, *value = _get_inputs(context, node)
     product = mb.mul(x=a, y=b)
     if value and value[0].val != 1:
@@ -93,7 +93,7 @@ def hardswish(context: Any, node: Any) -> None:
 
 
 def log_softmax(context: Any, node: Any) -> None:
-    """``x - max - log(sum(exp(x - max)))``; the logarithm of a softmax is -103 at the least, in float16 -16."""
+    """``x - max - log(sum(exp(x - max)))``: the logarithm of a softmax cannot be below -103, in float16 -16."""
     x, axis, *_ = _get_inputs(context, node)
     shifted = mb.sub(x=x, y=mb.reduce_max(x=x, axes=[axis.val], keep_dims=True))
     total = mb.reduce_sum(x=mb.exp(x=shifted), axes=[axis.val], keep_dims=True)
@@ -101,7 +101,7 @@ def log_softmax(context: Any, node: Any) -> None:
 
 
 def prod(context: Any, node: Any) -> None:
-    """The product along an axis, which coremltools 9.0 does not have."""
+    """The product along an axis, missing in coremltools 9.0."""
     x, axis, keeps, *_ = _get_inputs(context, node)
     context.add(mb.reduce_prod(x=x, axes=[axis.val], keep_dims=keeps.val, name=node.name))
 
@@ -113,15 +113,15 @@ def reciprocal(context: Any, node: Any) -> None:
 
 
 def rms_norm(context: Any, node: Any) -> None:
-    """``x / sqrt(mean(x^2) + eps)``, of x divided by its largest element where that is above 1.
+    """``x / sqrt(mean(x^2) + eps)``, computed on x divided by its largest magnitude if this exceeds 1.
 
-    So float16 holds the squares, and eps is divided, too (coremltools #2821).
+    This keeps the squares within float16's range; eps is divided, too (coremltools #2821).
     """
     x, shape, weight, eps = _get_inputs(context, node)
     axes = list(range(-len(shape.val), 0))
     largest = mb.maximum(x=mb.reduce_max(x=mb.abs(x=x), axes=axes, keep_dims=True), y=np.float32(1))
     scaled = mb.real_div(x=x, y=largest)
-    least = np.float32(np.finfo(np.float32).eps if eps is None else eps.val)  # as torch has it
+    least = np.float32(np.finfo(np.float32).eps if eps is None else eps.val)  # torch's default
     added = mb.real_div(x=mb.real_div(x=least, y=largest), y=largest)
     mean = mb.reduce_mean(x=mb.square(x=scaled), axes=axes, keep_dims=True)
     result = mb.real_div(x=scaled, y=mb.sqrt(x=mb.add(x=mean, y=added)))

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Opset:
-    """What differs between the operator sets that can be written.
+    """Differences between the supported operator sets.
 
     Attributes:
-        ir_version: That it came with: older runtimes refuse a newer one.
-        axes_are_inputs: Whether ReduceMean takes its axes as an input; before they are an attribute.
-        shape_has_start: Whether Shape gives some of the axes; before they are sliced from all.
+        ir_version: IR version of the operator set's release; older runtimes refuse a newer IR version.
+        axes_are_inputs: Whether the axes of ReduceMean are an input; in older sets they are an attribute.
+        shape_has_start: Whether Shape has the attribute ``start``; in older sets its result is sliced.
     """
 
     ir_version: int
@@ -35,7 +35,7 @@ OPSETS = {
 }
 """From https://onnx.ai/onnx/repo-docs/Versioning.html and the operators' change logs.
 
-13 is the first where Softmax, Split and ReduceSum are what they are now; 23 the last that ONNX Runtime 1.23 has.
+13 is the first with today's Softmax, Split and ReduceSum; 23 is the last that ONNX Runtime 1.23 supports.
 """
 
-USUAL_OPSET = 18
+DEFAULT_OPSET = 18

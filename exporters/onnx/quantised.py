@@ -1,29 +1,29 @@
-"""Operations of a quantised ONNX file that are written otherwise than in one of floats.
+"""Handlers for the operations of a quantised ONNX file that differ from those of a float file.
 
-States are (B, N, D) here, channels last, so that a projection is a MatMul by an int8 matrix with a scale for each
-column: of a convolution over states ONNX Runtime takes a quarter of the time for transposing what goes in and comes
-out. ``write`` and ``read`` multiply by transposed factors, which engines fuse into the product.
+States are (B, N, D), channels last, so that a pointwise convolution is a MatMul by an int8 matrix with one scale a
+column. For a convolution over states, ONNX Runtime spends a quarter of the time on transposes of its input and output.
+``state_update`` and ``state_readout`` multiply by transposed factors, which engines fuse into the product.
 
-``dynamic`` finds the grid of what a product takes when it runs: DynamicQuantizeLinear, a product of integers, and the
-two scales. Depthwise convolutions compute in float there: engines have no fast kernel of integers for them.
+With ``dynamic``, the file computes the quantisation parameters of a product's input when it runs:
+DynamicQuantizeLinear, an integer product, and a multiplication by both scales. Depthwise convolutions stay in float:
+engines have no fast integer kernel for them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from onnx import helper
 
 from evim_deploy.formats.onnx_names import UNSIGNED
 from evim_deploy.graph.ir import Graph, Node
-
-if TYPE_CHECKING:
-    from exporters.onnx.graph import Emitter, Handler
+from exporters.onnx.emitter import Emitter, Handler
 
 
 def states(graph: Graph) -> frozenset[str]:
-    """The values that are states: what ``write`` and ``sum_tokens`` give, and what is computed of these."""
+    """Return the names of all states: outputs of ``state_update`` and ``sum_tokens``, and values computed from them."""
     found: set[str] = set()
     for node in graph.nodes:
         if node.op in ("state_update", "sum_tokens") or (
@@ -33,8 +33,17 @@ def states(graph: Graph) -> frozenset[str]:
     return frozenset(found)
 
 
-def layer_norm_of_states(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
-    """Over the last axis, of which ReduceMean is fast."""
+def layer_norm(of_maps: Handler) -> Handler:
+    """Return a LayerNorm handler: over the last axis for states, where ReduceMean is fast, else the given handler."""
+
+    def write(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
+        handler = _layer_norm_of_states if node.inputs[0] in e.states else of_maps
+        handler(e, node, inputs, output)
+
+    return write
+
+
+def _layer_norm_of_states(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
     mean = e.mean(inputs[0], (2,), True, f"{output}/mean")  # (B, N, 1)
     centred = e.emit("Sub", [inputs[0], mean], f"{output}/centred")
     variance = e.mean(e.emit("Mul", [centred, centred], f"{output}/square"), (2,), True, f"{output}/variance")
@@ -48,7 +57,10 @@ def _project(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
 
 
 def _linear(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
-    """ONNX Runtime's QGemm asks for zero points; of convolutions that have them OpenVINO would compute in floats."""
+    """Write Gemm with zero points, which ONNX Runtime's QGemm requires.
+
+    Convolutions have none: OpenVINO would use float.
+    """
     kernel = e.weight(node, "kernel") if "kernel" not in node.encodings else _with_zero_points(e, node)
     e.emit("Gemm", [*inputs, kernel, e.decoded(node, "bias")], output, transB=1)
 
@@ -59,7 +71,7 @@ def _with_zero_points(e: Emitter, node: Node) -> str:
 
 
 def _matrix(e: Emitter, node: Node) -> str:
-    """A kernel (O, I) as MatMul's second factor (I, O)."""
+    """Return the name of a kernel (O, I) as the second factor (I, O) of MatMul."""
     if "kernel" not in node.encodings:
         return e.constant(f"{node.name}.kernel", node.weights["kernel"].T.astype(e.float_dtype))
     return e.emit("DequantizeLinear", e.codes(node, transposed=True), f"{node.name}/kernel", axis=1)
@@ -89,28 +101,13 @@ STATES_LAST: dict[str, Handler] = {
     "state_readout": _read,
     "sum_tokens": _sum_tokens,
 }
-"""What is written otherwise where states are channels last."""
-
-
-def _dynamic_conv(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
-    if "kernel" not in node.encodings or node.is_depthwise:
-        e.plain["conv"](e, node, inputs, output)
-    else:
-        kernel, scale = e.codes(node, scales=(-1, 1, 1), unsigned=True)  # (O, 1, 1)
-        _dynamic(e, node, "ConvInteger", [*inputs, kernel, scale], output, **e.window(node))
-
-
-def _dynamic_matrix(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
-    if "kernel" not in node.encodings:
-        e.plain[node.op](e, node, inputs, output)
-    else:
-        _dynamic(e, node, "MatMulInteger", [*inputs, *e.codes(node, transposed=True)], output)
+"""Handlers for states with the channels last."""
 
 
 def _dynamic(e: Emitter, node: Node, op: str, inputs: list[str], output: str, **attributes: Any) -> None:
-    """A product of integers; its sums times the scales of what it takes and of its kernel, and the bias.
+    """Write an integer product; multiply its sums by the scales of input and kernel, and add the bias.
 
-    ONNX Runtime's ConvInteger takes uint8 kernels alone.
+    ONNX Runtime's ConvInteger supports only uint8 kernels.
     """
     x, kernel, scale = inputs
     codes, scale_of_x, zero_point = (f"{output}/{part}" for part in ("codes", "scale", "zero_point"))
@@ -128,5 +125,20 @@ def _dynamic(e: Emitter, node: Node, op: str, inputs: list[str], output: str, **
     e.emit("Add", [e.emit("Mul", [sums, scales], f"{output}/product"), bias], output)
 
 
-DYNAMIC: dict[str, Handler] = {"conv": _dynamic_conv, "pointwise_conv": _dynamic_matrix, "linear": _dynamic_matrix}
-"""What is written otherwise where grids are found when it runs."""
+def dynamic(handlers: Mapping[str, Handler]) -> dict[str, Handler]:
+    """Return handlers that quantise the input of each product at run time; other operations keep the given handlers."""
+
+    def conv(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
+        if "kernel" not in node.encodings or node.is_depthwise:
+            handlers["conv"](e, node, inputs, output)
+        else:
+            kernel, scale = e.codes(node, scales=(-1, 1, 1), unsigned=True)  # (O, 1, 1)
+            _dynamic(e, node, "ConvInteger", [*inputs, kernel, scale], output, **e.window(node))
+
+    def matrix(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
+        if "kernel" not in node.encodings:
+            handlers[node.op](e, node, inputs, output)
+        else:
+            _dynamic(e, node, "MatMulInteger", [*inputs, *e.codes(node, transposed=True)], output)
+
+    return {**handlers, "conv": conv, "pointwise_conv": matrix, "linear": matrix}

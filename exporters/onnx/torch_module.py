@@ -1,8 +1,8 @@
-"""ONNX: a torch module through PyTorch's own exporter, which writes standard operations alone.
+"""Write a torch module as ONNX by PyTorch's own exporter, which uses standard operations only.
 
-An fp16 file computes in float16 where the module does; it takes and gives float32 unless asked. GELU's erf is computed
-in float32 there where it is no operation of its own: float16's sqrt(2) is off by 1e-4, which no rounded weight accounts
-for.
+An fp16 file computes in float16; its inputs and outputs are float32 by default. Below operator set 20, which introduced
+Gelu, the erf of GELU is computed in float32: float16's sqrt(2) has an error of 1e-4, which rounded weights do not
+explain.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from evim_deploy.artifact.target import Signature, Target, TensorSpec
 from evim_deploy.common.errors import BadInput, first_line
 from evim_deploy.common.system_errors import problem_of, temporary_folder
 from exporters.onnx.graph import annotate
-from exporters.onnx.opsets import OPSETS, USUAL_OPSET
+from exporters.onnx.opsets import DEFAULT_OPSET, OPSETS
 
 __all__ = ["annotate", "build", "export", "write_onnx"]
 
 _INPUT = "image"
-_HAS_GELU = 20  # the operator set that made it an operation, whose erf an engine computes as it should
+_HAS_GELU = 20  # the operator set that introduced Gelu, whose erf engines compute accurately
 
 
 def build(module: nn.Module, target: Target, path: Path) -> Signature:
-    """Write a servable module as an ONNX file that passes the checker; its batch may be dynamic.
+    """Write an export wrapper as an ONNX file that passes ONNX's checker; its batch may be dynamic.
 
     Raises:
         BadInput: PyTorch's exporter cannot write the target's operator set.
     """
     written = _Half(module, target.half_io) if target.precision == "fp16" else module
-    write_onnx(written, target, path, target.opset or USUAL_OPSET)
+    write_onnx(written, target, path, target.opset or DEFAULT_OPSET)
     batch = "batch" if target.batch is None else target.batch
     assert target.height
     assert target.width
@@ -65,7 +65,7 @@ def build(module: nn.Module, target: Target, path: Path) -> Signature:
 
 
 def write_onnx(module: nn.Module, target: Target, path: Path, opset: int) -> None:
-    """A module of a target's images as an ONNX file, its input ``image`` and its output the target's.
+    """Write a module as an ONNX file with the input ``image`` and the target's output.
 
     Raises:
         BadInput: PyTorch's exporter cannot write this operator set.
@@ -73,21 +73,21 @@ def write_onnx(module: nn.Module, target: Target, path: Path, opset: int) -> Non
     assert target.height
     assert target.width
     dtype = torch.float16 if target.half_io else torch.float32
-    # of a dynamic batch two: one image would be taken for a batch that is always one
+    # a dynamic batch is traced with two images: with one, the exporter would fix the batch to one
     image = torch.zeros(target.batch or 2, 3, target.height, target.width, dtype=dtype)
     export(module, image, target.output, path, opset, target.batch is None)
 
 
 def export(module: nn.Module, image: Tensor, output: str, path: Path, opset: int, dynamic_batch: bool) -> None:
-    """A module of one input as an ONNX file.
+    """Write a module with one input as an ONNX file.
 
     Args:
-        module: In evaluation mode and without gradients.
-        image: What it takes, (B, ...), its input in the file.
-        output: The name of what it gives.
-        path: Of the file.
-        opset: The operator set.
-        dynamic_batch: Whether the file takes any number of images.
+        module: The module, in evaluation mode and without gradients.
+        image: An example of its input, (B, ...).
+        output: Name of its output.
+        path: Path of the file.
+        opset: Operator set of the file.
+        dynamic_batch: Whether the batch of the file is dynamic.
 
     Raises:
         BadInput: PyTorch's exporter cannot write the network, or not in this operator set.
@@ -106,8 +106,8 @@ def export(module: nn.Module, image: Tensor, output: str, path: Path, opset: int
             external_data=False,
             verbose=False,
         )
-    except Exception as error:  # of any kind: what a network does that the exporter does not foresee
-        cause = first_line(error.__cause__ or error)  # its own is a page on how to report it
+    except Exception as error:  # of any type: a network may do what the exporter does not foresee
+        cause = first_line(error.__cause__ or error)  # the exporter's own message is a page on how to report it
         raise problem_of(error, path.parent, temporary_folder()) or BadInput(
             f"PyTorch's exporter cannot write the network: {cause}.", "Choose another format, batch or network."
         ) from error
@@ -115,19 +115,19 @@ def export(module: nn.Module, image: Tensor, output: str, path: Path, opset: int
     written = next(each.version for each in model.opset_import if not each.domain)
     if written != opset:
         raise BadInput(
-            f"PyTorch's exporter writes operator set {written} of this network, and cannot convert it to {opset}.",
+            f"PyTorch's exporter writes this network in operator set {written} and cannot convert it to {opset}.",
             f"Give --opset {written}.",
         )
     model.ir_version = OPSETS[opset].ir_version
     model.graph.ClearField("value_info")
     for described in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output):
-        described.ClearField("metadata_props")  # the exporter's notes, which name this machine's folders
+        described.ClearField("metadata_props")  # the exporter's notes contain paths of this machine
     onnx.save(model, path)
     try:
         onnx.checker.check_model(path, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise BadInput(
-            f"PyTorch's exporter writes a file of the network that ONNX's checker refuses: {first_line(error)}.",
+            f"PyTorch's exporter wrote a file that ONNX's checker refuses: {first_line(error)}.",
             "Give another --opset or --precision, or choose another format.",
         ) from error
 
@@ -137,7 +137,7 @@ def _is_half(module: nn.Module) -> bool:
 
 
 def _gelu(x: Any, approximate: str = "none") -> Any:
-    """(B, ...) in float16 -> (B, ...)"""
+    """Translate GELU of a float16 value (B, ...), computed in float32."""
     wide = op.Cast(x, to=onnx.TensorProto.FLOAT)
     inner = op.Erf(op.Mul(wide, 0.5**0.5))
     if approximate == "tanh":
@@ -150,7 +150,7 @@ _TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {torch.ops.aten.ge
 
 
 class _Half(nn.Module):
-    """A module in float16, with casts where its ports are float32."""
+    """A module in float16, with casts where its input and output are float32."""
 
     def __init__(self, module: nn.Module, half_io: bool) -> None:
         super().__init__()

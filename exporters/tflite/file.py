@@ -1,6 +1,6 @@
-"""A .tflite file as it lies on disk: one flatbuffer, and behind it the files that belong to it, as a zip archive.
+"""Read and write a .tflite file: a flatbuffer, followed by a zip archive of its associated files.
 
-Engines read the flatbuffer and never look behind it. The archive is how TFLite's metadata carries label files:
+Engines read only the flatbuffer. The archive holds the label files of TFLite's metadata:
 https://ai.google.dev/edge/litert/models/metadata
 """
 
@@ -17,23 +17,23 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 _FILE_IDENTIFIER = b"TFL3"
 _BUFFER_ALIGNMENT = 16  # bytes: force_align of Buffer.data in TFLite's schema
-_DATE = (1980, 1, 1, 0, 0, 0)  # the first that zip knows: the same model makes the same file
+_DATE = (1980, 1, 1, 0, 0, 0)  # the first date of zip; a fixed one, so that the same model gives the same file
 
 
 def parse(content: bytes) -> Any:
-    """A flatbuffer as objects, which can be changed; what follows it is left out."""
+    """Parse a flatbuffer into mutable objects; the archive behind it is ignored."""
     return schema.ModelT.InitFromPackedBuf(content, 0)
 
 
 def pack(model: Any) -> bytes:
-    """Objects as a flatbuffer."""
+    """Serialise objects as a flatbuffer."""
     builder = _AlignedBuilder(1 << 20)
     builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
     return bytes(builder.Output())
 
 
 def read_files(path: Path) -> dict[str, bytes]:
-    """The files that belong to a .tflite file, by their names."""
+    """Return the associated files of a .tflite file by name."""
     if not zipfile.is_zipfile(path):
         return {}
     with zipfile.ZipFile(path) as archive:
@@ -41,7 +41,7 @@ def read_files(path: Path) -> dict[str, bytes]:
 
 
 def write(path: Path, model: Any, files: Mapping[str, bytes]) -> None:
-    """Write a flatbuffer, and the files that belong to it behind it, uncompressed."""
+    """Write a flatbuffer and its associated files, uncompressed."""
     path.write_bytes(pack(model))
     if files:
         with zipfile.ZipFile(path, "a") as archive:
@@ -50,7 +50,7 @@ def write(path: Path, model: Any, files: Mapping[str, bytes]) -> None:
 
 
 def put_metadata(model: Any, name: str, content: bytes) -> None:
-    """Put a named buffer into a model, in place of one of that name."""
+    """Add a named buffer to a model, or replace the buffer of that name."""
     model.metadata = model.metadata or []
     entry = next((each for each in model.metadata if each.name.decode() == name), None)
     if entry is None:
@@ -62,7 +62,7 @@ def put_metadata(model: Any, name: str, content: bytes) -> None:
 
 
 def sign(model: Any, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
-    """Give a model its one signature, and the tensors that it names the same names; they are given by their indices."""
+    """Add the signature to a model, and rename its tensors (given by index) to the names of the signature."""
     signature = schema.SignatureDefT()
     signature.signatureKey = "serving_default"
     signature.inputs, signature.outputs = _entries(model, inputs), _entries(model, outputs)
@@ -80,7 +80,7 @@ def _entries(model: Any, tensors: Mapping[str, int]) -> list[Any]:
 
 
 class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
-    """Puts each buffer on 16 bytes, as the schema demands and the object API forgets."""
+    """A builder that aligns each buffer to 16 bytes, as the schema requires and the object API omits."""
 
     def CreateNumpyVector(self, x: Any) -> Any:  # noqa: N802, the base class's name
         self.Prep(_BUFFER_ALIGNMENT, x.nbytes)

@@ -1,10 +1,10 @@
-"""TFLite: the graph in TensorFlow operations, channels-last from end to end.
+"""Write our graph as TFLite through TensorFlow operations, channels-last from end to end.
 
-Every value is rank 4 up to the head: maps (B, H, W, C), tokens (B, P, L / P, C) in P parts, which are
-one or a row each, states (B, 1, N, D). So a view stays a view, the channel LayerNorm and every
-projection run over the last axis, and no operation needs a transpose. TFLite's softmax knows the
-last axis alone; over tokens it is written out. TensorFlow pads a strided convolution on one side,
-PyTorch on both: there the padding is its own operation.
+Every value is rank 4 up to the head: maps (B, H, W, C), tokens (B, P, L / P, C) in P parts (one part, or one a row),
+states (B, 1, N, D). So a view stays a view, the channel LayerNorm and every pointwise convolution run over the last
+axis, and no operation needs a transpose. TFLite's softmax supports the last axis only, so the softmax over tokens is
+written step by step. TensorFlow pads a strided convolution on one side and PyTorch on both, so there the padding is an
+operation of its own.
 
 Operations: https://www.tensorflow.org/mlir/tfl_ops
 """
@@ -28,26 +28,26 @@ from exporters.tflite import metadata as tflite_metadata
 from exporters.tflite.integers import write
 
 MOST_TERMS = 1024
-"""Of a sum over an image that is made in one go; a longer one is made of the sums of its rows.
+"""Maximum number of terms of one sum over an image; a longer sum is a sum of the sums of its rows.
 
-XNNPACK adds term after term in float32. Of a flat picture, whose terms are all alike, the 16384 tokens of 2048x2048
-come out wrong by 2e-4 of their sum, which is too much for a proof. In two steps it takes the same time.
+XNNPACK adds the terms one after the other in float32. For a plain image, whose terms are all equal, the sum of the
+16384 tokens of 2048x2048 has an error of 2e-4, which a proof does not allow. Two steps take the same time.
 """
 
 Weights = Mapping[str, Any]
 
 
 def build(graph: Graph, target: Target, path: Path) -> Signature:
-    """Write a graph as a .tflite file with one named signature, its labels and what MediaPipe asks of a file.
+    """Write a graph as a .tflite file with one named signature, its labels and MediaPipe's metadata.
 
-    fp16 stores the weights in half precision; what computes with them (a GPU in fp16, XNNPACK in
-    fp32) is the engine's choice. Fewer bits are written tensor by tensor; int8 then takes pixels as uint8.
+    fp16 stores the weights in half precision; the engine chooses how it computes (a GPU in fp16, XNNPACK in fp32).
+    Quantised graphs are written tensor by tensor; an int8 file has uint8 pixels as input.
 
     Raises:
         ValueError: The target's batch, height or width is dynamic.
     """
     if target.batch is None or target.height is None or target.width is None:
-        raise ValueError("a TFLite file has fixed shapes")
+        raise ValueError("a TFLite file needs fixed shapes")
     found = scheme(target.format, target.precision)
     if found is not None:
         pixels = target.precision == "int8" and target.preprocess
@@ -59,25 +59,25 @@ def build(graph: Graph, target: Target, path: Path) -> Signature:
 
 
 def _convert(graph: Graph, target: Target) -> bytes:
-    """A graph as TensorFlow's converter writes it."""
+    """Convert a graph by TensorFlow's converter."""
     shape = (target.batch, target.height, target.width, 3)
 
-    # Variables, frozen by the converter: constants would travel in every copy of the traced graph.
+    # Variables, which the converter freezes: constants would be part of every copy of the traced graph.
     module = tf.Module()
     module.weights = [{name: tf.Variable(array) for name, array in _weights(node).items()} for node in graph.nodes]
 
     def serve(image: Any) -> list[Any]:
         values = {graph.input_name: image}
         for node, weights in zip(graph.nodes, module.weights, strict=True):
-            with tf.name_scope(node.name):  # the converter keeps it in the names of the tensors
+            with tf.name_scope(node.name):  # becomes part of the tensors' names
                 results = _HANDLERS[node.op](node, weights, *(values[value] for value in node.inputs))
             values.update(zip(node.outputs, results if isinstance(results, list) else [results], strict=True))
         return [values[value] for value in graph.outputs.values()]
 
-    signature = [tf.TensorSpec(shape, tf.float32, name=graph.input_name)]
-    function = tf.function(serve, input_signature=signature, autograph=False).get_concrete_function()
+    specs = [tf.TensorSpec(shape, tf.float32, name=graph.input_name)]
+    function = tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
-    converter.experimental_lower_to_saved_model = False  # it would take half of the time, and give a signature alone
+    converter.experimental_lower_to_saved_model = False  # it takes half of the time and only adds a signature
     if target.precision == "fp16":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
@@ -86,14 +86,14 @@ def _convert(graph: Graph, target: Target) -> bytes:
 
 
 def complete(content: bytes, inputs: Sequence[str], outputs: Sequence[str], target: Target, path: Path) -> Signature:
-    """Give what a converter wrote its signature and its labels, and write it.
+    """Add the signature and the labels to a converted model, and write it.
 
     Args:
-        content: A flatbuffer of one subgraph.
-        inputs: Names of what the subgraph takes, in its own order.
-        outputs: Names of what it gives, likewise.
-        target: What it was made to be.
-        path: Where it goes.
+        content: A flatbuffer with one subgraph.
+        inputs: Names of the subgraph's inputs, in its order.
+        outputs: Names of the subgraph's outputs, in its order.
+        target: The artifact's target.
+        path: Path of the file.
     """
     model = tflite_file.parse(content)
     graph = model.subgraphs[0]
@@ -108,26 +108,26 @@ def complete(content: bytes, inputs: Sequence[str], outputs: Sequence[str], targ
             name=name, shape=shape, dtype=dtype, layout="NHWC" if len(shape) == 4 else "NC", range=value_range
         )
 
-    contract = Signature(
+    signature = Signature(
         tuple(spec(name, index, target.input_range) for name, index in zip(inputs, graph.inputs, strict=True)),
         tuple(spec(name, index, target.output_range) for name, index in zip(outputs, graph.outputs, strict=True)),
     )
     tflite_file.write(path, model, tflite_metadata.associated_files(target))
-    return contract
+    return signature
 
 
-def annotate(path: Path, metadata: Mapping[str, str], facts: ArtifactInfo) -> None:
-    """Put metadata into named buffers of the flatbuffer, MediaPipe's among them, and the description into its field."""
+def annotate(path: Path, metadata: Mapping[str, str], info: ArtifactInfo) -> None:
+    """Write metadata, MediaPipe's included, into named buffers of the flatbuffer, and set its description."""
     model = tflite_file.parse(path.read_bytes())
-    model.description = about(facts).description
-    tflite_file.put_metadata(model, tflite_metadata.METADATA_NAME, tflite_metadata.pack(path.stem, facts))
+    model.description = about(info).description
+    tflite_file.put_metadata(model, tflite_metadata.METADATA_NAME, tflite_metadata.pack(path.stem, info))
     for name, text in metadata.items():
         tflite_file.put_metadata(model, name, text.encode())
     tflite_file.write(path, model, tflite_file.read_files(path))
 
 
 def _weights(node: Node) -> dict[str, Any]:
-    """An operation's weights as TensorFlow lays them out, float32."""
+    """Return an operation's weights in TensorFlow's layout, float32."""
     layouts: dict[str, Callable[[Any], Any]] = {
         "conv": lambda kernel: kernel.transpose((2, 3, 0, 1) if node.is_depthwise else (2, 3, 1, 0)),
         "pointwise_conv": lambda kernel: kernel.T[None, None],  # (1, 1, I, O)
@@ -169,7 +169,7 @@ def _sum_parts(x: Any) -> Any:
 
 def _split(node: Node, w: Weights, x: Any) -> Any:
     sections = node.sections()
-    is_even = len(set(sections)) == 1  # makes a SPLIT, which XNNPACK takes, and not a SPLIT_V
+    is_even = len(set(sections)) == 1  # gives SPLIT, which XNNPACK supports, instead of SPLIT_V
     return tf.split(x, len(sections) if is_even else list(sections), axis=-1)
 
 
@@ -179,11 +179,11 @@ def _flatten(node: Node, w: Weights, x: Any) -> Any:
     return tf.reshape(x, [batch, parts, height * width // parts, channels])
 
 
-def _write(node: Node, w: Weights, u: Any, v: Any) -> Any:
+def _state_update(node: Node, w: Weights, u: Any, v: Any) -> Any:
     return _sum_parts(tf.matmul(v, u, transpose_a=True))  # (B, P, L/P, N)^T (B, P, L/P, D) -> (B, 1, N, D)
 
 
-def _read_states(node: Node, w: Weights, h: Any, c: Any) -> Any:
+def _state_readout(node: Node, w: Weights, h: Any, c: Any) -> Any:
     batch, parts, length, states = c.shape
     tokens = tf.reshape(c, [batch, 1, parts * length, states])
     return tf.matmul(tokens, h)  # (B, 1, L, N) (B, 1, N, D) -> (B, 1, L, D)
@@ -219,8 +219,8 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "split": _split,
     "flatten": _flatten,
     "unflatten": lambda node, w, x, like: tf.reshape(x, like.shape),
-    "state_update": _write,
-    "state_readout": _read_states,
+    "state_update": _state_update,
+    "state_readout": _state_readout,
     "sum_tokens": _sum_tokens,
     "mean": _mean,
     "concat": lambda node, w, *xs: tf.concat(xs, axis=-1),

@@ -1,10 +1,10 @@
-"""TFLite in few bits: our graph written tensor by tensor, each with the grid that was found for its value.
+"""Write a quantised graph as TFLite, tensor by tensor, each with the quantisation parameters of its value.
 
-A converter finds grids of its own, and leaves to floating point what its table does not have. Here every tensor's
-codes are those of the graph's grids, so the file computes what the simulated graph does. A kernel in few bits that
-meets a value in float32 makes an engine find that value's grid when it runs.
+A converter would choose its own quantisation parameters and leave unsupported operations in floating point. Here every
+tensor has the graph's parameters, so the file computes the same integers as the simulated graph. Where a quantised
+kernel meets a float32 value, the engine quantises that value at run time.
 
-What operations do with integers: https://ai.google.dev/edge/litert/models/quantization_spec
+Integer arithmetic of the operations: https://ai.google.dev/edge/litert/models/quantization_spec
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from exporters.tflite.operations import (
     unary,
 )
 from exporters.tflite.values import Form, Values, dtype_of
-from exporters.tflite.writer import Quantised
+from exporters.tflite.writer import TensorQuantisation
 
 _RELU = 1  # of ActivationFunctionType
 _SAME, _VALID = 0, 1  # of Padding
-_NARROW = 16  # channels of a map that goes by rows where something is added to each pixel
+_NARROW = 16  # channels; a map with fewer is stored by rows where a vector is added to each pixel
 
 
 def write(graph: Graph, image: Shape, integers: Collection[str], pixels: bool) -> Any:
-    """A graph as TFLite's objects; its tensors have the names of its values.
+    """Return a graph as TFLite's objects; each tensor has the name of its value.
 
     Args:
-        graph: With its grids and encodings.
+        graph: The quantised graph.
         image: Shape of the input, (B, 3, H, W).
-        integers: Kinds of operations that compute in integers where what they take and give has grids.
-        pixels: Whether the input is uint8, RGB pixels 0-255, rather than float32.
+        integers: Operations that compute in integers if their inputs and outputs are quantised.
+        pixels: Whether the input is uint8 RGB pixels 0-255 instead of float32.
     """
     values = Values(graph, image, {*integers, *VIEWS})
     taken = values.open(graph.input_name, pixels)
@@ -55,7 +55,9 @@ def write(graph: Graph, image: Shape, integers: Collection[str], pixels: bool) -
         if not values.is_clip(node):
             _HANDLERS[node.op](values, node)
         for value in answers.intersection(node.outputs):
-            values.take(value, Form(integer=False))  # at once: what reads the file knows the value by this tensor
+            values.take(
+                value, Form(integer=False)
+            )  # now, because readers of the file identify the value by this tensor
     given = [values.take(value, Form(integer=False)) for value in graph.outputs.values()]
     return values.writer.close([taken], given)
 
@@ -81,7 +83,7 @@ def _conv(values: Values, node: Node) -> None:
 
 
 def _padded(values: Values, node: Node, padding: int) -> int:
-    """Zeros around a map; behind its last row and column only as many as the convolution reaches."""
+    """Pad a map with zeros; after its last row and column only as far as the convolution reaches."""
     (value,) = node.inputs
     batch, height, width, channels = values.shapes[value]
     side, stride = node.weights["kernel"].shape[-1], node.integer("stride")
@@ -141,19 +143,19 @@ def _split(values: Values, node: Node) -> None:
     values.writer.operator("SPLIT", [axis, *values.inputs(node)], values.outputs(node), 2, "Split", numSplits=count)
 
 
-def _write(values: Values, node: Node) -> None:
+def _state_update(values: Values, node: Node) -> None:
     tokens, weights = node.inputs
-    _product(values, node, _turned(values, node, weights), _turned(values, node, tokens))  # (N, L) (D, L)^T
+    _product(values, node, _transposed(values, node, weights), _transposed(values, node, tokens))  # (N, L) (D, L)^T
 
 
-def _read(values: Values, node: Node) -> None:
+def _state_readout(values: Values, node: Node) -> None:
     states, weights = node.inputs
     weights_ = values.take(weights, Form(values.is_integer(node)))
-    _product(values, node, weights_, _turned(values, node, states))  # (L, N) (D, N)^T
+    _product(values, node, weights_, _transposed(values, node, states))  # (L, N) (D, N)^T
 
 
-def _turned(values: Values, node: Node, value: str) -> int:
-    """Tokens or states with the axis of their channels first, (B, 1, C, L)."""
+def _transposed(values: Values, node: Node, value: str) -> int:
+    """Transpose tokens or states to (B, 1, C, L)."""
     batch, _, length, channels = values.shapes[value]
     name = f"{node.name}/{value}"
     given = values.new(name, (batch, 1, channels, length), values.grid(node, value))
@@ -163,12 +165,12 @@ def _turned(values: Values, node: Node, value: str) -> int:
 
 
 def _product(values: Values, node: Node, first: int, second: int) -> None:
-    """Of factors whose last axis is summed: XNNPACK takes four times as long to lay out another second one."""
+    """Multiply two factors over their last axes: another layout of the second takes XNNPACK four times as long."""
     values.writer.operator("BATCH_MATMUL", [first, second], values.outputs(node), 4, "BatchMatMul", adjY=True)
 
 
 def _exp(values: Values, node: Node) -> None:
-    """Of integers e^x - 1, which ELU is of x up to 0, and 1 more."""
+    """Write exp; in integers as ELU(x) + 1, because ELU(x) = e^x - 1 for x up to 0."""
     (x,), (given,) = values.inputs(node), values.outputs(node)
     grid = values.grid(node, node.name)
     if grid is None:
@@ -176,14 +178,14 @@ def _exp(values: Values, node: Node) -> None:
         return
     less = QuantParams(grid.scale, grid.most, grid.least, grid.most)
     elu = values.new(f"{node.name}/elu", values.shapes[node.name], less)
-    one = Quantised(np.array([1 / 127], np.float32))
+    one = TensorQuantisation(np.array([1 / 127], np.float32))
     values.writer.operator("ELU", [x], [elu])
     constant = values.writer.tensor(f"{node.name}/one", (1,), np.int8, one, np.array([127]))
     binary(values, "ADD", [elu, constant], given)
 
 
 def _power(values: Values, node: Node) -> None:
-    """Of integers a table."""
+    """Write power; in 8-bit integers as a look-up table."""
     (value,) = node.inputs
     source, target = values.grid(node, value), values.grid(node, node.name)
     if source is not None and target is not None and dtype_of(source) is np.int8:
@@ -212,8 +214,8 @@ _HANDLERS: dict[str, Handler] = {
     "split": _split,
     "flatten": _view,
     "unflatten": _view,
-    "state_update": _write,
-    "state_readout": _read,
+    "state_update": _state_update,
+    "state_readout": _state_readout,
     "sum_tokens": _sum_tokens,
     "max_tokens": reducing("REDUCE_MAX", 2),
     "mean_channels": reducing("MEAN", 3),

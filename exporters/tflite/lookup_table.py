@@ -1,12 +1,12 @@
-"""A function of 8 bits as two 1x1 convolutions, which LiteRT's delegate computes; it has no operation for a table.
+"""Write a function of 8-bit integers as two 1x1 convolutions: LiteRT's delegate has no look-up table operation.
 
-Of a code c from 0 to 255 the first gives steps, the second adds them up:
+For an integer c from 0 to 255, the first convolution computes steps and the second adds them:
 
     step_k(c) = 1 where c >= k, else 0
     f(c)      = f(0) + sum over k of (f(k) - f(k - 1)) step_k(c)
 
-A step is a line so steep that the grid of the steps clips it from one code to the next. Both convolutions are exact in
-integers, whatever f is. Where f does not change there is no step.
+A step is a line so steep that the quantisation of the steps clips it between two neighbouring integers. Both
+convolutions are exact in integers for any f. There is no step where f does not change.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from evim_deploy.graph.interpreter import round_to, step
 from evim_deploy.graph.ir import Node
 from evim_deploy.graph.quantised import QuantParams
 from exporters.tflite.values import Values
-from exporters.tflite.writer import Quantised
+from exporters.tflite.writer import TensorQuantisation
 
 _STEPS = QuantParams(1 / 255, 0, 0, 255)
-"""Of the steps, which are 0 or 1."""
+"""Quantisation parameters of the steps, which are 0 or 1."""
 
-_HALF = 63  # what a line gives at its step's code, in codes of its weight; before it as much less than 0
+_HALF = 63  # value of a line at its step, in units of its weight; one integer before it is the negative
 
-_MOST = 127  # of a weight
+_MOST = 127  # largest integer of a weight
 
 
 @dataclass(frozen=True)
 class Table:
-    """Integers of both convolutions.
+    """The integers of both convolutions.
 
     Attributes:
-        slopes: Kernel of the first, (K,).
-        offsets: Its bias, (K,).
-        heights: Kernel of the second, (K,).
-        base: What that adds to, in codes.
+        slopes: Kernel of the first convolution, (K,).
+        offsets: Bias of the first convolution, (K,).
+        heights: Kernel of the second convolution, (K,).
+        base: Value that the steps are added to, an integer.
     """
 
     slopes: npt.NDArray[np.int8]
@@ -51,15 +51,15 @@ class Table:
 def table(codes: npt.NDArray[np.int64], source: QuantParams, target: QuantParams) -> Table:
     """The convolutions that turn code c of a grid into ``codes[c]`` of another; codes count from 0."""
     rest = np.diff(codes, prepend=codes[:1])
-    found: list[tuple[int, int]] = []
-    while rest.any():  # more than once where a step is higher than one weight can say
+    steps: list[tuple[int, int]] = []
+    while rest.any():  # a step that exceeds the range of one weight needs several
         heights = np.clip(rest, -_MOST, _MOST)
-        found += [(int(place), int(heights[place])) for place in np.flatnonzero(heights)]
+        steps += [(int(index), int(heights[index])) for index in np.flatnonzero(heights)]
         rest = rest - heights
-    places, heights = np.array(found or [(1, 0)]).T
+    indices, heights = np.array(steps or [(1, 0)]).T
     return Table(
-        np.full(len(places), 2 * _HALF, np.int8),
-        (_HALF + 2 * _HALF * (source.zero_point - places)).astype(np.int32),
+        np.full(len(indices), 2 * _HALF, np.int8),
+        (_HALF + 2 * _HALF * (source.zero_point - indices)).astype(np.int32),
         heights.astype(np.int8),
         int(codes[0]) - target.zero_point,
     )
@@ -73,7 +73,7 @@ def codes_of(node: Node, source: QuantParams, target: QuantParams) -> npt.NDArra
 
 
 def add_table(values: Values, node: Node, source: QuantParams, target: QuantParams) -> None:
-    """Write an operation of one value, from one grid to another, as such convolutions."""
+    """Write a unary operation on quantised values as two convolutions."""
     (x,), (given,) = values.inputs(node), values.outputs(node)
     batch, height, width, channels = values.shapes[node.name]
     if channels == 1:
@@ -90,27 +90,27 @@ def add_table(values: Values, node: Node, source: QuantParams, target: QuantPara
 
 
 def _add(values: Values, node: Node, x: int, given: int) -> None:
-    """The convolutions of a map of one channel."""
+    """Write both convolutions for a map with one channel."""
     source, target = (values.grid(node, value) for value in (node.inputs[0], node.name))
     assert source is not None
     assert target is not None
-    found = table(codes_of(node, source, target), source, target)
-    count, constant = len(found.heights), values.writer.tensor
+    steps_of = table(codes_of(node, source, target), source, target)
+    count, constant = len(steps_of.heights), values.writer.tensor
     line = np.float32(1 / _HALF) / np.float32(source.scale)  # of a weight, so that a product is 1 / _HALF
     step_ = np.float32(target.scale)
-    slopes, heights = Quantised(np.full(count, line, np.float32)), Quantised(np.array([step_]))
-    offsets = Quantised(np.full(count, line * np.float32(source.scale), np.float32))
-    base = Quantised(np.array([step_ * np.float32(_STEPS.scale)]))
+    slopes, heights = TensorQuantisation(np.full(count, line, np.float32)), TensorQuantisation(np.array([step_]))
+    offsets = TensorQuantisation(np.full(count, line * np.float32(source.scale), np.float32))
+    base = TensorQuantisation(np.array([step_ * np.float32(_STEPS.scale)]))
     steps = values.new(f"{node.name}/steps", (*values.writer.shape(x)[:-1], count), _STEPS)
     first = [
         x,
-        constant(f"{node.name}/slopes", (count, 1, 1, 1), np.int8, slopes, found.slopes),
-        constant(f"{node.name}/offsets", (count,), np.int32, offsets, found.offsets),
+        constant(f"{node.name}/slopes", (count, 1, 1, 1), np.int8, slopes, steps_of.slopes),
+        constant(f"{node.name}/offsets", (count,), np.int32, offsets, steps_of.offsets),
     ]
     second = [
         steps,
-        constant(f"{node.name}/heights", (1, 1, 1, count), np.int8, heights, found.heights),
-        constant(f"{node.name}/base", (1,), np.int32, base, np.array([found.base * _STEPS.most])),
+        constant(f"{node.name}/heights", (1, 1, 1, count), np.int8, heights, steps_of.heights),
+        constant(f"{node.name}/base", (1,), np.int32, base, np.array([steps_of.base * _STEPS.most])),
     ]
     for inputs, output in ((first, steps), (second, given)):
         values.writer.operator("CONV_2D", inputs, [output], 3, "Conv2D", padding=1, strideH=1, strideW=1)

@@ -1,8 +1,8 @@
-"""The metadata by which MediaPipe Tasks and Android Studio use a .tflite file: a flatbuffer of its own inside it.
+"""Write the metadata that MediaPipe Tasks and Android Studio read from a .tflite file: a flatbuffer inside the file.
 
-No package that is kept up writes it without hundreds of megabytes that an export does not need: tflite-support's last
-release is of 2023, and the writer of mediapipe 1.2 does not import on Linux. So it is written here, by flatbuffers
-alone, which TensorFlow brings. What the tables hold is one nested value; ``_pack`` lays any of them out.
+No maintained package writes it without hundreds of megabytes of dependencies: tflite-support's last release is from
+2023, and the writer of mediapipe 1.2 cannot be imported on Linux. So it is written here with flatbuffers, which
+TensorFlow installs. The tables are one nested value, which ``_pack`` serialises.
 
 Source: mediapipe/tasks/metadata/metadata_schema.fbs in https://github.com/google-ai-edge/mediapipe, version 1.5.0.
 """
@@ -20,13 +20,13 @@ from evim_deploy.artifact.target import ArtifactInfo, Target, TensorSpec
 from evim_deploy.images.preprocessing import Preprocessing
 
 METADATA_NAME = "TFLITE_METADATA"
-"""Of the buffer that holds it."""
+"""Name of the buffer with the metadata."""
 
 LABELS_FILE = "labels.txt"
-"""The associated file that names the classes, one a line, in the order of the outputs."""
+"""The associated file with the names of the classes, one a line, in the order of the outputs."""
 
 _FILE_IDENTIFIER = b"M001"
-_MIN_PARSER_VERSION = "1.0.0"  # none of these fields came later
+_MIN_PARSER_VERSION = "1.0.0"  # no field here is newer
 
 _FIELDS = {
     "ModelMetadata": (
@@ -57,7 +57,7 @@ _FIELDS = {
     "Stats": ("max", "min"),
     "AssociatedFile": ("name", "description", "type"),
 }
-"""The fields of each table in the order of the schema, which is that of their ids, as far as they are written here."""
+"""The fields of each table that are written here, in the schema's order, which is the order of their ids."""
 
 _FEATURE_PROPERTIES, _IMAGE_PROPERTIES = 1, 2  # of the union ContentProperties
 _NORMALIZATION_OPTIONS = 1  # of the union ProcessUnitOptions
@@ -67,24 +67,24 @@ _TENSOR_AXIS_LABELS = 2  # of AssociatedFileType
 
 @dataclass(frozen=True)
 class _Table:
-    """A table of the schema: text, numbers of one byte, lists of floats, other tables or lists of them, by field."""
+    """A table of the schema. A field is a string, a one-byte number, a list of floats, a table or a list of tables."""
 
     type: str
     fields: dict[str, Any]
 
 
-def pack(name: str, facts: ArtifactInfo) -> bytes:
-    """The content of the buffer.
+def pack(name: str, info: ArtifactInfo) -> bytes:
+    """Return the content of the metadata buffer.
 
     Args:
-        name: Of the model.
-        facts: What is known of it, inputs and outputs in the order of the subgraph.
+        name: Name of the model.
+        info: Description of the artifact; inputs and outputs are in the order of the subgraph.
     """
-    texts = about(facts)
+    texts = about(info)
     graph = _table(
         "SubGraphMetadata",
-        input_tensor_metadata=[_image(spec, texts, facts.preprocessing) for spec in facts.contract.inputs],
-        output_tensor_metadata=[_output(spec, texts, facts.target) for spec in facts.contract.outputs],
+        input_tensor_metadata=[_image(spec, texts, info.preprocessing) for spec in info.contract.inputs],
+        output_tensor_metadata=[_output(spec, texts, info.target) for spec in info.contract.outputs],
     )
     model = _table(
         "ModelMetadata",
@@ -102,12 +102,12 @@ def pack(name: str, facts: ArtifactInfo) -> bytes:
 
 
 def associated_files(target: Target) -> dict[str, bytes]:
-    """What goes with the metadata into a file, by its name there."""
+    """Return the associated files of a target by name."""
     return {LABELS_FILE: "".join(f"{label}\n" for label in target.labels).encode()} if target.labels else {}
 
 
 def _image(spec: TensorSpec, texts: About, preprocessing: Preprocessing) -> _Table:
-    """What is to be done to a pixel from 0 to 255 before it goes in: subtract the mean, then divide."""
+    """Describe the image input; the normalisation subtracts the mean from a pixel (0-255) and divides by std."""
     mean, std = [0.0], [1.0]
     if spec.range is None:
         mean, std = ([255 * value for value in values] for values in (preprocessing.mean, preprocessing.std))
@@ -150,7 +150,7 @@ _IMAGE = _table("ImageProperties", color_space=_RGB)
 
 
 def _pack(builder: Any, table: _Table) -> Any:
-    """Write a table after all that it refers to, as flatbuffers want it; its offset."""
+    """Write a table after everything that it refers to, as flatbuffers requires, and return its offset."""
     offsets = {name: _refer(builder, value) for name, value in table.fields.items() if not isinstance(value, int)}
     fields = _FIELDS[table.type]
     builder.StartObject(len(fields))
@@ -163,7 +163,7 @@ def _pack(builder: Any, table: _Table) -> Any:
 
 
 def _refer(builder: Any, value: Any) -> Any:
-    """Write what a field refers to; its offset."""
+    """Write the target of a field's reference and return its offset."""
     if isinstance(value, str):
         return builder.CreateString(value)
     if isinstance(value, _Table):

@@ -1,14 +1,14 @@
-"""Where onnx2tf is installed: an environment of its own, since it pins some twenty packages exactly.
+"""Find the environment of onnx2tf, which is separate because onnx2tf pins some twenty packages exactly.
 
-The first of these places that has onnx2tf counts:
+The first of these locations with onnx2tf is used:
 
-1. what the variable ``EVIM_DEPLOY_ONNX2TF`` names: an environment's folder, or its ``onnx2tf`` or ``python``
+1. the value of the variable ``EVIM_DEPLOY_ONNX2TF``: an environment's folder, or its ``onnx2tf`` or ``python``
 2. ``onnx2tf`` beside the packages of this environment: ``<environment>/onnx2tf``
 3. ``onnx2tf`` on ``PATH``
 4. the tools of pipx and of uv, whether or not their programs are on ``PATH``
 5. this environment itself
 
-Nothing is installed here. A place is asked for its versions by its own Python, without importing onnx2tf.
+Nothing is installed here. The Python of a location reports the versions, without importing onnx2tf.
 
 pipx: https://pipx.pypa.io/stable/how-to/configure-paths/, uv: https://docs.astral.sh/uv/reference/storage/
 """
@@ -31,12 +31,12 @@ from evim_deploy.common.errors import NotInstalled
 MISSING = "onnx2tf, which converts other networks to tflite, is not installed."
 VARIABLE = "EVIM_DEPLOY_ONNX2TF"
 INSTALL = 'pipx install "onnx2tf[tensorflow]" or uv tool install "onnx2tf[tensorflow]"'
-"""In 2.x TensorFlow is an extra; 1.29, which pip takes on Python 3.11, has no such extra and needs it anyway."""
+"""In 2.x TensorFlow is an extra; 1.29, which pip selects on Python 3.11, always requires it."""
 
 _NAME = "onnx2tf"
 _OLDEST, _TOO_NEW = (1, 29), (3,)
 _REINSTALL = f"Install it again: {INSTALL}, each with --force."
-_PATIENCE = 60  # seconds; it takes a tenth of one
+_PATIENCE = 60  # seconds; usually it takes 0.1 s
 _VERSIONS = """
 import json
 from importlib.metadata import distributions
@@ -47,10 +47,10 @@ print(json.dumps([next((found.version for found in distributions(name=name)), No
 
 @dataclass(frozen=True)
 class Environment:
-    """An environment that has onnx2tf and the TensorFlow that it converts with.
+    """An environment with onnx2tf and the TensorFlow that onnx2tf uses.
 
     Attributes:
-        python: Its interpreter, an absolute path.
+        python: Absolute path of the interpreter.
         version: Version of onnx2tf, 1.29 or 2.x.
         tensorflow: Version of TensorFlow.
     """
@@ -64,22 +64,22 @@ def find() -> Environment:
     """Find the environment of onnx2tf on this host.
 
     Raises:
-        NotInstalled: There is none, the variable names something without onnx2tf, or the one found cannot be used.
+        NotInstalled: No environment has onnx2tf, the variable names a location without it, or it is unusable.
     """
     if named := os.environ.get(VARIABLE):
         if found := _examine(Path(named).expanduser()):
             return found
         raise NotInstalled(
             f"{VARIABLE} is {named}, which has no onnx2tf.",
-            f"Name an environment that has it, or unset the variable and run {INSTALL}.",
+            f"Set it to an environment with onnx2tf, or unset the variable and run {INSTALL}.",
         )
-    if found := next(filter(None, map(_examine, _places())), None):
+    if found := next(filter(None, map(_examine, _locations())), None):
         return found
     raise NotInstalled(MISSING, INSTALL)
 
 
-def _places() -> Iterator[Path]:
-    """Folders and programs to look at, whether they exist or not, the first choice first."""
+def _locations() -> Iterator[Path]:
+    """Yield the candidate folders and programs in order of preference, existing or not."""
     home = Path.home()
     data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local/share")
     pipx = (data / "pipx", home / ".local/pipx", home / "Library/Application Support/pipx")
@@ -97,22 +97,22 @@ def _set_by(variable: str) -> tuple[Path, ...]:
     return tuple(Path(value).expanduser() for value in filter(None, [os.environ.get(variable)]))
 
 
-def _examine(place: Path) -> Environment | None:
-    """The environment at a place; None where it has no onnx2tf.
+def _examine(location: Path) -> Environment | None:
+    """Return the environment at a location; None if it has no onnx2tf.
 
     Raises:
-        NotInstalled: Its Python does not run, its onnx2tf is of another version, or it lacks TensorFlow.
+        NotInstalled: Its Python does not run, its onnx2tf has an unsupported version, or TensorFlow is missing.
     """
-    python = _python(place)
+    python = _python(location)
     if python is None:
         return None
     version, tensorflow = _versions(python)
     if version is None:
         return None
     if not _OLDEST <= _release(version) < _TOO_NEW:
-        raise NotInstalled(f"onnx2tf {version} ({python}) is not supported: 1.29 and 2.x are.", _REINSTALL)
+        raise NotInstalled(f"onnx2tf {version} ({python}) is not supported; use 1.29 or 2.x.", _REINSTALL)
     if tensorflow is None:
-        raise NotInstalled(f"onnx2tf {version} ({python}) lacks TensorFlow, which it converts with.", _REINSTALL)
+        raise NotInstalled(f"onnx2tf {version} ({python}) lacks TensorFlow, which it requires.", _REINSTALL)
     return Environment(python, version, tensorflow)
 
 
@@ -137,20 +137,20 @@ def _versions(python: Path) -> tuple[str | None, str | None]:
     return version, tensorflow
 
 
-def _python(place: Path) -> Path | None:
-    """The interpreter of an environment's folder, or of a program in it; None where there is none."""
-    if place.is_dir():
-        programs = place / "bin"
-    elif not place.is_file():
+def _python(location: Path) -> Path | None:
+    """Return the interpreter of an environment's folder, or of a program in it; None if it has none."""
+    if location.is_dir():
+        programs = location / "bin"
+    elif not location.is_file():
         return None
-    elif place.name.startswith("python"):
-        return place.absolute()  # and not what it links to: it knows its environment by its own path
+    elif location.name.startswith("python"):
+        return location.absolute()  # not the link's target: Python finds its environment by its own path
     else:
-        programs = place.resolve().parent
+        programs = location.resolve().parent
     found = (programs.absolute() / name for name in ("python", "python3"))
-    return next((each for each in found if os.path.lexists(each)), None)  # a broken link is told by running it
+    return next((each for each in found if os.path.lexists(each)), None)  # running it reports a broken link
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """The numbers that a version begins with: 1.29.24 -> (1, 29, 24)."""
+    """Return the leading numbers of a version: 1.29.24 -> (1, 29, 24)."""
     return tuple(int(part) for part in takewhile(str.isdecimal, version.split(".")))

@@ -1,8 +1,8 @@
-"""onnx2tf in a process of its own: this file is run as a program, in a folder that it may fill.
+"""Run onnx2tf: this file is a program that runs in onnx2tf's environment, in a temporary folder.
 
-It runs in onnx2tf's own environment, which may be of another Python and has nothing of ours. onnx2tf ends the process
-where it fails, runs programs on its input, and reads a sample picture of its own from the folder that it runs in. Of
-what it makes, the Keras model is taken: to write its other files takes most of its time.
+That environment may have another Python and has none of our packages. onnx2tf exits the process on failure, runs other
+programs on its input, and reads sample images from its working directory. Only its Keras model is used: writing its
+other files takes most of its time.
 
     python -I onnx2tf_process.py INPUT.onnx OUTPUT.tflite
 """
@@ -17,10 +17,10 @@ import onnx2tf
 import tensorflow as tf
 
 _SAMPLES = "calibration_image_sample_data_20x128x128x3_float32.npy"
-"""What onnx2tf downloads where it is not there: pictures for its comparisons, values 0 to 1."""
+"""Images for onnx2tf's comparisons, values 0 to 1; onnx2tf would download a missing file."""
 
 _OPTIONS: dict[str, dict[str, str]] = {"1": {}, "2": {"tflite_backend": "tf_converter"}}
-"""By major version. The other backend of 2.x writes more transposes, and slices that XNNPACK does not take."""
+"""Options by major version. The other backend of 2.x writes more transposes, and slices that XNNPACK rejects."""
 
 
 def _convert(source: str, destination: str) -> None:
@@ -36,8 +36,8 @@ def _convert(source: str, destination: str) -> None:
     signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32)]
     function = tf.function(model.call, input_signature=signature, autograph=False).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model)
-    converter.experimental_lower_to_saved_model = False  # which would take half of the time
-    # what has no operation of TFLite's is kept, so that it can be named
+    converter.experimental_lower_to_saved_model = False  # it takes half of the time
+    # operations that TFLite lacks are kept, so that a message can name them
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
     Path(destination).write_bytes(converter.convert())
 

@@ -1,8 +1,8 @@
-"""Weights of each channel with all axes of the map that they meet, for onnx2tf.
+"""Give per-channel weights in an ONNX file the batch axis, for onnx2tf.
 
-ONNX broadcasts (C, 1, 1) to a map (B, C, H, W). onnx2tf, 1.29 and 2.6, lays such weights out channels-last in some
-cases alone: beside a map of one pixel they stay (1, C, 1, 1), and the result is (B, C, 1, C); a difference of them
-and a map fails. With the axis of the batch written out, (1, C, 1, 1), all of these come out right.
+ONNX broadcasts (C, 1, 1) to a map (B, C, H, W). onnx2tf 1.29 and 2.6 transposes such weights to channels-last only in
+some cases: beside a map of one pixel they stay (1, C, 1, 1), and the result is (B, C, 1, C); a difference of weights
+and a map fails. With an explicit batch axis, (1, C, 1, 1), all cases are correct.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _BROADCAST = frozenset(["Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "PRelu"
 _OF_CHANNELS, _OF_MAPS = 3, 4  # axes
 
 
-def write_out(path: Path) -> int:
-    """Give such weights in a file all four axes, in place.
+def add_batch_axis(path: Path) -> int:
+    """Reshape per-channel weights in a file to four axes, in place.
 
     Returns:
-        How many inputs of operations were changed.
+        The number of changed operation inputs.
     """
     model = onnx.load(path)
     graph = shape_inference.infer_shapes(model).graph

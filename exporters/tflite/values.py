@@ -1,8 +1,8 @@
-"""A graph's values and weights as tensors of a TFLite file that is written tensor by tensor.
+"""A graph's values and weights as the tensors of a TFLite file.
 
-A value is in integers where it has a grid, and in float32 otherwise; it is there in the other kind too once something
-takes it so, behind one QUANTIZE or DEQUANTIZE. A map of few channels goes by rows as well, (B, H, 1, W * C): XNNPACK
-works pixel by pixel where it pads one, or adds a constant to its channels.
+A quantised value is stored in integers, any other in float32. If a consumer needs the other type, one QUANTIZE or
+DEQUANTIZE adds it. A map of few channels is also stored by rows, (B, H, 1, W * C), because XNNPACK pads a map, and adds
+a constant to its channels, pixel by pixel.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.quantised import AffineQuantised, QuantParams
 from evim_deploy.graph.shapes import Shape, infer_shapes
 from evim_deploy.quantise.schemes import WEIGHTED
-from exporters.tflite.writer import ModelWriter, Quantised
+from exporters.tflite.writer import ModelWriter, TensorQuantisation
 
 _ROWS = "rows"
-"""Begins the name of a value that goes by rows: what reads a file by the graph's names passes it over."""
+"""Prefix of the name of a value stored by rows; a reader that looks for the graph's names skips it."""
 
-_PIXELS = Quantised(np.ones(1, np.float32))
+_PIXELS = TensorQuantisation(np.ones(1, np.float32))
 
 
 @dataclass(frozen=True)
 class Form:
-    """In which form a value is taken: in integers or float32, as a map or by rows."""
+    """The form of a tensor: integers or float32, a map or rows."""
 
     integer: bool
     rows: bool = False
 
 
 class Values:
-    """A graph on its way into a file.
+    """The tensors of a graph that is being written.
 
     Args:
-        graph: With its grids and encodings.
+        graph: The quantised graph.
         image: Shape of its input, (B, 3, H, W).
-        integers: Kinds of operations that compute in integers where what they take and give has grids.
+        integers: Operations that compute in integers if their inputs and outputs are quantised.
 
     Attributes:
-        shapes: Of its values, channels-last.
-        writer: Of the file.
+        shapes: Channels-last shapes of the values, by name.
+        writer: The writer of the file.
     """
 
     def __init__(self, graph: Graph, image: Shape, integers: Collection[str]) -> None:
@@ -52,36 +52,36 @@ class Values:
         self.shapes = {name: laid_out(shape) for name, shape in infer_shapes(graph, image).items()}
         self._graph = graph
         self._integers = integers
-        self._grids: Mapping[str, QuantParams] = graph.qparams
+        self._qparams: Mapping[str, QuantParams] = graph.qparams
         self._tensors: dict[tuple[str, Form], int] = {}
 
-    # --- what the graph says
+    # --- the graph
 
     def clip(self, node: Node) -> Node | None:
-        """The ReLU that a convolution computes, too."""
+        """Return the ReLU that a convolution also computes, if there is one."""
         user = self._graph.sole_consumer(node.name) if node.op == "conv" else None
         return user if user is not None and user.op == "relu" else None
 
     def is_clip(self, node: Node) -> bool:
-        """Whether a convolution computes it, too."""
+        """Return whether a convolution also computes this ReLU."""
         producer = self._graph.producer(node.inputs[0])
         return producer is not None and self.clip(producer) is node
 
     def is_integer(self, node: Node) -> bool:
-        """Whether an operation computes in integers: all that it takes and gives has a grid, and its weights codes."""
+        """Return whether an operation computes in integers: its inputs, outputs and weights are quantised."""
         taken = node.inputs[:1] if node.op == "unflatten" else node.inputs
-        quantised_values = {*taken, *(self.clip(node) or node).outputs} <= self._grids.keys()
+        quantised_values = {*taken, *(self.clip(node) or node).outputs} <= self._qparams.keys()
         encoded = all(name in node.encodings for name in node.weights if name != "bias" or node.op not in WEIGHTED)
         return node.op in self._integers and quantised_values and encoded and not node.is_floating
 
     def grid(self, node: Node, value: str) -> QuantParams | None:
-        """Of a value that an operation takes or gives; None where it computes in float32."""
-        return self._grids[value] if self.is_integer(node) else None
+        """Return the quantisation parameters of an operation's input or output; None if it computes in float32."""
+        return self._qparams[value] if self.is_integer(node) else None
 
     # --- values
 
     def open(self, name: str, pixels: bool) -> int:
-        """The tensor of the input: float32, or pixels in uint8."""
+        """Create the tensor of the input: float32, or uint8 pixels."""
         shape = self.shapes[name]
         if not pixels:
             return self._keep(name, Form(integer=False), self.writer.tensor(name, shape, np.float32))
@@ -93,7 +93,7 @@ class Values:
         return taken
 
     def take(self, value: str, form: Form) -> int:
-        """The tensor of a value in a form."""
+        """Return the tensor of a value in a form, converting it if needed."""
         if (value, form) not in self._tensors:
             converted, reshaped = Form(not form.integer, form.rows), Form(form.integer, not form.rows)
             if (value, converted) not in self._tensors:
@@ -103,9 +103,9 @@ class Values:
 
     def _convert(self, value: str, taken: Form, given: Form) -> None:
         source, shape = self._tensors[value, taken], self.shapes[value]
-        grid = self._grids[value] if given.integer else None
+        grid = self._qparams[value] if given.integer else None
         word = ("map", "rows")[given.rows] if taken.rows != given.rows else ("dequantize", "quantize")[given.integer]
-        is_same = given.rows or word == "dequantize"  # the value is known by what is converted
+        is_same = given.rows or word == "dequantize"  # readers identify the value by the tensor that is converted
         name = f"{_ROWS if given.rows else word}/{value}" if is_same else f"{value}/{word}"
         target = self.new(name, _by_rows(shape) if given.rows else shape, grid)
         self._keep(value, given, target)
@@ -120,7 +120,7 @@ class Values:
         return [self.take(value, Form(self.is_integer(node))) for value in node.inputs]
 
     def outputs(self, node: Node, rows: bool = False) -> list[int]:
-        """Tensors for what an operation gives, or the ReLU that it computes, too."""
+        """Create the tensors of an operation's outputs, or of the ReLU that it also computes."""
         clip = self.clip(node)
         values = clip.outputs if clip else node.outputs
         form = Form(self.is_integer(node), rows)
@@ -132,14 +132,14 @@ class Values:
         return [self._tensors[value, form] for value in values]
 
     def new(self, name: str, shape: Sequence[int], grid: QuantParams | None) -> int:
-        """A tensor in a grid's codes, or in float32."""
+        """Create a tensor, quantised or in float32."""
         if grid is None:
             return self.writer.tensor(name, shape, np.float32)
-        quantised = Quantised(np.array([grid.scale], np.float32), zero_point(grid))
+        quantised = TensorQuantisation(np.array([grid.scale], np.float32), zero_point(grid))
         return self.writer.tensor(name, shape, dtype_of(grid), quantised)
 
     def reshape(self, name: str, source: int, target: int) -> None:
-        """Put one tensor into the shape of another."""
+        """Reshape one tensor into another."""
         shape = self.writer.shape(target)
         constant = self.writer.integers(f"{name}/shape", shape)
         self.writer.operator("RESHAPE", [source, constant], [target], 1, "Reshape", newShape=list(shape))
@@ -151,7 +151,10 @@ class Values:
     # --- weights
 
     def kernel(self, node: Node, layout: Callable[[Any], Any], axis: int) -> tuple[int, npt.NDArray[np.float32]]:
-        """The tensor of a kernel, and the scale of each output channel, (O,), along an axis; of float32 ones."""
+        """Create the tensor of a kernel.
+
+        Return it and the scale of each output channel, (O,), which is 1 for float32.
+        """
         name, encoding = f"{node.name}/kernel", node.encodings.get("kernel")
         if encoding is None:
             kernel = layout(node.weights["kernel"])
@@ -159,42 +162,42 @@ class Values:
             return self.writer.tensor(name, kernel.shape, np.float32, data=kernel), scale
         assert isinstance(encoding, AffineQuantised)
         codes, scale = layout(encoding.codes), encoding.scale.reshape(-1).astype(np.float32)
-        return self.writer.tensor(name, codes.shape, np.int8, Quantised(scale, 0, axis), codes), scale
+        return self.writer.tensor(name, codes.shape, np.int8, TensorQuantisation(scale, 0, axis), codes), scale
 
     def bias(self, node: Node, scale: npt.NDArray[np.float32]) -> int:
-        """The tensor of a bias, zeros where there is none, in steps of what a product of two codes stands for."""
+        """Create the tensor of a bias, or of zeros, in units of the product of the input's and the kernel's scales."""
         name, bias = f"{node.name}/bias", node.weights.get("bias", np.zeros(len(node.weights["kernel"])))
         grid = self.grid(node, node.inputs[0])
         if grid is None:
             return self.writer.tensor(name, bias.shape, np.float32, data=bias)
         step = np.float32(grid.scale) * scale
         dtype = np.int32 if dtype_of(grid) is np.int8 else np.int64
-        return self.writer.tensor(name, bias.shape, dtype, Quantised(step), np.rint(bias / step))
+        return self.writer.tensor(name, bias.shape, dtype, TensorQuantisation(step), np.rint(bias / step))
 
     def vector(self, node: Node, weight: str, repeats: int = 1) -> int:
-        """The tensor of a factor or an offset for each channel, or for each of a row's."""
+        """Create the tensor of a vector (C), repeated for each pixel of a row."""
         name, array = f"{node.name}/{weight}", np.tile(node.weights[weight], repeats)
         if not self.is_integer(node):
             return self.writer.tensor(name, array.shape, np.float32, data=array)
         encoding = node.encodings[weight]
         assert isinstance(encoding, AffineQuantised)
-        quantised = Quantised(encoding.scale.astype(np.float32))
+        quantised = TensorQuantisation(encoding.scale.astype(np.float32))
         return self.writer.tensor(name, array.shape, np.int8, quantised, np.tile(encoding.codes, repeats))
 
 
 def laid_out(shape: Shape) -> tuple[int, ...]:
-    """Channels-last, of rank 4 unless it is a vector: tokens and states (B, C, L) are (B, 1, L, C)."""
+    """Return the channels-last shape, rank 4 except for vectors: tokens and states (B, C, L) become (B, 1, L, C)."""
     batch, channels, *sides = (int(axis) for axis in shape)
     return (batch, *([1] * (2 - len(sides)) if sides else []), *sides, channels)
 
 
 def dtype_of(grid: QuantParams) -> type[np.signedinteger[Any]]:
-    """In which a file stores codes."""
+    """Return the integer type of quantised values."""
     return np.int8 if grid.most - grid.least < 1 << 8 else np.int16
 
 
 def zero_point(grid: QuantParams) -> int:
-    """As a file has it: int8 begins with -128 where our codes of 8 bits begin with 0."""
+    """Return the zero point in a file: int8 begins at -128, our 8-bit integers begin at 0."""
     return grid.zero_point - (128 if dtype_of(grid) is np.int8 else 0)
 
 

@@ -1,4 +1,4 @@
-"""A TFLite model that is written tensor by tensor: the tables of its flatbuffer, and what goes into them.
+"""Write a TFLite model tensor by tensor, by the tables of its flatbuffer.
 
 Schema: https://github.com/google-ai-edge/LiteRT/blob/main/tflite/schema/schema.fbs
 """
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tensorflow.lite.python import schema_py_generated as schema
 
 _SCHEMA_VERSION = 3
-_LAST_OLD_CODE = 127  # of builtin operations that older readers know by one byte
+_LAST_OLD_CODE = 127  # the last builtin operator that older readers know, whose field has one byte
 
 _TYPES = {
     np.dtype(name): number
@@ -30,8 +30,8 @@ _TYPES = {
 
 
 @dataclass(frozen=True)
-class Quantised:
-    """What integers stand for: scale * (code - zero point), with one scale, or one for each index of an axis."""
+class TensorQuantisation:
+    """Quantisation parameters of a tensor: scale * (q - zero_point), one scale, or one for each index of an axis."""
 
     scale: npt.NDArray[np.float32]
     zero_point: int = 0
@@ -39,16 +39,16 @@ class Quantised:
 
 
 class ModelWriter:
-    """A model of one subgraph, its tensors named by their indices.
+    """A model with one subgraph; its tensors are identified by their indices.
 
     Attributes:
-        model: As flatbuffers' object API has it.
+        model: The model in flatbuffers' object API.
     """
 
     def __init__(self) -> None:
         self.model: Any = schema.ModelT()
         self.model.version = _SCHEMA_VERSION
-        self.model.buffers = [schema.BufferT()]  # the first is empty, and that of all tensors that are computed
+        self.model.buffers = [schema.BufferT()]  # the first is empty; all computed tensors use it
         self.model.operatorCodes = []
         self._graph: Any = schema.SubGraphT()
         self._graph.name = b"main"
@@ -61,10 +61,10 @@ class ModelWriter:
         name: str,
         shape: Sequence[int],
         dtype: npt.DTypeLike,
-        quantised: Quantised | None = None,
+        quantised: TensorQuantisation | None = None,
         data: npt.NDArray[Any] | None = None,
     ) -> int:
-        """Add a tensor, a constant where it has data; its index."""
+        """Add a tensor, a constant if it has data, and return its index."""
         tensor = schema.TensorT()
         tensor.name, tensor.shape, tensor.type = name.encode(), np.array(shape, np.int32), _TYPES[np.dtype(dtype)]
         tensor.buffer = 0 if data is None else self._buffer(np.ascontiguousarray(data, dtype=dtype))
@@ -78,7 +78,7 @@ class ModelWriter:
         return len(self._graph.tensors) - 1
 
     def integers(self, name: str, values: Sequence[int] | Sequence[Sequence[int]]) -> int:
-        """A constant of int32: axes, a shape, paddings; its index."""
+        """Add an int32 constant (axes, a shape, paddings) and return its index."""
         array = np.array(values, np.int32)
         return self.tensor(name, array.shape, np.int32, data=array)
 
@@ -97,12 +97,12 @@ class ModelWriter:
         """Add an operation.
 
         Args:
-            type_: As the schema calls it.
-            inputs: Tensors that it takes.
-            outputs: Tensors that it gives.
-            version: Of the operation: the least that knows these types.
-            options: The schema's table of its options, less ``Options``.
-            fields: Of this table.
+            type_: The schema's name of the operation.
+            inputs: Indices of the input tensors.
+            outputs: Indices of the output tensors.
+            version: The lowest version of the operation that supports the tensors' types.
+            options: The schema's table of options, without the suffix ``Options``.
+            fields: The fields of this table.
         """
         operator = schema.OperatorT()
         operator.opcodeIndex = self._code(getattr(schema.BuiltinOperator, type_), version)
@@ -116,7 +116,7 @@ class ModelWriter:
         self._graph.operators.append(operator)
 
     def close(self, inputs: Sequence[int], outputs: Sequence[int]) -> Any:
-        """The model, which takes and gives these tensors."""
+        """Set the inputs and outputs, and return the model."""
         self._graph.inputs, self._graph.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)
         return self.model
 

@@ -1,10 +1,10 @@
-"""The engines that are timed: one module an engine, the same verbs in each.
+"""The engines that can be timed: one module an engine, the same functions in each.
 
-``open_runner(job) -> Runner``   load what a job names, in a process that does nothing else
-``version() -> str``             of the engine, without loading a model
+``open_runner(job) -> Runner``   load a job's file, in a process that does nothing else
+``version() -> str``             version of the engine, without loading a model
 
-An engine is a row of a table. The file that it takes is made beforehand, in a process of its own, by
-:mod:`latency.preparation`, so that neither the time nor the memory of a conversion is counted.
+An engine is a row of a table. :mod:`latency.preparation` makes its file beforehand, in a process of its own, so that
+neither the time nor the memory of a conversion is counted.
 """
 
 from __future__ import annotations
@@ -21,33 +21,30 @@ import numpy.typing as npt
 
 from evim_deploy.common.errors import NotInstalled, UsageProblem
 from exporters import FORMATS
+from latency.enums import MemoryLayout
 
 Array = npt.NDArray[np.float32]
 
-CHANNELS_FIRST = "channels-first"
-CHANNELS_LAST = "channels-last"
-
 DISTINCT_IMAGES = 8
-"""A larger batch repeats them: 256 images of 4096x4096 would take minutes to draw, and 48 GiB of the host's memory."""
+"""A larger batch repeats these images: to draw 256 images of 4096x4096 takes minutes and 48 GiB of host memory."""
 
 _GREY, _CONTRAST = np.float32(127.5), np.float32(51.0)
 """Mean and standard deviation of noise in pixels: black and white are 2.5 deviations away."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a worker times.
+    """The work of one worker.
 
     Attributes:
-        source: The file that the engine loads.
-        precision: That it is timed in, one of its row's.
+        source: Path of the file that the engine loads.
+        precision: Precision to time, one of the engine's row.
         batch: Images in one prediction.
-        shape: Of one image (C, H, W).
-        threads: That the engine may use; None leaves it to the engine.
-        device: ``cpu``, ``cuda``, or ``coreml`` where Core ML picks the units itself.
-        layout: Of images and weights in memory, ``channels-first`` or ``channels-last``, for the engines that
-            can choose.
-        pixels: Whether the file takes pixels 0-255 rather than normalised values.
+        shape: Shape of one image (C, H, W).
+        threads: Threads that the engine may use; None for the engine's default.
+        device: ``cpu``, ``cuda``, or ``coreml`` where Core ML chooses the compute units itself.
+        layout: Memory layout of images and weights, for the engines that support several; otherwise empty.
+        pixels: Whether the file has pixels 0-255 as its input instead of normalised values.
     """
 
     source: str
@@ -60,9 +57,9 @@ class Job:
     pixels: bool = False
 
     def distinct_images(self) -> Array:
-        """Seeded normal noise (min(B, 8), C, H, W), float32, like normalised photographs; whole numbers for pixels.
+        """Seeded normal noise (min(B, 8), C, H, W), float32, like normalised photographs; integers for pixels.
 
-        One draw an image, so that the first image is the same in every batch.
+        Each image has a seed of its own, so that the first image is the same in every batch.
         """
         images = np.empty((min(self.batch, DISTINCT_IMAGES), *self.shape), np.float32)
         for index, image in enumerate(images):
@@ -75,8 +72,9 @@ class Job:
 
 
 def first_image(shape: tuple[int, int, int], pixels: bool = False) -> Array:
-    """The first image of every job with images of this shape, (1, C, H, W)."""
-    return Job("", "fp32", 1, shape, None, "cpu", CHANNELS_FIRST, pixels).images()
+    """The first image (1, C, H, W) of every job with images of this shape."""
+    job = Job(source="", precision="fp32", batch=1, shape=shape, threads=None, device="cpu", layout="", pixels=pixels)
+    return job.images()
 
 
 @dataclass(frozen=True)
@@ -84,10 +82,10 @@ class ProfiledOperation:
     """An operation in an engine's own profile.
 
     Attributes:
-        name: As the engine calls it.
-        operation_class: One of :data:`latency.breakdown.CLASSES`.
-        seconds: In one prediction.
-        calls: In one prediction.
+        name: Name that the engine reports.
+        operation_class: A value of :class:`latency.breakdown.OperationClass`.
+        seconds: Time in one prediction.
+        calls: Number of calls in one prediction.
     """
 
     name: str
@@ -100,123 +98,145 @@ class Runner(Protocol):
     """A loaded model with its images in place.
 
     Attributes:
-        mode: What it chose itself of how it computes; empty where it had no choice.
+        mode: The way of computing that the engine chose itself; empty if it had no choice.
     """
 
     mode: str
 
     def predict(self) -> None:
-        """One prediction, which has come to its end on return."""
+        """Run one prediction and wait for its end."""
 
     def outputs(self) -> Array:
-        """The first output of the last prediction, channels-first as the model's (B, ...), in float32."""
+        """The first output of the last prediction (B, ...), channels-first as in the model, float32."""
 
     def profile(self, count: int) -> list[ProfiledOperation]:
-        """The engine's own profile of so many predictions, a mean over them; empty where it has none."""
+        """The engine's own profile, averaged over ``count`` predictions; empty if the engine has no profiler."""
 
 
 class EngineModule(Protocol):
-    """What every module of an engine offers."""
+    """The functions that every engine's module has."""
 
     def open_runner(self, job: Job) -> Runner: ...
 
     def version(self) -> str: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Engine:
-    """One row of the table of engines.
+    """A row of the table of engines.
 
     Attributes:
-        name: As ``--engine`` takes it.
-        module: Where its verbs are.
-        takes: The suffix of the file that it loads.
-        requires: What must be installed, by its names on the package index.
-        extra: The extra that installs it.
-        precisions: What it is timed in, by device, the usual one first: those that its files are made in, and
-            those that it computes in itself, from files of fp32.
-        layouts: That it can choose from; empty where it chooses for itself.
-        system: The operating system that it exists on; empty for any.
-        takes_images: Whether its files take images alone, so that a mixer has none.
+        name: Value of ``--engine``.
+        module: Module with its functions.
+        file_suffix: Suffix of the files that it loads; empty if it loads none.
+        requires: Packages that must be installed, by their names on the package index.
+        extra: The extra that installs them.
+        precisions: Precisions that can be timed, by device, the default first: those of the engine's files, and those
+            that the engine computes in from fp32 files.
+        layouts: Supported memory layouts; empty if the engine chooses one.
+        system: Operating system that it requires; empty for any.
+        image_input_only: Whether its files have images as their only possible input, so that no mixer can be timed.
     """
 
     name: str
     module: str
-    takes: str
+    file_suffix: str
     requires: tuple[str, ...]
     extra: str
     precisions: Mapping[str, tuple[str, ...]]
-    layouts: tuple[str, ...] = ()
+    layouts: tuple[MemoryLayout, ...] = ()
     system: str = ""
-    takes_images: bool = False
+    image_input_only: bool = False
 
-    def stored(self, precision: str) -> str:
-        """The precision of the file that it is timed from."""
-        return precision if precision in _FILES.get(self.takes, ()) else "fp32"
+    def file_precision(self, precision: str) -> str:
+        """The precision of the file that a precision is timed with."""
+        return precision if precision in _FILE_PRECISIONS.get(self.file_suffix, ()) else "fp32"
+
+    @property
+    def unavailable_reason(self) -> str:
+        """The reason why the installed engine cannot predict on this host; empty if it can."""
+        if self.system and platform.system() != self.system:
+            return f"{self.name} predicts on macOS only"
+        return ""
 
 
-_FILES = {row.suffix: row.precisions for row in FORMATS.values()}
+_FILE_PRECISIONS = {row.suffix: row.precisions for row in FORMATS.values()}
 """Precisions of files by their suffix."""
 
-_TORCH = {"cpu": ("fp32", "bf16"), "cuda": ("fp16", "bf16", "fp32")}
-LAYOUTS = (CHANNELS_FIRST, CHANNELS_LAST)
+
+def _torch_engine(name: str, module: str) -> Engine:
+    return Engine(
+        name=name,
+        module=module,
+        file_suffix=".pt",
+        requires=("torch",),
+        extra="bench",
+        precisions={"cpu": ("fp32", "bf16"), "cuda": ("fp16", "bf16", "fp32")},
+        layouts=tuple(MemoryLayout),
+    )
+
 
 ENGINES = {
     engine.name: engine
     for engine in (
-        Engine("torch", "latency.engines.torch", ".pt", ("torch",), "bench", _TORCH, LAYOUTS),
-        Engine("torch-compile", "latency.engines.torch_compile", ".pt", ("torch",), "bench", _TORCH, LAYOUTS),
-        Engine("torchscript", "latency.engines.torchscript", ".pt", ("torch",), "bench", _TORCH, LAYOUTS),
+        _torch_engine("torch", "latency.engines.torch"),
+        _torch_engine("torch-compile", "latency.engines.torch_compile"),
+        _torch_engine("torchscript", "latency.engines.torchscript"),
         Engine(
-            "onnxruntime", "latency.engines.onnxruntime", ".onnx", ("onnxruntime",), "bench", {"cpu": _FILES[".onnx"]}
+            name="onnxruntime",
+            module="latency.engines.onnxruntime",
+            file_suffix=".onnx",
+            requires=("onnxruntime",),
+            extra="bench",
+            precisions={"cpu": _FILE_PRECISIONS[".onnx"]},
         ),
         Engine(
-            "openvino",
-            "latency.engines.openvino",
-            ".onnx",
-            ("openvino",),
-            "bench",
-            {"cpu": (*_FILES[".onnx"], "bf16")},
+            name="openvino",
+            module="latency.engines.openvino",
+            file_suffix=".onnx",
+            requires=("openvino",),
+            extra="bench",
+            precisions={"cpu": (*_FILE_PRECISIONS[".onnx"], "bf16")},
         ),
         Engine(
-            "litert",
-            "latency.engines.litert",
-            ".tflite",
-            ("ai-edge-litert",),
-            "tflite",
-            {"cpu": _FILES[".tflite"]},
-            takes_images=True,
+            name="litert",
+            module="latency.engines.litert",
+            file_suffix=".tflite",
+            requires=("ai-edge-litert",),
+            extra="tflite",
+            precisions={"cpu": _FILE_PRECISIONS[".tflite"]},
+            image_input_only=True,
         ),
         Engine(
-            "coreml",
-            "latency.engines.coreml",
-            ".mlpackage",
-            ("coremltools",),
-            "coreml",
-            {"coreml": _FILES[".mlpackage"]},
+            name="coreml",
+            module="latency.engines.coreml",
+            file_suffix=".mlpackage",
+            requires=("coremltools",),
+            extra="coreml",
+            precisions={"coreml": _FILE_PRECISIONS[".mlpackage"]},
             system="Darwin",
-            takes_images=True,
+            image_input_only=True,
         ),
     )
 }
 
 
 def find_engine(name: str) -> Engine:
-    """The engine of a name.
+    """Find an engine by name.
 
     Raises:
-        UsageProblem: There is none.
+        UsageProblem: The engine is unknown.
     """
     if name not in ENGINES:
-        raise UsageProblem(f"There is no engine {name!r}.", f"Engines are {', '.join(ENGINES)}.")
+        raise UsageProblem(f"Unknown engine {name!r}.", f"Engines are {', '.join(ENGINES)}.")
     return ENGINES[name]
 
 
 def require(engine: Engine) -> None:
-    """Check, without importing it, that an engine is installed.
+    """Check, without importing them, that the packages of an engine are installed.
 
     Raises:
-        NotInstalled: It is not.
+        NotInstalled: A package is missing.
     """
     for package in engine.requires:
         if importlib.util.find_spec(package.replace("-", "_")) is None:
@@ -226,13 +246,6 @@ def require(engine: Engine) -> None:
             )
 
 
-def why_not(engine: Engine) -> str:
-    """Why an engine that is installed cannot predict on this host; empty where it can."""
-    if engine.system and platform.system() != engine.system:
-        return f"{engine.name} predicts on macOS only"
-    return ""
-
-
 def load(module: str) -> EngineModule:
-    """The verbs of an engine."""
+    """Import the module of an engine."""
     return cast("EngineModule", importlib.import_module(module))

@@ -1,18 +1,21 @@
-"""Core ML, on macOS: it chooses for itself between processor, GPU and Neural Engine."""
+"""Core ML on macOS, which chooses between CPU, GPU and Neural Engine itself."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latency.engines import Array, Job, ProfiledOperation
-from runtimes.classes import probabilities
+from runtimes.coreml_interface import probabilities
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def version() -> str:
-    """coremltools' and the system's, of which Core ML is a part."""
+    """The versions of coremltools and of macOS, of which Core ML is a part."""
     import platform
 
     import coremltools
@@ -21,7 +24,7 @@ def version() -> str:
 
 
 class CoremlRunner:
-    """A package and its images; precision and shapes are the package's own."""
+    """A loaded package and its images. Precision and shapes are those of the package."""
 
     mode = ""
 
@@ -41,21 +44,21 @@ class CoremlRunner:
 
     def outputs(self) -> Array:
         """A classifier's probabilities in the order of its labels, or the first output of another model."""
-        of_classes = self._description.predictedProbabilitiesName
-        if of_classes:
-            return probabilities(self._outputs[of_classes], self._description.metadata.userDefined, self._path)
+        by_class = self._description.predictedProbabilitiesName
+        if by_class:
+            return probabilities(self._outputs[by_class], self._description.metadata.userDefined, self._path)
         return np.asarray(self._outputs[self._description.output[0].name], dtype=np.float32)
 
     def profile(self, count: int) -> list[ProfiledOperation]:
-        """Nothing: Core ML tells its times to Xcode's Instruments alone."""
+        """Empty: Core ML reports times of operations to Xcode's Instruments only."""
         return []
 
 
 open_runner = CoremlRunner
 
 
-def _picture(images: Array) -> Any:
-    """What an image input takes, from pixels (1, 3, H, W)."""
+def _picture(images: Array) -> Image.Image:
+    """Convert pixels 0-255 (1, 3, H, W) to the picture that an image input expects."""
     from PIL import Image
 
     return Image.fromarray(images[0].transpose(1, 2, 0).astype(np.uint8))  # (H, W, 3)

@@ -1,10 +1,9 @@
-"""LiteRT, the engine of TFLite files, on the CPU with XNNPACK."""
+"""LiteRT on the CPU with XNNPACK, for TFLite files."""
 
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +13,22 @@ from latency.engines import Array, Job, ProfiledOperation
 
 
 def version() -> str:
-    import ai_edge_litert.interpreter  # noqa: F401, what a cold start does not count
+    import ai_edge_litert.interpreter  # noqa: F401, a cold start excludes the import
 
     return importlib.metadata.version("ai-edge-litert")
 
 
-class LitertRunner:
-    """A TFLite file with its images in its input; maps are channels-last inside.
+class _Tensor(TypedDict):
+    """The details of a tensor that LiteRT reports and that this module reads."""
 
-    What it takes and gives in integers is converted before and after a prediction, which is no part of its time.
+    dtype: type[np.generic]
+    quantization: tuple[float, int]
+
+
+class LitertRunner:
+    """A TFLite file with its images in the input tensor. TFLite's tensors are channels-last.
+
+    Integer inputs and outputs are converted outside the timed prediction.
     """
 
     mode = ""
@@ -30,40 +36,40 @@ class LitertRunner:
     def __init__(self, job: Job) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        threads = job.threads or describe_host().cores  # without a number it would take one
+        threads = job.threads or describe_host().cores  # the default is a single thread
         self._interpreter: Any = Interpreter(job.source, num_threads=threads)
         self._interpreter.allocate_tensors()
         (image,) = self._interpreter.get_input_details()
-        self._interpreter.set_tensor(image["index"], _as_taken(job.images().transpose(0, 2, 3, 1), image))
+        self._interpreter.set_tensor(image["index"], _quantise(job.images().transpose(0, 2, 3, 1), image))
         self._output = self._interpreter.get_output_details()[0]
 
     def predict(self) -> None:
         self._interpreter.invoke()
 
     def outputs(self) -> Array:
-        answer = _as_meant(self._interpreter.get_tensor(self._output["index"]), self._output)
-        return answer.transpose(0, 3, 1, 2) if answer.ndim == 4 else answer
+        output = _dequantise(self._interpreter.get_tensor(self._output["index"]), self._output)
+        return output.transpose(0, 3, 1, 2) if output.ndim == 4 else output
 
     def profile(self, count: int) -> list[ProfiledOperation]:
-        """Nothing: LiteRT's profiler is not a part of its Python package."""
+        """Empty: LiteRT's profiler is not in its Python package."""
         return []
 
 
 open_runner = LitertRunner
 
 
-def _as_taken(images: Array, tensor: Mapping[str, Any]) -> npt.NDArray[Any]:
-    """Values as a tensor holds them, codes where these are integers."""
+def _quantise(images: Array, tensor: _Tensor) -> npt.NDArray[np.generic]:
+    """Convert images to the dtype of a tensor, quantised if it holds integers."""
     if np.issubdtype(tensor["dtype"], np.floating):
         return np.ascontiguousarray(images, tensor["dtype"])
     scale, zero_point = tensor["quantization"]
-    limits = np.iinfo(tensor["dtype"])
+    limits = np.iinfo(np.dtype(tensor["dtype"]).name)
     return np.ascontiguousarray((images / scale + zero_point).round().clip(limits.min, limits.max), tensor["dtype"])
 
 
-def _as_meant(found: npt.NDArray[Any], tensor: Mapping[str, Any]) -> Array:
-    """What the values in a tensor stand for."""
-    if np.issubdtype(found.dtype, np.floating):
-        return found.astype(np.float32)
+def _dequantise(values: npt.NDArray[np.generic], tensor: _Tensor) -> Array:
+    """Convert values of a tensor to float32, dequantised if they are integers."""
+    if np.issubdtype(values.dtype, np.floating):
+        return values.astype(np.float32)
     scale, zero_point = tensor["quantization"]
-    return np.float32(scale) * (found.astype(np.float32) - np.float32(zero_point))
+    return np.float32(scale) * (values.astype(np.float32) - np.float32(zero_point))

@@ -1,7 +1,7 @@
-"""OpenVINO on the CPU, which reads ONNX files.
+"""OpenVINO on the CPU, for ONNX files.
 
-It computes in the precision that it is told. Of a quantised file what does not compute in integers is float32, which is
-said as the mode: left to itself OpenVINO takes bfloat16, and M4 in int8 takes longer (on an AMD EPYC 36 ms, not 32).
+The precision of floats is set explicitly. In a quantised file it is float32, and the mode says so: by default OpenVINO
+chooses bfloat16, and M4 in int8 takes longer (36 ms instead of 32 on an AMD EPYC).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from latency.breakdown import classify_openvino
 from latency.engines import Array, Job, ProfiledOperation
 
 _ARITHMETIC = {"fp32": "f32", "fp16": "f32", "bf16": "bf16"}
-"""By precision; the weights of an fp16 file are widened, once."""
+"""OpenVINO's element type by precision; the weights of an fp16 file are converted to float32, once."""
 
 
 def version() -> str:
@@ -25,7 +25,7 @@ def version() -> str:
 
 
 class OpenvinoRunner:
-    """A compiled model, its images and its answers in place."""
+    """A compiled model with its images in place."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -67,15 +67,15 @@ class OpenvinoRunner:
         if profiled:
             self._kernels = _kernels(model)
         threads = {} if self._job.threads is None else {"INFERENCE_NUM_THREADS": self._job.threads}
-        wanted = _ARITHMETIC.get(self._job.precision, "f32")
-        settings = {"PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": profiled, "INFERENCE_PRECISION_HINT": wanted}
+        expected = _ARITHMETIC.get(self._job.precision, "f32")
+        settings = {"PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": profiled, "INFERENCE_PRECISION_HINT": expected}
         compiled = core.compile_model(model, "CPU", {**settings, **threads})
-        got = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        actual = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if self._job.precision not in _ARITHMETIC:
-            self.mode = f"floats in {got}"
-        if got != wanted:
+            self.mode = f"floats in {actual}"
+        if actual != expected:
             raise RuntimeError(
-                f"this processor does not compute in {self._job.precision} in OpenVINO, which took {got}"
+                f"this processor does not compute in {self._job.precision} in OpenVINO, which chose {actual}"
             )
         return compiled
 
@@ -90,7 +90,7 @@ def _tensor(images: Array) -> Any:
 
 
 def _kernels(model: Any) -> dict[str, list[int]]:
-    """Shape of the kernel of each convolution by its name, channels of a group before (H, W)."""
+    """Kernel shapes of convolutions by node name, the channels of a group before (H, W)."""
     return {
         op.get_friendly_name(): list(op.input_value(1).get_shape())
         for op in model.get_ops()

@@ -1,6 +1,6 @@
 """PyTorch compiled by inductor: C++ on the CPU, Triton in CUDA graphs on the GPU.
 
-Compilation happens in the first prediction, whose time says what it costs.
+Compilation happens in the first prediction, whose time includes it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MODES = {"cuda": "reduce-overhead"}
 
 
 def open_runner(job: Job) -> TorchRunner:
-    """A runner of the compiled module."""
+    """Open a runner of the compiled module."""
     return TorchRunner(job, _compiled, _compiled_for_profile)
 
 
@@ -28,6 +28,6 @@ def _compiled(module: nn.Module, images: Tensor, job: Job) -> Network:
 
 
 def _compiled_for_profile(module: nn.Module, images: Tensor, job: Job) -> Network:
-    """The same kernels where a profiler sees them: named, and not inside of a CUDA graph."""
+    """The same kernels with names and outside of a CUDA graph, visible to a profiler."""
     torch._dynamo.reset()
     return cast("Network", torch.compile(module, options={"cpp.enable_kernel_profile": True}, dynamic=False))

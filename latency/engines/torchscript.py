@@ -1,4 +1,4 @@
-"""PyTorch traced and frozen, as the scripts that published numbers come from do it."""
+"""PyTorch traced and frozen by TorchScript, as in the published benchmark scripts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["open_runner", "version"]
 
 
 def open_runner(job: Job) -> TorchRunner:
-    """A runner of the traced module."""
+    """Open a runner of the traced module."""
     return TorchRunner(job, _traced)
 
 
 def _traced(module: nn.Module, images: Tensor, job: Job) -> Network:
-    """Casts are traced with the rest, and freezing computes those of weights once."""
+    """Trace and freeze a module. Freezing folds the casts of weights."""
     with warnings.catch_warnings():
-        # of newer ways to compile, which are other engines here, and of sizes that the trace fixes, as it should
+        # deprecation in favour of torch.compile, and sizes that the trace fixes on purpose
         warnings.simplefilter("ignore")
         return cast("Network", torch.jit.freeze(torch.jit.trace(module, images, check_trace=False)))

@@ -1,4 +1,4 @@
-"""What the figures were taken on and under: machines, protocol, noise."""
+"""The conditions of the figures: machines, protocol, noise."""
 
 from __future__ import annotations
 
@@ -6,43 +6,46 @@ import statistics
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from latency.judgement import Group, groups, noise_in_words, seconds_per_image
-from latency.report import words
+from latency.decision import format_noise
+from latency.judgement import Group, groups, seconds_per_image
+from latency.report import formatting
 from latency.report.columns import NOTHING, figure, text
 from latency.report.view import Cell, Column, Row, Section, Table, without_empty
-from latency.results import Protocol, Reading, Results
+from latency.results import ProtocolRecord, Reading, Results
 
 _PROTOCOLS = {
-    "robust": "contenders interleaved round by round in a random order, with a control and a yardstick",
-    "paper": "each contender by itself, as the published scripts of SHViT and EfficientViT time, without two faults "
-    "of theirs: a BatchNorm that has no method to fuse it is folded instead of dropped, and so are those of networks "
-    "that timm has no hook to reparameterise",
-    "modelbench": "as Apple's ModelBench, with compute units interleaved and a control: the model is loaded anew for "
-    "each round, whose first prediction and 10 lowest and highest samples do not count; the time is the mean of the "
+    "robust": "cases interleaved round by round in a random order, with a control and a calibration workload",
+    "paper": "each case by itself, as in the published scripts of SHViT and EfficientViT, with two of their faults "
+    "corrected: a BatchNorm without a fuse method is folded instead of dropped, and so are the BatchNorms of networks "
+    "that timm cannot reparameterise",
+    "modelbench": "as Apple's ModelBench, with compute units interleaved and a control: each round loads the model "
+    "again and excludes its first prediction and its 10 lowest and highest samples; the time is the mean of the "
     "rounds' means",
-    "sustained": "each contender by itself, one prediction after another without a pause: what heat does",
+    "sustained": "each case by itself, one prediction after another without a pause, to show the effect of heat",
 }
-_OTHER_PROTOCOL = "as the program that wrote the file times"
+_OTHER_PROTOCOL = "defined by the program that wrote the file"
 
 
 def section(files: Sequence[Results]) -> Section:
-    """The machines in words, and how quiet they were, group by group."""
-    told = tuple(line for number, results in enumerate(files, 1) for line in _in_words(results, number, len(files)))
-    return Section("conditions", "Conditions", told, tuple(_noise(results) for results in files))
+    """The section on the machines, with the noise of each group."""
+    lines = tuple(line for number, results in enumerate(files, 1) for line in _describe(results, number, len(files)))
+    return Section(
+        anchor="conditions", title="Conditions", words=lines, tables=tuple(_noise(results) for results in files)
+    )
 
 
-def _in_words(results: Results, number: int, count: int) -> list[str]:
+def _describe(results: Results, number: int, count: int) -> list[str]:
     host = results.host
     parts = [
         host.machine,
         f"{host.processor} with {host.cores} logical core{'s' * (host.cores != 1)} to use",
-        f"{words.memory(host.memory_bytes)} of memory" if host.memory_bytes else "",
+        f"{formatting.memory(host.memory_bytes)} of memory" if host.memory_bytes else "",
         host.accelerator or "no accelerator",
         host.system,
     ]
-    which = f"File {number}: " if count > 1 else ""
+    prefix = f"File {number}: " if count > 1 else ""
     lines = [
-        f"{which}{', '.join(filter(None, parts))}.",
+        f"{prefix}{', '.join(filter(None, parts))}.",
         f"Timed on {results.created:%Y-%m-%d at %H:%M %Z} by {results.tool}.",
     ]
     if results.command:
@@ -53,52 +56,54 @@ def _in_words(results: Results, number: int, count: int) -> list[str]:
     return lines
 
 
-def protocol(how: Protocol) -> str:
-    """How samples were taken, in a sentence or two."""
-    way = _PROTOCOLS.get(how.name, _OTHER_PROTOCOL)
-    told = (
-        f"Protocol {how.name}: {way}; {f'at least {how.seconds:g} s of timed predictions each ' if how.seconds else ''}"
-        f"in {how.rounds} round{'s' * (how.rounds != 1)} after {how.warmup_s:g} s of warm-up, seed {how.seed}."
+def protocol(record: ProtocolRecord) -> str:
+    """Describe a sampling protocol in a few sentences."""
+    method = _PROTOCOLS.get(record.name, _OTHER_PROTOCOL)
+    text = (
+        f"Protocol {record.name}: {method}; "
+        f"{f'at least {record.seconds:g} s of timed predictions each ' if record.seconds else ''}"
+        f"in {record.rounds} round{'s' * (record.rounds != 1)} after {record.warmup_s:g} s of warm-up, "
+        f"seed {record.seed}."
     )
-    budget = f" No round was begun after {how.budget_s:g} s." if how.budget_s else ""
-    departs = f" It departs from the protocol in: {'; '.join(how.deviations)}." if how.deviations else ""
-    return told + budget + departs
+    budget = f" No round started after {record.budget_s:g} s." if record.budget_s else ""
+    changes = f" Changes to the protocol: {'; '.join(record.deviations)}." if record.deviations else ""
+    return text + budget + changes
 
 
-Teller = Callable[[Group], Cell]
+CellFunction = Callable[[Group], Cell]
 
 
 def _noise(results: Results) -> Table:
-    columns: tuple[tuple[Column, Teller], ...] = (
-        (Column("control", "control", "same thing twice, 95 %"), _control),
+    columns: tuple[tuple[Column, CellFunction], ...] = (
+        (Column("control", "control", "same case twice, 95 %"), _control),
         (Column("noise", "no difference below"), _bound),
-        (Column("yardstick_ms", "yardstick", "ms, lowest to highest round"), _yardstick),
+        (Column("yardstick_ms", "calibration", "ms, lowest to highest round"), _calibration),
         (Column("load", "load", "processes"), _mean("load_1m")),
-        (Column("steal", "stolen", "of the processor"), _mean("steal_share", words.percent)),
-        (Column("others", "others' work", "of a core"), _mean("others_share", words.percent)),
+        (Column("steal", "stolen", "of the processor"), _mean("steal_share", formatting.percent)),
+        (Column("others", "others' work", "of a core"), _mean("others_share", formatting.percent)),
         (Column("frequency_mhz", "clock", "MHz"), _mean("frequency_mhz")),
         (Column("temperature_c", "hottest", "°C"), _highest("temperature_c")),
         (Column("accelerator_mhz", "GPU clock", "MHz"), _mean("accelerator_mhz")),
         (Column("accelerator_temperature_c", "GPU hottest", "°C"), _highest("accelerator_temperature_c")),
         (Column("thermal_state", "thermal state", numeric=False), _thermal),
-        (Column("conditions", "what may have bent the figures", numeric=False), _bent),
+        (Column("conditions", "possible disturbances", numeric=False), _disturbances),
     )
-    timed = {name: group for name, group in groups(results).items() if any(c.rounds for c in group.contenders)}
-    rows = tuple(Row((text(name), *(tell(group) for _, tell in columns))) for name, group in timed.items())
-    heads = (Column("group", "timed together", numeric=False), *(column for column, _ in columns))
-    return without_empty(Table(f"How quiet it was: {results.host.machine}", heads, rows), ("group", "conditions"))
+    timed = {name: group for name, group in groups(results).items() if any(c.rounds for c in group.cases)}
+    rows = tuple(Row((text(name), *(cell(group) for _, cell in columns))) for name, group in timed.items())
+    headings = (Column("group", "timed together", numeric=False), *(column for column, _ in columns))
+    return without_empty(Table(f"Noise: {results.host.machine}", headings, rows), ("group", "conditions"))
 
 
 def _control(group: Group) -> Cell:
-    found = group.control
-    return figure(found.estimate, None, words.interval(found)) if found else NOTHING
+    control = group.control
+    return figure(control.estimate, None, formatting.interval(control)) if control else NOTHING
 
 
-def _yardstick(group: Group) -> Cell:
-    if group.yardstick is None or not group.yardstick.rounds:
+def _calibration(group: Group) -> Cell:
+    if group.calibration is None or not group.calibration.rounds:
         return NOTHING
-    medians = [1e3 * statistics.median(each) for each in seconds_per_image(group.yardstick) if each]
-    span = f"{words.number(min(medians))} to {words.number(max(medians))}"
+    medians = [1e3 * statistics.median(each) for each in seconds_per_image(group.calibration) if each]
+    span = f"{formatting.number(min(medians))} to {formatting.number(max(medians))}"
     return figure(statistics.median(medians), None, span)
 
 
@@ -107,15 +112,15 @@ def _during(group: Group, name: str) -> list[float]:
     return [value for reading in readings if (value := getattr(reading, name)) is not None]
 
 
-def _mean(name: str, say: Callable[[float], str] = words.number) -> Teller:
-    def tell(group: Group) -> Cell:
+def _mean(name: str, format_value: Callable[[float], str] = formatting.number) -> CellFunction:
+    def cell(group: Group) -> Cell:
         values = _during(group, name)
-        return figure(statistics.fmean(values), None, say(statistics.fmean(values))) if values else NOTHING
+        return figure(statistics.fmean(values), None, format_value(statistics.fmean(values))) if values else NOTHING
 
-    return tell
+    return cell
 
 
-def _highest(name: str) -> Teller:
+def _highest(name: str) -> CellFunction:
     return lambda group: figure(max(_during(group, name), default=None))
 
 
@@ -124,9 +129,9 @@ def _thermal(group: Group) -> Cell:
     return text(", then ".join(state for state, _ in groupby(states)))
 
 
-def _bent(group: Group) -> Cell:
-    return text("; ".join(group.conditions) or "nothing that was noticed")
+def _disturbances(group: Group) -> Cell:
+    return text("; ".join(group.conditions) or "nothing detected")
 
 
 def _bound(group: Group) -> Cell:
-    return figure(group.noise, None, noise_in_words(group.noise)) if group.control else NOTHING
+    return figure(group.noise, None, format_noise(group.noise)) if group.control else NOTHING

@@ -1,71 +1,73 @@
-"""The contenders of all files, each with what may be said of it."""
+"""The cases of all files, each with its judgement and comparison."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from latency.decision import Judgement, Validity
+from latency.enums import CaseRole, SubjectKind
 from latency.judgement import (
-    INVALID,
-    VALID,
-    Comparison,
-    Judgement,
+    CaseComparison,
+    baseline_names,
     compare_with_baseline,
     groups,
     judge,
-    names,
     require_baseline,
 )
-from latency.paper import milliseconds
-from latency.results import Contender, Host, Results
+from latency.paper import paper_milliseconds
+from latency.results import Case, Host, Results
 from latency.settings import SETTINGS
 from latency.statistics import trimmed_mean
 
-_PLACES = {setting.device: setting.name for setting in SETTINGS.values()}
-_WEIGHTS_THAT_MEAN_NOTHING = "untrained"
+_SETTING_NAMES = {setting.device: setting.name for setting in SETTINGS.values()}
+_UNTRAINED = "untrained"
 _SINGLE_HEAD = "single-head"
-_MODELBENCH_DROPS = 10
+_MODELBENCH_DROPPED = 10
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One contender of one file.
+@dataclass(frozen=True, kw_only=True)
+class ReportEntry:
+    """A case of a file in a report.
 
     Attributes:
-        file: The file's place among those of the report.
-        protocol: By which its samples were taken, and which its time is told by.
-        comparison: With its baseline; None for the baseline, and for what cannot be compared.
-        is_baseline: Whether others are held against it.
-        anchor: Where its samples are in the report.
+        file: Index of the file in the report.
+        host: Host of the run.
+        case: The case.
+        judgement: Judgement of its figures.
+        protocol: Name of the sampling protocol, which defines how its time is computed.
+        comparison: Comparison with its baseline; None for the baseline, and if it cannot be compared.
+        is_baseline: Whether it is the baseline of other cases.
+        anchor: Anchor of its samples in the report.
     """
 
     file: int
     host: Host
-    contender: Contender
+    case: Case
     judgement: Judgement
     protocol: str
-    comparison: Comparison | None
+    comparison: CaseComparison | None
     is_baseline: bool
     anchor: str
 
     @property
     def measured(self) -> bool:
-        """Whether there is any sample of it."""
+        """Whether it has samples."""
         return self.judgement.summary is not None
 
     @property
-    def sound(self) -> bool:
-        """Whether there are samples of it that mean something."""
-        return self.measured and self.judgement.status != INVALID
+    def usable(self) -> bool:
+        """Whether it has meaningful samples."""
+        return self.measured and self.judgement.status != Validity.INVALID
 
     @property
     def valid(self) -> bool:
-        """Whether its figures may be announced: nothing was noticed that may have bent them."""
-        return self.judgement.status == VALID
+        """Whether its figures are valid."""
+        return self.judgement.status == Validity.VALID
 
     @property
     def milliseconds(self) -> float | None:
-        """The time of an image: the median, or the mean that the protocol reports."""
+        """The time of an image: the median, or the mean if the protocol reports means."""
         summary = self.judgement.summary
         if summary is None:
             return None
@@ -73,82 +75,84 @@ class Entry:
         if self.protocol == "paper":
             seconds = summary.mean
         elif self.protocol == "modelbench":
-            seconds = trimmed_mean([each.samples_s for each in self.contender.rounds], _MODELBENCH_DROPS)
-        return 1e3 * seconds / self.contender.batch
+            seconds = trimmed_mean([each.samples_s for each in self.case.rounds], _MODELBENCH_DROPPED)
+        return 1e3 * seconds / self.case.batch
 
     @property
     def paper_milliseconds(self) -> float | None:
-        """What an image took the paper, in the setting that the contender was timed in; None elsewhere."""
-        c = self.contender
-        return milliseconds(c.subject.paper, c.setting, c.height, c.width)
+        """The paper's time of an image in the setting of the case; None if it is not listed."""
+        c = self.case
+        return paper_milliseconds(c.subject.paper, c.setting, c.height, c.width)
 
     @property
     def machine(self) -> str:
-        """What computed, in words."""
-        return machine(self.host, self.contender.device)
+        """The device that computed, in words."""
+        return machine(self.host, self.case.device)
 
     @property
-    def place(self) -> str:
-        """The paper's setting that the device belongs to, or the device where the paper has none."""
-        c = self.contender
-        return c.setting or _PLACES.get(c.device, c.device)
+    def setting(self) -> str:
+        """The paper's setting with this device, or the device if there is none."""
+        c = self.case
+        return c.setting or _SETTING_NAMES.get(c.device, c.device)
 
     @property
     def threads(self) -> int | None:
-        """Of a processor: all that it has unless a number was given; None for what is none."""
-        c = self.contender
-        return c.threads or (self.host.cores if self.place == SETTINGS["cpu"].name else None)
+        """The number of CPU threads, all cores by default; None if another device computes."""
+        c = self.case
+        return c.threads or (self.host.cores if self.setting == SETTINGS["cpu"].name else None)
 
     @property
     def untrained(self) -> bool:
-        """Whether its weights mean nothing."""
-        return _WEIGHTS_THAT_MEAN_NOTHING in self.contender.subject.weights.casefold()
+        """Whether its weights are untrained."""
+        return _UNTRAINED in self.case.subject.weights.casefold()
 
 
 def machine(host: Host, device: str) -> str:
-    """What computes on a host, in words: the GPU, a phone with its processor, or the processor."""
+    """A device of a host in words: the GPU, the phone with its processor, or the CPU."""
     if device == SETTINGS["gpu"].device:
         return host.accelerator or f"a GPU in {host.machine}"
-    if _PLACES.get(device) == "cpu":
+    if _SETTING_NAMES.get(device) == "cpu":
         return host.processor
     return f"{host.machine}, {host.processor}"
 
 
-def collect(files: Sequence[Results], baseline: str | None) -> list[Entry]:
-    """The contenders of all files in their order.
+def collect(files: Sequence[Results], baseline: str | None) -> list[ReportEntry]:
+    """Collect the cases of all files in order.
 
     Args:
-        baseline: As :func:`latency.judgement.names` has it; without one, the first contender of each group is what
-            others are held against. The multi-head mixer is held against the single-head one in any case.
+        files: The results files.
+        baseline: One of :func:`latency.judgement.baseline_names`; None for the first case of each group. The baseline
+        of
+            the multi-head mixer is always the single-head one.
 
     Raises:
-        BadInput: No file has one of that name.
+        BadInput: No case has this name.
     """
     require_baseline(files, baseline)
-    entries: list[Entry] = []
+    entries: list[ReportEntry] = []
     for file, results in enumerate(files):
-        found = {name for c in results.contenders if c.role == "contender" for name in names(c)}
+        names = {name for c in results.cases if c.role == CaseRole.CASE for name in baseline_names(c)}
         judgements = judge(results)
-        comparisons = compare_with_baseline(results, baseline if baseline in found else None)
-        mixers = {c.id for c in results.contenders if c.subject.kind == "mixer"}
-        single = next((c.subject.name for c in results.contenders if c.subject.source == _SINGLE_HEAD), None)
-        if mixers and single in found:
+        comparisons = compare_with_baseline(results, baseline if baseline in names else None)
+        mixers = {c.id for c in results.cases if c.subject.kind == SubjectKind.MIXER}
+        single = next((c.subject.name for c in results.cases if c.subject.source == _SINGLE_HEAD), None)
+        if mixers and single in names:
             against = compare_with_baseline(results, single)
             comparisons = {key: c for key, c in comparisons.items() if key not in mixers}
             comparisons |= {key: c for key, c in against.items() if key in mixers}
-        held_against = {comparison.baseline.id for comparison in comparisons.values()}
+        baselines = {comparison.baseline.id for comparison in comparisons.values()}
         for group in groups(results).values():
-            for contender in group.contenders:
+            for case in group.cases:
                 entries.append(
-                    Entry(
-                        file,
-                        results.host,
-                        contender,
-                        judgements[contender.id],
-                        results.protocol.name,
-                        comparisons.get(contender.id),
-                        contender.id in held_against,
-                        f"samples-{len(entries) + 1}",
+                    ReportEntry(
+                        file=file,
+                        host=results.host,
+                        case=case,
+                        judgement=judgements[case.id],
+                        protocol=results.protocol.name,
+                        comparison=comparisons.get(case.id),
+                        is_baseline=case.id in baselines,
+                        anchor=f"samples-{len(entries) + 1}",
                     )
                 )
     return entries

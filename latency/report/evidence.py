@@ -1,52 +1,52 @@
-"""What is known of artifacts besides their speed: the manifests beside them, and what ``evaluate --json`` found."""
+"""Evidence on artifacts besides latency: their manifests, and the output of ``evaluate --json``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.json_documents import parse_json
-from latency.report.entries import Entry
+from latency.report.entries import ReportEntry
 
 _FORMATS = {"onnxruntime": "onnx", "openvino": "onnx", "litert": "tflite", "coreml": "coreml"}
-"""The format of the file that an engine loads; the others load none."""
+"""The format of the files that an engine loads; the other engines load none."""
 
-_COMPUTED = {"bf16": "fp32"}
-"""Precisions that an engine computes in, and that of the file it does so from."""
+_FILE_PRECISIONS = {"bf16": "fp32"}
+"""The precision of the file by the precision that an engine computes in, if they differ."""
 
 
 class _Part(BaseModel):
-    """A part of a document, of which only what is told here is read."""
+    """A part of a document; other fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Measures(_Part):
+class ParityMeasures(_Part):
     max_abs: float | None
 
 
-class Comparison(_Part):
-    measures: Measures
+class ParityComparison(_Part):
+    measures: ParityMeasures
 
 
-class Parity(_Part):
+class ArtifactParity(_Part):
     status: Literal["pass", "warning", "fail", "not_run"]
     reason: str
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[ParityComparison, ...]
 
 
-class Weights(_Part):
+class ArtifactWeights(_Part):
     source: str
     trained: bool
 
 
-class Manifest(_Part):
-    """Of an artifact, as `evim-deploy export` wrote it beside it."""
+class ArtifactManifest(_Part):
+    """The manifest that `evim-deploy export` writes beside an artifact."""
 
     artifact: str
     size_bytes: int
@@ -55,12 +55,12 @@ class Manifest(_Part):
     precision: str
     model: str
     resolution: tuple[int, int] | Literal["dynamic"]
-    weights: Weights
-    parity: Parity
+    weights: ArtifactWeights
+    parity: ArtifactParity
 
 
-class Accuracy(_Part):
-    """Of an artifact, in percent; None where nothing was answered, or there was nothing to compare with."""
+class ArtifactAccuracy(_Part):
+    """The accuracy of an artifact, percent; None without predictions, or without a reference."""
 
     artifact: str
     count: int
@@ -68,18 +68,18 @@ class Accuracy(_Part):
     top5: float | None
     agreement: float | None
     difference: float | None = None
-    """Of top-1 with that of the network it was made from, points."""
+    """Difference of top-1 from the source network, points."""
     sha256: str | None = None
-    weights: Weights | None = None
+    weights: ArtifactWeights | None = None
 
     @property
     def name(self) -> str:
-        """Of the file."""
+        """Name of the file."""
         return Path(self.artifact).name
 
 
 class _Accuracies(_Part):
-    results: tuple[Accuracy, ...]
+    results: tuple[ArtifactAccuracy, ...]
 
 
 _Document = TypeVar("_Document", bound=_Part)
@@ -87,82 +87,85 @@ _Document = TypeVar("_Document", bound=_Part)
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that is known of artifacts."""
+    """The manifests and accuracies of artifacts."""
 
-    manifests: tuple[Manifest, ...] = ()
-    accuracies: tuple[Accuracy, ...] = ()
+    manifests: tuple[ArtifactManifest, ...] = ()
+    accuracies: tuple[ArtifactAccuracy, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.manifests or self.accuracies)
 
-    def lines(self, entries: Iterable[Entry]) -> list[Line]:
-        """What is known of each contender that is a file, and then of each artifact that was not timed."""
-        found = [self._line(entry) for entry in entries if entry.contender.engine in _FORMATS]
-        timed = [line.manifest for line in found if line.manifest]
-        rest = [manifest for manifest in self.manifests if manifest not in timed]
-        found += [Line(None, manifest, self._accuracy(manifest.artifact)) for manifest in rest]
-        told = [line.accuracy for line in found]
-        return [*found, *(Line(None, None, accuracy) for accuracy in self.accuracies if accuracy not in told)]
+    def rows(self, entries: Iterable[ReportEntry]) -> list[ArtifactRow]:
+        """A row for each case whose engine loads a file, then for each artifact that was not timed."""
+        rows = [self._row(entry) for entry in entries if entry.case.engine in _FORMATS]
+        timed = [row.manifest for row in rows if row.manifest]
+        others = [manifest for manifest in self.manifests if manifest not in timed]
+        rows += [ArtifactRow(None, manifest, self._accuracy(manifest.artifact)) for manifest in others]
+        used = [row.accuracy for row in rows]
+        return [*rows, *(ArtifactRow(None, None, accuracy) for accuracy in self.accuracies if accuracy not in used)]
 
-    def _line(self, entry: Entry) -> Line:
-        manifest = next((each for each in self.manifests if _is_of(each, entry)), None)
-        name = manifest.artifact if manifest else Path(entry.contender.subject.source).name
-        return Line(entry, manifest, self._accuracy(name))
+    def _row(self, entry: ReportEntry) -> ArtifactRow:
+        manifest = next((each for each in self.manifests if _matches(each, entry)), None)
+        name = manifest.artifact if manifest else Path(entry.case.subject.source).name
+        return ArtifactRow(entry, manifest, self._accuracy(name))
 
-    def _accuracy(self, name: str) -> Accuracy | None:
+    def _accuracy(self, name: str) -> ArtifactAccuracy | None:
         return next((accuracy for accuracy in self.accuracies if accuracy.name == name), None)
 
 
-NONE = Evidence()
-"""Nothing is known."""
+NO_EVIDENCE = Evidence()
 
 
 @dataclass(frozen=True)
-class Line:
-    """One artifact, or a file like it, in one engine.
+class ArtifactRow:
+    """An artifact, or a file made in the same way, in one engine.
 
     Attributes:
-        entry: Its latency; None where it was not timed.
-        manifest: None where none was given.
-        accuracy: Likewise.
+        entry: Its latency; None if it was not timed.
+        manifest: Its manifest, if known.
+        accuracy: Its accuracy, if known.
     """
 
-    entry: Entry | None
-    manifest: Manifest | None
-    accuracy: Accuracy | None
+    entry: ReportEntry | None
+    manifest: ArtifactManifest | None
+    accuracy: ArtifactAccuracy | None
 
     @property
     def format(self) -> str:
-        """Of the file; empty where nothing tells it."""
+        """The format of the file; empty if unknown."""
         if self.manifest:
             return self.manifest.format
-        return _FORMATS[self.entry.contender.engine] if self.entry else ""
+        return _FORMATS[self.entry.case.engine] if self.entry else ""
 
     @property
     def computed(self) -> str:
-        """The precision that the engine itself computes in, where the file is of another; else empty."""
-        precision = self.entry.contender.precision if self.entry else ""
-        return precision if precision in _COMPUTED else ""
+        """The precision that the engine computes in, if the file's differs; otherwise empty."""
+        precision = self.entry.case.precision if self.entry else ""
+        return precision if precision in _FILE_PRECISIONS else ""
 
 
-def _is_of(manifest: Manifest, entry: Entry) -> bool:
-    """Whether a contender is an artifact, or made as it was: of one model, format, precision and size."""
-    c = entry.contender
+def _matches(manifest: ArtifactManifest, entry: ReportEntry) -> bool:
+    """Whether a case is the artifact of a manifest, or has the same model, format, precision and size."""
+    c = entry.case
     if c.subject.kind == "artifact":
         return Path(c.subject.source).name == manifest.artifact
     model = f"timm:{c.subject.source}" if c.subject.kind == "peer" else c.subject.name.lower().replace("-", "_")
     return (manifest.model, manifest.format, manifest.precision) == (
         model,
         _FORMATS[c.engine],
-        _COMPUTED.get(c.precision, c.precision),
+        _FILE_PRECISIONS.get(c.precision, c.precision),
     ) and manifest.resolution in ((c.height, c.width), "dynamic")
 
 
 def read_evidence(folders: Sequence[Path], accuracies: Sequence[Path]) -> Evidence:
-    """The manifests in folders, and the documents of ``evaluate --json``.
+    """Read the manifests in folders, and the output of ``evaluate --json``.
+
+    Args:
+        folders: Folders of artifacts.
+        accuracies: Paths of the output of ``evaluate --json``.
 
     Raises:
-        BadInput: One cannot be read or is none, or a folder has none.
+        BadInput: A file cannot be read or has other contents, or a folder has no manifest.
     """
     return Evidence(
         tuple(manifest for folder in folders for manifest in _manifests(folder)),
@@ -175,23 +178,22 @@ def read_evidence(folders: Sequence[Path], accuracies: Sequence[Path]) -> Eviden
 _MANIFESTS = ("*.onnx.json", "*.tflite.json", "*.mlpackage.json")
 
 
-def _manifests(folder: Path) -> list[Manifest]:
+def _manifests(folder: Path) -> list[ArtifactManifest]:
     paths = sorted(path for pattern in _MANIFESTS for path in folder.glob(pattern))
     if not paths:
         raise BadInput(f"{folder} has no artifacts.", "Name a folder that `evim-deploy export -o` wrote into.")
-    return [_read(path, Manifest, "`evim-deploy export`") for path in paths]
+    return [_read(path, ArtifactManifest, "`evim-deploy export`") for path in paths]
 
 
 def _read(path: Path, kind: type[_Document], writer: str) -> _Document:
-    remedy = f"Name what {writer} wrote."
+    remedy = f"Name a file that {writer} wrote."
     try:
-        document: Any = parse_json(path.read_bytes())
-        return kind.model_validate(document)
+        return kind.model_validate(parse_json(path.read_bytes()))
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(step) for step in first["loc"]) or "its beginning"
-        raise BadInput(f"{path} is not what was expected at {place}: {first['msg']}.", remedy) from None
+        field = ".".join(str(step) for step in first["loc"]) or "its beginning"
+        raise BadInput(f"{path} has unexpected contents at {field}: {first['msg']}.", remedy) from None
     except ValueError as error:
         raise BadInput(f"{path} is not JSON, or only a part of it: {error}.", remedy) from None

@@ -1,19 +1,19 @@
-"""The report as one HTML file that needs nothing else: no network, no script, no font."""
+"""The HTML writer: one self-contained file without network access, scripts or fonts."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from evim_deploy.common.errors import NotInstalled
-from latency.report import plots, words
-from latency.report.view import Plot, Report, Samples, letter
+from latency.report import formatting, plots
+from latency.report.view import LatencyReport, Plot, Samples, letter
 
 
-def write(report: Report) -> str:
-    """The page.
+def write(report: LatencyReport) -> str:
+    """Write the page.
 
     Raises:
-        NotInstalled: jinja2 or matplotlib is missing.
+        NotInstalled: jinja2 or matplotlib is not installed.
     """
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -21,8 +21,8 @@ def write(report: Report) -> str:
     except ModuleNotFoundError as error:
         raise NotInstalled("The HTML report needs jinja2.", 'pip install "evim-deploy[bench]"') from error
 
-    def drawn(plot: Plot | Samples, name: str) -> Markup:
-        return Markup(plots.svg(plot, name))  # matplotlib has escaped every name in it
+    def svg(plot: Plot | Samples, name: str) -> Markup:
+        return Markup(plots.svg(plot, name))  # matplotlib escapes the names
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -31,5 +31,5 @@ def write(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(letter=letter, number=words.number)
-    return environment.get_template("template.html").render(report=report, svg=drawn)
+    environment.filters.update(letter=letter, number=formatting.number)
+    return environment.get_template("template.html").render(report=report, svg=svg)

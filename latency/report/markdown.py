@@ -1,4 +1,4 @@
-"""The report as Markdown, for a pull request or a wiki: the same words and tables; what plots show, tables hold."""
+"""The Markdown writer, for a pull request or a wiki: text and tables without plots."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import re
 from collections.abc import Iterator
 from html import escape
 
-from latency.report import words
-from latency.report.view import Cell, Column, Report, Samples, Section, Table, letter
+from latency.report import formatting
+from latency.report.view import Cell, Column, LatencyReport, Samples, Section, Table, letter
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]#|~$@])")
 _BREAKS = re.compile(r"\s+")
 
 
-def write(report: Report) -> str:
-    """The document."""
+def write(report: LatencyReport) -> str:
+    """Write the document."""
     return "\n".join(_lines(report)).rstrip() + "\n"
 
 
 def plain(text: str) -> str:
-    """A text of which nothing is read as markup."""
-    return _SPECIAL.sub(r"\\\1", _in_html(text))
+    """Escape all markup in a text."""
+    return _SPECIAL.sub(r"\\\1", _escape_html(text))
 
 
-def _in_html(text: str) -> str:
+def _escape_html(text: str) -> str:
     return escape(_BREAKS.sub(" ", text), quote=False)
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _lines(report: LatencyReport) -> Iterator[str]:
     yield f"# {plain(report.title)}\n\n{plain(report.subtitle)}\n"
     for warning in report.warnings:
         yield f"> **{plain(warning)}**\n"
@@ -36,7 +36,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"\n{plain(report.reading)}"
     for section in report.sections:
         yield from _section(section)
-    yield "\n## Samples\n\nMilliseconds of a prediction in order, a round a line.\n"
+    yield "\n## Samples\n\nMilliseconds per prediction in order, one round per line.\n"
     for samples in report.samples:
         yield from _samples(samples)
 
@@ -53,13 +53,13 @@ def _table(table: Table) -> Iterator[str]:
     if not table.rows:
         return
     yield f"*{plain(table.caption)}*\n"
-    yield _row(_head(column) for column in table.columns)
+    yield _row(_heading(column) for column in table.columns)
     yield _row("---:" if column.numeric else "---" for column in table.columns)
     for row in table.rows:
         yield _row(_cell(cell) for cell in row.cells)
     yield ""
-    for place, note in enumerate(table.notes):
-        yield f"- ({letter(place)}) {plain(note)}"
+    for index, note in enumerate(table.notes):
+        yield f"- ({letter(index)}) {plain(note)}"
     yield ""
 
 
@@ -67,7 +67,7 @@ def _row(cells: Iterator[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _head(column: Column) -> str:
+def _heading(column: Column) -> str:
     return plain(f"{column.title}, {column.unit}" if column.unit else column.title)
 
 
@@ -77,10 +77,10 @@ def _cell(cell: Cell) -> str:
 
 
 def _samples(samples: Samples) -> Iterator[str]:
-    yield f"<details><summary>{_in_html(samples.title)}: {samples.count} samples</summary>\n"
+    yield f"<details><summary>{_escape_html(samples.title)}: {samples.count} samples</summary>\n"
     yield f"{plain(samples.source)}\n"
     yield f"{plain(' '.join(samples.facts))} Here: {samples.shown}.\n"
     yield "```"
-    for found in samples.rounds:
-        yield " ".join(words.number(sample) for sample in found)
+    for round_ in samples.rounds:
+        yield " ".join(formatting.number(sample) for sample in round_)
     yield "```\n\n</details>\n"

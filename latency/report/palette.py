@@ -1,6 +1,6 @@
-"""Colours of plots: stand-ins that matplotlib draws in, each of which becomes a variable of the page's style sheet.
+"""Colours of plots: placeholders for matplotlib, each replaced by a variable of the page's style sheet.
 
-matplotlib knows no colour by the name of a variable, so it draws in hexadecimal values that nothing else uses.
+matplotlib does not support CSS variables, so it draws with hexadecimal values that are used nowhere else.
 """
 
 INK, FAINT, GRID, PAPER = "#00fe01", "#00fe02", "#00fe03", "#00fe04"
@@ -15,5 +15,5 @@ VARIABLES = {
     GOOD: "var(--good)",
     BAD: "var(--bad)",
     UNSURE: "var(--unsure)",
-    **{stand_in: f"var(--series-{number})" for number, stand_in in enumerate(SERIES, 1)},
+    **{placeholder: f"var(--series-{number})" for number, placeholder in enumerate(SERIES, 1)},
 }

@@ -1,6 +1,6 @@
-"""Plots as SVG that takes its colours from the page: matplotlib draws them, and the page's style sheet paints them.
+"""Plots as SVG, drawn by matplotlib with the colours of the page's style sheet.
 
-Words stay words, names are taken as they are (``$`` begins no formula), and the same report gives the same bytes.
+Text remains text, ``$`` in names is literal, and equal reports have equal bytes.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from html import escape
 from typing import Any, cast
 
 from evim_deploy.common.errors import NotInstalled
-from latency.report.painters import PAINTERS
+from latency.report.drawing import draw, height_of
 from latency.report.palette import FAINT, INK, VARIABLES
 from latency.report.view import Plot, Samples
 
 _WIDTH = 7.2
-"""Inches."""
+"""Width of a plot, inches."""
 
-_SETTINGS: dict[str, Any] = {
+_SETTINGS: dict[str, str | float | bool] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "path.simplify": False,
@@ -37,13 +37,14 @@ _SETTINGS: dict[str, Any] = {
 
 
 def svg(plot: Plot | Samples, name: str) -> str:
-    """A plot as an ``<svg>`` element.
+    """Draw a plot as an ``<svg>`` element.
 
     Args:
-        name: Unique in the page; ids inside the plot begin with it.
+        plot: The plot, or samples to draw as a strip.
+        name: A name that is unique in the page, the prefix of all ids in the plot.
 
     Raises:
-        NotInstalled: matplotlib is missing.
+        NotInstalled: matplotlib is not installed.
     """
     try:
         from matplotlib import rc_context
@@ -51,10 +52,9 @@ def svg(plot: Plot | Samples, name: str) -> str:
     except ModuleNotFoundError as error:
         raise NotInstalled("The plots need matplotlib.", 'pip install "evim-deploy[bench]"') from error
 
-    draw, height = PAINTERS[type(plot)]
     with rc_context(cast(Any, {**_SETTINGS, "svg.hashsalt": name})):
-        figure = Figure(figsize=(_WIDTH, height(plot)), layout=None if isinstance(plot, Samples) else "constrained")
-        if isinstance(plot, Samples):  # hundreds of them: no time for a layout
+        figure = Figure(figsize=(_WIDTH, height_of(plot)), layout=None if isinstance(plot, Samples) else "constrained")
+        if isinstance(plot, Samples):  # hundreds of plots: a layout takes too long
             figure.subplots_adjust(0.07, 0.3, 0.995, 0.97)
         figure.patch.set_visible(False)
         axes = figure.subplots()
@@ -66,17 +66,17 @@ def svg(plot: Plot | Samples, name: str) -> str:
 
 
 def _for_page(drawn: str, name: str, title: str) -> str:
-    """The element alone, its colours the page's, its ids unique, its numbers of two decimals."""
+    """The element alone, with the page's colours, unique ids, and numbers of two decimals."""
     drawn = drawn[drawn.index("<svg") :]
     drawn = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", drawn, flags=re.DOTALL)
     drawn = re.sub(r' (?:xmlns(?::\w+)?|version)="[^"]*"', "", drawn)
     drawn = drawn.replace("xlink:href", "href")
-    for stand_in, variable in VARIABLES.items():
-        drawn = drawn.replace(stand_in, variable)
+    for placeholder, variable in VARIABLES.items():
+        drawn = drawn.replace(placeholder, variable)
     drawn = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", drawn)
     drawn = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(?<![\w#.-])(-?\d+\.\d{2})\d+", r"\1", tag[0]), drawn)
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', drawn))
-    drawn = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", drawn)
+    drawn = re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in used else "", drawn)
     drawn = re.sub(r'(id="|href="#|url\(#)(?=[^")]+)', rf"\g<1>{name}-", drawn)
     drawn = re.sub(
         r' width="[\d.]+pt" height="[\d.]+pt"| height="[\d.]+pt"| width="[\d.]+pt"(?=[^<]*viewBox)', "", drawn, count=2

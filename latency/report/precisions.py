@@ -4,195 +4,195 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from latency.report import words
+from latency.report import formatting
 from latency.report.columns import NOTHING, TABLE, figure, text
-from latency.report.entries import Entry
-from latency.report.evidence import Evidence, Line
+from latency.report.entries import ReportEntry
+from latency.report.evidence import ArtifactRow, Evidence
 from latency.report.view import Cell, Column, Notes, Row, Section, Table, without_empty
 
-Teller = Callable[[Line, Notes], Cell]
+CellFunction = Callable[[ArtifactRow, Notes], Cell]
 
 _EXPLAINED = (
-    "Size, parity and accuracy are of the exported file, the latter two in the engine that proved and evaluated it; "
-    "latency is of a file that was made in the same way, without preprocessing, in the engine that is named. A parity "
-    "error is a share of the range of the output, and the largest of all comparisons in the manifest. Points are of "
-    "top-1, lost against the network that the file was made from. A dash was not measured, and its note says why.",
+    "Size, parity and accuracy are of the exported file, the latter two in the engine that verified and evaluated it; "
+    "latency is of a file that was made in the same way, without preprocessing, in the named engine. A parity "
+    "error is relative to the range of the output, the largest of all comparisons in the manifest. Points are lost "
+    "top-1 accuracy, relative to the source network. A dash is an unknown value; its note has the reason.",
 )
-_KEPT = (
+_ALWAYS_SHOWN = (
     *("model", "format", "precision", "size_bytes", "parity", "parity_error"),
     *("top1_percent", "points_lost", "agreement_percent", "time_ms"),
 )
-"""Columns that stand though all their cells are empty: the reasons are there."""
+"""Columns that are shown even if all their cells are empty, since the cells have notes with the reasons."""
 
 _NOT_TIMED = "not timed"
-_NO_MANIFEST = "no manifest of such an artifact was given with --artifacts"
-_NO_ACCURACY = "no evaluation of it was given with --accuracy"
-_ANOTHER_FILE = "what was evaluated is another file of that name"
-_UNTRAINED = "untrained weights: its answers mean nothing"
-_NO_REFERENCE = "it was not compared with the network that it was made from"
+_NO_MANIFEST = "--artifacts has no manifest of such an artifact"
+_NO_ACCURACY = "--accuracy has no evaluation of it"
+_ANOTHER_FILE = "the evaluated file of this name is another one"
+_UNTRAINED = "untrained weights: its predictions are meaningless"
+_NO_REFERENCE = "it was not compared with its source network"
 
 
-def section(evidence: Evidence, entries: Sequence[Entry]) -> list[Section]:
-    """The table; nothing where nothing but latency is known."""
+def section(evidence: Evidence, entries: Sequence[ReportEntry]) -> list[Section]:
+    """The section, only if there is evidence besides latency."""
     if not evidence:
         return []
-    lines = evidence.lines(entries)
-    machines = {line.entry.machine for line in lines if line.entry and line.entry.measured}
+    rows = evidence.rows(entries)
+    machines = {row.entry.machine for row in rows if row.entry and row.entry.measured}
     columns = [column for column in _COLUMNS if column[0].key != "machine" or len(machines) > 1]
-    where = f", on {machines.pop()}" if len(machines) == 1 else ""
-    table = _table(lines, columns, f"By artifact and engine{where}")
-    return [Section("precisions", "Formats and precisions", _EXPLAINED, (without_empty(table, _KEPT),))]
+    suffix = f", on {machines.pop()}" if len(machines) == 1 else ""
+    table = without_empty(_table(rows, columns, f"By artifact and engine{suffix}"), _ALWAYS_SHOWN)
+    return [Section(anchor="precisions", title="Formats and precisions", words=_EXPLAINED, tables=(table,))]
 
 
-def beside(figures: Table, evidence: Evidence, entries: Sequence[Entry]) -> Table:
-    """Figures of all contenders with what else is known of each, and artifacts that were not timed below them."""
+def add_evidence(figures: Table, evidence: Evidence, entries: Sequence[ReportEntry]) -> Table:
+    """Add the evidence to a table of all cases, with the artifacts that were not timed below them."""
     if not evidence:
         return figures
-    lines = evidence.lines(entries)
-    table = _table(lines, _COLUMNS, "")
+    artifact_rows = evidence.rows(entries)
+    table = _table(artifact_rows, _COLUMNS, "")
     known = [column.key for column in figures.columns]
-    new = [place for place, column in enumerate(table.columns) if column.key not in known]
+    new = [index for index, column in enumerate(table.columns) if column.key not in known]
     empty = (NOTHING,) * len(new)
-    by_anchor = {line.entry.anchor: row for line, row in zip(lines, table.rows, strict=True) if line.entry}
+    by_anchor = {each.entry.anchor: row for each, row in zip(artifact_rows, table.rows, strict=True) if each.entry}
     rows = []
     for entry, row in zip(entries, figures.rows, strict=True):
-        facts = by_anchor.get(entry.anchor)
-        rows.append(Row((*row.cells, *((facts.cells[place] for place in new) if facts else empty))))
-    for line, facts in zip(lines, table.rows, strict=True):
-        if line.entry is None:
-            cells = dict(zip((column.key for column in table.columns), facts.cells, strict=True))
-            rows.append(Row((*(cells.get(key, NOTHING) for key in known), *(facts.cells[place] for place in new))))
-    return Table(figures.caption, (*figures.columns, *(table.columns[place] for place in new)), tuple(rows))
+        added = by_anchor.get(entry.anchor)
+        rows.append(Row((*row.cells, *((added.cells[index] for index in new) if added else empty))))
+    for artifact_row, added in zip(artifact_rows, table.rows, strict=True):
+        if artifact_row.entry is None:
+            cells = dict(zip((column.key for column in table.columns), added.cells, strict=True))
+            rows.append(Row((*(cells.get(key, NOTHING) for key in known), *(added.cells[index] for index in new))))
+    return Table(figures.caption, (*figures.columns, *(table.columns[index] for index in new)), tuple(rows))
 
 
-def _table(lines: Sequence[Line], columns: Sequence[tuple[Column, Teller]], caption: str) -> Table:
+def _table(artifact_rows: Sequence[ArtifactRow], columns: Sequence[tuple[Column, CellFunction]], caption: str) -> Table:
     notes = Notes()
-    rows = tuple(Row(tuple(tell(line, notes) for _, tell in columns)) for line in lines)
+    rows = tuple(Row(tuple(cell(each, notes) for _, cell in columns)) for each in artifact_rows)
     return Table(caption, tuple(column for column, _ in columns), rows, notes.texts)
 
 
-def _missing(notes: Notes, why: str) -> Cell:
-    return Cell(words.UNKNOWN, None, "muted", notes.refer([why]))
+def _missing(notes: Notes, reason: str) -> Cell:
+    return Cell(formatting.UNKNOWN, sign="muted", notes=notes.refer([reason]))
 
 
-def _timed(key: str, otherwise: Callable[[Line], str | None] = lambda line: None) -> tuple[Column, Teller]:
-    """A column of contenders, and what stands in it of an artifact that was not timed."""
-    column, tell = TABLE[key]
-    return column, lambda line, notes: tell(line.entry, notes) if line.entry else text(otherwise(line))
+def _timed(key: str, otherwise: Callable[[ArtifactRow], str | None] = lambda row: None) -> tuple[Column, CellFunction]:
+    """A column of cases, with other text for an artifact that was not timed."""
+    column, cell = TABLE[key]
+    return column, lambda row, notes: cell(row.entry, notes) if row.entry else text(otherwise(row))
 
 
-def _time(line: Line, notes: Notes) -> Cell:
-    if line.entry is None:
+def _time(row: ArtifactRow, notes: Notes) -> Cell:
+    if row.entry is None:
         return _missing(notes, _NOT_TIMED)
-    if not line.entry.measured:
-        return _missing(notes, line.entry.contender.reason or line.entry.contender.outcome)
-    return TABLE["time_ms"][1](line.entry, notes)
+    if not row.entry.measured:
+        return _missing(notes, row.entry.case.reason or row.entry.case.outcome)
+    return TABLE["time_ms"][1](row.entry, notes)
 
 
-def _off(line: Line, notes: Notes) -> Cell:
-    check = line.entry and line.entry.contender.check
-    return figure(check.error, None, words.percent(check.error)) if check and check.error is not None else NOTHING
+def _output_error(row: ArtifactRow, notes: Notes) -> Cell:
+    check = row.entry and row.entry.case.check
+    return figure(check.error, None, formatting.percent(check.error)) if check and check.error is not None else NOTHING
 
 
-def _size(line: Line, notes: Notes) -> Cell:
-    if line.manifest is None:
+def _size(row: ArtifactRow, notes: Notes) -> Cell:
+    if row.manifest is None:
         return _missing(notes, _NO_MANIFEST)
-    return Cell(words.number(line.manifest.size_bytes / 1e6), line.manifest.size_bytes)
+    return Cell(formatting.number(row.manifest.size_bytes / 1e6), row.manifest.size_bytes)
 
 
-def _parity(line: Line, notes: Notes) -> Cell:
-    if line.manifest is None:
+def _parity(row: ArtifactRow, notes: Notes) -> Cell:
+    if row.manifest is None:
         return _missing(notes, _NO_MANIFEST)
-    parity = line.manifest.parity
-    if why := _computed(line):
-        return _missing(notes, why)
+    parity = row.manifest.parity
+    if reason := _other_precision(row):
+        return _missing(notes, reason)
     return Cell(
         parity.status.replace("_", " "), parity.status, notes=notes.refer([parity.reason] if parity.reason else [])
     )
 
 
-def _parity_error(line: Line, notes: Notes) -> Cell:
-    if line.manifest is None:
+def _parity_error(row: ArtifactRow, notes: Notes) -> Cell:
+    if row.manifest is None:
         return _missing(notes, _NO_MANIFEST)
-    if why := _computed(line):
-        return _missing(notes, why)
-    errors = [comparison.measures.max_abs for comparison in line.manifest.parity.comparisons]
+    if reason := _other_precision(row):
+        return _missing(notes, reason)
+    errors = [comparison.measures.max_abs for comparison in row.manifest.parity.comparisons]
     if not errors:
-        return _missing(notes, line.manifest.parity.reason)
+        return _missing(notes, row.manifest.parity.reason)
     finite = [error for error in errors if error is not None]
     if len(finite) < len(errors):
         return _missing(notes, "it is not finite")
     return figure(max(finite), None, f"{max(finite):.1e}")
 
 
-def _computed(line: Line) -> str:
-    """Why a file's parity and accuracy do not hold; empty where they do."""
-    return f"the engine computes in {line.computed} what is fp32 in the file" if line.computed else ""
+def _other_precision(row: ArtifactRow) -> str:
+    """The reason why a file's parity and accuracy do not apply to the engine; empty if they do."""
+    return f"the engine computes in {row.computed}, the file is fp32" if row.computed else ""
 
 
-def _why_not(line: Line) -> str:
-    """Why an accuracy is not known, or means nothing; empty where it stands."""
-    if line.accuracy is None:
+def _accuracy_missing(row: ArtifactRow) -> str:
+    """The reason why an accuracy is unknown or does not apply; empty if it applies."""
+    if row.accuracy is None:
         return _NO_ACCURACY
-    if line.manifest and line.accuracy.sha256 not in (None, line.manifest.sha256):
+    if row.manifest and row.accuracy.sha256 not in (None, row.manifest.sha256):
         return _ANOTHER_FILE
-    return _computed(line)
+    return _other_precision(row)
 
 
-def _is_untrained(line: Line) -> bool:
-    known = (part.weights for part in (line.manifest, line.accuracy) if part)
+def _is_untrained(row: ArtifactRow) -> bool:
+    known = (part.weights for part in (row.manifest, row.accuracy) if part)
     return any(weights is not None and not weights.trained for weights in known)
 
 
-def _accurate(key: str, sign: int = 1) -> Teller:
-    """A figure of how often it is right, which means nothing with untrained weights."""
+def _accurate(key: str, sign: int = 1) -> CellFunction:
+    """A figure of an artifact's accuracy, which is meaningless with untrained weights."""
 
-    def tell(line: Line, notes: Notes) -> Cell:
-        if why := _why_not(line):
-            return _missing(notes, why)
-        if _is_untrained(line):
+    def cell(row: ArtifactRow, notes: Notes) -> Cell:
+        if reason := _accuracy_missing(row):
+            return _missing(notes, reason)
+        if _is_untrained(row):
             return _missing(notes, _UNTRAINED)
-        value = getattr(line.accuracy, key)
+        value = getattr(row.accuracy, key)
         if value is None:
             return _missing(notes, _NO_REFERENCE)
         value = sign * value + 0.0  # never -0.0
         return Cell(f"{value:.2f}", value)
 
-    return tell
+    return cell
 
 
-def _agreement(line: Line, notes: Notes) -> Cell:
-    if why := _why_not(line):
-        return _missing(notes, why)
-    assert line.accuracy is not None
-    value = line.accuracy.agreement
+def _agreement(row: ArtifactRow, notes: Notes) -> Cell:
+    if reason := _accuracy_missing(row):
+        return _missing(notes, reason)
+    assert row.accuracy is not None
+    value = row.accuracy.agreement
     return _missing(notes, _NO_REFERENCE) if value is None else Cell(f"{value:.2f}", value)
 
 
-def _images(line: Line, notes: Notes) -> Cell:
-    if line.accuracy is None or _why_not(line):
+def _images(row: ArtifactRow, notes: Notes) -> Cell:
+    if row.accuracy is None or _accuracy_missing(row):
         return NOTHING
-    return Cell(f"{line.accuracy.count:,}", line.accuracy.count)
+    return Cell(f"{row.accuracy.count:,}", row.accuracy.count)
 
 
-def _model(line: Line) -> str | None:
-    if line.manifest:
-        return line.manifest.model
-    return line.accuracy.name if line.accuracy else None
+def _model(row: ArtifactRow) -> str | None:
+    if row.manifest:
+        return row.manifest.model
+    return row.accuracy.name if row.accuracy else None
 
 
-def _precision(line: Line) -> str | None:
-    return line.manifest.precision if line.manifest else None
+def _precision(row: ArtifactRow) -> str | None:
+    return row.manifest.precision if row.manifest else None
 
 
-def _pixels(line: Line) -> str | None:
-    size = line.manifest.resolution if line.manifest else None
-    return words.size(*size) if isinstance(size, tuple) else size
+def _pixels(row: ArtifactRow) -> str | None:
+    size = row.manifest.resolution if row.manifest else None
+    return formatting.size(*size) if isinstance(size, tuple) else size
 
 
-_COLUMNS: tuple[tuple[Column, Teller], ...] = (
+_COLUMNS: tuple[tuple[Column, CellFunction], ...] = (
     _timed("model", _model),
-    (Column("format", "format", numeric=False), lambda line, _: text(line.format)),
+    (Column("format", "format", numeric=False), lambda row, _: text(row.format)),
     _timed("precision", _precision),
     _timed("engine"),
     _timed("mode"),
@@ -210,5 +210,5 @@ _COLUMNS: tuple[tuple[Column, Teller], ...] = (
     (Column("time_ms", "time", "ms an image"), _time),
     _timed("ratio"),
     _timed("verdict"),
-    (Column("answer_error", "answer off", "largest of the output, as timed"), _off),
+    (Column("answer_error", "output error", "of the largest output, as timed"), _output_error),
 )

@@ -1,4 +1,4 @@
-"""The samples behind every figure, in order, with the rounds that they were taken in and the outliers marked."""
+"""The samples of every case in order, with their rounds and outliers."""
 
 from __future__ import annotations
 
@@ -6,66 +6,71 @@ from collections.abc import Sequence
 from itertools import accumulate
 from statistics import median
 
-from latency.report import words
-from latency.report.entries import Entry, machine
+from latency.enums import CaseRole
+from latency.report import formatting
+from latency.report.entries import ReportEntry, machine
 from latency.report.view import Samples
-from latency.results import Contender, Results
-from latency.settings import thread_words
+from latency.results import Case, Results
+from latency.settings import format_threads
 from latency.statistics import summarise
 
-MOST_LISTED = 2000
-"""Samples of one contender that are printed; beyond them a round is told by three numbers, and the file has all."""
+MAX_LISTED = 2000
+"""Samples of a case that are listed; if there are more, only three of each round are."""
 
-MOST_DRAWN = 600
+MAX_DRAWN = 600
+"""Approximate number of samples of a case that are drawn."""
 
 
-def samples_of(files: Sequence[Results], entries: Sequence[Entry]) -> tuple[Samples, ...]:
-    """Of every contender that has any; controls and yardsticks come last."""
-    found = [_samples(files, e.file, e.contender, e.anchor) for e in entries if e.contender.samples]
+_ROLES = {CaseRole.CONTROL: "control", CaseRole.CALIBRATION: "calibration workload"}
+
+
+def samples_of(files: Sequence[Results], entries: Sequence[ReportEntry]) -> tuple[Samples, ...]:
+    """The samples of every case that has any; controls and calibration workloads are last."""
+    result = [_samples(files, e.file, e.case, e.anchor) for e in entries if e.case.samples]
     for file, results in enumerate(files):
-        for place, contender in enumerate(results.contenders):
-            if contender.role != "contender" and contender.samples:
-                found.append(_samples(files, file, contender, f"samples-{file + 1}-{contender.role}-{place}"))
-    return tuple(found)
+        for index, case in enumerate(results.cases):
+            if case.role != CaseRole.CASE and case.samples:
+                result.append(_samples(files, file, case, f"samples-{file + 1}-{case.role}-{index}"))
+    return tuple(result)
 
 
-def _samples(files: Sequence[Results], file: int, contender: Contender, anchor: str) -> Samples:
+def _samples(files: Sequence[Results], file: int, case: Case, anchor: str) -> Samples:
     results = files[file]
-    summary = summarise(contender.samples)
-    rounds = tuple(tuple(1e3 * sample for sample in each.samples_s) for each in contender.rounds if each.samples_s)
+    summary = summarise(case.samples)
+    rounds = tuple(tuple(1e3 * sample for sample in each.samples_s) for each in case.rounds if each.samples_s)
     shown = "all samples"
-    if summary.count > MOST_LISTED:
+    if summary.count > MAX_LISTED:
         rounds = tuple((min(each), median(each), max(each)) for each in rounds)
         shown = "lowest, median and highest of each round; the results file has all samples"
     outliers = set(summary.outliers)
-    step = -(-summary.count // MOST_DRAWN)
+    step = -(-summary.count // MAX_DRAWN)
     points = tuple(
-        (place, 1e3 * sample, place in outliers)
-        for place, sample in enumerate(contender.samples)
-        if place % step == 0 or place in outliers
+        (index, 1e3 * sample, index in outliers)
+        for index, sample in enumerate(case.samples)
+        if index % step == 0 or index in outliers
     )
-    role = "" if contender.role == "contender" else f"{contender.role}: "
-    size = words.size(contender.height, contender.width)
-    setting = [contender.engine, contender.mode, contender.precision, size, f"batch {contender.batch}"]
-    if contender.threads:  # of a phone none are told
-        setting.append(thread_words(contender.threads))
-    lengths = [len(each.samples_s) for each in contender.rounds]
+    prefix = "" if case.role == CaseRole.CASE else f"{_ROLES[case.role]}: "
+    size = formatting.size(case.height, case.width)
+    setting = [case.engine, case.mode, case.precision, size, f"batch {case.batch}"]
+    if case.threads:  # a phone reports none
+        setting.append(format_threads(case.threads))
+    lengths = [len(each.samples_s) for each in case.rounds]
     return Samples(
-        anchor,
-        role + ", ".join(filter(None, [contender.subject.name, *setting])),
-        f"{contender.id!r} in the results of {results.created:%Y-%m-%d %H:%M:%S} on {results.host.machine}",
-        tuple(_facts(contender, machine(results.host, contender.device), len(outliers), step)),
-        summary.count,
-        rounds,
-        shown,
-        points,
-        tuple(accumulate(lengths[:-1], initial=0)),
-        1e3 * summary.median,
+        anchor=anchor,
+        title=prefix + ", ".join(filter(None, [case.subject.name, *setting])),
+        source=f"{case.id!r} in the results of {results.created:%Y-%m-%d %H:%M:%S} on {results.host.machine}",
+        facts=tuple(_facts(case, machine(results.host, case.device), len(outliers), step)),
+        count=summary.count,
+        rounds=rounds,
+        shown=shown,
+        points=points,
+        starts=tuple(accumulate(lengths[:-1], initial=0)),
+        median=1e3 * summary.median,
     )
 
 
-def _facts(contender: Contender, on: str, outliers: int, step: int) -> list[str]:
-    summary = summarise(contender.samples)
+def _facts(case: Case, device: str, outliers: int, step: int) -> list[str]:
+    summary = summarise(case.samples)
     figures = {
         "median": summary.median,
         "mean": summary.mean,
@@ -74,19 +79,21 @@ def _facts(contender: Contender, on: str, outliers: int, step: int) -> list[str]
         "99 % below": summary.p99,
         "standard deviation": summary.deviation,
     }
-    told = [f"{name} {words.number(1e3 * seconds)} ms" for name, seconds in figures.items()]
+    statistics = [f"{name} {formatting.number(1e3 * seconds)} ms" for name, seconds in figures.items()]
     facts = [
-        f"On {on}; each sample is the time of one prediction of {contender.batch} "
-        f"image{'s' * (contender.batch != 1)}, {thread_words(contender.threads)}.",
-        f"{summary.count} samples in {len(contender.rounds)} rounds: {', '.join(told)}.",
-        f"{outliers} outlier{'s' * (outliers != 1)}, marked and kept in every figure." if outliers else "No outliers.",
-        f"Weights: {contender.subject.weights}. For inference: {contender.subject.form}.",
+        f"On {device}; each sample is the time of one prediction of {case.batch} "
+        f"image{'s' * (case.batch != 1)}, {format_threads(case.threads)}.",
+        f"{summary.count} samples in {len(case.rounds)} rounds: {', '.join(statistics)}.",
+        f"{outliers} outlier{'s' * (outliers != 1)}, marked and included in every figure."
+        if outliers
+        else "No outliers.",
+        f"Weights: {case.subject.weights}. For inference: {case.subject.form}.",
     ]
-    if contender.check is not None:
-        error, allowed = contender.check.error, contender.check.tolerance
+    if case.check is not None:
+        error, tolerance = case.check.error, case.check.tolerance
         known = f", error {error:.1e}" if error is not None else ""
-        known += f" of {allowed:.1e} allowed" if known and allowed is not None else ""
-        facts.append(f"Answers: {contender.check.status}; {contender.check.against}{known}.")
+        known += f" of {tolerance:.1e} allowed" if known and tolerance is not None else ""
+        facts.append(f"Outputs: {case.check.status}; {case.check.against}{known}.")
     if step > 1:
         facts.append(f"Drawn: every {step}th sample, and every outlier.")
     return facts

@@ -1,10 +1,9 @@
-"""What a report shows, as plain values: the writers of HTML, Markdown and CSV have nothing else to write from."""
+"""The contents of a report as plain values, the only input of the writers of HTML, Markdown and CSV."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import KW_ONLY, asdict, dataclass, field
 
 from evim_deploy.common.json_documents import finite
 
@@ -13,18 +12,19 @@ Value = float | int | str | None
 
 @dataclass(frozen=True)
 class Cell:
-    """One place in a table.
+    """A cell of a table.
 
     Attributes:
-        text: For people.
-        value: For machines, unrounded, in the column's unit; None where there is none.
-        sign: What kind of statement it is, for colours beside the words: ``good``, ``bad``, ``unsure``, ``muted``.
-        notes: Places in the table's notes.
-        target: The samples that it was computed from.
+        text: Formatted text.
+        value: Unrounded value in the column's unit; None if there is none.
+        sign: Kind of statement, for its colour: ``good``, ``bad``, ``unsure``, ``muted``.
+        notes: Indices of its notes in the table.
+        target: Anchor of the samples that it was computed from.
     """
 
     text: str
     value: Value = None
+    _: KW_ONLY
     sign: str = ""
     notes: tuple[int, ...] = ()
     target: str = ""
@@ -32,30 +32,32 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """What stands in one place of every row.
+    """A column of a table.
 
     Attributes:
-        key: Its name for machines, the unit at its end.
-        title: Its name for people.
-        unit: Of the values; empty for words.
-        numeric: Whether it holds numbers.
+        key: Name in JSON and CSV, with the unit as a suffix.
+        title: Heading.
+        unit: Unit of the values; empty for text.
+        numeric: Whether the values are numbers.
         paper: Whether the figures are the paper's, not measured here.
     """
 
     key: str
     title: str
     unit: str = ""
+    _: KW_ONLY
     numeric: bool = True
     paper: bool = False
 
 
 @dataclass(frozen=True)
 class Row:
-    """Cells in the order of the columns; the first names the row.
+    """A row of a table.
 
     Attributes:
-        begins: Whether another group begins here, with which no ratio is shared.
-        sign: ``missing`` for what was not measured, ``baseline`` for what the others are held against.
+        cells: Cells in the order of the columns; the first is the name of the row.
+        begins: Whether the row starts another group; ratios exist only within a group.
+        sign: ``missing`` for a case that was not measured, ``baseline`` for a baseline.
     """
 
     cells: tuple[Cell, ...]
@@ -65,7 +67,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under columns, what is true of all of them as the caption, and notes that cells refer to."""
+    """A table, with a caption that applies to all rows, and notes that cells refer to."""
 
     caption: str
     columns: tuple[Column, ...]
@@ -75,7 +77,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a plot: points in the order of x; ``hollow`` are those that are to be told apart."""
+    """A line of a plot: points in the order of x, with hollow markers where ``hollow`` is set."""
 
     label: str
     xs: tuple[float, ...]
@@ -85,7 +87,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Lines:
-    """Curves on logarithmic axes."""
+    """A plot of curves on logarithmic axes."""
 
     caption: str
     x_label: str
@@ -95,7 +97,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Named points (label, x, y), x on a logarithmic axis."""
+    """A plot of named points (label, x, y), with a logarithmic x axis."""
 
     caption: str
     x_label: str
@@ -105,7 +107,7 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Bars:
-    """Shares of 1 that rows are made of, one under another."""
+    """A plot of stacked horizontal bars, one for each row (label, shares of 1 by class)."""
 
     caption: str
     classes: tuple[str, ...]
@@ -114,7 +116,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Forest:
-    """Ratios with intervals (label, low, estimate, high, noise, verdict); nearer to 1 than the noise is equal."""
+    """A plot of ratios with intervals: rows of (label, low, estimate, high, noise, verdict)."""
 
     caption: str
     baseline: str
@@ -124,21 +126,21 @@ class Forest:
 Plot = Lines | Scatter | Bars | Forest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Samples:
-    """The samples of one contender in order, milliseconds of a prediction.
+    """The samples of a case in order, milliseconds per prediction.
 
     Attributes:
-        anchor: Where cells point.
-        title: The contender in words.
-        source: Its id and the file that it is in.
-        facts: What is known of it besides.
-        count: Of all samples.
-        rounds: What is shown of them, round by round: all, or the lowest, median and highest of each round.
-        shown: What ``rounds`` holds, in words.
-        points: What is drawn: (place among all, milliseconds, whether it is an outlier).
-        starts: Places at which rounds begin.
-        median: Of all.
+        anchor: Anchor in the report.
+        title: The case in words.
+        source: Id of the case, and the file.
+        facts: Other facts, in sentences.
+        count: Number of all samples.
+        rounds: Listed samples round by round: all, or the lowest, median and highest of each round.
+        shown: Description of ``rounds``.
+        points: Drawn samples: (index among all, milliseconds, whether it is an outlier).
+        starts: Indices at which rounds start.
+        median: Median of all samples.
     """
 
     anchor: str
@@ -153,9 +155,9 @@ class Samples:
     median: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Section:
-    """A heading, words, and tables and plots in order."""
+    """A section: a heading, paragraphs, tables and plots."""
 
     anchor: str
     title: str
@@ -166,21 +168,26 @@ class Section:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a setting comes to, in a sentence or a few."""
+    """The conclusion on a setting, in a few sentences."""
 
     title: str
     anchor: str
     sentences: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Report:
-    """Everything that a report says.
+@dataclass(frozen=True, kw_only=True)
+class LatencyReport:
+    """The whole report.
 
     Attributes:
-        warnings: What a reader must know first.
-        reading: How its figures are to be read.
-        figures: Every contender with every figure, one a row; CSV is this table.
+        title: Title of the report.
+        subtitle: Machines and dates.
+        warnings: Warnings to show first.
+        answers: Conclusions, one for each setting.
+        reading: Explanation of the figures.
+        sections: Sections in order.
+        samples: Samples of all cases.
+        figures: All cases with all figures, one per row; the CSV is this table.
     """
 
     title: str
@@ -192,38 +199,44 @@ class Report:
     samples: tuple[Samples, ...]
     figures: Table = field(repr=False)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The report as plain JSON values; each plot and table says what it is made of."""
-        document: dict[str, Any] = finite(asdict(self))
+    def to_dict(self) -> dict[str, object]:
+        """The report as plain JSON values."""
+        document: dict[str, object] = finite(asdict(self))
         return document
 
 
 class Notes:
-    """Notes of a table, each kept once."""
+    """The distinct notes of a table."""
 
     def __init__(self) -> None:
         self._texts: dict[str, int] = {}
 
     def refer(self, texts: Iterable[str]) -> tuple[int, ...]:
-        """The places of texts, which are added where they are new."""
+        """The indices of texts; new texts are added."""
         return tuple(self._texts.setdefault(text, len(self._texts)) for text in texts)
 
     @property
     def texts(self) -> tuple[str, ...]:
+        """All notes in order."""
         return tuple(self._texts)
 
 
-def letter(place: int) -> str:
-    """A note's mark: a, b, ..., z, aa."""
-    return (letter(place // 26 - 1) if place >= 26 else "") + chr(ord("a") + place % 26)
+def letter(index: int) -> str:
+    """The mark of a note: a, b, ..., z, aa."""
+    return (letter(index // 26 - 1) if index >= 26 else "") + chr(ord("a") + index % 26)
 
 
 def without_empty(table: Table, keep: Sequence[str] = ()) -> Table:
-    """The table without the columns in which no row has a value, but for those of some keys."""
-    kept = [
-        place
-        for place, column in enumerate(table.columns)
-        if column.key in keep or any(row.cells[place].value is not None for row in table.rows)
+    """The table without columns that have no value in any row, except for the keys of ``keep``."""
+    columns = [
+        index
+        for index, column in enumerate(table.columns)
+        if column.key in keep or any(row.cells[index].value is not None for row in table.rows)
     ]
-    rows = tuple(Row(tuple(row.cells[place] for place in kept), row.begins, row.sign) for row in table.rows)
-    return Table(table.caption, tuple(table.columns[place] for place in kept), rows, table.notes)
+    return select_columns(table, columns)
+
+
+def select_columns(table: Table, indices: Sequence[int]) -> Table:
+    """The table with only the columns at some indices."""
+    rows = tuple(Row(tuple(row.cells[index] for index in indices), row.begins, row.sign) for row in table.rows)
+    return Table(table.caption, tuple(table.columns[index] for index in indices), rows, table.notes)

@@ -1,16 +1,16 @@
-"""Core ML packages without Core ML: the package's own MIL program, read back from disk and evaluated.
+"""The engine of Core ML packages without Core ML: it reads the MIL program from the package and evaluates it.
 
-An image goes in as Core ML feeds it, pixels 0-255 in the color order that the package asks for. A
-classifier's probabilities come back in the order of its labels, like Core ML's own dictionary.
+Images are RGB pixels from 0 to 255, in the colour order that the package declares. A classifier's probabilities are
+returned in the order of its labels, as from Core ML.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,25 +22,36 @@ from evim_deploy.formats.mil import Constant, Function, Operation
 from evim_deploy.formats.mlmodel import of_program
 from evim_deploy.inspection.core_ml import told_otherwise
 from runtimes import Array
-from runtimes.classes import probabilities
+from runtimes.coreml_interface import probabilities
 from runtimes.mil.inputs import image_input
+from runtimes.modes import Mode
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def why_not() -> str:
-    return ""
+    from runtimes.mil.values import Value
 
 
 class MilSession:
-    """A function of a package; its arrays are channels-first as they stand.
+    """A function of a package; its arrays are channels-first.
 
-    Pixels are fed as they are; Core ML itself would round those of an image to 8 bits.
+    Pixels are not rounded; Core ML itself would round those of an image to 8 bits.
+
+    Args:
+        path: The package.
+        mode: Mode of the arithmetic.
+        function: Name of the function; by default the package's default function.
 
     Attributes:
-        metadata: Of the package.
-        anomalies: What float16 could not hold in the last run, by operation.
+        metadata: Metadata of the package.
+        anomalies: Counts of the values that float16 could not represent in the last run, by operation.
+
+    Raises:
+        BadInput: The package is damaged, or has no such function.
+        NotRunHere: The evaluator does not support an operation, or Core ML is reported to compute it differently.
     """
 
-    def __init__(self, path: Path, mode: str, function: str | None = None) -> None:
+    def __init__(self, path: Path, mode: Mode, function: str | None = None) -> None:
         from runtimes.mil.evaluate import Evaluator
 
         package = read_package(path)
@@ -50,56 +61,73 @@ class MilSession:
         interface = package.interface(name)
         _refuse_reported(path, package.functions[name])
         self._path, self._mode = path, mode
-        with _told(path):
+        with _translated_errors(path):
             self._evaluator = Evaluator(package.functions[name])
         self._image = image_input(interface, str(path))
         self._outputs = [feature.name for feature in interface.output]
         self._probabilities: str = interface.predictedProbabilitiesName
         missing = {*self._outputs, *filter(None, [self._probabilities])} - set(self._evaluator.function.outputs)
         if missing:
-            raise Damaged(f"{path} is damaged: its program gives no {min(missing)!r}.")
+            raise Damaged(f"{path} is damaged: its program has no output {min(missing)!r}.")
         self.metadata: Mapping[str, str] = package.metadata
         self.anomalies: dict[str, Mapping[str, int]] = {}
 
     def run(self, image: Array) -> dict[str, Array]:
-        fed = self._feed(image)
-        outputs: dict[Any, Any] = {**self._evaluator.constants, **fed}
+        inputs = self._inputs(image)
+        outputs: dict[Hashable, Value] = {**self._evaluator.constants}
+        outputs.update(inputs)
         self.anomalies = {}
-        wanted = set(self._evaluator.function.outputs)
-        with _told(self._path):
-            for step in self._evaluator.steps(fed, self._mode):
+        names = set(self._evaluator.function.outputs)
+        with _translated_errors(self._path):
+            for step in self._evaluator.steps(inputs, self._mode):
                 if step.anomalies:
                     self.anomalies[f"{step.operation.name} ({step.operation.type})"] = step.anomalies
                 for (name, _), value in zip(step.operation.outputs, step.values, strict=True):
-                    if name in wanted:
+                    if name in names:
                         outputs[name] = value
         return self._arrays(outputs)
 
-    def _arrays(self, outputs: Mapping[Any, Any]) -> dict[str, Array]:
-        """What Core ML would give, as arrays: of a classifier its probabilities."""
+    def _arrays(self, outputs: Mapping[Hashable, Value]) -> dict[str, Array]:
+        """Return the outputs that Core ML would return, as arrays; those of a classifier are its probabilities."""
         import torch
 
         if self._probabilities:
             by_label = outputs[self._probabilities]
             if not isinstance(by_label, dict):
-                raise Damaged(f"{self._path} is damaged: {self._probabilities!r} is not by label.")
+                raise Damaged(f"{self._path} is damaged: {self._probabilities!r} is not a dictionary by label.")
             return {"probabilities": probabilities(by_label, self.metadata, self._path)}
         for name in self._outputs:
             if not isinstance(outputs[name], torch.Tensor):
-                raise Damaged(f"{self._path} is damaged: its output {name!r} is no array.")
+                raise Damaged(f"{self._path} is damaged: its output {name!r} is not an array.")
         return {name: outputs[name].float().numpy() for name in self._outputs}
 
-    def _feed(self, image: Array) -> dict[str, Any]:
+    def _inputs(self, image: Array) -> dict[str, Tensor]:
         import torch
 
         return {self._image.name: torch.from_numpy(self._image.feed(image))}
 
+    def operations(self) -> tuple[TracedOperation, ...]:
+        """Return the operations of the function with their weights."""
+        return tuple(_traced(op, self._evaluator.stored, self._mode) for op in self._evaluator.operations)
+
+    def trace(self, image: Array) -> Trace:
+        """Return the operations of the function and their values on images (B, 3, H, W)."""
+        indices = {op.name: index for index, op in enumerate(self._evaluator.operations)}
+
+        def compute(requested: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
+            with _translated_errors(self._path):
+                for step in self._evaluator.steps(self._inputs(image), self._mode):
+                    if indices[step.operation.name] in requested:
+                        yield indices[step.operation.name], tuple(value.numpy() for value in step.values)
+
+        return Trace(self.operations(), compute)
+
 
 def _refuse_reported(path: Path, function: Function) -> None:
-    """Refuse a program whose values Core ML is reported to compute otherwise than the evaluator does, as specified.
+    """Refuse a program that Core ML is reported to compute differently from the specification.
 
     Raises:
-        NotRunHere: It has such an operation, which is named.
+        NotRunHere: The program has such an operation; the message names it.
     """
     if told := told_otherwise(of_program("", function)):
         cause, remedy = told
@@ -108,8 +136,8 @@ def _refuse_reported(path: Path, function: Function) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """What the evaluator finds of a package, as the user is told it."""
+def _translated_errors(path: Path) -> Iterator[None]:
+    """Raise the errors of the evaluator as errors with a message for the user."""
     from runtimes.mil.evaluate import ContradictoryProgram, UnknownOperation
 
     try:
@@ -122,69 +150,57 @@ def _told(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def open_session(path: Path, mode: str, function: str | None = None) -> Iterator[MilSession]:
-    """Read an .mlpackage, for its default function unless given.
+def open_session(path: Path, mode: Mode, function: str | None = None) -> Iterator[MilSession]:
+    """Open a session of a function of a package, by default of its default function.
 
     Raises:
-        BadInput: It is damaged, or has no such function.
-        NotRunHere: It has an operation that is not known, or that Core ML is reported to compute otherwise.
+        BadInput: The package is damaged, or has no such function.
+        NotRunHere: The evaluator does not support an operation, or Core ML is reported to compute it differently.
     """
     with threads.in_torch():
         yield MilSession(path, mode, function)
 
 
-def read_operations(path: Path, mode: str, function: str | None = None) -> tuple[TracedOperation, ...]:
-    """The operations of a package's default function, unless given.
+def read_operations(path: Path, mode: Mode, function: str | None = None) -> tuple[TracedOperation, ...]:
+    """Return the operations of a function of a package, by default of its default function.
 
     Raises:
-        BadInput: It is damaged, or has no such function.
-        NotRunHere: It has an operation that is not known, or that Core ML is reported to compute otherwise.
+        BadInput: The package is damaged, or has no such function.
+        NotRunHere: The evaluator does not support an operation, or Core ML is reported to compute it differently.
     """
-    return _operations(MilSession(path, mode, function))
+    return MilSession(path, mode, function).operations()
 
 
-def _operations(session: MilSession) -> tuple[TracedOperation, ...]:
-    evaluator = session._evaluator
-    return tuple(_traced(op, evaluator.stored, session._mode) for op in evaluator.operations)
-
-
-def trace(path: Path, image: Array, mode: str) -> Trace:
-    """The operations of a package's program, and what gives their values.
+def trace(path: Path, image: Array, mode: Mode) -> Trace:
+    """Return the operations of a package's program and their values on images (B, 3, H, W).
 
     Raises:
-        BadInput: It is damaged.
-        NotRunHere: It has an operation that is not known, or that Core ML is reported to compute otherwise.
+        BadInput: The package is damaged.
+        NotRunHere: The evaluator does not support an operation, or Core ML is reported to compute it differently.
     """
-    session = MilSession(path, mode)
-    indices = {op.name: index for index, op in enumerate(session._evaluator.operations)}
-
-    def compute(wanted: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
-        with _told(path):
-            for step in session._evaluator.steps(session._feed(image), mode):
-                if indices[step.operation.name] in wanted:
-                    yield indices[step.operation.name], tuple(value.numpy() for value in step.values)
-
-    return Trace(_operations(session), compute)
+    return MilSession(path, mode).trace(image)
 
 
-def _traced(op: Operation, constants: Mapping[str, Constant], mode: str) -> TracedOperation:
+def _traced(op: Operation, constants: Mapping[str, Constant], mode: Mode) -> TracedOperation:
     bindings = [
-        constants.get(each, each) if isinstance(each, str) else each for given in op.inputs.values() for each in given
+        constants.get(binding, binding) if isinstance(binding, str) else binding
+        for parameter in op.inputs.values()
+        for binding in parameter
     ]
-    is_half = mode != "fp32" and any(value_type.dtype == "float16" for _, value_type in op.outputs)
+    is_half = mode != Mode.FP32 and any(value_type.dtype == "float16" for _, value_type in op.outputs)
     return TracedOperation(
         type=op.type,
-        names=(_ADDED.sub("", op.name.removesuffix("_0") if len(op.outputs) > 1 else op.name),),
+        names=(_SUFFIXES.sub("", op.name.removesuffix("_0") if len(op.outputs) > 1 else op.name),),
         weights=tuple(
-            np.asarray(each.value, each.type.dtype)
-            for each in bindings
-            if isinstance(each, Constant) and each.type.is_float
+            np.asarray(binding.value, binding.type.dtype)
+            for binding in bindings
+            if isinstance(binding, Constant) and binding.type.is_float
         ),
         rounding=HALF if is_half else SINGLE,
-        accumulation=HALF if is_half and mode == "ane" else SINGLE,
+        accumulation=HALF if is_half and mode == Mode.ANE else SINGLE,
     )
 
 
-_ADDED = re.compile(r"(_exact|_quantize|_dequantize)?(_(cast|to)_fp16)?$")
-"""What the name of a step ends in: what our exporter calls one on the way to a value on a grid, and what coremltools
-adds to the name of an operation that it makes one on float16."""
+_SUFFIXES = re.compile(r"(_exact|_quantize|_dequantize)?(_(cast|to)_fp16)?$")
+"""Suffixes that our exporter gives to the operations of a quantised value, and coremltools to those that it casts to
+float16."""

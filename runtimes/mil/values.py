@@ -1,12 +1,11 @@
-"""Values of a program as torch holds them, and how large one may be.
+"""Values of a MIL program in torch, and the limit on their size.
 
-Floats are held as float32, whatever type the program gives them; integers as int32, int8 or uint8;
-a constant of rank 0 is a scalar of Python's.
+Floats of every type are held as float32; integers as int32, int8 or uint8; a constant of rank 0 as a Python scalar.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import prod
 from typing import Any, TypeVar
 
@@ -19,7 +18,10 @@ from evim_deploy.formats.mil import Constant
 Entry = TypeVar("Entry")
 
 Value = Any
-"""A tensor, a scalar of Python's, a string, an array of strings, or a dictionary of a classifier."""
+"""A tensor, a Python scalar, a string, an array of strings, or the dictionary of a classifier."""
+
+Handlers = Mapping[str, Callable[..., Value]]
+"""Functions that compute operations, by operation type."""
 
 DTYPES: Mapping[str, torch.dtype] = {
     "float16": torch.float32,
@@ -41,31 +43,36 @@ DTYPES: Mapping[str, torch.dtype] = {
     "uint2": torch.uint8,
     "uint1": torch.uint8,
 }
-"""What a type is held as."""
+"""The type that holds the elements of each MIL type."""
 
 LARGEST_BYTES = 4 * 2**30
-"""Of one value, as it is held: what is larger is not computed."""
+"""Limit on the size of a value as it is held; larger values are not computed."""
 
 _HELD_BYTES = 4  # of an element, at most
 
 
 class TooLarge(ValueError):
-    """A value that would take more than :data:`LARGEST_BYTES`."""
+    """A value that would need more than :data:`LARGEST_BYTES`."""
 
 
-def known(table: Mapping[str, Entry], name: str, what: str) -> Entry:
-    """What a table has of a name that a program gives.
+def lookup(table: Mapping[str, Entry], name: str, kind: str) -> Entry:
+    """Return the entry of a table for a name in a program.
+
+    Args:
+        table: The table.
+        name: The name.
+        kind: Kind of the name, for the message.
 
     Raises:
-        NotImplementedError: It has none: the program may be newer than the table.
+        NotImplementedError: There is no such entry: the program may be newer than the table.
     """
     if name not in table:
-        raise NotImplementedError(f"{what} {name!r}")
+        raise NotImplementedError(f"{kind} {name!r}")
     return table[name]
 
 
 def from_constant(constant: Constant) -> Value:
-    """A constant of a program."""
+    """Return a constant of a program as a value."""
     array = constant.value
     dtype = DTYPES.get(constant.type.dtype)
     if not isinstance(array, np.ndarray) or dtype is None:
@@ -74,7 +81,7 @@ def from_constant(constant: Constant) -> Value:
 
 
 def tensor(value: Tensor | float | bool) -> Tensor:
-    """A value that may be a scalar of Python's, as a tensor."""
+    """Return a tensor or a Python scalar as a tensor."""
     if isinstance(value, Tensor):
         return value
     kinds = {bool: torch.bool, int: torch.int32, float: torch.float32}
@@ -82,25 +89,25 @@ def tensor(value: Tensor | float | bool) -> Tensor:
 
 
 def integers(values: Tensor | int | None, default: list[int]) -> list[int]:
-    """A vector of integers as Python's."""
+    """Return a vector of integers as a list, or the default for None."""
     return default if values is None else [int(value) for value in tensor(values).flatten()]
 
 
 def axes_of(axes: Tensor | int | None, rank: int) -> list[int]:
-    """Axes, which may be counted from the last one, as they are counted from the first; all for None.
+    """Return axes as non-negative indices; all axes for None.
 
     Raises:
-        IndexError: There is no such axis.
+        IndexError: An axis is out of range.
     """
     return [range(rank)[axis] for axis in integers(axes, list(range(rank)))]
 
 
 def bounded(shape: Iterable[int]) -> tuple[int, ...]:
-    """A shape that something is about to have.
+    """Return the shape of a value after checking its size.
 
     Raises:
         ValueError: A side is negative.
-        TooLarge: It would take more than :data:`LARGEST_BYTES`.
+        TooLarge: The value would need more than :data:`LARGEST_BYTES`.
     """
     sides = tuple(shape)
     if min(sides, default=0) < 0:
@@ -110,11 +117,11 @@ def bounded(shape: Iterable[int]) -> tuple[int, ...]:
     return sides
 
 
-def on_the_way(shape: Iterable[int]) -> tuple[int, ...]:
-    """A shape of what is computed on the way to a result; it may be larger than anything in the program.
+def bounded_intermediate(shape: Iterable[int]) -> tuple[int, ...]:
+    """Return the shape of an intermediate value, which may be larger than any value in the program, after a check.
 
     Raises:
-        NotImplementedError: It would take more than :data:`LARGEST_BYTES`, which says nothing against the program.
+        NotImplementedError: The value would need more than :data:`LARGEST_BYTES`. The program may still be valid.
     """
     try:
         return bounded(shape)

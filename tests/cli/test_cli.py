@@ -297,7 +297,7 @@ class TestDoctor:
         formats = {row["name"]: row for row in json.loads(run("doctor", "--json").stdout)["formats"]}
         assert formats["coreml"]["run"]["coreml"].startswith("not run on this host: ")
         said = run("doctor").stdout
-        assert "run and check (coreml): not run on this host: Core ML exists on macOS alone" in said
+        assert "run and check (coreml): not run on this host: coreml runs on macOS only" in said
         assert "run and check (mil): yes" in said
 
 

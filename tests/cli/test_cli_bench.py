@@ -40,24 +40,24 @@ def test_people_read_the_figures_and_how_far_they_can_be_believed(said: str) -> 
     assert "EfficientViM-M1 takes" in said
     assert "ms an image" in said
     assert re.search(r"\d \[\d.*, .*\d\]", said)  # a ratio and its interval
-    assert "Untrained weights: all that was timed" in said
+    assert "Untrained weights: all timed models" in said
     assert "Command: evim-deploy bench m1" in said
 
 
 def test_the_file_has_every_sample_and_what_was_checked(results: Results) -> None:
     assert results.complete
-    assert [each.role for each in results.contenders] == ["contender", "contender", "control", "yardstick"]
-    for contender in results.contenders[:2]:
-        assert len(contender.rounds) == 5
-        assert len(contender.samples) >= 10
-        assert contender.check is not None
-        assert contender.check.status == "equal"
-        assert contender.check.error is not None
-        assert contender.check.error < 1e-4
-        assert contender.subject.weights == "untrained (seed 0)"
-        assert contender.memory is not None
-        assert contender.breakdown
-    assert "reparameterised" in results.contenders[1].subject.form
+    assert [each.role for each in results.cases] == ["contender", "contender", "control", "yardstick"]
+    for case in results.cases[:2]:
+        assert len(case.rounds) == 5
+        assert len(case.samples) >= 10
+        assert case.check is not None
+        assert case.check.status == "equal"
+        assert case.check.error is not None
+        assert case.check.error < 1e-4
+        assert case.subject.weights == "untrained (seed 0)"
+        assert case.memory is not None
+        assert case.breakdown
+    assert "reparameterised" in results.cases[1].subject.form
 
 
 def test_a_report_is_written_from_the_file(results: Results, folder: Path) -> None:
@@ -76,21 +76,19 @@ def test_a_file_is_not_slower_than_itself(results: Results, folder: Path) -> Non
 
 def steady(results: Results, stolen: float, **seconds: float) -> str:
     """The file of such a run on a steady machine, on which others took a share of the processor."""
-    contenders = [
-        contender.model_copy(
+    cases = [
+        case.model_copy(
             update={
                 "rounds": [
-                    each.model_copy(
-                        update={"samples_s": [seconds.get(contender.subject.name.replace("-", "_"), 0.1)] * 2}
-                    )
-                    for each in contender.rounds
+                    each.model_copy(update={"samples_s": [seconds.get(case.subject.name.replace("-", "_"), 0.1)] * 2})
+                    for each in case.rounds
                 ]
             }
         )
-        for contender in results.contenders
+        for case in results.cases
     ]
-    readings = [Reading(at_s=contenders[0].rounds[0].started_s, phase="during", steal_share=stolen)]
-    return results.model_copy(update={"contenders": contenders, "readings": readings}).model_dump_json(by_alias=True)
+    readings = [Reading(at_s=cases[0].rounds[0].started_s, phase="during", steal_share=stolen)]
+    return results.model_copy(update={"cases": cases, "readings": readings}).model_dump_json(by_alias=True)
 
 
 def test_a_slower_run_ends_in_1_and_one_of_suspect_figures_does_not(results: Results, folder: Path) -> None:
@@ -128,9 +126,9 @@ def test_an_artifact_is_timed_as_it_stands_and_json_is_all_that_stdout_holds(tmp
     assert result.stderr == ""
     document = json.loads(result.stdout)
     assert document["schema"] == "evim-deploy-latency"
-    (contender, *_) = document["contenders"]
-    assert (contender["batch"], contender["height"], contender["engine"]) == (1, 64, "onnxruntime")
-    assert contender["check"]["status"] == "equal"
+    (case, *_) = document["contenders"]
+    assert (case["batch"], case["height"], case["engine"]) == (1, 64, "onnxruntime")
+    assert case["check"]["status"] == "equal"
 
 
 def test_an_interrupt_keeps_what_was_measured_and_marks_it(tmp_path: Path) -> None:
@@ -143,7 +141,7 @@ def test_an_interrupt_keeps_what_was_measured_and_marks_it(tmp_path: Path) -> No
     found = read_results(path)
     assert not found.complete
     assert found.incomplete_because == "it was interrupted"
-    assert len(found.contenders[0].rounds) >= 2
+    assert len(found.cases[0].rounds) >= 2
     assert left_in(tmp_path) == ["results.json"]
 
 
@@ -155,14 +153,14 @@ def test_what_this_host_lacks_is_not_run_and_neither_pass_nor_fail(tmp_path: Pat
     assert result.returncode == 6
     assert "not run on this host" in result.stderr
     assert json.loads(result.stdout)["schema"] == "evim-deploy-latency"
-    assert {each.outcome for each in read_results(path).contenders} == {"not run on this host"}
+    assert {each.outcome for each in read_results(path).cases} == {"not run on this host"}
 
 
 @pytest.mark.parametrize(
     ("line", "code", "fragments"),
     [
         (("bench", "m9"), 2, ("no model 'm9'",)),
-        (("bench", "m1", "-e", "tensorrt"), 2, ("no engine 'tensorrt'", "onnxruntime")),
+        (("bench", "m1", "-e", "tensorrt"), 2, ("Unknown engine 'tensorrt'", "onnxruntime")),
         (("bench", "m1", "--protocol", "lax"), 2, ("Unknown protocol 'lax'",)),
         (("bench", "m1", "-b", "many"), 2, ("'many'", "--batch")),
         (("bench", "m1", "-r", "dynamic"), 2, ("fixed resolution",)),
@@ -180,7 +178,7 @@ def test_truncated_foreign_and_newer_files_are_told_apart(results: Results, fold
     whole = (folder / "results.json").read_text()
     for content, words in (
         (whole[: len(whole) // 2], "only a part"),
-        ('{"schema": "coco"}', "no file of latency results"),
+        ('{"schema": "coco"}', "not a file of latency results"),
         (whole.replace('"schema_version": 1', '"schema_version": 2', 1), "schema version 2"),
     ):
         path = tmp_path / "other.json"
@@ -192,7 +190,7 @@ def test_truncated_foreign_and_newer_files_are_told_apart(results: Results, fold
 def test_a_report_takes_what_export_and_evaluate_wrote(results: Results, folder: Path, tmp_path: Path) -> None:
     path = folder / "results.json"
     assert_refused(run("report", path, "--artifacts", tmp_path), 3, "has no artifacts")
-    assert_refused(run("report", path, "--accuracy", path), 3, "results.json is not what was expected at results")
+    assert_refused(run("report", path, "--accuracy", path), 3, "results.json has unexpected contents at results")
     document = tmp_path / "accuracy.json"
     figures = {"artifact": "m1.onnx", "count": 600, "top1": 98.5, "top5": 100.0, "agreement": 99.25}
     document.write_text(json.dumps({"schema_version": 2, "results": [figures]}))

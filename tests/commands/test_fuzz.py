@@ -108,7 +108,7 @@ def members(artifact: Path) -> list[Path]:
 def outputs(artifact: Path) -> npt.NDArray[np.float32]:
     """What an artifact gives for an image that verify does not look at."""
     image = np.random.RandomState(77).randint(0, 256, (1, 3, *SIZE)).astype(np.float32)
-    engine = runtimes.engines_of(artifact.suffix)[-1]
+    engine = runtimes.tracing_engine(artifact)
     with runtimes.open_artifact(artifact, engine, "fp32") as session:
         (values,) = session.run(image).values()
     return values

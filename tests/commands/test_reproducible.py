@@ -197,7 +197,7 @@ def test_a_word_is_found_in_a_file_a_package_and_an_archive(tmp_path: Path) -> N
 def test_a_package_as_coremltools_leaves_it_differs_and_tells_the_day(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(coreml_package, "settle", lambda path: None)
+    monkeypatch.setattr(coreml_package, "make_deterministic", lambda path: None)
     monkeypatch.setattr(coreml_package, "_DATE", "of no key")
     one, other = (exported(tmp_path / name, "coreml") for name in "ab")
     assert "Manifest.json" in {each.file for each in differences(one, other)}

@@ -37,7 +37,7 @@ def assert_all_right(checks: list[dict[str, Any]]) -> None:
         for engine in runtimes.engines_of(format_.suffix)
     ]
     for each in checks:
-        if reason := runtimes.why_not(runtimes.ENGINES[each["engine"]]):
+        if reason := runtimes.unavailable_reason(runtimes.ENGINES[each["engine"]]):
             assert (each["status"], each["reason"], each["top1"]) == (SelfTestStatus.NOT_RUN, reason, None)
         else:
             count = self_test.FEWER.get(each["engine"], self_test.IMAGES)

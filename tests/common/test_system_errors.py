@@ -18,7 +18,6 @@ from command import PROGRAM, _environment, run
 import exporters
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.variants import parse_model
-from evim_deploy.commands import export as exporting
 from evim_deploy.commands.export import export
 from evim_deploy.commands.request import Request
 from evim_deploy.common.errors import BadInput, Damaged, ParityFailed
@@ -157,7 +156,7 @@ def test_a_file_that_was_only_just_written_is_not_called_damaged(
     def prove(path: Path, *_: object) -> None:
         raise Damaged(f"LiteRT crashes on {path} (SIGABRT).")
 
-    monkeypatch.setattr(exporting, "prove_functions", prove)
+    monkeypatch.setattr("evim_deploy.proof.prove.prove_functions", prove)
     request = Request(model=parse_model("digits"), formats=("onnx",), sizes=((32, 32),), output_dir=tmp_path)
     with pytest.raises(ParityFailed) as caught:
         export(request)

@@ -113,9 +113,9 @@ def test_litert_gets_the_number(
 ) -> None:
     seen, original = [], runtimes.litert.LitertProcess
 
-    def start(content: bytes, threads: int, keeps_all: bool = False) -> Any:
+    def start(content: bytes, threads: int, preserves_all: bool = False) -> Any:
         seen.append(threads)
-        return original(content, threads, keeps_all)
+        return original(content, threads, preserves_all)
 
     monkeypatch.setattr(runtimes.litert, "LitertProcess", start)
     image = np.zeros((1, 3, DIGITS.resolution, DIGITS.resolution), np.float32)

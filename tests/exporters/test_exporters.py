@@ -148,7 +148,7 @@ class Built:
     contract: Signature
 
     def run(self, image: Tensor) -> dict[str, Tensor]:
-        engine = runtimes.engines_for(self.path)[-1]  # which takes pixels that are no whole numbers, on a Mac too
+        engine = runtimes.tracing_engine(self.path)  # which takes pixels that are no whole numbers, on a Mac too
         with runtimes.open_artifact(self.path, engine) as session:
             outputs = session.run(image.float().numpy())
         return {name: torch.from_numpy(np.array(array)).double() for name, array in outputs.items()}

@@ -18,8 +18,9 @@ from safetensors.numpy import load_file
 from evim_deploy.artifact.target import SCHEMA_VERSION
 from evim_deploy.proof.golden import SCHEMA_VERSION as GOLDEN_VERSION
 from exporters import FORMATS
-from latency.judgement import VALID, judge
-from latency.report import build
+from latency.decision import Validity
+from latency.judgement import judge
+from latency.report.build import build
 from latency.results import SCHEMA_FILE, read_results, to_json
 
 DEVICE = FOLDER / "device.json"
@@ -96,10 +97,10 @@ def test_what_the_app_writes_fits_the_schema() -> None:
 def test_what_the_app_writes_is_read_here() -> None:
     results = read_results(DEVICE)
     assert results.protocol.name == "modelbench"
-    assert {each.mode for each in results.contenders} == {"all", "cpuOnly", "cpuAndGPU", "cpuAndNeuralEngine"}
-    assert [each.role for each in results.contenders].count("control") == 1
-    assert all("untrained" in each.subject.weights for each in results.contenders)
-    assert {found.status for found in judge(results).values()} == {VALID}
+    assert {each.mode for each in results.cases} == {"all", "cpuOnly", "cpuAndGPU", "cpuAndNeuralEngine"}
+    assert [each.role for each in results.cases].count("control") == 1
+    assert all("untrained" in each.subject.weights for each in results.cases)
+    assert {found.status for found in judge(results).values()} == {Validity.VALID}
     assert json.loads(to_json(results)) == json.loads(DEVICE.read_text("utf-8"))
 
 

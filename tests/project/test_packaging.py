@@ -59,7 +59,7 @@ def test_the_wheel_holds_all_packages_and_their_data(wheel: Path) -> None:
         "evim_deploy/inspection/rules.py",
         "evim_deploy/proof/operations/compare.py",
         "evim_deploy/proof/outputs/checker.py",
-        "runtimes/litert.py",
+        "runtimes/litert/process.py",
         "runtimes/mil/operations/convolution.py",
         "evim_deploy/common/host.py",
         "latency/results.schema.json",

@@ -77,7 +77,7 @@ def test_an_artifact_passes_its_golden_file_and_the_control_does_not(exported: d
     )
     expected, allowed = outputs(tensors, "expected."), document["tolerance"]
     images = tensors["input"].transpose(0, 3, 1, 2).astype(np.float32)  # (N, 3, H, W)
-    with runtimes.open_artifact(path, runtimes.first_here(runtimes.engines_for(path))) as session:
+    with runtimes.open_artifact(path, runtimes.first_available(runtimes.engines_for(path))) as session:
         answers = [session.run(image[None])["probabilities"] for image in images]
     largest, mean = errors(document, target, expected, {"probabilities": np.concatenate(answers)})
     assert largest <= allowed["max_abs"]
@@ -123,7 +123,7 @@ def test_a_quantised_artifact_passes_its_golden_file_and_the_control_does_not(
     assert document["precision"] == precision
     assert allowed == {key: compared["tolerance"][key] for key in ("max_abs", "mean_abs", "reason")}
     path, images = Path(made["path"]), tensors["input"].transpose(0, 3, 1, 2).astype(np.float32)  # (N, 3, H, W)
-    with runtimes.open_artifact(path, runtimes.first_here(runtimes.engines_for(path))) as session:
+    with runtimes.open_artifact(path, runtimes.first_available(runtimes.engines_for(path))) as session:
         answers = [session.run(image[None])["probabilities"] for image in images]
     largest, mean = errors(document, target, expected, {"probabilities": np.concatenate(answers)})
     assert largest <= allowed["max_abs"]

@@ -26,7 +26,7 @@ from evim_deploy.quantise.qparams import EIGHT_BITS, SIXTEEN_BITS, QuantRange, c
 from evim_deploy.quantise.schemes import SCHEMES, Scheme
 from exporters.tflite import file as tflite_file
 from exporters.tflite.integers import write
-from runtimes.litert_process import Crashed, LitertProcess
+from runtimes.litert.process import Crashed, LitertProcess
 
 INT8, INT16X8 = SCHEMES["tflite", "int8"], SCHEMES["tflite", "int16x8"]
 SHAPE = (1, 3, 6, 6)
@@ -90,7 +90,7 @@ class Engine:
             self._process = LitertProcess(content, 1, keeps_all)
         process = self._process
         self._process = None  # it may end
-        process._call("open", {"threads": 1, "keeps_all": keeps_all}, {"content": np.frombuffer(content, np.uint8)})
+        process._call("open", content, 1, keeps_all)
         process.allocate()
         found = process.run(x)["logits"]
         self._process = process

@@ -1,9 +1,8 @@
-"""An engine whose every behaviour is known beforehand: the source of its job says what it does, as JSON.
+"""A fake engine. The source of its job defines its behaviour, as JSON:
 
-``delay_s``  of a prediction; ``slow_every`` and ``slow_s``: each so many-th takes so much more;
-``fits``     the largest batch that it has memory for; for a larger one it says its ``refusal``, else that of Python;
-after ``breaks_after`` predictions it fails; where it ``dies`` it ends its process; after ``drifts_after`` predictions
-its answer is no number any more; it computes in the ``mode`` that it chose.
+``delay_s`` is the time of a prediction; every ``slow_every``-th prediction takes ``slow_s`` longer. ``fits`` is the
+largest batch that fits in memory; a larger one raises ``refusal``, or Python's error. It fails after ``breaks_after``
+predictions, ends its process if it ``dies``, returns NaN after ``drifts_after`` predictions, and reports its ``mode``.
 """
 
 from __future__ import annotations
@@ -15,16 +14,37 @@ import time
 import numpy as np
 
 from latency.engines import Array, Engine, Job, ProfiledOperation
-from latency.plan import Entry
+from latency.enums import SubjectKind
+from latency.plan import PlannedCase
 from latency.subjects import Subject
 
-ENGINE = Engine("fake", "fake_engine", "", ("numpy",), "bench", {"cpu": ("fp32",)})
+ENGINE = Engine(
+    name="fake",
+    module="fake_engine",
+    file_suffix="",
+    requires=("numpy",),
+    extra="bench",
+    precisions={"cpu": ("fp32",)},
+)
 
 
-def entry(name: str, group: str = "group", batch: int = 2, device: str = "cpu", **behaviour: float | str) -> Entry:
-    """A contender in this engine."""
-    subject = Subject("artifact", name, json.dumps(behaviour), 0)
-    return Entry(subject, ENGINE, device, "fp32", "", batch, 1 if device == "cpu" else None, 8, 8, group)
+def planned_case(
+    name: str, group: str = "group", batch: int = 2, device: str = "cpu", **behaviour: float | str
+) -> PlannedCase:
+    """A planned case in this engine."""
+    subject = Subject(kind=SubjectKind.ARTIFACT, name=name, source=json.dumps(behaviour), resolution=0)
+    return PlannedCase(
+        subject=subject,
+        engine=ENGINE,
+        device=device,
+        precision="fp32",
+        layout="",
+        batch=batch,
+        threads=1 if device == "cpu" else None,
+        height=8,
+        width=8,
+        group=group,
+    )
 
 
 def version() -> str:
@@ -32,7 +52,7 @@ def version() -> str:
 
 
 class FakeRunner:
-    """Sleeps."""
+    """A runner that sleeps."""
 
     def __init__(self, job: Job) -> None:
         self.behaviour = json.loads(job.source)
@@ -52,8 +72,8 @@ class FakeRunner:
         time.sleep(self.behaviour.get("delay_s", 0.001) + (self.behaviour["slow_s"] if slow else 0))
 
     def outputs(self) -> Array:
-        is_lost = self.predicted > self.behaviour.get("drifts_after", self.predicted)
-        return np.full((1, 1), np.nan if is_lost else 1, np.float32)
+        is_nan = self.predicted > self.behaviour.get("drifts_after", self.predicted)
+        return np.full((1, 1), np.nan if is_nan else 1, np.float32)
 
     def profile(self, count: int) -> list[ProfiledOperation]:
         return [ProfiledOperation("sleep", "other", self.behaviour.get("delay_s", 0.001), 1)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from latency_files import PHONE, contender, make_results
+from latency_files import PHONE, make_case, make_results
 from networks import random_tiny
 
 from evim_deploy.artifact.parity import Parity, Tolerance
@@ -25,20 +25,21 @@ from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.proof.golden import METADATA_KEY, write_golden
 from evim_deploy.proof.outputs.checker import ParityChecker, comparable
 from evim_deploy.proof.outputs.differences import measure, rows
+from latency.enums import CaseRole, Outcome
 from latency.judgement import judge
 from latency.protocol import PROTOCOLS
 from latency.results import (
     Attempt,
+    Case,
+    CaseSubject,
     Check,
     ColdStart,
-    Contender,
     Memory,
-    Protocol,
+    ProtocolRecord,
     Reading,
     Results,
     Round,
     Share,
-    Subject,
     to_json,
 )
 from latency.statistics import slowdown, summarise, trimmed_mean
@@ -252,7 +253,7 @@ def model_bench() -> list[dict[str, Any]]:
     return [{"rounds": rounds, "dropped": 10, "mean": trimmed_mean(rounds, 10)} for rounds in cases]
 
 
-def _on_the_phone(mode: str, **changes: Any) -> Contender:
+def _on_the_phone(mode: str, **changes: Any) -> Case:
     facts_: dict[str, Any] = {
         "engine": "coreml",
         "engine_version": "iOS 18.1",
@@ -267,17 +268,17 @@ def _on_the_phone(mode: str, **changes: Any) -> Contender:
         "rounds": 6,
         "samples": 8,
     }
-    return contender("EfficientViM-M4", changes.pop("seconds", 0.00104), **{**facts_, **changes})
+    return make_case("EfficientViM-M4", changes.pop("seconds", 0.00104), **{**facts_, **changes})
 
 
-def _phone_results(contenders: list[Contender], readings: list[Reading] | None = None) -> Results:
-    protocol = Protocol(name="modelbench", seconds=0, warmup_s=0, rounds=6, seed=0)
+def _phone_results(cases: list[Case], readings: list[Reading] | None = None) -> Results:
+    protocol = ProtocolRecord(name="modelbench", seconds=0, warmup_s=0, rounds=6, seed=0)
     quiet = [Reading(at_s=s, phase="during", thermal_state="nominal", low_power_mode=False) for s in (0.0, 30.0)]
     facts_ = {"tool": "EvimDemo 0.1.0", "command": None, "protocol": protocol, "readings": readings or quiet}
-    return make_results(contenders, PHONE, **facts_)
+    return make_results(cases, PHONE, **facts_)
 
 
-def _slower(each: Contender, factor: float) -> Contender:
+def _slower(each: Case, factor: float) -> Case:
     """The same, its later half so many times as long."""
     rounds = [
         Round(
@@ -293,7 +294,7 @@ def _slower(each: Contender, factor: float) -> Contender:
 def judgements() -> list[dict[str, Any]]:
     """Files that a phone may write, and how far each figure in them can be believed."""
     quiet = _on_the_phone("all")
-    control = quiet.model_copy(update={"id": f"{quiet.id}, control", "role": "control"})
+    control = quiet.model_copy(update={"id": f"{quiet.id}, control", "role": CaseRole.CONTROL})
     strayed = control.model_copy(
         update={"rounds": [r.model_copy(update={"samples_s": [1.07 * s for s in r.samples_s]}) for r in control.rounds]}
     )
@@ -305,7 +306,7 @@ def judgements() -> list[dict[str, Any]]:
     ]
     cool = [Reading(at_s=s, phase="during", thermal_state="nominal", low_power_mode=False) for s in (50.0, 70.0)]
     later = [r.model_copy(update={"started_s": 60 + r.started_s}) for r in quiet.rounds]
-    yardstick = quiet.model_copy(update={"id": "yardstick", "role": "yardstick"})
+    calibration = quiet.model_copy(update={"id": "yardstick", "role": CaseRole.CALIBRATION})
     cases: list[tuple[str, Results]] = [
         ("valid", _phone_results([_on_the_phone(mode) for mode in _PHONE_MODES])),
         ("with a control", _phone_results([quiet, control])),
@@ -319,7 +320,7 @@ def judgements() -> list[dict[str, Any]]:
         ("interrupted", _phone_results([_on_the_phone("all", rounds=3, reason="interrupted")])),
         ("few samples", _phone_results([_on_the_phone("all", rounds=1, samples=3)])),
         ("many outliers", _phone_results([_many_outliers()])),
-        ("slower beside a yardstick", _phone_results([_slower(_on_the_phone("cpuOnly"), 1.3), yardstick])),
+        ("slower beside a yardstick", _phone_results([_slower(_on_the_phone("cpuOnly"), 1.3), calibration])),
         ("hot long before", _phone_results([quiet.model_copy(update={"rounds": later})], [*hot, *cool])),
         ("failed on the way", _phone_results([_on_the_phone("all", outcome="failed", reason="it gave NaN")])),
         (
@@ -339,12 +340,12 @@ def judgements() -> list[dict[str, Any]]:
     ]
 
 
-def _failed(each: Contender) -> Contender:
+def _failed(each: Case) -> Case:
     """The same, broken after three rounds."""
-    return each.model_copy(update={"rounds": each.rounds[:3], "outcome": "failed", "reason": "it was ended"})
+    return each.model_copy(update={"rounds": each.rounds[:3], "outcome": Outcome.FAILED, "reason": "it was ended"})
 
 
-def _many_outliers() -> Contender:
+def _many_outliers() -> Case:
     each = _on_the_phone("all")
     rounds = [r.model_copy(update={"samples_s": [9 * r.samples_s[0], *r.samples_s[1:]]}) for r in each.rounds]
     return each.model_copy(update={"rounds": rounds})
@@ -353,11 +354,11 @@ def _many_outliers() -> Contender:
 def full_results() -> Results:
     """A file in which every field is filled."""
     paper = PROTOCOLS["paper"]
-    measured = Contender(
+    measured = Case(
         id="EfficientViM-M4, coreml, coreml, fp16, all, all threads, 256x256, batch 1",
         group="coreml, own size, batch 1",
         role="contender",
-        subject=Subject(
+        subject=CaseSubject(
             kind="model",
             name="EfficientViM-M4",
             source="a.mlpackage",
@@ -403,7 +404,7 @@ def full_results() -> Results:
         low_power_mode=False,
         battery_share=0.8,
     )
-    protocol = Protocol(
+    protocol = ProtocolRecord(
         name=paper.name,
         seconds=paper.seconds,
         warmup_s=paper.warmup_s,

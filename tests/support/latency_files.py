@@ -1,4 +1,4 @@
-"""Results files as a run would write them, from a seed: no clock is read, so tests know every figure beforehand."""
+"""Synthetic results files from a seed, without a clock, so that tests know every figure."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 
 from latency.results import (
     Attempt,
+    Case,
+    CaseSubject,
     Check,
     ColdStart,
-    Contender,
     Host,
     Memory,
-    Protocol,
+    ProtocolRecord,
     Reading,
     Results,
     Round,
     Share,
-    Subject,
 )
 
 CREATED = datetime(2026, 9, 24, 12, 0, tzinfo=UTC)
@@ -41,15 +41,15 @@ TABLE_E = (
     ("MobileOne-S4", 224, 0.0365),
     ("MobileViTV2 1.0", 256, 0.1417),
 )
-"""Name, native side, and seconds an image of the synthetic machine."""
+"""Name, native side in pixels, and seconds per image on the synthetic machine."""
 
 ROUNDS, SAMPLES = 20, 5
 _CLASSES = ("convolution 1x1", "convolution depthwise", "matrix product", "pointwise", "copies, reshapes and layout")
 EQUAL = Check(status="equal", against="PyTorch, as published", error=2e-6, tolerance=1e-4)
 
 
-def contender(name: str = "EfficientViM-M4", seconds: float | None = 0.0362, **changes: Any) -> Contender:
-    """A contender that takes so many seconds an image, with 2 % of noise; without ``seconds``, one without samples.
+def make_case(name: str = "EfficientViM-M4", seconds: float | None = 0.0362, **changes: Any) -> Case:
+    """A case with the given seconds per image and 2 % of noise; without samples if ``seconds`` is None.
 
     What is not named is as in the paper's CPU setting. ``subject`` may change parts of the subject, ``seed`` the
     noise, ``rounds`` and ``samples`` their number, ``outlier`` makes a sample in the middle ten times as long.
@@ -102,11 +102,11 @@ def contender(name: str = "EfficientViM-M4", seconds: float | None = 0.0362, **c
             Round(index=index, started_s=10.0 * index, samples_s=[float(f"{s:.7g}") for s in found])
             for index, found in enumerate(taken)
         ]
-    return Contender(subject=Subject(**subject), **facts)
+    return Case(subject=CaseSubject(**subject), **facts)
 
 
-def make_results(contenders: Iterable[Contender], host: Host = SERVER, **changes: Any) -> Results:
-    """A complete run of these contenders, on a quiet machine."""
+def make_results(cases: Iterable[Case], host: Host = SERVER, **changes: Any) -> Results:
+    """A complete run of these cases, on a quiet machine."""
     facts: dict[str, Any] = {
         "schema": "evim-deploy-latency",
         "schema_version": 1,
@@ -115,36 +115,36 @@ def make_results(contenders: Iterable[Contender], host: Host = SERVER, **changes
         "command": "evim-deploy bench m4 --peers table-e",
         "complete": True,
         "host": host,
-        "protocol": Protocol(name="robust", seconds=20, warmup_s=2, rounds=ROUNDS, seed=0),
+        "protocol": ProtocolRecord(name="robust", seconds=20, warmup_s=2, rounds=ROUNDS, seed=0),
         "readings": [_reading(place) for place in range(12)]
         if host is SERVER
         else [_phone_reading(p) for p in range(4)],
-        "contenders": list(contenders),
+        "contenders": list(cases),
     } | changes
     return Results(**facts)
 
 
-def table_e(**changes: Any) -> list[Contender]:
-    """The paper's Table E on a CPU, with a control and a yardstick."""
+def table_e(**changes: Any) -> list[Case]:
+    """The paper's Table E on a CPU, with a control and a calibration workload."""
     start, memory = (
         ColdStart(load_s=0.21, first_prediction_s=0.74),
         Memory(peak_bytes=612 << 20, before_bytes=240 << 20, of="process"),
     )
     found = [
-        contender(name, seconds, side=side, cold_start=start, memory=memory, outlier=name == "SHViT-S4", **changes)
+        make_case(name, seconds, side=side, cold_start=start, memory=memory, outlier=name == "SHViT-S4", **changes)
         for name, side, seconds in TABLE_E
     ]
     group = found[0].group
-    yardstick = {"kind": "yardstick", "name": "matrix product 1024", "weights": "none", "paper": None}
+    calibration = {"kind": "yardstick", "name": "matrix product 1024", "weights": "none", "paper": None}
     return [
         *found,
-        contender(id="control", role="control", group=group, seed=7, **changes),
-        contender("yardstick", 0.011, id="yardstick", role="yardstick", group=group, batch=1, subject=yardstick),
+        make_case(id="control", role="control", group=group, seed=7, **changes),
+        make_case("yardstick", 0.011, id="yardstick", role="yardstick", group=group, batch=1, subject=calibration),
     ]
 
 
-def sweep(sides: Sequence[int] = (224, 512, 1024, 2048, 4096), **changes: Any) -> list[Contender]:
-    """Resolutions, the batch halved from 1024 on; the peer runs out of memory at the largest."""
+def sweep(sides: Sequence[int] = (224, 512, 1024, 2048, 4096), **changes: Any) -> list[Case]:
+    """A sweep over resolutions, with smaller batches from 1024 on; the peer runs out of memory at the largest."""
     found = []
     for side in sides:
         pixels = (side / 256) ** 2
@@ -161,39 +161,39 @@ def sweep(sides: Sequence[int] = (224, 512, 1024, 2048, 4096), **changes: Any) -
     return found
 
 
-def _in_sweep(name: str, seconds: float | None, side: int, **changes: Any) -> Contender:
-    return contender(name, seconds, side=side, **{"setting": None, "batch": 16, "batch_asked": 16, **changes})
+def _in_sweep(name: str, seconds: float | None, side: int, **changes: Any) -> Case:
+    return make_case(name, seconds, side=side, **{"setting": None, "batch": 16, "batch_asked": 16, **changes})
 
 
-def threads(counts: Sequence[int] = (1, 2)) -> list[Contender]:
-    """Numbers of threads at 224 pixels."""
+def threads(counts: Sequence[int] = (1, 2)) -> list[Case]:
+    """A sweep over numbers of threads at 224 pixels."""
     return [
-        contender(name, seconds / count**0.8, side=224, threads=count, setting=None, batch=8)
+        make_case(name, seconds / count**0.8, side=224, threads=count, setting=None, batch=8)
         for count in counts
         for name, seconds in (("EfficientViM-M4", 0.03), ("SHViT-S4", 0.024))
     ]
 
 
-def batches(sizes: Sequence[int] = (1, 4, 8)) -> list[Contender]:
-    """Batches at 192 pixels."""
+def batches(sizes: Sequence[int] = (1, 4, 8)) -> list[Case]:
+    """A sweep over batches at 192 pixels."""
     return [
-        contender(name, seconds * batch**-0.1, side=192, batch=batch, setting=None)
+        make_case(name, seconds * batch**-0.1, side=192, batch=batch, setting=None)
         for batch in sizes
         for name, seconds in (("EfficientViM-M4", 0.03), ("SHViT-S4", 0.024))
     ]
 
 
-def profiled(name: str, parts: Sequence[float], **changes: Any) -> Contender:
-    """A contender with a breakdown: seconds of each class in one prediction."""
+def profiled(name: str, parts: Sequence[float], **changes: Any) -> Case:
+    """A case with a breakdown: seconds of each class in one prediction."""
     shares = [
         Share(operation=f"aten::{number}", operation_class=class_, seconds=seconds, calls=number + 1)
         for number, (class_, seconds) in enumerate(zip(_CLASSES, parts, strict=True))
     ]
-    return contender(name, sum(parts) / 16, breakdown=shares, **changes)
+    return make_case(name, sum(parts) / 16, breakdown=shares, **changes)
 
 
-def mixers() -> list[Contender]:
-    """The layer with one head and with several."""
+def mixers() -> list[Case]:
+    """The mixer layer with one head and with several."""
     common: dict[str, Any] = {"group": "cpu, 224x224, batch 16, 1 threads", "setting": None, "side": 224}
     single = {"kind": "mixer", "name": "HSM-SSD single-head", "source": "single-head", "paper": None}
     multi = {"kind": "mixer", "name": "HSM-SSD multi-head", "source": "multi-head", "paper": None}
@@ -203,7 +203,7 @@ def mixers() -> list[Contender]:
     ]
 
 
-def absent() -> list[Contender]:
+def absent() -> list[Case]:
     """The paper's GPU and iPhone, which this host does not have."""
     gpu = "there is no CUDA device; run the same command on a machine with an NVIDIA GPU and its driver"
     phone = "coreml predicts on macOS only; time the model in the demo app and give its file to `report --import`"
@@ -213,14 +213,14 @@ def absent() -> list[Contender]:
     ]
 
 
-def _absent(name: str, setting: str, device: str, batch: int, reason: str) -> Contender:
+def _absent(name: str, setting: str, device: str, batch: int, reason: str) -> Case:
     engine = "coreml" if device == "coreml" else "torch"
     facts = {"engine": engine, "engine_version": "", "mode": None, "precision": "fp16", "threads": None}
-    return contender(name, None, setting=setting, device=device, batch=batch, reason=reason, **facts)
+    return make_case(name, None, setting=setting, device=device, batch=batch, reason=reason, **facts)
 
 
 def run(**changes: Any) -> Results:
-    """Everything that a host without a GPU can write, in one file."""
+    """All cases that a host without a GPU can have, in one file."""
     models = [
         profiled("EfficientViM-M4", (0.21, 0.10, 0.12, 0.09, 0.06), setting=None, engine="onnxruntime", mode=None),
         profiled("SHViT-S4", (0.24, 0.06, 0.08, 0.08, 0.05), setting=None, engine="onnxruntime", mode=None),
@@ -232,7 +232,7 @@ def run(**changes: Any) -> Results:
 
 
 def phone(**changes: Any) -> Results:
-    """What the demo app wrote on an iPhone."""
+    """The results of the demo app on an iPhone."""
     core_ml: dict[str, Any] = {
         "engine": "coreml",
         "engine_version": "",
@@ -245,7 +245,7 @@ def phone(**changes: Any) -> Results:
         "group": "coreml, own size, batch 1, all threads",
     }
     models = (("EfficientViM-M4", 0.00104), ("SHViT-S4", 0.00093))
-    found = [contender(name, seconds, samples=100, **core_ml) for name, seconds in models]
+    found = [make_case(name, seconds, samples=100, **core_ml) for name, seconds in models]
     return make_results(found, PHONE, tool="EvimDemo 1.0", command=None, **changes)
 
 

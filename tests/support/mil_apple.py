@@ -1,8 +1,8 @@
-"""A plugin of pytest: coremltools' own tests of MIL operations, run by our evaluator in place of Core ML.
+"""A pytest plugin that runs coremltools' own tests of MIL operations in our evaluator instead of Core ML.
 
-coremltools comes with the tests that its authors run on a Mac: programs of an operation or two, inputs,
-and what Core ML is to give for them. Of each test one case is taken, in float32, and ``compare_backend``,
-which would ask Core ML for a prediction and off macOS does nothing, asks the evaluator.
+coremltools ships the tests that its authors run on a Mac: programs of one or two operations, their inputs and the
+outputs expected from Core ML. One float32 case of each test runs. The plugin replaces ``compare_backend``, which asks
+Core ML for a prediction on macOS and does nothing elsewhere.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def predict(model: Any, inputs: Mapping[str, Any]) -> dict[Any, Any]:
     given = {}
     for name, declared in function.inputs.items():
         array = np.asarray(inputs[name])
-        if array.ndim == 3 and len(declared.shape) == 4:  # a picture
+        if array.ndim == 3 and len(declared.shape) == 4:  # an image
             array = array.transpose(2, 0, 1)[None]
         if None not in declared.shape:
             array = array.reshape([side or 1 for side in declared.shape])
@@ -57,7 +57,7 @@ def compare(mlmodel: Any, input_key_values: Any, expected_outputs: Any, **option
         pytest.skip(f"not evaluated: {error}")
     description = mlmodel.get_spec().description
     names = [output.name for output in description.output]
-    halves = "FLOAT16" in str(mlmodel.get_spec().mlProgram)  # whose roundings no expected value has
+    halves = "FLOAT16" in str(mlmodel.get_spec().mlProgram)  # the expected values are not rounded to it
     atol, rtol = max(options.get("atol", 1e-4), 5e-3 * halves), max(options.get("rtol", 1e-5), 5e-3 * halves)
     for name, expected in (expected_outputs or {}).items():
         found = values[name if name in values else name.replace("/", "_") if len(names) > 1 else names[0]]
@@ -70,7 +70,7 @@ testing_utils.compare_backend = operations_utils.compare_backend = compare
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:
-    """One case of each test, for ML Programs in float32."""
+    """Select one case of each test, for ML Programs in float32."""
     cases = defaultdict(list)
     for item in items:
         backend = getattr(getattr(item, "callspec", None), "params", {}).get("backend")

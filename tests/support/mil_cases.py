@@ -1,4 +1,4 @@
-"""One operation of MIL with random parameters, what its specification says comes out, and ways to compute it."""
+"""Random cases of single MIL operations: parameters, outputs expected from the specification, ways to compute them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from runtimes.mil.arithmetic import Exact
+from runtimes.mil.arithmetic import Float32
 from runtimes.mil.operations import HANDLERS
 from runtimes.mil.values import tensor
 
 Array = npt.NDArray[Any]
 SEEDS = 12
-TOLERANCE = 1e-5  # of the largest value: some roundings of float32, 6e-8 each
+TOLERANCE = 1e-5  # relative to the largest value: some roundings of float32, 6e-8 each
 
 
 class Draw:
-    """Random parameters. Floats are float64 that float32 holds, so that all start from the same numbers."""
+    """Random parameters. Floats are float64 values that float32 can represent."""
 
     def __init__(self, op: str, seed: int) -> None:
         self.rng = np.random.default_rng([zlib.crc32(op.encode()), seed])
 
     def integer(self, low: int, high: int) -> int:
-        """From low to high, both included."""
+        """Draw an integer from low to high, inclusive."""
         return int(self.rng.integers(low, high + 1))
 
     def choice(self, *options: Any) -> Any:
@@ -41,7 +41,7 @@ class Draw:
         return self.rng.uniform(low, high, shape).astype(np.float32).astype(np.float64)
 
     def eighths(self, *shape: int, low: int = -40, high: int = 40) -> Array:
-        """Multiples of 1/8, which sums and products leave exact."""
+        """Draw multiples of 1/8, whose sums and products are exact."""
         return self.rng.integers(low, high + 1, shape) / 8
 
     def integers(self, *shape: int, low: int = -5, high: int = 5) -> Array:
@@ -57,20 +57,20 @@ class Draw:
         return self.integer(-rank, rank - 1)
 
     def axes(self, rank: int) -> list[int]:
-        """Some axes, at least one, in any order and counted from either end."""
+        """Draw one or more axes, in any order, counted from either end."""
         chosen = self.rng.permutation(rank)[: self.integer(1, rank)]
         return [int(axis) - rank * self.integer(0, 1) for axis in chosen]
 
 
 @dataclass(frozen=True)
 class Case:
-    """Parameters of an operation and what comes of them.
+    """Parameters of an operation and its expected outputs.
 
     Attributes:
-        given: By the names of the specification: arrays, scalars of Python's, strings, tuples of arrays.
+        given: Parameters by the names of the specification: arrays, Python scalars, strings, tuples of arrays.
         expected: Outputs: float64, integers or booleans.
-        opset: The first iOS that has the operation so.
-        computed: Which parameters a program may compute; the others must be constants.
+        opset: The first iOS with this version of the operation.
+        computed: Parameters that a program may compute; the others must be constants.
     """
 
     given: Mapping[str, Any]
@@ -83,12 +83,12 @@ Cases = Mapping[str, Callable[[Draw], Case]]
 
 
 def of(expected: Any, opset: str = "iOS15", computed: Sequence[str] = ("x",), **given: Any) -> Case:
-    """A case of one output."""
+    """Make a case of one output."""
     return Case({key: value for key, value in given.items() if value is not None}, (expected,), opset, computed)
 
 
 def held(value: Any) -> Any:
-    """A parameter as the evaluator holds it."""
+    """Return a parameter as the evaluator holds it."""
     if isinstance(value, tuple):
         return tuple(held(each) for each in value)
     if isinstance(value, list):
@@ -98,15 +98,15 @@ def held(value: Any) -> Any:
     return torch.from_numpy(value.astype(np.float32) if value.dtype.kind == "f" else value.copy())
 
 
-def evaluate(op: str, case: Case, arithmetic: Exact | None = None) -> list[Array]:
-    """What the handler gives."""
-    result = HANDLERS[op](arithmetic or Exact(), **{key: held(value) for key, value in case.given.items()})
+def evaluate(op: str, case: Case, arithmetic: Float32 | None = None) -> list[Array]:
+    """Return the outputs of the handler."""
+    result = HANDLERS[op](arithmetic or Float32(), **{key: held(value) for key, value in case.given.items()})
     results = result if isinstance(result, tuple) else (result,)
     return [tensor(each).numpy() for each in results]
 
 
 def gap(actual: Array, expected: Any) -> float:
-    """The largest difference, of the largest expected value; infinite between other shapes or kinds."""
+    """Return the largest difference relative to the largest expected value; infinite if shapes or kinds differ."""
     expected = np.asarray(expected)
     if actual.shape != expected.shape or (actual.dtype.kind == "f") != (expected.dtype.kind == "f"):
         return np.inf
@@ -118,7 +118,7 @@ def gap(actual: Array, expected: Any) -> float:
 
 
 def check(op: str, make: Callable[[Draw], Case], part: int = 0) -> None:
-    """The handler gives what the specification says, over :data:`SEEDS` random cases; others for another part."""
+    """Check that the handler returns the specified outputs over :data:`SEEDS` random cases; ``part`` selects others."""
     for seed in range(part * SEEDS, (part + 1) * SEEDS):
         case = make(Draw(op, seed))
         actual = evaluate(op, case)
@@ -128,7 +128,7 @@ def check(op: str, make: Callable[[Draw], Case], part: int = 0) -> None:
 
 
 def outside(op: str, case: Case) -> dict[str, Array]:
-    """What a program with this operation is given when it runs, by the names of its inputs."""
+    """Return the run-time inputs of a program with this operation, by name."""
     found: dict[str, Array] = {}
     for key in case.computed:
         value = case.given.get(key)
@@ -138,7 +138,7 @@ def outside(op: str, case: Case) -> dict[str, Array]:
 
 
 def package(cases: Mapping[str, Case], path: Path) -> list[str]:
-    """Cases as a package of one program, made by coremltools; gives the names of its outputs, in their order."""
+    """Write cases as a package of one program with coremltools; return the names of its outputs in order."""
     import coremltools as ct
     from coremltools.converters.mil import Builder as mb  # noqa: N813
     from coremltools.converters.mil import mil
@@ -177,7 +177,7 @@ def package(cases: Mapping[str, Case], path: Path) -> list[str]:
 
 
 def _typed(value: Any, key: str = "") -> Any:
-    """A parameter as coremltools takes it."""
+    """Return a parameter as coremltools accepts it."""
     if key in ("resized_dims", "downscale_factor"):
         return np.uint32(value)
     if isinstance(value, np.ndarray) and value.dtype == np.float64:

@@ -1,4 +1,4 @@
-"""Functions of MIL made by hand, without coremltools, and their evaluation."""
+"""MIL functions written by hand, without coremltools, and their evaluation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DTYPES = {"i": "int32", "b": "bool", "U": "string"}
 
 
 def constant(value: Any, dtype: str = "") -> Constant:
-    """A constant; floats are float16 unless said otherwise."""
+    """Make a constant; floats are float16 by default."""
     array = np.asarray(value)
     name = dtype or DTYPES.get(array.dtype.kind, "float16")
     array = array.astype({"float16": np.float16, "float32": np.float32, "int32": np.int32}.get(name, array.dtype))
@@ -23,7 +23,7 @@ def constant(value: Any, dtype: str = "") -> Constant:
 
 
 def operation(kind: str, output: str, dtype: str, shape: tuple[int | None, ...], **given: Any) -> Operation:
-    """An operation of one output; what it is given is the name of a value, or a constant."""
+    """Make an operation of one output; each input is the name of a value or a constant."""
     inputs: dict[str, tuple[Binding, ...]] = {
         key: value if isinstance(value, tuple) else (value if isinstance(value, str | Constant) else constant(value),)
         for key, value in given.items()
@@ -32,7 +32,7 @@ def operation(kind: str, output: str, dtype: str, shape: tuple[int | None, ...],
 
 
 def function(inputs: Mapping[str, tuple[str, tuple[int | None, ...]]], *operations: Operation) -> Function:
-    """Operations one after another; the last one's value comes out."""
+    """Make a function of operations that returns the value of the last one."""
     types = {name: ValueType(dtype, shape) for name, (dtype, shape) in inputs.items()}
     return Function(types, {}, operations, (operations[-1].name,))
 
@@ -43,7 +43,7 @@ def steps(program: Function, mode: str, **inputs: Any) -> list[Step]:
 
 
 def single(kind: str, dtype: str, x: Any, mode: str, shape: tuple[int, ...] | None = None, **given: Any) -> Step:
-    """One operation of x, which is of the same type."""
+    """Make a function of one operation on x; input and output have the same type."""
     x = np.asarray(x, dtype=np.float32)
     body = operation(kind, "y", dtype, x.shape if shape is None else shape, x="x", **given)
     (step,) = steps(function({"x": (dtype, x.shape)}, body), mode, x=x)

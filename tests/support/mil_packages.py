@@ -1,4 +1,4 @@
-"""Small Core ML packages for tests, and ways to change what is in them."""
+"""Small Core ML packages for tests, and ways to change their content."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WEIGHTS = {
 
 
 def classifier(path: Path, half: bool = False, shape: Any = (1, 3, SIDE, SIDE), colors: str = "RGB") -> None:
-    """An image, a convolution, a norm, a mean, a linear layer and a softmax: a label and probabilities."""
+    """Write a classifier of images: a convolution, a norm, a mean, a linear layer and a softmax."""
     import coremltools as ct
     from coremltools.converters.mil import Builder as mb  # noqa: N813
 
@@ -56,7 +56,7 @@ def classifier(path: Path, half: bool = False, shape: Any = (1, 3, SIDE, SIDE), 
 
 
 def probabilities(image: Any, rounded: Callable[[Any], Any] = np.float64) -> Any:
-    """What the classifier computes of an image (C, H, W) in float64, its constants rounded."""
+    """Compute the classifier for an image (C, H, W) in float64 with rounded constants."""
     weights = {name: rounded(array) for name, array in WEIGHTS.items()}
     padded = np.pad(image * rounded(1 / 255), [(0, 0), (1, 1), (1, 1)])
     weight = weights["conv_weight"][:, : len(image)]
@@ -71,12 +71,12 @@ def probabilities(image: Any, rounded: Callable[[Any], Any] = np.float64) -> Any
 
 
 def pixels(seed: int, *sides: int) -> Any:
-    """RGB (1, 3, *sides), 0-255."""
+    """Make random RGB pixels (1, 3, *sides) from 0 to 255."""
     return np.random.RandomState(seed).randint(0, 256, (1, 3, *(sides or (SIDE, SIDE)))).astype(np.float32)
 
 
 def changed(source: Path, target: Path, change: Callable[[Any], Any], function: str = "main") -> Path:
-    """A copy of a package whose program (the block of its operations) or description was changed."""
+    """Copy a package and change its program (the block of its operations) or its description."""
     shutil.copytree(source, target)
     spec = core_ml("Model_pb2").Model.FromString(model_path(target).read_bytes())
     body = spec.mlProgram.functions[function]
@@ -86,7 +86,7 @@ def changed(source: Path, target: Path, change: Callable[[Any], Any], function: 
 
 
 class Program:
-    """The message of a model and that of its operations, to be changed."""
+    """The message of a model and the message of its operations, to be changed."""
 
     def __init__(self, spec: Any, block: Any) -> None:
         self.spec, self.block = spec, block
@@ -95,12 +95,12 @@ class Program:
         return next(op for op in self.block.operations if op.type == kind)
 
     def value(self, kind: str, parameter: str) -> Any:
-        """The message of the constant that a parameter of an operation is given."""
+        """Return the message of the constant of a parameter of an operation."""
         binding = self.operation(kind).inputs[parameter].arguments[0]
         if binding.WhichOneof("binding") == "value":
             return binding.value
         return next(op for op in self.block.operations if op.outputs[0].name == binding.name).attributes["val"]
 
     def integers(self, kind: str, parameter: str, *values: int) -> None:
-        """Other integers in place of a parameter's."""
+        """Replace the integers of a parameter."""
         self.value(kind, parameter).immediateValue.tensor.ints.values[:] = values

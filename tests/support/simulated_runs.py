@@ -1,9 +1,9 @@
-"""Simulated runs whose truth is known, on machines that are quiet and on ones that are not.
+"""Simulated runs with known ratios, on quiet and on noisy machines.
 
-``python tests/support/simulated_runs.py 1000`` prints how often equal contenders get a verdict on each machine, what
-the intervals cover, and how often a contender that is 5 % slower is found.
+``python tests/support/simulated_runs.py 1000`` prints for each machine how often equal cases have a verdict, the
+coverage of the intervals, and how often a case that is 5 % slower is detected.
 
-All contenders of a run share a baseline and a control, and a round goes over all of them in a random order, as a run of
+All cases of a run share a baseline and a control, and a round goes over all of them in a random order, as a run of
 ``evim-deploy bench`` does. A sample is a round: long predictions have no more.
 """
 
@@ -15,32 +15,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from latency_files import contender, make_results
+from latency_files import make_case, make_results
 
 from latency.compare import compare
-from latency.judgement import (
-    CONTROL,
-    SLOWER,
-    SMALLEST_EFFECT,
-    UNDECIDED,
-    Comparison,
-    compare_with_baseline,
-    groups,
-    verdict,
-)
-from latency.results import Contender, Protocol, Results, Round
+from latency.decision import SMALLEST_EFFECT, Verdict, verdict
+from latency.judgement import CONTROL_SUFFIX, CaseComparison, compare_with_baseline, groups
+from latency.results import Case, ProtocolRecord, Results, Round
 from latency.statistics import Interval
 
 Logs = npt.NDArray[np.float64]
 Machine = Callable[[np.random.Generator, int, int], Logs]
-"""Natural logarithms of how many times its time on the idle machine each process takes in each round, (processes,
-rounds), drawn for so many processes and rounds."""
+"""Draws the natural logarithms of each process's slowdown in each round, (processes, rounds), from a generator and the
+numbers of processes and rounds."""
 
 EQUAL = 4
-"""Contenders of a run besides the baseline."""
+"""Cases of a run besides the baseline."""
 
 SLOWDOWN = 1.05
-_TEMPLATE = contender(rounds=1, samples=1, batch=1)
+_TEMPLATE = make_case(rounds=1, samples=1, batch=1)
 
 
 def _normal(random: np.random.Generator, scatter: float, processes: int, rounds: int) -> Logs:
@@ -48,7 +40,7 @@ def _normal(random: np.random.Generator, scatter: float, processes: int, rounds:
 
 
 def _bursts(random: np.random.Generator, share: float, size: float, processes: int, rounds: int) -> Logs:
-    """Somebody else's work in some of the rounds."""
+    """The slowdown by bursts of other work in some of the rounds."""
     shape = (processes, rounds)
     return np.log1p(np.where(random.random(shape) < share, random.exponential(size, shape), 0))
 
@@ -59,24 +51,24 @@ def quiet(random: np.random.Generator, processes: int, rounds: int) -> Logs:
 
 
 def shared(random: np.random.Generator, processes: int, rounds: int) -> Logs:
-    """A virtual machine beside others: ratios scatter by 5 %, with bursts, as in the first run of Table E."""
+    """A virtual machine on a shared host: ratios scatter by 5 %, with bursts, as in the first run of Table E."""
     return _normal(random, 0.036, processes, rounds) + _bursts(random, 0.05, 0.3, processes, rounds)
 
 
 def drifting(random: np.random.Generator, processes: int, rounds: int) -> Logs:
-    """A machine whose speed wanders from turn to turn, and changes by half once."""
+    """A machine whose speed is a random walk over turns, with one large step."""
     steps = random.normal(0, 0.02, processes * rounds)
     steps[random.integers(processes * rounds)] += random.choice([-0.4, 0.4])
     return _in_turns(random, np.cumsum(steps), processes) + quiet(random, processes, rounds)
 
 
 def heavy_tailed(random: np.random.Generator, processes: int, rounds: int) -> Logs:
-    """Delays without a variance (Pareto)."""
+    """A machine with delays of infinite variance (Pareto)."""
     return np.log1p(0.05 * random.pareto(1.2, (processes, rounds)))
 
 
 def two_speeds(slow: float, turns: float) -> Machine:
-    """A machine that takes twice the time in a share of all turns, for so many turns on end on average."""
+    """A machine that is twice as slow in a share of all turns, for an average number of turns in a row."""
 
     def draw(random: np.random.Generator, processes: int, rounds: int) -> Logs:
         count = processes * rounds
@@ -90,7 +82,7 @@ def two_speeds(slow: float, turns: float) -> Machine:
 
 
 def dependent(correlation: float) -> Machine:
-    """Rounds of a process resemble the one before, whatever the others do: by 5 %, an autoregressive process."""
+    """Autocorrelated rounds of each process, with a deviation of 5 %, independent of other processes."""
 
     def draw(random: np.random.Generator, processes: int, rounds: int) -> Logs:
         found = _normal(random, 0.05, processes, rounds)
@@ -102,7 +94,7 @@ def dependent(correlation: float) -> Machine:
 
 
 def apart(difference: float) -> Machine:
-    """A quiet machine whose processes differ for their whole life, by this standard deviation."""
+    """A quiet machine whose processes differ for their whole life, by a standard deviation."""
 
     def draw(random: np.random.Generator, processes: int, rounds: int) -> Logs:
         return quiet(random, processes, rounds) + random.normal(0, difference, (processes, 1))
@@ -111,7 +103,7 @@ def apart(difference: float) -> Machine:
 
 
 def _in_turns(random: np.random.Generator, over_time: npt.NDArray[np.generic], processes: int) -> Logs:
-    """What the machine does over time, by process and round: each round goes over all processes in a random order."""
+    """Distribute a machine's state over time to processes and rounds; a round visits processes in a random order."""
     by_round = over_time.astype(np.float64).reshape(-1, processes)
     return random.permuted(by_round, axis=1).T
 
@@ -136,39 +128,39 @@ CASES = [
     for rounds in (5, 10, 20, 60)
     if rounds >= 20 or name != "dependent rounds, 0.8"  # ten such rounds are two independent ones
 ]
-"""Machines, and rounds of a run."""
+"""Machines and numbers of rounds to simulate."""
 
 
-def simulate(seed: int, machine: Machine, rounds: int, slowdown: float = 1.0, yardstick: bool = False) -> Results:
-    """A run of a baseline, equal contenders and a control, of which the last contender takes so many times as long."""
+def simulate(seed: int, machine: Machine, rounds: int, slowdown: float = 1.0, calibration: bool = False) -> Results:
+    """Simulate a run of a baseline, equal cases and a control; the last case is slower by a factor."""
     random = np.random.default_rng(seed)
-    names = ["baseline", *(f"equal {number}" for number in range(1, EQUAL)), "last", f"baseline{CONTROL}"]
+    names = ["baseline", *(f"equal {number}" for number in range(1, EQUAL)), "last", f"baseline{CONTROL_SUFFIX}"]
     roles = [*["contender"] * (EQUAL + 1), "control"]
-    if yardstick:
+    if calibration:
         names, roles = [*names, "yardstick"], [*roles, "yardstick"]
     seconds = 0.1 * np.exp(machine(random, len(names), rounds))
     seconds[EQUAL] *= slowdown
     members = [_measured(*each) for each in zip(names, roles, seconds.tolist(), strict=True)]
-    protocol = Protocol(name="robust", seconds=20, warmup_s=2, rounds=rounds, seed=0)
+    protocol = ProtocolRecord(name="robust", seconds=20, warmup_s=2, rounds=rounds, seed=0)
     return make_results(members, protocol=protocol, readings=[])
 
 
-def _measured(name: str, role: str, seconds: list[float]) -> Contender:
+def _measured(name: str, role: str, seconds: list[float]) -> Case:
     rounds = [Round.model_construct(index=i, started_s=float(i), samples_s=[s]) for i, s in enumerate(seconds)]
     return _TEMPLATE.model_copy(update={"id": name, "role": role, "group": "simulated", "rounds": rounds})
 
 
 def by_estimate(control: Interval | None) -> float:
-    """The noise bound that ignores how far the control is known."""
+    """The noise bound from the control's estimate alone."""
     return max(SMALLEST_EFFECT, abs(control.estimate - 1) if control else 0.0)
 
 
 @dataclass
 class Tally:
-    """What came of so many runs on one machine.
+    """Counts of simulated runs on one machine.
 
     Attributes:
-        announced: Runs of equal contenders in which any of them got a verdict.
+        announced: Runs of equal cases in which any of them got a verdict.
         beyond: Those in which any would have, were no figure suspect.
         by_estimate: The same by the bound that ignores the control's interval.
         covered: Intervals that hold 1, the control's among them.
@@ -184,7 +176,7 @@ class Tally:
 
 
 def tally(machine: Machine, rounds: int, runs: int) -> Tally:
-    """Simulate runs of equal contenders."""
+    """Simulate runs of equal cases."""
     told = Tally()
     for seed in range(runs):
         equal = simulate(seed, machine, rounds)
@@ -192,7 +184,7 @@ def tally(machine: Machine, rounds: int, runs: int) -> Tally:
         compared = list(compare_with_baseline(equal).values())
         intervals = [each for each in (group.control, *(each.interval for each in compared)) if each]
         told.runs += 1
-        told.announced += any(each.verdict != UNDECIDED for each in compared)
+        told.announced += any(each.verdict != Verdict.UNDECIDED for each in compared)
         told.beyond += _any(compared, group.noise if group.control else None)
         told.by_estimate += _any(compared, by_estimate(group.control))
         told.covered += sum(each.low <= 1 <= each.high for each in intervals)
@@ -201,35 +193,35 @@ def tally(machine: Machine, rounds: int, runs: int) -> Tally:
 
 
 def found_slower(machine: Machine, rounds: int, runs: int) -> int:
-    """Count the runs, out of so many, in which a contender that takes 1.05 times as long is called slower.
+    """Count the simulated runs in which a case that is 5 % slower has the verdict slower.
 
-    A yardstick is timed beside them, as in every run on a processor.
+    The runs have a calibration workload, like every run on a CPU.
     """
-    simulated = (simulate(seed, machine, rounds, SLOWDOWN, yardstick=True) for seed in range(runs))
-    return sum(compare_with_baseline(run)["last"].verdict == SLOWER for run in simulated)
+    simulated = (simulate(seed, machine, rounds, SLOWDOWN, calibration=True) for seed in range(runs))
+    return sum(compare_with_baseline(run)["last"].verdict == Verdict.SLOWER for run in simulated)
 
 
-def _any(compared: list[Comparison], noise: float | None) -> bool:
-    """Whether any comparison lies beyond a bound, or beyond its own."""
-    return any(verdict(each.interval, each.noise if noise is None else noise) != UNDECIDED for each in compared)
+def _any(compared: list[CaseComparison], noise: float | None) -> bool:
+    """Whether any comparison exceeds a bound, or its own noise if the bound is None."""
+    return any(verdict(each.interval, each.noise if noise is None else noise) != Verdict.UNDECIDED for each in compared)
 
 
 def compared_runs(machine: Machine, rounds: int, pairs: int, slowdown: float = 1.0) -> int:
-    """Count the pairs of runs of the same thing at different times after which ``compare`` calls anything slower or
-    faster; with a slowdown, those after which it calls the last contender slower."""
+    """Count the pairs of runs of the same cases at different times for which ``compare`` has any verdict; with a
+    slowdown, those with the verdict slower for the last case."""
     found = 0
     for pair in range(pairs):
-        before = simulate(2 * pair, machine, rounds, yardstick=True)
-        after = simulate(2 * pair + 1, machine, rounds, slowdown, yardstick=True)
+        before = simulate(2 * pair, machine, rounds, calibration=True)
+        after = simulate(2 * pair + 1, machine, rounds, slowdown, calibration=True)
         verdicts = {each.second.id: each.verdict for each in compare(before, after)}
-        equal = any(each != UNDECIDED for each in verdicts.values())
-        found += equal if slowdown == 1 else verdicts["last"] == SLOWER
+        equal = any(each != Verdict.UNDECIDED for each in verdicts.values())
+        found += equal if slowdown == 1 else verdicts["last"] == Verdict.SLOWER
     return found
 
 
 def main(runs: int) -> None:
     columns = ("announced", "were none suspect", "by the estimate", "5 % found", "intervals hold 1", "compare")
-    sys.stdout.write(f"Of {runs} runs with {EQUAL} equal contenders:\n{'':40} {'  '.join(columns)}\n")
+    sys.stdout.write(f"Of {runs} runs with {EQUAL} equal cases:\n{'':40} {'  '.join(columns)}\n")
     for name, rounds in CASES:
         told = tally(MACHINES[name], rounds, runs)
         shares = (

@@ -1,18 +1,15 @@
-"""What each operation of a MIL program computes: one pure function each, by the operation's type.
+"""The operations of MIL programs: one pure function for each, by operation type.
 
-A handler takes the arithmetic and then the operation's parameters by the names, and with the
-defaults, of its specification, from iOS 15 to iOS 18; a parameter that is given several values is
-annotated as a tuple. It gives a tensor, or a tuple where there are several outputs. Values are held
-as :mod:`runtimes.mil.values` says. The last step of an operation is rounded by whoever stores it,
-the others by ``m.round``. What a specification leaves open is a NotImplementedError, never a guess.
+The first argument of a handler is the arithmetic. The others are the parameters of the operation, with the names and
+the defaults of its specification, from iOS 15 to iOS 18; a parameter that accepts several values is annotated as a
+tuple. A handler returns a tensor, or a tuple if there are several outputs; :mod:`runtimes.mil.values` says how values
+are held. A handler rounds every step but the last with ``m.round``; the evaluator rounds the result. A handler raises
+NotImplementedError for a case that the specification leaves open.
 
 Specification: https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from runtimes.mil.operations import (
     activation,
@@ -32,10 +29,9 @@ from runtimes.mil.operations import (
     spatial,
     unary,
 )
+from runtimes.mil.values import Handlers
 
-Handler = Callable[..., Any]
-
-HANDLERS: Mapping[str, Handler] = {
+HANDLERS: Handlers = {
     **activation.HANDLERS,
     **binary.HANDLERS,
     **compression.HANDLERS,

@@ -1,24 +1,23 @@
-"""Activations."""
+"""Activation functions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from math import pi, sqrt
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from runtimes.mil.arithmetic import Exact
+from runtimes.mil.arithmetic import Float32
+from runtimes.mil.values import Handlers
 
 
 def per_channel(parameter: Tensor, x: Tensor) -> Tensor:
-    """A vector (C) that broadcasts with x (B, C, *sides), as (C, 1, ...)."""
+    """Reshape a vector (C) to (C, 1, ...), so that it broadcasts with x (B, C, *sides)."""
     return parameter.reshape(-1, *(1,) * (x.ndim - 2))
 
 
-def gelu(m: Exact, x: Tensor, mode: str = "EXACT") -> Tensor:
+def gelu(m: Float32, x: Tensor, mode: str = "EXACT") -> Tensor:
     """x Phi(x), Phi the normal distribution's cumulative function or one of two approximations to it."""
     if mode == "SIGMOID_APPROXIMATION":
         return x * m.round(torch.sigmoid(m.round(1.702 * x)))
@@ -32,23 +31,23 @@ def gelu(m: Exact, x: Tensor, mode: str = "EXACT") -> Tensor:
     return m.round(0.5 * x) * m.round(1 + bell)
 
 
-def softplus(m: Exact, x: Tensor) -> Tensor:
+def softplus(m: Float32, x: Tensor) -> Tensor:
     """log(1 + exp(x)), without overflow: max(x, 0) + log(1 + exp(-|x|))."""
     return x.clamp_min(0) + m.round(torch.log1p(m.round(torch.exp(-x.abs()))))
 
 
-def softplus_parametric(m: Exact, x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+def softplus_parametric(m: Float32, x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
     """alpha log(1 + exp(beta x)), alpha and beta per channel."""
     return per_channel(alpha, x) * m.round(softplus(m, m.round(per_channel(beta, x) * x)))
 
 
-def softmax(m: Exact, x: Tensor, axis: int = -1) -> Tensor:
+def softmax(m: Float32, x: Tensor, axis: int = -1) -> Tensor:
     """exp(x) / sum(exp(x)) over an axis, without overflow."""
     exponentials = m.round(torch.exp(m.round(x - x.amax(axis, keepdim=True))))
     return exponentials / m.sum(exponentials, [axis], keep=True)
 
 
-HANDLERS: Mapping[str, Callable[..., Any]] = {
+HANDLERS: Handlers = {
     "clamped_relu": lambda m, x, alpha, beta: torch.where(x >= 0, x, m.round(alpha * x)).clamp_max(beta),
     "elu": lambda m, x, alpha: torch.where(x > 0, x, alpha * m.round(torch.expm1(x))),
     "gelu": gelu,

@@ -1,35 +1,34 @@
-"""What is computed of two values element by element, with broadcasting."""
+"""Elementwise operations on two values, with broadcasting."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from runtimes.mil.arithmetic import Exact
-from runtimes.mil.values import bounded, tensor
+from runtimes.mil.arithmetic import Float32
+from runtimes.mil.values import Handlers, bounded, tensor
 
 Operand = Tensor | float | bool
 
 
 def real_div(x: Tensor, y: Tensor) -> Tensor:
-    """x / y; truncated where both are integers."""
+    """x / y, truncated towards zero for integers."""
     return torch.div(x, y) if x.is_floating_point() else torch.div(x, y, rounding_mode="trunc")
 
 
-def select(m: Exact, cond: Operand, a: Operand, b: Operand) -> Tensor:
-    """a where cond holds, b elsewhere; all three broadcast."""
-    where, chosen, otherwise = tensor(cond), tensor(a), tensor(b)
-    bounded(torch.broadcast_shapes(where.shape, chosen.shape, otherwise.shape))
-    return torch.where(where, chosen, otherwise)
+def select(m: Float32, cond: Operand, a: Operand, b: Operand) -> Tensor:
+    """a if cond, else b; all three broadcast."""
+    condition, first, second = tensor(cond), tensor(a), tensor(b)
+    bounded(torch.broadcast_shapes(condition.shape, first.shape, second.shape))
+    return torch.where(condition, first, second)
 
 
 def _broadcast(compute: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
-    """The handler of an operation on x and y."""
+    """Make the handler of an operation on x and y."""
 
-    def handler(m: Exact, x: Operand, y: Operand) -> Tensor:
+    def handler(m: Float32, x: Operand, y: Operand) -> Tensor:
         first, second = tensor(x), tensor(y)
         bounded(torch.broadcast_shapes(first.shape, second.shape))
         return compute(first, second)
@@ -37,7 +36,7 @@ def _broadcast(compute: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Ten
     return handler
 
 
-HANDLERS: Mapping[str, Callable[..., Any]] = {
+HANDLERS: Handlers = {
     "add": _broadcast(torch.add),
     "equal": _broadcast(torch.eq),
     "floor_div": _broadcast(torch.floor_divide),

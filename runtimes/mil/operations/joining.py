@@ -1,41 +1,38 @@
-"""What joins values, or repeats and pads one."""
+"""Operations that concatenate, repeat or pad values."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from runtimes.mil.arithmetic import Exact
+from runtimes.mil.arithmetic import Float32
 from runtimes.mil.operations.padding import padded
-from runtimes.mil.values import bounded, integers, tensor
+from runtimes.mil.values import Handlers, bounded, integers, tensor
 
 
-def concat(m: Exact, values: tuple[Tensor, ...], axis: int, interleave: bool = False) -> Tensor:
-    """One after another along an axis, or taking an element of each in turn; scalars make a vector."""
+def concat(m: Float32, values: tuple[Tensor, ...], axis: int, interleave: bool = False) -> Tensor:
+    """Concatenate along an axis, or interleave the elements of the axis; scalars form a vector."""
     parts = [torch.atleast_1d(tensor(value)) for value in values]
     axis = range(parts[0].ndim)[axis]
     bounded((sum(part.numel() for part in parts),))
     return torch.stack(parts, axis + 1).flatten(axis, axis + 1) if interleave else torch.cat(parts, axis)
 
 
-def stack(m: Exact, values: tuple[Tensor, ...], axis: int) -> Tensor:
-    """Along a new axis."""
+def stack(m: Float32, values: tuple[Tensor, ...], axis: int) -> Tensor:
+    """Stack along a new axis."""
     bounded((sum(tensor(value).numel() for value in values),))
     return torch.stack([tensor(value) for value in values], axis)
 
 
-def tile(m: Exact, x: Tensor, reps: Tensor) -> Tensor:
-    """Each axis ``reps`` times."""
+def tile(m: Float32, x: Tensor, reps: Tensor) -> Tensor:
+    """Repeat each axis ``reps`` times."""
     times = integers(reps, [])
     bounded(side * count for side, count in zip(x.shape, times, strict=True))
     return x.repeat(times)
 
 
-def pad(m: Exact, x: Tensor, pad: Tensor, mode: str = "constant", constant_val: float = 0.0) -> Tensor:
-    """The last axes padded by a value, by their ends (``replicate``), or turned about these (``reflect``)."""
+def pad(m: Float32, x: Tensor, pad: Tensor, *, mode: str = "constant", constant_val: float = 0.0) -> Tensor:
+    """Pad the last axes with a value, with their end elements (``replicate``) or mirrored (``reflect``)."""
     flat = integers(pad, [])
     amounts = list(zip(flat[::2], flat[1::2], strict=True))
     if mode == "constant":
@@ -47,15 +44,15 @@ def pad(m: Exact, x: Tensor, pad: Tensor, mode: str = "constant", constant_val: 
 
 
 def _sources(mode: str, side: int, amounts: tuple[int, int]) -> Tensor:
-    """Which element of an axis stands at each place of the padded one."""
+    """Return the index into an axis of each element of the padded axis."""
     if mode not in ("reflect", "replicate"):
         raise NotImplementedError(f"mode {mode!r}")
     if min(amounts) < 0 or max(amounts) > (side - 1 if mode == "reflect" else side):
         raise ValueError(f"padding {amounts} of an axis of {side}")
-    places = torch.arange(-amounts[0], side + amounts[1])
+    positions = torch.arange(-amounts[0], side + amounts[1])
     if mode == "replicate":
-        return places.clamp(0, side - 1)
-    return (side - 1) - ((side - 1) - places.abs()).abs()
+        return positions.clamp(0, side - 1)
+    return (side - 1) - ((side - 1) - positions.abs()).abs()
 
 
-HANDLERS: Mapping[str, Callable[..., Any]] = {"concat": concat, "pad": pad, "stack": stack, "tile": tile}
+HANDLERS: Handlers = {"concat": concat, "pad": pad, "stack": stack, "tile": tile}

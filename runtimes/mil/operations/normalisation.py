@@ -1,22 +1,20 @@
-"""Norms."""
+"""Normalisation layers."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from runtimes.mil.arithmetic import Exact
+from runtimes.mil.arithmetic import Float32
 from runtimes.mil.operations.activation import per_channel
-from runtimes.mil.values import axes_of
+from runtimes.mil.values import Handlers, axes_of
 
 
 def batch_norm(
-    m: Exact,
+    m: Float32,
     x: Tensor,
+    *,
     mean: Tensor,
     variance: Tensor,
     gamma: Tensor | None = None,
@@ -31,14 +29,15 @@ def batch_norm(
 
 
 def layer_norm(
-    m: Exact,
+    m: Float32,
     x: Tensor,
+    *,
     axes: Tensor | None = None,
     gamma: Tensor | None = None,
     beta: Tensor | None = None,
     epsilon: float = 1e-5,
 ) -> Tensor:
-    """(x - mean) / sqrt(variance + epsilon) over any axes, with gamma and beta over these."""
+    """gamma (x - mean) / sqrt(variance + epsilon) + beta over any axes; gamma and beta have these axes."""
     over = axes_of(axes, x.ndim)
     shape = [side if axis in over else 1 for axis, side in enumerate(x.shape)]
     y = _standardised(m, x, over, epsilon)
@@ -47,33 +46,33 @@ def layer_norm(
 
 
 def instance_norm(
-    m: Exact, x: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None, epsilon: float = 1e-5
+    m: Float32, x: Tensor, *, gamma: Tensor | None = None, beta: Tensor | None = None, epsilon: float = 1e-5
 ) -> Tensor:
-    """The same over the sides of x (B, C, *sides), with gamma and beta per channel."""
+    """Normalise x (B, C, *sides) over its sides as ``layer_norm`` does, with gamma and beta per channel."""
     y = _standardised(m, x, list(range(2, x.ndim)), epsilon)
     y = y if gamma is None else m.round(y * per_channel(gamma, x))
     return y if beta is None else y + per_channel(beta, x)
 
 
-def _standardised(m: Exact, x: Tensor, axes: list[int], epsilon: float) -> Tensor:
+def _standardised(m: Float32, x: Tensor, axes: list[int], epsilon: float) -> Tensor:
     centred = m.round(x - m.mean(x, axes, keep=True))
     variance = m.mean(m.round(centred * centred), axes, keep=True)
     return m.round(centred * m.round(torch.rsqrt(m.round(variance + epsilon))))
 
 
-def l2_norm(m: Exact, x: Tensor, epsilon: float = 1e-6) -> Tensor:
+def l2_norm(m: Float32, x: Tensor, epsilon: float = 1e-6) -> Tensor:
     """x / sqrt(sum(x^2) + epsilon) over the last three axes."""
     squares = m.round(m.sum(m.round(x * x), [-3, -2, -1], keep=True))
     return x / m.round(torch.sqrt(m.round(squares + epsilon)))
 
 
 def local_response_norm(
-    m: Exact, x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+    m: Float32, x: Tensor, *, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:
-    """x / (k + alpha / size sum(x^2))^beta, the sum over ``size`` channels around each of a map (B, C, H, W).
+    """x / (k + alpha / size sum(x^2))^beta; the sum is over ``size`` channels around each channel of x (B, C, H, W).
 
     Raises:
-        NotImplementedError: ``size`` is even, or x no map: which channels are meant is not specified.
+        NotImplementedError: ``size`` is even, or x is not of rank 4: the channels of the sum are not specified.
     """
     if size % 2 == 0 or x.ndim != 4:
         raise NotImplementedError(f"a size of {size} and rank {x.ndim}")
@@ -83,7 +82,7 @@ def local_response_norm(
     return x / m.round(torch.pow(m.round(k + m.round(alpha / size * sums)), beta))
 
 
-HANDLERS: Mapping[str, Callable[..., Any]] = {
+HANDLERS: Handlers = {
     "batch_norm": batch_norm,
     "instance_norm": instance_norm,
     "l2_norm": l2_norm,

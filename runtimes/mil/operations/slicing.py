@@ -1,19 +1,17 @@
-"""What takes parts of a value, or changes their order."""
+"""Operations that select, update or reorder parts of a value."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from runtimes.mil.arithmetic import Exact
-from runtimes.mil.values import axes_of, bounded, integers
+from runtimes.mil.arithmetic import Float32
+from runtimes.mil.values import Handlers, axes_of, bounded, integers
 
 
-def _chosen(
+def _ranges(
     x: Tensor,
+    *,
     begin: Tensor,
     end: Tensor,
     stride: Tensor | None,
@@ -21,10 +19,10 @@ def _chosen(
     end_mask: Tensor | None,
     squeeze_mask: Tensor | None,
 ) -> tuple[list[range], list[int]]:
-    """Which elements of each axis are meant, as Python slices, and the axes that are indexed by their begin alone."""
+    """Return the selected indices of each axis, and the axes that are indexed by their begin only."""
     ones, none = [1] * x.ndim, [0] * x.ndim
     squeezed = integers(squeeze_mask, none)
-    chosen = []
+    ranges = []
     for side, first, last, step, from_start, to_end, single in zip(
         x.shape,
         integers(begin, []),
@@ -36,15 +34,16 @@ def _chosen(
         strict=True,
     ):
         if single:
-            chosen.append(range(side)[0 if from_start else first :][:1])
+            ranges.append(range(side)[0 if from_start else first :][:1])
         else:
-            chosen.append(range(side)[None if from_start else first : None if to_end else last : step])
-    return chosen, [axis for axis, single in enumerate(squeezed) if single]
+            ranges.append(range(side)[None if from_start else first : None if to_end else last : step])
+    return ranges, [axis for axis, single in enumerate(squeezed) if single]
 
 
 def slice_by_index(
-    m: Exact,
+    m: Float32,
     x: Tensor,
+    *,
     begin: Tensor,
     end: Tensor,
     stride: Tensor | None = None,
@@ -52,20 +51,29 @@ def slice_by_index(
     end_mask: Tensor | None = None,
     squeeze_mask: Tensor | None = None,
 ) -> Tensor:
-    """x[begin : end : stride, ...]; a mask leaves out begin or end, or takes one element and its axis away."""
-    chosen, squeezed = _chosen(x, begin, end, stride, begin_mask, end_mask, squeeze_mask)
-    for axis, places in enumerate(chosen):
-        if places.step == 1:
-            x = x.narrow(axis, places.start, len(places))
+    """x[begin : end : stride, ...]; the masks ignore begin or end, or select a single element and remove its axis."""
+    ranges, squeezed = _ranges(
+        x,
+        begin=begin,
+        end=end,
+        stride=stride,
+        begin_mask=begin_mask,
+        end_mask=end_mask,
+        squeeze_mask=squeeze_mask,
+    )
+    for axis, indices in enumerate(ranges):
+        if indices.step == 1:
+            x = x.narrow(axis, indices.start, len(indices))
         else:
-            x = x.index_select(axis, torch.tensor(places, dtype=torch.int64))
+            x = x.index_select(axis, torch.tensor(indices, dtype=torch.int64))
     return x.squeeze(tuple(squeezed)) if squeezed else x
 
 
 def slice_update(
-    m: Exact,
+    m: Float32,
     x: Tensor,
     update: Tensor,
+    *,
     begin: Tensor,
     end: Tensor,
     stride: Tensor | None = None,
@@ -73,19 +81,27 @@ def slice_update(
     end_mask: Tensor | None = None,
     squeeze_mask: Tensor | None = None,
 ) -> Tensor:
-    """x with ``update`` in place of what ``slice_by_index`` would take."""
-    chosen, squeezed = _chosen(x, begin, end, stride, begin_mask, end_mask, squeeze_mask)
+    """Replace the part of x that ``slice_by_index`` selects by ``update``."""
+    ranges, squeezed = _ranges(
+        x,
+        begin=begin,
+        end=end,
+        stride=stride,
+        begin_mask=begin_mask,
+        end_mask=end_mask,
+        squeeze_mask=squeeze_mask,
+    )
     for axis in squeezed:
         update = update.unsqueeze(axis)
     y = x.clone()
-    if update.shape != torch.Size(len(places) for places in chosen):
-        raise ValueError(f"an update of shape {list(update.shape)} for {[len(places) for places in chosen]}")
-    y[torch.meshgrid(*(torch.tensor(places, dtype=torch.int64) for places in chosen), indexing="ij")] = update
+    if update.shape != torch.Size(len(indices) for indices in ranges):
+        raise ValueError(f"an update of shape {list(update.shape)} for {[len(indices) for indices in ranges]}")
+    y[torch.meshgrid(*(torch.tensor(indices, dtype=torch.int64) for indices in ranges), indexing="ij")] = update
     return y
 
 
-def slice_by_size(m: Exact, x: Tensor, begin: Tensor, size: Tensor) -> Tensor:
-    """``size`` elements of each axis from ``begin`` on, all for -1."""
+def slice_by_size(m: Float32, x: Tensor, begin: Tensor, size: Tensor) -> Tensor:
+    """Select ``size`` elements of each axis from ``begin`` on; -1 selects the rest."""
     for axis, (first, count) in enumerate(zip(integers(begin, []), integers(size, []), strict=True)):
         start = first + x.shape[axis] if first < 0 else first
         x = x.narrow(axis, start, x.shape[axis] - start if count == -1 else count)
@@ -93,9 +109,9 @@ def slice_by_size(m: Exact, x: Tensor, begin: Tensor, size: Tensor) -> Tensor:
 
 
 def split(
-    m: Exact, x: Tensor, axis: int, num_splits: int | None = None, split_sizes: Tensor | None = None
+    m: Float32, x: Tensor, *, axis: int, num_splits: int | None = None, split_sizes: Tensor | None = None
 ) -> tuple[Tensor, ...]:
-    """Parts of an axis: of these sizes, or so many equal ones."""
+    """Split an axis into parts of given sizes, or into a number of equal parts."""
     if split_sizes is not None:
         return tuple(x.split(integers(split_sizes, []), axis))
     if not num_splits or x.shape[axis] % num_splits:
@@ -103,27 +119,27 @@ def split(
     return tuple(x.split(x.shape[axis] // num_splits, axis))
 
 
-def sliding_windows(m: Exact, x: Tensor, axis: int, size: int, stride: int = 1) -> Tensor:
-    """Windows of an axis, each with an axis of its own after it."""
+def sliding_windows(m: Float32, x: Tensor, *, axis: int, size: int, stride: int = 1) -> Tensor:
+    """Windows of an axis; the elements of a window are on a new axis after it."""
     axis = range(x.ndim)[axis]
     bounded((*x.shape[:axis], (x.shape[axis] - size) // stride + 1, size, *x.shape[axis + 1 :]))
     return x.unfold(axis, size, stride).movedim(-1, axis + 1)
 
 
-def crop(m: Exact, x: Tensor, crop_height: Tensor, crop_width: Tensor) -> Tensor:
-    """The last two axes without so much at their beginnings and ends."""
+def crop(m: Float32, x: Tensor, crop_height: Tensor, crop_width: Tensor) -> Tensor:
+    """Cut elements off the beginnings and ends of the last two axes."""
     for axis, amounts in ((-2, crop_height), (-1, crop_width)):
         before, after = integers(amounts, [])
         x = x.narrow(axis, before, x.shape[axis] - before - after)
     return x
 
 
-def reverse(m: Exact, x: Tensor, axes: Tensor | None = None) -> Tensor:
-    """These axes, or all, from their ends."""
+def reverse(m: Float32, x: Tensor, axes: Tensor | None = None) -> Tensor:
+    """Reverse axes, by default all."""
     return x.flip(axes_of(axes, x.ndim))
 
 
-HANDLERS: Mapping[str, Callable[..., Any]] = {
+HANDLERS: Handlers = {
     "crop": crop,
     "reverse": reverse,
     "slice_by_index": slice_by_index,

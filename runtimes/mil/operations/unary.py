@@ -1,38 +1,35 @@
-"""What is computed of one value, element by element."""
+"""Elementwise operations on one value."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from runtimes.mil.arithmetic import Exact
-from runtimes.mil.values import DTYPES, known
+from runtimes.mil.arithmetic import Float32
+from runtimes.mil.values import DTYPES, Handlers, lookup
 
 
-def cast(m: Exact, x: Tensor, dtype: str) -> Tensor:
-    """To another type, by its name in MIL (``fp16``, ``int32`` ...); floats are truncated to integers."""
-    return x.to(known(DTYPES, dtype.replace("fp", "float"), "the type"))
+def cast(m: Float32, x: Tensor, dtype: str) -> Tensor:
+    """Cast to a type by its name in MIL (``fp16``, ``int32`` ...); floats are truncated to integers."""
+    return x.to(lookup(DTYPES, dtype.replace("fp", "float"), "the type"))
 
 
-def inverse(m: Exact, x: Tensor, epsilon: float = 1e-4) -> Tensor:
+def inverse(m: Float32, x: Tensor, epsilon: float = 1e-4) -> Tensor:
     """1 / (x + epsilon)."""
     return 1 / m.round(x + epsilon)
 
 
-def log(m: Exact, x: Tensor, epsilon: float = 1e-45) -> Tensor:
-    """log(x + epsilon), the natural one."""
+def log(m: Float32, x: Tensor, epsilon: float = 1e-45) -> Tensor:
+    """Natural logarithm log(x + epsilon)."""
     return torch.log(m.round(x + epsilon))
 
 
-def rsqrt(m: Exact, x: Tensor, epsilon: float = 1e-12) -> Tensor:
+def rsqrt(m: Float32, x: Tensor, epsilon: float = 1e-12) -> Tensor:
     """1 / sqrt(x + epsilon)."""
     return torch.rsqrt(m.round(x + epsilon))
 
 
-HANDLERS: Mapping[str, Callable[..., Any]] = {
+HANDLERS: Handlers = {
     "abs": lambda m, x: x.abs(),
     "acos": lambda m, x: torch.acos(x),
     "asin": lambda m, x: torch.asin(x),

@@ -36,7 +36,7 @@ from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.proof.outputs.checker import ParityChecker
 from evim_deploy.proof.prove import prove
 from exporters import FORMATS
-from exporters.onnx.opsets import OPSETS, USUAL_OPSET
+from exporters.onnx.opsets import DEFAULT_OPSET, OPSETS
 
 NATIVE = 64
 SIDES = (80, 112)  # neither a multiple of 64
@@ -89,7 +89,7 @@ def usual(reference: GraphReference, tmp_path_factory: pytest.TempPathFactory) -
 
 def test_the_table_of_operator_sets_is_the_formats() -> None:
     assert sorted(FORMATS["onnx"].opsets) == list(OPSETS)
-    assert FORMATS["onnx"].opsets[0] == USUAL_OPSET
+    assert FORMATS["onnx"].opsets[0] == DEFAULT_OPSET
 
 
 @pytest.mark.parametrize("version", OPSETS)
@@ -216,7 +216,7 @@ def test_a_shape_that_is_baked_in_is_refused(reference: GraphReference, prover: 
     path = baked(build(reference, fixed, tmp_path / "m.onnx"))
     image = photographs(1, NATIVE, NATIVE)
     assert by_onnxruntime(path, image).shape == (1, 10)  # at its own size nothing shows
-    with pytest.raises(BadInput, match="ONNX Runtime does not take"):
+    with pytest.raises(BadInput, match="ONNX Runtime rejects"):
         proven(path, target_of(size=OPEN, batch=None), prover)
 
 
@@ -230,7 +230,7 @@ def test_a_name_that_is_no_utf_8_is_refused(tmp_path: Path, name: bytes) -> None
     with runtimes.open_artifact(path, engine, "fp32"):
         pass
     path.write_bytes(path.read_bytes().replace(name, b"\xf4" + name[1:], 1))
-    with pytest.raises(BadInput, match=r"ONNX Runtime does not take .* 'utf-8' codec"):
+    with pytest.raises(BadInput, match=r"ONNX Runtime rejects .* 'utf-8' codec"):
         runtimes.open_artifact(path, engine, "fp32").__enter__()
 
 

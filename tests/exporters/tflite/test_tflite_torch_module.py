@@ -59,8 +59,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tflite") / "tiny.tflite"
     mended = []
     with pytest.MonkeyPatch.context() as patch:
-        mend = tflite_depthwise.mend
-        patch.setattr(tflite_depthwise, "mend", lambda model: mended.append(mend(model)))
+        mend = tflite_depthwise.replace_grouped
+        patch.setattr(tflite_depthwise, "replace_grouped", lambda model: mended.append(mend(model)))
         contract = tflite.build(tiny_module(), target(batch=2), path)
     assert mended == [GROUPED[onnx2tf_environment.find().version.partition(".")[0]]]
     assert contract.inputs[0].shape == (2, SIDE, SIDE, 3)

@@ -101,7 +101,7 @@ def test_a_sound_artifact_names_no_operation(
     reference = reference_to(random_network(tiny(seed), seed, CLASSES, distilled=seed % 2 == 1))
     target = target_of(format_, precision, **{"size": SIZE, **options}, classes=CLASSES)  # type: ignore[arg-type]
     path = build(reference, target, tmp_path)
-    for mode in runtimes.engines_for(path)[-1].modes:
+    for mode in runtimes.tracing_engine(path).modes:
         found = report(reference, target, path, mode, seed)
         assert (found.status, found.unmatched) == ("pass", ())
         assert max(layer.excess for layer in found.layers) < 0.75
