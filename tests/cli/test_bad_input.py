@@ -1,4 +1,4 @@
-"""What users get wrong, through the real command line: one message, its exit code, and nothing partial left."""
+"""Wrong input to the command line: one message, its exit code, and no partial files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def state() -> State:
 
 @pytest.fixture(scope="session")
 def checkpoint(state: State, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An intact one of m1."""
+    """An intact checkpoint of m1."""
     path = tmp_path_factory.mktemp("checkpoint") / "m1.pth"
     torch.save({"model": state}, path)
     return path
@@ -64,7 +64,7 @@ def out(tmp_path: Path) -> Path:
 
 
 class Hostile:
-    """Unpickled, it runs a program that leaves a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -181,7 +181,7 @@ class TestCheckpoint:
 
     @pytest.mark.parametrize("spec", ["hf:some/repo", "timm:efficientvim_m1"])
     def test_that_the_hub_has_and_cannot_give(self, out: Path, spec: str) -> None:
-        """Asked for by name, it is not replaced by untrained weights."""
+        """Weights that the user names are not replaced by untrained ones."""
         assert_refused(run(*ONNX, "-w", spec, "-o", out), 3, "cannot be reached")
         assert left_in(out) == []
 
@@ -209,7 +209,7 @@ class TestLabels:
 
 
 class TestOptions:
-    """All of these are answered before anything heavy is imported."""
+    """All of these are refused before a heavy package is imported."""
 
     @pytest.mark.parametrize(
         ("code", "options", "fragments"),
@@ -282,7 +282,7 @@ class TestOptions:
 
 
 def full_disk(size: int) -> Callable[[], None]:
-    """A limit on the size of files, for where no small disk can be mounted."""
+    """Set a limit on the size of files, in place of a small disk."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
@@ -344,7 +344,7 @@ class TestOutputDirectory:
 
     @pytest.mark.slow
     def test_where_temporary_files_have_no_room(self, small_disk: Path, out: Path) -> None:
-        """Core ML's tools write a package there first."""
+        """coremltools writes a package to the temporary directory first."""
         line = ("export", "m1", "-f", "coreml", "-r", "64", "-w", "random")
         result = run_program(*line, "-o", out, env={"TMPDIR": str(small_disk)})
         assert_refused(result, 3, str(small_disk), "is full", "Free some space")
@@ -403,7 +403,7 @@ class TestMissingPackage:
         result = run_program("predict", defaults.path(format_), photographs()[0], env=without(package))
         assert_refused(result, 4, named, f'pip install "evim-deploy[{extra}]"')
 
-    def test_of_an_engine_is_told_before_any_work_where_a_check_is_insisted_on(
+    def test_of_an_engine_is_reported_before_any_work_if_a_check_is_required(
         self, out: Path, without: Callable[[str], dict[str, str]]
     ) -> None:
         result = run_program(*UNTRAINED_ONNX, "--verify", "-o", out, env=without("onnxruntime"))
@@ -464,7 +464,7 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 def foreign_onnx() -> bytes:
-    """A valid file that someone else made: it takes and gives what ours do and says nothing of it."""
+    """A valid file of another tool: the inputs and outputs of ours, without a manifest."""
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 64, 64])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 3, 64, 64])
     graph = helper.make_graph([helper.make_node("Relu", ["image"], ["logits"])], "theirs", [image], [logits])
@@ -539,7 +539,7 @@ class TestArtifact:
 
     @pytest.mark.skipif(platform.system() == "Darwin", reason="this host has Core ML")
     def test_that_this_host_cannot_run(self, defaults: Exported, without: Callable[[str], dict[str, str]]) -> None:
-        """Neither is it a Mac, nor has it what evaluates a package."""
+        """The host is not a Mac, and coremltools is missing."""
         result = run_program("predict", defaults.path("coreml"), photographs()[0], "--json", env=without("torch"))
         assert_refused(result, 4, "torch, which is not installed")
 
@@ -571,5 +571,5 @@ class TestImage:
         assert_refused(run("predict", defaults.path("onnx"), path), 3, str(path), "Resize")
 
     @pytest.mark.parametrize("top", ["0", "-2"])
-    def test_of_which_nothing_is_asked(self, defaults: Exported, top: str) -> None:
+    def test_with_default_options(self, defaults: Exported, top: str) -> None:
         assert_refused(run("predict", defaults.path("onnx"), photographs()[0], "--top", top), 3, "--top")

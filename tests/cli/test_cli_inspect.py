@@ -1,4 +1,4 @@
-"""``evim-deploy inspect`` as a user runs it."""
+"""``evim-deploy inspect`` through the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from evim_deploy.artifact.target import METADATA_KEY, SCHEMA_VERSION
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A convolution between two transposes, and a split that XNNPACK does not take."""
+    """A convolution between two transposes, and a split that XNNPACK does not support."""
     first, image, wide = Computed((1, 4, 8, 8)), Computed((1, 8, 8, 4)), Computed((1, 8, 8, 6))
     halves = [Computed((1, 8, 8, 2)), Computed((1, 8, 8, 4))]
     tensors = [
@@ -52,14 +52,14 @@ def relu(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def document(*paths: Path) -> dict[str, Any]:
     result = run("inspect", *paths, "--json")
     assert_done(result)
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
+    actual: dict[str, Any] = json.loads(result.stdout)
+    return actual
 
 
-def test_people_are_told_everything_with_its_reason_and_its_source(foreign: Path) -> None:
+def test_the_text_has_everything_with_its_reason_and_its_source(foreign: Path) -> None:
     result = run("inspect", foreign)
     assert_done(result)
-    told = result.stdout
+    output = result.stdout
     for expected in (
         "foreign.tflite",
         "written by a test",
@@ -81,14 +81,14 @@ def test_people_are_told_everything_with_its_reason_and_its_source(foreign: Path
         "measured: runs 2 of 3 operations, in 1 partition\n",
         "does not run 1: SPLIT_V",
     ):
-        assert expected in told
-    assert "\x1b[" not in told  # no colours where no terminal is
+        assert expected in output
+    assert "\x1b[" not in output  # no colours where no terminal is
 
 
-def test_machines_are_told_the_same(foreign: Path) -> None:
-    found = document(foreign)
-    assert found["schema_version"] == SCHEMA_VERSION
-    (artifact,) = found["artifacts"]
+def test_the_json_document_has_the_same(foreign: Path) -> None:
+    result = document(foreign)
+    assert result["schema_version"] == SCHEMA_VERSION
+    (artifact,) = result["artifacts"]
     (function,) = artifact["functions"]
     assert (artifact["path"], artifact["format"], artifact["bytes"]) == (str(foreign), "tflite", foreign.stat().st_size)
     assert artifact["made_by_evim_deploy"] is False
@@ -124,7 +124,7 @@ QUANTISATION = Quantisation(
 
 
 @pytest.mark.parametrize(
-    ("manifest", "told"),
+    ("manifest", "expected"),
     [
         (
             {"format": "onnx", "precision": "int8", "quantisation": QUANTISATION.to_dict()},
@@ -141,22 +141,22 @@ QUANTISATION = Quantisation(
         ({"quantisation": "int8"}, ()),
     ],
 )
-def test_how_a_file_was_quantised_is_told(
-    relu: Path, tmp_path: Path, manifest: dict[str, Any], told: tuple[str, ...]
+def test_the_quantisation_of_a_file_is_shown(
+    relu: Path, tmp_path: Path, manifest: dict[str, Any], expected: tuple[str, ...]
 ) -> None:
-    """What its manifest says; where that cannot be read, which need not be ours, nothing."""
+    """The manifest's quantisation; nothing if the manifest is foreign or cannot be read."""
     model = load(relu)
     helper.set_model_props(model, {METADATA_KEY: json.dumps(manifest)})
     path = tmp_path / "quantised.onnx"
     save(model, path)
     result = run("inspect", path)
     assert_done(result)
-    assert all(each in result.stdout for each in told)
-    assert ("signal to noise" in result.stdout) == bool(told)
+    assert all(each in result.stdout for each in expected)
+    assert ("signal to noise" in result.stdout) == bool(expected)
 
 
-def test_what_litert_does_not_load_is_not_measured(tmp_path: Path) -> None:
-    """And everything else is told all the same."""
+def test_a_file_that_litert_does_not_load_is_not_measured(tmp_path: Path) -> None:
+    """Everything else is shown."""
     values = [Computed((1, 8)), Computed((1, 8))]
     path = write_tflite(tmp_path / "custom.tflite", values, [("CUSTOM:Mystery", [0], [1], None)], [0], [1])
     result = run("inspect", path)
@@ -177,7 +177,7 @@ def test_several_files_of_several_formats_go_in_one_call(foreign: Path, relu: Pa
     assert result.stdout.index("relu.onnx") < result.stdout.index("foreign.tflite")
 
 
-def test_what_is_told_of_a_network_fits_a_screen_and_a_half(foreign: Path) -> None:
+def test_the_text_on_a_network_fits_a_screen_and_a_half(foreign: Path) -> None:
     result = run("inspect", foreign)
     assert len(result.stdout.splitlines()) <= 75
 
@@ -189,7 +189,7 @@ def test_a_damaged_file_is_refused_as_bad_input(foreign: Path, tmp_path: Path) -
 
 
 def test_one_bad_file_of_several_is_named(relu: Path, tmp_path: Path) -> None:
-    """And the others are shown all the same."""
+    """The other files are shown."""
     missing = tmp_path / "missing.onnx"
     result = run("inspect", missing, relu)
     assert result.returncode == 3

@@ -1,4 +1,4 @@
-"""Artifacts proven from their files alone, elsewhere and later; and what of them cannot be, told by name."""
+"""Artifacts are verified from their files alone, at another place and time; a fault is named."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Artifacts = dict[tuple[str, str], Path]
 
 @pytest.fixture(scope="module", autouse=True)
 def small_model() -> Iterator[None]:
-    """A network that takes milliseconds, by a name that the whole road knows."""
+    """Register a network that takes milliseconds."""
     MODELS[SMALL.name], VARIANTS[SMALL.variant.name] = SMALL, SMALL.variant
     yield
     del MODELS[SMALL.name], VARIANTS[SMALL.variant.name]
@@ -54,7 +54,7 @@ def small_model() -> Iterator[None]:
 def made(
     folder: Path, weights: str, formats: tuple[str, ...] = ("onnx",), precisions: tuple[str, ...] = ()
 ) -> Artifacts:
-    """What ``evim-deploy export`` makes of the small model."""
+    """The exported artifacts of the small model."""
     documents = export(
         Request(
             model=SMALL,
@@ -75,7 +75,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
 
 
 def copied(artifact: Path, folder: Path, manifest: bool = False) -> Path:
-    """An artifact elsewhere, without its manifest unless asked for."""
+    """A copy of an artifact in another folder, with or without its manifest."""
     folder.mkdir(exist_ok=True)
     copy = folder / artifact.name
     if artifact.is_dir():
@@ -103,7 +103,7 @@ def compared(verification: Verification) -> list[tuple[str, str, str]]:
 
 @dataclass
 class Log:
-    """Remembers what it is told."""
+    """Records the steps of the work."""
 
     steps: list[str] = field(default_factory=list)
 
@@ -124,7 +124,7 @@ class Log:
 def test_an_artifact_is_proven_from_its_file_alone(
     artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str, precision: str
 ) -> None:
-    """Copied elsewhere, by a relative path, without its manifest; to the verification that its export came to."""
+    """A copy at a relative path without its manifest has the same result as the export."""
     artifact = artifacts[format_, precision]
     copied(artifact, tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -157,13 +157,13 @@ def test_nothing_is_changed_or_left_by_a_proof(
 def test_a_changed_weight_fails_with_the_reason(
     artifacts: Artifacts, tmp_path: Path, format_: str, precision: str
 ) -> None:
-    """And without the manifest's hash, which would tell of any change."""
+    """The copy has no manifest beside it, whose hash would detect any change."""
     artifact = copied(artifacts[format_, precision], tmp_path)
     verifier = Verifier()
     verification = verifier.verify(artifact)
     reference = verifier.checker(verification.manifest, artifact).reference
-    found = places(artifact, reference.stored(verification.manifest.target), precision)
-    change_one(artifact, found["stages.1.blocks.0.ffn.fc2.conv", "kernel"])
+    actual = places(artifact, reference.stored(verification.manifest.target), precision)
+    change_one(artifact, actual["stages.1.blocks.0.ffn.fc2.conv", "kernel"])
     result = verifier.check(artifact)
     assert result.verification is not None
     assert result.verification.parity.status == "fail"
@@ -174,7 +174,7 @@ def test_a_changed_weight_fails_with_the_reason(
     assert "--layers" in result.problem.remedy
 
 
-def test_what_several_artifacts_have_in_common_is_computed_once(artifacts: Artifacts) -> None:
+def test_a_shared_reference_is_opened_once(artifacts: Artifacts) -> None:
     log = Log()
     verifier = Verifier(progress=log)
     for path in artifacts.values():
@@ -206,7 +206,7 @@ def test_a_document_is_plain_json(artifacts: Artifacts) -> None:
 # --- the manifest beside ---------------------------------------------------------------------------------
 
 
-def test_a_manifest_beside_is_heeded_and_not_needed(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_a_manifest_beside_is_optional(artifacts: Artifacts, tmp_path: Path) -> None:
     artifact = copied(artifacts["onnx", "fp32"], tmp_path, manifest=True)
     assert Verifier().verify(artifact).parity.status == "pass"
     beside(artifact).unlink()
@@ -217,7 +217,7 @@ def test_a_manifest_beside_is_heeded_and_not_needed(artifacts: Artifacts, tmp_pa
 def test_an_artifact_that_was_changed_since_its_export_fails_by_its_hash(
     artifacts: Artifacts, tmp_path: Path, format_: str
 ) -> None:
-    """Here the description alone, which no comparison sees."""
+    """Only the description changes, which no comparison detects."""
     artifact = copied(artifacts[format_, "fp32"], tmp_path, manifest=True)
     digest = json.loads(beside(artifact).read_text())["sha256"]
     annotate(artifact, format_, {})
@@ -236,7 +236,7 @@ def test_an_artifact_that_was_changed_since_its_export_fails_by_its_hash(
     ("content", "said"),
     [(b"{", "is damaged"), (b"", "is damaged"), (b"[]", "is damaged"), (b"{}", "is damaged")],
 )
-def test_a_damaged_manifest_beside_is_told(artifacts: Artifacts, tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_damaged_manifest_beside_is_reported(artifacts: Artifacts, tmp_path: Path, content: bytes, said: str) -> None:
     artifact = copied(artifacts["onnx", "fp32"], tmp_path)
     beside(artifact).write_bytes(content)
     with pytest.raises(BadInput, match=said) as caught:
@@ -244,7 +244,7 @@ def test_a_damaged_manifest_beside_is_told(artifacts: Artifacts, tmp_path: Path,
     assert str(beside(artifact)) in caught.value.cause
 
 
-def test_another_artifacts_manifest_beside_is_told(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_another_artifacts_manifest_beside_is_refused(artifacts: Artifacts, tmp_path: Path) -> None:
     artifact = copied(artifacts["onnx", "fp32"], tmp_path)
     shutil.copy(beside(artifacts["onnx", "fp16"]), beside(artifact))
     with pytest.raises(BadInput, match=r"contradicts the artifact in .*precision"):
@@ -255,7 +255,7 @@ def test_another_artifacts_manifest_beside_is_told(artifacts: Artifacts, tmp_pat
 
 
 def cast_through_half(artifact: Path) -> None:
-    """What every ReLU of an ONNX file gives goes through float16: casts that no type of the file's ends tells of."""
+    """Cast the output of every ReLU of an ONNX file to float16 and back; inputs and outputs stay float32."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -273,7 +273,7 @@ def cast_through_half(artifact: Path) -> None:
 
 
 def test_half_precision_hidden_in_a_float32_file_fails(artifacts: Artifacts, tmp_path: Path) -> None:
-    """It is run as it stands; widened to float32 like an fp16 file, it would agree."""
+    """The file runs unchanged; widened to float32 like an fp16 file, it would agree."""
     artifact = copied(artifacts["onnx", "fp32"], tmp_path)
     cast_through_half(artifact)
     (program,) = Verifier().verify(artifact).parity.comparisons
@@ -281,7 +281,7 @@ def test_half_precision_hidden_in_a_float32_file_fails(artifacts: Artifacts, tmp
 
 
 def test_other_operations_than_were_exported_fail(artifacts: Artifacts, tmp_path: Path) -> None:
-    """Though they change no value: a file that something was done to is not what was proven."""
+    """They change no value, but the file differs from the proven one."""
     import onnx
     from onnx import helper
 
@@ -298,7 +298,7 @@ def test_other_operations_than_were_exported_fail(artifacts: Artifacts, tmp_path
 
 
 def test_a_second_function_in_a_package_fails(artifacts: Artifacts, tmp_path: Path) -> None:
-    """It is not compared with anything, and an app could call it."""
+    """It is not compared with the model, and an app could call it."""
     from coremltools.proto import Model_pb2
 
     artifact = copied(artifacts["coreml", "fp16"], tmp_path)
@@ -323,9 +323,7 @@ def test_another_interface_than_the_manifest_has_fails(artifacts: Artifacts, tmp
 
 
 @pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
-def test_labels_in_another_order_than_they_were_exported_are_refused(
-    artifacts: Artifacts, tmp_path: Path, format_: str
-) -> None:
+def test_reordered_labels_are_refused(artifacts: Artifacts, tmp_path: Path, format_: str) -> None:
     artifact = copied(artifacts[format_, "fp32"], tmp_path)
     labels = json.loads(formats.read(artifact).metadata[LABELS_KEY])
     annotate(artifact, format_, {LABELS_KEY: json.dumps(labels[::-1])})
@@ -353,7 +351,7 @@ def test_weights_are_found_again_by_their_name(tmp_path: Path, monkeypatch: pyte
     assert verification.manifest.weights.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
-def test_weights_that_are_gone_are_named_and_can_be_given(tmp_path: Path) -> None:
+def test_missing_weights_are_named_and_can_be_passed(tmp_path: Path) -> None:
     weights = weights_file(tmp_path / "tuned.pth", 5)
     (artifact,) = made(tmp_path / "out", str(weights)).values()
     moved = weights.rename(tmp_path / "elsewhere.pth")
@@ -365,7 +363,9 @@ def test_weights_that_are_gone_are_named_and_can_be_given(tmp_path: Path) -> Non
     assert Verifier(weights=str(moved)).verify(artifact).parity.status == "pass"
 
 
-def test_a_relative_path_of_weights_is_told_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_of_weights_is_refused_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     weights_file(Path("tuned.pth"), 5)
     (artifact,) = made(Path("out"), "tuned.pth").values()
@@ -378,7 +378,7 @@ def test_a_relative_path_of_weights_is_told_from_elsewhere(tmp_path: Path, monke
 
 @pytest.mark.parametrize("spec", ["random:4", "random", "{other}"])
 def test_other_weights_are_refused_by_their_hash(artifacts: Artifacts, tmp_path: Path, spec: str) -> None:
-    """Even a file of the very same values: the hash is the file's."""
+    """Even a file with the same values: the hash is that of the file."""
     spec = spec.format(other=weights_file(tmp_path / "other.pth", 3))
     with pytest.raises(BadInput, match=r"is not what .* was made from") as caught:
         Verifier(weights=spec).verify(artifacts["onnx", "fp32"])
@@ -388,7 +388,7 @@ def test_other_weights_are_refused_by_their_hash(artifacts: Artifacts, tmp_path:
 
 
 def test_a_weights_file_that_was_changed_since_is_refused(tmp_path: Path) -> None:
-    """As one that was trained on, under the same name."""
+    """For example after more training, under the same name."""
     weights = weights_file(tmp_path / "tuned.pth", 5)
     (artifact,) = made(tmp_path, str(weights)).values()
     weights_file(weights, 6)
@@ -447,7 +447,7 @@ def test_pictures_of_ones_own_are_compared_too(artifacts: Artifacts, tmp_path: P
         assert comparison.inputs == (*standard_images(*SIZE), "grass.png")
 
 
-def test_a_folder_without_pictures_is_told(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_a_folder_without_images_is_refused(artifacts: Artifacts, tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(BadInput, match=str(folder)):
             Verifier(inputs=folder).verify(artifacts["onnx", "fp32"])
@@ -489,7 +489,7 @@ def test_a_mode_is_what_is_compared(
 
 
 def test_the_modes_of_a_package_differ(artifacts: Artifacts) -> None:
-    """Else they would all be one."""
+    """Otherwise the modes would be the same."""
     last = [
         Verifier(mode=mode).verify(artifacts["coreml", "fp16"]).parity.comparisons[-1].measures.mean_abs
         for mode in ("fp32", "fp16", "ane")
@@ -498,7 +498,7 @@ def test_the_modes_of_a_package_differ(artifacts: Artifacts) -> None:
     assert last[1] != last[2]
 
 
-def test_what_fails_on_the_pessimistic_engine_alone_is_to_be_kept_off_it(artifacts: Artifacts) -> None:
+def test_a_failure_in_mode_ane_alone_advises_other_compute_units(artifacts: Artifacts) -> None:
     """Exporting it again would change nothing."""
     verification = Verifier(mode="ane").verify(artifacts["coreml", "fp16"])
     *sound, last = verification.parity.comparisons
@@ -527,7 +527,7 @@ def test_what_fails_on_the_pessimistic_engine_alone_is_to_be_kept_off_it(artifac
         ("coreml", None, "cpuAndNeuralEngine", "macOS"),
     ],
 )
-def test_a_mode_that_this_host_has_not_is_no_pass(
+def test_a_mode_that_this_host_lacks_is_not_run(
     artifacts: Artifacts,
     monkeypatch: pytest.MonkeyPatch,
     format_: str,
@@ -548,7 +548,7 @@ def test_a_mode_that_this_host_has_not_is_no_pass(
 
 
 def with_another_operation(package: Path) -> None:
-    """Its first ReLU becomes an operation that nobody knows."""
+    """Change the first ReLU to an unknown operation."""
     from coremltools.proto import Model_pb2
 
     spec = Model_pb2.Model.FromString((package / SPEC).read_bytes())
@@ -558,7 +558,7 @@ def with_another_operation(package: Path) -> None:
     (package / SPEC).write_bytes(spec.SerializeToString())
 
 
-def test_an_operation_that_is_not_known_is_named_and_no_pass(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_an_unknown_operation_is_named_and_not_run(artifacts: Artifacts, tmp_path: Path) -> None:
     package = copied(artifacts["coreml", "fp16"], tmp_path)
     with_another_operation(package)
     result = Verifier().check(package)
@@ -570,7 +570,7 @@ def test_an_operation_that_is_not_known_is_named_and_no_pass(artifacts: Artifact
 
 
 def with_other_labels(package: Path, change: Callable[[list[str]], list[str]]) -> None:
-    """In the program, which is what Core ML answers with; the metadata is left as it is."""
+    """Change the labels in the program, which Core ML returns; the metadata stays."""
     from coremltools.proto import Model_pb2
 
     spec = Model_pb2.Model.FromString((package / SPEC).read_bytes())
@@ -585,7 +585,7 @@ def with_other_labels(package: Path, change: Callable[[list[str]], list[str]]) -
 
 
 def test_a_package_whose_labels_are_exchanged_fails(artifacts: Artifacts, tmp_path: Path) -> None:
-    """It names another class than the model does, with the right number beside."""
+    """The package names another class than the model, with the right probability."""
     package = copied(artifacts["coreml", "fp16"], tmp_path)
     with_other_labels(package, lambda labels: [labels[1], labels[0], *labels[2:]])
     assert Verifier().verify(package).parity.status == "fail"
@@ -610,7 +610,7 @@ def refusal(artifact: Path) -> str:
 
 
 @pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
-def test_a_file_of_someone_else_is_told_as_such(artifacts: Artifacts, tmp_path: Path, format_: str) -> None:
+def test_a_foreign_file_is_refused(artifacts: Artifacts, tmp_path: Path, format_: str) -> None:
     artifact = copied(artifacts[format_, "fp32"], tmp_path)
     strip_metadata(artifact, format_)
     assert "was not made by evim-deploy" in refusal(artifact)
@@ -647,7 +647,9 @@ def strip_metadata(artifact: Path, format_: str) -> None:
     ],
 )
 @pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
-def test_damaged_metadata_is_told(artifacts: Artifacts, tmp_path: Path, format_: str, changes: dict[str, str]) -> None:
+def test_damaged_metadata_is_refused(
+    artifacts: Artifacts, tmp_path: Path, format_: str, changes: dict[str, str]
+) -> None:
     artifact = copied(artifacts[format_, "fp32"], tmp_path)
     annotate(artifact, format_, changes)
     assert "its metadata cannot be read" in refusal(artifact)
@@ -666,7 +668,7 @@ def test_damaged_metadata_is_told(artifacts: Artifacts, tmp_path: Path, format_:
         ("model", "efficientvim_m1"),
     ],
 )
-def test_metadata_that_says_something_else_than_the_file_is_no_pass(
+def test_metadata_that_contradicts_the_file_does_not_pass(
     artifacts: Artifacts, tmp_path: Path, key: str, value: object
 ) -> None:
     artifact = copied(artifacts["onnx", "fp32"], tmp_path)
@@ -680,7 +682,7 @@ def test_metadata_that_says_something_else_than_the_file_is_no_pass(
 
 @pytest.mark.parametrize("suffix", [".onnx", ".tflite", ".mlpackage"])
 @pytest.mark.parametrize("kind", ["missing", "empty", "text", "directory"])
-def test_what_is_no_artifact_is_told(tmp_path: Path, suffix: str, kind: str) -> None:
+def test_files_that_are_not_artifacts_are_refused(tmp_path: Path, suffix: str, kind: str) -> None:
     path = tmp_path / f"model{suffix}"
     if kind == "directory":
         path.mkdir()
@@ -690,6 +692,6 @@ def test_what_is_no_artifact_is_told(tmp_path: Path, suffix: str, kind: str) -> 
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model", "model.onnx.json"])
-def test_a_file_of_another_kind_is_told(tmp_path: Path, name: str) -> None:
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("something")
     assert name in refusal(tmp_path / name)

@@ -1,4 +1,4 @@
-"""Every format and precision exported once, by a process that is told who and where it is, and on which day.
+"""Export every format and precision once, in a process with a given user, host and date.
 
 ``python every_artifact.py FOLDER HOST DATE HOW_MANY`` reads what :func:`prepare` put into the folder, by absolute
 paths, and writes what it makes into ``artifacts`` there: ``all`` of it, or a ``few`` of each format.
@@ -23,7 +23,7 @@ SIZES = ((64, 64), (64, 32))
 
 
 def prepare(folder: Path) -> None:
-    """Put weights, calibration images and an ONNX file of somebody else's into a folder."""
+    """Write weights, calibration images and a foreign ONNX file into a folder."""
     import tiny_module
     import torch
     from PIL import Image
@@ -49,7 +49,7 @@ def prepare(folder: Path) -> None:
 
 
 def requests(folder: Path) -> list[Request]:
-    """Every precision of every format, and each way to make an artifact that is not among them."""
+    """Requests for every precision of every format, and for every other kind of artifact."""
     import tiny_timm
 
     from evim_deploy.catalog.terms import UNQUANTISED
@@ -78,7 +78,7 @@ def requests(folder: Path) -> list[Request]:
 
 
 def few(folder: Path) -> list[Request]:
-    """Each format in its usual precision and in one that is calibrated, and a golden file."""
+    """Requests for each format in its default and in a calibrated precision, and for a golden file."""
     from evim_deploy.quantise.schemes import SCHEMES
 
     of_formats = requests(folder)[:3]
@@ -93,7 +93,7 @@ def few(folder: Path) -> list[Request]:
 
 
 def pretend(host: str, day: datetime.date) -> None:
-    """Have this process believe that its machine is called so, and that it is that day."""
+    """Set the host name and the date of this process."""
     shift = (day - datetime.date.today()).days * 86400
     now = time.time
 
