@@ -11,7 +11,7 @@ from evim_deploy import formats
 from evim_deploy.artifact.manifest import Manifest, embedded_manifest
 from evim_deploy.common.errors import BadInput, EvimError
 from evim_deploy.common.progress import Silent
-from evim_deploy.formats import Contents, Value
+from evim_deploy.formats import ModelFile, Value
 from evim_deploy.images.preprocessing import normalise
 from evim_deploy.proof.origin import open_origin
 from latency.engines import Array, first_image
@@ -124,7 +124,7 @@ def read_fixed_input(path: Path) -> FixedInput:
     return FixedInput(batch if isinstance(batch, int) else None, size, image_input.precision)
 
 
-def _read_input(file: Contents, path: Path) -> _Input:
+def _read_input(file: ModelFile, path: Path) -> _Input:
     if len(file.inputs) != 1 or not _is_images(file.inputs[0]):
         raise BadInput(f"{path} does not have images as its only input.", "Time a file whose one input is images.")
     (value,) = file.inputs

@@ -24,7 +24,7 @@ class LoadedArtifact:
     """
 
     path: Path
-    contents: formats.Contents
+    contents: formats.ModelFile
     manifest: Manifest
     sha256: str
     expected_sha256: str | None

@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from evim_deploy.artifact.parity import ParityStatus
 from evim_deploy.artifact.quantisation import Quantisation
 from evim_deploy.artifact.target import (
     LABELS_KEY,
@@ -26,7 +27,7 @@ from evim_deploy.catalog.terms import UNQUANTISED, Activation, Precision
 from evim_deploy.catalog.variants import MODELS
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.json_documents import parse_json
-from evim_deploy.formats import Contents
+from evim_deploy.formats import ModelFile
 from evim_deploy.images.preprocessing import CROP_MODES, INTERPOLATIONS, MAX_CROP_FRACTION, PAPER, Preprocessing
 
 _READABLE = range(1, SCHEMA_VERSION + 1)
@@ -77,8 +78,8 @@ class Manifest:
     outputs: frozenset[Port]
     functions: Mapping[str, frozenset[Shaped]]
     operations: Counter[str]
-    status: str
-    function_statuses: tuple[str, ...]
+    status: ParityStatus
+    function_statuses: tuple[ParityStatus, ...]
     tools: Mapping[str, str]
     document: Mapping[str, Any]
 
@@ -129,7 +130,7 @@ def check_beside(manifest: Manifest, artifact: Path) -> str | None:
     return digest
 
 
-def changes(manifest: Manifest, found: Contents) -> Iterator[str]:
+def changes(manifest: Manifest, found: ModelFile) -> Iterator[str]:
     """In what a file is not as its manifest says that it was exported."""
     if manifest.operations != found.operations:
         others = (manifest.operations - found.operations) + (found.operations - manifest.operations)
@@ -142,7 +143,7 @@ def changes(manifest: Manifest, found: Contents) -> Iterator[str]:
         yield f"other {what} than were exported"
 
 
-def changed_ports(manifest: Manifest, found: Contents) -> list[str]:
+def changed_ports(manifest: Manifest, found: ModelFile) -> list[str]:
     """Which of a file's ``inputs`` and ``outputs`` are not as its manifest says that they were exported."""
 
     def ports(what: str) -> frozenset[Port]:
@@ -225,8 +226,8 @@ def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest
     )
 
 
-def _status(document: Mapping[str, Any]) -> str:
-    return str(_typed(document["parity"]["status"], str))
+def _status(document: Mapping[str, Any]) -> ParityStatus:
+    return ParityStatus(document["parity"]["status"])
 
 
 def _quantisation(document: Mapping[str, Any]) -> Quantisation | None:

@@ -101,8 +101,8 @@ def _function(function: FunctionInspection) -> dict[str, object]:
         "weight_bytes": function.weight_bytes,
         "weight_types": function.weight_types,
         "layers": [asdict(layer) for layer in function.layers],
-        "movements": [asdict(movement) for movement in function.movements],
-        "conversions": [asdict(conversion) for conversion in function.conversions],
+        "movements": [movement.to_dict() for movement in function.movements],
+        "conversions": [conversion.to_dict() for conversion in function.conversions],
         "targets": [asdict(target) for target in function.targets],
     }
 
@@ -197,7 +197,7 @@ def _show_movements(console: Console, function: FunctionInspection) -> None:
         moved.add_column(column, no_wrap=True, justify="right" if column == "number" else "left")
     for (type_, kind), movements in kinds.items():
         first = movements[0]
-        shapes = (", ".join(_shape(shape) for shape in side) for side in (first.takes, first.gives))
+        shapes = (", ".join(_shape(shape) for shape in side) for side in (first.inputs, first.outputs))
         moved.add_row(type_, str(len(movements)), kind, _short(first.operation, NAME_WIDTH), *shapes)
     console.print()
     console.print(moved)
@@ -209,7 +209,7 @@ def _show_conversions(console: Console, function: FunctionInspection) -> None:
         console.print()
         console.print("between integers and floats", style="bold")
     for each in function.conversions:
-        console.print(f"  {each.type} {each.takes}, {each.source} to {each.target}", soft_wrap=True, markup=False)
+        console.print(f"  {each.type} {each.input}, {each.source} to {each.target}", soft_wrap=True, markup=False)
         console.print(f"    {each.reason}", style="dim", soft_wrap=True, markup=False)
 
 
@@ -233,7 +233,7 @@ def _show_layers(console: Console, inspection: Inspection, function: FunctionIns
 
 
 def _show_target(console: Console, target: Suitability) -> None:
-    from evim_deploy.inspection.rules import BLOCKS, DIFFERS
+    from evim_deploy.inspection.rules import Severity
 
     def line(text: str, style: str | None = None) -> None:
         console.print(text, style=style, soft_wrap=True, markup=False)
@@ -249,7 +249,7 @@ def _show_target(console: Console, target: Suitability) -> None:
         example = f"{_short(first.operation, NAME_WIDTH)} ({first.detail})"
         line(
             f"  {severity} {len(findings)}: {types}; e.g. {example}",
-            "yellow" if severity in (BLOCKS, DIFFERS) else None,
+            "yellow" if severity in (Severity.BLOCKS, Severity.DIFFERS) else None,
         )
         line(f"    {first.reason}")
         line(f"    {first.source}", "dim")

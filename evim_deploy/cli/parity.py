@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from evim_deploy.artifact.parity import NOT_RUN
+from evim_deploy.artifact.parity import ParityStatus
 from evim_deploy.cli.console import Document
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ def show_parity(console: Console, parity: Document) -> None:
 
 
 def _lines(parity: Document) -> Iterator[str]:
-    if parity["status"] == NOT_RUN:
+    if parity["status"] == ParityStatus.NOT_RUN:
         yield f"parity not run: {parity['reason'].removeprefix('not run on this host: ')}"
         return
     yield ": ".join(filter(None, (f"parity {parity['status'].upper()}", parity["reason"])))
     sensitivity = parity["power"]
     if sensitivity is not None:
         least = sensitivity["everywhere"]
-        yield sensitivity["summary"] + (f", and a {least:.1%} one in all of them" if least is not None else "")
+        yield sensitivity["summary"] + (f", and a {100 * least:.1f} % one in all of them" if least is not None else "")
     if parity["stored"]:
         yield parity["stored"]["summary"]
     if parity["operations"]:

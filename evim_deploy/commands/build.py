@@ -89,7 +89,7 @@ def engine_of(target: Target) -> runtimes.Engine:
     return runtimes.first_available(runtimes.engines_of(exporters.FORMATS[target.format].suffix))
 
 
-def _refuse_reported(contents: formats.Contents, target: Target) -> None:
+def _refuse_reported(contents: formats.ModelFile, target: Target) -> None:
     """Refuse a Core ML program with an operation that Core ML is reported to compute differently.
 
     This host cannot prove such a file, and a device is expected to give wrong results.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import exporters
 import runtimes
 from evim_deploy.artifact.loaded import LoadedArtifact
-from evim_deploy.artifact.parity import FAIL, NOT_RUN, PASS, Measures, Parity
+from evim_deploy.artifact.parity import Parity, ParityStatus
 from evim_deploy.artifact.target import MANIFEST_SUFFIX, ArtifactInfo, Target, embedded
 from evim_deploy.catalog.labels import class_labels
 from evim_deploy.catalog.terms import Task
@@ -110,7 +110,7 @@ def _publish(job: _Job, target: Target, staged: list[Path], progress: Progress) 
             progress.step(f"{target}: writing golden inputs and outputs")
             fresh = ParityChecker(job.reference, request.model.resolution)
             with one_thread():
-                write_golden(info, fresh, path.name, artifact.sha256, golden[0])
+                write_golden(info, fresh, artifact=path.name, digest=artifact.sha256, path=golden[0])
     final, _, *golden = publish(staged, request.output_dir, request.overwrite)
     return {
         "path": str(final),
@@ -161,8 +161,10 @@ def _make(job: _Job, target: Target, path: Path, progress: Progress) -> tuple[Ar
     try:
         return _checked(job, target, path, progress)
     except Damaged as error:  # its remedy, to copy the file again, does not apply to a new file
+        from evim_deploy.proof.fault import REPORT
+
         cause = f"The artifact {target} was written wrongly: {error.cause.replace(str(path), path.name)}"
-        raise ParityFailed(cause, f"It was not kept. {_REPORT}") from error
+        raise ParityFailed(cause, f"It was not kept. {REPORT}") from error
 
 
 def _checked(job: _Job, target: Target, path: Path, progress: Progress) -> tuple[ArtifactInfo, LoadedArtifact]:
@@ -178,11 +180,11 @@ def _checked(job: _Job, target: Target, path: Path, progress: Progress) -> tuple
     if request.verify is False or reason:
         expected = Parity.not_run("--no-verify" if request.verify is False else f"not run on this host: {reason}")
     else:
-        expected = Parity(status=PASS, reason="")
+        expected = Parity(status=ParityStatus.PASS, reason="")
     info = build(request.model, job.reference, target, path)
     info = replace(info, parity=expected, functions=dict.fromkeys(info.functions, expected))
     artifact = annotate(info, path)
-    if expected.status == NOT_RUN:
+    if expected.status == ParityStatus.NOT_RUN:
         return info, artifact
     parity, functions = _prove(job, target, path, progress)
     proven = replace(info, parity=parity, functions=functions)
@@ -204,61 +206,15 @@ def _prove(job: _Job, target: Target, path: Path, progress: Progress) -> tuple[P
     Raises:
         ParityFailed: The artifact, or a function of it, differs from the model.
     """
-    from evim_deploy.proof.prove import prove_functions  # after the check for torch
+    from evim_deploy.proof.fault import parity_failure  # after the check for torch
+    from evim_deploy.proof.prove import prove_functions
 
     parity, functions = prove_functions(path, target, job.checker, progress)
-    if parity.status == FAIL:
+    if parity.status == ParityStatus.FAIL:
         failed = functions or {"": parity}
         proofs = [(target.of_functions().get(name, target), each) for name, each in failed.items()]
-        raise _failure(job, target, parity.reason, proofs)
+        raise parity_failure(job.checker, target, parity.reason, proofs)
     return parity, functions
-
-
-def _failure(job: _Job, target: Target, reason: str, proofs: Sequence[tuple[Target, Parity]]) -> ParityFailed:
-    """The error of an artifact that differs from the model, with its cause and remedy."""
-    cause = f"The artifact {target} differs from the source model: {reason}."
-    blamed = [_blame(job, each, parity) for each, parity in proofs if parity.status == FAIL]
-    note, remedy = next((each for each in blamed if each == _OURS), blamed[0])
-    return ParityFailed(f"{cause} {note}".rstrip(), f"It was not kept. {remedy}")
-
-
-def _blame(job: _Job, target: Target, parity: Parity) -> tuple[str, str]:
-    """The cause of a failed proof as a note, and the remedy.
-
-    The cause is the network if its own float32 is not close enough to its float64, and the precision if the same
-    program passes in float32. Everything else is a fault of evim-deploy or of a converter.
-    """
-    from evim_deploy.proof.outputs.checker import PRECISION  # after the check for torch
-
-    failed = [each for each in parity.comparisons if each.status == FAIL]
-    has_wrong_weights = parity.stored is not None and parity.stored.changed
-    has_wrong_operations = parity.operations is not None and parity.operations.diverging
-    if not failed or has_wrong_weights or has_wrong_operations:
-        return _OURS
-    if {each.subject for each in failed} == {PRECISION} and len(parity.comparisons) > len(failed):
-        return "", f"In {target.precision} this network loses more than is allowed: choose another --precision."
-    own = job.checker.float32_rounding(target)
-    if own is None or any(each.tolerance.allows(own) or _is_beyond(each.measures, own) for each in failed):
-        return _OURS
-    note = (
-        f"The network cannot be computed to this tolerance: in PyTorch, its own float32 differs from its float64 by "
-        f"{own.max_abs:.2g} of the output's range and {own.mean_abs:.2g} on average."
-    )
-    if job.reference.weights.trained:
-        return note, "Check that these are the weights of a fully trained network."
-    return note, "Use trained weights (-w FILE), or try another seed (-w random:1); --no-verify writes it unproven."
-
-
-def _is_beyond(measures: Measures, own: Measures) -> bool:
-    """Whether an artifact's error exceeds what another order of summation in the network explains."""
-    return measures.max_abs > _ORDERS * own.max_abs or measures.mean_abs > _ORDERS * own.mean_abs
-
-
-_ORDERS = 10.0
-_REPORT = (
-    "This is a fault of evim-deploy or of a converter: please report it with the model, the weights and the command."
-)
-_OURS = "", _REPORT
 
 
 def _write_manifest(info: ArtifactInfo, artifact: LoadedArtifact, path: Path) -> None:

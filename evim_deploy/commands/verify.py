@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import runtimes
 from evim_deploy.artifact.loaded import load_artifact
 from evim_deploy.artifact.manifest import Manifest
-from evim_deploy.artifact.parity import FAIL, NOT_RUN, Parity
+from evim_deploy.artifact.parity import Parity, ParityStatus
 from evim_deploy.common import threads
 from evim_deploy.common.errors import EvimError, NotRunHere, ParityFailed
 from evim_deploy.common.progress import Progress, Silent
@@ -24,7 +24,7 @@ from runtimes.modes import Mode
 
 if TYPE_CHECKING:
     from evim_deploy.commands.rebuild import Rebuild
-    from evim_deploy.proof.operations.report import LayerReport
+    from evim_deploy.proof.operations.report import OpsReport
     from evim_deploy.proof.outputs.checker import ParityChecker
 
 
@@ -73,21 +73,23 @@ class Verification:
     def problem(self) -> EvimError | None:
         """The error that ends a command; None if the artifact is proven."""
         reason = self.parity.reason.removesuffix(".")
-        if self.parity.status == FAIL:
+        if self.parity.status == ParityStatus.FAIL:
             cause = f"{self.artifact} does not equal the model that it was made from: {reason}."
             if self._fails_on_the_engine_alone:
                 return ParityFailed(cause, _ON_THE_ENGINE)
             return ParityFailed(cause, _CHANGED if self.manifest.model.form != "graph" else f"{_LAYERS} {_CHANGED}")
         if self.rebuild and (problem := self.rebuild.problem(self.artifact)):
             return problem
-        if self.parity.status == NOT_RUN:
+        if self.parity.status == ParityStatus.NOT_RUN:
             return NotRunHere(f"{self.artifact} cannot be verified: {reason}.", "Verify it where its engine runs.")
         return None
 
     @property
     def _fails_on_the_engine_alone(self) -> bool:
         proofs = self.functions.values() or [self.parity]
-        return {each.mode for proof in proofs for each in proof.comparisons if each.status == FAIL} == {"ane"}
+        return {each.mode for proof in proofs for each in proof.comparisons if each.status == ParityStatus.FAIL} == {
+            "ane"
+        }
 
 
 def _with_anomalies(parity: Parity) -> dict[str, object]:
@@ -112,7 +114,7 @@ class VerifyResult:
 
     artifact: Path
     verification: Verification | None = None
-    layers: LayerReport | None = None
+    layers: OpsReport | None = None
     plot: Path | None = None
     problem: EvimError | None = None
 
@@ -162,7 +164,7 @@ class Verifier:
             verification = self.verify(path)
             if self.rebuilds:
                 verification = replace(verification, rebuild=self.rebuild(verification))
-            if plots is not None and verification.parity.status != NOT_RUN:
+            if plots is not None and verification.parity.status != ParityStatus.NOT_RUN:
                 layers = self.layers(verification)
                 plot = _publish_plot(layers, verification, plots, overwrite)
             problem = verification.problem() or (_divergence(path, layers) if layers else None)
@@ -187,13 +189,13 @@ class Verifier:
         from evim_deploy.proof.prove import prove_functions
 
         parity, functions = prove_functions(
-            path, artifact.manifest.target, checker, self.progress, self.mode, self.compute_units
+            path, artifact.manifest.target, checker, self.progress, mode=self.mode, compute_units=self.compute_units
         )
         # an operation that cannot be run is itself the change: the status stays not_run, and its reason names it
-        changes = byte_changes if parity.status == NOT_RUN else changes
+        changes = byte_changes if parity.status == ParityStatus.NOT_RUN else changes
         if changes:
             reasons = (f"it has {' and '.join(changes)}", parity.reason)
-            parity = replace(parity, status=FAIL, reason="; ".join(filter(None, reasons)))
+            parity = replace(parity, status=ParityStatus.FAIL, reason="; ".join(filter(None, reasons)))
         return Verification(artifact=path, manifest=artifact.manifest, parity=parity, functions=functions)
 
     def rebuild(self, verification: Verification) -> Rebuild:
@@ -209,7 +211,7 @@ class Verifier:
         self.progress.step(f"{path.name}: building it again")
         return rebuild(path, manifest, self.checker(manifest, path).reference)
 
-    def layers(self, verification: Verification) -> LayerReport:
+    def layers(self, verification: Verification) -> OpsReport:
         """Compare an artifact's operations with its reference's, on the input with the largest error.
 
         Raises:
@@ -222,7 +224,7 @@ class Verifier:
         self.progress.step(f"{path.name}: comparing its operations with the model's")
         checker = self.checker(verification.manifest, path)
         comparisons = verification.parity.comparisons
-        image = checker.images(target, comparisons[-1].measures.worst.input if comparisons else "")
+        image = checker.input_batch(target, comparisons[-1].measures.worst.input if comparisons else "")
         exact_mode = runtimes.tracing_engine(path).exact_mode
         mode = Mode(self.mode) if self.mode else exact_mode if target.quantisation else None
         with threads.computing(checker.pixels(target)):
@@ -246,18 +248,18 @@ class Verifier:
         return self._checkers[key]
 
 
-def _divergence(artifact: Path, layers: LayerReport) -> EvimError | None:
+def _divergence(artifact: Path, layers: OpsReport) -> EvimError | None:
     """The error for operations that differ although the outputs passed; None if there is none."""
-    from evim_deploy.proof.operations import report as statuses
+    from evim_deploy.proof.operations.report import OpsStatus
 
-    if layers.status == statuses.FAIL:
+    if layers.status == OpsStatus.FAIL:
         return ParityFailed(f"{artifact} has an operation that differs from the model's.", f"{layers} Export it again.")
-    if layers.status != statuses.PASS:
+    if layers.status != OpsStatus.PASS:
         return NotRunHere(f"Not all operations of {artifact} could be matched with the model's.", str(layers))
     return None
 
 
-def _publish_plot(layers: LayerReport, verification: Verification, folder: Path, overwrite: bool) -> Path:
+def _publish_plot(layers: OpsReport, verification: Verification, folder: Path, overwrite: bool) -> Path:
     from evim_deploy.proof.operations.plot import plot_layers
 
     name = verification.artifact.name

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy.formats import NotKnown
+from evim_deploy.formats.model_file import Unsupported
 
 _RECORD = struct.Struct("<IIQQQ")
 _RECORD_BYTES = 64
@@ -74,7 +74,7 @@ def element_bits(dtype: str) -> int:
         NotKnown: It is not known.
     """
     if dtype not in _CODES.values():
-        raise NotKnown(f"an array of {dtype}")
+        raise Unsupported(f"an array of {dtype}")
     return int(dtype.lstrip("abcdefghijklmnopqrstuvwxyz"))
 
 

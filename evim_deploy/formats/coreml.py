@@ -14,8 +14,9 @@ from typing import Any
 
 from evim_deploy.common.errors import BadInput, Damaged
 from evim_deploy.common.json_documents import parse_json
-from evim_deploy.formats import NotKnown, is_inside, not_known
 from evim_deploy.formats.mil import Function, read_functions
+from evim_deploy.formats.model_file import Unsupported, unsupported_error
+from evim_deploy.formats.paths import is_inside
 from evim_deploy.formats.protobuf import core_ml
 
 MAIN = "main"
@@ -68,8 +69,8 @@ def read_package(path: Path) -> Package:
 
     try:
         functions = read_functions(spec.mlProgram, blobs)
-    except NotKnown as error:
-        raise not_known(path, one_line(error)) from None
+    except Unsupported as error:
+        raise unsupported_error(path, one_line(error)) from None
     except ValueError as error:
         raise Damaged(f"{path} is damaged: {one_line(error)}.") from None
     default = spec.description.defaultFunctionName or MAIN

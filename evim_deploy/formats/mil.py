@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy.formats import NotKnown
 from evim_deploy.formats.blob import packed_bytes, read_blob, unpack
+from evim_deploy.formats.model_file import Unsupported
 from evim_deploy.formats.protobuf import core_ml
 
 Scalar = str | bool | int | float
@@ -217,8 +217,8 @@ def _constant(value: Any, blobs: Blobs, name: str) -> Constant:
         else:
             raise ValueError(f"a constant that is {kind or 'nothing'}")
         array = flat.reshape(shape)
-    except NotKnown as error:
-        raise NotKnown(f"{name}: {error}") from None
+    except Unsupported as error:
+        raise Unsupported(f"{name}: {error}") from None
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{name}: {error}") from None
     return Constant(value_type, array if array.ndim else array.item(), stored)

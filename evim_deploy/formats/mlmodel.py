@@ -16,21 +16,21 @@ from typing import Any
 import numpy as np
 
 from evim_deploy.common.errors import BadInput, Damaged
-from evim_deploy.formats import (
-    SMALL,
-    Axis,
-    Contents,
-    Function,
-    NotKnown,
-    Operation,
-    Parameter,
-    Value,
-    file_content,
-    mil,
-    not_known,
-)
+from evim_deploy.formats import mil
 from evim_deploy.formats.blob import element_bits
 from evim_deploy.formats.coreml import MAIN, Package, interface, read_package, read_spec
+from evim_deploy.formats.model_file import (
+    SMALL,
+    Axis,
+    FileFunction,
+    FileOperation,
+    ModelFile,
+    Parameter,
+    Unsupported,
+    Value,
+    unsupported_error,
+)
+from evim_deploy.formats.paths import file_content
 from evim_deploy.formats.protobuf import core_ml
 
 _PACKAGE = ".mlpackage"
@@ -39,7 +39,7 @@ _COLOURS = {10: 1, 20: 3, 30: 3, 40: 1}
 """Channels of an image by its ``ColorSpace``: grayscale, RGB, BGR, grayscale in float16."""
 
 
-def read(path: Path, infer_shapes: bool) -> Contents:
+def read(path: Path, infer_shapes: bool) -> ModelFile:
     """Everything in a Core ML model but the weights' values; it tells all shapes itself.
 
     Raises:
@@ -55,7 +55,7 @@ def read(path: Path, infer_shapes: bool) -> Contents:
         functions = _program(path, read_package(path)) if kind == "mlProgram" else (_layers(spec, kind),)
         inputs, outputs = _interface(spec.description, functions[0].name)
         metadata = spec.description.metadata
-        return Contents(
+        return ModelFile(
             format="coreml",
             kind=f"{kind}, specification {spec.specificationVersion}",
             producer=metadata.author,
@@ -65,8 +65,8 @@ def read(path: Path, infer_shapes: bool) -> Contents:
             outputs=outputs,
             functions=functions,
         )
-    except NotKnown as error:
-        raise not_known(path, error) from None
+    except Unsupported as error:
+        raise unsupported_error(path, error) from None
     except ValueError as error:
         raise Damaged(f"{path} is damaged: {error}.") from None
 
@@ -86,7 +86,7 @@ def _parsed(path: Path) -> Any:
         raise Damaged(f"{path} is damaged: it cannot be parsed as a Core ML model.") from None
 
 
-def _program(path: Path, package: Package) -> tuple[Function, ...]:
+def _program(path: Path, package: Package) -> tuple[FileFunction, ...]:
     names = sorted(package.functions, key=lambda name: name != package.default_function)
     try:
         return tuple(_function(name, package.functions[name], package.spec.description) for name in names)
@@ -94,7 +94,7 @@ def _program(path: Path, package: Package) -> tuple[Function, ...]:
         raise Damaged(f"{path} is damaged: an operation takes {error}, which nothing gives.") from None
 
 
-def _function(name: str, function: mil.Function, description: Any) -> Function:
+def _function(name: str, function: mil.Function, description: Any) -> FileFunction:
     found = of_program(name, function)
     declared = {value.name: value.shape for value in _interface(description, name)[0]}
     inputs = tuple(
@@ -104,7 +104,7 @@ def _function(name: str, function: mil.Function, description: Any) -> Function:
     return replace(found, inputs=inputs)
 
 
-def of_program(name: str, function: mil.Function) -> Function:
+def of_program(name: str, function: mil.Function) -> FileFunction:
     """A function of a program in the common form.
 
     Raises:
@@ -119,12 +119,12 @@ def of_program(name: str, function: mil.Function) -> Function:
         given, parameters = _given(op, function.constants, values)
         names, taken = tuple(key for key, _ in given), tuple(value for _, value in given)
         operations.append(
-            Operation(
+            FileOperation(
                 type=op.type, name=op.name, inputs=taken, outputs=outputs, parameters=parameters, input_names=names
             )
         )
         values |= {value.name: value for value in outputs}
-    return Function(name, inputs, tuple(values[output] for output in function.outputs), tuple(operations))
+    return FileFunction(name, inputs, tuple(values[output] for output in function.outputs), tuple(operations))
 
 
 def _given(
@@ -171,13 +171,13 @@ def _constant(name: str, constant: mil.Constant) -> Value:
     )
 
 
-def _layers(spec: Any, kind: str) -> Function:
+def _layers(spec: Any, kind: str) -> FileFunction:
     """The layers of a neural network; of any other kind, the model itself as one."""
     inputs, outputs = _interface(spec.description, MAIN)
-    operations = [Operation(type=kind, name=kind, inputs=inputs, outputs=outputs)]
+    operations = [FileOperation(type=kind, name=kind, inputs=inputs, outputs=outputs)]
     if kind.startswith("neuralNetwork"):
         operations = [
-            Operation(
+            FileOperation(
                 type=layer.WhichOneof("layer") or "nothing",
                 name=layer.name,
                 inputs=(*(Value(name=name, dtype="unknown", shape=None) for name in layer.input), *_weights(layer)),
@@ -185,7 +185,7 @@ def _layers(spec: Any, kind: str) -> Function:
             )
             for layer in getattr(spec, kind).layers
         ]
-    return Function(MAIN, inputs, outputs, tuple(operations))
+    return FileFunction(MAIN, inputs, outputs, tuple(operations))
 
 
 def _weights(layer: Any) -> Iterator[Value]:

@@ -19,21 +19,20 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, TensorProto, numpy_helper
 
 from evim_deploy.common.errors import BadInput, Damaged
-from evim_deploy.formats import (
+from evim_deploy.formats.model_file import (
     PLAIN,
     SMALL,
     Axis,
-    Contents,
-    Function,
-    NotKnown,
-    Operation,
+    FileFunction,
+    FileOperation,
+    ModelFile,
     Parameter,
     Scalar,
+    Unsupported,
     Value,
-    file_content,
-    is_inside,
-    not_known,
+    unsupported_error,
 )
+from evim_deploy.formats.paths import file_content, is_inside
 
 _ELEMENT_TYPES: Mapping[str, tuple[str, int]] = {
     "FLOAT": ("float32", 32),
@@ -70,7 +69,7 @@ sys.stdout.buffer.write(model.SerializeToString())
 _LISTS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
 
-def read(path: Path, infer_shapes: bool) -> Contents:
+def read(path: Path, infer_shapes: bool) -> ModelFile:
     """Everything in an ONNX file but the weights' values.
 
     Raises:
@@ -85,8 +84,8 @@ def read(path: Path, infer_shapes: bool) -> Contents:
         raise BadInput(f"{path} is not an ONNX model.", "Name a file that an ONNX exporter wrote.")
     try:
         return _Model(path, model).contents(infer_shapes)
-    except NotKnown as what:
-        raise not_known(path, what) from None
+    except Unsupported as what:
+        raise unsupported_error(path, what) from None
     except (ValueError, TypeError, OverflowError) as error:
         raise Damaged(f"{path} is damaged: {error}.") from None
 
@@ -101,7 +100,7 @@ class _Model:
         for each in model.graph.sparse_initializer:
             self.constants[each.values.name] = self._sparse(each)
 
-    def contents(self, infer_shapes: bool) -> Contents:
+    def contents(self, infer_shapes: bool) -> ModelFile:
         graph = (_inferred(self.model) if infer_shapes else self.model).graph
         inputs = tuple(_declared(each) for each in graph.input if each.name not in self.constants)
         outputs = tuple(_declared(each) for each in graph.output)
@@ -111,7 +110,7 @@ class _Model:
             sides = [tuple(map(_unknown, side)) for side in (each.input, each.output)]
             functions += self._functions(each.name, each, {}, *sides)
         opset = max((each.version for each in self.model.opset_import if each.domain in ("", "ai.onnx")), default=0)
-        return Contents(
+        return ModelFile(
             format="onnx",
             kind=f"ONNX opset {opset}",
             producer=f"{self.model.producer_name} {self.model.producer_version}".strip(),
@@ -129,7 +128,7 @@ class _Model:
         known: Mapping[str, Value],
         inputs: tuple[Value, ...],
         outputs: tuple[Value, ...],
-    ) -> Iterator[Function]:
+    ) -> Iterator[FileFunction]:
         """A graph, then those inside of its control flow."""
         operations = []
         nested = []
@@ -139,14 +138,14 @@ class _Model:
             for attribute in node.attribute:
                 graphs = [attribute.g] if attribute.type == AttributeProto.GRAPH else attribute.graphs
                 nested += [(f"{name}/{title}.{attribute.name}", graph) for graph in graphs]
-        yield Function(name, inputs, outputs, tuple(operations))
+        yield FileFunction(name, inputs, outputs, tuple(operations))
         for title, graph in nested:
             own = {each.name: each for each in map(_declared, (*graph.value_info, *graph.output, *graph.input))}
             weights = {each.name: self._constant(each, each.name) for each in graph.initializer}
             sides = [tuple(map(_declared, side)) for side in (graph.input, graph.output)]
             yield from self._functions(title, graph, {**known, **own, **weights}, *sides)
 
-    def _operation(self, title: str, node: Any, known: Mapping[str, Value]) -> Operation:
+    def _operation(self, title: str, node: Any, known: Mapping[str, Value]) -> FileOperation:
         inputs, outputs = (
             [known.get(name) or _unknown(name) for name in side if name] for side in (node.input, node.output)
         )
@@ -156,7 +155,7 @@ class _Model:
                 inputs.append(self._constant(attribute.t, f"{title}.{attribute.name}"))
             elif (value := _parameter(attribute)) is not None:
                 parameters[attribute.name] = value
-        return Operation(
+        return FileOperation(
             type=node.op_type, name=title, inputs=tuple(inputs), outputs=tuple(outputs), parameters=parameters
         )
 
@@ -257,7 +256,7 @@ def _element_type(number: int, name: str) -> tuple[str, int]:
     if number == TensorProto.UNDEFINED:
         return "unknown", 8
     if number not in TensorProto.DataType.values():
-        raise NotKnown(f"{name} is of element type {number}")
+        raise Unsupported(f"{name} is of element type {number}")
     word = TensorProto.DataType.Name(number)
     return _ELEMENT_TYPES.get(word, (word.lower(), 8))
 

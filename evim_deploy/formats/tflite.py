@@ -18,18 +18,18 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from evim_deploy.common.errors import BadInput, Damaged
-from evim_deploy.formats import (
+from evim_deploy.formats.model_file import (
     PLAIN,
     SMALL,
-    Contents,
-    Function,
-    NotKnown,
-    Operation,
+    FileFunction,
+    FileOperation,
+    ModelFile,
     Parameter,
+    Unsupported,
     Value,
-    file_content,
-    not_known,
+    unsupported_error,
 )
+from evim_deploy.formats.paths import file_content
 
 _IDENTIFIER = b"TFL3"
 _VERSION = 3
@@ -54,7 +54,7 @@ _ENUMERATIONS = {
 }
 
 
-def read(path: Path, infer_shapes: bool) -> Contents:
+def read(path: Path, infer_shapes: bool) -> ModelFile:
     """Everything in a .tflite file but the weights' values; it tells all shapes itself.
 
     Raises:
@@ -65,8 +65,8 @@ def read(path: Path, infer_shapes: bool) -> Contents:
         raise BadInput(f"{path} is not a TFLite file.", "Name a file that a TensorFlow Lite converter wrote.")
     try:
         return _Model(content).contents()
-    except NotKnown as what:
-        raise not_known(path, what) from None
+    except Unsupported as what:
+        raise unsupported_error(path, what) from None
     except _Damage as damage:
         raise Damaged(f"{path} is damaged: {damage}.") from None
     except (ValueError, TypeError, struct.error):  # what the flatbuffer's own code meets
@@ -84,16 +84,16 @@ class _Model:
         self.content = content
         self.model = schema.Model.GetRootAs(content, 0)
         if self.model.Version() != _VERSION:
-            raise NotKnown(f"its schema has version {self.model.Version()}, not {_VERSION}")
+            raise Unsupported(f"its schema has version {self.model.Version()}, not {_VERSION}")
 
-    def contents(self) -> Contents:
+    def contents(self) -> ModelFile:
         functions = tuple(self._function(index, graph) for index, graph in enumerate(_each(self.model, "Subgraphs")))
         if not functions:
             raise _Damage("it has no subgraph")
         metadata = {_text(entry.Name()): self._told(entry.Buffer()) for entry in _each(self.model, "Metadata")}
         inputs, outputs = self._interface(functions[0])
         description = _text(self.model.Description())
-        return Contents(
+        return ModelFile(
             format="tflite",
             kind=f"TFLite schema {_VERSION}",
             producer="",
@@ -138,17 +138,17 @@ class _Model:
             return f"{len(data)} bytes"
         return text if text.isprintable() else f"{len(data)} bytes"
 
-    def _function(self, index: int, graph: Any) -> Function:
+    def _function(self, index: int, graph: Any) -> FileFunction:
         values = [self._value(number, tensor) for number, tensor in enumerate(_each(graph, "Tensors"))]
         operations = tuple(self._operation(op, values) for op in _each(graph, "Operators"))
         name = _text(graph.Name()) or ("main" if index == 0 else f"subgraph {index}")
-        return Function(name, _chosen(graph, "Inputs", values), _chosen(graph, "Outputs", values), operations)
+        return FileFunction(name, _chosen(graph, "Inputs", values), _chosen(graph, "Outputs", values), operations)
 
     def _value(self, number: int, tensor: Any) -> Value:
         name = _text(tensor.Name()) or f"tensor {number}"
         dtype = _DTYPES.get(tensor.Type())
         if dtype is None:
-            raise NotKnown(f"{name} is of type {tensor.Type()}")
+            raise Unsupported(f"{name} is of type {tensor.Type()}")
         shape = _integers(tensor, "Shape")
         signature = _integers(tensor, "ShapeSignature")
         if min(shape, default=0) < 0 or len(shape) > _MOST_AXES:
@@ -186,13 +186,13 @@ class _Model:
             raise _Damage(f"it names weights outside of it that it does not describe ({identifier})")
         return int(found[0].Length())
 
-    def _operation(self, op: Any, values: list[Value]) -> Operation:
+    def _operation(self, op: Any, values: list[Value]) -> FileOperation:
         if not 0 <= op.OpcodeIndex() < len(self._codes):
             raise _Damage(f"it names operation {op.OpcodeIndex()} of {len(self._codes)}")
         type_, custom = self._codes[op.OpcodeIndex()]
         inputs, outputs = _chosen(op, "Inputs", values), _chosen(op, "Outputs", values)
         parameters = {**_parameters(op), **({"custom_code": custom} if type_ == _CUSTOM else {})}
-        return Operation(
+        return FileOperation(
             type=type_,
             name=outputs[0].name if outputs else type_.lower(),
             inputs=inputs,
@@ -200,7 +200,7 @@ class _Model:
             parameters=parameters,
         )
 
-    def _interface(self, main: Function) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
+    def _interface(self, main: FileFunction) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
         """Inputs and outputs of the first signature under their names there; without one, the main subgraph's."""
         for signature in _each(self.model, "SignatureDefs"):
             graph = self.model.Subgraphs(0)

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from evim_deploy.formats import Function, Operation, Value
-from evim_deploy.inspection.rules import DIFFERS, ROUNDS, Rule, Target, first, integers, rank, shown, told
+from evim_deploy.formats import FileFunction, FileOperation, Value
+from evim_deploy.inspection.rules import Backend, Rule, Severity, first, integers, rank, shown, typed_shape
 
 _CORE_ML_TOOLS = "https://github.com/apple/coremltools"
 _ONNX_RUNTIME = "https://github.com/microsoft/onnxruntime"
@@ -29,7 +29,7 @@ _LEAST_WRONG_BATCH = 10
 _INTEGERS = frozenset(["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64"])
 
 
-def _pools(operation: Operation) -> Iterator[tuple[int, int, int, int, int]]:
+def _pools(operation: FileOperation) -> Iterator[tuple[int, int, int, int, int]]:
     """Side, padding before and after, kernel and stride of each axis of a pool whose shapes are known."""
     if not operation.type.endswith("_pool") or not operation.inputs:
         return
@@ -45,7 +45,7 @@ def _pools(operation: Operation) -> Iterator[tuple[int, int, int, int, int]]:
             yield side, before, after, size, step
 
 
-def _ceil_windows(operation: Operation) -> Iterator[tuple[int, int]]:
+def _ceil_windows(operation: FileOperation) -> Iterator[tuple[int, int]]:
     """Of each axis of a pool in ceil mode: how far its last window reaches beyond the padding, and how far it begins
     behind the last element."""
     if operation.parameters.get("ceil_mode") is True:
@@ -54,35 +54,35 @@ def _ceil_windows(operation: Operation) -> Iterator[tuple[int, int]]:
             yield start + size - (side + before + after), start - (side + before) + 1
 
 
-def _counts_padding(operation: Operation) -> bool:
+def _counts_padding(operation: FileOperation) -> bool:
     return operation.type == "avg_pool" and operation.parameters.get("exclude_padding_from_average") is not True
 
 
-def _ceil_average(operation: Operation, function: Function) -> str:
+def _ceil_average(operation: FileOperation, function: FileFunction) -> str:
     beyond = max((beyond for beyond, _ in _ceil_windows(operation)), default=0)
     return f"ceil_mode, a window reaches {beyond} beyond the end" if _counts_padding(operation) and beyond > 0 else ""
 
 
-def _ceil_empty(operation: Operation, function: Function) -> str:
+def _ceil_empty(operation: FileOperation, function: FileFunction) -> str:
     behind = max((behind for _, behind in _ceil_windows(operation)), default=0)
     return "ceil_mode, the last window has no element" if behind > 0 else ""
 
 
-def _padded_average(operation: Operation, function: Function) -> str:
+def _padded_average(operation: FileOperation, function: FileFunction) -> str:
     if not _counts_padding(operation):
         return ""
     wide = [size for _, before, after, size, _ in _pools(operation) if before + after and size > _RIGHT_KERNEL]
     return f"a kernel {wide[0]} wide over padding that counts" if wide else ""
 
 
-def _output_shape(operation: Operation, function: Function) -> str:
+def _output_shape(operation: FileOperation, function: FileFunction) -> str:
     """One that says what follows from the padding anyway, as coremltools writes it, changes nothing."""
     given = integers(operation.parameters.get("output_shape")) if operation.type == "conv_transpose" else ()
     sides = tuple(_transposed_sides(operation))
     return f"output_shape {list(given)} and not {list(sides)}" if given and sides and given[2:] != sides else ""
 
 
-def _transposed_sides(operation: Operation) -> Iterator[int]:
+def _transposed_sides(operation: FileOperation) -> Iterator[int]:
     """Sides of a transposed convolution's result by its padding; none where they are not known."""
     x, kernel = operation.input("x"), _kernel(operation)[2:]
     sides = (x.shape or ())[2:] if x else ()
@@ -100,13 +100,13 @@ def _transposed_sides(operation: Operation) -> Iterator[int]:
             yield side * step if pad_type == "same" else full
 
 
-def _uneven_transpose(operation: Operation, function: Function) -> str:
+def _uneven_transpose(operation: FileOperation, function: FileFunction) -> str:
     pad = integers(operation.parameters.get("pad")) if operation.type == "conv_transpose" else ()
     uneven = pad[::2] != pad[1::2] and operation.parameters.get("pad_type") == "custom"
     return f"pad {list(pad)} in float16" if uneven and _is_half(operation) else ""
 
 
-def _oblong_conv(operation: Operation, function: Function) -> str:
+def _oblong_conv(operation: FileOperation, function: FileFunction) -> str:
     kernel = _kernel(operation) if operation.type == "conv" else ()
     strides = integers(operation.parameters.get("strides"))
     padded = operation.parameters.get("pad_type") != "valid" and any(integers(operation.parameters.get("pad")) or (1,))
@@ -115,20 +115,20 @@ def _oblong_conv(operation: Operation, function: Function) -> str:
     return f"kernel {kernel[2]}x{kernel[3]}, strides {list(strides)}, padded"
 
 
-def _dilated_groups(operation: Operation, function: Function) -> str:
+def _dilated_groups(operation: FileOperation, function: FileFunction) -> str:
     kernel = _kernel(operation) if operation.type == "conv" else ()
     dilations, groups = (integers(operation.parameters.get(name)) for name in ("dilations", "groups"))
     applies = len(kernel) == 3 and max(dilations, default=1) > 1 and max(groups, default=1) > 1
     return f"one axis, dilations {list(dilations)}, {groups[0]} groups" if applies else ""
 
 
-def _kernel(operation: Operation) -> tuple[int, ...]:
+def _kernel(operation: FileOperation) -> tuple[int, ...]:
     """Sides of a convolution's weights, (O, C/groups, *kernel); none where they are not known."""
     shape = weight.shape if (weight := operation.input("weight")) else None
     return tuple(side for side in shape or () if isinstance(side, int))
 
 
-def _vector_product(operation: Operation, function: Function) -> str:
+def _vector_product(operation: FileOperation, function: FileFunction) -> str:
     """A vector takes an axis from what it is multiplied with; one of a few numbers is told by that alone."""
     if operation.type != "matmul":
         return ""
@@ -138,42 +138,42 @@ def _vector_product(operation: Operation, function: Function) -> str:
     return first(vectors) or ("a vector of constants" if takes_an_axis else "")
 
 
-def _integer_product(operation: Operation, function: Function) -> str:
-    integer = (told(value) for value in operation.outputs if value.dtype in _INTEGERS)
+def _integer_product(operation: FileOperation, function: FileFunction) -> str:
+    integer = (typed_shape(value) for value in operation.outputs if value.dtype in _INTEGERS)
     return first(integer) if operation.type in ("matmul", "linear") else ""
 
 
-def _outer_pad(operation: Operation, function: Function) -> str:
+def _outer_pad(operation: FileOperation, function: FileFunction) -> str:
     mode, pad = operation.parameters.get("mode", "constant"), integers(operation.parameters.get("pad"))
     applies = operation.type == "pad" and mode != "constant" and any(pad[:-4])
     return f"{mode}, pad {list(pad)}" if applies else ""
 
 
-def _is_half(operation: Operation) -> bool:
+def _is_half(operation: FileOperation) -> bool:
     return any(value.dtype == "float16" for value in operation.outputs)
 
 
-def _softplus(operation: Operation, function: Function) -> str:
+def _softplus(operation: FileOperation, function: FileFunction) -> str:
     return "in float16" if operation.type in ("softplus", "softplus_parametric") and _is_half(operation) else ""
 
 
-def _log_sum_exp(operation: Operation, function: Function) -> str:
+def _log_sum_exp(operation: FileOperation, function: FileFunction) -> str:
     return "in float16" if operation.type == "reduce_log_sum_exp" and _is_half(operation) else ""
 
 
-def _squeezed_steps(operation: Operation, function: Function) -> str:
+def _squeezed_steps(operation: FileOperation, function: FileFunction) -> str:
     stride, squeezed = operation.parameters.get("stride"), operation.parameters.get("squeeze_mask")
     steps, flags = integers(stride), squeezed if isinstance(squeezed, tuple) else (squeezed,)
     applies = operation.type == "slice_by_index" and any(flags) and any(step != 1 for step in steps)
     return f"stride {list(steps)} and squeeze_mask" if applies else ""
 
 
-def _computed_places(operation: Operation, function: Function) -> str:
+def _computed_places(operation: FileOperation, function: FileFunction) -> str:
     indices = operation.input("indices") if operation.type == "gather_nd" else None
     return f"computed indices, {shown(indices)}" if indices is not None and not indices.is_constant else ""
 
 
-def _negative_index(operation: Operation, function: Function) -> str:
+def _negative_index(operation: FileOperation, function: FileFunction) -> str:
     if operation.type not in ("gather", "gather_along_axis", "gather_nd"):
         return ""
     given = operation.input("indices")
@@ -181,22 +181,22 @@ def _negative_index(operation: Operation, function: Function) -> str:
     return first(f"index {index}" for index in indices if isinstance(index, int) and index < 0)
 
 
-def _mod(operation: Operation, function: Function) -> str:
+def _mod(operation: FileOperation, function: FileFunction) -> str:
     return "the sign of a remainder" if operation.type == "mod" else ""
 
 
-def _round(operation: Operation, function: Function) -> str:
+def _round(operation: FileOperation, function: FileFunction) -> str:
     return "halves" if operation.type == "round" else ""
 
 
-def _fractional_nearest(operation: Operation, function: Function) -> str:
+def _fractional_nearest(operation: FileOperation, function: FileFunction) -> str:
     if operation.type != "upsample_nearest_neighbor":
         return ""
     scales = (operation.parameters.get(f"scale_factor_{axis}", 1) for axis in ("height", "width"))
     return first(f"a scale of {scale:.4g}" for scale in scales if isinstance(scale, float) and scale % 1)
 
 
-def _batched_attention(operation: Operation, function: Function) -> str:
+def _batched_attention(operation: FileOperation, function: FileFunction) -> str:
     """Of a product with a softmax's result, or of the operation that is all of it."""
     if operation.type == "matmul":
         softmaxes = {value.name for op in function.operations if op.type == "softmax" for value in op.outputs}
@@ -211,13 +211,13 @@ def _batch(value: Value) -> int:
     return axes[0] if len(axes) > 2 and isinstance(axes[0], int) else 0
 
 
-CORE_ML = Target(
+CORE_ML = Backend(
     "core_ml",
     "Core ML's runtime",
     (
         Rule(
             id="pool_ceil_average",
-            severity=DIFFERS,
+            severity=Severity.DIFFERS,
             reason="Core ML is reported to divide a window that reaches beyond the end by the whole kernel, "
             "on the CPU too; the specification counts what lies inside.",
             source=f"{_CORE_ML_TOOLS}/issues/2772 {_CORE_ML_TOOLS}/pull/2844",
@@ -226,7 +226,7 @@ CORE_ML = Target(
         ),
         Rule(
             id="pool_ceil_empty",
-            severity=DIFFERS,
+            severity=Severity.DIFFERS,
             reason=(
                 "Core ML is reported to keep a window that lies in the padding alone; the specification leaves it out."
             ),
@@ -236,7 +236,7 @@ CORE_ML = Target(
         ),
         Rule(
             id="pool_padded_average",
-            severity=DIFFERS,
+            severity=Severity.DIFFERS,
             reason="Core ML is reported to give a 49th of the average of a 7x7 kernel over counted padding; "
             "a 3x3 kernel is reported to be right.",
             source=f"{_CORE_ML_TOOLS}/issues/1901",
@@ -245,7 +245,7 @@ CORE_ML = Target(
         ),
         Rule(
             id="conv_transpose_output_shape",
-            severity=DIFFERS,
+            severity=Severity.DIFFERS,
             reason=(
                 "Core ML is reported to give other values on the CPU alone than on all units where output_shape crops."
             ),
@@ -255,7 +255,7 @@ CORE_ML = Target(
         ),
         Rule(
             id="conv_transpose_uneven",
-            severity=DIFFERS,
+            severity=Severity.DIFFERS,
             reason=(
                 "Core ML is reported to shift the result in float16 where the padding differs before and after "
                 "(macOS 14)."
@@ -266,7 +266,7 @@ CORE_ML = Target(
         ),
         Rule(
             id="conv_oblong",
-            severity=DIFFERS,
+            severity=Severity.DIFFERS,
             reason="Core ML is reported to give a wrong last corner for a 3x2 kernel in steps of 2 over padding.",
             source=f"{_CORE_ML_TOOLS}/issues/2515",
             find=_oblong_conv,
@@ -274,7 +274,7 @@ CORE_ML = Target(
         ),
         Rule(
             id="conv_dilated_groups",
-            severity=DIFFERS,
+            severity=Severity.DIFFERS,
             reason="Core ML is reported to crash on a dilated convolution of groups along one axis (macOS 15).",
             source=f"{_CORE_ML_TOOLS}/issues/2574",
             find=_dilated_groups,
@@ -282,7 +282,7 @@ CORE_ML = Target(
         ),
         Rule(
             id="matmul_vector",
-            severity=DIFFERS,
+            severity=Severity.DIFFERS,
             reason=(
                 "Core ML is reported to fail on a product with a vector, which ONNX Runtime therefore does not give it."
             ),
@@ -292,7 +292,7 @@ CORE_ML = Target(
         ),
         Rule(
             id="matmul_integer",
-            severity=DIFFERS,
+            severity=Severity.DIFFERS,
             reason="Core ML is reported not to load a matrix product of integers (macOS 15).",
             source=f"{_CORE_ML_TOOLS}/issues/2575",
             find=_integer_product,
@@ -300,7 +300,7 @@ CORE_ML = Target(
         ),
         Rule(
             id="pad_outer_axes",
-            severity=DIFFERS,
+            severity=Severity.DIFFERS,
             reason="Core ML is reported not to load reflection or replication of other axes than the last two.",
             source=f"{_CORE_ML_TOOLS}/issues/2576 {_CORE_ML_TOOLS}/pull/2701 {_WEB_NN}/issues/739",
             find=_outer_pad,
@@ -308,7 +308,7 @@ CORE_ML = Target(
         ),
         Rule(
             id="softplus_half",
-            severity=DIFFERS,
+            severity=Severity.DIFFERS,
             reason="The Neural Engine is reported to give 0 for inputs above 10.4; the CPU and the GPU are right.",
             source=f"{_CORE_ML_TOOLS}/issues/2687 {_CORE_ML_TOOLS}/pull/2725",
             find=_softplus,
@@ -316,7 +316,7 @@ CORE_ML = Target(
         ),
         Rule(
             id="log_sum_exp_half",
-            severity=DIFFERS,
+            severity=Severity.DIFFERS,
             reason="The Neural Engine is reported to give 0 once a sum of exponentials is above 65504; "
             "the CPU and the GPU are right.",
             source=f"{_CORE_ML_TOOLS}/issues/2690 {_CORE_ML_TOOLS}/pull/2726",
@@ -325,7 +325,7 @@ CORE_ML = Target(
         ),
         Rule(
             id="slice_squeezed_steps",
-            severity=DIFFERS,
+            severity=Severity.DIFFERS,
             reason="Core ML is reported to keep the axis that squeeze_mask takes away where another axis has a stride.",
             source=f"{_CORE_ML_TOOLS}/issues/1710",
             find=_squeezed_steps,
@@ -333,7 +333,7 @@ CORE_ML = Target(
         ),
         Rule(
             id="gather_nd_computed",
-            severity=DIFFERS,
+            severity=Severity.DIFFERS,
             reason="Core ML is reported to take the first slice, whatever the indices, where these are computed.",
             source=f"{_ONNX_RUNTIME}/pull/28598",
             find=_computed_places,
@@ -341,7 +341,7 @@ CORE_ML = Target(
         ),
         Rule(
             id="gather_negative",
-            severity=DIFFERS,
+            severity=Severity.DIFFERS,
             reason="Core ML is reported to take the first element for an index of -1 (M4); "
             "until iOS 16 the specification counts from the end, later on it does not say.",
             source="https://github.com/rustnn/rustnn/pull/227",
@@ -350,7 +350,7 @@ CORE_ML = Target(
         ),
         Rule(
             id="mod",
-            severity=DIFFERS,
+            severity=Severity.DIFFERS,
             reason=(
                 "Core ML is reported to give a remainder the sign of the dividend; the specification, that of the "
                 "divisor."
@@ -361,7 +361,7 @@ CORE_ML = Target(
         ),
         Rule(
             id="round",
-            severity=DIFFERS,
+            severity=Severity.DIFFERS,
             reason="How Core ML rounds halves is said to depend on the unit that computes.",
             source=f"{_WEB_NN}/issues/817",
             find=_round,
@@ -369,7 +369,7 @@ CORE_ML = Target(
         ),
         Rule(
             id="upsample_nearest_fraction",
-            severity=DIFFERS,
+            severity=Severity.DIFFERS,
             reason="coremltools' own test of fractional scales is expected to fail on other units than the CPU.",
             source=f"{_CORE_ML_TOOLS}/blob/main/coremltools/converters/mil/mil/ops/tests/iOS15/test_image_resizing.py "
             "(rdar://97398448)",
@@ -378,7 +378,7 @@ CORE_ML = Target(
         ),
         Rule(
             id="attention_batch",
-            severity=ROUNDS,
+            severity=Severity.ROUNDS,
             reason=f"The GPU is reported to give wrong attention from a batch of {_LEAST_WRONG_BATCH} on (macOS 26.2); "
             "the CPU and the Neural Engine are right. Windows of an image are such a batch.",
             source=f"{_CORE_ML_TOOLS}/issues/2650",
@@ -389,15 +389,15 @@ CORE_ML = Target(
 )
 
 
-def reported(function: Function) -> Iterator[tuple[Operation, Rule, str]]:
+def reported(function: FileFunction) -> Iterator[tuple[FileOperation, Rule, str]]:
     """Operations whose value is reported to differ from the specification's, each with its rule and what of it."""
     for operation in function.operations:
         for rule in CORE_ML.rules:
-            if rule.severity == DIFFERS and (detail := rule.find(operation, function)):
+            if rule.severity == Severity.DIFFERS and (detail := rule.find(operation, function)):
                 yield operation, rule, detail
 
 
-def told_otherwise(function: Function) -> tuple[str, str] | None:
+def told_otherwise(function: FileFunction) -> tuple[str, str] | None:
     """What is reported of a function's operations, and how else the first of them can be written; None of most."""
     found = list(reported(function))
     if not found:

@@ -1,8 +1,8 @@
-"""Where the weights of a function are, and what of it runs at all.
+"""The weights of a function's operations, and the operations that run at inference.
 
-Weights reach the operation that computes with them through others: a dequantisation, a cast, a
-look-up table. What depends on stored values alone is such a passage: its bytes belong to the first
-operation behind it that also takes a computed value, and an engine does it once, as it loads.
+Weights may reach their operation through a dequantisation, a cast or a look-up table. Operations on stored values alone
+are constant-folded: an engine runs them once, at loading, and their bytes are attributed to the first consumer that
+also has a computed input.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from evim_deploy.formats import Axis, Function, Operation
+from evim_deploy.formats import Axis, FileFunction, FileOperation
 
 
 @dataclass(frozen=True)
-class Layer:
-    """An operation's weights.
+class LayerWeights:
+    """The weights of an operation.
 
     Attributes:
         operation: Its name.
         type: Its type.
-        shapes: Those of its stored inputs.
-        bytes: What they take in the file; weights that several share are counted at the first.
+        shapes: Shapes of its stored inputs.
+        bytes: Their size in the file; shared weights are counted at the first operation.
     """
 
     operation: str
@@ -30,12 +30,12 @@ class Layer:
     bytes: int
 
 
-def layers(function: Function) -> tuple[Layer, ...]:
+def layers(function: FileFunction) -> tuple[LayerWeights, ...]:
     """Operations with weights, the largest first."""
     fixed = fixed_values(function)
     counted: set[str] = set()
     passed: dict[str, int] = {}
-    found = []
+    weighted = []
     for operation in function.operations:
         new = [value for value in operation.inputs if value.is_constant and value.name not in counted]
         counted |= {value.name for value in new}
@@ -45,13 +45,13 @@ def layers(function: Function) -> tuple[Layer, ...]:
             passed[operation.outputs[0].name] = stored
         elif stored:
             weights = tuple(value.shape for value in operation.inputs if value.is_constant or value.name in fixed)
-            found.append(Layer(operation.name, operation.type, weights, stored))
-    found += [Layer(name, "constant", (), stored) for name, stored in passed.items()]
-    return tuple(sorted(found, key=lambda layer: -layer.bytes))
+            weighted.append(LayerWeights(operation.name, operation.type, weights, stored))
+    weighted += [LayerWeights(name, "constant", (), stored) for name, stored in passed.items()]
+    return tuple(sorted(weighted, key=lambda layer: -layer.bytes))
 
 
-def weight_types(function: Function) -> dict[str, int]:
-    """Bytes of stored values by their type, the most first; of a few bits each, as the file packs them."""
+def weight_types(function: FileFunction) -> dict[str, int]:
+    """Bytes of stored values by element type, the largest first, in the file's packing."""
     values = {value.name: value for operation in function.operations for value in operation.inputs if value.is_constant}
     types: Counter[str] = Counter()
     for value in values.values():
@@ -59,8 +59,8 @@ def weight_types(function: Function) -> dict[str, int]:
     return dict(types.most_common())
 
 
-def fixed_values(function: Function) -> frozenset[str]:
-    """Names of the values that are computed from stored ones alone."""
+def fixed_values(function: FileFunction) -> frozenset[str]:
+    """Names of the values that depend on stored values alone."""
     fixed: set[str] = set()
     for operation in function.operations:
         if all(value.is_constant or value.name in fixed for value in operation.inputs):
@@ -68,8 +68,8 @@ def fixed_values(function: Function) -> frozenset[str]:
     return frozenset(fixed)
 
 
-def at_run_time(function: Function) -> tuple[Operation, ...]:
-    """The operations that take a computed value, fixed ones among their inputs told as constants."""
+def at_run_time(function: FileFunction) -> tuple[FileOperation, ...]:
+    """The operations with a computed input; inputs that depend on stored values alone are marked as constants."""
     fixed = fixed_values(function)
     return tuple(
         replace(

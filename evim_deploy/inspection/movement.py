@@ -1,11 +1,12 @@
-"""What only moves data: no arithmetic, but on a phone often the larger part of the time."""
+"""Operations that only move data: no arithmetic, but on a phone often most of the time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from evim_deploy.formats import Axis, Operation, Value
-from evim_deploy.inspection.classes import MOVEMENT, class_of, is_view
+from evim_deploy.formats import Axis, FileOperation, Value
+from evim_deploy.inspection.classes import OpClass, class_of, is_view
 
 Shape = tuple[Axis, ...]
 
@@ -13,43 +14,55 @@ _TRANSPOSES = frozenset(["transpose", "Transpose", "TRANSPOSE"])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Movement:
+class DataMovement:
     """An operation that moves data.
 
     Attributes:
         operation: Its name.
         type: Its type.
-        is_view: Whether contiguous data stays where it is, and only its shape is told anew.
-        takes: Shapes of what it is given at run time.
-        gives: Shapes of its outputs.
+        is_view: Whether contiguous data stays in place and only its shape changes.
+        inputs: Shapes of its computed inputs.
+        outputs: Shapes of its outputs.
     """
 
     operation: str
     type: str
     is_view: bool
-    takes: tuple[Shape | None, ...]
-    gives: tuple[Shape | None, ...]
+    inputs: tuple[Shape | None, ...]
+    outputs: tuple[Shape | None, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The movement as plain JSON values."""
+        return {
+            "operation": self.operation,
+            "type": self.type,
+            "is_view": self.is_view,
+            "takes": self.inputs,
+            "gives": self.outputs,
+        }
 
 
-def movements(format_: str, operations: tuple[Operation, ...]) -> tuple[Movement, ...]:
-    """Those of a function that moves data, in its order."""
-    return tuple(_movement(operation) for operation in operations if class_of(format_, operation.type) == MOVEMENT)
-
-
-def _movement(operation: Operation) -> Movement:
-    takes = tuple(value for value in operation.inputs if not value.is_constant)
-    unmoved = is_view(operation.type) or (operation.type in _TRANSPOSES and _keeps_order(takes[0], operation))
-    return Movement(
-        operation=operation.name,
-        type=operation.type,
-        is_view=unmoved,
-        takes=tuple(value.shape for value in takes),
-        gives=tuple(value.shape for value in operation.outputs),
+def movements(format_: str, operations: tuple[FileOperation, ...]) -> tuple[DataMovement, ...]:
+    """The operations of a function that move data, in its order."""
+    return tuple(
+        _movement(operation) for operation in operations if class_of(format_, operation.type) == OpClass.MOVEMENT
     )
 
 
-def _keeps_order(value: Value, operation: Operation) -> bool:
-    """Whether a transpose moves axes of length 1 alone, which moves no element."""
+def _movement(operation: FileOperation) -> DataMovement:
+    inputs = tuple(value for value in operation.inputs if not value.is_constant)
+    unmoved = is_view(operation.type) or (operation.type in _TRANSPOSES and _keeps_order(inputs[0], operation))
+    return DataMovement(
+        operation=operation.name,
+        type=operation.type,
+        is_view=unmoved,
+        inputs=tuple(value.shape for value in inputs),
+        outputs=tuple(value.shape for value in operation.outputs),
+    )
+
+
+def _keeps_order(value: Value, operation: FileOperation) -> bool:
+    """Whether a transpose moves only axes of length 1, which moves no element."""
     constants = [each.elements for each in operation.inputs if each.is_constant]
     permutation = operation.parameters.get("perm") or next(iter(constants), ())
     if value.shape is None or not isinstance(permutation, tuple) or len(permutation) != len(value.shape):

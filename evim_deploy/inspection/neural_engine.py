@@ -6,13 +6,11 @@ and otherwise what others measured on devices: a package without a finding may s
 
 from __future__ import annotations
 
-from evim_deploy.formats import Function, Operation
+from evim_deploy.formats import FileFunction, FileOperation
 from evim_deploy.inspection.rules import (
-    BLOCKS,
-    ROUNDS,
-    SLOWS,
+    Backend,
     Rule,
-    Target,
+    Severity,
     axes_of,
     first,
     integers,
@@ -22,7 +20,7 @@ from evim_deploy.inspection.rules import (
     rank,
     shown,
     square_of_pixels,
-    told,
+    typed_shape,
 )
 
 MOST_AXES = 5
@@ -61,21 +59,21 @@ _LATER_CHIPS = """sin cos crop_resize resample affine resize resize_bilinear res
     upsample_bilinear upsample_nearest_neighbor"""
 
 
-def _float32(operation: Operation, function: Function) -> str:
+def _float32(operation: FileOperation, function: FileFunction) -> str:
     wide = (value for value in operation.values if value.dtype in ("float32", "float64", "bfloat16"))
-    return "" if operation.type in _BORDER else first(map(told, wide))
+    return "" if operation.type in _BORDER else first(map(typed_shape, wide))
 
 
-def _integer(operation: Operation, function: Function) -> str:
-    return first(told(value) for value in operation.outputs if value.dtype in _WIDE_INTEGERS)
+def _integer(operation: FileOperation, function: FileFunction) -> str:
+    return first(typed_shape(value) for value in operation.outputs if value.dtype in _WIDE_INTEGERS)
 
 
-def _rank(operation: Operation, function: Function) -> str:
+def _rank(operation: FileOperation, function: FileFunction) -> str:
     most = 4 if operation.type in ("linear", "matmul", "conv", "conv_transpose") else MOST_AXES
-    return first(told(value) for value in operation.values if (rank(value) or 0) > most)
+    return first(typed_shape(value) for value in operation.values if (rank(value) or 0) > most)
 
 
-def _axis_length(operation: Operation, function: Function) -> str:
+def _axis_length(operation: FileOperation, function: FileFunction) -> str:
     for value in operation.values:
         longest = max((axis for axis in value.shape or () if isinstance(axis, int)), default=0)
         if longest > LONGEST_AXIS:
@@ -83,60 +81,60 @@ def _axis_length(operation: Operation, function: Function) -> str:
     return ""
 
 
-def _flexible(operation: Operation, function: Function) -> str:
+def _flexible(operation: FileOperation, function: FileFunction) -> str:
     ranges = [axis for axis in operation.outputs[0].shape or () if isinstance(axis, str) and "|" not in axis]
     return shown(operation.outputs[0]) if ranges else ""
 
 
-def _last_axis(operation: Operation, least: int, most: int) -> str:
+def _last_axis(operation: FileOperation, least: int, most: int) -> str:
     """Of arrays; a value of two axes or fewer is packed along its only long one."""
     lasts = ((value, value.shape[-1]) for value in operation.outputs if value.shape and len(value.shape) > 2)
     return first(shown(value) for value, last in lasts if isinstance(last, int) and least <= last <= most)
 
 
-def _epsilon(operation: Operation, function: Function) -> str:
+def _epsilon(operation: FileOperation, function: FileFunction) -> str:
     epsilon = operation.parameters.get("epsilon")
     return f"epsilon {epsilon:.3g}" if isinstance(epsilon, float) and 0 <= epsilon < LEAST_NORMAL else ""
 
 
-def _softmax(operation: Operation, function: Function) -> str:
+def _softmax(operation: FileOperation, function: FileFunction) -> str:
     length = length_over(axes_of(operation.outputs), operation.parameters.get("axis"))
     return f"over {length}" if operation.type == "softmax" and length > LONGEST_AXIS else ""
 
 
-def _argmax(operation: Operation, function: Function) -> str:
+def _argmax(operation: FileOperation, function: FileFunction) -> str:
     length = length_over(axes_of(operation.inputs), operation.parameters.get("axis"))
     applies = operation.type in ("reduce_argmax", "reduce_argmin") and length > LONGEST_ARGMAX
     return f"over {length}" if applies else ""
 
 
-def _kernel(operation: Operation, function: Function) -> str:
+def _kernel(operation: FileOperation, function: FileFunction) -> str:
     if operation.type not in ("conv", "conv_transpose"):
         return ""
     kernels = (value for value in operation.inputs if value.is_constant and rank(value) == 4)
     return first(shown(value) for value in kernels if last_length(value.shape or ()) > WIDEST_KERNEL)
 
 
-def _pad(operation: Operation, function: Function) -> str:
+def _pad(operation: FileOperation, function: FileFunction) -> str:
     """``pad`` has a pair for each of the last axes; only the last two may have one that is not zero."""
     amounts = integers(operation.parameters.get("pad"))
     return f"pad {amounts}" if operation.type == "pad" and any(amounts[:-4]) else ""
 
 
-NEURAL_ENGINE = Target(
+NEURAL_ENGINE = Backend(
     "neural_engine",
     "Apple Neural Engine",
     (
         Rule(
             id="float32",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="The engine computes in float16; Core ML runs float32 operations on the GPU or the CPU.",
             source=_TYPED,
             find=_float32,
         ),
         Rule(
             id="flexible_shape",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason=(
                 "With a range of shapes the engine runs the default one alone; fixed or enumerated shapes all run "
                 "there."
@@ -147,78 +145,84 @@ NEURAL_ENGINE = Target(
         ),
         Rule(
             id="axis_length",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason=f"An axis may be {LONGEST_AXIS} long at most on the A13 to A15 and M1 to M3 (65536 on later ones).",
             source=_SURFACE,
             find=_axis_length,
         ),
         Rule(
             id="rank",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason=f"A value may have {MOST_AXES} axes at most, that of a convolution or a matrix product 4.",
             source=_SURFACE,
             find=_rank,
         ),
         Rule(
             id="integer",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="The engine has no arithmetic on integers of more than 8 bits.",
             source=_SURFACE,
             find=_integer,
         ),
         Rule(
             id="operation",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="The engine has no such operation.",
             source=_MATRIX,
             find=of_types(_NO_PATH, "no path"),
         ),
         Rule(
             id="control_flow",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="The engine has no control flow: Core ML runs it elsewhere, or inlines it.",
             source=_MATRIX,
             find=of_types("cond while_loop branch loop loopBreak loopContinue", "control flow"),
         ),
         Rule(
             id="gather",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="Core ML is reported to gather on the CPU.",
             source=_CPU_GATHER,
             find=of_types("gather gather_along_axis gather_nd", "index"),
         ),
         Rule(
             id="sorting",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="Core ML is reported to keep it, and what consumes its indices, on the CPU.",
             source=_RF_DETR,
             find=of_types("topk argsort", "sorts"),
         ),
         Rule(
             id="layer",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="Layers of this type are known not to run on the engine.",
             source=_HOLLANCE,
             find=of_types(_NEURAL_NETWORK_LAYERS, "layer type"),
         ),
         Rule(
             id="argmax_length",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason=f"An argmax or argmin runs over {LONGEST_ARGMAX} elements at most.",
             source=_DESIGN,
             find=_argmax,
         ),
         Rule(
             id="kernel_width",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason=f"A float16 kernel is {WIDEST_KERNEL} wide at most (13 before the A14).",
             source=_MATRIX,
             find=_kernel,
         ),
-        Rule(id="pad_axis", severity=BLOCKS, reason="Only height and width can be padded.", source=_DESIGN, find=_pad),
+        Rule(
+            id="pad_axis",
+            severity=Severity.BLOCKS,
+            reason="Only height and width can be padded.",
+            source=_DESIGN,
+            find=_pad,
+        ),
         Rule(
             id="later_chips",
-            severity=SLOWS,
+            severity=Severity.SLOWS,
             reason="Only later chips run it (resampling from the A14 on, sin and cos from the A15): "
             "on others it is composed of more operations, or leaves the engine.",
             source=_MATRIX,
@@ -226,21 +230,21 @@ NEURAL_ENGINE = Target(
         ),
         Rule(
             id="last_axis_one",
-            severity=SLOWS,
+            severity=Severity.SLOWS,
             reason="The last axis is padded to 64 bytes: one of length 1 takes 32 times its memory in float16.",
             source=_APPLE,
             find=lambda operation, function: _last_axis(operation, 1, 1),
         ),
         Rule(
             id="last_axis_short",
-            severity=SLOWS,
+            severity=Severity.SLOWS,
             reason=f"The last axis is padded to 64 bytes, {WHOLE_LAST_AXIS} elements in float16.",
             source=_APPLE,
             find=lambda operation, function: _last_axis(operation, 2, WHOLE_LAST_AXIS - 1),
         ),
         Rule(
             id="epsilon",
-            severity=ROUNDS,
+            severity=Severity.ROUNDS,
             reason="It is below float16's smallest normal number, 6.1e-05, and may count as zero: "
             "a norm of equal elements would divide by zero.",
             source=_NUMERICS,
@@ -248,7 +252,7 @@ NEURAL_ENGINE = Target(
         ),
         Rule(
             id="softmax_length",
-            severity=ROUNDS,
+            severity=Severity.ROUNDS,
             reason="Over so many near-equal elements each weight is below float16's smallest normal number, 6.1e-05.",
             source=_NUMERICS,
             find=_softmax,

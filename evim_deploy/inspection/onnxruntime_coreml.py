@@ -5,8 +5,8 @@ Its CPU provider runs every ONNX operation; nothing is said here of what has no 
 
 from __future__ import annotations
 
-from evim_deploy.formats import Function, Operation
-from evim_deploy.inspection.rules import BLOCKS, SLOWS, Rule, Target, first, shown, square_of_pixels
+from evim_deploy.formats import FileFunction, FileOperation
+from evim_deploy.inspection.rules import Backend, Rule, Severity, first, shown, square_of_pixels
 
 LONGEST_AXIS = 16384
 
@@ -14,7 +14,7 @@ _HELPER = "https://github.com/microsoft/onnxruntime/blob/main/onnxruntime/core/p
 _OPTIONS = "https://onnxruntime.ai/docs/api/objectivec/Classes/ORTCoreMLExecutionProviderOptions.html"
 
 
-def _axis_length(operation: Operation, function: Function) -> str:
+def _axis_length(operation: FileOperation, function: FileFunction) -> str:
     """Of inputs, weights too: it is these that the provider looks at."""
     for value in operation.inputs:
         longest = max((axis for axis in value.shape or () if isinstance(axis, int)), default=0)
@@ -23,36 +23,36 @@ def _axis_length(operation: Operation, function: Function) -> str:
     return ""
 
 
-def _no_shape(operation: Operation, function: Function) -> str:
+def _no_shape(operation: FileOperation, function: FileFunction) -> str:
     return first(f"{value.name} has none" for value in operation.inputs if value.shape is None)
 
 
-def _dynamic(operation: Operation, function: Function) -> str:
+def _dynamic(operation: FileOperation, function: FileFunction) -> str:
     (value,) = operation.outputs
     return shown(value) if any(isinstance(axis, str) for axis in value.shape or ()) else ""
 
 
-ONNXRUNTIME_COREML = Target(
+ONNXRUNTIME_COREML = Backend(
     "onnxruntime_coreml",
     "ONNX Runtime's Core ML provider",
     (
         Rule(
             id="axis_length",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason=f"The provider leaves an operation to the CPU if an axis of an input is longer than {LONGEST_AXIS}.",
             source=f"{_HELPER} (IsInputSupported)",
             find=_axis_length,
         ),
         Rule(
             id="no_shape",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="The provider leaves an operation to the CPU if the shape of an input is not known.",
             source=f"{_HELPER} (IsInputSupported)",
             find=_no_shape,
         ),
         Rule(
             id="dynamic_shape",
-            severity=SLOWS,
+            severity=Severity.SLOWS,
             reason="It takes operations with dynamic shapes unless told otherwise, but they may be slower.",
             source=f"{_OPTIONS} (onlyAllowStaticInputShapes)",
             find=_dynamic,

@@ -1,62 +1,67 @@
-"""What a rule of a target is, and what it finds.
+"""Rules of a backend, and their findings.
 
-A rule looks at one operation, or at one input of a function, and says what of it is in the way: a
-shape, a type, a parameter; nothing where all is well. Its reason and its source are its own.
+A rule examines one operation, or one input of a function, and names its obstacle: a shape, a type or a parameter. Each
+rule has a reason and a source.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 
-from evim_deploy.formats import Axis, Function, Operation, Parameter, Value
+from evim_deploy.formats import Axis, FileFunction, FileOperation, Parameter, Value
 from evim_deploy.inspection.classes import types
 
-BLOCKS = "blocks"
-SLOWS = "slows"
-ROUNDS = "rounds"
-DIFFERS = "differs"
-
-SEVERITIES = (BLOCKS, SLOWS, ROUNDS, DIFFERS)
-"""It stays off the target; it runs there, but slower than it could; it runs there, but its numbers may suffer; its
-value there is reported to be another than the specification's."""
-
 INPUT = "input"
-"""Type of the subject where a rule looks at an input of a function."""
+"""Type of the operation that represents an input of a function."""
+
+
+class Severity(StrEnum):
+    """The effect of a finding.
+
+    ``blocks``: the operation does not run on the backend; ``slows``: it runs there, slowly; ``rounds``: it runs there,
+    with less accuracy; ``differs``: its value there is reported to differ from the specification.
+    """
+
+    BLOCKS = "blocks"
+    SLOWS = "slows"
+    ROUNDS = "rounds"
+    DIFFERS = "differs"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One thing that a target cannot do, or does badly.
+    """One limitation of a backend.
 
     Attributes:
         id: Its name in reports.
-        severity: One of :data:`SEVERITIES`.
+        severity: Its effect.
         reason: Why it matters, in one sentence.
-        source: Where that is written.
-        find: What of an operation is in the way; empty where nothing is.
-        of_inputs: Whether it looks at inputs of a function, as operations of type :data:`INPUT` with it as output.
-        remedy: How else the operation can be written, where that is known.
+        source: Where it is documented or reported.
+        find: The obstacle in an operation, in words; empty if the operation conforms.
+        of_inputs: Whether it examines inputs of a function, as operations of type :data:`INPUT` with one output.
+        remedy: Another form of the operation, if one is known.
     """
 
     id: str
-    severity: str
+    severity: Severity
     reason: str
     source: str
-    find: Callable[[Operation, Function], str]
+    find: Callable[[FileOperation, FileFunction], str]
     of_inputs: bool = False
     remedy: str = ""
 
 
 @dataclass(frozen=True)
-class Target:
-    """What runs operations.
+class Backend:
+    """An engine, a delegate or an accelerator that runs operations.
 
     Attributes:
         id: Its name in reports.
         title: Its name for people.
-        rules: Those that are known of it.
-        clear: What is said of a function that no rule keeps an operation of away from it.
+        rules: Its known limitations.
+        clear: The verdict on a function without findings.
     """
 
     id: str
@@ -67,10 +72,10 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A rule that an operation meets; ``detail`` is what of it is in the way."""
+    """An operation that violates a rule; ``detail`` is the obstacle."""
 
     rule: str
-    severity: str
+    severity: Severity
     operation: str
     type: str
     detail: str
@@ -78,30 +83,30 @@ class Finding:
     source: str
 
 
-def check(target: Target, operations: tuple[Operation, ...], function: Function) -> tuple[Finding, ...]:
-    """Everything that keeps operations of a function off a target, or slows them there."""
+def check(backend: Backend, operations: tuple[FileOperation, ...], function: FileFunction) -> tuple[Finding, ...]:
+    """All findings of a backend's rules in the operations and inputs of a function."""
     return tuple(
         Finding(
             rule=rule.id,
             severity=rule.severity,
-            operation=subject.name,
-            type=subject.type,
+            operation=operation.name,
+            type=operation.type,
             detail=detail,
             reason=rule.reason,
             source=rule.source,
         )
-        for rule in target.rules
-        for subject in (_inputs(function) if rule.of_inputs else operations)
-        if (detail := rule.find(subject, function))
+        for rule in backend.rules
+        for operation in (_inputs(function) if rule.of_inputs else operations)
+        if (detail := rule.find(operation, function))
     )
 
 
-def _inputs(function: Function) -> Iterator[Operation]:
-    return (Operation(type=INPUT, name=value.name, inputs=(), outputs=(value,)) for value in function.inputs)
+def _inputs(function: FileFunction) -> Iterator[FileOperation]:
+    return (FileOperation(type=INPUT, name=value.name, inputs=(), outputs=(value,)) for value in function.inputs)
 
 
-def told(value: Value) -> str:
-    """A value's type and shape, for a detail."""
+def typed_shape(value: Value) -> str:
+    """A value's type and shape, for people: ``float32 1x64x256``."""
     return f"{value.dtype} {shown(value)}"
 
 
@@ -115,41 +120,41 @@ def rank(value: Value) -> int | None:
 
 
 def axes_of(values: tuple[Value, ...], index: int = 0) -> tuple[Axis, ...]:
-    """Axes of one of several values; none where there is no such value, or they are not known."""
+    """Axes of one of several values; empty if the value is missing or its axes are unknown."""
     return values[index].shape or () if index < len(values) else ()
 
 
 def last_length(axes: tuple[Axis, ...]) -> int:
-    """Length of the last axis; 0 where it is not known."""
+    """Length of the last axis; 0 if unknown."""
     return axes[-1] if axes and isinstance(axes[-1], int) else 0
 
 
 def length_over(axes: tuple[Axis, ...], axis: Parameter | None) -> int:
-    """Length of the axis that a parameter names, the last one if it names none; 0 where it is not known."""
+    """Length of the axis that a parameter names, by default the last; 0 if unknown."""
     index = next(iter(integers(axis)), -1)
     length = axes[index] if -len(axes) <= index < len(axes) else 0
     return length if isinstance(length, int) else 0
 
 
 def integers(parameter: Parameter | None) -> tuple[int, ...]:
-    """A parameter that is one integer or several; empty where it is not given, or is none."""
+    """A parameter of one integer or several; empty if it is missing or of another type."""
     several = parameter if isinstance(parameter, tuple) else (parameter,)
     return tuple(each for each in several if isinstance(each, int) and not isinstance(each, bool))
 
 
 def first(details: Iterator[str]) -> str:
-    """The first detail, or none."""
+    """The first detail, or an empty text."""
     return next(details, "")
 
 
-def of_types(names: str, detail: str) -> Callable[[Operation, Function], str]:
-    """A rule's ``find`` for operations of certain types, whatever their values."""
-    meant = types(names)
-    return lambda operation, function: detail if operation.type in meant else ""
+def of_types(names: str, detail: str) -> Callable[[FileOperation, FileFunction], str]:
+    """A rule's ``find`` for operations of certain types."""
+    matching = types(names)
+    return lambda operation, function: detail if operation.type in matching else ""
 
 
-def square_of_pixels(function: Function, length: int, most: int) -> str:
-    """At which input an axis of so many tokens has ``most`` of them; empty where it does not grow with the area."""
+def square_of_pixels(function: FileFunction, length: int, most: int) -> str:
+    """The input size that keeps an axis of ``length`` tokens at ``most``, in words; empty if it is not tokens of an image."""
     for value in function.inputs:
         shape = value.shape or ()
         sides = shape[2:] if len(shape) == 4 and shape[1] in (1, 3, 4) else shape[1:3]

@@ -6,20 +6,19 @@ analyzer runs too, and the building of its graph. What is a constant must be one
 
 from __future__ import annotations
 
-from evim_deploy.formats import Function, Operation
+from evim_deploy.formats import FileFunction, FileOperation
 from evim_deploy.inspection.classes import types
 from evim_deploy.inspection.rules import (
-    BLOCKS,
-    SLOWS,
+    Backend,
     Rule,
-    Target,
+    Severity,
     axes_of,
     first,
     last_length,
     of_types,
     rank,
     shown,
-    told,
+    typed_shape,
 )
 
 MOST_AXES = 4
@@ -59,14 +58,14 @@ _PADS = types("PAD PADV2 MIRROR_PAD")
 _RESHAPES = """RESHAPE TRANSPOSE BATCH_TO_SPACE_ND SPACE_TO_BATCH_ND SPACE_TO_DEPTH DEPTH_TO_SPACE PACK"""
 
 
-def _operation(operation: Operation, function: Function) -> str:
+def _operation(operation: FileOperation, function: FileFunction) -> str:
     custom = operation.parameters.get("custom_code")
     if operation.type == "CUSTOM":
         return "" if custom in _CUSTOM else str(custom)
     return "" if operation.type in _OPERATIONS else "not supported"
 
 
-def _dtype(operation: Operation, function: Function) -> str:
+def _dtype(operation: FileOperation, function: FileFunction) -> str:
     if operation.type not in _OPERATIONS:
         return ""
     takes = _DTYPES | _MORE_INPUTS.get(operation.type, frozenset())
@@ -74,26 +73,26 @@ def _dtype(operation: Operation, function: Function) -> str:
     computed = [value for value in operation.inputs if not value.is_constant]
     wrong = [value for value in computed if value.dtype not in takes]
     wrong += [value for value in operation.outputs if value.dtype not in gives]
-    return first(map(told, wrong))
+    return first(map(typed_shape, wrong))
 
 
-def _rank(operation: Operation, function: Function) -> str:
-    return first(told(value) for value in operation.values if not 1 <= (rank(value) or 0) <= MOST_AXES)
+def _rank(operation: FileOperation, function: FileFunction) -> str:
+    return first(typed_shape(value) for value in operation.values if not 1 <= (rank(value) or 0) <= MOST_AXES)
 
 
-def _dynamic(operation: Operation, function: Function) -> str:
+def _dynamic(operation: FileOperation, function: FileFunction) -> str:
     (value,) = operation.outputs
     return shown(value) if any(isinstance(axis, str) for axis in value.shape or ()) else ""
 
 
-def _axes(operation: Operation, function: Function) -> str:
+def _axes(operation: FileOperation, function: FileFunction) -> str:
     if operation.type not in _REDUCTIONS or len(operation.inputs) < 2:
         return ""
     axes = operation.inputs[1]
-    return "" if axes.is_constant and axes.dtype == "int32" else f"axes are {told(axes)}"
+    return "" if axes.is_constant and axes.dtype == "int32" else f"axes are {typed_shape(axes)}"
 
 
-def _product(operation: Operation, function: Function) -> str:
+def _product(operation: FileOperation, function: FileFunction) -> str:
     if operation.type != "MUL" or len(operation.inputs) != 2:
         return ""
     one, other = (value.shape or () for value in operation.inputs)
@@ -102,20 +101,20 @@ def _product(operation: Operation, function: Function) -> str:
     return " and ".join(map(shown, operation.inputs)) if len(one) == len(other) and both else ""
 
 
-def _slice(operation: Operation, function: Function) -> str:
+def _slice(operation: FileOperation, function: FileFunction) -> str:
     if operation.type not in ("SLICE", "STRIDED_SLICE"):
         return ""
     masks = ("ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
     mask = next((name for name in masks if operation.parameters.get(name)), "")
-    return mask or ("" if rank(operation.inputs[0]) in (3, 4) else told(operation.inputs[0]))
+    return mask or ("" if rank(operation.inputs[0]) in (3, 4) else typed_shape(operation.inputs[0]))
 
 
-def _softmax(operation: Operation, function: Function) -> str:
+def _softmax(operation: FileOperation, function: FileFunction) -> str:
     beta = operation.parameters.get("beta", 1.0)
     return f"beta {beta}" if operation.type == "SOFTMAX" and beta != 1 else ""
 
 
-def _pad(operation: Operation, function: Function) -> str:
+def _pad(operation: FileOperation, function: FileFunction) -> str:
     if operation.type not in _PADS or len(operation.inputs) < 2:
         return ""
     if operation.type == "MIRROR_PAD" and operation.parameters.get("mode", 0) != 0:
@@ -123,13 +122,13 @@ def _pad(operation: Operation, function: Function) -> str:
     return "" if operation.inputs[1].shape in ((3, 2), (4, 2)) else f"paddings of {shown(operation.inputs[1])}"
 
 
-def _depthwise(operation: Operation, function: Function) -> str:
+def _depthwise(operation: FileOperation, function: FileFunction) -> str:
     multiplier, several = operation.parameters.get("depth_multiplier", 1), last_length(axes_of(operation.inputs)) != 1
     applies = operation.type == "DEPTHWISE_CONV_2D" and multiplier != 1 and several
     return f"multiplier {multiplier}" if applies else ""
 
 
-def _groups(operation: Operation, function: Function) -> str:
+def _groups(operation: FileOperation, function: FileFunction) -> str:
     """Depthwise convolutions written as grouped ones are recognised, and groups of fours are native."""
     takes, group = (last_length(axes_of(operation.inputs, index)) for index in (0, 1))
     gives = last_length(axes_of(operation.outputs))
@@ -139,7 +138,7 @@ def _groups(operation: Operation, function: Function) -> str:
     return "" if group % 4 == 0 and gives // groups % 4 == 0 else f"{groups} groups of {group} channels"
 
 
-def _computed_weights(operation: Operation, function: Function) -> str:
+def _computed_weights(operation: FileOperation, function: FileFunction) -> str:
     """Weights may be computed too, but not where the convolution has groups."""
     if operation.type != "CONV_2D" or len(operation.inputs) < 2 or operation.inputs[1].is_constant:
         return ""
@@ -147,16 +146,16 @@ def _computed_weights(operation: Operation, function: Function) -> str:
     return f"weights {shown(operation.inputs[1])} are computed" if takes != group else ""
 
 
-def _gather(operation: Operation, function: Function) -> str:
+def _gather(operation: FileOperation, function: FileFunction) -> str:
     if operation.type != "GATHER" or len(operation.inputs) < 2:
         return ""
     data, indices = operation.inputs[:2]
     if data.dtype == "int32":
-        return told(data)
-    return "" if indices.dtype == "int32" and rank(indices) == 1 else f"indices are {told(indices)}"
+        return typed_shape(data)
+    return "" if indices.dtype == "int32" and rank(indices) == 1 else f"indices are {typed_shape(indices)}"
 
 
-def _cast(operation: Operation, function: Function) -> str:
+def _cast(operation: FileOperation, function: FileFunction) -> str:
     if operation.type != "CAST" or not operation.outputs:
         return ""
     kinds = operation.inputs[0].dtype, operation.outputs[0].dtype
@@ -165,22 +164,26 @@ def _cast(operation: Operation, function: Function) -> str:
     return "" if allowed else " to ".join(kinds)
 
 
-def _fully_connected(operation: Operation, function: Function) -> str:
+def _fully_connected(operation: FileOperation, function: FileFunction) -> str:
     if operation.type != "FULLY_CONNECTED" or len(operation.inputs) < 2:
         return ""
     return "its input is a constant" if operation.inputs[0].is_constant else ""
 
 
-TFLITE_GPU = Target(
+TFLITE_GPU = Backend(
     "tflite_gpu",
     "TFLite GPU delegate",
     (
         Rule(
-            id="operation", severity=BLOCKS, reason="The delegate has no such operation.", source=_GATE, find=_operation
+            id="operation",
+            severity=Severity.BLOCKS,
+            reason="The delegate has no such operation.",
+            source=_GATE,
+            find=_operation,
         ),
         Rule(
             id="dtype",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason=(
                 "It takes and gives float32, float16 and quantised 8-bit tensors (bool and int32 for a few operations)."
             ),
@@ -189,14 +192,14 @@ TFLITE_GPU = Target(
         ),
         Rule(
             id="rank",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason=f"A tensor has 1 to {MOST_AXES} axes: batch, height, width, channels.",
             source=_SHAPES,
             find=_rank,
         ),
         Rule(
             id="dynamic_shape",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="A delegate that supports static tensors alone is refused a graph with dynamic ones; "
             "resize its inputs before the delegate is applied.",
             source=_RUNTIME,
@@ -205,71 +208,77 @@ TFLITE_GPU = Target(
         ),
         Rule(
             id="axes",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="The axes of a reduction must be an int32 constant.",
             source=_GATE,
             find=_axes,
         ),
         Rule(
             id="broadcast",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="One factor must be at least as long as the other on every axis.",
             source=_GATE,
             find=_product,
         ),
         Rule(
             id="slice",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="It slices tensors of 3 or 4 axes, without masks that change them.",
             source=_GATE,
             find=_slice,
         ),
-        Rule(id="softmax", severity=BLOCKS, reason="Softmax must have a beta of 1.", source=_GATE, find=_softmax),
+        Rule(
+            id="softmax",
+            severity=Severity.BLOCKS,
+            reason="Softmax must have a beta of 1.",
+            source=_GATE,
+            find=_softmax,
+        ),
         Rule(
             id="pad",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="Paddings must be 3x2 or 4x2, and mirrored ones reflect.",
             source=_GATE,
             find=_pad,
         ),
         Rule(
             id="gather",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="It gathers floats by a list of int32 indices.",
             source=_GATE,
             find=_gather,
         ),
         Rule(
             id="cast",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="It casts between float32 and int32, and between bool and floats.",
             source=_GATE,
             find=_cast,
         ),
         Rule(
             id="fully_connected",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="The input of a product must be computed.",
             source=_GATE,
             find=_fully_connected,
         ),
         Rule(
             id="depth_multiplier",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="A depthwise convolution of several channels gives one output for each.",
             source=_GATE,
             find=_depthwise,
         ),
         Rule(
             id="computed_weights",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="A grouped convolution needs constant weights.",
             source=f"{_BUILDER} (Conv2DOperationParser)",
             find=_computed_weights,
         ),
         Rule(
             id="grouped_convolution",
-            severity=SLOWS,
+            severity=Severity.SLOWS,
             reason=(
                 "Groups that are neither depthwise nor of fours become a split, a convolution each, and a "
                 "concatenation."
@@ -279,7 +288,7 @@ TFLITE_GPU = Target(
         ),
         Rule(
             id="reshape",
-            severity=SLOWS,
+            severity=Severity.SLOWS,
             reason="What is a new shape alone on a CPU costs a copy on a GPU.",
             source=_ADVICE,
             find=of_types(_RESHAPES, "copy"),

@@ -7,9 +7,9 @@ part of them. Earlier versions do not accept LOG.
 
 from __future__ import annotations
 
-from evim_deploy.formats import Function, Operation, Value
+from evim_deploy.formats import FileFunction, FileOperation, Value
 from evim_deploy.inspection.classes import types
-from evim_deploy.inspection.rules import BLOCKS, SLOWS, Rule, Target, first, integers, rank, shown, told
+from evim_deploy.inspection.rules import Backend, Rule, Severity, first, integers, rank, shown, typed_shape
 
 MOST_AXES = 6
 
@@ -58,39 +58,39 @@ _COUNTS = {"CONCATENATION": (2, 5), "ADD": (2, 2)}
 _OUTPUTS = {"SPLIT": (2, 4)}
 
 
-def _operation(operation: Operation, function: Function) -> str:
+def _operation(operation: FileOperation, function: FileFunction) -> str:
     if operation.type == "CUSTOM":
         custom = str(operation.parameters.get("custom_code"))
         return "" if custom in _CUSTOM else custom
     return "" if operation.type in _DTYPES or operation.type in _VARIABLES else "not supported"
 
 
-def _dtype(operation: Operation, function: Function) -> str:
+def _dtype(operation: FileOperation, function: FileFunction) -> str:
     allowed = _DTYPES.get(operation.type)
-    return first(told(value) for value in operation.values if value.dtype not in allowed) if allowed else ""
+    return first(typed_shape(value) for value in operation.values if value.dtype not in allowed) if allowed else ""
 
 
-def _rank(operation: Operation, function: Function) -> str:
+def _rank(operation: FileOperation, function: FileFunction) -> str:
     if operation.type in _CONVOLUTIONS:
-        return first(told(value) for value in (*operation.inputs[:1], *operation.outputs) if rank(value) != 4)
-    return first(told(value) for value in operation.values if (rank(value) or 0) > MOST_AXES)
+        return first(typed_shape(value) for value in (*operation.inputs[:1], *operation.outputs) if rank(value) != 4)
+    return first(typed_shape(value) for value in operation.values if (rank(value) or 0) > MOST_AXES)
 
 
-def _constant(operation: Operation, function: Function) -> str:
+def _constant(operation: FileOperation, function: FileFunction) -> str:
     chosen = (operation.inputs[index] for index in _CONSTANTS.get(operation.type, ()) if index < len(operation.inputs))
     return first(f"{shown(value)} is computed" for value in chosen if not value.is_constant)
 
 
-def _bias(operation: Operation, function: Function) -> str:
+def _bias(operation: FileOperation, function: FileFunction) -> str:
     return "no bias" if operation.type in _CONVOLUTIONS and len(operation.inputs) < 3 else ""
 
 
-def _activation(operation: Operation, function: Function) -> str:
+def _activation(operation: FileOperation, function: FileFunction) -> str:
     fused = operation.parameters.get("fused_activation_function")
     return str(fused) if operation.type in _DTYPES and fused in ("TANH", "SIGN_BIT") else ""
 
 
-def _count(operation: Operation, function: Function) -> str:
+def _count(operation: FileOperation, function: FileFunction) -> str:
     for table, side, word in ((_COUNTS, operation.inputs, "inputs"), (_OUTPUTS, operation.outputs, "outputs")):
         least, most = table.get(operation.type, (0, len(side)))
         if not least <= len(side) <= most:
@@ -98,12 +98,12 @@ def _count(operation: Operation, function: Function) -> str:
     return ""
 
 
-def _softmax(operation: Operation, function: Function) -> str:
+def _softmax(operation: FileOperation, function: FileFunction) -> str:
     beta = operation.parameters.get("beta", 1.0)
     return f"beta {beta}" if operation.type == "SOFTMAX" and beta != 1 else ""
 
 
-def _pooling(operation: Operation, function: Function) -> str:
+def _pooling(operation: FileOperation, function: FileFunction) -> str:
     if operation.type not in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
         return ""
     window, stride = (_sides(operation, side) for side in ("filter", "stride"))
@@ -111,13 +111,13 @@ def _pooling(operation: Operation, function: Function) -> str:
     return f"window {window}, stride {stride}" if wider else ""
 
 
-def _sides(operation: Operation, what: str) -> tuple[int, int]:
+def _sides(operation: FileOperation, what: str) -> tuple[int, int]:
     options = operation.parameters
     height, width = (f"{what}_height", f"{what}_width") if what == "filter" else (f"{what}_h", f"{what}_w")
     return sum(integers(options.get(height))), sum(integers(options.get(width)))
 
 
-def _strided_slice(operation: Operation, function: Function) -> str:
+def _strided_slice(operation: FileOperation, function: FileFunction) -> str:
     if operation.type != "STRIDED_SLICE":
         return ""
     masks = ("ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
@@ -126,98 +126,120 @@ def _strided_slice(operation: Operation, function: Function) -> str:
     return mask or ("" if all(stride == 1 for stride in strides) else f"strides {strides}")
 
 
-def _block(operation: Operation, function: Function) -> str:
+def _block(operation: FileOperation, function: FileFunction) -> str:
     size = operation.parameters.get("block_size")
     applies = operation.type in ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH") and isinstance(size, int) and size <= 1
     return f"blocks of {size}" if applies else ""
 
 
-def _mixed(operation: Operation, function: Function) -> str:
+def _mixed(operation: FileOperation, function: FileFunction) -> str:
     """int8 weights of a float computation are quantised as it goes, but not in a depthwise convolution."""
     if operation.type != "DEPTHWISE_CONV_2D" or len(operation.inputs) < 2:
         return ""
     image, kernel = operation.inputs[:2]
-    return f"{told(image)} by {told(kernel)}" if image.dtype in _FLOATS and kernel.dtype not in _FLOATS else ""
+    return (
+        f"{typed_shape(image)} by {typed_shape(kernel)}"
+        if image.dtype in _FLOATS and kernel.dtype not in _FLOATS
+        else ""
+    )
 
 
-def _dynamic(operation: Operation, function: Function) -> str:
+def _dynamic(operation: FileOperation, function: FileFunction) -> str:
     value: Value = operation.outputs[0]
     return shown(value) if any(isinstance(axis, str) for axis in value.shape or ()) else ""
 
 
-XNNPACK = Target(
+XNNPACK = Backend(
     "xnnpack",
     "XNNPACK",
     (
         Rule(
-            id="operation", severity=BLOCKS, reason="XNNPACK has no such operation.", source=_DELEGATE, find=_operation
+            id="operation",
+            severity=Severity.BLOCKS,
+            reason="XNNPACK has no such operation.",
+            source=_DELEGATE,
+            find=_operation,
         ),
         Rule(
             id="dtype",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="It computes on float tensors, and quantised 8-bit ones for some operations.",
             source=_DELEGATE,
             find=_dtype,
         ),
         Rule(
             id="rank",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason=f"A tensor has {MOST_AXES} axes at most, an image 4.",
             source=_DELEGATE,
             find=_rank,
         ),
         Rule(
             id="constant",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="Weights, axes, shapes and paddings must stand in the file.",
             source=_DELEGATE,
             find=_constant,
         ),
         Rule(
-            id="bias", severity=BLOCKS, reason="A convolution needs a bias, even of zeros.", source=_README, find=_bias
+            id="bias",
+            severity=Severity.BLOCKS,
+            reason="A convolution needs a bias, even of zeros.",
+            source=_README,
+            find=_bias,
         ),
         Rule(
             id="activation",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="It fuses RELU, RELU6 and RELU_N1_TO_1 alone.",
             source=_README,
             find=_activation,
         ),
         Rule(
             id="count",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="ADD takes 2 inputs, CONCATENATION 2 to 5, and SPLIT gives 2 to 4 outputs.",
             source=_DELEGATE,
             find=_count,
         ),
-        Rule(id="softmax", severity=BLOCKS, reason="Softmax must have a beta of 1.", source=_README, find=_softmax),
+        Rule(
+            id="softmax",
+            severity=Severity.BLOCKS,
+            reason="Softmax must have a beta of 1.",
+            source=_README,
+            find=_softmax,
+        ),
         Rule(
             id="pooling",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="A pooling window is at least as long as its stride.",
             source=_DELEGATE,
             find=_pooling,
         ),
         Rule(
             id="slice",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="It slices by strides of 1, without masks that change axes.",
             source=_README,
             find=_strided_slice,
         ),
         Rule(
-            id="block", severity=BLOCKS, reason="A block has more than one element a side.", source=_README, find=_block
+            id="block",
+            severity=Severity.BLOCKS,
+            reason="A block has more than one element a side.",
+            source=_README,
+            find=_block,
         ),
         Rule(
             id="mixed",
-            severity=BLOCKS,
+            severity=Severity.BLOCKS,
             reason="A depthwise convolution takes float weights for a float image.",
             source=_DELEGATE,
             find=_mixed,
         ),
         Rule(
             id="dynamic_shape",
-            severity=SLOWS,
+            severity=Severity.SLOWS,
             reason="Whenever an input is resized, XNNPACK prepares everything anew.",
             source=_README,
             find=_dynamic,

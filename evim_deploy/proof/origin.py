@@ -1,4 +1,4 @@
-"""What an artifact was made from: found again by what its manifest says, and held against its hash."""
+"""Open the source model of an artifact, from its manifest, and check the hash of its weights."""
 
 from __future__ import annotations
 
@@ -16,56 +16,56 @@ if TYPE_CHECKING:
 
 
 def open_origin(manifest: Manifest, artifact: Path, weights: str | None, notify: Callable[[str], None]) -> Reference:
-    """The network that an artifact was made from, with the weights that it was made from.
+    """Open the source model of an artifact, with its original weights.
 
     Args:
-        manifest: The artifact's.
-        artifact: As messages name it.
-        weights: As ``--weights`` takes it; None for where the manifest says that they came from. A file of that name is
-            looked for in the working directory, then beside the artifact.
-        notify: Told in one line of what takes time.
+        manifest: The artifact's manifest.
+        artifact: Its path.
+        weights: The source of the weights in the form of ``--weights``; None for the one in the manifest, a file of
+            which is searched in the working directory, then beside the artifact.
+        notify: Called with one line before a step that takes time.
 
     Raises:
-        BadInput: Its weights cannot be had, or are not those that it was made from.
-        NotInstalled: A package that they need is missing.
+        BadInput: The weights cannot be opened, or are not those of the artifact.
+        NotInstalled: A required package is missing.
     """
-    spec = weights or _where(manifest.weights.source, artifact)
+    spec = weights or _weights_spec(manifest.weights.source, artifact)
     try:
         reference = open_reference(manifest.model, spec, manifest.num_classes, notify)
     except BadInput as error:
         raise BadInput(
-            f"The weights that {artifact} was made from cannot be had. {error.cause}",
+            f"The weights of {artifact} cannot be opened. {error.cause}",
             "Name them with --weights, or put their file beside the artifact.",
         ) from None
-    found = reference.weights
-    if found.sha256 != manifest.weights.sha256:
+    opened = reference.weights
+    if opened.sha256 != manifest.weights.sha256:
         raise BadInput(
-            f"{spec} is not what {artifact} was made from: its sha256 is {found.sha256[:12]}..., "
+            f"{artifact} was not made from {spec}: its sha256 is {opened.sha256[:12]}..., "
             f"not {manifest.weights.sha256[:12]}... of {manifest.weights.source}.",
             "Name the right weights with --weights.",
         )
-    if found.trained != manifest.weights.trained:
+    if opened.trained != manifest.weights.trained:
         raise BadInput(
             f"{artifact} is damaged: its metadata contradicts its weights on whether they were trained.",
             "Export it again.",
         )
-    theirs, ours = asdict(manifest.preprocessing), asdict(reference.preprocessing)
-    if differing := [key for key in ours if ours[key] != theirs[key]]:
+    recorded, actual = asdict(manifest.preprocessing), asdict(reference.preprocessing)
+    if differing := [key for key in actual if actual[key] != recorded[key]]:
         raise BadInput(
-            f"{artifact} says another preprocessing than its network's: "
-            + ", ".join(f"{key} {theirs[key]}, not {ours[key]}" for key in differing)
+            f"The preprocessing of {artifact} differs from its network's: "
+            + ", ".join(f"{key} {recorded[key]}, not {actual[key]}" for key in differing)
             + ".",
             "Export it again.",
         )
     return reference
 
 
-def _where(source: str, artifact: Path) -> str:
-    """What a manifest's weights are opened by: itself, or the path of a file of that name beside the artifact."""
-    name = source.removeprefix(_OF_ONNX)
+def _weights_spec(source: str, artifact: Path) -> str:
+    """A manifest's source of weights, or the path of a file of that name beside the artifact."""
+    name = source.removeprefix(_ONNX_PREFIX)
     beside = artifact.parent / name
     return str(beside) if beside.exists() and not Path(name).exists() else source
 
 
-_OF_ONNX = "onnx:"
-"""Begins the name of weights that are an ONNX file's own."""
+_ONNX_PREFIX = "onnx:"
+"""Prefix of the source of weights that are in an ONNX file."""

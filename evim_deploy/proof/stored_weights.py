@@ -10,8 +10,8 @@ from evim_deploy.artifact.trace import TracedOperation
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.quantised import Array
 from evim_deploy.networks.protocols import Reference
-from evim_deploy.proof.operations.alignment import computed
-from evim_deploy.proof.operations.mismatched_weights import StoredArray, beside, nearest
+from evim_deploy.proof.operations.alignment import values_in_file
+from evim_deploy.proof.operations.mismatched_weights import StoredArray, closest, compare_with_stored
 
 
 def compare_stored(reference: Reference, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:
@@ -23,39 +23,39 @@ def compare_stored(reference: Reference, target: Target, operations: Sequence[Tr
 
 
 def compare_weights(graph: Graph, operations: Sequence[TracedOperation]) -> StoredWeights:
-    """All weights of a file, each under its name in the graph.
+    """Compare all weights of a file with a graph's, each under its name in the graph.
 
     Args:
-        graph: What was exported, its weights at values that the file's type has.
-        operations: Of the file.
+        graph: The exported graph, its weights rounded to the file's type.
+        operations: The file's operations.
     """
     compared, changed = 0, []
-    for value in computed(graph, operations).values():
+    for value in values_in_file(graph, operations).values():
         stored = [array for index in value.operations for array in operations[index].weights]
         for node in (node for node in graph.nodes if node.name in value.named):
-            found = beside([node], stored)
-            compared += len(found)
-            changed += [f"{node.name}, {stale}" for stale in found if stale.differing]
+            comparisons = compare_with_stored([node], stored)
+            compared += len(comparisons)
+            changed += [f"{node.name}, {each}" for each in comparisons if each.differing]
     return StoredWeights(sum(len(node.weights) for node in graph.nodes), compared, tuple(changed))
 
 
 def compare_arrays(weights: Mapping[str, Array], operations: Sequence[TracedOperation]) -> StoredWeights:
-    """Weights by name against all arrays of a file whose operations have names of their own.
+    """Compare weights by name with all arrays of a file that has its own names for operations.
 
-    A converter may give an operation other weights, such as their product with what follows. Where more than one
-    value in a hundred is not the file's, that is taken to be so, and the outputs alone tell of the array.
+    A converter may change an operation's weights, for example by folding a factor into them. If more than one value
+    in a hundred differs from the closest array, that is assumed, and only the outputs check the array.
 
     Args:
-        weights: What was exported, by module and parameter (``layer.weight``), at values that the file's type has.
-        operations: Of the file.
+        weights: The exported weights by module and parameter (``layer.weight``), rounded to the file's type.
+        operations: The file's operations.
     """
     stored = [StoredArray(array) for operation in operations for array in operation.weights]
-    closest = {name: nearest(name.rpartition(".")[2], array, stored) for name, array in weights.items()}
-    kept = {name: stale for name, stale in closest.items() if stale and stale.differing <= _few(stale.size)}
-    changed = tuple(f"{name.rpartition('.')[0]}, {stale}" for name, stale in kept.items() if stale.differing)
-    return StoredWeights(len(weights), len(kept), changed)
+    matches = {name: closest(name.rpartition(".")[2], array, stored) for name, array in weights.items()}
+    compared = {name: each for name, each in matches.items() if each and each.differing <= _few(each.size)}
+    changed = tuple(f"{name.rpartition('.')[0]}, {each}" for name, each in compared.items() if each.differing)
+    return StoredWeights(len(weights), len(compared), changed)
 
 
 def _few(size: int) -> int:
-    """Of an array's values as many as may differ in the same array: one of two at the least."""
+    """Number of values that may differ in an array of a size for it to be the same array; at least one of two."""
     return max(min(1, size - 1), size // 100)

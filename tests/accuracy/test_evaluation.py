@@ -365,9 +365,9 @@ def test_without_its_weights_there_is_no_agreement_and_the_reason_is_told(of_a_f
 
 
 def test_weights_that_are_named_have_to_be_the_right_ones(single: Path, of_a_file: tuple[Path, Path]) -> None:
-    with pytest.raises(BadInput, match=r"is not what .* was made from"):
+    with pytest.raises(BadInput, match=r"was not made from"):
         evaluated(single, weights=str(of_a_file[1]))
-    with pytest.raises(BadInput, match="cannot be had"):
+    with pytest.raises(BadInput, match="cannot be opened"):
         evaluated(single, weights="none.pth")
 
 

@@ -408,7 +408,7 @@ class TestArtifact:
         power = parity["power"]
         assert power["subject"] == "program"
         assert 0.9 * power["layers"] <= power["caught"] <= power["layers"] == 84
-        assert power["summary"] == f"would catch a 1% error in {power['caught']} of 84 layers"
+        assert power["summary"] == f"detects a 1 % weight perturbation in {power['caught']} of 84 layers"
 
     def test_size(self, defaults: Exported, format_: str) -> None:
         path = defaults.path(format_)
@@ -602,7 +602,7 @@ class TestExport:
             "output  logits: float32 1x1000 NC",
             "weights random:7, sha256 ",
             "parity PASS",
-            "would catch a 1% error in 8",
+            "detects a 1 % weight perturbation in 8",
             "over 12 inputs: astronaut, cat,",
             "program  ",
             "onnxruntime fp32",

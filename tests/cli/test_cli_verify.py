@@ -118,7 +118,7 @@ def test_for_people(half: Path, tmp_path: Path) -> None:
     assert "efficientvim_m1, onnx fp16 64x64, made from random:0, sha256 " in lines[1]
     for expected in (
         "parity PASS",
-        "would catch a 1% error in 8",
+        "detects a 1 % weight perturbation in 8",
         "of 84 layers",
         "over 12 inputs: astronaut, cat, coffee, rocket, noise 0, noise 1, black,",
         "rewrites  ",
@@ -281,9 +281,9 @@ def test_bad_input_is_worse_than_a_check_that_cannot_run(single: Path, tmp_path:
 @pytest.mark.parametrize(
     ("options", "fragments"),
     [
-        (("--weights", "random:1"), ("random:1 is not what", "sha256", "--weights")),
-        (("-w", "none.pth"), ("cannot be had", "none.pth", "--weights")),
-        (("--weights", "random:x"), ("cannot be had", "'x' is no seed")),
+        (("--weights", "random:1"), ("was not made from random:1", "sha256", "--weights")),
+        (("-w", "none.pth"), ("cannot be opened", "none.pth", "--weights")),
+        (("--weights", "random:x"), ("cannot be opened", "'x' is no seed")),
         (("--inputs", "nowhere"), ("nowhere", "--inputs")),
     ],
 )

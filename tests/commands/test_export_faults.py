@@ -14,9 +14,9 @@ import tiny_timm
 import torch
 from torch import Tensor, nn
 
-from evim_deploy.artifact.parity import FAIL, StoredWeights
+from evim_deploy.artifact.parity import Check, ParityStatus, StoredWeights
 from evim_deploy.artifact.target import Target, Weights
-from evim_deploy.commands.export import _failure, _Job
+from evim_deploy.commands.export import _Job
 from evim_deploy.commands.request import Request
 from evim_deploy.common.errors import ParityFailed
 from evim_deploy.common.numerics import with_probabilities
@@ -24,7 +24,8 @@ from evim_deploy.networks.protocols import Array
 from evim_deploy.networks.timm.open import find_timm, open_timm
 from evim_deploy.networks.torch_module.loaded import LoadedModel
 from evim_deploy.networks.torch_module.reference import ModuleReference
-from evim_deploy.proof.outputs.checker import PRECISION, PROGRAM, ParityChecker, Run
+from evim_deploy.proof.fault import parity_failure
+from evim_deploy.proof.outputs.checker import CheckRun, ParityChecker
 
 NAME = find_timm(tiny_timm.NAME)
 SIDE = tiny_timm.SIDE
@@ -86,15 +87,15 @@ class Artifact:
 
 
 def failure(
-    job: _Job, change: Callable[[Array], Array], subject: str = PROGRAM, target: Target = TARGET
+    job: _Job, change: Callable[[Array], Array], check: Check = Check.PROGRAM, target: Target = TARGET
 ) -> ParityFailed:
     sound, changed = Artifact(job, lambda logits: logits), Artifact(job, change)
-    runs = [Run(subject, "test", target.precision, lambda: nullcontext(changed))]
-    if subject == PRECISION:
-        runs.insert(0, Run(PROGRAM, "test", "fp32", lambda: nullcontext(sound)))
+    runs = [CheckRun(check, "test", target.precision, lambda: nullcontext(changed))]
+    if check == Check.PRECISION:
+        runs.insert(0, CheckRun(Check.PROGRAM, "test", "fp32", lambda: nullcontext(sound)))
     parity = job.checker.prove(target, runs)
-    assert parity.status == FAIL
-    return _failure(job, target, parity.reason, [(target, parity)])
+    assert parity.status == ParityStatus.FAIL
+    return parity_failure(job.checker, target, parity.reason, [(target, parity)])
 
 
 def test_the_fault_is_the_network_s_if_float32_cannot_compute_it() -> None:
@@ -122,9 +123,11 @@ def test_a_wrong_artifact_is_not_excused(amount: float) -> None:
 
 def test_wrong_weights_in_the_file_are_not_excused() -> None:
     job = job_of(ILL)
-    parity = job.checker.prove(TARGET, [Run(PROGRAM, "test", "fp32", lambda: nullcontext(Artifact(job, lambda x: x)))])
+    parity = job.checker.prove(
+        TARGET, [CheckRun(Check.PROGRAM, "test", "fp32", lambda: nullcontext(Artifact(job, lambda x: x)))]
+    )
     parity = replace(parity, stored=StoredWeights(2, 2, ("stem.0.weight",)))
-    assert "please report it" in _failure(job, TARGET, parity.reason, [(TARGET, parity)]).remedy
+    assert "please report it" in parity_failure(job.checker, TARGET, parity.reason, [(TARGET, parity)]).remedy
 
 
 def test_the_fault_is_the_precision_s_if_the_program_passes() -> None:
@@ -133,11 +136,11 @@ def test_the_fault_is_the_precision_s_if_the_program_passes() -> None:
     stored = job.reference.simulated_network(half)
     off = Artifact(job, lambda logits: logits + 0.2 * np.ptp(logits) * np.sign(logits))
     runs = [
-        Run(PROGRAM, "test", "fp32", lambda: nullcontext(stored)),
-        Run(PRECISION, "test", "fp16", lambda: nullcontext(off)),
+        CheckRun(Check.PROGRAM, "test", "fp32", lambda: nullcontext(stored)),
+        CheckRun(Check.PRECISION, "test", "fp16", lambda: nullcontext(off)),
     ]
     parity = job.checker.prove(half, runs)
-    result = _failure(job, half, parity.reason, [(half, parity)])
+    result = parity_failure(job.checker, half, parity.reason, [(half, parity)])
     assert (
         result.remedy == "It was not kept. In fp16 this network loses more than is allowed: choose another --precision."
     )
@@ -159,6 +162,8 @@ def test_the_engine_of_the_reference_is_named() -> None:
     opened = open_timm(NAME, "random:3", None, lambda _: None)
     reference = ModuleReference(replace(opened, engine="ONNX Runtime"), (SIDE, SIDE))
     network = reference.network(TARGET)
-    parity = ParityChecker(reference, SIDE).prove(TARGET, [Run(PROGRAM, "test", "fp32", lambda: nullcontext(network))])
+    parity = ParityChecker(reference, SIDE).prove(
+        TARGET, [CheckRun(Check.PROGRAM, "test", "fp32", lambda: nullcontext(network))]
+    )
     assert parity.comparisons[0].reference == "ONNX Runtime"
     assert isinstance(opened, LoadedModel)

@@ -16,7 +16,7 @@ from networks import tiny
 
 import exporters
 import runtimes
-from evim_deploy.artifact.parity import PASS, WARNING
+from evim_deploy.artifact.parity import ParityStatus
 from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import MODELS, ModelName
 from evim_deploy.commands.export import export
@@ -155,7 +155,7 @@ def test_damaged_artifacts(tmp_path: Path, verifier: Verifier, seeds: range, for
         assert time.process_time() - start < MOST_WORK, f"seed {seed}: {victim.name}"
         output = ended(result)
         ends[output] += 1
-        if output in (PASS, WARNING) and bytes(content) != before:
+        if output in (ParityStatus.PASS, ParityStatus.WARNING) and bytes(content) != before:
             allowed = TOLERANCES[format_, "fp32"].max_abs
             assert error(expected, outputs(copy)) <= 2 * allowed, f"seed {seed}: {victim.name} passes"
         shutil.rmtree(folder)

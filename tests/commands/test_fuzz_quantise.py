@@ -12,7 +12,7 @@ from degenerate import DAMAGES, SIDE, drawn, kind, outcome, proof, quantised_tar
 from told import reference_to
 
 import exporters
-from evim_deploy.artifact.parity import FAIL, PASS, WARNING
+from evim_deploy.artifact.parity import ParityStatus
 from evim_deploy.catalog.variants import Variant
 from evim_deploy.common.progress import Silent
 from evim_deploy.graph.ir import Graph
@@ -65,8 +65,8 @@ def test_a_degenerate_network(seed: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", IN_INTEGERS, ids=":".join)
 def test_a_network_as_it_is_made(fresh: ParityChecker, name: tuple[str, str], tmp_path: Path) -> None:
     found = proof(fresh, *name, tmp_path)
-    assert found.status in (PASS, WARNING), found.reason
-    assert {each.status for each in found.comparisons} == {PASS}
+    assert found.status in (ParityStatus.PASS, ParityStatus.WARNING), found.reason
+    assert {each.status for each in found.comparisons} == {ParityStatus.PASS}
 
 
 @pytest.mark.parametrize("name", [name for name in IN_INTEGERS if name != ("coreml", "w8a8")], ids=":".join)
@@ -86,7 +86,7 @@ def test_a_wrong_grid_of_such_a_network_fails(fresh: ParityChecker, name: tuple[
         path = tmp_path / f"{what}{row.suffix}"
         exporters.load(row).build(wrong, target, path)
         found = prove(path, target, fresh, Silent())
-        assert found.status == FAIL, what
+        assert found.status == ParityStatus.FAIL, what
         assert "ffn" in found.reason
 
 

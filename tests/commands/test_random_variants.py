@@ -56,10 +56,10 @@ def test_a_random_variant_is_proven_in_every_format_and_precision(seed: int, tmp
         result = prove(path, target, prover, Silent())
         assert result.status in ("pass", "warning"), f"{target}: {result.reason}"
         assert {each.status for each in result.comparisons} == {"pass"}
-        assert [each.subject for each in result.comparisons] == (
+        assert [each.check for each in result.comparisons] == (
             ["program"] if target.precision == "fp32" else ["rewrites", "program", "precision"]
         )
         assert result.stored is not None
         assert result.stored.compared == result.stored.arrays
-        assert result.power is not None
-        assert result.power.caught >= LEAST_SHARE * result.power.layers, f"{target}: {result.power}"
+        assert result.sensitivity is not None
+        assert result.sensitivity.caught >= LEAST_SHARE * result.sensitivity.layers, f"{target}: {result.sensitivity}"

@@ -15,7 +15,7 @@ from command import run
 
 from evim_deploy import formats
 from evim_deploy.artifact.manifest import Manifest, embedded_manifest
-from evim_deploy.artifact.parity import PASS
+from evim_deploy.artifact.parity import ParityStatus
 from evim_deploy.commands.export import export
 from evim_deploy.commands.rebuild import FileDifference, Rebuild, RebuildStatus, differences, rebuild
 from evim_deploy.commands.request import Request
@@ -137,7 +137,7 @@ def test_another_description_is_detected_although_the_proof_passes(plain: Inputs
     annotate(artifact, format_, {})
     result = Verifier(rebuilds=True).check(artifact)
     assert result.verification
-    assert result.verification.parity.status == PASS
+    assert result.verification.parity.status == ParityStatus.PASS
     assert isinstance(result.problem, ParityFailed)
     assert "is different" in result.problem.cause
     document = result.to_dict()["rebuild"]
@@ -215,7 +215,7 @@ def test_a_missing_exporter_is_named(plain: Inputs, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("exporters.require", missing)
     result = Verifier(rebuilds=True).check(plain["tflite"])
     assert result.verification
-    assert result.verification.parity.status == PASS
+    assert result.verification.parity.status == ParityStatus.PASS
     assert isinstance(result.problem, NotInstalled)
 
 

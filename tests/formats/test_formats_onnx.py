@@ -16,7 +16,7 @@ from onnx.backend.test.case.node import collect_testcases
 
 from evim_deploy import formats
 from evim_deploy.common.errors import BadInput
-from evim_deploy.formats import Contents, Operation
+from evim_deploy.formats import FileOperation, ModelFile
 
 SEEDS = range(75)
 LARGE = (6, 4, 3, 3)  # more elements than are kept by value
@@ -49,7 +49,7 @@ def convolution() -> Any:
     return model(nodes, weights)
 
 
-def read(path: Path, made: Any) -> Contents:
+def read(path: Path, made: Any) -> ModelFile:
     path.write_bytes(made if isinstance(made, bytes) else made.SerializeToString())
     return formats.read(path, infer_shapes=True)
 
@@ -59,7 +59,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "model.onnx"
 
 
-def operation(found: Contents, type_: str) -> Operation:
+def operation(found: ModelFile, type_: str) -> FileOperation:
     (only,) = [each for function in found.functions for each in function.operations if each.type == type_]
     return only
 
@@ -297,7 +297,7 @@ def test_what_cannot_be_is_refused(path: Path, edit: Callable[[Any], None], told
 def test_a_type_that_is_not_known_is_not_called_damage(path: Path, edit: Callable[[Any], None]) -> None:
     made = convolution()
     edit(made)
-    with pytest.raises(BadInput, match=r"what is not known here: .* is of element type 99"):
+    with pytest.raises(BadInput, match=r"unsupported type or version: .* is of element type 99"):
         read(path, made)
 
 

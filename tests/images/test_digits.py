@@ -181,4 +181,4 @@ def test_an_artifact_is_proven_by_the_weights_that_ship(artifacts: list[Path], m
     monkeypatch.setattr(digits, "SHA256", "0" * 64)
     problem = Verifier().check(path).problem
     assert problem is not None
-    assert "cannot be had" in problem.cause
+    assert "cannot be opened" in problem.cause

@@ -20,14 +20,14 @@ from evim_deploy import formats
 from evim_deploy.artifact.descriptions import about
 from evim_deploy.artifact.target import METADATA_KEY, Target
 from evim_deploy.common.errors import BadInput, NotInstalled
-from evim_deploy.formats import Function, Operation, Value
+from evim_deploy.formats import FileFunction, FileOperation, Value
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.rewrites import reparameterise
-from evim_deploy.inspection import TARGETS, Inspection, inspect
-from evim_deploy.inspection.classes import CLASSES, OTHER, class_of
+from evim_deploy.inspection import BACKENDS, Inspection, inspect
+from evim_deploy.inspection.classes import OpClass, class_of
 from evim_deploy.inspection.layers import at_run_time, fixed_values, layers
 from evim_deploy.inspection.movement import movements
-from evim_deploy.inspection.rules import SEVERITIES
+from evim_deploy.inspection.rules import Severity
 from evim_deploy.networks.efficientvim.lowering import lower
 
 
@@ -55,7 +55,7 @@ def stored(name: str, count: int, *elements: int) -> Value:
         ("data movement", "transpose", "Transpose", "TRANSPOSE"),
         ("quantisation", "constexpr_lut_to_dense", "QuantizeLinear", "DEQUANTIZE"),
         ("control flow", "while_loop", "Loop", "WHILE"),
-        (OTHER, "classify", "NonMaxSuppression", "CUSTOM"),
+        (OpClass.OTHER, "classify", "NonMaxSuppression", "CUSTOM"),
     ],
 )
 def test_operations_of_the_three_formats_have_one_set_of_classes(
@@ -71,7 +71,7 @@ def test_no_operation_has_two_classes() -> None:
     for table in (classes._COREML, classes._NEURAL_NETWORK, classes._ONNX, classes._TFLITE):
         named = [type_ for types in table.values() for type_ in types.split()]
         assert len(named) == len(set(named))
-        assert set(table) <= set(CLASSES)
+        assert set(table) <= set(OpClass)
 
 
 def test_tables_name_operations_that_exist() -> None:
@@ -104,10 +104,10 @@ def test_a_transpose_of_unit_axes_alone_is_a_view(
 ) -> None:
     """Whether the permutation is an attribute, as in ONNX, or a constant, as in TFLite."""
     value = computed("x", *shape)
-    attribute = Operation(
+    attribute = FileOperation(
         type="Transpose", name="t", inputs=(value,), outputs=(value,), parameters={"perm": permutation}
     )
-    constant = Operation(
+    constant = FileOperation(
         type="TRANSPOSE", name="t", inputs=(value, stored("p", len(permutation), *permutation)), outputs=(value,)
     )
     assert [move.is_view for move in movements("onnx", (attribute,))] == [is_view]
@@ -117,7 +117,7 @@ def test_a_transpose_of_unit_axes_alone_is_a_view(
 def test_only_data_movement_is_listed_in_its_order() -> None:
     value = computed("x", 1, 4)
     operations = tuple(
-        Operation(type=type_, name=type_, inputs=(value,), outputs=(value,))
+        FileOperation(type=type_, name=type_, inputs=(value,), outputs=(value,))
         for type_ in ("Split", "Relu", "Reshape", "Cast")
     )
     found = [(move.type, move.is_view) for move in movements("onnx", operations)]
@@ -127,19 +127,21 @@ def test_only_data_movement_is_listed_in_its_order() -> None:
 # --- weights
 
 
-def function(*operations: Operation) -> Function:
-    return Function("main", (computed("x", 1),), (), operations)
+def function(*operations: FileOperation) -> FileFunction:
+    return FileFunction("main", (computed("x", 1),), (), operations)
 
 
 def test_weights_belong_to_the_first_operation_that_computes_with_them() -> None:
     """Through a cast and a dequantisation; shared weights are counted once."""
     kernel, scale, halved, ready = stored("k", 100), stored("s", 1), computed("halved", 100), computed("ready", 100)
     made = function(
-        Operation(type="Cast", name="cast", inputs=(kernel,), outputs=(halved,)),
-        Operation(type="DequantizeLinear", name="dequantise", inputs=(halved, scale), outputs=(ready,)),
-        Operation(type="Conv", name="first", inputs=(computed("x", 1), ready), outputs=(computed("y", 1),)),
-        Operation(type="Conv", name="second", inputs=(computed("y", 1), ready, scale), outputs=(computed("z", 1),)),
-        Operation(type="Gemm", name="third", inputs=(computed("z", 1), stored("g", 200)), outputs=(computed("w", 1),)),
+        FileOperation(type="Cast", name="cast", inputs=(kernel,), outputs=(halved,)),
+        FileOperation(type="DequantizeLinear", name="dequantise", inputs=(halved, scale), outputs=(ready,)),
+        FileOperation(type="Conv", name="first", inputs=(computed("x", 1), ready), outputs=(computed("y", 1),)),
+        FileOperation(type="Conv", name="second", inputs=(computed("y", 1), ready, scale), outputs=(computed("z", 1),)),
+        FileOperation(
+            type="Gemm", name="third", inputs=(computed("z", 1), stored("g", 200)), outputs=(computed("w", 1),)
+        ),
     )
     assert [(layer.operation, layer.bytes) for layer in layers(made)] == [("third", 800), ("first", 404)]
     assert fixed_values(made) == {"halved", "ready"}
@@ -150,13 +152,15 @@ def test_weights_belong_to_the_first_operation_that_computes_with_them() -> None
 def test_weights_that_an_operation_takes_twice_are_counted_once() -> None:
     kernel = stored("k", 10)
     made = function(
-        Operation(type="Sum", name="sum", inputs=(computed("x", 1), kernel, kernel), outputs=(computed("y", 1),))
+        FileOperation(type="Sum", name="sum", inputs=(computed("x", 1), kernel, kernel), outputs=(computed("y", 1),))
     )
     assert [layer.bytes for layer in layers(made)] == [40]
 
 
 def test_weights_that_nothing_computes_with_are_still_counted() -> None:
-    made = function(Operation(type="Identity", name="same", inputs=(stored("k", 10),), outputs=(computed("y", 10),)))
+    made = function(
+        FileOperation(type="Identity", name="same", inputs=(stored("k", 10),), outputs=(computed("y", 10),))
+    )
     assert [(layer.operation, layer.type, layer.bytes) for layer in layers(made)] == [("y", "constant", 40)]
 
 
@@ -222,7 +226,7 @@ def test_a_torch_like_graph_is_told(tmp_path: Path) -> None:
     ]
     weights = {"w": np.ones((64, 64), np.float32), "heads": np.array([1, 16, 4, 16])}
     (found,) = inspect(write(tmp_path / "x.onnx", nodes, (1, 16, 64), weights)).functions
-    assert [(move.type, move.is_view, move.gives) for move in found.movements] == [
+    assert [(move.type, move.is_view, move.outputs) for move in found.movements] == [
         ("Reshape", True, ((1, 16, 4, 16),)),
         ("Transpose", False, ((1, 4, 16, 16),)),
     ]
@@ -263,7 +267,7 @@ def test_our_own_onnx_file_is_told_whole(graph: Graph, tmp_path: Path, precision
     model = onnx.load(path)
     assert sum(sum(types.values()) for types in found.classes.values()) == len(model.graph.node)
     assert found.weight_bytes == sum(len(each.raw_data) for each in model.graph.initializer)
-    assert OTHER not in found.classes
+    assert OpClass.OTHER not in found.classes
     assert not any(move.type == "Transpose" for move in found.movements)
     assert all(value.shape is not None for each in inspection.contents.functions[0].operations for value in each.values)
     assert kept(inspection) == []
@@ -283,9 +287,9 @@ def test_a_manifest_that_is_none_of_ours_is_none(tmp_path: Path, text: str) -> N
 
 def test_every_rule_of_every_target_has_a_reason_and_a_source() -> None:
     ids = set()
-    for target in (target for targets in TARGETS.values() for target in targets):
+    for target in (target for targets in BACKENDS.values() for target in targets):
         for rule in target.rules:
-            assert rule.severity in SEVERITIES
+            assert rule.severity in tuple(Severity)
             assert rule.reason.endswith(".")
             assert rule.source.startswith("https://")
             assert (target.id, rule.id) not in ids
@@ -294,7 +298,11 @@ def test_every_rule_of_every_target_has_a_reason_and_a_source() -> None:
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("missing.onnx", "There is no file"), ("x.pth", "no model file that is known"), ("folder.tflite", "is no file")],
+    [
+        ("missing.onnx", "There is no file"),
+        ("x.pth", "unknown suffix for a model file"),
+        ("folder.tflite", "is not a file"),
+    ],
 )
 def test_what_cannot_be_inspected_is_refused(tmp_path: Path, name: str, told: str) -> None:
     (tmp_path / "folder.tflite").mkdir()
@@ -324,7 +332,7 @@ ODD = (
 )
 
 
-@pytest.mark.parametrize("format_", TARGETS)
+@pytest.mark.parametrize("format_", BACKENDS)
 def test_no_rule_stumbles_over_an_operation_that_makes_no_sense(format_: str) -> None:
     """Every type with every pair of odd values, too few and too many of them, and no outputs at all."""
     from evim_deploy.inspection import classes
@@ -335,15 +343,15 @@ def test_no_rule_stumbles_over_an_operation_that_makes_no_sense(format_: str) ->
     sides = [(), *((value,) for value in ODD), *((a, b) for a in ODD for b in ODD), ODD]
     for type_ in (*classes._CLASS_OF[format_], "CUSTOM", "unheard of"):
         operations = tuple(
-            Operation(type=type_, name="name", inputs=inputs, outputs=outputs, parameters=parameters)
+            FileOperation(type=type_, name="name", inputs=inputs, outputs=outputs, parameters=parameters)
             for inputs in sides
             for outputs in ((), results[:1], results[1:2], results)
             for parameters in ({}, odd_parameters)
         )
-        made = Function("main", ODD, ODD, operations)
+        made = FileFunction("main", ODD, ODD, operations)
         running = at_run_time(made)
         assert len(running) > 200
-        for target in TARGETS[format_]:
+        for target in BACKENDS[format_]:
             check(target, running, made)
         movements(format_, running)
         layers(made)

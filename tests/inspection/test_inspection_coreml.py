@@ -25,12 +25,12 @@ from evim_deploy import formats
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.variants import VARIANTS
 from evim_deploy.common.errors import BadInput
-from evim_deploy.formats import Function, Operation, Value
+from evim_deploy.formats import FileFunction, FileOperation, Value
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.rewrites import reparameterise
 from evim_deploy.inspection import Inspection, inspect
 from evim_deploy.inspection.neural_engine import NEURAL_ENGINE
-from evim_deploy.inspection.rules import BLOCKS, ROUNDS, SLOWS, check
+from evim_deploy.inspection.rules import Severity, check
 from evim_deploy.networks.efficientvim.lowering import lower
 
 Program = Callable[..., Any]
@@ -47,11 +47,11 @@ def single(*shape: int | str) -> Value:
     return Value(name="x", dtype="float32", shape=shape)
 
 
-def op(type_: str, takes: Sequence[Value], gives: Sequence[Value], **parameters: Any) -> Operation:
-    return Operation(type=type_, name="name", inputs=tuple(takes), outputs=tuple(gives), parameters=parameters)
+def op(type_: str, takes: Sequence[Value], gives: Sequence[Value], **parameters: Any) -> FileOperation:
+    return FileOperation(type=type_, name="name", inputs=tuple(takes), outputs=tuple(gives), parameters=parameters)
 
 
-def same(type_: str, value: Value, **parameters: Any) -> Operation:
+def same(type_: str, value: Value, **parameters: Any) -> FileOperation:
     return op(type_, [value], [value], **parameters)
 
 
@@ -59,7 +59,7 @@ KERNEL = Value(name="w", dtype="float16", shape=(8, 4, 3, 16), is_constant=True)
 WIDE_KERNEL = Value(name="w", dtype="float16", shape=(8, 4, 3, 17), is_constant=True)
 MAP = half(1, 4, 64, 64)
 
-RULES: dict[str, tuple[Operation, Operation]] = {
+RULES: dict[str, tuple[FileOperation, FileOperation]] = {
     # the operation that each rule blocks or slows, and its neighbour that runs
     "float32": (same("relu", single(1, 64)), same("cast", single(1, 64))),
     "axis_length": (same("relu", half(1, 16385)), same("relu", half(1, 16384))),
@@ -89,8 +89,8 @@ ELSEWHERE = {"softmax_length": {"axis_length"}}
 """Other rules that the neighbour meets too."""
 
 
-def found(operation: Operation, function: Function | None = None) -> set[str]:
-    function = function or Function("main", (), (), (operation,))
+def found(operation: FileOperation, function: FileFunction | None = None) -> set[str]:
+    function = function or FileFunction("main", (), (), (operation,))
     return {finding.rule for finding in check(NEURAL_ENGINE, (operation,), function)}
 
 
@@ -134,7 +134,7 @@ def test_tables_name_operations_that_exist() -> None:
     ],
 )
 def test_a_range_of_shapes_is_flexible_and_a_list_of_them_is_not(shape: tuple[int | str, ...], flexible: bool) -> None:
-    function = Function("main", (half(*shape),), (), ())
+    function = FileFunction("main", (half(*shape),), (), ())
     assert [finding.rule for finding in check(NEURAL_ENGINE, (), function)] == ["flexible_shape"] * flexible
 
 
@@ -152,7 +152,7 @@ def test_a_long_axis_says_at_which_resolution_it_is_short_enough(
     image: tuple[int, ...], length: int, said: str
 ) -> None:
     operation = same("relu", half(1, 8, length))
-    function = Function("main", (half(*image),), (), (operation,))
+    function = FileFunction("main", (half(*image),), (), (operation,))
     (detail,) = [each.detail for each in check(NEURAL_ENGINE, (operation,), function) if each.rule == "axis_length"]
     assert detail == f"{length} in 1x8x{length}" + (f"; {said}" if said else "")
 
@@ -195,8 +195,8 @@ def test_operations_weights_and_moves_of_a_program(tmp_path: Path, weights: Any)
     assert [(move.operation, move.is_view) for move in function.movements] == [("turned", False), ("flat", True)]
     assert [(layer.operation, layer.bytes) for layer in function.layers] == [("convolution", weights.nbytes)]
     assert inspection.manifest is None
-    assert rules(inspection, BLOCKS) == set()
-    assert rules(inspection, SLOWS) == {"last_axis_short"}
+    assert rules(inspection, Severity.BLOCKS) == set()
+    assert rules(inspection, Severity.SLOWS) == {"last_axis_short"}
 
 
 def test_a_network_in_float32_stays_off_the_engine(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_network_in_float32_stays_off_the_engine(tmp_path: Path) -> None:
         image = ct.TensorType("image", (1, 3, 8, 8))
         ct.convert(traced, inputs=[image], compute_precision=precision, skip_model_load=True).save(str(path))
         inspection = inspect(path)
-        assert ("float32" in rules(inspection, BLOCKS)) == kept_off
+        assert ("float32" in rules(inspection, Severity.BLOCKS)) == kept_off
         target, _ = inspection.functions[0].targets
         assert (target.kept_off > 0) == kept_off
         assert [value.name for value in inspection.contents.inputs] == ["image"]
@@ -227,7 +227,7 @@ def test_flexible_inputs_are_told_as_they_are_declared(tmp_path: Path, flexibili
     inspection = inspect(path)
     axis = {"range": "32..64", "enumerated": "32|64"}[flexibility]
     assert inspection.contents.inputs[0].shape == (1, 3, axis, 32)
-    assert rules(inspection, BLOCKS) == ({"flexible_shape"} if flexibility == "range" else set())
+    assert rules(inspection, Severity.BLOCKS) == ({"flexible_shape"} if flexibility == "range" else set())
 
 
 def test_weights_of_four_bits_take_half_a_byte_and_belong_to_their_convolution(tmp_path: Path, weights: Any) -> None:
@@ -259,7 +259,7 @@ def test_a_neural_network_is_told_by_its_layers(tmp_path: Path, suffix: str) -> 
     (function,) = inspection.functions
     assert function.classes == {"convolution": {"convolution": 1}, "elementwise": {"addBroadcastable": 1}}
     assert [(layer.operation, layer.bytes) for layer in function.layers] == [("convolution", kernel.nbytes)]
-    assert rules(inspection, BLOCKS) == {"layer"}
+    assert rules(inspection, Severity.BLOCKS) == {"layer"}
     assert inspection.contents.kind.startswith("neuralNetwork")
 
 
@@ -332,8 +332,8 @@ def spec_of(path: Path) -> Any:
 @pytest.mark.parametrize(("precision", "blocked"), [("fp16", set()), ("fp32", {"float32"})])
 def test_our_own_package_runs_on_the_engine_in_fp16_alone(tmp_path: Path, precision: str, blocked: set[str]) -> None:
     inspection = exported(tmp_path / "x.mlpackage", graph(0), precision, 64)
-    assert rules(inspection, BLOCKS) == blocked
-    assert rules(inspection, ROUNDS) == {"epsilon"}
+    assert rules(inspection, Severity.BLOCKS) == blocked
+    assert rules(inspection, Severity.ROUNDS) == {"epsilon"}
     block = spec_of(tmp_path / "x.mlpackage").mlProgram.functions["main"].block_specializations["CoreML6"]
     assert inspection.contents.operations == Counter(op.type for op in block.operations if op.type != "const")
     blobs = sum(path.stat().st_size for path in (tmp_path / "x.mlpackage").rglob("weight.bin"))
@@ -343,7 +343,7 @@ def test_our_own_package_runs_on_the_engine_in_fp16_alone(tmp_path: Path, precis
 @pytest.mark.parametrize("side", [2048, 4096])
 def test_a_large_image_stays_on_the_engine(tmp_path: Path, side: int) -> None:
     """Stage 1 has (side / 16)^2 tokens: 16384 of them at 2048, the longest axis, and 65536 at 4096."""
-    assert rules(exported(tmp_path / "x.mlpackage", graph(1), "fp16", side), BLOCKS) == set()
+    assert rules(exported(tmp_path / "x.mlpackage", graph(1), "fp16", side), Severity.BLOCKS) == set()
 
 
 @pytest.mark.slow
@@ -351,4 +351,4 @@ def test_a_large_image_stays_on_the_engine(tmp_path: Path, side: int) -> None:
 def test_so_does_one_of_m4(tmp_path: Path, side: int) -> None:
     made = reparameterise(lower(random_network(VARIANTS["m4"], 0, 5), "classify", "logits", True))[0]
     inspection = exported(tmp_path / "x.mlpackage", made, "fp16", side)
-    assert rules(inspection, BLOCKS) | (rules(inspection, ROUNDS) - {"epsilon"}) == set()
+    assert rules(inspection, Severity.BLOCKS) | (rules(inspection, Severity.ROUNDS) - {"epsilon"}) == set()

@@ -23,11 +23,11 @@ from told import target_of
 import exporters
 import runtimes
 from evim_deploy import formats
-from evim_deploy.formats import Operation
+from evim_deploy.formats import FileOperation
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.rewrites import reparameterise
 from evim_deploy.inspection import Inspection, inspect
-from evim_deploy.inspection.rules import BLOCKS, SLOWS
+from evim_deploy.inspection.rules import Severity
 from evim_deploy.networks.efficientvim.lowering import lower
 from runtimes.delegation import Delegation
 
@@ -286,14 +286,14 @@ def delegated(path: Path) -> bool:
 @pytest.mark.parametrize("name", CASES)
 def test_each_operation_is_blocked_by_the_rules_that_are_meant_for_it(folder: Path, name: str) -> None:
     _, inspection = inspected(folder, name)
-    assert rules(inspection, GPU, BLOCKS) == set(CASES[name].gpu.split())
-    assert rules(inspection, XNNPACK, BLOCKS) == set(CASES[name].xnnpack.split())
+    assert rules(inspection, GPU, Severity.BLOCKS) == set(CASES[name].gpu.split())
+    assert rules(inspection, XNNPACK, Severity.BLOCKS) == set(CASES[name].xnnpack.split())
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.runs])
 def test_xnnpack_itself_takes_what_no_rule_blocks_and_no_more(folder: Path, name: str) -> None:
     path, inspection = inspected(folder, name)
-    assert delegated(path) == (not rules(inspection, XNNPACK, BLOCKS))
+    assert delegated(path) == (not rules(inspection, XNNPACK, Severity.BLOCKS))
 
 
 def test_every_rule_fires_somewhere_and_is_silent_elsewhere() -> None:
@@ -302,13 +302,13 @@ def test_every_rule_fires_somewhere_and_is_silent_elsewhere() -> None:
 
     for target, column in ((TFLITE_GPU, "gpu"), (TARGET, "xnnpack")):
         fired = {rule for case in CASES.values() for rule in getattr(case, column).split()}
-        wanted = {rule.id for rule in target.rules if rule.severity == BLOCKS and not rule.of_inputs}
+        wanted = {rule.id for rule in target.rules if rule.severity == Severity.BLOCKS and not rule.of_inputs}
         assert wanted - {"block"} <= fired, wanted - fired
 
 
 def test_a_block_of_one_is_refused(tmp_path: Path) -> None:
     case = Case("DEPTH_TO_SPACE", (X,), (X,), options("DepthToSpace", blockSize=1))
-    assert rules(inspect(case.write(tmp_path / "x.tflite")), XNNPACK, BLOCKS) == {"block"}
+    assert rules(inspect(case.write(tmp_path / "x.tflite")), XNNPACK, Severity.BLOCKS) == {"block"}
 
 
 @pytest.mark.parametrize(
@@ -326,14 +326,14 @@ def test_groups_that_are_neither_depthwise_nor_of_fours_are_slow_on_a_gpu(
 ) -> None:
     inputs = (floats(1, 8, 8, channels), ones(gives, 3, 3, kernel), ones(gives))
     path = Case("CONV_2D", inputs, (floats(1, 8, 8, gives),), conv()).write(tmp_path / "x.tflite")
-    assert ("grouped_convolution" in rules(inspect(path), GPU, SLOWS)) == slow
+    assert ("grouped_convolution" in rules(inspect(path), GPU, Severity.SLOWS)) == slow
 
 
 def test_an_open_axis_is_told(tmp_path: Path) -> None:
     batch = Computed((1, 8), signature=(-1, 8))
     inspection = inspect(write_operation(tmp_path / "x.tflite", "ABS", [batch], [batch]))
-    assert rules(inspection, GPU, BLOCKS) == {"dynamic_shape"}
-    assert rules(inspection, XNNPACK, SLOWS) == {"dynamic_shape"}
+    assert rules(inspection, GPU, Severity.BLOCKS) == {"dynamic_shape"}
+    assert rules(inspection, XNNPACK, Severity.SLOWS) == {"dynamic_shape"}
     assert [target.kept_off for target in inspection.functions[0].targets] == [1, 0]
     assert delegated(inspection.path)
 
@@ -343,7 +343,7 @@ def test_weights_in_half_precision_are_constants(tmp_path: Path) -> None:
     tensors = [X, ones(6, 3, 3, 4, dtype="float16"), ones(6, dtype="float16"), floats(6, 3, 3, 4), floats(6), WIDE]
     nodes = [("DEQUANTIZE", [1], [3], None), ("DEQUANTIZE", [2], [4], None), ("CONV_2D", [0, 3, 4], [5], conv())]
     inspection = inspect(write_tflite(tmp_path / "x.tflite", tensors, nodes, [0], [5]))
-    assert rules(inspection, XNNPACK, BLOCKS) == set()
+    assert rules(inspection, XNNPACK, Severity.BLOCKS) == set()
     assert delegated(inspection.path)
     (layer,) = inspection.functions[0].layers
     assert (layer.type, layer.bytes) == ("CONV_2D", 2 * (6 * 3 * 3 * 4 + 6))
@@ -360,7 +360,7 @@ def test_what_a_converter_with_transposes_leaves_is_told(tmp_path: Path) -> None
         ("TRANSPOSE", [5, 6], [7], None),
     ]
     (function,) = inspect(write_tflite(tmp_path / "x.tflite", tensors, nodes, [0], [7])).functions
-    assert [(move.type, move.is_view, move.takes, move.gives) for move in function.movements] == [
+    assert [(move.type, move.is_view, move.inputs, move.outputs) for move in function.movements] == [
         ("TRANSPOSE", False, ((1, 4, 8, 8),), ((1, 8, 8, 4),)),
         ("TRANSPOSE", False, ((1, 8, 8, 6),), ((1, 6, 8, 8),)),
     ]
@@ -393,7 +393,7 @@ def test_our_own_file_runs_on_both(tmp_path: Path, output: str, precision: str, 
     assert found.operations == len(operations(path))
 
 
-def operations(path: Path) -> tuple[Operation, ...]:
+def operations(path: Path) -> tuple[FileOperation, ...]:
     return formats.read(path).functions[0].operations
 
 
@@ -441,4 +441,4 @@ def test_a_file_of_tensorflows_own_converter_is_told(tmp_path: Path) -> None:
     assert function.classes["reduction"] == {"MEAN": 1, "ARG_MAX": 1}
     assert [move.type for move in function.movements] == ["TRANSPOSE"]
     for target in function.targets:
-        assert {finding.type for finding in target.findings if finding.severity == BLOCKS} == {"ARG_MAX"}
+        assert {finding.type for finding in target.findings if finding.severity == Severity.BLOCKS} == {"ARG_MAX"}

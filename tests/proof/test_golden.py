@@ -26,8 +26,8 @@ from evim_deploy.networks.open import parse_source
 from evim_deploy.networks.protocols import Outputs
 from evim_deploy.proof.golden import METADATA_KEY, write_golden
 from evim_deploy.proof.outputs import inputs
-from evim_deploy.proof.outputs.checker import comparable
-from evim_deploy.proof.outputs.differences import measure, rows
+from evim_deploy.proof.outputs.comparable import comparable
+from evim_deploy.proof.outputs.differences import measure, pair_outputs
 
 SIDE = 64
 
@@ -46,7 +46,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def errors(document: dict[str, Any], target: Target, expected: Outputs, actual: Outputs) -> tuple[float, float]:
     least = document["least_probability"] or 0.0
     found = measure(
-        rows(document["cases"], comparable(expected, target, least), comparable(actual, target, least)), False
+        pair_outputs(document["cases"], comparable(expected, target, least), comparable(actual, target, least)), False
     )
     return found.max_abs, found.mean_abs
 
@@ -206,17 +206,17 @@ def test_a_check_that_cannot_fail_is_not_written(tmp_path: Path, monkeypatch: py
     anything = {("coreml", "fp16"): Tolerance(max_abs=float("inf"), mean_abs=float("inf"), reason="", distribution="")}
     monkeypatch.setattr("evim_deploy.proof.outputs.checker.TOLERANCES", anything)
     with pytest.raises(ParityFailed, match="would prove nothing"):
-        write_golden(facts(), prover(), "a.mlpackage", "00", tmp_path / "golden")
+        write_golden(facts(), prover(), artifact="a.mlpackage", digest="00", path=tmp_path / "golden")
     assert not list(tmp_path.iterdir())
 
 
-def test_the_control_is_of_a_disturbed_network(tmp_path: Path) -> None:
+def test_the_control_is_of_a_perturbed_network(tmp_path: Path) -> None:
     """The same golden file from other weights has other answers, and the same inputs."""
-    write_golden(facts(), prover(), "a.mlpackage", "00", tmp_path / "one")
+    write_golden(facts(), prover(), artifact="a.mlpackage", digest="00", path=tmp_path / "one")
     other = prover()
     with torch.no_grad():
         next(other.reference.model.parameters()).mul_(1.5)
-    write_golden(replace(facts()), other, "a.mlpackage", "00", tmp_path / "two")
+    write_golden(replace(facts()), other, artifact="a.mlpackage", digest="00", path=tmp_path / "two")
     (_, one), (_, two) = read(tmp_path / "one"), read(tmp_path / "two")
     assert np.array_equal(one["input"], two["input"])
     assert not np.allclose(one["expected.probabilities"], two["expected.probabilities"], atol=1e-4)

@@ -12,7 +12,7 @@ from networks import random_tiny
 from told import target_of
 
 import exporters
-from evim_deploy.artifact.parity import FAIL, PASS, Parity
+from evim_deploy.artifact.parity import Parity, ParityStatus
 from evim_deploy.artifact.quantisation import Quantisation
 from evim_deploy.artifact.target import Target, Weights
 from evim_deploy.common.progress import Silent
@@ -120,8 +120,8 @@ def exchanged(graph: Graph) -> Graph:
 
 def test_a_sound_artifact_is_proven(made: Made, tmp_path: Path) -> None:
     found = made.proof(tmp_path)
-    assert (found.status, found.reason) == (PASS, "")
-    assert {each.status for each in found.comparisons} == {PASS}
+    assert (found.status, found.reason) == (ParityStatus.PASS, "")
+    assert {each.status for each in found.comparisons} == {ParityStatus.PASS}
     assert found.stored is not None
     assert found.stored.changed == ()
     if made.graph.qparams:
@@ -133,7 +133,7 @@ def test_a_sound_artifact_is_proven(made: Made, tmp_path: Path) -> None:
 @pytest.mark.parametrize("change", [another_code, another_scale])
 def test_a_wrong_weight_fails_and_is_named(made: Made, tmp_path: Path, change: Callable[[Encoding], Encoding]) -> None:
     found = made.proof(tmp_path, with_encoding(change))
-    assert found.status == FAIL
+    assert found.status == ParityStatus.FAIL
     assert WEIGHTS in found.reason
 
 
@@ -150,5 +150,5 @@ def test_a_wrong_grid_fails_and_is_named(made: Made, tmp_path: Path) -> None:
     for what, fault in faults.items():
         (tmp_path / what).mkdir()
         found = made.proof(tmp_path / what, fault)
-        assert found.status == FAIL, what
+        assert found.status == ParityStatus.FAIL, what
         assert PLACE in found.reason, what

@@ -22,7 +22,7 @@ from told import reference_to, target_of
 from torch import Tensor
 
 import exporters
-from evim_deploy.artifact.parity import PASS, WARNING, Measures, Parity
+from evim_deploy.artifact.parity import Measures, Parity, ParityStatus
 from evim_deploy.artifact.quantisation import Quantisation
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.variants import ModelName, Variant
@@ -32,7 +32,7 @@ from evim_deploy.networks.efficientvim.model import EfficientViM
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.efficientvim.seeded import untrained_model
 from evim_deploy.proof.outputs.checker import ParityChecker
-from evim_deploy.proof.outputs.differences import measure, rows
+from evim_deploy.proof.outputs.differences import measure, pair_outputs
 from evim_deploy.proof.prove import prove
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.calibration_images import PHOTOGRAPHS, CalibrationImages
@@ -156,7 +156,7 @@ def float32_loss(prover: ParityChecker) -> Measures:
     with torch.no_grad():
         single, double = reference.model(inputs), deepcopy(reference.model).double()(inputs.double())
     names = [str(index) for index in range(len(inputs))]
-    return measure(rows(names, {"logits": double.numpy()}, {"logits": single.numpy()}), classes=False)
+    return measure(pair_outputs(names, {"logits": double.numpy()}, {"logits": single.numpy()}), classes=False)
 
 
 def outcome(prover: ParityChecker, format_: str, precision: str, folder: Path) -> str:
@@ -166,12 +166,12 @@ def outcome(prover: ParityChecker, format_: str, precision: str, folder: Path) -
     except BadInput as error:
         is_named = any(words in error.cause for words in ("overflows float32", "overflows float16", "overflow float16"))
         return f"refused: {error}" if is_named else f"{type(error).__name__}: {error}"
-    if found.status in (PASS, WARNING):
+    if found.status in (ParityStatus.PASS, ParityStatus.WARNING):
         return "pass"
     overflows = [each for each in found.comparisons if "overflow" in each.anomaly_totals()]
-    failed = [each for each in found.comparisons if each.status not in (PASS, WARNING)]
+    failed = [each for each in found.comparisons if each.status not in (ParityStatus.PASS, ParityStatus.WARNING)]
     is_named = bool(failed) and all(each in overflows and "overflow float16" in found.reason for each in failed)
-    if any(each.subject == "rewrites" and not each.tolerance.allows(float32_loss(prover)) for each in failed):
+    if any(each.check == "rewrites" and not each.tolerance.allows(float32_loss(prover)) for each in failed):
         return f"refused: float32 is too coarse for the network itself: {found.reason}"
     return f"{'refused' if is_named else 'failed'}: {found.reason}"
 

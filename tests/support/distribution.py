@@ -17,7 +17,7 @@ from random_variants import NATIVE, VARIANTS, drawn
 from told import reference_of, target_of
 
 import exporters
-from evim_deploy.artifact.parity import Comparison
+from evim_deploy.artifact.parity import OutputComparison
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import PUBLISHED_MODELS
@@ -28,11 +28,11 @@ from evim_deploy.proof.prove import prove
 
 
 def main() -> None:
-    rows: dict[tuple[str, str, str], list[Comparison]] = defaultdict(list)
+    rows: dict[tuple[str, str, str], list[OutputComparison]] = defaultdict(list)
     for reference, native, target in native_models() if "native" in sys.argv else random_variants():
         for comparison in comparisons(ParityChecker(reference, native), reference, target):
-            format_ = "pytorch" if comparison.subject == "rewrites" else target.format
-            rows[format_, target.precision, f"{comparison.subject} {comparison.mode}"].append(comparison)
+            format_ = "pytorch" if comparison.check == "rewrites" else target.format
+            rows[format_, target.precision, f"{comparison.check} {comparison.mode}"].append(comparison)
     for (format_, precision, how), result in sorted(rows.items()):
         largest = [comparison.measures.max_abs for comparison in result]
         means = [comparison.measures.mean_abs for comparison in result]
@@ -60,14 +60,14 @@ def native_models() -> Iterator[tuple[GraphReference, int, Target]]:
                 yield reference, side, target_of(row.name, precision, row.default_output, (side, side), classes=1000)
 
 
-def comparisons(prover: ParityChecker, reference: GraphReference, target: Target) -> Iterator[Comparison]:
+def comparisons(checker: ParityChecker, reference: GraphReference, target: Target) -> Iterator[OutputComparison]:
     row = exporters.FORMATS[target.format]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"artifact{row.suffix}"
         exporters.load(row).build(reference.stored(target), target, path)
-        yield from prove(path, target, prover, Silent()).comparisons
+        yield from prove(path, target, checker, Silent()).comparisons
         if (target.format, target.precision) == ("coreml", "fp16"):
-            yield prove(path, target, prover, Silent(), mode="ane").comparisons[-1]
+            yield prove(path, target, checker, Silent(), mode="ane").comparisons[-1]
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ from evim_deploy.common.numerics import softmax
 from evim_deploy.images.preprocessing import CROP_MODES, PAPER, STD, Preprocessing, border_colour, place
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.proof.golden import METADATA_KEY, write_golden
-from evim_deploy.proof.outputs.checker import ParityChecker, comparable
-from evim_deploy.proof.outputs.differences import measure, rows
+from evim_deploy.proof.outputs.checker import ParityChecker
+from evim_deploy.proof.outputs.comparable import comparable
+from evim_deploy.proof.outputs.differences import measure, pair_outputs
 from latency.enums import CaseRole, Outcome
 from latency.judgement import judge
 from latency.protocol import PROTOCOLS
@@ -176,7 +177,7 @@ def prover() -> ParityChecker:
 
 def write_golden_file(path: Path) -> None:
     """The golden file of the small random network."""
-    write_golden(facts(), prover(), _ARTIFACT, _DIGEST, path)
+    write_golden(facts(), prover(), artifact=_ARTIFACT, digest=_DIGEST, path=path)
 
 
 def comparisons(golden: Path) -> list[dict[str, Any]]:
@@ -205,7 +206,7 @@ def comparisons(golden: Path) -> list[dict[str, Any]]:
         wanted, given = (
             comparable({"probabilities": each.astype(np.float64)}, _TARGET, least) for each in (expected, outputs)
         )
-        measures = measure(rows(document["cases"], wanted, given), classes=True)
+        measures = measure(pair_outputs(document["cases"], wanted, given), classes=True)
         found.append(
             {
                 "name": name,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from evim_deploy.artifact.parity import Parity
+from evim_deploy.artifact.parity import Check, Parity
 from evim_deploy.artifact.target import ArtifactInfo, Signature, Structure, Target, TensorSpec, Weights
 from evim_deploy.catalog.variants import MODELS, ModelName, Variant
 from evim_deploy.graph.interpreter import evaluate, tensors
@@ -21,7 +21,7 @@ from evim_deploy.networks.efficientvim.lowering import FEATURE_OUTPUTS
 from evim_deploy.networks.efficientvim.model import EfficientViM
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.efficientvim.seeded import untrained_model
-from evim_deploy.proof.outputs.checker import Run
+from evim_deploy.proof.outputs.checker import CheckRun
 
 Array = npt.NDArray[np.float32]
 Change = Callable[[Array], Array]
@@ -123,11 +123,13 @@ class Network:
         return {name: self._change(values.numpy().copy()) for name, values in outputs.items()}
 
 
-def run_of(session: Exact | Network, subject: str = "program", engine: str = "told", mode: str = "fp32") -> Run:
+def run_of(
+    session: Exact | Network, check: Check = Check.PROGRAM, engine: str = "told", mode: str = "fp32"
+) -> CheckRun:
     def opened() -> AbstractContextManager[Exact | Network]:
         return nullcontext(session)
 
-    return Run(subject, engine, mode, opened)
+    return CheckRun(check, engine, mode, opened)
 
 
 def with_noise(graph: Graph, name: str, amount: float, seed: int = 0) -> Graph:

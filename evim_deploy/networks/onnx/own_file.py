@@ -8,7 +8,7 @@ from pathlib import Path
 from evim_deploy.artifact.manifest import Manifest, changed_ports, embedded_manifest
 from evim_deploy.artifact.target import METADATA_KEY
 from evim_deploy.common.errors import BadInput
-from evim_deploy.formats import Contents
+from evim_deploy.formats import ModelFile
 from evim_deploy.images.preprocessing import Preprocessing, of_pixels
 
 
@@ -29,7 +29,7 @@ class Own:
     trained: bool
 
 
-def read_own(found: Contents, path: Path) -> Own | None:
+def read_own(found: ModelFile, path: Path) -> Own | None:
     """What a file says; None for a file that somebody else made, or whose inputs or outputs were changed since.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Which operations of a file compute which value of the graph, by their names."""
+"""Match the operations of a file with the values of a graph by their names."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from evim_deploy.artifact.trace import TracedOperation
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.shapes import Shape
 
-_DROPPED = ("flatten", "unflatten", "mean", "sum_tokens")
-"""What a converter may leave out where it only renames axes, as a mean over one element does."""
+_OPTIONAL = ("flatten", "unflatten", "mean", "sum_tokens")
+"""Operations that a converter may drop where they only rename axes, as a mean over one element does."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """A value of the graph that the file computes too.
+class MatchedOp:
+    """An operation of the graph whose output the file computes too.
 
     Attributes:
-        node: The operation of the graph whose outputs these are.
-        nodes: What has to be evaluated to get them from the nearest values that the file has: in order,
-            ``node`` last, with the operations that were fused with it before.
-        named: Those of ``nodes`` that the file names there, whose weights its operations hold.
-        inputs: These nearest values.
-        operations: Indices in the file; the last gives the values, those before are steps on the way.
+        node: The operation.
+        nodes: The operations from the nearest values in the file to this output, in order, ``node`` last: those before
+            it were fused with it.
+        named: The ones of ``nodes`` that the file names, whose weights its operations hold.
+        inputs: Names of these nearest values.
+        operations: Indices of the file's operations; the last computes the output, the others are steps before it.
     """
 
     node: Node
@@ -37,12 +37,12 @@ class Row:
 
 
 @dataclass
-class Computed:
-    """A value of the graph under its name in a file.
+class NamedValue:
+    """A value of the graph that a file has under its name.
 
     Attributes:
-        operations: Indices in the file; the last gives the value, those before are steps on the way.
-        named: The graph's operations that the file names there: the value's own, and those fused with it.
+        operations: Indices of the file's operations; the last computes the value, the others are steps before it.
+        named: Names of the graph's operations that the file names there: the value's own, and those fused with it.
     """
 
     operations: list[int] = field(default_factory=list)
@@ -51,67 +51,68 @@ class Computed:
 
 @dataclass(frozen=True)
 class Alignment:
-    """A file's operations beside a graph's.
+    """The matched operations of a file and a graph.
 
     Attributes:
-        rows: By the name of the graph's operation, in the graph's order.
-        image: The operation that gives the image as the others take it, where the file has one.
-        unmatched: Names of the graph's operations that nothing in the file corresponds to.
+        matched: By the name of the graph's operation, in the graph's order.
+        image: Index of the file's operation that gives the image to the others, if there is such an operation.
+        unmatched: Names of the graph's operations without a counterpart in the file.
     """
 
-    rows: Mapping[str, Row]
+    matched: Mapping[str, MatchedOp]
     image: int | None
     unmatched: tuple[str, ...]
 
 
 def align(graph: Graph, operations: Sequence[TracedOperation], shapes: Mapping[str, Shape]) -> Alignment:
-    """Line up a file's operations with a graph's.
+    """Match a file's operations with a graph's.
 
     Args:
         graph: The graph.
-        operations: Of the file, in the order of their computation.
-        shapes: Of the graph's values.
+        operations: The file's operations in execution order.
+        shapes: The shapes of the graph's values.
     """
-    found = computed(graph, operations)
-    image = found.pop(graph.input_name, None)
-    nodes = [node for node in graph.nodes if node.name in found]
+    values = values_in_file(graph, operations)
+    image = values.pop(graph.input_name, None)
+    nodes = [node for node in graph.nodes if node.name in values]
     available = {graph.input_name, *(output for node in nodes for output in node.outputs)}
-    rows = {}
+    matched = {}
     for node in nodes:
         cone, inputs = _cone(graph, node, available)
-        rows[node.name] = Row(
+        matched[node.name] = MatchedOp(
             node=node,
             nodes=cone,
-            named=tuple(each for each in cone if each.name in found[node.name].named),
+            named=tuple(each for each in cone if each.name in values[node.name].named),
             inputs=inputs,
-            operations=tuple(found[node.name].operations),
+            operations=tuple(values[node.name].operations),
         )
-    return Alignment(rows, image.operations[-1] if image else None, _unmatched(graph, rows.values(), shapes))
+    unmatched = _unmatched(graph, matched.values(), shapes)
+    return Alignment(matched, image.operations[-1] if image else None, unmatched)
 
 
-def computed(graph: Graph, operations: Sequence[TracedOperation]) -> dict[str, Computed]:
-    """The values of a graph, its input among them, that a file has, by their names.
+def values_in_file(graph: Graph, operations: Sequence[TracedOperation]) -> dict[str, NamedValue]:
+    """The values of a graph, its input included, that a file has, by name.
 
-    Names are compared without regard to what stands between words, as formats forbid some marks. An
-    output goes by its own name or that of its value.
+    Names are compared without punctuation, because formats forbid some characters. An output has its own name or that
+    of its value.
     """
     order = {node.name: index for index, node in enumerate(graph.nodes)}
-    values = {**{name: name for name in (graph.input_name, *order)}, **graph.outputs}
-    known = {_plain(name): value for name, value in values.items()}
-    found: dict[str, Computed] = {}
+    names_of_values = {**{name: name for name in (graph.input_name, *order)}, **graph.outputs}
+    known = {_plain(name): value for name, value in names_of_values.items()}
+    values: dict[str, NamedValue] = {}
     for index, operation in enumerate(operations):
         names = {known[_plain(name)] for name in operation.names if _plain(name) in known}
         if names:
-            last = max(names, key=lambda name: order.get(name, -1))  # of fused ones the last gives the value
-            value = found.setdefault(last, Computed())
+            last = max(names, key=lambda name: order.get(name, -1))  # the last of fused operations gives the value
+            value = values.setdefault(last, NamedValue())
             value.operations.append(index)
             value.named |= names
-    for last, value in list(found.items()):
+    for last, value in list(values.items()):
         for name in value.named - {last}:
-            steps = found.pop(name, Computed())  # of a fused operation there are steps alone
+            steps = values.pop(name, NamedValue())  # a fused operation only contributes steps
             value.operations[:0] = steps.operations
             value.named |= steps.named
-    return found
+    return values
 
 
 def _plain(name: str) -> str:
@@ -119,7 +120,7 @@ def _plain(name: str) -> str:
 
 
 def _cone(graph: Graph, node: Node, available: set[str]) -> tuple[tuple[Node, ...], tuple[str, ...]]:
-    """The operations from the nearest available values to a node, in order, and these values."""
+    """The operations from the nearest available values to a node, in order, and the names of these values."""
     cone: dict[str, Node] = {}
     inputs: dict[str, None] = {}
 
@@ -136,10 +137,10 @@ def _cone(graph: Graph, node: Node, available: set[str]) -> tuple[tuple[Node, ..
     return tuple(cone.values()), tuple(inputs)
 
 
-def _unmatched(graph: Graph, rows: Iterable[Row], shapes: Mapping[str, Shape]) -> tuple[str, ...]:
+def _unmatched(graph: Graph, matched: Iterable[MatchedOp], shapes: Mapping[str, Shape]) -> tuple[str, ...]:
     def is_renaming(node: Node) -> bool:
         before, after = (prod(cast("tuple[int, ...]", shapes[name])) for name in (node.inputs[0], node.name))
-        return node.op in _DROPPED and before == after
+        return node.op in _OPTIONAL and before == after
 
-    covered = {node.name for row in rows for node in row.nodes if node in row.named or is_renaming(node)}
+    covered = {node.name for op in matched for node in op.nodes if node in op.named or is_renaming(node)}
     return tuple(node.name for node in graph.nodes if node.name not in covered)

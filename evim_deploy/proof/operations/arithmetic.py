@@ -1,10 +1,10 @@
-"""One operation of a graph on given values in float64, and how large an error its arithmetic explains.
+"""Evaluate one operation of a graph in float64, and bound the rounding error of its arithmetic.
 
-A sum's rounding errors are in proportion to the sum of its terms' magnitudes, not to the sum itself,
-which may be small where the terms cancel. So beside each value goes that magnitude: a linear
-operation's is the same operation on absolute weights and absolute inputs; the others' are in a table.
-Of n terms the error is n - 1 roundoffs at the most, and about the root of that where roundings are
-independent, as they are where weights differ; tokens of a plain image are all alike, and round alike.
+A sum's rounding error is proportional to the sum of its terms' magnitudes, not to the sum itself, which may be small
+if the terms cancel. Each value therefore has a magnitude beside it: for a linear operation the same operation on
+absolute weights and inputs; the other operations have a table. A sum of n terms loses at most n - 1 roundoffs, and
+about the square root of that if roundings are independent, as for differing weights; the tokens of a plain image are
+equal, and have equal rounding errors.
 Source: Higham, Accuracy and Stability of Numerical Algorithms, sections 2.8 and 3.1.
 """
 
@@ -23,7 +23,7 @@ from evim_deploy.graph.ir import MANY_TOKENS, Node
 
 
 def apply(node: Node, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """An operation's outputs, of inputs in float64."""
+    """An operation's outputs for inputs in float64."""
     weights = {name: torch.from_numpy(array) for name, array in node.weights.items()}
     if node.is_depthwise:
         return (_depthwise(node, weights, inputs[0]),)
@@ -34,13 +34,13 @@ def apply(node: Node, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
 def magnitudes(
     node: Node, inputs: Sequence[Tensor], terms: Sequence[Tensor], outputs: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
-    """For each output the magnitudes that its rounding errors are in proportion to.
+    """For each output the magnitudes that its rounding errors are proportional to.
 
     Args:
         node: The operation.
-        inputs: What it takes.
-        terms: The magnitudes of what it takes.
-        outputs: What it gives.
+        inputs: Its inputs, float64.
+        terms: The magnitudes of its inputs.
+        outputs: Its outputs, float64.
     """
     special = _MAGNITUDES.get(node.op)
     if special is not None:
@@ -49,26 +49,26 @@ def magnitudes(
 
 
 def roundoffs(node: Node, inputs: Sequence[Tensor]) -> float:
-    """How many roundoffs of its magnitude the arithmetic of an operation may lose: as its longest sum is."""
+    """Number of roundoffs that an operation may lose, relative to its magnitude, from the length of its longest sum."""
     count = _TERMS.get(node.op)
     return count(node, inputs[0]) if count is not None else 1.0
 
 
 def stored_steps(node: Node, inputs: Sequence[Tensor]) -> float:
-    """How many roundoffs of its magnitude an operation loses where a file stores its steps: on very many tokens."""
+    """Number of roundoffs that an operation loses where a file stores its intermediate steps, for very many tokens."""
     count = _STORED_STEPS.get(node.op)
     tokens = inputs[0].shape[-1]
     return count(tokens) if count is not None and node.spread(tokens) > 1 else 0.0
 
 
 def inner_step(node: Node, inputs: Sequence[Tensor]) -> Tensor | None:
-    """The sum that an operation divides by: where it overflows, finite zeros come out."""
+    """The sum that an operation divides by: if it overflows, the outputs are finite zeros."""
     step_ = _INNER_STEPS.get(node.op)
     return step_(inputs[0]) if step_ is not None else None
 
 
 def _depthwise(node: Node, w: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """As ``conv``, a tap at a time: torch's own takes each channel by itself in float64, 20 times as long."""
+    """A depthwise convolution, tap by tap: torch's own loops over channels in float64 and takes 20 times as long."""
     kernel, stride, padding = w["kernel"], node.integer("stride"), node.integer("padding")
     side = kernel.shape[-1]
     x = F.pad(x, [padding] * 4)
@@ -83,7 +83,7 @@ def _depthwise(node: Node, w: Mapping[str, Tensor], x: Tensor) -> Tensor:
 
 
 def _layer_norm(node: Node, x: Tensor, terms: Tensor, y: Tensor) -> Tensor:
-    """What x - mean loses where x is large beside its deviation, there and in the variance."""
+    """The magnitude of a layer norm, with the cancellation in x - mean and in the variance."""
     variance = x.var(1, correction=0, keepdim=True) + node.eps()
     scale = terms.square().mean(1, keepdim=True).sqrt()
     return y.abs() + (terms + (1 + y.abs()) * scale) / variance.sqrt()
@@ -92,13 +92,15 @@ def _layer_norm(node: Node, x: Tensor, terms: Tensor, y: Tensor) -> Tensor:
 _MAGNITUDES: Mapping[str, Callable[[Node, Tensor, Tensor, Tensor], Tensor]] = {
     "layer_norm": _layer_norm,
     "sigmoid": lambda node, x, terms, y: torch.ones_like(y),  # engines approximate it to an absolute error
-    "silu": lambda node, x, terms, y: terms,  # x times that
-    "softmax_tokens": lambda node, x, terms, y: y * (1 + terms + terms.amax(2, keepdim=True)),  # exp's is |x - max| u
+    "silu": lambda node, x, terms, y: terms,  # the sigmoid times x
+    "softmax_tokens": lambda node, x, terms, y: (
+        y * (1 + terms + terms.amax(2, keepdim=True))
+    ),  # exp has |x - max| roundoffs
     "softmax_channels": lambda node, x, terms, y: y * (1 + terms + terms.amax(1, keepdim=True)),
 }
 
 _TERMS: Mapping[str, Callable[[Node, Tensor], float]] = {
-    "sigmoid": lambda node, x: 4,  # exp, 1 + it, the division, and how well exp is approximated
+    "sigmoid": lambda node, x: 4,  # exp, the sum, the division, and the approximation of exp
     "silu": lambda node, x: 5,
     "conv": lambda node, x: sqrt(node.weights["kernel"][0].size),
     "pointwise_conv": lambda node, x: sqrt(x.shape[1]),

@@ -1,10 +1,10 @@
-"""Line up an artifact's values with the reference's, from the first operation to the last."""
+"""Compare an artifact with its reference operation by operation, from the first to the last."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from math import inf, isfinite, prod
+from math import inf, isfinite
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -13,192 +13,157 @@ import torch
 from torch import Tensor
 
 from evim_deploy.artifact.target import Target
-from evim_deploy.artifact.trace import Arrays, Trace
+from evim_deploy.artifact.trace import Trace
 from evim_deploy.common.errors import NotRunHere
-from evim_deploy.graph.interpreter import fake_quantise
 from evim_deploy.graph.ir import RESCALED, Graph
 from evim_deploy.graph.shapes import infer_shapes
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.protocols import Reference
-from evim_deploy.proof.operations.alignment import Alignment, Row, align
+from evim_deploy.proof.operations.alignment import Alignment, MatchedOp, align
 from evim_deploy.proof.operations.arithmetic import apply
 from evim_deploy.proof.operations.causes import likely_cause
-from evim_deploy.proof.operations.comparison import flat, judge
 from evim_deploy.proof.operations.error_attribution import output_costs, signal_to_noise
-from evim_deploy.proof.operations.report import Layer, LayerReport, Stage
+from evim_deploy.proof.operations.op_comparison import OpComparison, flat
+from evim_deploy.proof.operations.report import OpReport, OpsReport, StageReport
 from evim_deploy.proof.operations.stages import place, reference_stages, stage_values
+from evim_deploy.proof.operations.traced_artifact import Shapes, TracedArtifact, Values
 
 if TYPE_CHECKING:
     from evim_deploy.networks.efficientvim.model import EfficientViM
 
-Values = dict[str, Tensor]
-Shapes = Mapping[str, tuple[int, ...]]
-
 _EXACT = 1e-9
-"""What rewriting may change in float64, whose roundings are of 1e-16."""
+"""Relative error that rewriting may cause in float64, whose unit roundoff is 1e-16."""
 
 
-def compare(
+def compare_operations(
     model: EfficientViM,
+    *,
     graph: Graph,
     exported: Graph,
     target: Target,
     trace: Trace,
     image: npt.NDArray[np.float32],
-) -> LayerReport:
-    """Line up an artifact with what it was made from.
+) -> OpsReport:
+    """Compare an artifact's operations with its reference's.
 
-    Values are dropped once nothing needs them any more.
+    Values are dropped after their last use.
 
     Args:
         model: The reference, in evaluation mode.
-        graph: The model, lowered and rewritten as it was for the artifact, in floating point.
-        exported: The same as the artifact stores it: rounded, or quantised.
-        target: What the artifact is.
+        graph: The model, lowered and rewritten as for the artifact, in floating point.
+        exported: The same graph with the artifact's rounded or quantised weights.
+        target: The artifact's target.
         trace: Its operations.
-        image: What they are traced on, as the artifact takes it: (B, 3, H, W), float32.
+        image: The input of the trace, (B, 3, H, W), float32.
 
     Raises:
         EvimError: The engine cannot compute the values.
     """
     shapes = cast("Shapes", infer_shapes(exported, image.shape))
     alignment = align(exported, trace.operations, shapes)
-    if not alignment.rows:
-        return LayerReport((), (), alignment.unmatched, len(trace.operations))
+    if not alignment.matched:
+        return OpsReport(stages=(), ops=(), unmatched=alignment.unmatched, file_operations=len(trace.operations))
     pixels = torch.from_numpy(image.astype(np.float64))
     modelled = reference_stages(model, target, pixels)
-    artifact = _Artifact(graph, exported, alignment, trace, shapes, pixels)
+    artifact = TracedArtifact(
+        graph=graph, exported=exported, alignment=alignment, trace=trace, shapes=shapes, pixels=pixels
+    )
     expected: Values = {graph.input_name: pixels}
     expiring = _last_uses(graph, alignment)
     ends = stage_values(graph)
-    stages, layers = [], []
+    stages, ops = [], []
     for node in graph.nodes:
         outputs = apply(node, [expected[name] for name in node.inputs])
         expected.update(zip(node.outputs, outputs, strict=True))
-        if node.name in alignment.rows:
-            layers.append(artifact.layer(alignment.rows[node.name], outputs))
+        if node.name in alignment.matched:
+            ops.append(_op_report(artifact, alignment.matched[node.name], outputs))
         for stage in (stage for stage, value in ends.items() if value == node.name):
             unit = _unit(outputs[0], modelled[stage]) if node.name.endswith(RESCALED) else 1.0
+            actual = artifact.values.get(node.name)
+            error = None if actual is None else _error([actual * unit], [modelled[stage]])
             rewriting = _error([outputs[0] * unit], [modelled[stage]])
-            found = artifact.values.get(node.name)
-            error = None if found is None else _error([found * unit], [modelled[stage]])
             stages.append(
-                Stage(name=stage, place=place(stage), error=error, rewriting=rewriting, is_exact=rewriting <= _EXACT)
+                StageReport(
+                    name=stage, place=place(stage), error=error, rewriting=rewriting, is_exact=rewriting <= _EXACT
+                )
             )
         for name in expiring.get(node.name, ()):
             expected.pop(name, None)
             artifact.values.pop(name, None)
     if artifact.noises:
         costs = output_costs(graph, pixels, artifact.noises)
-        layers = [replace(layer, cost_db=costs.get(row)) for layer, row in zip(layers, alignment.rows, strict=True)]
-    return LayerReport(tuple(stages), tuple(layers), alignment.unmatched, len(trace.operations))
+        ops = [replace(op, cost_db=costs.get(name)) for op, name in zip(ops, alignment.matched, strict=True)]
+    return OpsReport(
+        stages=tuple(stages),
+        ops=tuple(ops),
+        unmatched=alignment.unmatched,
+        file_operations=len(trace.operations),
+    )
 
 
-def match_operations(reference: Reference, target: Target, trace: Trace, image: npt.NDArray[np.float32]) -> LayerReport:
-    """Line up an artifact's operations with the network's, on images as the artifact takes them (B, 3, H, W).
+def match_operations(reference: Reference, target: Target, trace: Trace, image: npt.NDArray[np.float32]) -> OpsReport:
+    """Compare an artifact's operations with its network's, on images in the artifact's input form (B, 3, H, W).
 
     Raises:
-        NotRunHere: Nothing says which operation is which.
+        NotRunHere: The network is not one of ours, so its operations have no common names.
     """
     if not isinstance(reference, GraphReference):
         raise NotRunHere(
-            "Nothing says which operation of an artifact is which of a network that is none of ours.",
+            "Operations can be matched only for EfficientViM, whose artifacts keep the model's names.",
             "Leave out --layers; the outputs and the stored weights are compared without it.",
         )
-    return compare(reference.model, reference.inference(target), reference.stored(target), target, trace, image)
+    return compare_operations(
+        reference.model,
+        graph=reference.inference(target),
+        exported=reference.stored(target),
+        target=target,
+        trace=trace,
+        image=image,
+    )
 
 
-class _Artifact:
-    """The values of an artifact by the graph's names, taken from its trace as they are needed.
-
-    Attributes:
-        values: By name, as far as they are needed yet.
-        noises: Of a quantised artifact, what each layer gives beside the network in floating point, on its own inputs.
-    """
-
-    def __init__(
-        self, graph: Graph, exported: Graph, alignment: Alignment, trace: Trace, shapes: Shapes, pixels: Tensor
-    ) -> None:
-        self._grids = exported.qparams
-        is_quantised = bool(exported.qparams) or any(node.encodings for node in exported.nodes)
-        self._floats = {node.name: node for node in graph.nodes} if is_quantised else {}
-        self.noises: dict[str, Values] = {}
-        self._operations = trace.operations
-        wanted = {
-            row.operations[-1]: sum(4 * prod(shapes[name]) for name in row.node.outputs)
-            for row in alignment.rows.values()
-        }
-        if alignment.image is not None:
-            wanted[alignment.image] = 4 * pixels.numel()
-        self._computed = trace.compute(dict(sorted(wanted.items())))
-        self._arrived: dict[int, Arrays] = {}
-        self.values: Values = fake_quantise({graph.input_name: pixels}, self._grids)
-        if alignment.image is not None:
-            (cast_image,) = self._take(alignment.image)
-            self.values[graph.input_name] = torch.from_numpy(cast_image.astype(np.float64)).reshape(pixels.shape)
-
-    def layer(self, row: Row, expected: Sequence[Tensor]) -> Layer:
-        """Take an operation's values from the trace, and judge it by itself and against the values expected."""
-        traced = [self._operations[index] for index in row.operations]
-        arrays = self._take(row.operations[-1])
-        if [array.size for array in arrays] != [value.numel() for value in expected]:
-            # what follows is judged on what should have come out
-            self.values.update(zip(row.node.outputs, expected, strict=True))
-            shapes = " and ".join(str(array.shape) for array in arrays)
-            return _layer(row, traced[-1].type, cumulative=inf, local=inf, bound=0.0, cause=f"wrong shape: {shapes}")
-        outputs = [
-            torch.from_numpy(array.astype(np.float64)).reshape(value.shape)
-            for array, value in zip(arrays, expected, strict=True)
-        ]
-        self.values.update(zip(row.node.outputs, outputs, strict=True))
-        inputs = {name: self.values[name] for name in row.inputs}
-        judgement = judge(row, traced, inputs, outputs, self._grids)
-        worst = int(judgement.excess.argmax())
-        scale = _scale(judgement.reference)
-        local, bound = (float(found[worst] / scale) for found in (judgement.difference, judgement.explained))
-        layer = _layer(
-            row,
-            traced[-1].type,
-            cumulative=_error(outputs, expected),
-            local=local,
-            bound=bound,
-            cause=likely_cause(judgement) if judgement.diverges else "",
-        )
-        if not self._floats:
-            return layer
-        exact = self._in_floats(row, inputs)
-        noise = {name: self.values[name] - exact[name] for name in row.node.outputs}
-        self.noises[row.node.name] = {name: lost.float() for name, lost in noise.items()}
-        return replace(
-            layer,
-            snr_db=signal_to_noise(flat(expected), flat(outputs) - flat(expected)),
-            own_snr_db=signal_to_noise(flat([exact[name] for name in noise]), flat(list(noise.values()))),
-        )
-
-    def _in_floats(self, row: Row, inputs: Values) -> Values:
-        """What the network in floating point makes of an operation's own inputs."""
-        values = dict(inputs)
-        for node in (self._floats[each.name] for each in row.nodes):
-            values.update(zip(node.outputs, apply(node, [values[name] for name in node.inputs]), strict=True))
-        return values
-
-    def _take(self, index: int) -> Arrays:
-        while index not in self._arrived:
-            arrived, arrays = next(self._computed)
-            self._arrived[arrived] = arrays
-        return self._arrived.pop(index)
+def _op_report(artifact: TracedArtifact, op: MatchedOp, expected: Sequence[Tensor]) -> OpReport:
+    """Compare an operation by itself, and its outputs with the expected ones."""
+    type_ = artifact.type_of(op)
+    outputs = artifact.outputs(op, expected)
+    if isinstance(outputs, str):
+        return _named(op, type_, cumulative=inf, local=inf, bound=0.0, cause=f"wrong shape: {outputs}")
+    comparison = artifact.compare(op, outputs)
+    local, bound = _worst(comparison)
+    report = _named(
+        op,
+        type_,
+        cumulative=_error(outputs, expected),
+        local=local,
+        bound=bound,
+        cause=likely_cause(comparison) if comparison.diverges else "",
+    )
+    if not artifact.is_quantised:
+        return report
+    exact, noise = artifact.measure_noise(op)
+    return replace(
+        report,
+        snr_db=signal_to_noise(flat(expected), flat(outputs) - flat(expected)),
+        own_snr_db=signal_to_noise(flat(exact), flat(noise)),
+    )
 
 
-def _layer(row: Row, type_: str, *, cumulative: float, local: float, bound: float, cause: str) -> Layer:
-    """A row under the name of what has weights in it, where operations are fused."""
-    node = next((node for node in row.named if node.weights), row.node)
-    fused = tuple(each.name for each in row.named if each is not node)
-    return Layer(
+def _worst(comparison: OpComparison) -> tuple[float, float]:
+    """The error at the element that exceeds its bound most, and that bound, in units of the largest magnitude."""
+    worst = int(comparison.excess.argmax())
+    scale = _scale(comparison.reference)
+    return float(comparison.difference[worst] / scale), float(comparison.explained[worst] / scale)
+
+
+def _named(op: MatchedOp, type_: str, *, cumulative: float, local: float, bound: float, cause: str) -> OpReport:
+    """The report of an operation, under the name of the one with weights if several are fused."""
+    node = next((node for node in op.named if node.weights), op.node)
+    return OpReport(
         name=node.name,
         op=node.op,
         place=place(node.name),
         type=type_,
-        fused=fused,
+        fused=tuple(each.name for each in op.named if each is not node),
         cumulative=cumulative,
         local=local,
         bound=bound,
@@ -207,11 +172,11 @@ def _layer(row: Row, type_: str, *, cumulative: float, local: float, bound: floa
 
 
 def _last_uses(graph: Graph, alignment: Alignment) -> dict[str, list[str]]:
-    """For each operation the values that nothing needs after it."""
+    """For each operation, the values that are not needed after it."""
     last = {}
     for node in graph.nodes:
-        row = alignment.rows.get(node.name)
-        last.update(dict.fromkeys((*node.inputs, *(row.inputs if row else ())), node.name))
+        op = alignment.matched.get(node.name)
+        last.update(dict.fromkeys((*node.inputs, *(op.inputs if op else ())), node.name))
     expiring: dict[str, list[str]] = {}
     for value, name in last.items():
         expiring.setdefault(name, []).append(value)
@@ -226,9 +191,9 @@ def _unit(value: Tensor, modelled: Tensor) -> Tensor:
 
 
 def _error(actual: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-    """The largest absolute error of all values, of their largest magnitude; infinite where one is not finite."""
-    found, reference = flat(actual), flat(expected)
-    error = float((found - reference).abs().max() / _scale(reference))
+    """The largest absolute error in units of the largest magnitude; infinite if a value is not finite."""
+    reference = flat(expected)
+    error = float((flat(actual) - reference).abs().max() / _scale(reference))
     return error if isfinite(error) else inf
 
 

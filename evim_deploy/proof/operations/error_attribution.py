@@ -1,9 +1,8 @@
-"""Which layer of a quantised artifact costs its outputs most.
+"""Attribute the error of a quantised artifact's outputs to its layers.
 
-What an operation of the artifact gives beside what the network in floating point would make of the same inputs is the
-noise of that layer alone. Put into the network in floating point at that place, and at no other, it reaches the outputs
-as it would in the artifact if everything else were exact; the layer that leaves the least signal to noise there is to
-blame.
+The noise of a layer is the difference between the artifact's operation and the floating-point network's on the same
+inputs. Added to the floating-point network at that place alone, it reaches the outputs as it would in the artifact if
+everything else were exact; the layer that leaves the lowest signal-to-noise ratio there costs most.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from evim_deploy.graph.interpreter import run, step, tensors
 from evim_deploy.graph.ir import Graph
 
 Noise = Mapping[str, Tensor]
-"""Of a layer, by the names of the values that it gives."""
+"""The noise of a layer, by the names of its output values."""
 
 
 def signal_to_noise(signal: Tensor, noise: Tensor) -> float:
-    """In dB; infinite where there is no noise, minus infinity where something is not finite."""
+    """The ratio in dB; infinite without noise, minus infinity if a value is not finite."""
     if not bool(noise.isfinite().all() and signal.isfinite().all()):
         return -torch.inf
     power, lost = (float(values.double().square().sum()) for values in (signal, noise))
@@ -30,12 +29,12 @@ def signal_to_noise(signal: Tensor, noise: Tensor) -> float:
 
 
 def output_costs(graph: Graph, pixels: Tensor, noises: Mapping[str, Noise]) -> dict[str, float]:
-    """Signal to noise of the outputs, dB, where one layer alone is noisy; by its name, the costliest first.
+    """Signal-to-noise ratio of the outputs, dB, with one noisy layer each; by its name, the costliest first.
 
     Args:
         graph: The network in floating point.
-        pixels: What it takes, (B, 3, H, W).
-        noises: Of each layer, by the name of the operation that gives its values.
+        pixels: Its input, (B, 3, H, W).
+        noises: The noise of each layer, by the name of the operation that computes its values.
     """
     weights = tensors(graph, torch.float32)
     values = run(graph, pixels.float(), weights)
@@ -44,10 +43,10 @@ def output_costs(graph: Graph, pixels: Tensor, noises: Mapping[str, Noise]) -> d
     costs = {}
     for name, noise in noises.items():
         changed = {value: values[value] + lost.float() for value, lost in noise.items()}
-        at = next(index for index, node in enumerate(graph.nodes) if node.name == name)
-        for node in graph.nodes[at + 1 :]:
+        start = next(index for index, node in enumerate(graph.nodes) if node.name == name)
+        for node in graph.nodes[start + 1 :]:
             if not changed.keys().isdisjoint(node.inputs):
                 changed.update(step(node, weights[node.name], ChainMap(changed, values)))
-        found = torch.cat([changed.get(end, values[end]).flatten() for end in ends])
-        costs[name] = signal_to_noise(signal, found - signal)
+        noisy = torch.cat([changed.get(end, values[end]).flatten() for end in ends])
+        costs[name] = signal_to_noise(signal, noisy - signal)
     return dict(sorted(costs.items(), key=lambda item: item[1]))

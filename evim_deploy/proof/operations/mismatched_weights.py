@@ -1,11 +1,10 @@
-"""Compare arrays of weights whatever their layout: as sorted values."""
+"""Compare arrays of weights regardless of their layout: as sorted values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +12,19 @@ import numpy.typing as npt
 from evim_deploy.graph.ir import Node
 from evim_deploy.graph.quantised import Array
 
-Stored = npt.NDArray[Any]
+Singles = npt.NDArray[np.float32]
+StoredValues = npt.NDArray[np.generic]
+"""An array of a file, float16 or float32."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredArray:
     """An array of a file; its values are sorted once for all comparisons."""
 
-    array: Stored
+    array: StoredValues
 
     @cached_property
-    def sorted_values(self) -> npt.NDArray[np.float32]:
+    def sorted_values(self) -> Singles:
         return np.sort(self.array.ravel().astype(np.float32))
 
     def without_repetition(self, weight: Array) -> StoredArray:
@@ -35,13 +36,13 @@ class StoredArray:
 
 
 @dataclass(frozen=True)
-class MismatchedWeights:
-    """An array of weights beside the reference's.
+class WeightComparison:
+    """An array of weights compared with the reference's.
 
     Attributes:
         weight: Its name in the graph: ``kernel``, ``bias`` ...
-        differing: How many of its values are not among the reference's.
-        size: How many values it has.
+        differing: Number of its values that are not among the reference's.
+        size: Number of its values.
         largest: The largest difference.
     """
 
@@ -57,52 +58,52 @@ class MismatchedWeights:
         return f"{values} differ, by up to {self.largest:.2g}"
 
 
-def mismatched_weights(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[MismatchedWeights]:
-    """The weights of some operations that a file has otherwise.
+def mismatched_weights(nodes: Iterable[Node], stored: Sequence[StoredValues]) -> list[WeightComparison]:
+    """The weights of some operations that differ from a file's.
 
     Args:
-        nodes: Operations of the graph, their weights at values that the file's type has.
-        stored: Arrays that the file has for these, float16 or float32, in any layout.
+        nodes: Operations of the graph, their weights rounded to the file's type.
+        stored: The file's arrays for these operations, float16 or float32, in any layout.
     """
-    return [stale for stale in beside(nodes, stored) if stale.differing]
+    return [each for each in compare_with_stored(nodes, stored) if each.differing]
 
 
-def beside(nodes: Iterable[Node], stored: Sequence[Stored]) -> list[MismatchedWeights]:
-    """Each weight against the file's; what has none of its size is left out."""
+def compare_with_stored(nodes: Iterable[Node], stored: Sequence[StoredValues]) -> list[WeightComparison]:
+    """Each weight compared with the closest of a file's arrays; weights without an array of their size are left out."""
     arrays = [StoredArray(array) for array in stored]
-    found = (nearest(name, weight, arrays) for node in nodes for name, weight in node.weights.items())
-    return [stale for stale in found if stale]
+    comparisons = (closest(name, weight, arrays) for node in nodes for name, weight in node.weights.items())
+    return [each for each in comparisons if each]
 
 
-def nearest(name: str, weight: Array, stored: Sequence[StoredArray]) -> MismatchedWeights | None:
-    """A weight against the nearest of a file's arrays of its size."""
-    equal = MismatchedWeights(name, 0, weight.size, 0.0)
+def closest(name: str, weight: Array, stored: Sequence[StoredArray]) -> WeightComparison | None:
+    """A weight compared with the closest of a file's arrays of its size; None if there is none."""
+    equal = WeightComparison(name, 0, weight.size, 0.0)
     fitting = [each for each in (each.without_repetition(weight) for each in stored) if each.array.size == weight.size]
     expected = {dtype: _sorted_as(weight, dtype) for dtype in {each.array.dtype for each in fitting}}
     if any(np.array_equal(expected[each.array.dtype], each.sorted_values) for each in fitting):
         return equal
-    found = (_difference(expected[each.array.dtype], each, equal) for each in fitting)
-    return min(found, key=lambda stale: stale.differing, default=None)
+    comparisons = (_with_differences(equal, expected[each.array.dtype], each) for each in fitting)
+    return min(comparisons, key=lambda comparison: comparison.differing, default=None)
 
 
-def _sorted_as(weight: Array, dtype: np.dtype[Any]) -> npt.NDArray[np.float32]:
-    """The values of a weight as a file of this type stores them."""
+def _sorted_as(weight: Array, dtype: np.dtype[np.generic]) -> Singles:
+    """The values of a weight after rounding to a file's type, sorted."""
     with np.errstate(over="ignore"):
         return np.sort(weight.ravel().astype(dtype).astype(np.float32))
 
 
-def _difference(a: npt.NDArray[np.float32], stored: StoredArray, subject: MismatchedWeights) -> MismatchedWeights:
+def _with_differences(comparison: WeightComparison, a: Singles, stored: StoredArray) -> WeightComparison:
     b = stored.sorted_values
     missing, surplus = _leftover(a, b), _leftover(b, a)
     with np.errstate(invalid="ignore"):
         gaps = np.abs(missing - surplus)
         tolerance = np.spacing(np.maximum(np.abs(missing), np.abs(surplus)).astype(stored.array.dtype))
-    gaps = np.where(np.isnan(gaps), np.inf, gaps)[~(gaps <= tolerance)]  # as one who rounds twice may differ
-    return replace(subject, differing=len(gaps), largest=float(gaps.max(initial=0.0)))
+    gaps = np.where(np.isnan(gaps), np.inf, gaps)[~(gaps <= tolerance)]  # rounding twice may differ by this
+    return replace(comparison, differing=len(gaps), largest=float(gaps.max(initial=0.0)))
 
 
-def _leftover(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The values of a that b does not have, as often as a has them more often; both sorted."""
+def _leftover(a: Singles, b: Singles) -> Singles:
+    """The values of a that b lacks, with multiplicity; both sorted."""
     values, counts = np.unique(a, return_counts=True)
     others = np.searchsorted(b, values, "right") - np.searchsorted(b, values, "left")
     return np.repeat(values, np.maximum(counts - others, 0))

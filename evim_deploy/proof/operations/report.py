@@ -1,27 +1,35 @@
-"""What is found when an artifact is lined up with its reference."""
+"""The result of comparing an artifact with its reference operation by operation."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from math import inf, isinf
 from typing import Any
 
 from evim_deploy.common.json_documents import finite
 
-PASS, FAIL, INCOMPLETE, NOT_RUN = "pass", "fail", "incomplete", "not_run"
+
+class OpsStatus(StrEnum):
+    """The verdict; ``incomplete`` where a part was not compared."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCOMPLETE = "incomplete"
+    NOT_RUN = "not_run"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """A stage of the model against the reference as the paper defines it.
+class StageReport:
+    """A stage of the model, compared with the reference as the paper defines it.
 
     Attributes:
         name: Its path in the model, or the name of the output.
-        place: Where that is, for people.
-        error: Largest absolute error of the artifact there, of the value's largest magnitude; None where
-            the file has no such value.
-        rewriting: The same of the rewritten graph in float64, which no rounding explains.
-        is_exact: Whether ``rewriting`` is what float64 explains.
+        place: Its place in the model, for people.
+        error: The artifact's largest absolute error, in units of the largest magnitude; None if the file does not have
+            the value.
+        rewriting: The same error of the rewritten graph in float64, which rounding does not explain.
+        is_exact: Whether float64 rounding explains ``rewriting``.
     """
 
     name: str
@@ -32,28 +40,27 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layer:
-    """One operation of the rewritten graph, and what the artifact makes of it.
+class OpReport:
+    """One operation of the rewritten graph, compared with the artifact's.
 
-    Of operations that the file computes in one, it is the one that has weights.
-
-    Errors are in units of the largest magnitude of the value.
+    If the file fuses several operations, it is the one with weights. Errors are in units of the value's largest
+    magnitude.
 
     Attributes:
-        name: In the graph, a path in the model's own naming.
-        op: As :mod:`evim_deploy.graph.ir` calls it.
-        place: Where it stands in the model, for people.
-        type: Of the operation in the file that gives the value.
-        fused: Names of the others that the file computes in one with it.
+        name: Its name in the graph, a path in the model's own naming.
+        op: Its operation in :mod:`evim_deploy.graph.ir`.
+        place: Its place in the model, for people.
+        type: Type of the file's operation that computes the value.
+        fused: Names of the other operations that the file fuses with it.
         cumulative: Largest absolute error against the reference on the same image.
-        local: Error of the operation by itself, on the artifact's own inputs, at the element where
-            it exceeds most what is explained.
-        bound: What the arithmetic explains there; infinite where its inputs are not finite, which explains anything.
-        cause: Of a divergence, the likely one; empty where nothing diverges.
-        snr_db: Signal to noise of the value against the network in floating point, dB; infinite where they are equal.
-        own_snr_db: The same of the layer by itself, on the artifact's own inputs: what quantising it adds.
-        cost_db: Signal to noise of the outputs where this layer's own noise alone is carried to them; None where the
-            artifact is not quantised.
+        local: Error of the operation by itself, on the artifact's own inputs, at the element that exceeds its bound
+            most.
+        bound: Bound of the rounding error there; infinite if its inputs are not finite.
+        cause: The likely cause of a divergence; empty if it does not diverge.
+        snr_db: Signal-to-noise ratio of the value against the floating-point network, dB; infinite if they are equal.
+        own_snr_db: Signal-to-noise ratio of the layer by itself, on the artifact's own inputs, dB.
+        cost_db: Signal-to-noise ratio of the outputs if this layer alone is noisy, dB; None if the artifact is not
+            quantised.
     """
 
     name: str
@@ -75,104 +82,113 @@ class Layer:
 
     @property
     def excess(self) -> float:
-        """The local error, in units of what is explained."""
+        """The local error in units of its bound."""
         return self.local / self.bound if self.bound else float(self.local > 0)
 
     def __str__(self) -> str:
-        told = "".join(f", with {name}" for name in self.fused)
-        measured = f"{self.local:.1e} where {self.bound:.1e} is explained"
-        return f"{self.name} ({self.op}, {self.type} in the file{told}), {self.place}: {measured}; {self.cause}"
+        fused = "".join(f", with {name}" for name in self.fused)
+        error = f"error {self.local:.1e}, bound {self.bound:.1e}"
+        return f"{self.name} ({self.op}, {self.type} in the file{fused}), {self.place}: {error}; {self.cause}"
 
 
-@dataclass(frozen=True)
-class LayerReport:
-    """An artifact beside its reference.
+@dataclass(frozen=True, kw_only=True)
+class OpsReport:
+    """All operations of an artifact, compared with its reference's.
 
     Attributes:
-        stages: In their order.
-        layers: In the graph's order.
-        unmatched: Names of operations of the graph that nothing in the file corresponds to.
-        operations: How many operations the file has.
+        stages: The model's stages in order.
+        ops: The operations in the graph's order.
+        unmatched: Names of the graph's operations without a counterpart in the file.
+        file_operations: Number of operations in the file.
     """
 
-    stages: tuple[Stage, ...]
-    layers: tuple[Layer, ...]
+    stages: tuple[StageReport, ...]
+    ops: tuple[OpReport, ...]
     unmatched: tuple[str, ...]
-    operations: int
+    file_operations: int
 
     @property
-    def first(self) -> Layer | None:
+    def first(self) -> OpReport | None:
         """The first operation that diverges."""
-        return next((layer for layer in self.layers if layer.diverges), None)
+        return next((op for op in self.ops if op.diverges), None)
 
     @property
-    def blamed(self) -> Layer | None:
-        """Of a quantised artifact the layer whose own noise costs its outputs most."""
-        known = [layer for layer in self.layers if layer.cost_db is not None]
-        return min(known, key=lambda layer: layer.cost_db or inf, default=None)
+    def costliest(self) -> OpReport | None:
+        """The layer of a quantised artifact whose own noise costs the outputs most."""
+        known = [op for op in self.ops if op.cost_db is not None]
+        return min(known, key=lambda op: op.cost_db or inf, default=None)
 
     @property
-    def unjudged(self) -> list[str]:
+    def inconclusive(self) -> list[str]:
         """Names of operations whose inputs are not finite."""
-        return [layer.name for layer in self.layers if isinf(layer.bound)]
+        return [op.name for op in self.ops if isinf(op.bound)]
 
     @property
-    def first_wrong_rewriting(self) -> Stage | None:
-        """The first stage at which the graph that was exported is not the model."""
+    def first_wrong_rewriting(self) -> StageReport | None:
+        """The first stage at which the exported graph differs from the model."""
         return next((stage for stage in self.stages if not stage.is_exact), None)
 
     @property
-    def status(self) -> str:
-        """``pass``; ``fail`` where something diverges; ``incomplete`` where a part was not compared; ``not_run``."""
-        if not self.layers:
-            return NOT_RUN
+    def status(self) -> OpsStatus:
+        """The verdict over all operations and stages."""
+        if not self.ops:
+            return OpsStatus.NOT_RUN
         if self.first is not None or self.first_wrong_rewriting is not None:
-            return FAIL
-        return INCOMPLETE if self.unmatched or self.unjudged else PASS
+            return OpsStatus.FAIL
+        return OpsStatus.INCOMPLETE if self.unmatched or self.inconclusive else OpsStatus.PASS
 
     def __str__(self) -> str:
-        """What was found, in a few sentences."""
-        if not self.layers:
-            return f"None of the file's {self.operations} operations bears a name of the model's: nothing was compared."
-        told = []
-        if self.first_wrong_rewriting is not None:
-            stage = self.first_wrong_rewriting
-            told.append(f"The rewritten graph is not the model from {stage.name} on: {stage.rewriting:.1e} in float64.")
+        """The result in a few sentences."""
+        if not self.ops:
+            return (
+                f"Nothing was compared: none of the file's {self.file_operations} operations has a name of the model's."
+            )
+        return " ".join((*self._divergences(), *self._loss(), *self._gaps()))
+
+    def _divergences(self) -> list[str]:
+        sentences = []
+        if (stage := self.first_wrong_rewriting) is not None:
+            sentences.append(
+                f"The rewritten graph differs from the model from {stage.name} on: by {stage.rewriting:.1e} in float64."
+            )
         if self.first is not None:
-            told.append(f"First divergence: {self.first}.")
-        else:
-            worst = max(self.layers, key=lambda layer: layer.excess)
-            told.append(
-                f"No operation diverges: {len(self.layers)} compared, and the largest local error, of {worst.name}, "
-                f"is {worst.excess:.0%} of what is explained."
+            return [*sentences, f"First divergence: {self.first}."]
+        worst = max(self.ops, key=lambda op: op.excess)
+        return [
+            *sentences,
+            f"No operation diverges: {len(self.ops)} compared, and the largest local error, of {worst.name}, "
+            f"is {worst.excess:.0%} of its bound.",
+        ]
+
+    def _loss(self) -> list[str]:
+        op = self.costliest
+        if op is None or op.cost_db is None:
+            return []
+        return [
+            f"Most of the loss comes from {op.name}, {op.place}: its own noise alone leaves {op.cost_db:.0f} dB of "
+            f"signal to noise at the outputs; all layers together leave {self.ops[-1].snr_db:.0f} dB."
+        ]
+
+    def _gaps(self) -> list[str]:
+        return [
+            f"{title}: {len(names)} operations of the model ({', '.join(names[:3])}{' ...' if len(names) > 3 else ''})."
+            for title, names in (
+                ("Missing in the file", self.unmatched),
+                ("Inconclusive, because their inputs are not finite", self.inconclusive),
             )
-        blamed = self.blamed
-        if blamed is not None and blamed.cost_db is not None:
-            told.append(
-                f"Most of the loss comes from {blamed.name}, {blamed.place}: its own noise alone leaves "
-                f"{blamed.cost_db:.0f} dB of signal to noise at the outputs; all together "
-                f"leave {self.layers[-1].snr_db:.0f} dB."
-            )
-        for what, names in (
-            ("Not found in the file", self.unmatched),
-            ("Not judged, on no finite values", self.unjudged),
-        ):
-            if names:
-                first = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-                told.append(f"{what}: {len(names)} operations of the model ({first}).")
-        return " ".join(told)
+            if names
+        ]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values; what is infinite is null."""
-        first = self.first
+        """The result as plain JSON values; infinity is null."""
         return {
             "status": self.status,
             "summary": str(self),
-            "first": first.name if first else None,
-            "blamed": self.blamed.name if self.blamed else None,
-            "operations": self.operations,
+            "first": self.first.name if self.first else None,
+            "blamed": self.costliest.name if self.costliest else None,
+            "operations": self.file_operations,
             "unmatched": list(self.unmatched),
-            "unjudged": self.unjudged,
+            "unjudged": self.inconclusive,
             "stages": [finite(asdict(stage)) for stage in self.stages],
-            "layers": [finite(asdict(layer)) for layer in self.layers],
+            "layers": [finite(asdict(op)) for op in self.ops],
         }

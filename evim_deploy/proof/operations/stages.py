@@ -1,11 +1,10 @@
-"""Where in the model an operation stands, and what the reference, unrewritten, computes at its stages."""
+"""The place of an operation in the model, and the outputs of the model's stages without rewriting."""
 
 from __future__ import annotations
 
 import copy
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +29,7 @@ _STAGES = re.compile(r"patch_embed|stages\.\d+\.(blocks\.\d+|downsample)")
 
 
 def place(name: str) -> str:
-    """Where an operation stands in the model, for people; stages and blocks count from 0, as in the names."""
+    """The place of an operation in the model, for people; stages and blocks count from 0, as in the names."""
     for pattern, text in _PLACES:
         match = re.match(pattern, name)
         if match is not None:
@@ -39,31 +38,31 @@ def place(name: str) -> str:
 
 
 def stage_values(graph: Graph) -> dict[str, str]:
-    """For each stage, by its path in the model, the value of the graph that it gives; outputs by their names."""
+    """The graph's value of each stage, by the stage's path in the model, and the outputs by their names."""
     values = {}
     for node in graph.nodes:
         match = _STAGES.match(node.name)
-        if match is not None and not node.is_floating:  # which is the copy that a head is given
+        if match is not None and not node.is_floating:  # which is the copy for a head
             values[match.group()] = node.name
     return {**values, **graph.outputs}
 
 
 def reference_stages(model: EfficientViM, target: Target, image: Tensor) -> Mapping[str, Tensor]:
-    """What the reference gives at each stage, by its path in the model, and its outputs by their names.
+    """The reference's values after each stage, by its path in the model, and its outputs by their names.
 
     Args:
         model: The reference, in evaluation mode.
-        target: Says what the outputs are.
-        image: As the target takes it, (B, 3, H, W) in float64.
+        target: The artifact's target.
+        image: The artifact's input, (B, 3, H, W), float64.
 
     Returns:
         Maps (B, D, H, W) and logits or probabilities (B, classes), in float64.
     """
     values: dict[str, Tensor] = {}
 
-    def recorder(path: str) -> Callable[[nn.Module, object, Any], None]:
-        def record(module: nn.Module, inputs: object, output: Any) -> None:
-            values[path] = output[0] if isinstance(output, tuple) else output  # a block gives its states, too
+    def recorder(path: str) -> Callable[[nn.Module, object, Tensor | tuple[Tensor, ...]], None]:
+        def record(module: nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
+            values[path] = output[0] if isinstance(output, tuple) else output  # a block returns its states, too
 
         return record
 

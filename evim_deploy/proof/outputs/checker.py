@@ -1,27 +1,26 @@
-"""Prove that an artifact computes what its model does, and say what the proof would have caught.
+"""Compare an artifact's outputs with its model's, and determine what these comparisons would detect.
 
-An fp32 artifact is compared with the source model itself (``program``), which computes in PyTorch or, where it came
-in an ONNX file, in ONNX Runtime. Half precision would hide a wrong weight in its rounding, so an fp16 artifact is
-proven link by link:
+An fp32 artifact is compared with the source model itself (``program``), which runs in PyTorch or, if it came as an ONNX
+file, in ONNX Runtime. With half precision, rounding would hide a wrong weight, so an fp16 artifact is proven in three
+comparisons:
 
 =============  ===================================  =============================  =====================
-comparison     what is run                          what it is compared with       allowed
+check          under test                           reference                      tolerance
 =============  ===================================  =============================  =====================
-``rewrites``   the rewritten network, in float32    the source model               float32's rounding
-``program``    the artifact, computing in float32   the rewritten network with     float32's rounding
+``rewrites``   the rewritten network, in float32    the source model               float32 rounding
+``program``    the artifact, computing in float32   the rewritten network with     float32 rounding
                                                     its weights rounded to fp16
-``precision``  the artifact, as it computes         the source model               fp16's rounding
+``precision``  the artifact, in its own precision   the source model               fp16 rounding
 =============  ===================================  =============================  =====================
 
-A wrong weight or operation shows in the second as clearly as in an fp32 artifact. Where weights alone are quantised
-it is the same: the network that is run in float32 has them decoded, as the artifact does.
+A wrong weight or operation shows in the second as clearly as in an fp32 artifact. The same holds for weight-only
+quantisation: the float32 network uses the decoded weights, as the artifact does.
 
-Where values are rounded to grids outputs cannot tell. A value next to the middle between two codes takes either, by the
-least difference in arithmetic; the step between them travels, and moves the outputs about as far as all the rounding
-does. There ``program`` is shown operation by operation: each on the values that the artifact itself gave it, where
-nothing travels, to half a step of the grid (:mod:`evim_deploy.proof.operations`). And ``precision`` allows a multiple
-of what rounding costs the network by itself, in PyTorch, which is no small thing for untrained weights: it is measured
-for the images at hand and told, as what the artifact loses is.
+With quantised activations the outputs alone are inconclusive: a value next to a tie may round either way, and the
+difference propagates and changes the outputs about as much as all quantisation does. There the program is compared
+operation by operation instead, each on the artifact's own inputs, to half a quantisation step
+(:mod:`evim_deploy.proof.operations`). The tolerance of ``precision`` is then a multiple of the network's own
+quantisation error, measured in PyTorch on the same images; with untrained weights that error is large.
 """
 
 from __future__ import annotations
@@ -31,41 +30,51 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from evim_deploy.artifact.parity import FAIL, PASS, WARNING, Comparison, Measures, Parity, Power, Tolerance
+from evim_deploy.artifact.parity import (
+    Check,
+    CheckSensitivity,
+    Measures,
+    OutputComparison,
+    Parity,
+    ParityStatus,
+    Tolerance,
+)
 from evim_deploy.artifact.target import Target
-from evim_deploy.catalog.terms import Activation
+from evim_deploy.catalog.terms import Precision
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.numerics import batches
-from evim_deploy.images.preprocessing import Preprocessing, normalise
 from evim_deploy.networks.protocols import Outputs, Reference
 from evim_deploy.networks.runnable import GraphNetwork
-from evim_deploy.proof.outputs import inputs
-from evim_deploy.proof.outputs.differences import Row, as_logits, measure, ranges, rows, spread
-from evim_deploy.proof.outputs.inputs import Images
-from evim_deploy.proof.outputs.sensitivity import MIN_SHARE, local_power, movements, power
+from evim_deploy.proof.outputs.comparable import (
+    FP32_SMALLEST_PROBABILITY,
+    comparable,
+    has_softmax,
+    is_compared_as_logits,
+    smallest_probability,
+)
+from evim_deploy.proof.outputs.differences import OutputPair, measure, pair_outputs, ranges, spread
+from evim_deploy.proof.outputs.reference_outputs import Array, ReferenceCache, ReferenceOutputs, Size
+from evim_deploy.proof.outputs.sensitivity import (
+    MIN_SHARE,
+    operations_sensitivity,
+    output_deltas,
+    outputs_sensitivity,
+)
 from evim_deploy.proof.outputs.tolerances import TOLERANCES
 from evim_deploy.proof.outputs.transform import transform_fault
 
-Array = npt.NDArray[np.float32]
-Size = tuple[int, int]
-
-PROGRAM, PRECISION, REWRITES = "program", "precision", "rewrites"
-
-_OTHER_SIDES = ((160, 224), (203, 131))  # where an artifact's sides are dynamic, besides its native size
-_FP16_LEAST = 2.0**-14  # probabilities below are subnormal in fp16, or 0: they are compared as this
-_POWER_IMAGES = 2  # photographs; the comparison's other images only add to what it sees
-_LEAST_SPREAD = 0.05  # sound networks show 0.14 and more, untrained ones too; normalised twice, mostly below 0.04
-_FP32_LEAST = 2.0**-120  # near the least normal number, 2^-126, XNNPACK exponentials are off by a third
+_SENSITIVITY_IMAGES = 2  # photographs; the other images only add to what they detect
+_SMALLEST_SPREAD = 0.05  # correct networks have 0.14 and more, untrained ones too; normalised twice, mostly below 0.04
 
 
-class Runs(Protocol):
-    """Whatever computes an artifact's outputs by name from images (B, 3, H, W)."""
+class Runnable(Protocol):
+    """A session that computes an artifact's outputs by name from images (B, 3, H, W)."""
 
     @property
     def anomalies(self) -> Mapping[str, Mapping[str, int]]: ...
@@ -74,308 +83,234 @@ class Runs(Protocol):
 
 
 @dataclass(frozen=True)
-class Run:
-    """One way to run an artifact.
+class CheckRun:
+    """One way to run an artifact for a check.
 
     Attributes:
-        subject: The comparison that it is for, ``program`` or ``precision``.
-        engine: What runs it.
-        mode: How that computes; a row of the tolerances, or an engine's own word for its precision.
-        open: Makes a session.
+        check: ``program`` or ``precision``.
+        engine: Name of the engine.
+        mode: Its precision mode: a row of the tolerances, or the engine's own name for a precision.
+        open: Opens a session.
     """
 
-    subject: str
+    check: Check
     engine: str
     mode: str
-    open: Callable[[], AbstractContextManager[Runs]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answers:
-    """What a model answers to the standard images, and how far an artifact's own answers may be from that.
-
-    Attributes:
-        names: Of the N images.
-        images: As the artifact takes them, (N, 3, H, W).
-        outputs: The reference's by name, (N, ...).
-        tolerance: Of the artifact as it computes.
-        least: Below it probabilities are all the same.
-    """
-
-    names: tuple[str, ...]
-    images: Array
-    outputs: Outputs
-    tolerance: Tolerance
-    least: float
+    open: Callable[[], AbstractContextManager[Runnable]]
 
 
 class ParityChecker:
-    """Proves the artifacts of one reference; what they have in common is computed once.
+    """Compares the outputs of artifacts of one reference; the reference's own outputs are computed once.
 
     Args:
-        reference: What the artifacts were made from.
-        native: The side to check at where an artifact's sides are dynamic, pixels.
-        folder: Pictures to compare over besides the standard ones.
+        reference: The source model.
+        native: Side of the images where an artifact's size is dynamic, pixels.
+        folder: A folder of images to compare on besides the standard ones.
     """
 
     def __init__(self, reference: Reference, native: int, folder: Path | None = None) -> None:
         self.reference = reference
-        self._native = native
-        self._folder = folder
-        self._images: dict[Size, Images] = {}
-        self._transforms: dict[Size, str] = {}
-        self._published: dict[tuple[str, Size], Outputs] = {}
-        self._moved: dict[tuple[str, bool, Size], Mapping[str, float]] = {}
-        self._rounded: dict[tuple[Any, ...], Outputs] = {}
-        self._rewrites: dict[tuple[str, bool, int | None, int | None], Comparison] = {}
+        self._cache = ReferenceCache(reference, native, folder)
+        self._transform_faults: dict[Size, str] = {}
+        self._deltas: dict[tuple[str, bool, Size], Mapping[str, float]] = {}
+        self._rewrites: dict[tuple[str, bool, int | None, int | None], OutputComparison] = {}
 
     def pixels(self, target: Target) -> int:
-        """Of one prediction, all images of its batch together."""
-        return target.pixels(self._native)
+        """Number of pixels of one inference, over all images of its batch."""
+        return target.pixels(self._cache.native)
 
     def require_finite(self, target: Target) -> None:
-        """Refuse a network that computes no numbers itself: nothing made of it could be right.
+        """Refuse a source model whose own outputs are not finite: no artifact of it could be correct.
 
         Raises:
-            BadInput: Some of its outputs are infinite or not a number.
+            BadInput: Some of its outputs are infinite or NaN.
         """
-        for size in self._sizes(target):
-            for output, values in self._model_outputs(target, size).items():
+        for size in self._cache.sizes(target):
+            for output, values in self._cache.model_outputs(target, size).items():
                 lost = np.asarray(~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
                 if lost.any():
-                    first = self._names(target, size)[int(lost.argmax())]
+                    first = self._cache.names(target, size)[int(lost.argmax())]
                     raise BadInput(
-                        f"The source model overflows float32: {output} are infinite or not numbers for {lost.sum()} of "
+                        f"The source model overflows float32: {output} are infinite or NaN for {lost.sum()} of "
                         f"{len(lost)} inputs, the first {first}.",
                         "Check the weights: some are far too large, or damaged.",
                     )
 
-    def prove(self, target: Target, runs: Sequence[Run]) -> Parity:
-        """Make all comparisons of an artifact; where they pass, analyse what the one of its program would catch."""
+    def prove(self, target: Target, runs: Sequence[CheckRun]) -> Parity:
+        """Make all comparisons of an artifact's outputs; if they pass, measure their sensitivity."""
         if fault := self._transform_fault(target):
-            return Parity(status=FAIL, reason=fault, comparisons=())
+            return Parity(status=ParityStatus.FAIL, reason=fault)
         comparisons = [self._compare(target, run) for run in runs]
-        if target.precision != "fp32":
+        if target.precision != Precision.FP32:
             comparisons.insert(0, self._compare_rewrites(target))
-        failed = [each for each in comparisons if each.status == FAIL]
+        failed = [each for each in comparisons if each.status == ParityStatus.FAIL]
         if failed:
-            return Parity(status=FAIL, reason="; ".join(map(_why, failed)), comparisons=tuple(comparisons))
-        program = next((each for each in comparisons if each.subject == PROGRAM), None)
-        strength = self._power(target, program) if program else self._power_by_itself(target)
-        if strength.caught < MIN_SHARE * strength.layers:
-            reason = f"the comparisons pass, but this {strength}, fewer than {MIN_SHARE:.0%}"
-            return Parity(status=WARNING, reason=reason, comparisons=tuple(comparisons), power=strength)
-        outputs = self._model_outputs(target, self._sizes(target)[0])
-        if (varied := spread(comparable(outputs, target, _FP32_LEAST))) < _LEAST_SPREAD:
-            reason = (
-                f"the comparisons pass, but the model answers alike to all images, to {varied:.2g} of the output's "
-                "range: check how its images are normalised"
+            reason = "; ".join(map(_failure_reason, failed))
+            return Parity(status=ParityStatus.FAIL, reason=reason, comparisons=tuple(comparisons))
+        program = next((each for each in comparisons if each.check == Check.PROGRAM), None)
+        sensitivity = self._sensitivity(target, program) if program else self._operations_sensitivity(target)
+        reason = self._weakness(target, sensitivity)
+        return Parity(
+            status=ParityStatus.WARNING if reason else ParityStatus.PASS,
+            reason=reason,
+            comparisons=tuple(comparisons),
+            sensitivity=sensitivity,
+        )
+
+    def _weakness(self, target: Target, sensitivity: CheckSensitivity) -> str:
+        """Why comparisons that pass are no proof; empty where they are."""
+        if sensitivity.caught < MIN_SHARE * sensitivity.layers:
+            return f"the comparisons pass, but the check {sensitivity}, fewer than {MIN_SHARE:.0%}"
+        outputs = self._cache.model_outputs(target, self._cache.sizes(target)[0])
+        if (variation := spread(comparable(outputs, target, FP32_SMALLEST_PROBABILITY))) < _SMALLEST_SPREAD:
+            return (
+                f"the comparisons pass, but the model's outputs hardly depend on the image: they vary by "
+                f"{variation:.2g} of their range; check how its images are normalised"
             )
-            return Parity(status=WARNING, reason=reason, comparisons=tuple(comparisons), power=strength)
-        return Parity(status=PASS, reason="", comparisons=tuple(comparisons), power=strength)
+        return ""
 
     def _transform_fault(self, target: Target) -> str:
-        """How the manifest's crop and normalisation differ from the published transform; empty where they do not."""
-        for size in self._sizes(target):
-            if size not in self._transforms:
-                self._transforms[size] = transform_fault(self.reference, size)
-        return next(filter(None, (self._transforms[size] for size in self._sizes(target))), "")
+        """The difference of the manifest's preprocessing from the published transform; empty if they agree."""
+        for size in self._cache.sizes(target):
+            if size not in self._transform_faults:
+                self._transform_faults[size] = transform_fault(self.reference, size)
+        return next(filter(None, (self._transform_faults[size] for size in self._cache.sizes(target))), "")
 
-    def answers(self, target: Target) -> Answers:
-        """What the model answers to all images, at the artifact's size."""
-        size = self._sizes(target)[0]
-        return Answers(
-            names=tuple(self._names(target, size)),
-            images=self._fed_at(size, target),
-            outputs=self._model_outputs(target, size),
-            tolerance=self._allowed(target, (target.format, target.precision), size),
-            least=_least(target.precision),
+    def reference_outputs(self, target: Target) -> ReferenceOutputs:
+        """The reference's outputs on all images, at the artifact's size."""
+        size = self._cache.sizes(target)[0]
+        return ReferenceOutputs(
+            names=tuple(self._cache.names(target, size)),
+            images=self._cache.inputs(target, size),
+            outputs=self._cache.model_outputs(target, size),
+            tolerance=self._tolerance(target, (target.format, target.precision), size),
+            smallest_probability=smallest_probability(target.precision),
         )
 
     def float32_rounding(self, target: Target) -> Measures | None:
-        """How far the source network in float32 is from itself in float64, both in PyTorch.
+        """The difference between the source network in float32 and in float64, both in PyTorch.
 
-        An artifact cannot be closer to its reference than the reference is to the network, so it tells whether a
-        failed comparison blames the artifact. None where a part of the network computes in a fixed type.
+        An artifact cannot be closer to its reference than this, so it tells whether a failed comparison is the
+        artifact's fault. None if a part of the network computes in a fixed type.
         """
-        size = self._sizes(target)[0]
-        stack = normalise(np.stack(list(self._images_at(size).values())), self.reference.preprocessing)
+        size = self._cache.sizes(target)[0]
         try:
-            single, double = (
-                self.reference.outputs_in(dtype, target.task, stack) for dtype in (torch.float32, torch.float64)
-            )
+            single, double = (self._cache.outputs_in(dtype, target, size) for dtype in (torch.float32, torch.float64))
         except RuntimeError:
             return None
-        return measure(rows(self._names(target, size), double, single), classes=False)
+        return measure(pair_outputs(self._cache.names(target, size), double, single), classes=False)
 
-    def images(self, target: Target, first: str) -> Array:
-        """One batch as an artifact takes it, (B, 3, H, W): a named image, and what follows it in the set."""
-        sizes = self._sizes(target)
-        size = next((size for size in sizes if first in self._names(target, size)), sizes[0])
-        names, images = self._names(target, size), list(self._images_at(size).values())
-        start = names.index(first) if first in names else 0
-        order = [(start + offset) % len(names) for offset in range(target.batch or 1)]
-        return _fed(np.stack([images[index] for index in order]), target, self.reference.preprocessing)
+    def input_batch(self, target: Target, first: str) -> Array:
+        """One input batch of an artifact (B, 3, H, W): the named image and those that follow it in the set."""
+        return self._cache.batch(target, first)
 
-    def first(self, target: Target) -> tuple[str, Array]:
-        """The name of the first image, and one batch that begins with it as an artifact takes it, (B, 3, H, W)."""
-        name = self._names(target, self._sizes(target)[0])[0]
-        return name, self.images(target, name)
+    def first_batch(self, target: Target) -> tuple[str, Array]:
+        """The name of the first image, and the input batch (B, 3, H, W) that begins with it."""
+        name = self._cache.names(target, self._cache.sizes(target)[0])[0]
+        return name, self._cache.batch(target, name)
 
-    def _compare_rewrites(self, target: Target) -> Comparison:
-        """The same for all formats, so it is made once."""
+    def _compare_rewrites(self, target: Target) -> OutputComparison:
+        """The comparison of the rewritten network, made once for all formats."""
         key = target.output, target.preprocess, target.height, target.width
         if key not in self._rewrites:
             network = self.reference.network(target)
-            run = Run(REWRITES, "pytorch", "fp32", lambda: nullcontext(network))
+            run = CheckRun(Check.REWRITES, "pytorch", "fp32", lambda: nullcontext(network))
             self._rewrites[key] = self._compare(target, run)
         return self._rewrites[key]
 
-    def _compare(self, target: Target, run: Run) -> Comparison:
-        is_rounded = run.subject == PROGRAM and target.precision != "fp32"
-        expected_of = self._rounded_outputs if is_rounded else self._model_outputs
-        least = _least("fp32" if run.mode == "fp32" else target.precision)
-        lined_up: list[Row] = []
+    def _compare(self, target: Target, run: CheckRun) -> OutputComparison:
+        is_simulated = run.check == Check.PROGRAM and target.precision != Precision.FP32
+        expected_outputs = self._cache.simulated_outputs if is_simulated else self._cache.model_outputs
+        smallest = smallest_probability(Precision.FP32 if run.mode == "fp32" else target.precision)
+        pairs: list[OutputPair] = []
         anomalies: dict[str, dict[str, int]] = {}
         with run.open() as session:
-            for size in self._sizes(target):
-                actual = comparable(self._outputs(session, target, size, anomalies), target, least)
-                expected = comparable(expected_of(target, size), target, least)
-                lined_up += rows(self._names(target, size), expected, actual)
-        return Comparison(
-            subject=run.subject,
+            for size in self._cache.sizes(target):
+                images = self._cache.inputs(target, size)
+                actual = comparable(_run_all(session, images, target.batch, anomalies), target, smallest)
+                expected = comparable(expected_outputs(target, size), target, smallest)
+                pairs += pair_outputs(self._cache.names(target, size), expected, actual)
+        return OutputComparison(
+            check=run.check,
             engine=run.engine,
             mode=run.mode,
-            reference="rounded network" if is_rounded else self.reference.engine,
-            inputs=tuple(dict.fromkeys(row.name for row in lined_up)),
-            tolerance=self._allowed(target, _row(run, target), *self._sizes(target)),
-            measures=measure(lined_up, target.task == "classify" and target.activation == Activation.SOFTMAX),
+            reference="rounded network" if is_simulated else self.reference.engine,
+            inputs=tuple(dict.fromkeys(pair.name for pair in pairs)),
+            tolerance=self._tolerance(target, _tolerance_row(run, target), *self._cache.sizes(target)),
+            measures=measure(pairs, classes=has_softmax(target)),
             anomalies=anomalies,
         )
 
-    def _allowed(self, target: Target, row: tuple[str, str], *sizes: Size) -> Tolerance:
-        """What passes of a target: of a quantised one measured by what rounding costs the network by itself."""
+    def _tolerance(self, target: Target, row: tuple[str, str], *sizes: Size) -> Tolerance:
+        """The tolerance of a row; for a quantised artifact it includes the network's own quantisation error."""
         tolerance = TOLERANCES[row]
         if not tolerance.times_own:
             return tolerance
-        least = _least(target.precision)
-        lined_up: list[Row] = []
+        smallest = smallest_probability(target.precision)
+        pairs: list[OutputPair] = []
         for size in sizes:
             expected, own = (
-                comparable(of(target, size), target, least) for of in (self._model_outputs, self._rounded_outputs)
+                comparable(outputs(target, size), target, smallest)
+                for outputs in (self._cache.model_outputs, self._cache.simulated_outputs)
             )
-            lined_up += rows(self._names(target, size), expected, own)
-        return tolerance.beyond(measure(lined_up, classes=False))
+            pairs += pair_outputs(self._cache.names(target, size), expected, own)
+        return tolerance.beyond(measure(pairs, classes=False))
 
-    def _power_by_itself(self, target: Target) -> Power:
-        """Of an artifact whose operations are compared one by one."""
-        height, width = self._sizes(target)[0]
-        size = min((height, width), (self._native, self._native), key=lambda sides: sides[0] * sides[1])
+    def _operations_sensitivity(self, target: Target) -> CheckSensitivity:
+        """The sensitivity for an artifact whose operations are compared one by one."""
+        size = self._smaller_size(target)
         network = self.reference.simulated_network(target)
-        assert isinstance(network, GraphNetwork), "no other is quantised"
-        return local_power(network, self._fed_at(size, target)[:1], size)
+        assert isinstance(network, GraphNetwork), "only graphs are quantised"
+        return operations_sensitivity(network, self._cache.inputs(target, size)[:1], size)
 
-    def _power(self, target: Target, comparison: Comparison) -> Power:
-        """At the artifact's size, or at the native one where that is smaller: the layers are the same."""
-        height, width = self._sizes(target)[0]
-        size = min((height, width), (self._native, self._native), key=lambda sides: sides[0] * sides[1])
+    def _sensitivity(self, target: Target, comparison: OutputComparison) -> CheckSensitivity:
+        size = self._smaller_size(target)
         key = target.output, target.preprocess, size
-        if key not in self._moved:
-            images = self._fed_at(size, target)[:_POWER_IMAGES]
-            units = ranges(comparable(self._model_outputs(target, size), target, _FP32_LEAST))
+        if key not in self._deltas:
+            images = self._cache.inputs(target, size)[:_SENSITIVITY_IMAGES]
+            outputs = comparable(self._cache.model_outputs(target, size), target, FP32_SMALLEST_PROBABILITY)
             network = self.reference.network(target)
-            self._moved[key] = movements(network, images, is_compared_as_logits(target), units)
-        return power(self._moved[key], comparison, size)
+            self._deltas[key] = output_deltas(network, images, is_compared_as_logits(target), ranges(outputs))
+        return outputs_sensitivity(self._deltas[key], comparison, size)
 
-    def _sizes(self, target: Target) -> list[Size]:
-        if target.height is None or target.width is None:
-            return [(self._native, self._native), *_OTHER_SIDES]
-        return [(target.height, target.width)]
+    def _smaller_size(self, target: Target) -> Size:
+        """The artifact's size, or the native one if it is smaller: the layers are the same."""
+        native = self._cache.native
+        return min(self._cache.sizes(target)[0], (native, native), key=lambda sides: sides[0] * sides[1])
 
-    def _names(self, target: Target, size: Size) -> list[str]:
-        return [name if target.height else f"{name} at {size[0]}x{size[1]}" for name in self._images_at(size)]
 
-    def _images_at(self, size: Size) -> Images:
-        if size not in self._images:
-            own = inputs.images_in(self._folder, *size, self.reference.preprocessing) if self._folder else {}
-            self._images[size] = {**inputs.standard_images(*size), **own}
-        return self._images[size]
-
-    def _fed_at(self, size: Size, target: Target) -> Array:
-        """All images at a size, as an artifact takes them."""
-        return _fed(np.stack(list(self._images_at(size).values())), target, self.reference.preprocessing)
-
-    def _outputs(self, session: Runs, target: Target, size: Size, anomalies: dict[str, dict[str, int]]) -> Outputs:
-        """Outputs of all images, in the batches that an artifact takes; adds up what its floats could not hold."""
-        stack = self._fed_at(size, target)
-        found: dict[str, list[Array]] = {}
-        for indices in _in_batches(len(stack), target.batch):
-            for name, values in session.run(stack[indices]).items():
-                found.setdefault(name, []).append(np.asarray(values))
-            for operation, counts in session.anomalies.items():
-                anomalies[operation] = dict(Counter(anomalies.get(operation, {})) + Counter(counts))
-        return {name: np.concatenate(values)[: len(stack)] for name, values in found.items()}
-
-    def _rounded_outputs(self, target: Target, size: Size) -> Outputs:
-        """The rewritten network's as it is stored."""
-        key = target.output, target.preprocess, target.precision, target.format, target.quantisation, size
-        if key not in self._rounded:
-            self._rounded[key] = self.reference.simulated_network(target).run(self._fed_at(size, target))
-        return self._rounded[key]
-
-    def _model_outputs(self, target: Target, size: Size) -> Outputs:
-        """The reference's, one image at a time, which bounds the memory."""
-        key = target.task, size
-        if key not in self._published:
-            stack = normalise(np.stack(list(self._images_at(size).values())), self.reference.preprocessing)
-            self._published[key] = self.reference.outputs(target.task, stack)
-        outputs = self._published[key]
-        return outputs if target.task == "features" else {target.output: outputs[target.output]}
+def _run_all(session: Runnable, images: Array, batch: int | None, anomalies: dict[str, dict[str, int]]) -> Outputs:
+    """Outputs of all images, in batches of the artifact's size; adds the session's anomalies to ``anomalies``."""
+    outputs: dict[str, list[Array]] = {}
+    for indices in _in_batches(len(images), batch):
+        for name, values in session.run(images[indices]).items():
+            outputs.setdefault(name, []).append(np.asarray(values))
+        for operation, counts in session.anomalies.items():
+            anomalies[operation] = dict(Counter(anomalies.get(operation, {})) + Counter(counts))
+    return {name: np.concatenate(values)[: len(images)] for name, values in outputs.items()}
 
 
 def _in_batches(count: int, size: int | None) -> list[npt.NDArray[np.int64]]:
-    """Indices of all images; a dynamic batch is tried at one and at many."""
+    """Indices of all images; a dynamic batch is tested with one image and with many."""
     return batches(count, size) if size else [np.arange(1), np.arange(1, count)]
 
 
-def _fed(pixels: Array, target: Target, preprocessing: Preprocessing) -> Array:
-    """What an artifact takes, from RGB pixels 0-255 (B, 3, H, W)."""
-    return pixels if target.preprocess else normalise(pixels, preprocessing)
-
-
-def _least(precision: str) -> float:
-    """Of probabilities that a precision resolves."""
-    return _FP32_LEAST if precision == "fp32" else _FP16_LEAST
-
-
-def is_compared_as_logits(target: Target) -> bool:
-    """Whether an output is probabilities of classes of which one is right: small ones would not show beside it."""
-    return target.output == "probabilities" and target.activation == Activation.SOFTMAX
-
-
-def comparable(outputs: Outputs, target: Target, least: float) -> Outputs:
-    """Outputs as they are compared: probabilities of a softmax as logits, others as they are."""
-    if not is_compared_as_logits(target) or "probabilities" not in outputs:
-        return outputs
-    return {"probabilities": as_logits(outputs["probabilities"], least)}
-
-
-def _row(run: Run, target: Target) -> tuple[str, str]:
-    """The row of the tolerances that a run falls under."""
-    if run.subject == REWRITES:
+def _tolerance_row(run: CheckRun, target: Target) -> tuple[str, str]:
+    """The row of the tolerances for a run."""
+    if run.check == Check.REWRITES:
         return "pytorch", "fp32"
-    if run.subject == PROGRAM:
+    if run.check == Check.PROGRAM:
         return target.format, "fp32"
     return target.format, "ane" if run.mode == "ane" else target.precision
 
 
-def _why(failed: Comparison) -> str:
-    found, allowed = failed.measures, failed.tolerance
+def _failure_reason(failed: OutputComparison) -> str:
+    measures, allowed = failed.measures, failed.tolerance
     overflow = failed.anomaly_totals().get("overflow")
-    at = f"input {found.worst.input}, {found.worst.output} {list(found.worst.index)}"
+    at = f"input {measures.worst.input}, {measures.worst.output} {list(measures.worst.index)}"
     return (
-        f"{failed.subject} ({failed.engine}, {failed.mode}) differs from {failed.reference} by "
-        f"{found.max_abs:.2g} of the output's range ({at}) and {found.mean_abs:.2g} on average, "
+        f"{failed.check} ({failed.engine}, {failed.mode}) differs from {failed.reference} by "
+        f"{measures.max_abs:.2g} of the output's range ({at}) and {measures.mean_abs:.2g} on average, "
         f"where {allowed.max_abs:g} and {allowed.mean_abs:g} are allowed"
         + (f"; {overflow['operations']} operations overflow float16, first {overflow['first']}" if overflow else "")
     )

@@ -1,14 +1,13 @@
-"""The images that an artifact is compared over: photographs, and what is hard on arithmetic.
+"""The images of a comparison: photographs, and images that are hard on arithmetic.
 
-Black, white and saturated colours are the ends of the input's range, and give maps without any
-structure; where contrast is tiny a norm divides by next to nothing. Noise is seeded.
+Black, white and saturated colours are the ends of the input's range and give constant feature maps; with tiny contrast
+a norm divides by nearly zero. Noise is seeded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,7 @@ Array = npt.NDArray[np.float32]
 Images = Mapping[str, Array]
 """RGB pixels 0-255, (3, H, W) each, by name."""
 
-_LARGE_PIXELS = 1024 * 1024  # from here on three images show what twelve do, in a quarter of the time
+_LARGE_PIXELS = 1024 * 1024  # from here on three images detect as much as twelve, in a quarter of the time
 _COLOURS = {
     "black": (0, 0, 0),
     "white": (255, 255, 255),
@@ -33,7 +32,7 @@ _GREY, _TINY_CONTRAST = 128, 1 / 64  # four levels of the 256
 
 
 def standard_images(height: int, width: int) -> Images:
-    """The stated set at a size; of a large one, one photograph, noise and white."""
+    """The standard images of a height and width: twelve, or a photograph, noise and white for a large size."""
     first, *others = photographs.NAMES
     photograph = _planes(photographs.load(first, height, width))
     noise, white = _noise(0, height, width), _colour("white", height, width)
@@ -50,10 +49,10 @@ def standard_images(height: int, width: int) -> Images:
 
 
 def images_in(folder: Path, height: int, width: int, preprocessing: Preprocessing = PAPER) -> Images:
-    """The pictures of a folder, as a network is evaluated on them.
+    """The images of a folder, resized and cropped as for evaluation.
 
     Raises:
-        BadInput: There is no folder or no picture, or one of them is damaged.
+        BadInput: The folder is missing or has no images, or an image is damaged.
     """
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
@@ -74,5 +73,5 @@ def _colour(name: str, height: int, width: int) -> Array:
     return np.broadcast_to(pixel, (3, height, width)).copy()
 
 
-def _planes(pixels: npt.NDArray[Any]) -> Array:
+def _planes(pixels: npt.NDArray[np.generic]) -> Array:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)  # (3, H, W)

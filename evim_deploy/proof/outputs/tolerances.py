@@ -1,10 +1,10 @@
-"""How far an artifact may be from its reference: one table, by format and arithmetic.
+"""The tolerances of all comparisons, by format and arithmetic.
 
-Errors are of the largest range of the reference's output. Of float16 the flat and the strange pictures (black,
-saturated colours, noise) have the largest: all tokens round alike there, and nothing averages out.
+Errors are in units of the largest range of the reference's output. In float16 they are largest on flat and unusual
+images (black, saturated colours, noise), where all tokens have the same rounding error and nothing averages out.
 
-The distributions are of untrained weights over the standard inputs: 60 random tiny variants, and M1 to M4 plain and
-distilled at their native size, each with its median and its largest, as ``python tests/support/distribution.py`` and
+The distributions (median and maximum) were measured with untrained weights over the standard inputs: 60 random tiny
+variants, and M1 to M4 plain and distilled at their native size, as ``python tests/support/distribution.py`` and
 ``python tests/support/distribution.py native`` print them.
 """
 
@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from evim_deploy.artifact.parity import Tolerance
 
-_ORDER = "float32 adds in another order"
+_ORDER = "another order of float32 sums"
 _WEIGHTS = "weights rounded to 11 bits"
-_RUN_TIME = "values in 8 bits, on grids of their own"
-_GRIDS = "a value next to the middle between two codes takes either: as far as all rounding moves outputs"
+_RUN_TIME = "activations quantised to 8 bits at run time"
+_TIES = "values next to a tie may round either way, which changes the outputs as much as all quantisation does"
 
 TOLERANCES = {
     ("pytorch", "fp32"): Tolerance(
@@ -65,14 +65,14 @@ TOLERANCES = {
         mean_abs=5e-3,
         reason=f"{_WEIGHTS}, and every value and partial sum",
         distribution=(
-            "tiny 3.2e-3 to 2.2e-2, mean to 1.6e-3; native sizes overflow on flat pictures, which is told and fails"
+            "tiny 3.2e-3 to 2.2e-2, mean to 1.6e-3; native sizes overflow on flat images, which is reported and fails"
         ),
     ),
     ("onnx", "int8"): Tolerance(
         max_abs=1e-2,
         mean_abs=1e-3,
-        reason=_GRIDS,
-        distribution="tiny, digits and M1 1.0 to 1.1 times what the network loses by itself",
+        reason=_TIES,
+        distribution="tiny, digits and M1 1.0 to 1.1 times the network's own quantisation error",
         times_own=2.0,
     ),
     ("onnx", "dynamic"): Tolerance(
@@ -85,15 +85,15 @@ TOLERANCES = {
     ("tflite", "int8"): Tolerance(
         max_abs=1e-2,
         mean_abs=1e-3,
-        reason=_GRIDS,
-        distribution="digits and M1 0.9 to 1.0 times what the network loses by itself",
+        reason=_TIES,
+        distribution="digits and M1 0.9 to 1.0 times the network's own quantisation error",
         times_own=2.0,
     ),
     ("tflite", "int16x8"): Tolerance(
         max_abs=1e-2,
         mean_abs=1e-3,
-        reason=_GRIDS,
-        distribution="digits 1.0 times what the network loses by itself",
+        reason=_TIES,
+        distribution="digits 1.0 times the network's own quantisation error",
         times_own=2.0,
     ),
     ("tflite", "dynamic"): Tolerance(
@@ -116,7 +116,7 @@ TOLERANCES = {
     ("coreml", "w8a8"): Tolerance(
         max_abs=5e-2,
         mean_abs=5e-3,
-        reason=_GRIDS,
+        reason=_TIES,
         distribution="ties that float16 moves: tiny 4.3e-3 to 7.1e-2 beside the simulation",
         times_own=2.0,
     ),

@@ -19,7 +19,7 @@ from evim_deploy.artifact.target import Target
 from evim_deploy.graph.interpreter import evaluate
 from evim_deploy.inspection import Suitability, inspect, neural_engine
 from evim_deploy.networks.protocols import Reference
-from evim_deploy.proof.operations.compare import compare
+from evim_deploy.proof.operations.compare import compare_operations
 
 SIZE = (128, 160)  # of 8x10, 4x5 and 2x3 tokens
 
@@ -72,7 +72,14 @@ def test_operation_by_operation_they_are_the_model_s(
     image = pixels(1, *SIZE).float().numpy()
     graph, _ = reference.rewritten(target)
     exported = reference.stored(target)
-    report = compare(reference.model, graph, exported, target, runtimes.trace(path, image), image)
+    report = compare_operations(
+        reference.model,
+        graph=graph,
+        exported=exported,
+        target=target,
+        trace=runtimes.trace(path, image),
+        image=image,
+    )
     assert report.status == "pass", report
 
 

@@ -29,7 +29,7 @@ from evim_deploy.graph.shapes import infer_shapes
 from evim_deploy.images import digits
 from evim_deploy.images.preprocessing import PAPER
 from evim_deploy.inspection import inspect
-from evim_deploy.inspection.rules import BLOCKS
+from evim_deploy.inspection.rules import Severity
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.efficientvim.weights import resolve
 from evim_deploy.proof.operations.alignment import align
@@ -325,7 +325,7 @@ def test_inspection_counts_codes_and_keeps_nothing_off_the_neural_engine(
     found = inspect(packages[precision])
     (function,) = found.functions
     suitability, _ = function.targets
-    assert [each for each in suitability.findings if each.severity == BLOCKS] == []
+    assert [each for each in suitability.findings if each.severity == Severity.BLOCKS] == []
     file = weights_of(packages[precision]).stat().st_size
     assert 0.7 * file < function.weight_bytes <= file
 

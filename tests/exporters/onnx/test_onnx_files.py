@@ -20,7 +20,7 @@ from told import FACTS, reference_of, target_of
 import exporters.onnx.graph as exporter
 import runtimes
 from evim_deploy import formats
-from evim_deploy.artifact.parity import FAIL, PASS, Parity
+from evim_deploy.artifact.parity import Parity, ParityStatus
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.variants import parse_model
 from evim_deploy.commands.export import export
@@ -119,7 +119,7 @@ def test_every_operator_set_is_proven(
     reference: GraphReference, prover: ParityChecker, tmp_path: Path, version: int
 ) -> None:
     target = replace(target_of(size=OPEN, batch=None), opset=version)
-    assert proven(build(reference, target, tmp_path / "m.onnx"), target, prover).status == PASS
+    assert proven(build(reference, target, tmp_path / "m.onnx"), target, prover).status == ParityStatus.PASS
 
 
 def test_an_operator_of_a_later_set_does_not_pass_for_an_earlier_one(usual: Path) -> None:
@@ -195,7 +195,7 @@ def test_one_file_takes_every_size(
 ) -> None:
     target = target_of(size=OPEN, batch=None, output=output)
     parity = proven(build(reference, target, tmp_path / "m.onnx"), target, prover)
-    assert parity.status == PASS
+    assert parity.status == ParityStatus.PASS
     sizes = {name.rpartition(" at ")[2] for name in parity.comparisons[0].inputs}
     assert sizes == {"64x64", "160x224", "203x131"}
 
@@ -246,7 +246,7 @@ def test_half_io(
     path = build(reference, target, tmp_path / "m.onnx")
     found = formats.read(path)
     assert {value.dtype for value in (*found.inputs, *found.outputs)} == {"float16"}
-    assert proven(path, target, prover).status == PASS
+    assert proven(path, target, prover).status == ParityStatus.PASS
     usual = formats.read(build(reference, replace(target, half_io=False), tmp_path / "usual.onnx"))
     assert usual.operations["Cast"] - found.operations["Cast"] == 1 + len(found.outputs)
     assert {value.dtype for value in (*usual.inputs, *usual.outputs)} == {"float32"}
@@ -268,7 +268,7 @@ def test_weights_beside_the_model_are_proven(
     assert path.stat().st_size < whole.stat().st_size / 2 < data.stat().st_size
     assert formats.read(path).operations == formats.read(whole).operations
     assert formats.read(path).metadata == {"key": "value"}
-    assert proven(path, target, prover).status == PASS
+    assert proven(path, target, prover).status == ParityStatus.PASS
     size = data.stat().st_size
     build(reference, target, path)
     assert data.stat().st_size == size  # not appended to
@@ -276,7 +276,7 @@ def test_weights_beside_the_model_are_proven(
     content = bytearray(data.read_bytes())
     content[size // 2 : size // 2 + 4000] = bytes(4000)
     data.write_bytes(content)
-    assert proven(path, target, prover).status == FAIL
+    assert proven(path, target, prover).status == ParityStatus.FAIL
     data.unlink()
     with pytest.raises(BadInput, match="its file of weights"):
         formats.read(path)
@@ -304,7 +304,7 @@ def test_two_files_go_the_whole_road(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert made["parity"]["status"] == "pass"
     assert made["size_bytes"] == path.stat().st_size + data.stat().st_size
     assert [spec["dtype"] for spec in (*made["inputs"], *made["outputs"])] == ["float16"] * 2
-    assert Verifier().verify(path).parity.status == PASS
+    assert Verifier().verify(path).parity.status == ParityStatus.PASS
     picture = Path(__file__).parents[3] / "evim_deploy" / "data" / "photographs" / f"{NAMES[0]}.png"
     assert len(predict(path, [picture], 5).predictions[0].top) == 5
 

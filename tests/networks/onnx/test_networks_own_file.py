@@ -12,7 +12,7 @@ import pytest
 from onnx2tf_here import needs_onnx2tf
 
 import runtimes
-from evim_deploy.artifact.parity import PASS
+from evim_deploy.artifact.parity import ParityStatus
 from evim_deploy.catalog.network_name import NetworkName
 from evim_deploy.catalog.variants import parse_model
 from evim_deploy.commands.export import export
@@ -60,7 +60,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("format_", ["onnx", "coreml", pytest.param("tflite", marks=[pytest.mark.slow, needs_onnx2tf])])
 def test_it_says_what_its_images_and_classes_are(source: Path, tmp_path: Path, format_: str) -> None:
     artifact = again(source, tmp_path, format_, output="logits")
-    assert artifact["parity"]["status"] == PASS
+    assert artifact["parity"]["status"] == ParityStatus.PASS
     assert artifact["preprocess"]
     assert artifact["inputs"][0]["range"] == (0.0, 255.0)
     assert artifact["weights"]["trained"]
@@ -72,7 +72,7 @@ def test_it_says_what_its_images_and_classes_are(source: Path, tmp_path: Path, f
     assert np.abs(found - expected).max() < allowed * np.ptp(expected)
     assert np.abs(found[::-1] - expected).max() > 0.1 * np.ptp(expected)  # a negative control
     verdict = Verifier(weights=str(source)).verify(path)
-    assert verdict.parity.status == PASS
+    assert verdict.parity.status == ParityStatus.PASS
     assert verdict.manifest.target.labels == digits.CLASSES
 
 
@@ -87,7 +87,7 @@ def test_it_says_what_its_images_and_classes_are(source: Path, tmp_path: Path, f
 def test_however_it_was_exported(tmp_path: Path, options: dict[str, Any], size: tuple[int, int]) -> None:
     source = made(tmp_path / "source", **options)
     artifact = again(source, tmp_path / "again", output="probabilities")
-    assert (artifact["parity"]["status"], artifact["resolution"]) == (PASS, list(size))
+    assert (artifact["parity"]["status"], artifact["resolution"]) == (ParityStatus.PASS, list(size))
     assert artifact["preprocess"]
     fed = pixels() if options.get("preprocess", True) else normalise(pixels(), PAPER)
     expected = answers(source, fed)

@@ -30,10 +30,10 @@ from evim_deploy.graph.ir import Graph
 from evim_deploy.images import photographs
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.efficientvim.seeded import untrained_model
-from evim_deploy.proof.operations.compare import compare
-from evim_deploy.proof.operations.comparison import MARGIN
+from evim_deploy.proof.operations.compare import compare_operations
 from evim_deploy.proof.operations.mismatched_weights import mismatched_weights
-from evim_deploy.proof.operations.report import Layer, LayerReport
+from evim_deploy.proof.operations.op_comparison import MARGIN
+from evim_deploy.proof.operations.report import OpReport, OpsReport
 
 Image = npt.NDArray[np.float32]
 
@@ -65,13 +65,18 @@ def build(reference: GraphReference, target: Target, folder: Path) -> Path:
     return path
 
 
-def layers(reference: GraphReference, target: Target, trace: Trace, image: Image) -> LayerReport:
-    return compare(reference.model, reference.inference(target), reference.stored(target), target, trace, image)
+def layers(reference: GraphReference, target: Target, trace: Trace, image: Image) -> OpsReport:
+    return compare_operations(
+        reference.model,
+        graph=reference.inference(target),
+        exported=reference.stored(target),
+        target=target,
+        trace=trace,
+        image=image,
+    )
 
 
-def report(
-    reference: GraphReference, target: Target, path: Path, mode: str | None = None, seed: int = 0
-) -> LayerReport:
+def report(reference: GraphReference, target: Target, path: Path, mode: str | None = None, seed: int = 0) -> OpsReport:
     image = image_of(target, seed)
     return layers(reference, target, runtimes.trace(path, image, mode=mode), image)
 
@@ -104,13 +109,13 @@ def test_a_sound_artifact_names_no_operation(
     for mode in runtimes.tracing_engine(path).modes:
         found = report(reference, target, path, mode, seed)
         assert (found.status, found.unmatched) == ("pass", ())
-        assert max(layer.excess for layer in found.layers) < 0.75
-        assert len({layer.name for layer in found.layers}) == len(found.layers)
+        assert max(layer.excess for layer in found.ops) < 0.75
+        assert len({layer.name for layer in found.ops}) == len(found.ops)
         # every operation of the graph has a row, but for what TFLite computes in one, or leaves out as it moves nothing
-        rows = {name for layer in found.layers for name in (layer.name, *layer.fused)}
+        rows = {name for layer in found.ops for name in (layer.name, *layer.fused)}
         left_out = {node.op for node in reference.rewritten(target)[0].nodes if node.name not in rows}
         assert left_out <= ({"flatten", "unflatten", "mean"} if format_ == "tflite" else set())
-        assert {layer.op for layer in found.layers if layer.fused} == ({"conv"} if format_ == "tflite" else set())
+        assert {layer.op for layer in found.ops if layer.fused} == ({"conv"} if format_ == "tflite" else set())
 
 
 def test_stages_are_those_of_the_model(tmp_path: Path) -> None:
@@ -194,7 +199,7 @@ def test_a_changed_weight_is_named(
         found = report(reference, target, path)
         assert found.first is not None, name
         assert found.first.name == name
-        assert found.first.cause.startswith("stale weight: 1 of ")
+        assert found.first.cause.startswith("mismatched weights: 1 of ")
         assert f"values of the {weight} differs" in found.first.cause
         assert found.status == "fail"
         tried.append((name, weight))
@@ -210,17 +215,17 @@ def test_a_changed_weight_is_named_by_its_effect_alone(
     """Without a look at what the file stores: where it has an effect at all, and nowhere else."""
     target, image = small(format_, precision), image_of(small(format_, precision))
 
-    def blindly(path: Path) -> LayerReport:
+    def blindly(path: Path) -> OpsReport:
         trace = runtimes.trace(path, image, mode="fp32")
         blind = replace(trace, operations=tuple(replace(each, weights=()) for each in trace.operations))
         return layers(reference, target, blind, image)
 
-    untouched = [layer.cumulative for layer in blindly(sound[format_, precision]).layers]
+    untouched = [layer.cumulative for layer in blindly(sound[format_, precision]).ops]
     effects = []
     for name, _, path in changes(reference, target, sound[format_, precision], tmp_path, every=8):
         found = blindly(path)
-        effects.append([layer.cumulative for layer in found.layers] != untouched)  # a ReLU may take it away
-        assert [layer.name for layer in found.layers if layer.diverges] == [name] * effects[-1]
+        effects.append([layer.cumulative for layer in found.ops] != untouched)  # a ReLU may take it away
+        assert [layer.name for layer in found.ops if layer.diverges] == [name] * effects[-1]
     assert sum(effects) >= 10
 
 
@@ -232,7 +237,7 @@ def test_of_two_changed_weights_the_first_is_named(
     found = places(artifact, reference.stored(target), "fp16")
     late, early = "stages.2.blocks.0.ffn.fc2.conv", "stages.1.blocks.0.mixer.BCdt_proj"
     result = report(reference, target, changed(artifact, tmp_path, found[late, "kernel"], found[early, "bias"]))
-    assert [layer.name for layer in result.layers if layer.diverges] == [early, late]
+    assert [layer.name for layer in result.ops if layer.diverges] == [early, late]
     assert result.first is not None
     assert result.first.name == early
     assert result.first.place == "stage 1, block 0, mixer"
@@ -249,7 +254,7 @@ def test_a_weight_that_is_not_finite_is_stale_and_no_overflow(
     found = report(reference, target, path)
     assert found.first is not None
     assert found.first.name == "stages.0.blocks.0.dwconv2.conv"
-    assert found.first.cause == "stale weight: 1 of 144 values of the kernel differs, by inf"
+    assert found.first.cause == "mismatched weights: 1 of 144 values of the kernel differs, by inf"
 
 
 @pytest.mark.parametrize("format_", FORMATS)
@@ -260,7 +265,7 @@ def test_an_artifact_of_other_weights_is_wrong_from_its_first_convolution(
     found = report(reference, target, build(other, target, tmp_path))
     assert found.first is not None
     assert found.first.name == "patch_embed.conv.0.conv"
-    assert found.first.cause.startswith("stale weight: ")
+    assert found.first.cause.startswith("mismatched weights: ")
 
 
 @pytest.mark.parametrize(("format_", "precision"), OF_M4)
@@ -346,9 +351,9 @@ def with_infinities(x: torch.Tensor) -> torch.Tensor:
 MIXER = "stages.1.blocks.0.mixer"
 CAUSES = [
     ("stages.0.blocks.0.residual1.rescaled", doubled_in_one_place, "no known cause"),
-    ("stages.0.blocks.0.norm", lambda x: x.mT.reshape(x.shape), "wrong axis: its values are the right ones in another"),
-    (f"{MIXER}.y.map", lambda x: x.flip(1), "wrong axis: its values are the right ones in another order"),
-    ("heads.3.sum.features", lambda x: x.roll(3, 1), "wrong axis: its values are the right ones in another order"),
+    ("stages.0.blocks.0.norm", lambda x: x.mT.reshape(x.shape), "wrong axis: the values are correct, in another"),
+    (f"{MIXER}.y.map", lambda x: x.flip(1), "wrong axis: the values are correct, in another order"),
+    ("heads.3.sum.features", lambda x: x.roll(3, 1), "wrong axis: the values are correct, in another order"),
 ]
 
 
@@ -357,7 +362,7 @@ def test_the_likely_cause(
     reference: GraphReference, target: Target, graph: Graph, image: Image, name: str, change: Change, cause: str
 ) -> None:
     found = layers(reference, target, told(graph, image, {name: change}), image)
-    assert [layer.name for layer in found.layers if layer.diverges] == [name]
+    assert [layer.name for layer in found.ops if layer.diverges] == [name]
     assert found.first is not None
     assert found.first.cause.startswith(cause)
     assert f"First divergence: {name} (" in str(found)
@@ -401,9 +406,9 @@ def test_an_operation_over_another_axis(
 
     trace = told(graph, image, {before.name: keep, name: over_another})
     found = layers(reference, target, trace, image)
-    assert [layer.name for layer in found.layers if layer.diverges] == [name]
+    assert [layer.name for layer in found.ops if layer.diverges] == [name]
     assert found.first is not None
-    assert found.first.cause == f"wrong axis: it fits with axes {exchanged} exchanged"
+    assert found.first.cause == f"wrong axis: the values are those with axes {exchanged} exchanged"
 
 
 def test_a_transposed_kernel(reference: GraphReference, target: Target, graph: Graph, image: Image) -> None:
@@ -413,8 +418,8 @@ def test_a_transposed_kernel(reference: GraphReference, target: Target, graph: G
     wrong = graph.copy()
     wrong.substitute(node, node.with_weights(kernel=node.weights["kernel"].T.copy()))
     found = layers(reference, target, told(wrong, image), image)
-    assert [(layer.name, layer.cause) for layer in found.layers if layer.diverges] == [
-        (name, "wrong axis: it fits with its kernel transposed")
+    assert [(layer.name, layer.cause) for layer in found.ops if layer.diverges] == [
+        (name, "wrong axis: the values are those with its kernel transposed")
     ]
 
 
@@ -430,7 +435,7 @@ def test_a_value_of_another_size(reference: GraphReference, target: Target, grap
         return Trace(trace.operations, compute)
 
     found = layers(reference, target, widened(told(graph, image)), image)
-    assert [layer.name for layer in found.layers if layer.diverges] == ["patch_embed.conv.1.relu"]
+    assert [layer.name for layer in found.ops if layer.diverges] == ["patch_embed.conv.1.relu"]
     assert found.first is not None
     assert found.first.cause == "wrong shape: (1, 4, 12, 19)"
 
@@ -440,7 +445,9 @@ def test_a_wrong_rewriting_is_told_from_a_wrong_artifact(
 ) -> None:
     """The artifact computes its graph, and its graph is not the model."""
     wrong = with_noise(graph, "stages.1.blocks.0.ffn.fc1.conv", 1e-3)
-    found = compare(reference.model, wrong, wrong, target, told(wrong, image), image)
+    found = compare_operations(
+        reference.model, graph=wrong, exported=wrong, target=target, trace=told(wrong, image), image=image
+    )
     assert found.first is None
     assert found.first_wrong_rewriting is not None
     assert found.first_wrong_rewriting.name == "stages.1.blocks.0"
@@ -452,7 +459,7 @@ def test_names_in_which_a_format_allows_no_dots(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
     found = layers(reference, target, told(graph, image, rename=lambda name: name.replace(".", "_")), image)
-    assert (found.status, len(found.layers)) == ("pass", len(graph.nodes))
+    assert (found.status, len(found.ops)) == ("pass", len(graph.nodes))
 
 
 def test_an_operation_that_the_file_does_not_name_is_told(
@@ -463,7 +470,7 @@ def test_an_operation_that_the_file_does_not_name_is_told(
     trace = told(graph, image, rename=lambda each: "Conv_17" if each == name else each)
     found = layers(reference, target, trace, image)
     assert (found.status, found.unmatched) == ("incomplete", (name,))
-    assert f"Not found in the file: 1 operations of the model ({name})." in str(found)
+    assert f"Missing in the file: 1 operations of the model ({name})." in str(found)
     wrong = with_noise(graph, name, 0.01)
     trace = told(wrong, image, rename=lambda each: "Conv_17" if each == name else each)
     found = layers(reference, target, trace, image)
@@ -476,13 +483,13 @@ def test_of_a_file_without_a_name_of_ours_nothing_is_claimed(
 ) -> None:
     trace = told(graph, image, rename=lambda name: f"/model/{abs(hash(name))}")
     found = layers(reference, target, trace, image)
-    assert (found.status, found.layers, len(found.unmatched)) == ("not_run", (), len(graph.nodes))
+    assert (found.status, found.ops, len(found.unmatched)) == ("not_run", (), len(graph.nodes))
     assert "nothing was compared" in str(found)
 
 
 def test_an_operation_on_values_that_are_not_finite_was_not_judged() -> None:
     """Anything would be explained there."""
-    sound = Layer(
+    sound = OpReport(
         name="head",
         op="linear",
         place="classifier",
@@ -493,9 +500,9 @@ def test_an_operation_on_values_that_are_not_finite_was_not_judged() -> None:
         bound=1e-6,
         cause="",
     )
-    found = LayerReport((), (sound, replace(sound, name="lost", bound=inf)), (), 2)
-    assert (found.status, found.unjudged) == ("incomplete", ["lost"])
-    assert "Not judged, on no finite values: 1 operations of the model (lost)." in str(found)
+    found = OpsReport(stages=(), ops=(sound, replace(sound, name="lost", bound=inf)), unmatched=(), file_operations=2)
+    assert (found.status, found.inconclusive) == ("incomplete", ["lost"])
+    assert "Inconclusive, because their inputs are not finite: 1 operations of the model (lost)." in str(found)
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["unjudged"] == ["lost"]
 
 
@@ -512,7 +519,7 @@ def test_the_explained_error_of_a_sum_is_that_of_its_terms(
     taken: list[torch.Tensor] = []
     trace = told(graph, image, {"stages.0.blocks.0.ffn.relu": lambda x: taken.append(x) or x})
     found = layers(reference, target, trace, image)
-    (layer,) = [layer for layer in found.layers if layer.name == name]
+    (layer,) = [layer for layer in found.ops if layer.name == name]
     x, kernel, bias = taken[0].double().numpy(), node.weights["kernel"][..., 0, 0], node.weights["bias"]
     y = np.einsum("oi,bihw->bohw", kernel, x) + bias[:, None, None]
     terms = np.einsum("oi,bihw->bohw", np.abs(kernel), np.abs(x)) + np.abs(bias)[:, None, None]
@@ -573,7 +580,7 @@ def test_stored_weights_are_compared_in_any_layout(graph: Graph) -> None:
 # --- for people ------------------------------------------------------------------------------------------
 
 
-def shown(found: LayerReport) -> str:
+def shown(found: OpsReport) -> str:
     stream = io.StringIO()
     show_layers(Console(file=stream, width=120), found)
     return stream.getvalue()

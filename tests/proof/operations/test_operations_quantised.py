@@ -18,10 +18,10 @@ from evim_deploy.graph.interpreter import evaluate
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.quantised import QuantParams
 from evim_deploy.networks.efficientvim.reference import GraphReference
-from evim_deploy.proof.operations.compare import compare
+from evim_deploy.proof.operations.compare import compare_operations
 from evim_deploy.proof.operations.error_attribution import output_costs, signal_to_noise
 from evim_deploy.proof.operations.plot import plot_layers
-from evim_deploy.proof.operations.report import LayerReport
+from evim_deploy.proof.operations.report import OpsReport
 from evim_deploy.quantise.apply import quantised
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.encoding import Weighting
@@ -71,10 +71,17 @@ def eight_bits(graph: Graph, image: Any) -> Graph:
 
 def match_operations(
     reference: GraphReference, target: Target, exported: Graph, image: Any, **changed: Any
-) -> LayerReport:
+) -> OpsReport:
     """A file that computes what a quantised graph does."""
     graph = reference.rewritten(target)[0]
-    return compare(reference.model, graph, exported, target, told(exported, image, **changed), image)
+    return compare_operations(
+        reference.model,
+        graph=graph,
+        exported=exported,
+        target=target,
+        trace=told(exported, image, **changed),
+        image=image,
+    )
 
 
 def coarser(exported: Graph, graph: Graph, name: str) -> Graph:
@@ -92,10 +99,10 @@ def test_what_is_quantised_as_it_should_be_diverges_nowhere(
 ) -> None:
     found = match_operations(reference, target, eight_bits, image)
     assert found.status == "pass"
-    assert found.blamed is not None
-    assert found.blamed.cost_db is not None
-    assert 15 < found.layers[-1].snr_db < 30
-    assert 15 < found.blamed.cost_db < 30
+    assert found.costliest is not None
+    assert found.costliest.cost_db is not None
+    assert 15 < found.ops[-1].snr_db < 30
+    assert 15 < found.costliest.cost_db < 30
 
 
 @pytest.mark.parametrize("name", BLAMED)
@@ -105,12 +112,12 @@ def test_the_layer_that_was_quantised_too_coarsely_is_to_blame(
     """It computes what it was made for, so it does not diverge; its noise is what the outputs lose."""
     found = match_operations(reference, target, coarser(eight_bits, graph, name), image)
     assert found.first is None
-    assert found.blamed is not None
-    assert found.blamed.name == name
-    others = [layer.cost_db for layer in found.layers if layer is not found.blamed and layer.cost_db is not None]
-    assert found.blamed.cost_db is not None
-    assert min(others) > found.blamed.cost_db + 3
-    assert f"Most of the loss comes from {name}, {found.blamed.place}: its own noise alone leaves " in str(found)
+    assert found.costliest is not None
+    assert found.costliest.name == name
+    others = [layer.cost_db for layer in found.ops if layer is not found.costliest and layer.cost_db is not None]
+    assert found.costliest.cost_db is not None
+    assert min(others) > found.costliest.cost_db + 3
+    assert f"Most of the loss comes from {name}, {found.costliest.place}: its own noise alone leaves " in str(found)
     assert found.to_dict()["blamed"] == name
 
 
@@ -121,8 +128,8 @@ def test_a_coarse_grid_is_to_blame_likewise(
     changed = eight_bits.copy()
     changed.qparams[name] = choose_qparams(*eight_bits.qparams[name].range, QuantRange(0, 7))
     found = match_operations(reference, target, changed, image)
-    assert found.blamed is not None
-    assert (found.first, found.blamed.name) == (None, name)
+    assert found.costliest is not None
+    assert (found.first, found.costliest.name) == (None, name)
 
 
 def test_a_wrong_grid_diverges(reference: GraphReference, target: Target, eight_bits: Graph, image: Any) -> None:
@@ -133,7 +140,14 @@ def test_a_wrong_grid_diverges(reference: GraphReference, target: Target, eight_
         changed = eight_bits.copy()
         changed.qparams[name] = wrong
         graph = reference.rewritten(target)[0]
-        found = compare(reference.model, graph, eight_bits, target, told(changed, image), image)
+        found = compare_operations(
+            reference.model,
+            graph=graph,
+            exported=eight_bits,
+            target=target,
+            trace=told(changed, image),
+            image=image,
+        )
         assert found.first is not None
         assert found.first.name == name
 
@@ -149,16 +163,16 @@ def test_weights_alone_in_few_bits_have_their_decibels_too(
     exported = quantised(graph, Scheme(weights=Weighting(bits=4), floats="fp32", meaning="weights alone"), {})
     found = match_operations(reference, target, exported, image)
     assert found.status == "pass"
-    assert found.blamed is not None
-    own = [layer.own_snr_db for layer in found.layers if layer.op in WEIGHTED and not layer.name.endswith(".bias")]
+    assert found.costliest is not None
+    own = [layer.own_snr_db for layer in found.ops if layer.op in WEIGHTED and not layer.name.endswith(".bias")]
     assert max(own) < 60  # of one input channel, as those biases are, four bits and a scale lose nothing
-    assert all(layer.own_snr_db > 100 for layer in found.layers if layer.op not in WEIGHTED)
+    assert all(layer.own_snr_db > 100 for layer in found.ops if layer.op not in WEIGHTED)
 
 
 def test_floats_have_none(reference: GraphReference, target: Target, graph: Graph, image: Any) -> None:
     found = match_operations(reference, target, graph, image)
-    assert found.blamed is None
-    assert {layer.cost_db for layer in found.layers} == {None}
+    assert found.costliest is None
+    assert {layer.cost_db for layer in found.ops} == {None}
     assert "dB" not in shown(found)
 
 
@@ -187,16 +201,16 @@ def test_signal_to_noise_by_hand() -> None:
 
 
 @pytest.fixture(scope="module")
-def coarse(reference: GraphReference, target: Target, graph: Graph, eight_bits: Graph, image: Any) -> LayerReport:
+def coarse(reference: GraphReference, target: Target, graph: Graph, eight_bits: Graph, image: Any) -> OpsReport:
     return match_operations(reference, target, coarser(eight_bits, graph, BLAMED[0]), image)
 
 
-def test_the_costliest_layers_are_shown_with_their_decibels(coarse: LayerReport) -> None:
+def test_the_costliest_layers_are_shown_with_their_decibels(coarse: OpsReport) -> None:
     text = shown(coarse)
-    assert coarse.blamed is not None
+    assert coarse.costliest is not None
     assert all(title in text for title in ("SNR", "by itself", "outputs by it alone"))
     rows = [line.split() for line in text.splitlines() if line.rstrip().endswith("dB")]
-    assert rows[0][0] == coarse.blamed.name
+    assert rows[0][0] == coarse.costliest.name
     assert len(rows) == 5
     assert [float(row[-2]) for row in rows] == sorted(float(row[-2]) for row in rows)
 
@@ -215,17 +229,17 @@ def test_a_divergence_is_shown_before_any_loss(
 
 def test_the_picture_has_a_panel_of_decibels_that_names_the_layer_to_blame(
     tmp_path: Path,
-    coarse: LayerReport,
+    coarse: OpsReport,
     drawn: list[Any],  # noqa: F811
 ) -> None:
     plot_layers(coarse, "m1.onnx", True, tmp_path / "plot.png")
     (figure,) = drawn
     above, below = figure.axes
     heights = {line.get_label(): np.asarray(line.get_ydata()) for line in below.lines}
-    values = [layer.cost_db for layer in coarse.layers]
-    shown_costs = heights["that which it alone leaves at the outputs"]
+    values = [layer.cost_db for layer in coarse.ops]
+    shown_costs = heights["outputs with this layer alone noisy"]
     assert np.nanmin(shown_costs) == min(value for value in values if value is not None)
-    assert len(heights["signal to noise"]) == len(coarse.layers)
-    assert coarse.blamed is not None
-    assert f"{coarse.blamed.name} costs most" in " ".join(each.get_text() for each in below.texts).replace("\n", " ")
+    assert len(heights["signal to noise"]) == len(coarse.ops)
+    assert coarse.costliest is not None
+    assert f"{coarse.costliest.name} costs most" in " ".join(each.get_text() for each in below.texts).replace("\n", " ")
     assert above.get_yscale() == "log"

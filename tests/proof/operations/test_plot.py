@@ -13,7 +13,7 @@ from PIL import Image
 
 from evim_deploy.common.errors import NotInstalled
 from evim_deploy.proof.operations.plot import plot_layers
-from evim_deploy.proof.operations.report import Layer, LayerReport
+from evim_deploy.proof.operations.report import OpReport, OpsReport
 
 PLACES = (
     "input",
@@ -27,10 +27,10 @@ PLACES = (
 )
 
 
-def report(**special: Layer) -> LayerReport:
+def report(**special: OpReport) -> OpsReport:
     """A report of eight operations, some of them replaced: ``at3=...``."""
     layers = [
-        Layer(
+        OpReport(
             name=f"name.{i}",
             op="conv",
             place=place,
@@ -45,11 +45,11 @@ def report(**special: Layer) -> LayerReport:
     ]
     for key, layer in special.items():
         layers[int(key.removeprefix("at"))] = layer
-    return LayerReport((), tuple(layers), (), len(layers))
+    return OpsReport(stages=(), ops=tuple(layers), unmatched=(), file_operations=len(layers))
 
 
-def layer(index: int, cumulative: float, local: float, cause: str = "") -> Layer:
-    return Layer(
+def layer(index: int, cumulative: float, local: float, cause: str = "") -> OpReport:
+    return OpReport(
         name=f"name.{index}",
         op="conv",
         place=PLACES[index],
@@ -101,7 +101,7 @@ def test_a_sound_artifact(tmp_path: Path, drawn: list[Any]) -> None:
         assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 50  # not a blank sheet
     (figure,) = drawn
     found = lines(figure)
-    assert set(found) == {"cumulative error", "explained by rounding", "local error"}
+    assert set(found) == {"cumulative error", "rounding error bound", "local error"}
     assert found["cumulative error"][1] == pytest.approx([10.0 ** (i - 8) for i in range(8)])
     assert found["local error"] == (list(range(8)), pytest.approx([1e-7] * 8))
     assert figure.axes[0].get_yscale() == "log"
@@ -118,11 +118,11 @@ def test_parts_of_the_model_are_named_once_each(tmp_path: Path, drawn: list[Any]
 
 
 def test_the_first_divergence_is_pointed_at(tmp_path: Path, drawn: list[Any]) -> None:
-    wrong = layer(4, 0.3, 0.2, "stale weight: 1 of 9 values of the kernel differs, by 2")
+    wrong = layer(4, 0.3, 0.2, "mismatched weights: 1 of 9 values of the kernel differs, by 2")
     later = layer(6, 0.3, 0.1, "no known cause")
     plot_layers(report(at4=wrong, at6=later), "m1.onnx", False, tmp_path / "plot.png")
     words = texts(drawn[0]).replace("\n", " ")
-    assert "name.4 (conv): stale weight: 1 of 9 values of the kernel differs, by 2" in words
+    assert "name.4 (conv): mismatched weights: 1 of 9 values of the kernel differs, by 2" in words
     assert "no known cause" not in words
     assert "UNTRAINED weights" in words
     found = lines(drawn[0])

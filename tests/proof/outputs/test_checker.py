@@ -15,13 +15,13 @@ from networks import tiny
 from PIL import Image
 from told import Change, Exact, Network, reference_of, reference_to, run_of, target_of, with_noise
 
-from evim_deploy.artifact.parity import Parity
+from evim_deploy.artifact.parity import Check, Parity
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.variants import ModelName
 from evim_deploy.common.errors import ParityFailed
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.efficientvim.seeded import untrained_model
-from evim_deploy.proof.outputs.checker import ParityChecker, Run
+from evim_deploy.proof.outputs.checker import CheckRun, ParityChecker
 from evim_deploy.proof.outputs.inputs import standard_images
 from evim_deploy.proof.outputs.tolerances import TOLERANCES
 
@@ -42,13 +42,13 @@ def prover(reference: GraphReference) -> ParityChecker:
     return ParityChecker(reference, NATIVE)
 
 
-def exact_runs(reference: GraphReference, target: Target) -> list[Run]:
+def exact_runs(reference: GraphReference, target: Target) -> list[CheckRun]:
     """All runs of an artifact that is as good as can be."""
     if target.precision == "fp32":
         return [run_of(Exact(reference.model, target))]
     return [
         run_of(Network(reference.stored(target))),
-        run_of(Exact(reference.model, target), "precision", mode="fp16"),
+        run_of(Exact(reference.model, target), Check.PRECISION, mode="fp16"),
     ]
 
 
@@ -64,16 +64,16 @@ def test_an_exact_fp32_artifact_passes_in_one_comparison(
     result = prover.prove(target, exact_runs(reference, target))
     assert (result.status, result.reason) == ("pass", "")
     (program,) = result.comparisons
-    assert (program.subject, program.engine, program.mode, program.reference) == ("program", "told", "fp32", "PyTorch")
+    assert (program.check, program.engine, program.mode, program.reference) == ("program", "told", "fp32", "PyTorch")
     assert program.inputs == tuple(standard_images(64, 64))
     assert len(program.inputs) == IMAGES
     assert program.tolerance == TOLERANCES[format_, "fp32"]
     assert program.measures.max_abs < 1e-6
     assert program.anomalies == {}
     assert (program.measures.top1, program.measures.top5) == ((None, None) if output == "features" else (1, 1))
-    assert result.power is not None
-    assert result.power.subject == "program"
-    assert result.power.size == (64, 64)
+    assert result.sensitivity is not None
+    assert result.sensitivity.check == "program"
+    assert result.sensitivity.size == (64, 64)
 
 
 @pytest.mark.parametrize("output", ["logits", "probabilities", "features"])
@@ -84,7 +84,7 @@ def test_an_fp16_artifact_is_proven_in_three_comparisons(
     target = target_of(format_, "fp16", output)
     result = prover.prove(target, exact_runs(reference, target))
     assert (result.status, result.reason) == ("pass", "")
-    assert [(each.subject, each.engine, each.mode, each.reference) for each in result.comparisons] == [
+    assert [(each.check, each.engine, each.mode, each.reference) for each in result.comparisons] == [
         ("rewrites", "pytorch", "fp32", "PyTorch"),
         ("program", "told", "fp32", "rounded network"),
         ("precision", "told", "fp16", "PyTorch"),
@@ -92,8 +92,8 @@ def test_an_fp16_artifact_is_proven_in_three_comparisons(
     rows = [("pytorch", "fp32"), (format_, "fp32"), (format_, "fp16")]
     assert [each.tolerance for each in result.comparisons] == [TOLERANCES[row] for row in rows]
     assert [each.inputs for each in result.comparisons] == [tuple(standard_images(64, 64))] * 3
-    assert result.power is not None
-    assert result.power.subject == "program"
+    assert result.sensitivity is not None
+    assert result.sensitivity.check == "program"
 
 
 def test_fp16s_program_is_held_against_rounded_weights(reference: GraphReference, prover: ParityChecker) -> None:
@@ -108,21 +108,21 @@ def test_fp16s_program_is_held_against_rounded_weights(reference: GraphReference
 # --- where the tolerance is ------------------------------------------------------------------------------
 
 ROWS = [
-    ("onnx", "fp32", "program", "fp32", "fp32"),
-    ("tflite", "fp32", "program", "fp32", "fp32"),
-    ("coreml", "fp32", "program", "fp32", "fp32"),
-    ("onnx", "fp16", "program", "fp32", "fp32"),
-    ("tflite", "fp16", "program", "fp32", "fp32"),
-    ("coreml", "fp16", "program", "fp32", "fp32"),
-    ("onnx", "fp16", "precision", "fp16", "fp16"),
-    ("tflite", "fp16", "precision", "fp32", "fp16"),
-    ("coreml", "fp16", "precision", "fp16", "fp16"),
-    ("coreml", "fp16", "precision", "cpuAndNeuralEngine", "fp16"),
-    ("coreml", "fp16", "precision", "ane", "ane"),
-    ("coreml", "fp32", "precision", "ane", "ane"),
-    ("coreml", "fp32", "precision", "all", "fp32"),
+    ("onnx", "fp32", Check.PROGRAM, "fp32", "fp32"),
+    ("tflite", "fp32", Check.PROGRAM, "fp32", "fp32"),
+    ("coreml", "fp32", Check.PROGRAM, "fp32", "fp32"),
+    ("onnx", "fp16", Check.PROGRAM, "fp32", "fp32"),
+    ("tflite", "fp16", Check.PROGRAM, "fp32", "fp32"),
+    ("coreml", "fp16", Check.PROGRAM, "fp32", "fp32"),
+    ("onnx", "fp16", Check.PRECISION, "fp16", "fp16"),
+    ("tflite", "fp16", Check.PRECISION, "fp32", "fp16"),
+    ("coreml", "fp16", Check.PRECISION, "fp16", "fp16"),
+    ("coreml", "fp16", Check.PRECISION, "cpuAndNeuralEngine", "fp16"),
+    ("coreml", "fp16", Check.PRECISION, "ane", "ane"),
+    ("coreml", "fp32", Check.PRECISION, "ane", "ane"),
+    ("coreml", "fp32", Check.PRECISION, "all", "fp32"),
 ]
-"""Format, precision, subject, mode, and the arithmetic whose tolerance holds."""
+"""Format, precision, check, mode, and the arithmetic whose tolerance holds."""
 
 
 @pytest.fixture(scope="module")
@@ -163,13 +163,13 @@ def to_and_fro(count: int) -> Array:
 
 @pytest.mark.parametrize("measure", ["max_abs", "mean_abs"])
 @pytest.mark.parametrize(("times", "status"), [(0.9, "pass"), (1.1, "fail")])
-@pytest.mark.parametrize(("format_", "precision", "subject", "mode", "arithmetic"), ROWS)
+@pytest.mark.parametrize(("format_", "precision", "check", "mode", "arithmetic"), ROWS)
 def test_the_tolerance_is_where_the_table_says(
     wide: GraphReference,
     wide_prover: ParityChecker,
     format_: str,
     precision: str,
-    subject: str,
+    check: Check,
     mode: str,
     arithmetic: str,
     times: float,
@@ -182,12 +182,12 @@ def test_the_tolerance_is_where_the_table_says(
     error = times * (allowed.max_abs if measure == "max_abs" else allowed.mean_abs)
     change = one_moved(error) if measure == "max_abs" else all_moved(error)
     inexact: Exact | Network = Exact(wide.model, target, change)
-    if subject == "program" and precision == "fp16":
+    if check == "program" and precision == "fp16":
         inexact = Network(wide.stored(target), change)
-    others = [run for run in exact_runs(wide, target) if run.subject != subject]
-    result = wide_prover.prove(target, [*others, run_of(inexact, subject, mode=mode)])
+    others = [run for run in exact_runs(wide, target) if run.check != check]
+    result = wide_prover.prove(target, [*others, run_of(inexact, check, mode=mode)])
 
-    (tested,) = [each for each in result.comparisons if each.subject == subject]
+    (tested,) = [each for each in result.comparisons if each.check == check]
     found = tested.measures
     assert tested.tolerance == allowed
     assert getattr(found, measure) == pytest.approx(error, rel=0.08)
@@ -246,11 +246,11 @@ def test_a_wrong_rewrite_is_caught_though_the_artifact_is_what_it_was_made_from(
         graph.nodes = with_noise(graph, layer, SUBTLE[layer]).nodes
         runs = [run_of(Network(wrong.stored(target)))]
         if precision == "fp16":
-            runs.append(run_of(Network(wrong.stored(target)), "precision", mode="fp16"))
+            runs.append(run_of(Network(wrong.stored(target)), Check.PRECISION, mode="fp16"))
         result = ParityChecker(wrong, NATIVE).prove(target, runs)
         assert result.status == "fail"
         failed = ["rewrites"] if precision == "fp16" else ["program"]
-        assert [each.subject for each in result.comparisons if each.status == "fail"] == failed
+        assert [each.check for each in result.comparisons if each.status == "fail"] == failed
         assert result.reason.startswith(failed[0])
 
 
@@ -260,8 +260,8 @@ def test_an_error_of_one_layer_hides_in_fp16s_rounding_and_not_in_the_program(
 ) -> None:
     target = target_of(precision="fp16")
     noisy = with_noise(reference.stored(target), layer, SUBTLE[layer])
-    result = prover.prove(target, [run_of(Network(noisy)), run_of(Network(noisy), "precision", mode="fp16")])
-    assert [(each.subject, each.status) for each in result.comparisons] == [
+    result = prover.prove(target, [run_of(Network(noisy)), run_of(Network(noisy), Check.PRECISION, mode="fp16")])
+    assert [(each.check, each.status) for each in result.comparisons] == [
         ("rewrites", "pass"),
         ("program", "fail"),
         ("precision", "pass"),
@@ -274,7 +274,9 @@ def test_what_only_the_engine_does_wrong_is_caught_by_the_precision(
 ) -> None:
     target = target_of(precision="fp16")
     wrong = Exact(reference.model, target, one_moved(0.1))
-    result = prover.prove(target, [run_of(Network(reference.stored(target))), run_of(wrong, "precision", mode="all")])
+    result = prover.prove(
+        target, [run_of(Network(reference.stored(target))), run_of(wrong, Check.PRECISION, mode="all")]
+    )
     assert [each.status for each in result.comparisons] == ["pass", "pass", "fail"]
     assert result.status == "fail"
 
@@ -302,7 +304,7 @@ def test_the_reason_says_what_failed_where_and_by_how_much(reference: GraphRefer
 def test_all_that_failed_is_in_the_reason(reference: GraphReference, prover: ParityChecker) -> None:
     target = target_of(precision="fp16")
     wrong = Network(reference.stored(target), one_moved(0.2))
-    result = prover.prove(target, [run_of(wrong), run_of(wrong, "precision", mode="fp16")])
+    result = prover.prove(target, [run_of(wrong), run_of(wrong, Check.PRECISION, mode="fp16")])
     assert [part.split()[0] for part in result.reason.split("; ")] == ["program", "precision"]
 
 
@@ -330,7 +332,7 @@ def test_a_document_is_plain_json(reference: GraphReference, prover: ParityCheck
         assert entry["status"] == "pass"
     power = document["power"]
     assert power["caught"] == power["layers"] - len(power["missed"])
-    assert power["summary"] == f"would catch a 1% error in {power['caught']} of {power['layers']} layers"
+    assert power["summary"] == f"detects a 1 % weight perturbation in {power['caught']} of {power['layers']} layers"
     assert set(power) >= {"subject", "disturbance", "size", "smallest", "everywhere"}
 
 
@@ -380,7 +382,7 @@ def test_what_was_not_run_says_why() -> None:
 def test_anomalies_are_added_up_by_operation_and_kind(reference: GraphReference, prover: ParityChecker) -> None:
     target = target_of("coreml", "fp16")
     session = Exact(reference.model, target, anomalies={"exp": {"overflow": 2, "nan": 1}, "norm": {"subnormal": 5}})
-    runs = [run_of(Network(reference.stored(target))), run_of(session, "precision", mode="fp16")]
+    runs = [run_of(Network(reference.stored(target))), run_of(session, Check.PRECISION, mode="fp16")]
     *others, precision = prover.prove(target, runs).comparisons
     assert precision.anomalies == {"exp": {"overflow": 2 * IMAGES, "nan": IMAGES}, "norm": {"subnormal": 5 * IMAGES}}
     assert [each.anomalies for each in others] == [{}, {}]
@@ -432,10 +434,10 @@ def test_another_image_than_the_one_that_was_given_fails(reference: GraphReferen
 
 def test_an_output_of_another_shape_or_name_does_not_pass(reference: GraphReference, prover: ParityChecker) -> None:
     target = target_of()
-    with pytest.raises(ParityFailed, match=r"\(10,\), and it is \(9,\)"):
+    with pytest.raises(ParityFailed, match=r"has shape \(9,\); its shape should be \(10,\)"):
         prover.prove(target, [run_of(Exact(reference.model, target, lambda values: values[:, :-1]))])
     other = Exact(reference.model, target_of(output="probabilities"))
-    with pytest.raises(ParityFailed, match="there is none"):
+    with pytest.raises(ParityFailed, match="is missing"):
         prover.prove(target, [run_of(other)])
 
 
@@ -511,7 +513,7 @@ def test_probabilities_below_what_fp16_resolves_are_no_failure_of_an_fp16_artifa
     assert session.run(image)["probabilities"].min() == 0
     assert Exact(reference.model, half).run(image)["probabilities"].min() > 0
     prover = ParityChecker(reference, NATIVE)
-    runs = [run_of(Network(reference.stored(half))), run_of(session, "precision", mode="fp16")]
+    runs = [run_of(Network(reference.stored(half))), run_of(session, Check.PRECISION, mode="fp16")]
     assert prover.prove(half, runs).status == "pass"
     assert prover.prove(single, [run_of(session)]).status == "fail"
 
@@ -521,7 +523,7 @@ def test_a_wrong_probability_that_fp16_resolves_fails_an_fp16_artifact(
 ) -> None:
     target = target_of("coreml", "fp16", "probabilities")
     wrong = HalfProbabilities(reference.model, target, one_moved(0.1))
-    runs = [run_of(Network(reference.stored(target))), run_of(wrong, "precision", mode="fp16")]
+    runs = [run_of(Network(reference.stored(target))), run_of(wrong, Check.PRECISION, mode="fp16")]
     assert prover.prove(target, runs).comparisons[-1].status == "fail"
 
 
@@ -570,8 +572,8 @@ def test_a_dynamic_artifact_is_compared_at_three_sizes_two_not_square(reference:
     ]
     names = result.comparisons[0].inputs
     assert names[::IMAGES] == ("astronaut at 96x96", "astronaut at 160x224", "astronaut at 203x131")
-    assert result.power is not None
-    assert result.power.size == (96, 96)
+    assert result.sensitivity is not None
+    assert result.sensitivity.size == (96, 96)
 
 
 @pytest.mark.parametrize("size", [(160, 224), (203, 131)])
@@ -586,7 +588,7 @@ def test_an_artifact_wrong_at_another_size_fails(reference: GraphReference, size
 
 def test_the_worst_input_of_a_dynamic_artifact_is_found_again(reference: GraphReference) -> None:
     target, prover = target_of(size=(None, None)), ParityChecker(reference, 96)
-    (image,) = prover.images(target, "black at 160x224")
+    (image,) = prover.input_batch(target, "black at 160x224")
     assert image.shape == (3, 160, 224)
     assert not image.any()
 

@@ -77,7 +77,7 @@ def with_one_changed(
 
 def assert_fails_in_its_program(result: Parity) -> None:
     assert result.status == "fail"
-    assert next(each.subject for each in result.comparisons if each.status == "fail") == "program"
+    assert next(each.check for each in result.comparisons if each.status == "fail") == "program"
 
 
 def test_one_changed_weight_fails(

@@ -1,4 +1,4 @@
-"""What a comparison says that it would catch, against slow and plain computations of the same."""
+"""The sensitivity of a check, against slow and plain computations of the same."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from networks import tiny
 from told import Network, reference_of, run_of, target_of
 from torch import Tensor
 
-from evim_deploy.artifact.parity import Comparison, Measures, Power, Tolerance, Worst
+from evim_deploy.artifact.parity import Check, CheckSensitivity, Measures, OutputComparison, Tolerance, WorstElement
 from evim_deploy.graph.interpreter import evaluate, tensors
 from evim_deploy.graph.ir import Graph
 from evim_deploy.images import photographs
 from evim_deploy.networks import runnable as network_module
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.runnable import GraphNetwork
-from evim_deploy.proof.outputs import sensitivity as power_module
+from evim_deploy.proof.outputs import sensitivity as sensitivity_module
 from evim_deploy.proof.outputs.checker import ParityChecker
 from evim_deploy.proof.outputs.inputs import standard_images
-from evim_deploy.proof.outputs.sensitivity import DISTURBANCE, MIN_SHARE, movements, power
+from evim_deploy.proof.outputs.sensitivity import MIN_SHARE, PERTURBATION, output_deltas, outputs_sensitivity
 
 Array = npt.NDArray[np.float32]
 
@@ -44,10 +44,10 @@ def pictures(count: int = 2) -> Array:
     return np.random.RandomState(0).uniform(0, 255, (count, 3, *SIZE)).astype(np.float32)
 
 
-# --- movements -------------------------------------------------------------------------------------------
+# --- output deltas -------------------------------------------------------------------------------------------
 
 
-def plain_movements(graph: Graph, images: Array, as_compared: Any = lambda values: values) -> dict[str, float]:
+def plain_deltas(graph: Graph, images: Array, as_compared: Any = lambda values: values) -> dict[str, float]:
     """The whole network again for each layer, and one image after the other."""
     generator = torch.Generator().manual_seed(0)
 
@@ -82,12 +82,12 @@ def log_probabilities(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64
     ("output", "as_compared"),
     [("logits", lambda values: values), ("features", lambda values: values), ("probabilities", log_probabilities)],
 )
-def test_movements_are_those_of_the_whole_network_computed_again(
+def test_deltas_are_those_of_the_whole_network_computed_again(
     reference: GraphReference, output: str, as_compared: Any
 ) -> None:
     graph, images = graph_of(reference, output), pictures()
-    found = movements(GraphNetwork(graph), images, output == "probabilities")
-    expected = plain_movements(graph, images, as_compared)
+    found = output_deltas(GraphNetwork(graph), images, output == "probabilities")
+    expected = plain_deltas(graph, images, as_compared)
     assert list(found) == [node.name for node in graph.nodes if node.weights]
     assert len(found) > 20
     for name, movement in expected.items():
@@ -109,7 +109,7 @@ def test_each_layer_gets_noise_of_a_hundredth_of_its_weights_size_once(
         return step(node, weights, values)
 
     monkeypatch.setattr(network_module, "step", spy)
-    movements(GraphNetwork(graph), pictures(), False)
+    output_deltas(GraphNetwork(graph), pictures(), False)
     assert [node.name for node, _ in perturbed] == [node.name for node in graph.nodes if node.weights]
     for node, weights in perturbed:
         for key, array in node.weights.items():
@@ -121,31 +121,31 @@ def test_each_layer_gets_noise_of_a_hundredth_of_its_weights_size_once(
                 assert abs(noise.mean()) < 4 * size / math.sqrt(noise.size)
 
 
-def test_movements_are_in_the_units_of_the_comparison(reference: GraphReference) -> None:
+def test_deltas_are_in_the_units_of_the_comparison(reference: GraphReference) -> None:
     graph, images = graph_of(reference), pictures()
-    alone = movements(GraphNetwork(graph), images, False)
-    wide = movements(GraphNetwork(graph), images, False, {"logits": 1000.0})
+    alone = output_deltas(GraphNetwork(graph), images, False)
+    wide = output_deltas(GraphNetwork(graph), images, False, {"logits": 1000.0})
     largest = np.ptp(Network(graph).run(images)["logits"], axis=1).max()
     for name, movement in wide.items():
         assert alone[name] * largest == pytest.approx(1000 * movement, rel=1e-3)
 
 
-def test_movements_are_seeded(reference: GraphReference) -> None:
+def test_deltas_are_seeded(reference: GraphReference) -> None:
     graph, images = graph_of(reference), pictures()
-    assert movements(GraphNetwork(graph), images, False) == movements(GraphNetwork(graph), images, False)
+    assert output_deltas(GraphNetwork(graph), images, False) == output_deltas(GraphNetwork(graph), images, False)
 
 
 def test_more_images_see_no_less(reference: GraphReference) -> None:
     graph, images = graph_of(reference), pictures(3)
-    few, all_ = movements(GraphNetwork(graph), images[:1], False), movements(GraphNetwork(graph), images, False)
+    few, all_ = output_deltas(GraphNetwork(graph), images[:1], False), output_deltas(GraphNetwork(graph), images, False)
     assert all(all_[name] > 0.99 * few[name] for name in few)
     assert any(all_[name] > 1.1 * few[name] for name in few)
 
 
-def test_movement_is_in_proportion_to_a_small_disturbance(
+def test_deltas_are_proportional_to_a_small_perturbation(
     reference: GraphReference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the least visible disturbance is reckoned by: exact in the limit.
+    """The assumption behind the smallest detectable perturbation: exact in the limit.
 
     At a hundredth the ReLUs and norms behind it bend, on photographs by a fifth at most but for a few layers (of 438
     layers 98 in 100 moved by 0.80 to 1.26 of the limit, the others by 0.44 to 2.1). In float64, without rounding.
@@ -154,14 +154,14 @@ def test_movement_is_in_proportion_to_a_small_disturbance(
     double = GraphNetwork(graph, tensors(graph, torch.float64))
     images = np.stack([standard_images(*SIZE)[name] for name in photographs.NAMES[:2]]).astype(np.float64)
 
-    def at(disturbance: float) -> npt.NDArray[np.float64]:
+    def at(perturbation: float) -> npt.NDArray[np.float64]:
         with monkeypatch.context() as patch:
-            patch.setattr(power_module, "DISTURBANCE", disturbance)
-            return np.array(list(movements(double, images, False).values())) / disturbance
+            patch.setattr(sensitivity_module, "PERTURBATION", perturbation)
+            return np.array(list(output_deltas(double, images, False).values())) / perturbation
 
     limit = at(1e-6)
     assert np.abs(at(1e-5) / limit - 1).max() < 0.01
-    gain = at(DISTURBANCE) / limit
+    gain = at(PERTURBATION) / limit
     assert (np.abs(gain - 1) < 0.3).mean() > 0.95
     assert np.median(gain) == pytest.approx(1, abs=2e-3)
 
@@ -181,19 +181,19 @@ def with_an_idle_branch() -> Graph:
 
 
 def test_a_layer_without_effect_is_missed_and_named() -> None:
-    moved = movements(GraphNetwork(with_an_idle_branch()), pictures(), False)
+    moved = output_deltas(GraphNetwork(with_an_idle_branch()), pictures(), False)
     assert moved["seen"] > 1e-3
     assert (moved["idle"], moved["gate"]) == (0, 0)
-    found = power(moved, compared(1e-4, 0), SIZE)
+    found = outputs_sensitivity(moved, compared(1e-4, 0), SIZE)
     assert found.missed == ("idle", "gate")
     assert (found.layers, found.caught, found.everywhere) == (3, 1, math.inf)
-    assert str(found) == "would catch a 1% error in 1 of 3 layers"
+    assert str(found) == "detects a 1 % weight perturbation in 1 of 3 layers"
 
 
-# --- power, reckoned by hand -----------------------------------------------------------------------------
+# --- sensitivity, computed by hand -----------------------------------------------------------------------------
 
 
-def compared(tolerance: float, measured: float) -> Comparison:
+def compared(tolerance: float, measured: float) -> OutputComparison:
     measures = Measures(
         max_abs=measured,
         mean_abs=measured / 10,
@@ -202,11 +202,11 @@ def compared(tolerance: float, measured: float) -> Comparison:
         top1=1,
         top5=1,
         kl=0,
-        worst=Worst("cat", "logits", (0,)),
+        worst=WorstElement("cat", "logits", (0,)),
     )
     allowed = Tolerance(max_abs=tolerance, mean_abs=tolerance / 10, reason="", distribution="")
-    return Comparison(
-        subject="program",
+    return OutputComparison(
+        check=Check.PROGRAM,
         engine="told",
         mode="fp32",
         reference="PyTorch",
@@ -233,8 +233,8 @@ MOVED = {"first": 0.008, "second": 0.002, "third": 0.0005}
     ],
 )
 def test_power(tolerance: float, measured: float, missed: tuple[str, ...], smallest: float, everywhere: float) -> None:
-    found = power(MOVED, compared(tolerance, measured), (48, 80))
-    assert (found.subject, found.disturbance, found.size, found.layers) == ("program", 0.01, (48, 80), 3)
+    found = outputs_sensitivity(MOVED, compared(tolerance, measured), (48, 80))
+    assert (found.check, found.perturbation, found.size, found.layers) == ("program", 0.01, (48, 80), 3)
     assert found.missed == missed
     assert found.caught == 3 - len(missed)
     assert found.smallest == pytest.approx(smallest)
@@ -243,7 +243,7 @@ def test_power(tolerance: float, measured: float, missed: tuple[str, ...], small
 
 def test_what_cannot_be_said_is_missed() -> None:
     """Weights so large that nothing is finite."""
-    found = power({"overflows": math.inf}, compared(1e-4, math.inf), SIZE)
+    found = outputs_sensitivity({"overflows": math.inf}, compared(1e-4, math.inf), SIZE)
     assert found.missed == ("overflows",)
 
 
@@ -252,21 +252,21 @@ def test_what_cannot_be_said_is_missed() -> None:
 
 @pytest.mark.parametrize("output", ["logits", "probabilities", "features"])
 def test_what_it_says_that_it_would_catch_it_catches(reference: GraphReference, output: str) -> None:
-    """Each layer disturbed a little more than the least that is said to be seen, by another seed's noise twice."""
+    """Each layer perturbed slightly more than the smallest detectable perturbation, twice with another seed's noise."""
     target = target_of(output=output)
     graph, prover = graph_of(reference, output), ParityChecker(reference, 64)
     sound = prover.prove(target, [run_of(Network(graph))])
-    assert sound.power is not None
-    assert sound.power.layers == len([node for node in graph.nodes if node.weights])
+    assert sound.sensitivity is not None
+    assert sound.sensitivity.layers == len([node for node in graph.nodes if node.weights])
     for node in [node for node in graph.nodes if node.weights][::4]:
-        faulty = disturbed_as_told(graph, node.name)
+        faulty = perturbed_as_analysed(graph, node.name)
         status = prover.prove(target, [run_of(Network(faulty))]).status
-        if node.name not in sound.power.missed:
+        if node.name not in sound.sensitivity.missed:
             assert status == "fail", node.name
 
 
-def disturbed_as_told(graph: Graph, name: str) -> Graph:
-    """The very disturbance that the analysis draws for one layer."""
+def perturbed_as_analysed(graph: Graph, name: str) -> Graph:
+    """The same perturbation that the analysis draws for one layer."""
     generator = torch.Generator().manual_seed(0)
     for node in graph.nodes:
         weights = {
@@ -285,13 +285,13 @@ def test_the_least_that_is_seen_everywhere_is_seen_everywhere(
 ) -> None:
     target = target_of()
     run = run_of(Network(graph_of(reference)))
-    sound = ParityChecker(reference, 64).prove(target, [run]).power
+    sound = ParityChecker(reference, 64).prove(target, [run]).sensitivity
     assert sound is not None
     assert 0 < sound.smallest < sound.everywhere < 1
     for factor, all_caught in ((1.2, True), (0.8, False)):
         with monkeypatch.context() as patch:
-            patch.setattr(power_module, "DISTURBANCE", factor * sound.everywhere)
-            found = ParityChecker(reference, 64).prove(target, [run]).power
+            patch.setattr(sensitivity_module, "PERTURBATION", factor * sound.everywhere)
+            found = ParityChecker(reference, 64).prove(target, [run]).sensitivity
             assert found is not None
             assert (found.missed == ()) == all_caught
 
@@ -308,10 +308,10 @@ def with_deaf_heads(gain: float) -> GraphReference:
     return found
 
 
-def proven(reference: GraphReference) -> tuple[str, str, Power]:
+def proven(reference: GraphReference) -> tuple[str, str, CheckSensitivity]:
     result = ParityChecker(reference, 64).prove(target_of(), [run_of(Network(graph_of(reference)))])
-    assert result.power is not None
-    return result.status, result.reason, result.power
+    assert result.sensitivity is not None
+    return result.status, result.reason, result.sensitivity
 
 
 def test_below_the_share_that_is_demanded_a_proof_ends_in_a_warning(reference: GraphReference) -> None:
@@ -332,8 +332,8 @@ def test_a_failure_is_no_warning() -> None:
 
 def test_power_at_a_large_size_is_analysed_at_the_native_one(reference: GraphReference) -> None:
     found = ParityChecker(reference, 64).prove(target_of(size=(96, 128)), [run_of(Network(graph_of(reference)))])
-    assert found.power is not None
-    assert found.power.size == (64, 64)
+    assert found.sensitivity is not None
+    assert found.sensitivity.size == (64, 64)
     small = ParityChecker(reference, 64).prove(target_of(size=(32, 80)), [run_of(Network(graph_of(reference)))])
-    assert small.power is not None
-    assert small.power.size == (32, 80)
+    assert small.sensitivity is not None
+    assert small.sensitivity.size == (32, 80)
