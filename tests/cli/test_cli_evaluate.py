@@ -94,7 +94,7 @@ def test_untrained_weights_are_noted(untrained: Path) -> None:
     assert_done(result)
     assert UNTRAINED in result.stderr
     assert UNTRAINED in result.stdout.splitlines()[-1]
-    assert "only its agreement does" in result.stdout
+    assert "only the agreement is meaningful" in result.stdout
     assert UNTRAINED in run("evaluate", untrained, "digits", "--limit", "5", "--quiet", "--json").stderr
 
 
