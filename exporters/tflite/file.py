@@ -11,25 +11,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
-_FILE_IDENTIFIER = b"TFL3"
-_BUFFER_ALIGNMENT = 16  # bytes: force_align of Buffer.data in TFLite's schema
+from evim_deploy.formats.tflite_writer import pack
+
 _DATE = (1980, 1, 1, 0, 0, 0)  # the first date of zip; a fixed one, so that the same model gives the same file
 
 
 def parse(content: bytes) -> Any:
     """Parse a flatbuffer into mutable objects; the archive behind it is ignored."""
     return schema.ModelT.InitFromPackedBuf(content, 0)
-
-
-def pack(model: Any) -> bytes:
-    """Serialise objects as a flatbuffer."""
-    builder = _AlignedBuilder(1 << 20)
-    builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
-    return bytes(builder.Output())
 
 
 def read_files(path: Path) -> dict[str, bytes]:
@@ -77,11 +69,3 @@ def _entries(model: Any, tensors: Mapping[str, int]) -> list[Any]:
         entry.name, entry.tensorIndex = name, index
         entries.append(entry)
     return entries
-
-
-class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
-    """A builder that aligns each buffer to 16 bytes, as the schema requires and the object API omits."""
-
-    def CreateNumpyVector(self, x: Any) -> Any:  # noqa: N802, the base class's name
-        self.Prep(_BUFFER_ALIGNMENT, x.nbytes)
-        return super().CreateNumpyVector(x)

@@ -21,6 +21,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from evim_deploy.artifact.descriptions import about
 from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorSpec
+from evim_deploy.formats.tflite_writer import pack
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.quantise.schemes import scheme
 from exporters.tflite import file as tflite_file
@@ -52,7 +53,7 @@ def build(graph: Graph, target: Target, path: Path) -> Signature:
     if found is not None:
         pixels = target.precision == "int8" and target.preprocess
         image = (target.batch, 3, target.height, target.width)
-        content = tflite_file.pack(write(graph, image, found.integers, pixels))
+        content = pack(write(graph, image, found.integers, pixels))
     else:
         content = _convert(graph, target)
     return complete(content, [graph.input_name], list(graph.outputs), target, path)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from evim_deploy.artifact.target import Signature, Target
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.system_errors import problem_in, temporary_folder
+from evim_deploy.formats.tflite_writer import pack
 from exporters.onnx.torch_module import write_onnx
 from exporters.tflite import depthwise, half_weights, onnx2tf_environment, onnx_ranks
 from exporters.tflite import file as tflite_file
@@ -66,7 +67,7 @@ def build(module: nn.Module, target: Target, path: Path) -> Signature:
     depthwise.replace_grouped(model)
     if target.precision == "fp16":
         half_weights.store(model)
-    return complete(tflite_file.pack(model), [_INPUT], [target.output], target, path)
+    return complete(pack(model), [_INPUT], [target.output], target, path)
 
 
 def _write_source(module: nn.Module, target: Target, path: Path) -> None:

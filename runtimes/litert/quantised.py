@@ -22,8 +22,6 @@ has 31 bits.
 https://github.com/tensorflow/tensorflow/blob/master/tensorflow/lite/kernels/internal/common.cc, reduced_multiplier
 """
 
-_ALIGNMENT = 16  # bytes: force_align of Buffer.data in TFLite's schema
-
 
 def quantise(values: npt.NDArray[np.float32], dtype: npt.DTypeLike, parameters: Quantised) -> AnyArray:
     """Return float32 values as a tensor of a type stores them: unchanged if it is not quantised."""
@@ -81,7 +79,9 @@ def with_float_weights(content: bytes) -> bytes:
                 tensor = graph.tensors[index]
                 if tensor.type == schema.TensorType.INT8 and model.buffers[tensor.buffer].data is not None:
                     _dequantise_weights(model, tensor)
-    return _packed(model)
+    from evim_deploy.formats.tflite_writer import pack
+
+    return pack(model)
 
 
 def _dequantise_weights(model: schema.ModelT, tensor: schema.TensorT) -> None:
@@ -94,16 +94,3 @@ def _dequantise_weights(model: schema.ModelT, tensor: schema.TensorT) -> None:
     buffer.data = np.ascontiguousarray(weights).ravel().view(np.uint8)
     tensor.type, tensor.quantization, tensor.buffer = schema.TensorType.FLOAT32, None, len(model.buffers)
     model.buffers.append(buffer)
-
-
-def _packed(model: schema.ModelT) -> bytes:
-    from flatbuffers import Builder
-
-    class AlignedBuilder(Builder):  # type: ignore[misc]
-        def CreateNumpyVector(self, x: AnyArray) -> int:  # noqa: N802, the base class's name
-            self.Prep(_ALIGNMENT, x.nbytes)
-            return super().CreateNumpyVector(x)
-
-    builder = AlignedBuilder(1 << 20)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())

@@ -212,17 +212,6 @@ def test_openvino_says_what_it_computes_the_rest_of_a_quantised_file_in(
     assert opened("openvino", job(prepared(".onnx"))).mode == ""
 
 
-def test_litert_quantises_inputs_and_dequantises_outputs() -> None:
-    from latency.engines import litert
-
-    tensor = {"dtype": np.int8, "quantization": (0.5, -3)}
-    quantised = litert._quantise(np.array([-100, -1, 0, 0.26, 100], np.float32), tensor)
-    assert (quantised.dtype, quantised.tolist()) == (np.int8, [-128, -5, -3, -2, 127])
-    assert litert._dequantise(quantised, tensor).tolist() == [-62.5, -1, 0, 0.5, 65]
-    plain = {"dtype": np.float32, "quantization": (0.0, 0)}
-    assert litert._dequantise(litert._quantise(np.float32([0.1]), plain), plain) == np.float32(0.1)
-
-
 def test_bf16_is_computed_in_bf16(prepared: Callable[..., PreparedSubject]) -> None:
     """An fp32 result would mean that another precision was timed."""
     for engine in ("torch", "torchscript", "openvino"):

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from evim_deploy.common.errors import BadInput
+from evim_deploy.formats.tflite_writer import pack
 from evim_deploy.graph.fixed_point import explained
 from evim_deploy.graph.half_precision import rounded
 from evim_deploy.graph.interpreter import evaluate, round_to
@@ -102,7 +103,7 @@ ENGINE = Engine()
 
 def off(graph: Graph, scheme: Scheme, keeps_all: bool) -> float:
     """How far LiteRT is from the simulated graph on random codes, in steps; its own kernels' or XNNPACK's."""
-    content = tflite_file.pack(write(graph, SHAPE, scheme.integers, pixels=False))
+    content = pack(write(graph, SHAPE, scheme.integers, pixels=False))
     model = tflite_file.parse(content)
     tensors = model.subgraphs[0]
     tflite_file.sign(model, {"image": tensors.inputs[0]}, {"logits": tensors.outputs[0]})
@@ -110,7 +111,7 @@ def off(graph: Graph, scheme: Scheme, keeps_all: bool) -> float:
     codes = np.random.RandomState(1).randint(taken.least, taken.most + 1, SHAPE)
     x = ((codes - taken.zero_point) * taken.scale).astype(np.float32)
     channels_last = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-    found = ENGINE.run(tflite_file.pack(model), channels_last, keeps_all).transpose(0, 3, 1, 2)
+    found = ENGINE.run(pack(model), channels_last, keeps_all).transpose(0, 3, 1, 2)
     expected = evaluate(graph, torch.from_numpy(x).double())["logits"].numpy()
     return float(np.abs(found - expected).max() / graph.qparams["out"].scale)
 

@@ -515,3 +515,14 @@ def test_a_package_that_core_ml_refuses_is_damaged(tmp_path: Path, host: Host, m
     monkeypatch.setattr(coremltools.models, "MLModel", refuse)
     with pytest.raises(BadInput, match=r"Core ML rejects .*artifact\.mlpackage: Error compiling model"):
         runtimes.open_artifact(touched(tmp_path, ".mlpackage")).__enter__()
+
+
+def test_litert_quantises_inputs_and_dequantises_outputs() -> None:
+    from runtimes.litert.quantised import dequantise, quantise
+
+    parameters = (0.5, -3)
+    quantised = quantise(np.array([-100, -1, 0, 0.26, 100], np.float32), np.int8, parameters)
+    assert (quantised.dtype, quantised.tolist()) == (np.int8, [-128, -5, -3, -2, 127])
+    assert dequantise(quantised, parameters).tolist() == [-62.5, -1, 0, 0.5, 65]
+    plain = (0.0, 0)
+    assert dequantise(quantise(np.float32([0.1]), np.float32, plain), plain) == np.float32(0.1)

@@ -20,6 +20,7 @@ import runtimes
 from evim_deploy import formats
 from evim_deploy.artifact.target import Target
 from evim_deploy.common.errors import BadInput
+from evim_deploy.formats.tflite_writer import pack
 from exporters.tflite import depthwise as tflite_depthwise
 from exporters.tflite import file as tflite_file
 from exporters.tflite import onnx2tf_environment
@@ -141,7 +142,7 @@ def test_an_operation_that_tflite_has_not_is_named(
     model = tflite_file.parse(written.read_bytes())
     model.operatorCodes[0].customCode = b"FlexErf"
     monkeypatch.setattr(tflite, "_write_source", lambda *arguments: None)
-    monkeypatch.setattr(tflite, "converted", lambda folder: tflite_file.pack(model))
+    monkeypatch.setattr(tflite, "converted", lambda folder: pack(model))
     with pytest.raises(BadInput, match="FlexErf"):
         tflite.build(_Fake(), target(), tmp_path / "flex.tflite")
     assert not list(tmp_path.iterdir())
