@@ -1,7 +1,10 @@
-"""How often artifacts are right, on images whose classes are known."""
+"""Evaluation of artifacts on labelled images: data, predictions, and statistics of accuracy and agreement.
+
+May import common, images, catalog, formats, artifact, networks, runtimes and proof; knows no exporter and no command.
+"""
 
 from evim_deploy.accuracy.classes import RULES
-from evim_deploy.accuracy.evaluation import Evaluation, Evaluator, Result
+from evim_deploy.accuracy.evaluation import Evaluation, EvaluationResult, Evaluator
 from evim_deploy.accuracy.result import Accuracy
 
-__all__ = ["RULES", "Accuracy", "Evaluation", "Evaluator", "Result"]
+__all__ = ["RULES", "Accuracy", "Evaluation", "EvaluationResult", "Evaluator"]

@@ -1,4 +1,4 @@
-"""Which of an artifact's classes the data means: the first rule that knows a class of the data has to know them all."""
+"""Match the data's class names with an artifact's classes; the first rule that knows any name must know all."""
 
 from __future__ import annotations
 
@@ -13,68 +13,68 @@ import numpy.typing as npt
 from evim_deploy.catalog.variants import IMAGENET_CLASSES
 from evim_deploy.common.errors import BadInput
 
-_TOLD = 3
-"""Of classes that are unknown, how many a message names."""
+_NAMED = 3
+"""Number of unknown classes that a message names."""
 
 Known = dict[str, int]
-"""The index of a class in the order of the logits, by what the data calls it."""
+"""Index of each class in the order of the logits, by the data's class name."""
 
 
 @dataclass(frozen=True)
-class Classes:
-    """What the data's images are to an artifact.
+class ClassMapping:
+    """The classes of the data's images in an artifact's order.
 
     Attributes:
-        rule: How their classes were found, a row of :data:`RULES`.
-        labels: Each image's class in the order of the logits, (N,).
+        rule: The rule that matched them, a row of :data:`RULES`.
+        labels: The class of each image, an index of the logits, (N,).
     """
 
     rule: str
     labels: npt.NDArray[np.int64]
 
 
-def match(groups: Sequence[str], names: Sequence[str], labels: Sequence[str], rule: str | None) -> Classes:
+def match(groups: Sequence[str], names: Sequence[str], labels: Sequence[str], rule: str | None) -> ClassMapping:
     """Find the class of each image.
 
     Args:
-        groups: Each image's class as the data calls it, (N,).
-        names: All classes of the data, in the order of their names.
-        labels: The artifact's, in the order of the logits.
-        rule: The one to go by; None for the first that knows any of the names.
+        groups: Class name of each image, (N,).
+        names: All class names of the data, sorted.
+        labels: The artifact's labels, in the order of the logits.
+        rule: The rule to apply; None for the first that knows any of the names.
 
     Raises:
-        BadInput: The artifact does not know a class of the data, or no rule fits.
+        BadInput: The artifact lacks a class of the data, or no rule fits.
     """
     for each in RULES if rule is None else (rule,):
         known = RULES[each](names, labels)
         unknown = [name for name in names if name not in known]
         if not unknown:
-            return Classes(each, np.array([known[group] for group in groups], np.int64))
+            return ClassMapping(each, np.array([known[group] for group in groups], np.int64))
         if known or rule:
-            told = ", ".join(map(repr, unknown[:_TOLD])) + (", ..." if len(unknown) > _TOLD else "")
+            listed = ", ".join(map(repr, unknown[:_NAMED])) + (", ..." if len(unknown) > _NAMED else "")
             raise BadInput(
-                f"The data has {len(names)} classes, and {len(unknown)} of them are none of the artifact's "
-                f"{len(labels)} by {_MEANING[each]}: {told}.",
-                "Mend the data, or say by --classes how its classes are meant: "
+                f"The data has {len(names)} classes, and {len(unknown)} of them are not among the artifact's "
+                f"{len(labels)} by {_MEANING[each]}: {listed}.",
+                "Correct the data, or choose the meaning of its classes with --classes: "
                 + "; ".join(f"{name}, {meaning}" for name, meaning in _MEANING.items())
                 + ".",
             )
     raise BadInput(
         f"The data has {len(names)} classes, {names[0]!r} the first, and the artifact has {len(labels)}, "
-        f"{labels[0]!r} the first: neither their names nor their number fit.",
+        f"{labels[0]!r} the first: neither their names nor their number match.",
         "Name the classes as the artifact's labels do, by their indices from 0, or by WordNet ids of ImageNet.",
     )
 
 
 def _by_name(names: Sequence[str], labels: Sequence[str]) -> Known:
-    """Case and underscores for spaces do not count, unless they are all that tells two labels apart."""
+    """Match names, ignoring case and underscores for spaces unless two labels differ by these alone."""
     spelt = _plain if len({_plain(label) for label in labels}) == len(labels) else str
     indices = {spelt(label): index for index, label in enumerate(labels)}
     return {name: indices[spelt(name)] for name in names if spelt(name) in indices}
 
 
 def _by_index(names: Sequence[str], labels: Sequence[str]) -> Known:
-    # a long number is no index, and int() would take its time
+    # a long number is not an index, and int() would be slow
     numbers = [name for name in names if name.isascii() and name.isdigit() and len(name) < 10]
     return {name: int(name) for name in numbers if int(name) < len(labels)}
 
@@ -106,5 +106,5 @@ _MEANING = {
     "names": "the artifact's own labels",
     "indices": "numbers from 0 in the order of the logits",
     "wordnet": "ImageNet's WordNet ids",
-    "sorted": "as many names as classes, in the order of their letters, as torchvision's ImageFolder counts",
+    "sorted": "as many names as classes, in alphabetical order as for torchvision's ImageFolder",
 }

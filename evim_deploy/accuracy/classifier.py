@@ -1,4 +1,4 @@
-"""An artifact as what it is for: photographs go in as they are, probabilities come out."""
+"""An artifact as a classifier: from photographs to probabilities."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from evim_deploy.images.preprocessing import Pixels, normalise, resize_and_crop
 if TYPE_CHECKING:
     from PIL import Image
 
-_LARGEST_BATCH = 16  # what a dynamic batch is filled with, for the memory's sake
+_LARGEST_BATCH = 16  # of a dynamic batch, to bound the memory
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """An artifact that is loaded.
+    """A loaded artifact.
 
     Attributes:
-        manifest: What it says of itself.
-        engine: What runs it.
-        session: It, in that engine.
+        manifest: Its manifest.
+        engine: Name of its engine.
+        session: Its session in that engine.
     """
 
     manifest: Manifest
@@ -38,30 +38,30 @@ class Classifier:
     session: runtimes.Session
 
     def prepare(self, image: Image.Image) -> Pixels:
-        """An RGB image as the artifact's network is evaluated on it, (H, W, 3).
+        """Resize and crop an RGB image as for evaluation, (H, W, 3).
 
         Raises:
-            BadInput: The image is too narrow a strip.
+            BadInput: The image is too narrow.
         """
         return resize_and_crop(image, *image_size(self.manifest), self.manifest.preprocessing)
 
     def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float64]:
-        """Of each class, (N, classes), for prepared images (N, H, W, 3)."""
-        target, how = self.manifest.target, self.manifest.preprocessing
+        """Probabilities (N, classes) for prepared images (N, H, W, 3)."""
+        target, preprocessing = self.manifest.target, self.manifest.preprocessing
         rows = []
         for indices in batches(len(pixels), target.batch or min(len(pixels), _LARGEST_BATCH)):
             image = pixels[indices].transpose(0, 3, 1, 2).astype(np.float32)  # (B, 3, H, W)
-            values = self.session.run(image if target.preprocess else normalise(image, how))[target.output]
+            values = self.session.run(image if target.preprocess else normalise(image, preprocessing))[target.output]
             rows.append(values if target.output == "probabilities" else ACTIVATIONS[target.activation](values))
         return np.concatenate(rows)[: len(pixels)].astype(np.float64)
 
 
 @contextmanager
 def open_classifier(artifact: Path, engine: runtimes.Engine | None = None) -> Iterator[Classifier]:
-    """Load an artifact, in the first of its engines that exists on this host unless one is given.
+    """Load an artifact, by default in the first of its engines that exists on this host.
 
     Raises:
-        BadInput: It is damaged, foreign, or no classifier of images.
+        BadInput: It is damaged, foreign, or not an image classifier.
         NotInstalled: Its engine is missing.
         NotRunHere: Its engine does not exist on this host.
     """
@@ -73,13 +73,13 @@ def open_classifier(artifact: Path, engine: runtimes.Engine | None = None) -> It
 
 
 def require_classifier(manifest: Manifest, artifact: Path) -> None:
-    """Check that an artifact gives classes, and says what it takes.
+    """Check that an artifact is a classifier with a known preprocessing.
 
     Raises:
-        BadInput: It does not.
+        BadInput: It is not.
     """
     if manifest.target.task != "classify":
-        raise BadInput(f"{artifact} gives dense features, no classes.", "Export it with --task classify.")
+        raise BadInput(f"{artifact} has dense features as outputs, not classes.", "Export it with --task classify.")
     if manifest.preprocessing.assumed:
         raise BadInput(
             f"{artifact} does not say how its images are normalised.", "Export its network with --mean and --std."
@@ -87,11 +87,11 @@ def require_classifier(manifest: Manifest, artifact: Path) -> None:
 
 
 def image_size(manifest: Manifest) -> tuple[int, int]:
-    """Height and width of the images that an artifact is given, pixels; the native one where it leaves that open."""
+    """Height and width of an artifact's images, pixels; the native size if it is dynamic."""
     native = manifest.model.resolution
     return manifest.target.height or native, manifest.target.width or native
 
 
 def batch_size(manifest: Manifest) -> int:
-    """How many images an artifact is given at once."""
+    """Number of images in a batch of an artifact."""
     return manifest.target.batch or _LARGEST_BATCH

@@ -1,4 +1,4 @@
-"""Images whose classes are known: folders of classes, a folder with a file of labels, or the digits that ship."""
+"""Labelled images: class folders, a folder with a label file, or the bundled digits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 DIGITS = "digits"
-"""What is named for the held-out digits that ship; a folder of that name is ``./digits``."""
+"""Names the bundled held-out digits; a folder of that name is ``./digits``."""
 
 _SEED = 0
 
@@ -30,13 +30,13 @@ class DataSet:
     """Images, each with a class.
 
     Attributes:
-        name: As the user named it.
-        layout: Where its classes come from.
-        images: The images' names, (N,).
-        groups: Each image's class as the data calls it, (N,).
-        names: All classes, in the order of their names.
-        identity: sha256 of what it consists of: the images' names and sizes in bytes, and their classes (hex).
-        open: Opens the image at a place.
+        name: The user's name of the data.
+        layout: The source of its classes.
+        images: Names of the images, (N,).
+        groups: Class name of each image, (N,).
+        names: All class names, sorted.
+        identity: sha256 of the images' names, sizes in bytes, and classes, hex.
+        open: Opens the image at an index.
     """
 
     name: str
@@ -49,44 +49,44 @@ class DataSet:
 
     @property
     def order(self) -> npt.NDArray[np.int64]:
-        """The places of all images in a seeded order, (N,): however many of the first are a sample of them all."""
+        """The indices of all images in a seeded random order, (N,); any first part is a random sample."""
         return np.random.RandomState(_SEED).permutation(len(self.images)).astype(np.int64)
 
 
 def open_data(data: str, label_file: Path | None) -> DataSet:
-    """The images that a user names.
+    """Open labelled images.
 
     Args:
         data: A folder, or ``digits``.
-        label_file: Of a folder with the images themselves in it; None finds one there by its name.
+        label_file: The label file of a flat folder of images; None searches for one in the folder.
 
     Raises:
-        BadInput: There is no folder, no image, or no class for each image.
-        NotInstalled: A package that reads the file of labels is missing.
+        BadInput: The folder, an image or a class is missing.
+        NotInstalled: A package that reads the label file is missing.
     """
     folder = None if data == DIGITS else Path(data)
     flat, folders = _listed(folder) if folder else ([], {})
     if label_file is not None and not flat:
         raise BadInput(
-            f"{label_file} has the classes of images that lie in one folder, and {data} is none.", "Leave out --labels."
+            f"{label_file} is a label file, and {data} is not a flat folder of images.", "Leave out --labels."
         )
     if folder is None:
         return _digits()
     below = [path for members in folders.values() for path in members]
     if flat and below:
-        raise BadInput(f"{folder} has images, and folders with images.", "Name the one that is meant.")
+        raise BadInput(f"{folder} has both images and folders with images.", "Name one of them.")
     if flat:
-        found = label_file or find_label_file(folder)
-        return _of_files(folder, f"labels of {found.name}", flat, read_label_file(found, flat), ())
+        labels = label_file or find_label_file(folder)
+        return _of_files(folder, f"labels of {labels.name}", paths=flat, groups=read_label_file(labels, flat))
     if not below:
         suffixes = ", ".join(IMAGE_SUFFIXES)
-        raise BadInput(f"{folder} has no images.", f"Put files that end in one of {suffixes} there, a folder a class.")
+        raise BadInput(f"{folder} has no images.", f"Put {suffixes} files there, in a folder for each class.")
     groups = [name for name, members in folders.items() for _ in members]
-    return _of_files(folder, "class folders", below, groups, folders)
+    return _of_files(folder, "class folders", paths=below, groups=groups, folders=folders)
 
 
 def _listed(folder: Path) -> tuple[list[Path], dict[str, list[Path]]]:
-    """The images in a folder itself, and those anywhere below each of its folders; nothing that is hidden."""
+    """The images directly in a folder, and those below each of its subfolders; hidden files are skipped."""
     try:
         entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
@@ -104,11 +104,19 @@ def _images(paths: Iterable[Path], folder: Path) -> Iterator[Path]:
 
 
 def _of_files(
-    folder: Path, layout: str, paths: Sequence[Path], groups: Sequence[str], folders: Iterable[str]
+    folder: Path, layout: str, *, paths: Sequence[Path], groups: Sequence[str], folders: Iterable[str] = ()
 ) -> DataSet:
     images = [path.relative_to(folder).as_posix() for path in paths]
     sizes = [path.lstat().st_size for path in paths]
-    return _data_set(str(folder), layout, images, groups, folders, sizes, lambda place: open_image(paths[place]))
+    return _data_set(
+        name=str(folder),
+        layout=layout,
+        images=images,
+        groups=groups,
+        folders=folders,
+        contents=sizes,
+        opener=lambda index: open_image(paths[index]),
+    )
 
 
 def _digits() -> DataSet:
@@ -117,14 +125,21 @@ def _digits() -> DataSet:
     from evim_deploy.images.digits import held_out
 
     pixels, labels = held_out()  # (N, 64, 64, 3), (N,)
-    images, groups = [f"digit {place}" for place in range(len(labels))], [str(label) for label in labels]
+    images, groups = [f"digit {index}" for index in range(len(labels))], [str(label) for label in labels]
     hashes = [hashlib.sha256(image.tobytes()).hexdigest() for image in pixels]
     return _data_set(
-        DIGITS, "labels that ship", images, groups, (), hashes, lambda place: Image.fromarray(pixels[place])
+        name=DIGITS,
+        layout="labels that ship",
+        images=images,
+        groups=groups,
+        folders=(),
+        contents=hashes,
+        opener=lambda index: Image.fromarray(pixels[index]),
     )
 
 
 def _data_set(
+    *,
     name: str,
     layout: str,
     images: Sequence[str],

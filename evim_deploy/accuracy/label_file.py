@@ -1,17 +1,17 @@
-"""Files that say the class of each image of a folder, as ImageNet's validation images come with.
+"""Read label files, which give the class of each image of a folder, as for ImageNet's validation images.
 
 ==========================================  =====================================================================
 file                                        lines
 ==========================================  =====================================================================
-``val.txt``, ``labels.txt``                 ``NAME CLASS``, between them a tab or spaces
+``val.txt``, ``labels.txt``                 ``NAME CLASS``, separated by a tab or spaces
 ``labels.csv``                              ``NAME,CLASS``, without a header
 ``LOC_val_solution.csv``, Kaggle's          ``NAME,ID x y x y ID ...`` below a header; the first WordNet id counts
 ``imagenet_2012_validation_synset_labels``  a WordNet id, in the order of the images' names; ``.txt``
-``ILSVRC2012_validation_ground_truth.txt``  a number in the same order, from 1, in an order that only the development
-                                            kit's ``meta.mat`` tells: it has to lie beside it
+``ILSVRC2012_validation_ground_truth.txt``  a number from 1 for each image, in the same order; the development kit's
+                                            ``meta.mat`` beside it maps numbers to classes
 ==========================================  =====================================================================
 
-Any of these forms is read from a file of any name, but for the last, which its name alone tells from indices.
+Any of these forms is read from a file of any name, except the last, whose name distinguishes it from indices.
 """
 
 from __future__ import annotations
@@ -30,47 +30,47 @@ NAMES = (
     "imagenet_2012_validation_synset_labels.txt",
     GROUND_TRUTH,
 )
-"""What a file of labels is called where nobody names it."""
+"""Names of label files that are searched for."""
 
 _KAGGLE_HEADER = "ImageId,PredictionString"
 _META = "meta.mat"
-_TOLD = 3
-_FORM = "Give a line NAME CLASS for each image, or a class a line in the order of the images' names."
+_NAMED = 3
+_FORM = "Give a line NAME CLASS for each image, or one class per line in the order of the images' names."
 
 
 def find_label_file(folder: Path) -> Path:
-    """The file of labels in a folder.
+    """The label file in a folder.
 
     Raises:
         BadInput: There is none, or more than one.
     """
-    found = [folder / name for name in NAMES if (folder / name).is_file()]
-    if len(found) == 1:
-        return found[0]
+    files = [folder / name for name in NAMES if (folder / name).is_file()]
+    if len(files) == 1:
+        return files[0]
     cause = (
-        f"has several files of labels: {', '.join(path.name for path in found)}" if found else "has images, no labels"
+        f"has several label files: {', '.join(path.name for path in files)}" if files else "has images without labels"
     )
     raise BadInput(
         f"{folder} {cause}.",
-        f"Name the file with --labels ({', '.join(NAMES)} are found by themselves), or make a folder of each class.",
+        f"Name the file with --labels ({', '.join(NAMES)} are found automatically), or make a folder for each class.",
     )
 
 
 def read_label_file(path: Path, images: Sequence[Path]) -> list[str]:
-    """The class of each image, as the file calls it.
+    """The class name of each image, from a label file.
 
     Args:
         path: The file.
-        images: In the order of their names.
+        images: The images, sorted by name.
 
     Raises:
-        BadInput: It cannot be read, or does not give each image one class.
-        NotInstalled: What reads the development kit's order is missing.
+        BadInput: The file cannot be read, or does not give each image exactly one class.
+        NotInstalled: scipy, which reads the development kit's order, is missing.
     """
     try:
         lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
     except FileNotFoundError:
-        raise BadInput(f"There is no file of labels {path}.", "Check the path.") from None
+        raise BadInput(f"There is no label file {path}.", "Check the path.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} cannot be read as text: {first_line(error)}.", _FORM) from None
     is_kaggle = lines[:1] == [_KAGGLE_HEADER]
@@ -84,33 +84,33 @@ def read_label_file(path: Path, images: Sequence[Path]) -> list[str]:
 
 
 def _pair(line: str, is_csv: bool) -> list[str]:
-    """An image's name and its class; the class alone where a line has no more."""
+    """An image's name and its class, or the class alone."""
     separator = "," if is_csv else "\t" if "\t" in line else None
     return [part.strip() for part in line.split(separator, 1)]
 
 
 def _by_name(path: Path, pairs: Sequence[tuple[str, str]], images: Sequence[Path], is_kaggle: bool) -> list[str]:
-    """The classes where each line names its image, with or without folders before the name and a suffix after it."""
+    """The classes of lines that name their image, with or without folders and suffix."""
     groups: dict[str, str] = {}
     for line, text in pairs:
         name, group = PurePosixPath(line).name, text.split(" ")[0] if is_kaggle else text
         if not group:
-            raise BadInput(f"{path} gives {name!r} no class.", _FORM)
+            raise BadInput(f"{path} has no class for {name!r}.", _FORM)
         if groups.setdefault(name, group) != group:
-            raise BadInput(f"{path} gives {name!r} two classes.", "Take one of them out.")
+            raise BadInput(f"{path} has two classes for {name!r}.", "Remove one of them.")
     names = [image.name if image.name in groups else image.stem for image in images]
     unlabelled = [image.name for image, name in zip(images, names, strict=True) if name not in groups]
     if unlabelled:
-        raise BadInput(f"{path} has no label for {_told(unlabelled)}.", _FORM)
+        raise BadInput(f"{path} has no label for {_listed(unlabelled)}.", _FORM)
     absent = sorted(groups.keys() - set(names))
     if absent:
-        raise BadInput(f"{path} has labels for images that are not there: {_told(absent)}.", "Put them there.")
+        raise BadInput(f"{path} has labels for missing images: {_listed(absent)}.", "Add them.")
     return [groups[name] for name in names]
 
 
-def _told(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
-    return ", ".join(names[:_TOLD]) + more
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _wordnet_ids(path: Path, numbers: Sequence[str]) -> list[str]:
@@ -118,7 +118,7 @@ def _wordnet_ids(path: Path, numbers: Sequence[str]) -> list[str]:
     meta = path.with_name(_META)
     if not meta.is_file():
         raise BadInput(
-            f"{path} numbers the classes in an order that only {_META} of the development kit tells.",
+            f"{path} numbers the classes in the order of {_META} of the development kit, which is missing.",
             f"Put {_META} beside it, or give the classes as indices or WordNet ids.",
         )
     try:
@@ -131,8 +131,8 @@ def _wordnet_ids(path: Path, numbers: Sequence[str]) -> list[str]:
             str(int(number)): str(each) for number, each in zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)
         }
     except Exception as error:  # the reader raises whatever the bytes lead it to
-        raise BadInput(f"{meta} is damaged: {first_line(error)}.", "Take it from the development kit again.") from None
+        raise BadInput(f"{meta} is damaged: {first_line(error)}.", "Copy it from the development kit again.") from None
     unknown = sorted(set(numbers) - ids.keys())
     if unknown:
-        raise BadInput(f"{path} has classes that {meta} does not: {_told(unknown)}.", "Take both from one kit.")
+        raise BadInput(f"{path} has classes that {meta} lacks: {_listed(unknown)}.", "Use both from one kit.")
     return [ids[number] for number in numbers]

@@ -1,12 +1,12 @@
-"""What counts of right answers say, and how far they can be believed.
+"""Statistics of counts of correct predictions: confidence intervals and calibration.
 
 - One artifact's accuracy has the score interval of Wilson, "Probable Inference, the Law of Succession, and Statistical
-  Inference" (1927): it keeps within 0 and 1, and is no point where every answer is right.
-- Two accuracies over the same images are not independent: what counts is the images that only one of the two gets
-  right, as in McNemar's test. The interval of their difference is Agresti and Min's, "Simple improved confidence
+  Inference" (1927): it stays within 0 and 1, and has a positive width even if every prediction is correct.
+- Two accuracies over the same images are not independent: the images that only one of the two classifies correctly
+  count, as in McNemar's test. The interval of their difference is Agresti and Min's, "Simple improved confidence
   intervals for comparing matched proportions" (2005): the plain one with half an image more in each of the four cells.
 - Calibration is the expected calibration error of Guo et al., "On Calibration of Modern Neural Networks" (2017): 15
-  bins of equal width by the probability of the likeliest class, and how far that is off on average.
+  bins of equal width by the probability of the likeliest class, and its mean distance from the accuracy.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Bounds = tuple[float, float]
 
 
 def share_interval(right: int, count: int) -> Bounds:
-    """Between what a share of ``right`` in ``count`` images lies, in 95 of 100 samples of so many images."""
+    """The 95 % confidence interval of a share of ``right`` in ``count`` images."""
     share, spread = right / count, _Z**2 / count
     centre = share + spread / 2
     reach = math.sqrt(spread * (share * (1 - share) + spread / 4))
@@ -37,12 +37,12 @@ def share_interval(right: int, count: int) -> Bounds:
 
 
 def difference_interval(gained: int, lost: int, count: int) -> Bounds:
-    """Between what the difference of two shares over the same ``count`` images lies.
+    """The 95 % confidence interval of the difference of two shares over the same images.
 
     Args:
-        gained: Images that the first alone gets right.
-        lost: Images that the second alone gets right.
-        count: All images.
+        gained: Number of images that only the first classifies correctly.
+        lost: Number of images that only the second classifies correctly.
+        count: Number of all images.
     """
     total = count + 2
     difference = (gained - lost) / total
@@ -51,11 +51,11 @@ def difference_interval(gained: int, lost: int, count: int) -> Bounds:
 
 
 def calibration_error(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> float:
-    """How far the probability of the likeliest class is from the share of right answers, on average: 0 to 1.
+    """The expected calibration error, 0 to 1.
 
     Args:
-        confidence: That probability of each image, (N,); a bin holds its upper bound.
-        right: Whether that class is the image's, (N,).
+        confidence: Probability of each image's likeliest class, (N,); a bin includes its upper bound.
+        right: Whether that class is correct, (N,).
     """
     bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     gaps = np.bincount(bins, confidence - right, minlength=BINS)

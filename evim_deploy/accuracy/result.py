@@ -1,4 +1,4 @@
-"""What a classifier's answers come to: how often it is right, and how often it says what the network says."""
+"""The accuracy of a classifier's predictions, and their agreement with the source model."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evim_deploy.accuracy.answers import NOWHERE, Answers
 from evim_deploy.accuracy.measures import Bounds, calibration_error, difference_interval, share_interval
+from evim_deploy.accuracy.predictions import NO_CLASS, Predictions
 
 Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """Of one classifier; shares are between 0 and 1.
+    """The accuracy of one classifier; shares are between 0 and 1.
 
     Attributes:
-        count: Images that it answered.
-        top1: Share whose class is the likeliest.
-        interval: That ``top1`` lies in, with 95 %.
-        top5: Share whose class is among the five likeliest.
-        calibration_error: How far its probabilities are from the share of right answers.
-        not_finite: Images whose answer holds an infinity or is not a number, which is never right.
-        images_per_second: In its engine, without the decoding of the images.
+        count: Number of classified images.
+        top1: Top-1 accuracy.
+        interval: The 95 % confidence interval of ``top1``.
+        top5: Top-5 accuracy.
+        calibration_error: The expected calibration error.
+        not_finite: Number of predictions with an infinity or NaN, which count as wrong.
+        images_per_second: Throughput of the engine, without decoding of the images.
     """
 
     count: int
@@ -37,7 +37,7 @@ class Accuracy:
     images_per_second: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, shares in percent."""
+        """The accuracy as plain JSON values, shares in percent."""
         return {
             "count": self.count,
             "top1": 100 * self.top1,
@@ -50,25 +50,25 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A classifier beside its reference, over the images that both answered.
+class Agreement:
+    """Agreement of a classifier with its reference, over the images that both classified.
 
     Attributes:
-        count: Those images.
-        agreement: Share for which both name the same class.
-        difference: By how much more of them the classifier gets right, a share.
-        interval: That the difference lies in, with 95 %.
+        count: Number of these images.
+        share: Share of them with the same top-1 class.
+        difference: The classifier's top-1 accuracy minus the reference's.
+        interval: The 95 % confidence interval of the difference.
     """
 
     count: int
-    agreement: float
+    share: float
     difference: float
     interval: Bounds
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, shares in percent and the difference in points."""
+        """The agreement as plain JSON values, the share in percent and the difference in points."""
         return {
-            "agreement": 100 * self.agreement,
+            "agreement": 100 * self.share,
             "compared": self.count,
             "difference": 100 * self.difference,
             "difference_interval": _percent(self.interval),
@@ -79,57 +79,57 @@ NO_ACCURACY = {
     "count": 0,
     **dict.fromkeys(("top1", "top1_interval", "top5", "calibration_error", "not_finite", "images_per_second")),
 }
-"""The document of an accuracy without an image."""
+"""The JSON values of an accuracy without images."""
 
-NO_COMPARISON = {
+NO_AGREEMENT = {
     "agreement": None,
     "compared": 0,
     **dict.fromkeys(("difference", "difference_interval")),
 }
-"""The document of a comparison without one."""
+"""The JSON values without an agreement."""
 
 
-def accuracy(answers: Answers, labels: Labels) -> Accuracy | None:
-    """How often answers are right; None where there are none.
+def accuracy(predictions: Predictions, labels: Labels) -> Accuracy | None:
+    """The accuracy of predictions; None without predictions.
 
     Args:
-        answers: To images of the data.
-        labels: Of all images of the data, by their places.
+        predictions: For images of the data.
+        labels: The class of each image of the data, by index, (N,).
     """
-    count = len(answers.images)
+    count = len(predictions.images)
     if not count:
         return None
-    hits = np.array(answers.top) == labels[answers.images][:, None]  # (N, up to 5)
+    hits = np.array(predictions.top) == labels[predictions.images][:, None]  # (N, up to 5)
     right = hits[:, 0]
     return Accuracy(
         count=count,
         top1=float(right.mean()),
         interval=share_interval(int(right.sum()), count),
         top5=float(hits.any(axis=1).mean()),
-        calibration_error=calibration_error(np.array(answers.confidence), right),
-        not_finite=sum(row[0] == NOWHERE for row in answers.top),
-        images_per_second=count / answers.seconds,
+        calibration_error=calibration_error(np.array(predictions.confidence), right),
+        not_finite=sum(row[0] == NO_CLASS for row in predictions.top),
+        images_per_second=count / predictions.seconds,
     )
 
 
-def compare(answers: Answers, reference: Answers, labels: Labels) -> Comparison | None:
-    """Answers beside the reference's to the same images; None where there are none."""
-    theirs = {place: row[0] for place, row in zip(reference.images, reference.top, strict=True)}
+def agreement(predictions: Predictions, reference: Predictions, labels: Labels) -> Agreement | None:
+    """The agreement of predictions with the reference's for the same images; None without common images."""
+    expected = {index: row[0] for index, row in zip(reference.images, reference.top, strict=True)}
     pairs = [
-        (place, row[0], theirs[place])
-        for place, row in zip(answers.images, answers.top, strict=True)
-        if place in theirs
+        (index, row[0], expected[index])
+        for index, row in zip(predictions.images, predictions.top, strict=True)
+        if index in expected
     ]
     if not pairs:
         return None
-    places, mine, its = np.array(pairs).T
-    is_mine, is_its = mine == labels[places], its == labels[places]
-    gained, lost = int((is_mine & ~is_its).sum()), int((is_its & ~is_mine).sum())
-    return Comparison(
-        len(pairs),
-        float((mine == its).mean()),
-        (gained - lost) / len(pairs),
-        difference_interval(gained, lost, len(pairs)),
+    indices, own, other = np.array(pairs).T
+    is_own_right, is_other_right = own == labels[indices], other == labels[indices]
+    gained, lost = int((is_own_right & ~is_other_right).sum()), int((is_other_right & ~is_own_right).sum())
+    return Agreement(
+        count=len(pairs),
+        share=float((own == other).mean()),
+        difference=(gained - lost) / len(pairs),
+        interval=difference_interval(gained, lost, len(pairs)),
     )
 
 

@@ -1,11 +1,11 @@
-"""Images from disk as a classifier takes them, a batch at a time, the next one decoded meanwhile."""
+"""Batches of images from disk, prepared for a classifier; the next batch is decoded in the background."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 T = TypeVar("T")
-Prepare = Callable[["Image.Image"], npt.NDArray[Any]]
+Prepare = Callable[["Image.Image"], npt.NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
@@ -25,54 +25,54 @@ class Batch:
     """Images that are classified together.
 
     Attributes:
-        images: Their places in the data, (B,); none in a last batch that nothing of could be read.
-        unreadable: The places of images that were passed over on the way.
-        inputs: Each image as the classifier takes it, (B, ...).
+        images: Their indices in the data, (B,); empty in a last batch without a readable image.
+        unreadable: Indices of images that could not be read.
+        inputs: The prepared images, (B, ...).
     """
 
     images: tuple[int, ...]
     unreadable: tuple[int, ...]
-    inputs: npt.NDArray[Any]
+    inputs: npt.NDArray[np.generic]
 
 
-def stream(data: DataSet, places: Iterable[int], batch: int, prepare: Prepare) -> Iterator[Batch]:
-    """The images at some places, in full batches but for the last; at most two batches are in memory.
+def stream(data: DataSet, indices: Iterable[int], batch: int, prepare: Prepare) -> Iterator[Batch]:
+    """The images at some indices in batches, all full but the last; at most two batches are in memory.
 
     Args:
-        data: Where they are.
-        places: In the order in which they come.
-        batch: Images in one.
-        prepare: Makes what the classifier takes of an RGB image; it raises BadInput where it cannot.
+        data: The images.
+        indices: Their indices, in order.
+        batch: Number of images in a batch.
+        prepare: Prepares an RGB image for the classifier; raises BadInput if it cannot.
     """
-    return _ahead(_decoded(data, places, batch, prepare))
+    return _ahead(_decoded(data, indices, batch, prepare))
 
 
-def _decoded(data: DataSet, places: Iterable[int], batch: int, prepare: Prepare) -> Iterator[Batch]:
+def _decoded(data: DataSet, indices: Iterable[int], batch: int, prepare: Prepare) -> Iterator[Batch]:
     images: list[int] = []
     unreadable: list[int] = []
-    inputs: list[npt.NDArray[Any]] = []
+    inputs: list[npt.NDArray[np.generic]] = []
 
-    def taken() -> Batch:
-        found = Batch(tuple(images), tuple(unreadable), np.array(inputs))
+    def flush() -> Batch:
+        full = Batch(tuple(images), tuple(unreadable), np.array(inputs))
         for each in (images, unreadable, inputs):
             each.clear()
-        return found
+        return full
 
-    for place in places:
+    for index in indices:
         try:
-            inputs.append(prepare(data.open(place)))
+            inputs.append(prepare(data.open(index)))
         except BadInput:
-            unreadable.append(place)
+            unreadable.append(index)
             continue
-        images.append(place)
+        images.append(index)
         if len(images) == batch:
-            yield taken()
+            yield flush()
     if images or unreadable:
-        yield taken()
+        yield flush()
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items, the next of them made in a thread while one is worked on."""
+    """The same items, each computed in a thread while the one before it is used."""
     with ThreadPoolExecutor(1) as worker:
         coming = worker.submit(next, items, None)
         while (item := coming.result()) is not None:

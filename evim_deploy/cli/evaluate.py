@@ -17,7 +17,7 @@ from evim_deploy.common.errors import INTERRUPTED_EXIT_CODE, UsageProblem
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from evim_deploy.accuracy import Accuracy, Evaluation, Result
+    from evim_deploy.accuracy import Accuracy, Evaluation, EvaluationResult
 
 _COLUMNS = ("", "engine", "images", "top-1 %", "difference", "top-5 %", "ECE %", "agreement %", "images/s")
 _LEAST_WIDTH = 132  # columns; a narrower terminal wraps the lines, a narrower table would lose figures
@@ -79,31 +79,29 @@ def _show(console: Console, evaluation: Evaluation) -> None:
     for line in _notes(evaluation):
         console.print(line, soft_wrap=True, markup=False)
     for result in evaluation.results:
-        weights = result.subject.manifest.weights
+        weights = result.artifact.manifest.weights
         if not weights.trained:
-            notice = (
-                f"{result.subject.artifact}: {UNTRAINED_NOTICE} ({weights.source}); only the agreement is meaningful"
-            )
+            notice = f"{result.artifact.path}: {UNTRAINED_NOTICE} ({weights.source}); only the agreement is meaningful"
             console.print(notice, style="bold yellow", soft_wrap=True, markup=False)
 
 
-def _rows(results: Sequence[Result]) -> Iterator[list[str]]:
+def _rows(results: Sequence[EvaluationResult]) -> Iterator[list[str]]:
     """The figures of each artifact; those of a reference follow its last artifact."""
     for index, result in enumerate(results):
-        subject, comparison = result.subject, result.comparison
+        artifact, agreement = result.artifact, result.agreement
         compared = (
             (
-                f"{100 * comparison.difference:+.2f} {_interval(comparison.interval, '+.2f')}",
-                f"{100 * comparison.agreement:.2f}",
+                f"{100 * agreement.difference:+.2f} {_interval(agreement.interval, '+.2f')}",
+                f"{100 * agreement.share:.2f}",
             )
-            if comparison
+            if agreement
             else ("-", "-")
         )
-        yield _row(str(subject.artifact), subject.engine, result.accuracy, *compared)
-        later = [other.subject.reference_key for other in results[index + 1 :]]
-        if result.reference and subject.reference_key not in later:
+        yield _row(str(artifact.path), artifact.engine, result.accuracy, *compared)
+        later = [other.artifact.reference_key for other in results[index + 1 :]]
+        if result.reference and artifact.reference_key not in later:
             yield _row(
-                f"{subject.manifest.model.name} as published",
+                f"{artifact.manifest.model.name} as published",
                 result.reference_engine,
                 result.reference,
                 "reference",
@@ -133,11 +131,11 @@ def _interval(bounds: tuple[float, float], form: str) -> str:
 
 def _notes(evaluation: Evaluation) -> Iterator[str]:
     data = evaluation.data
-    for rule in dict.fromkeys(result.subject.classes.rule for result in evaluation.results):
+    for rule in dict.fromkeys(result.artifact.classes.rule for result in evaluation.results):
         classes = f"{len(data.names)} classes from {data.layout}, read {_RULES[rule]}"
         yield f"{data.name}: {len(data.images)} images, {classes}"
     for result in evaluation.results:
-        name = result.subject.artifact
+        name = result.artifact.path
         if not result.is_complete:
             yield f"{name}: incomplete"
         if result.accuracy and result.accuracy.not_finite:

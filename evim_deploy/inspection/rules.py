@@ -154,7 +154,7 @@ def of_types(names: str, detail: str) -> Callable[[FileOperation, FileFunction],
 
 
 def square_of_pixels(function: FileFunction, length: int, most: int) -> str:
-    """The input size that keeps an axis of ``length`` tokens at ``most``, in words; empty if it is not tokens of an image."""
+    """The input size that keeps an axis of ``length`` tokens at ``most``, in words; empty if it has no tokens."""
     for value in function.inputs:
         shape = value.shape or ()
         sides = shape[2:] if len(shape) == 4 and shape[1] in (1, 3, 4) else shape[1:3]

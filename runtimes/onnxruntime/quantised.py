@@ -65,6 +65,9 @@ def replace_integer_products(model: onnx.ModelProto, weights: dict[str, AnyArray
     Args:
         model: The model, without its weights.
         weights: The weights by name.
+
+    Raises:
+        ValueError: The file lacks the weights of a product.
     """
     replacements: dict[str, str] = {}
     nodes = []
@@ -76,7 +79,10 @@ def replace_integer_products(model: onnx.ModelProto, weights: dict[str, AnyArray
             weights[_UNIT_SCALE] = np.ones((), np.float32)
             continue
         if node.op_type in _FLOAT_PRODUCTS:
-            weights[node.input[1]] = _centred(weights[node.input[1]]).astype(np.float32)
+            name = node.input[1]
+            if name not in weights:
+                raise ValueError(f"the weights {name!r} of a {node.op_type} are missing")
+            weights[name] = _centred(weights[name]).astype(np.float32)
             node.op_type = _FLOAT_PRODUCTS[node.op_type]
             del node.input[2:]
         nodes.append(node)

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from evim_deploy.accuracy.data import DIGITS
-from evim_deploy.accuracy.evaluation import Evaluator, Result
+from evim_deploy.accuracy.evaluation import EvaluationResult, Evaluator
 from evim_deploy.catalog.variants import parse_model
 from evim_deploy.commands.export import export
 from evim_deploy.commands.request import Request
@@ -70,7 +70,7 @@ class Trained:
         assert made["parity"]["status"] == ("pass" if self.proven else "not_run")
         return Path(made["path"])
 
-    def results(self, schemes: list[Scheme], folder: Path) -> dict[Scheme, Result]:
+    def results(self, schemes: list[Scheme], folder: Path) -> dict[Scheme, EvaluationResult]:
         paths = [self.artifact(scheme, folder) for scheme in schemes]
         found = Evaluator(weights=self.options.get("weights")).evaluate(paths, self.data)
         return dict(zip(schemes, found.results, strict=True))
@@ -102,27 +102,29 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
 @pytest.fixture(scope="module", params=["digits", "glyphs"])
 def results(
     request: pytest.FixtureRequest, trained: dict[str, Trained], tmp_path_factory: pytest.TempPathFactory
-) -> dict[Scheme, Result]:
+) -> dict[Scheme, EvaluationResult]:
     """Of one model in all precisions; the network in PyTorch answers once."""
     return trained[request.param].results(list(SCHEMES), tmp_path_factory.mktemp(request.param))
 
 
-def lost(result: Result) -> float:
+def lost(result: EvaluationResult) -> float:
     """Points of top-1."""
-    assert result.comparison is not None
-    return -100 * result.comparison.difference
+    assert result.agreement is not None
+    return -100 * result.agreement.difference
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=" ".join)
-def test_a_quantised_artifact_loses_at_most_half_a_point(scheme: Scheme, results: dict[Scheme, Result]) -> None:
+def test_a_quantised_artifact_loses_at_most_half_a_point(
+    scheme: Scheme, results: dict[Scheme, EvaluationResult]
+) -> None:
     result = results[scheme]
     assert lost(result) <= ALLOWED + 1e-9, result.to_dict()
 
 
-def test_every_picture_counts(results: dict[Scheme, Result]) -> None:
+def test_every_picture_counts(results: dict[Scheme, EvaluationResult]) -> None:
     for result in results.values():
-        assert result.comparison is not None
-        assert result.comparison.count in (600, 952)
+        assert result.agreement is not None
+        assert result.agreement.count in (600, 952)
         assert (result.is_complete, result.unreadable) == (True, ())
 
 

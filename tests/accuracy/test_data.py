@@ -139,7 +139,7 @@ def test_another_image_or_class_is_other_data(tmp_path: Path) -> None:
         (lambda path: write_image(path / "a.png"), "Not a directory"),
         (lambda path: path, "has no images"),
         (lambda path: (path / "cat").mkdir() or path, "has no images"),
-        (lambda path: write_image(path / "a.png").parent, "has images, no labels"),
+        (lambda path: write_image(path / "a.png").parent, "has images without labels"),
         (lambda path: write_image(folders(path, "cat") / "a.png").parent, "and folders with images"),
     ],
 )
@@ -152,7 +152,7 @@ def test_folders_that_are_no_data(tmp_path: Path, make: object, fragment: str) -
     ("lines", "fragment"),
     [
         ([f"{name}.JPEG 1" for name in VAL[:2]], f"has no label for {VAL[2]}.JPEG"),
-        ([f"{name}.JPEG 1" for name in [*VAL, "x"]], r"images that are not there: x\.JPEG"),
+        ([f"{name}.JPEG 1" for name in [*VAL, "x"]], r"missing images: x\.JPEG"),
         ([f"{name}.JPEG 1" for name in VAL] + [f"{VAL[0]}.JPEG 2"], "two classes"),
         ([f"{VAL[0]}.JPEG 1", f"{VAL[1]}.JPEG", f"{VAL[2]}.JPEG 1"], "no class"),
         (["1", "2"], "has 2 labels, and there are 3 images"),
@@ -166,13 +166,13 @@ def test_files_of_labels_that_do_not_fit(flat: Path, lines: list[str], fragment:
 
 
 def test_files_of_labels_that_cannot_be_read(flat: Path) -> None:
-    with pytest.raises(BadInput, match="There is no file of labels"):
+    with pytest.raises(BadInput, match="There is no label file"):
         open_data(str(flat), flat / "none.txt")
     with pytest.raises(BadInput, match="cannot be read as text"):
         open_data(str(flat), flat / f"{VAL[0]}.JPEG")
     for name in ("val.txt", "labels.txt"):
         (flat / name).write_text("1\n1\n1\n")
-    with pytest.raises(BadInput, match=r"several files of labels: val\.txt, labels\.txt"):
+    with pytest.raises(BadInput, match=r"several label files: val\.txt, labels\.txt"):
         open_data(str(flat), None)
 
 
@@ -210,7 +210,7 @@ def test_classes_are_matched(
         (
             ("cat", "dog", "Zebra"),
             ANIMALS,
-            "1 of them are none of the artifact's 3 by the artifact's own labels: 'dog'",
+            "1 of them are not among the artifact's 3 by the artifact's own labels: 'dog'",
         ),
         (("1", "2", "3"), ANIMALS, "1 of them .* numbers from 0 .*: '3'"),
         (("n01443537", "n99999999"), imagenet_labels(), "'n99999999'"),

@@ -17,7 +17,7 @@ import torch
 from onnx import numpy_helper
 from PIL import Image
 
-from evim_deploy.accuracy import Evaluator, Result
+from evim_deploy.accuracy import EvaluationResult, Evaluator
 from evim_deploy.accuracy.data import open_data
 from evim_deploy.catalog.variants import DIGITS, ModelName
 from evim_deploy.commands.export import export
@@ -63,7 +63,9 @@ def single(made: Callable[..., Path]) -> Path:
     return made()
 
 
-def evaluated(*artifacts: Path, data: str | Path = "digits", limit: int | None = LIMIT, **options: Any) -> list[Result]:
+def evaluated(
+    *artifacts: Path, data: str | Path = "digits", limit: int | None = LIMIT, **options: Any
+) -> list[EvaluationResult]:
     return list(Evaluator(limit=limit, **options).evaluate(artifacts, str(data)).results)
 
 
@@ -108,11 +110,11 @@ def test_figures_are_those_of_pytorch_computed_by_hand(single: Path) -> None:
         if inside.any():
             error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
     assert result.accuracy.calibration_error == pytest.approx(error, abs=1e-4)
-    assert result.comparison is not None
-    assert (result.comparison.agreement, result.comparison.difference, result.comparison.count) == (1, 0, LIMIT)
+    assert result.agreement is not None
+    assert (result.agreement.share, result.agreement.difference, result.agreement.count) == (1, 0, LIMIT)
     assert result.reference is not None
     assert result.reference.top1 == result.accuracy.top1
-    assert (result.subject.engine, result.subject.classes.rule) == ("onnxruntime", "names")
+    assert (result.artifact.engine, result.artifact.classes.rule) == ("onnxruntime", "names")
 
 
 @pytest.mark.parametrize(
@@ -130,8 +132,8 @@ def test_every_kind_of_artifact_says_what_its_reference_says(
 ) -> None:
     (result,) = evaluated(made(format_, precision, **fields), limit=31)
     assert result.accuracy is not None
-    assert result.comparison is not None
-    assert (result.accuracy.count, result.comparison.count, result.comparison.agreement) == (31, 31, 1)
+    assert result.agreement is not None
+    assert (result.accuracy.count, result.agreement.count, result.agreement.share) == (31, 31, 1)
     assert result.accuracy.top1 > 0.9
     assert result.is_complete
 
@@ -140,9 +142,9 @@ def test_labels_that_are_rotated_lower_the_accuracy_and_no_agreement(single: Pat
     rotated = write_digits(tmp_path, names=lambda label: str((label + 1) % 10))
     (result,) = evaluated(single, data=rotated)
     assert result.accuracy is not None
-    assert result.comparison is not None
+    assert result.agreement is not None
     assert result.accuracy.top1 < 0.05
-    assert result.comparison.agreement == 1
+    assert result.agreement.share == 1
 
 
 def perturbed(artifact: Path, path: Path, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> Path:
@@ -157,23 +159,23 @@ def perturbed(artifact: Path, path: Path, change: Callable[[np.ndarray[Any, Any]
 def test_a_weight_that_is_another_lowers_the_agreement(single: Path, tmp_path: Path) -> None:
     other = perturbed(single, tmp_path / "other.onnx", lambda weights: weights[::-1].copy())
     ours, its = evaluated(single, other)
-    assert ours.comparison is not None
-    assert its.comparison is not None
-    assert its.comparison.agreement < 0.9 < ours.comparison.agreement
+    assert ours.agreement is not None
+    assert its.agreement is not None
+    assert its.agreement.share < 0.9 < ours.agreement.share
     assert its.accuracy is not None
     assert its.reference is not None
-    assert its.comparison.difference == pytest.approx(its.accuracy.top1 - its.reference.top1)
-    low, high = its.comparison.interval
-    assert low < its.comparison.difference < high < 0
+    assert its.agreement.difference == pytest.approx(its.accuracy.top1 - its.reference.top1)
+    low, high = its.agreement.interval
+    assert low < its.agreement.difference < high < 0
 
 
 def test_answers_that_are_not_finite_are_wrong(single: Path, tmp_path: Path) -> None:
     broken = perturbed(single, tmp_path / "broken.onnx", lambda weights: np.full_like(weights, np.inf))
     (result,) = evaluated(broken)
     assert result.accuracy is not None
-    assert result.comparison is not None
+    assert result.agreement is not None
     assert (result.accuracy.top1, result.accuracy.top5, result.accuracy.not_finite) == (0, 0, LIMIT)
-    assert result.comparison.agreement == 0
+    assert result.agreement.share == 0
 
 
 def test_fewer_than_five_classes(tmp_path: Path, pictures: Path) -> None:
@@ -189,8 +191,8 @@ def test_fewer_than_five_classes(tmp_path: Path, pictures: Path) -> None:
     (result,) = evaluated(Path(document["path"]), data=tmp_path / "pictures", limit=None)
     assert result.accuracy is not None
     assert result.accuracy.top5 == 1
-    assert result.subject.classes.rule == "indices"
-    with pytest.raises(BadInput, match="7 of them are none of the artifact's 3"):
+    assert result.artifact.classes.rule == "indices"
+    with pytest.raises(BadInput, match="7 of them are not among the artifact's 3"):
         evaluated(Path(document["path"]), data=pictures)
 
 
@@ -207,7 +209,7 @@ def test_a_reference_answers_once_for_all_of_its_artifacts(
     results = evaluated(single, made("onnx", "fp16", half_io=True), single, limit=20)
     assert len(results) == 2  # the same file twice is one
     assert answered == [16, 16]  # 20 images in full batches
-    assert all(result.comparison and result.comparison.count == 20 for result in results)
+    assert all(result.agreement and result.agreement.count == 20 for result in results)
 
 
 def test_the_document(single: Path) -> None:
@@ -238,8 +240,8 @@ def test_images_that_cannot_be_read_are_left_out_and_named(single: Path, picture
     assert intact.accuracy is not None
     assert result.accuracy is not None
     assert result.accuracy.count == intact.accuracy.count - len(spoilt)
-    assert result.comparison is not None
-    assert result.comparison.count == result.accuracy.count
+    assert result.agreement is not None
+    assert result.agreement.count == result.accuracy.count
     assert result.is_complete
 
 
@@ -270,7 +272,7 @@ class Interrupted(Silent):
         self.warnings.append(text)
 
 
-def without_times(results: list[Result]) -> list[dict[str, Any]]:
+def without_times(results: list[EvaluationResult]) -> list[dict[str, Any]]:
     def stripped(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
@@ -306,7 +308,7 @@ def test_an_interrupt_keeps_what_there_is(single: Path) -> None:
     found = Evaluator(progress=Interrupted(11)).evaluate([single], "digits")
     (result,) = found.results
     assert result.accuracy is not None
-    assert (result.accuracy.count, result.comparison, result.reason) == (10, None, "interrupted")
+    assert (result.accuracy.count, result.agreement, result.reason) == (10, None, "interrupted")
     assert not found.is_complete
     (none,) = Evaluator(progress=Interrupted(1)).evaluate([single], "digits").results
     assert (none.accuracy, none.to_dict()["count"], none.to_dict()["top1"]) == (None, 0, None)
@@ -375,8 +377,8 @@ def test_untrained_weights_are_told_of_once(made: Callable[..., Path]) -> None:
     told = Interrupted(0)
     seeded = [made("onnx", precision, weights="random:1") for precision in ("fp32", "fp16")]
     one, other = evaluated(*seeded, limit=5, progress=told)
-    assert one.comparison is not None
-    assert one.comparison.agreement == 1
+    assert one.agreement is not None
+    assert one.agreement.share == 1
     assert not other.to_dict()["weights"]["trained"]
     (warning,) = told.warnings
     assert "UNTRAINED" in warning
@@ -387,7 +389,7 @@ def test_untrained_weights_are_told_of_once(made: Callable[..., Path]) -> None:
 
 def test_limits_that_leave_nothing(single: Path) -> None:
     for limit in (0, -3):
-        with pytest.raises(BadInput, match=f"--limit {limit} leaves no image"):
+        with pytest.raises(BadInput, match=f"--limit must be at least 1, got {limit}"):
             evaluated(single, limit=limit)
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from evim_deploy.accuracy.answers import NOWHERE, Answers, answer
 from evim_deploy.accuracy.measures import calibration_error, difference_interval, share_interval
-from evim_deploy.accuracy.result import accuracy, compare
+from evim_deploy.accuracy.predictions import NO_CLASS, Predictions, top_predictions
+from evim_deploy.accuracy.result import accuracy, agreement
 
 Z = 1.959964
 
@@ -73,26 +73,26 @@ PROBABILITIES = np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6], [0.
 
 
 def test_what_probabilities_say() -> None:
-    found = answer([4, 0, 2, 1], [3], PROBABILITIES, 0.5)
-    assert found.top == [[1, 2, 0], [0, 1, 2], [2, 0, 1], [NOWHERE] * 3]
+    found = top_predictions([4, 0, 2, 1], [3], PROBABILITIES, 0.5)
+    assert found.top == [[1, 2, 0], [0, 1, 2], [2, 0, 1], [NO_CLASS] * 3]
     assert found.confidence == [0.7, 0.5, 0.6, 0.0]
     assert found.seen == 5
 
 
 def test_figures_of_answers() -> None:
-    labels = np.array([1, NOWHERE + 1, 2, 0, 1])  # by place
-    found = accuracy(answer([4, 0, 2, 1], [3], PROBABILITIES, 0.5), labels)
+    labels = np.array([1, NO_CLASS + 1, 2, 0, 1])  # by place
+    found = accuracy(top_predictions([4, 0, 2, 1], [3], PROBABILITIES, 0.5), labels)
     assert found is not None
     assert (found.count, found.top1, found.top5, found.not_finite) == (4, 0.5, 0.75, 1)
     assert found.images_per_second == 8
-    assert accuracy(Answers(unreadable=[0]), labels) is None
+    assert accuracy(Predictions(unreadable=[0]), labels) is None
 
 
 def test_a_comparison_is_of_the_images_that_both_answered() -> None:
-    mine = Answers(images=[0, 1, 2, 3], unreadable=[], top=[[0], [1], [1], [2]], confidence=[1.0] * 4, seconds=1)
-    its = Answers(images=[3, 2, 1], unreadable=[0], top=[[2], [0], [0]], confidence=[1.0] * 3, seconds=1)
-    found = compare(mine, its, np.array([9, 1, 0, 0]))
+    mine = Predictions(images=[0, 1, 2, 3], unreadable=[], top=[[0], [1], [1], [2]], confidence=[1.0] * 4, seconds=1)
+    its = Predictions(images=[3, 2, 1], unreadable=[0], top=[[2], [0], [0]], confidence=[1.0] * 3, seconds=1)
+    found = agreement(mine, its, np.array([9, 1, 0, 0]))
     assert found is not None
     assert (found.count, found.agreement, found.difference) == (3, pytest.approx(1 / 3), 0)
     assert found.interval == difference_interval(1, 1, 3)
-    assert compare(mine, Answers(), np.zeros(4, np.int64)) is None
+    assert agreement(mine, Predictions(), np.zeros(4, np.int64)) is None

@@ -178,7 +178,7 @@ def test_a_reference_is_evaluated_in_batches_whatever_the_artifact_takes(
 @pytest.mark.parametrize(("side", "expected"), [(64, 16), (256, 16), (512, 4), (1024, 1), (4096, 1)])
 def test_a_batch_of_large_images_has_fewer_of_them(side: int, expected: int) -> None:
     reference = digits_reference()
-    assert evaluation_module.Original(reference, (side, side), lambda image: image).batch == expected
+    assert evaluation_module.PublishedNetwork(reference, (side, side), lambda image: image).batch == expected
 
 
 def test_an_image_has_the_same_outputs_in_a_batch_and_alone() -> None:

@@ -101,7 +101,7 @@ def test_however_it_was_exported(tmp_path: Path, options: dict[str, Any], size: 
         ({"precisions": ("fp16",)}, "is in half precision", "package:digits"),
         ({"precisions": ("fp16",), "half_io": True}, "is in half precision", "package:digits"),
         ({"batch": 4}, "takes 4 images at a time", "Export it with a batch of 1"),
-        ({"task": "features"}, "gives dense features", "--task classify"),
+        ({"task": "features"}, "dense features as outputs", "--task classify"),
     ],
 )
 def test_what_cannot_be_a_source_is_named(tmp_path: Path, options: dict[str, Any], cause: str, remedy: str) -> None:

@@ -19,7 +19,7 @@ from evim_deploy.formats.mil import Constant, Function
 from evim_deploy.formats.mlmodel import of_program
 from evim_deploy.inspection import inspect
 from evim_deploy.inspection.core_ml import CORE_ML, reported
-from evim_deploy.inspection.rules import DIFFERS, check
+from evim_deploy.inspection.rules import Severity, check
 from runtimes.mil import MilSession, _refuse_reported
 from runtimes.mil.evaluate import Evaluator, UnknownOperation
 
@@ -152,7 +152,7 @@ def test_each_report_names_its_operation_and_not_the_neighbour(rule: Any) -> Non
     assert found_in(safe) == set()
     assert rule.source.startswith("https://")
     assert evaluated(safe).isfinite().all()
-    if rule.severity == DIFFERS:
+    if rule.severity == Severity.DIFFERS:
         assert rule.remedy
         with pytest.raises(NotRunHere, match=re.escape(rule.source.split()[0])) as told:
             _refuse_reported(Path("some.mlpackage"), wrong)

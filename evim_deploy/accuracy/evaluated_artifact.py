@@ -1,4 +1,4 @@
-"""An artifact that is to be evaluated: what is known of it before the first image."""
+"""An artifact to evaluate: its description before the first inference."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import runtimes
 from evim_deploy import formats
-from evim_deploy.accuracy.classes import Classes, match
+from evim_deploy.accuracy.classes import ClassMapping, match
 from evim_deploy.accuracy.classifier import image_size, require_classifier
 from evim_deploy.accuracy.data import DataSet
 from evim_deploy.artifact.manifest import Manifest, embedded_manifest
@@ -18,41 +18,41 @@ from evim_deploy.common.publish import sha256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """One artifact and the data.
+class EvaluatedArtifact:
+    """One artifact and the data's classes in its labels.
 
     Attributes:
-        artifact: Its path.
-        manifest: What it says of itself.
-        engine: What runs it on this host.
-        sha256: Its own (hex).
-        classes: What the images are to it.
+        path: Its path.
+        manifest: Its manifest.
+        engine: The engine that runs it on this host.
+        sha256: The hash of its file, hex.
+        classes: The class of each image.
     """
 
-    artifact: Path
+    path: Path
     manifest: Manifest
     engine: str
     sha256: str
-    classes: Classes
+    classes: ClassMapping
 
     @property
     def key(self) -> str:
-        """Whose answers its are, in a log."""
+        """The key of its predictions in a log."""
         return f"{self.sha256} in {self.engine}"
 
     @property
     def reference_key(self) -> str:
-        """Whose the answers of the network are that it was made from, to images as it takes them."""
+        """The key of the predictions of its source network on images of the artifact's size and preprocessing."""
         manifest = self.manifest
         images = [image_size(manifest), asdict(manifest.preprocessing)]
         return json.dumps([manifest.model.name, manifest.weights.sha256, manifest.num_classes, *images])
 
 
-def find_subject(artifact: Path, data: DataSet, rule: str | None) -> Subject:
-    """Read what an artifact says, without loading it, and look up the data's classes in its labels.
+def read_artifact(artifact: Path, data: DataSet, rule: str | None) -> EvaluatedArtifact:
+    """Read an artifact's manifest, without loading it, and match the data's classes with its labels.
 
     Raises:
-        BadInput: It is damaged, foreign or no classifier, or does not know the data's classes.
+        BadInput: It is damaged, foreign or not a classifier, or lacks a class of the data.
         NotInstalled: Its engine is missing.
         NotRunHere: Its engine does not exist on this host.
     """
@@ -64,9 +64,11 @@ def find_subject(artifact: Path, data: DataSet, rule: str | None) -> Subject:
         classes = match(data.groups, data.names, manifest.target.labels, rule)
     except BadInput as error:
         raise BadInput(f"{artifact} and {data.name} do not fit. {error.cause}", error.remedy) from None
-    return Subject(artifact=artifact, manifest=manifest, engine=engine.name, sha256=sha256(artifact), classes=classes)
+    return EvaluatedArtifact(
+        path=artifact, manifest=manifest, engine=engine.name, sha256=sha256(artifact), classes=classes
+    )
 
 
-def find_subjects(artifacts: Sequence[Path], data: DataSet, rule: str | None) -> list[Subject]:
-    """Of several artifacts, each once."""
-    return [find_subject(artifact, data, rule) for artifact in dict.fromkeys(artifacts)]
+def read_artifacts(artifacts: Sequence[Path], data: DataSet, rule: str | None) -> list[EvaluatedArtifact]:
+    """Read several artifacts, each once."""
+    return [read_artifact(artifact, data, rule) for artifact in dict.fromkeys(artifacts)]

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from evim_deploy.accuracy.answers import Answers, Log, open_log
+from evim_deploy.accuracy.predictions import PredictionLog, Predictions, open_log
 from evim_deploy.common.errors import BadInput
 
 FULL = Path("/dev/full")
 ORDER = [3, 1, 4, 0, 2]
 SUBJECT = {"artifacts": ["one in onnxruntime"], "images": "abc"}
-FIRST = Answers(images=[3, 4], unreadable=[1], top=[[7, 1], [2, 0]], confidence=[0.1 + 0.2, 0.5], seconds=0.25)
-SECOND = Answers(images=[0], unreadable=[], top=[[1, 3]], confidence=[1 / 3], seconds=0.125)
+FIRST = Predictions(images=[3, 4], unreadable=[1], top=[[7, 1], [2, 0]], confidence=[0.1 + 0.2, 0.5], seconds=0.25)
+SECOND = Predictions(images=[0], unreadable=[], top=[[1, 3]], confidence=[1 / 3], seconds=0.125)
 
 
 def write(path: Path) -> Path:
@@ -25,9 +25,9 @@ def write(path: Path) -> Path:
     return path
 
 
-def kept(path: Path) -> Answers:
+def kept(path: Path) -> Predictions:
     with open_log(path, SUBJECT, ORDER) as log:
-        return log.of("one")
+        return log.predictions("one")
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_was_written_is_read_to_the_last_bit(path: Path) -> None:
-    assert kept(path) == Answers(
+    assert kept(path) == Predictions(
         images=[3, 4, 0],
         unreadable=[1],
         top=[[7, 1], [2, 0], [1, 3]],
@@ -59,7 +59,7 @@ def test_a_line_that_broke_off_is_dropped_and_written_anew(path: Path) -> None:
         path.write_bytes(whole[:end])
         lines = whole[:end].count(b"\n")
         with open_log(path, SUBJECT, ORDER) as log:
-            assert log.of("one").seen == [0, 3, 3, 4][lines - 1]
+            assert log.predictions("one").seen == [0, 3, 3, 4][lines - 1]
         assert path.read_bytes() == whole[: whole[:end].rindex(b"\n") + 1]
 
 
@@ -74,7 +74,7 @@ def test_a_heading_that_broke_off_is_written_anew(path: Path) -> None:
 def test_without_a_file_answers_are_kept_in_memory_alone(tmp_path: Path) -> None:
     with open_log(None, SUBJECT, ORDER) as log:
         log.add("one", FIRST)
-        assert log.of("one") == FIRST
+        assert log.predictions("one") == FIRST
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,14 +100,14 @@ def test_answers_of_something_else_are_refused(path: Path, subject: dict[str, ob
 def test_a_file_of_something_else_is_refused_and_stays(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "notes"
     path.write_bytes(content)
-    with pytest.raises(BadInput, match="is no file that --resume wrote"), open_log(path, SUBJECT, ORDER):
+    with pytest.raises(BadInput, match="was not written by --resume"), open_log(path, SUBJECT, ORDER):
         pass
     assert path.read_bytes() == content
 
 
 def test_a_version_to_come_is_refused(path: Path) -> None:
     path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 9'))
-    with pytest.raises(BadInput, match="is of version 9"):
+    with pytest.raises(BadInput, match="has version 9"):
         kept(path)
 
 
@@ -142,10 +142,10 @@ def test_a_file_that_cannot_be_written_is_told_of(tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="cannot be read and written"), open_log(path, SUBJECT, ORDER):
             pass
     with pytest.raises(BadInput, match="cannot be written: No space left"), FULL.open("wb", buffering=0) as full:
-        Log({}, full).add("one", FIRST)
+        PredictionLog({}, full).add("one", FIRST)
 
 
 def test_answers_to_some_of_the_images() -> None:
-    assert FIRST.among([1, 3]) == Answers(
+    assert FIRST.subset([1, 3]) == Predictions(
         images=[3], unreadable=[1], top=[[7, 1]], confidence=[0.1 + 0.2], seconds=0.125
     )
