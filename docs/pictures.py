@@ -1,8 +1,8 @@
-"""Draws docs/pictures/*.svg: what each rewrite does to EfficientViM-M4, on its real graphs.
+"""Draws docs/pictures/*.svg: the effect of each rewrite on the graphs of EfficientViM-M4.
 
-A picture has the neighbourhood of one place before and after one rewrite, which is applied there by the code that
-exports use. It is written in Graphviz's language by what is here, and drawn by Graphviz's ``dot`` (Debian's package
-graphviz). Each file names the sha256 of its text, by which a test knows that it is today's: that needs no Graphviz.
+A picture shows the neighbourhood of one match before and after one rewrite, which the code of the exports applies.
+This script describes it in Graphviz's language, and Graphviz's ``dot`` (Debian's package graphviz) draws it. Each file
+contains the sha256 of its description, so that a test can compare it with the current graphs without Graphviz.
 
 Usage: python docs/pictures.py    (draws all of them, and prints the tables of rewrites.md)
 """
@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from evim_deploy.catalog.variants import IMAGENET_CLASSES, VARIANTS
 from evim_deploy.graph.ir import Graph, Node
+from evim_deploy.graph.ops import infer_shapes, validate
 from evim_deploy.graph.rewrites import REWRITES, Rewrite, RewriteResult, reparameterise
 from evim_deploy.graph.rewrites.batch_norm import FOLD_BATCH_NORM
 from evim_deploy.graph.rewrites.depthwise_residual import FOLD_DEPTHWISE_RESIDUAL
@@ -35,30 +37,29 @@ from evim_deploy.graph.rewrites.mixer_scale import FOLD_MIXER_SCALE
 from evim_deploy.graph.rewrites.residual_scale import FOLD_RESIDUAL_SCALE
 from evim_deploy.graph.rewrites.rewrite import run
 from evim_deploy.graph.rewrites.state_bias import DROP_STATE_BIAS
-from evim_deploy.graph.shapes import infer_shapes
 from evim_deploy.networks.efficientvim.lowering import lower
 from evim_deploy.networks.efficientvim.model import EfficientViM
 
 FOLDER = Path(__file__).with_name("pictures")
 VARIANT = VARIANTS["m4"]
 BLOCK = "stages.0.blocks.0."
-LAST_BLOCK = "stages.2.blocks.1."  # of its stage: the head takes its state
+LAST_BLOCK = "stages.2.blocks.1."  # the last of its stage: the head reads its state
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure: a rewrite at one place.
+    """One figure: a rewrite at one match.
 
     Attributes:
-        name: Of the file.
-        rewrite: What is applied, to the graph that the rewrites before it have left.
-        at: Name of the operation at which it is tried.
-        beside: Neighbours that it leaves as they are, by name.
+        name: Name of the file, without its suffix.
+        rewrite: The rewrite, applied after those before it in their order.
+        root: Name of the root operation of the match.
+        beside: Names of unchanged neighbours to show.
     """
 
     name: str
-    rewrite: Rewrite
-    at: str
+    rewrite: Rewrite[Any]
+    root: str
     beside: tuple[str, ...] = ()
 
 
@@ -104,9 +105,9 @@ CONVOLUTION, NORM, POINTWISE, ACTIVATION, MIXING, MOVING = KINDS = (
     ("over the tokens", "#e6daf3", "#7a4fa8"),
     ("view, split, concatenation", "#e9ecef", "#7b838a"),
 )
-"""Words, fill and edge of each kind of operation."""
+"""Description, fill and edge colour of each kind of operation."""
 
-LOOK = {
+STYLES = {
     **dict.fromkeys(("conv", "pointwise_conv", "linear"), CONVOLUTION),
     **dict.fromkeys(("batch_norm", "layer_norm"), NORM),
     **dict.fromkeys(("scale", "shift", "add", "multiply"), POINTWISE),
@@ -128,7 +129,7 @@ EDGE = 'color="#5a6169", arrowsize=0.6, penwidth=1.1'
 
 @cache
 def original() -> Graph:
-    """EfficientViM-M4 as the paper defines it. The weights play no part; no two of them are the same array."""
+    """EfficientViM-M4 as the paper defines it, with random weights, which the pictures do not show."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = EfficientViM(VARIANT, IMAGENET_CLASSES, distilled=False).eval()
@@ -141,27 +142,36 @@ def before_and_after(picture: Picture) -> tuple[Graph, Graph]:
     for rewrite in REWRITES[: REWRITES.index(picture.rewrite)]:
         run(rewrite, before)
     after = before.copy()
-    anchor = after.producer(picture.at)
-    if anchor is None or not picture.rewrite.apply(after, anchor):
-        raise ValueError(f"{picture.rewrite.name} does nothing at {picture.at}")
+    root = after.producer(picture.root)
+    match = None if root is None else picture.rewrite.match(after, root)
+    if match is None:
+        raise ValueError(f"{picture.rewrite.name} does not match at {picture.root}")
+    picture.rewrite.replace(after, match)
     after.prune()
-    after.validate()
+    validate(after)
     return before, after
 
 
 def side(graph: Graph, title: str, shown: Iterable[str], marks: Mapping[str, str]) -> Iterator[str]:
-    """One half of a figure: operations by name, what comes in and where it goes."""
+    """One half of a figure: the operations of some names, with their inputs and outputs.
+
+    Args:
+        graph: The whole graph.
+        title: ``before`` or ``after``.
+        shown: Names of the operations to show.
+        marks: Graphviz attributes of marked operations, by name.
+    """
     shapes = infer_shapes(graph, (1, 3, VARIANT.resolution, VARIANT.resolution))
     nodes = [node for node in graph.nodes if node.name in set(shown)]
     inside = {value for node in nodes for value in node.outputs}
     yield f'subgraph "cluster_{title}" {{ label=<<B>{title}</B>>; color="#d5d9dd"; style=rounded; margin=14'
     for node in nodes:
-        words, fill, edge = LOOK[node.op]
+        meaning, fill, edge = STYLES[node.op]
         detail = f"{_short(node.name)}  {'x'.join(map(str, shapes[node.name][1:]))}"
         label = f'<<B>{_title(node)}</B><BR/><FONT POINT-SIZE="9.5" COLOR="#4a5056">{escape(detail)}</FONT>>'
         mark = marks.get(node.name, PLAIN)
         colour = "" if mark == GONE else f', color="{edge}"'
-        yield f'"{title}.{node.name}" [label={label}, fillcolor="{fill}"{colour}, {mark}, tooltip="{words}"]'
+        yield f'"{title}.{node.name}" [label={label}, fillcolor="{fill}"{colour}, {mark}, tooltip="{meaning}"]'
     for value in dict.fromkeys(value for node in nodes for value in node.inputs if value not in inside):
         yield f'"{title}.{value}" [label="{_short(value)}", shape=plain, style="", fontsize=10, fontcolor="#7b838a"]'
     for node in nodes:
@@ -177,7 +187,7 @@ def side(graph: Graph, title: str, shown: Iterable[str], marks: Mapping[str, str
 
 
 def _edge_label(source: Node | None, value: str) -> str:
-    """Which of an operation's outputs it is, where there are several."""
+    """The name of an output of an operation with several."""
     if source is None or len(source.outputs) == 1:
         return ""
     return f' [label=" {value.rpartition(".")[2]}", fontname="Helvetica", fontsize=10, fontcolor="#4a5056"]'
@@ -192,7 +202,7 @@ def _title(node: Node) -> str:
 
 
 def _short(name: str) -> str:
-    """A name without the path of its block."""
+    """A name without its block's path."""
     return name.removeprefix(BLOCK).removeprefix(LAST_BLOCK)
 
 
@@ -209,30 +219,30 @@ def describe(picture: Picture) -> str:
 
 
 def describe_block() -> str:
-    """All of one block, before and after all rewrites."""
+    """One block before and after all rewrites, in Graphviz's language."""
     before = original()
     after, _ = reparameterise(before)
     return beside(before, after, {n.name for n in (*before.nodes, *after.nodes) if n.name.startswith(BLOCK)})
 
 
 def beside(before: Graph, after: Graph, shown: set[str]) -> str:
-    """The operations of some names before and after, with a mark at what went, came or has new weights."""
+    """The operations of some names before and after; removed, new and changed operations are marked."""
     old, new = ({node.name: node for node in graph.nodes} for graph in (before, after))
-    went = {name: GONE for name, node in old.items() if name not in new or new[name].op != node.op}
-    came = {name: NEW for name, node in new.items() if not _same(old.get(name), node)}
-    return figure([*side(before, "before", shown, went), *side(after, "after", shown, came)])
+    removed = {name: GONE for name, node in old.items() if name not in new or new[name].op != node.op}
+    added = {name: NEW for name, node in new.items() if not _same(old.get(name), node)}
+    return figure([*side(before, "before", shown, removed), *side(after, "after", shown, added)])
 
 
 def _same(old: Node | None, new: Node | None) -> bool:
-    """Whether an operation computes what it did, of whatever inputs."""
+    """Whether an operation has the same op, attributes and weights; its inputs may differ."""
     if old is None or new is None or (old.op, old.attributes) != (new.op, new.attributes):
         return False
     return old.weights.keys() == new.weights.keys() and all(old.weights[key] is new.weights[key] for key in old.weights)
 
 
 def describe_legend() -> str:
-    """What colours and edges mean, in two rows."""
-    boxes = [(words, f'fillcolor="{fill}", color="{edge}", {PLAIN}') for words, fill, edge in KINDS]
+    """The legend of colours and edges, in two rows."""
+    boxes = [(meaning, f'fillcolor="{fill}", color="{edge}", {PLAIN}') for meaning, fill, edge in KINDS]
     boxes += [
         ("is removed", f'fillcolor="white", {GONE}'),
         ("is new, or has new weights", f'fillcolor="white", color="#2b3036", {NEW}'),
@@ -241,7 +251,7 @@ def describe_legend() -> str:
     above = [
         f'"{upper}" -> "{lower}" [style=invis]' for (upper, _), (lower, _) in zip(boxes, boxes[half:], strict=False)
     ]
-    return figure([f'"{words}" [{look}]' for words, look in boxes] + above)
+    return figure([f'"{meaning}" [{style}]' for meaning, style in boxes] + above)
 
 
 def describe_all() -> dict[str, str]:
@@ -255,15 +265,15 @@ def digest(description: str) -> str:
 
 
 def stamp(description: str) -> str:
-    """The line of an SVG file that says what it was drawn from."""
+    """The line of an SVG file with the digest of its description."""
     return f"<!-- drawn by docs/pictures.py from {digest(description)} -->\n"
 
 
 def tables() -> dict[str, str]:
-    """The tables of rewrites.md, in Markdown: what each rewrite does to M4, and its operations before and after."""
+    """The tables of rewrites.md, in Markdown: the effect of each rewrite on M4, and its operations before and after."""
     before = original()
-    after, outcomes = reparameterise(before)
-    rows = [f"| {_rewrite_row(outcome)} |" for outcome in outcomes]
+    after, results = reparameterise(before)
+    rows = [f"| {_rewrite_row(result)} |" for result in results]
     rewrites = ["| rewrite | places | operations removed | added |", "|---|---|---|---|", *rows]
     counts = before.counts(), after.counts()
     names = sorted(counts[0].keys() | counts[1].keys(), key=lambda name: (-counts[0][name], name))
@@ -273,11 +283,11 @@ def tables() -> dict[str, str]:
     return {"rewrites": "\n".join(rewrites), "operations": "\n".join(operations)}
 
 
-def _rewrite_row(outcome: RewriteResult) -> str:
+def _rewrite_row(result: RewriteResult) -> str:
     def listed(counts: Mapping[str, int]) -> str:
         return ", ".join(f"{n} {op.replace('_', ' ')}" for op, n in sorted(counts.items())) or "none"
 
-    return " | ".join((outcome.rewrite, str(outcome.applied), listed(outcome.removed), listed(outcome.added)))
+    return " | ".join((result.rewrite, str(result.applied), listed(result.removed), listed(result.added)))
 
 
 def main() -> None:

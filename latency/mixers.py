@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evim_deploy.networks.efficientvim.model import HSMSSD, BareDepthwise, Projection
+from evim_deploy.networks.seeding import fan_in_bound
 
 if TYPE_CHECKING:
     from evim_deploy.catalog.variants import Variant
@@ -94,7 +95,7 @@ def mixer(form: str, variant: Variant, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1:
-            bound = (3 / parameter[0].numel()) ** 0.5  # variance 1 / fan-in keeps a signal's size
+            bound = fan_in_bound(parameter)
             parameter.uniform_(-bound, bound, generator=generator)
         else:
             low, high = (-1.0, 1.0) if name.endswith("A") else (0.5, 1.5)

@@ -18,15 +18,16 @@ from torch import nn
 
 import exporters
 from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import ArtifactFormat, ModelKind, Output, Precision, Task
 from evim_deploy.catalog.variants import parse_model
 from evim_deploy.common.errors import BadInput, ParityFailed
 from evim_deploy.common.progress import Silent
 from evim_deploy.images import digits
-from evim_deploy.networks.efficientvim.quantise_target import find
+from evim_deploy.networks.efficientvim.quantise_target import quantise_target
 from evim_deploy.networks.efficientvim.reference import GraphReference
-from evim_deploy.networks.efficientvim.weights import resolve, usual_source
+from evim_deploy.networks.efficientvim.weights import default_source, resolve
 from evim_deploy.networks.torch_module.group_norm import split_means
-from evim_deploy.quantise.schemes import scheme
+from evim_deploy.quantise.schemes import find_scheme
 from latency.artifacts import prepare_artifact
 from latency.engines import Array, first_image
 from latency.enums import SubjectKind
@@ -110,7 +111,14 @@ def prepare(
     target = _target(file_suffix, precision=file_precision, batch=batch, height=height, width=width)
     form = built.form
     if built.reference is not None:
-        target = find(built.reference, target, subject.resolution, None, None, Silent())
+        target = quantise_target(
+            built.reference,
+            target,
+            native_size=subject.resolution,
+            source=None,
+            allowed_loss=None,
+            progress=Silent(),
+        )
         form = ", ".join([form, *_describe_quantisation(target)])
     _WRITERS[file_suffix](built, target, source)
     parameters = sum(each.numel() for each in (*built.inference.parameters(), *built.inference.buffers()))
@@ -193,7 +201,7 @@ def _relative_error(output: Array, expected: Array) -> float:
 
 def _build_model(subject: Subject, height: int, width: int) -> _BuiltSubject:
     name = parse_model(subject.source)
-    ships = usual_source(name) == digits.SOURCE
+    ships = default_source(name) == digits.SOURCE
     network, loaded = resolve(name, digits.SOURCE if ships else "random:0", None, Silent().step)
     reference = GraphReference(model=network, weights=loaded)
     graph, results = reference.rewritten(_target(".onnx", precision="fp32", batch=1, height=height, width=width))
@@ -213,10 +221,10 @@ def _build_model(subject: Subject, height: int, width: int) -> _BuiltSubject:
 
 def _describe_quantisation(target: Target) -> Iterator[str]:
     """Describe the quantisation of a target; empty if it is not quantised."""
-    applied = scheme(target.format, target.precision)
+    applied = find_scheme(target.format, target.precision)
     if applied is None or target.quantisation is None:
         return
-    yield applied.meaning
+    yield applied.description
     if calibration := target.quantisation.calibration:
         yield f"calibrated on {calibration.images} images ({calibration.source})"
 
@@ -224,7 +232,7 @@ def _describe_quantisation(target: Target) -> Iterator[str]:
 def _build_peer(subject: Subject, height: int, width: int) -> _BuiltSubject:
     import timm
 
-    from evim_deploy.networks.torch_module.folding import fold, in_words
+    from evim_deploy.networks.torch_module.folding import describe, fold
     from evim_deploy.networks.torch_module.seeding import sample_images, seed_weights
 
     config = timm.get_pretrained_cfg(subject.source)
@@ -234,7 +242,7 @@ def _build_peer(subject: Subject, height: int, width: int) -> _BuiltSubject:
     model = timm.create_model(subject.source, pretrained=False)
     seed_weights(model, side, side)
     inference = deepcopy(model)
-    form = in_words(fold(inference, sample_images(side, side)[:1]))
+    form = describe(fold(inference, sample_images(side, side)[:1]))
     return _BuiltSubject(original=model, inference=inference, shape=(3, height, width), form=", ".join(form))
 
 
@@ -258,15 +266,15 @@ _BUILDERS: dict[SubjectKind, Callable[[Subject, int, int], _BuiltSubject]] = {
 def _target(file_suffix: str, *, precision: str, batch: int, height: int, width: int) -> Target:
     """The target of our exporters: logits of normalised images, with a dynamic batch if the format supports it."""
     formats = {row.suffix: row for row in exporters.FORMATS.values()}
-    row = formats.get(file_suffix, exporters.FORMATS["onnx"])
+    row = formats.get(file_suffix, exporters.FORMATS[ArtifactFormat.ONNX])
     return Target(
         format=row.name,
-        precision=precision,
+        precision=Precision(precision),
         height=height,
         width=width,
         batch=None if row.dynamic else batch,
-        task="classify",
-        output="logits",
+        task=Task.CLASSIFY,
+        output=Output.LOGITS,
         preprocess=False,
         labels=(),
     )
@@ -277,10 +285,10 @@ def _write_torch(built: _BuiltSubject, target: Target, path: Path) -> None:
 
 
 def _write_onnx(built: _BuiltSubject, target: Target, path: Path) -> None:
-    if built.reference is not None or target.precision != "fp32":
+    if built.reference is not None or target.precision != Precision.FP32:
         _write_artifact(built, target, path)
         return
-    exporters.require(exporters.FORMATS["onnx"], "torch_module")
+    exporters.require(exporters.FORMATS[ArtifactFormat.ONNX], ModelKind.TORCH_MODULE)
     from exporters.onnx import torch_module
 
     # a batch of 1 would be exported as a fixed batch
@@ -290,15 +298,15 @@ def _write_onnx(built: _BuiltSubject, target: Target, path: Path) -> None:
 def _write_artifact(built: _BuiltSubject, target: Target, path: Path) -> None:
     """Write the file like ``evim-deploy export``, from normalised images to logits."""
     row = exporters.FORMATS[target.format]
-    form = "torch_module" if built.reference is None else "graph"
-    exporters.require(row, form)
-    exporters.load(row, form).build(_network(built, target), target, path)
+    kind = ModelKind.TORCH_MODULE if built.reference is None else ModelKind.GRAPH
+    exporters.require(row, kind)
+    exporters.load(row, kind).build(_network(built, target), target, path)
 
 
 def _network(built: _BuiltSubject, target: Target) -> Graph | nn.Module:
     """The graph or the module that the exporters read."""
     if built.reference is not None:
-        return built.reference.stored(target)
+        return built.reference.stored_form(target)
     module = deepcopy(built.inference)
     split_means(module)
     return module

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evim_deploy import formats
-from evim_deploy.artifact.manifest import Manifest, changes, check_beside, embedded_manifest
+from evim_deploy.artifact.changes import changes
+from evim_deploy.artifact.reading import Manifest, check_beside, embedded_manifest
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.publish import sha256
 

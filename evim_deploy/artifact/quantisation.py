@@ -1,4 +1,4 @@
-"""What was found on images, and is needed to make the same quantised network again: a part of the manifest."""
+"""The quantisation of an artifact: the part of its manifest from which the same quantised graph can be made again."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from evim_deploy.graph.quantised import QuantParams
 
 @dataclass(frozen=True)
 class Calibration:
-    """The images that grids were found on.
+    """The images of a calibration.
 
     Attributes:
-        source: The name of a folder or file without the folders above it, or what ships with the package.
-        images: How many were used.
-        skipped: Names of files that are no images, or damaged.
+        source: The name of a folder or file without the folders above it, or a description of images that ship.
+        images: Number of images used.
+        skipped: Names of files that are not images, or damaged.
     """
 
     source: str
@@ -28,40 +28,49 @@ class Calibration:
 
 @dataclass(frozen=True, kw_only=True)
 class Quantisation:
-    """How a network was quantised.
+    """The quantisation of a network.
 
     Attributes:
         calibration: None where no images were needed.
-        exponents: By the name of a convolution the powers of two that its output channels were divided by, so that one
-            grid fits all of them.
-        grids: By name what each value is rounded to.
-        sensitivity: Signal to noise of the outputs, dB, where a layer alone is quantised, by the layer's name; the one
-            that costs most first.
-        kept: Layers in floating point, likewise.
-        allowed_loss: What --keep-accuracy asked for, percent of the calibration images; None where it was not given.
-        loss: Percent of the calibration images that are then answered otherwise than in float32; None likewise.
+        equalisation_exponents: Binary logarithms of the scales that divide a convolution's output channels
+            (cross-layer equalisation), by its name.
+        qparams: Quantisation parameters of each quantised value, by name.
+        sensitivity: Signal-to-noise ratio of the outputs, dB, where a single layer is quantised, by the layer's name;
+            the lowest first.
+        float_layers: Layers in floating point, the most sensitive first.
+        allowed_loss: Percent of the predictions on calibration images that --keep-accuracy allows to change; None
+            without the option.
+        loss: Percent of these predictions that differ from those in float32; None likewise.
     """
 
     calibration: Calibration | None = None
-    exponents: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    equalisation_exponents: tuple[tuple[str, tuple[int, ...]], ...] = ()
     qparams: tuple[tuple[str, QuantParams], ...] = ()
     sensitivity: tuple[tuple[str, float], ...] = ()
-    kept: tuple[str, ...] = ()
+    float_layers: tuple[str, ...] = ()
     allowed_loss: float | None = None
     loss: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values: a grid as [scale, zero point, least, most]; infinite decibels are null."""
-        qparams = {name: [grid.scale, grid.zero_point, grid.least, grid.most] for name, grid in self.qparams}
-        tables = {"exponents": dict(self.exponents), "grids": qparams, "sensitivity": dict(self.sensitivity)}
-        return finite({**asdict(self), **tables})
+        """Plain JSON values: parameters as [scale, zero point, qmin, qmax]; infinite decibels are null."""
+        return finite(
+            {
+                "calibration": asdict(self.calibration) if self.calibration else None,
+                "exponents": dict(self.equalisation_exponents),
+                "grids": {name: [each.scale, each.zero_point, each.qmin, each.qmax] for name, each in self.qparams},
+                "sensitivity": dict(self.sensitivity),
+                "kept": self.float_layers,
+                "allowed_loss": self.allowed_loss,
+                "loss": self.loss,
+            }
+        )
 
     @staticmethod
     def parse(document: Mapping[str, Any]) -> Quantisation:
-        """From what :meth:`to_dict` gives.
+        """Parse the result of :meth:`to_dict`.
 
         Raises:
-            ValueError, KeyError, TypeError: It is none.
+            ValueError, KeyError, TypeError: The document is invalid.
         """
         calibration = document["calibration"]
         return Quantisation(
@@ -70,23 +79,25 @@ class Quantisation:
             else Calibration(
                 str(calibration["source"]), int(calibration["images"]), tuple(map(str, calibration["skipped"]))
             ),
-            exponents=tuple((str(name), tuple(map(int, powers))) for name, powers in document["exponents"].items()),
-            qparams=tuple((str(name), _grid(*values)) for name, values in document["grids"].items()),
+            equalisation_exponents=tuple(
+                (str(name), tuple(map(int, powers))) for name, powers in document["exponents"].items()
+            ),
+            qparams=tuple((str(name), _qparams(*values)) for name, values in document["grids"].items()),
             sensitivity=tuple(
                 (str(name), inf if snr is None else float(snr)) for name, snr in document["sensitivity"].items()
             ),
-            kept=tuple(map(str, document["kept"])),
+            float_layers=tuple(map(str, document["kept"])),
             allowed_loss=_optional(document["allowed_loss"]),
             loss=_optional(document["loss"]),
         )
 
 
-def _grid(scale: Any, zero_point: Any, least: Any, most: Any) -> QuantParams:
-    grid = QuantParams(float(scale), int(zero_point), int(least), int(most))
-    if not 0 < grid.scale < float("inf") or not grid.least <= grid.zero_point <= grid.most:
-        raise ValueError(f"{grid} is no grid")
-    return grid
+def _qparams(scale: float, zero_point: int, qmin: int, qmax: int) -> QuantParams:
+    qparams = QuantParams(float(scale), int(zero_point), int(qmin), int(qmax))
+    if not 0 < qparams.scale < inf or not qparams.qmin <= qparams.zero_point <= qparams.qmax:
+        raise ValueError(f"Invalid quantisation parameters: {qparams}")
+    return qparams
 
 
-def _optional(value: Any) -> float | None:
+def _optional(value: float | None) -> float | None:
     return None if value is None else float(value)

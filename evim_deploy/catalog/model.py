@@ -4,34 +4,40 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from evim_deploy.catalog.terms import ModelFamily, ModelKind
+
 
 class Model(Protocol):
-    """What a user names to export."""
+    """A model that can be exported."""
+
+    @property
+    def family(self) -> ModelFamily:
+        """The origin of its definition."""
+
+    @property
+    def kind(self) -> ModelKind:
+        """Its inference form: our graph, or a torch module."""
 
     @property
     def name(self) -> str:
-        """As manifests have it."""
+        """Its name in manifests."""
 
     @property
     def stem(self) -> str:
-        """How its files' names begin."""
+        """Beginning of the names of its files."""
 
     @property
     def resolution(self) -> int:
-        """Side of the images that it is made for, pixels."""
+        """Native side of its input images, pixels."""
 
     @property
     def is_normalisation_known(self) -> bool:
-        """Whether it is known what makes images of pixels."""
+        """Whether the mean and deviation of its input images are known."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of its classes that come with it; empty where none do."""
+        """Class names that the model carries; empty without any."""
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
-        """Height and width of the only images that it takes, pixels; None where it takes others."""
-
-    @property
-    def form(self) -> str:
-        """What its inference form is (:attr:`evim_deploy.networks.protocols.Reference.form`)."""
+        """Height and width of its input images where only one size is possible, pixels; otherwise None."""

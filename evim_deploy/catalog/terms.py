@@ -20,6 +20,14 @@ class Output(StrEnum):
     FEATURES = "features"
 
 
+class ArtifactFormat(StrEnum):
+    """The format of an artifact's file."""
+
+    COREML = "coreml"
+    ONNX = "onnx"
+    TFLITE = "tflite"
+
+
 class Precision(StrEnum):
     """The precision of an artifact's weights and computation; :mod:`evim_deploy.quantise.schemes` defines each."""
 
@@ -54,3 +62,14 @@ class ModelKind(StrEnum):
 
     GRAPH = "graph"
     TORCH_MODULE = "torch_module"
+
+
+class ModelFamily(StrEnum):
+    """The origin of a network's definition: this package, the library timm, or an ONNX file.
+
+    The names of timm's networks and of ONNX files begin with the family and a colon.
+    """
+
+    EFFICIENTVIM = "efficientvim"
+    TIMM = "timm"
+    ONNX = "onnx"

@@ -1,10 +1,11 @@
-"""The sizes of EfficientViM, the four of the paper (Table 2) and a small one, and the names they go by."""
+"""The sizes of EfficientViM, four of the paper (Table 2) and a small one, and their names."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+from evim_deploy.catalog.terms import ModelFamily, ModelKind
 from evim_deploy.common.errors import UsageProblem
 
 MIN_RESOLUTION = 32
@@ -17,7 +18,7 @@ MAX_BATCH = 1024
 """Most images in one prediction; the paper's largest is 256."""
 
 MIN_CLASSES = 2
-"""Fewer classes are no classification: their one probability is always 1."""
+"""Smallest number of classes: the probability of a single class is always 1."""
 
 IMAGENET_CLASSES = 1000
 
@@ -32,7 +33,7 @@ class Variant:
         channels: Channels D of each stage; the first must be a multiple of 8 (the stem's D/8).
         states: Hidden states N of each stage.
         resolution: Native input side in pixels.
-        num_classes: That its weights tell apart.
+        num_classes: Number of classes of its weights.
     """
 
     name: str
@@ -57,7 +58,7 @@ PUBLISHED = {
 DIGITS = Variant(
     name="digits", depths=(1, 2, 1), channels=(32, 64, 96), states=(16, 8, 4), resolution=64, num_classes=10
 )
-"""The small one that ships with its weights (:mod:`evim_deploy.images.digits`)."""
+"""The small variant that ships with its weights (:mod:`evim_deploy.images.digits`)."""
 
 VARIANTS = {**PUBLISHED, DIGITS.name: DIGITS}
 
@@ -82,7 +83,8 @@ class ModelName:
     variant: Variant
     distilled: bool = False
 
-    form: ClassVar[str] = "graph"
+    family: ClassVar[ModelFamily] = ModelFamily.EFFICIENTVIM
+    kind: ClassVar[ModelKind] = ModelKind.GRAPH
     fixed_size: ClassVar[None] = None
     is_normalisation_known: ClassVar[bool] = True
     labels: ClassVar[tuple[str, ...]] = ()
@@ -94,7 +96,7 @@ class ModelName:
 
     @property
     def stem(self) -> str:
-        """How its files' names begin."""
+        """Beginning of the names of its files."""
         return self.name
 
     @property
@@ -127,11 +129,11 @@ def parse_model(text: str) -> ModelName:
     """The model that a user names, in any of its aliases and any case.
 
     Raises:
-        UsageProblem: No such model; the message lists those there are.
+        UsageProblem: There is no such model; the message lists the models.
     """
-    wanted = text.strip().lower().replace("-", "_")
+    spelling = text.strip().lower().replace("-", "_")
     for model in MODELS.values():
-        if wanted in (alias.lower().replace("-", "_") for alias in model.aliases):
+        if spelling in (alias.lower().replace("-", "_") for alias in model.aliases):
             return model
     raise UsageProblem(
         f"There is no model {text!r}.",

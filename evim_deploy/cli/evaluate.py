@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from evim_deploy.artifact.target import SCHEMA_VERSION, UNTRAINED_NOTICE
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
+from evim_deploy.artifact.target import UNTRAINED_NOTICE
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.common.errors import INTERRUPTED_EXIT_CODE, UsageProblem

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evim_deploy.artifact.target import SCHEMA_VERSION, UNTRAINED_NOTICE
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
+from evim_deploy.artifact.target import UNTRAINED_NOTICE
 from evim_deploy.catalog.terms import Task
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, Document, out, print_json, reporting

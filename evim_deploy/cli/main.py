@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn, cast
 import typer
 
 from evim_deploy import __version__
-from evim_deploy.artifact.target import SCHEMA_VERSION
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
 from evim_deploy.cli.bench import bench
 from evim_deploy.cli.compare import compare
 from evim_deploy.cli.console import SETTINGS, open_streams, print_json

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evim_deploy.artifact.target import SCHEMA_VERSION
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
 from evim_deploy.cli import options
 from evim_deploy.cli.console import out, print_json
 
@@ -10,7 +10,7 @@ from evim_deploy.cli.console import out, print_json
 def models(json: options.Json = False, verbose: options.Verbose = False) -> None:
     """List the models with their names, sizes and default weights."""
     from evim_deploy.catalog.variants import MODELS, PARAMETERS
-    from evim_deploy.networks.efficientvim.weights import usual_source
+    from evim_deploy.networks.efficientvim.weights import default_source
 
     rows = [
         {
@@ -20,7 +20,7 @@ def models(json: options.Json = False, verbose: options.Verbose = False) -> None
             "resolution": model.variant.resolution,
             "num_classes": model.variant.num_classes,
             "distilled": model.distilled,
-            "weights": usual_source(model),
+            "weights": default_source(model),
         }
         for name, model in MODELS.items()
     ]
@@ -38,7 +38,7 @@ def models(json: options.Json = False, verbose: options.Verbose = False) -> None
         side = model.variant.resolution
         parameters = f"{PARAMETERS[name] / 1e6:.2f} M"
         classes = str(model.variant.num_classes)
-        table.add_row(model.short, parameters, f"{side}x{side}", classes, usual_source(model))
+        table.add_row(model.short, parameters, f"{side}x{side}", classes, default_source(model))
     console = out()
     console.print(table)
     console.print("\nEach model has two aliases: m4 is also efficientvim_m4 and EfficientViM-M4.")

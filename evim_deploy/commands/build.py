@@ -9,22 +9,17 @@ from typing import TYPE_CHECKING
 import exporters
 import runtimes
 from evim_deploy import formats
+from evim_deploy.artifact.info import ArtifactInfo, Structure
 from evim_deploy.artifact.loaded import LoadedArtifact, load_artifact
+from evim_deploy.artifact.manifest import ManifestDocument, embedded
+from evim_deploy.artifact.metadata import LABELS_KEY, METADATA_KEY
 from evim_deploy.artifact.parity import Parity
-from evim_deploy.artifact.target import (
-    LABELS_KEY,
-    METADATA_KEY,
-    ArtifactInfo,
-    Structure,
-    Target,
-    Weights,
-    embedded,
-    file_stem,
-)
+from evim_deploy.artifact.target import Target, Weights, file_stem
 from evim_deploy.catalog.model import Model
+from evim_deploy.catalog.terms import ModelKind
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.versions import tool_versions
-from evim_deploy.inspection.core_ml import told_otherwise
+from evim_deploy.inspection.core_ml import reported_difference
 
 if TYPE_CHECKING:
     from evim_deploy.graph.rewrites.rewrite import RewriteResult
@@ -44,22 +39,22 @@ def build(model: Model, reference: Reference, target: Target, path: Path) -> Art
         BadInput: The network cannot be written in this format.
     """
     row = exporters.FORMATS[target.format]
-    signature = exporters.load(row, reference.form).build(reference.stored(target), target, path)
+    signature = exporters.load(row, reference.kind).build(reference.stored_form(target), target, path)
     contents = formats.read(path)
     _refuse_reported(contents, target)
     unchecked = Parity.not_run("not checked yet")
-    timm = ["timm"] if model.form == "torch_module" else []
-    tools = tool_versions("torch", "numpy", *exporters.needs(row, model.form), *engine_of(target).requires, *timm)
+    timm = ["timm"] if model.kind == ModelKind.TORCH_MODULE else []
+    tools = tool_versions("torch", "numpy", *exporters.needs(row, model.kind), *engine_of(target).requires, *timm)
     return ArtifactInfo(
         model=model,
         target=target,
         weights=reference.weights,
         preprocessing=reference.preprocessing,
-        contract=signature,
+        signature=signature,
         structure=Structure.of(contents.operations),
         parity=unchecked,
-        rewrites=tuple(map(_record, reference.outcomes(target))),
-        tools=tools | exporters.converter_versions(row, model.form),
+        rewrites=tuple(map(_record, reference.rewrite_results(target))),
+        tools=tools | exporters.converter_versions(row, model.kind),
         functions=dict.fromkeys(target.of_functions(), unchecked),
     )
 
@@ -70,8 +65,9 @@ def annotate(info: ArtifactInfo, path: Path) -> LoadedArtifact:
     Raises:
         RuntimeError: The operations changed when the metadata was written.
     """
-    metadata = {METADATA_KEY: json.dumps(embedded(info.to_dict())), LABELS_KEY: json.dumps(info.target.labels)}
-    exporters.load(exporters.FORMATS[info.target.format], info.model.form).annotate(path, metadata, info)
+    document = embedded(ManifestDocument.of(info).to_dict())
+    metadata = {METADATA_KEY: json.dumps(document), LABELS_KEY: json.dumps(info.target.labels)}
+    exporters.load(exporters.FORMATS[info.target.format], info.model.kind).annotate(path, metadata, info)
     artifact = load_artifact(path)
     if Structure.of(artifact.contents.operations) != info.structure:
         raise RuntimeError(f"{path.name} changed when its metadata was written")
@@ -98,7 +94,7 @@ def _refuse_reported(contents: formats.ModelFile, target: Target) -> None:
         BadInput: The program has such an operation; the message names it.
     """
     for function in contents.functions if contents.format == "coreml" else ():
-        if report := told_otherwise(function):
+        if report := reported_difference(function):
             cause, remedy = report
             raise BadInput(
                 f"{target} has an operation that Core ML is reported to compute differently: {cause}",

@@ -9,9 +9,10 @@ from itertools import chain
 
 import exporters
 import runtimes
-from evim_deploy.catalog.network_name import KINDS
+from evim_deploy.catalog.network_name import PACKAGES
+from evim_deploy.catalog.terms import ModelKind
 from evim_deploy.common.errors import NotInstalled
-from evim_deploy.common.host import Environment, describe_host
+from evim_deploy.common.host import HostDescription, describe_host
 from evim_deploy.common.versions import installed_version
 from exporters.tflite import onnx2tf_environment
 
@@ -61,7 +62,7 @@ class Converter:
 class HostReport:
     """The report of ``evim-deploy doctor``."""
 
-    host: Environment
+    host: HostDescription
     packages: tuple[Package, ...]
     formats: tuple[FormatHealth, ...]
     converters: tuple[Converter, ...]
@@ -76,7 +77,7 @@ def examine() -> HostReport:
             uses = needs.setdefault(package, [])
             if format_.name not in uses:
                 uses.append(format_.name)
-    of_networks = chain(*KINDS.values(), *exporters.FORMS["torch_module"].requires.values())
+    of_networks = chain(*PACKAGES.values(), *exporters.KINDS[ModelKind.TORCH_MODULE].requires.values())
     for package in dict.fromkeys(of_networks):
         needs.setdefault(package, []).append("networks")
     packages = tuple(Package(name, installed_version(name), tuple(uses)) for name, uses in needs.items())

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import exporters
 import runtimes
+from evim_deploy.artifact.info import ArtifactInfo
 from evim_deploy.artifact.loaded import LoadedArtifact
+from evim_deploy.artifact.manifest import ManifestDocument, embedded
+from evim_deploy.artifact.metadata import MANIFEST_SUFFIX
 from evim_deploy.artifact.parity import Parity, ParityStatus
-from evim_deploy.artifact.target import MANIFEST_SUFFIX, ArtifactInfo, Target, embedded
+from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.labels import class_labels
-from evim_deploy.catalog.terms import Task
+from evim_deploy.catalog.terms import Activation, Output, Task
 from evim_deploy.commands.build import annotate, build, engine_of, file_name
 from evim_deploy.commands.request import Request, plan_targets
 from evim_deploy.common import threads
@@ -98,7 +101,6 @@ def _publish(job: _Job, target: Target, staged: list[Path], progress: Progress) 
         staged: Paths of the artifact, the manifest and the golden file in the staging folder.
         progress: The receiver of progress messages.
     """
-    from evim_deploy.common.reproducible import one_thread
     from evim_deploy.proof.outputs.checker import ParityChecker
 
     request = job.request
@@ -109,14 +111,14 @@ def _publish(job: _Job, target: Target, staged: list[Path], progress: Progress) 
         if golden:
             progress.step(f"{target}: writing golden inputs and outputs")
             fresh = ParityChecker(job.reference, request.model.resolution)
-            with one_thread():
+            with threads.torch_threads(1):
                 write_golden(info, fresh, artifact=path.name, digest=artifact.sha256, path=golden[0])
     final, _, *golden = publish(staged, request.output_dir, request.overwrite)
     return {
         "path": str(final),
         "size_bytes": size_bytes(final),
         **({"golden": str(golden[0])} if golden else {}),
-        **info.to_dict(),
+        **ManifestDocument.of(info).to_dict(),
     }
 
 
@@ -126,7 +128,7 @@ def _as_network_has(target: Target, request: Request, reference: Reference, prog
     Raises:
         BadInput: The requested output does not exist in the network.
     """
-    target = replace(target, activation=reference.activation)
+    target = replace(target, activation=Activation(reference.activation))
     if target.output in reference.classifier_outputs:
         return target
     (output,) = reference.classifier_outputs
@@ -136,7 +138,7 @@ def _as_network_has(target: Target, request: Request, reference: Reference, prog
             f"Give --output {output}, or export the network again without its last activation.",
         )
     progress.step(f"{target}: its output is {output}")
-    return replace(target, output=output)
+    return replace(target, output=Output(output))
 
 
 def _check_host(request: Request, targets: list[Target]) -> None:
@@ -147,7 +149,7 @@ def _check_host(request: Request, targets: list[Target]) -> None:
         NotRunHere: A required engine does not exist on this host.
     """
     for target in targets:
-        exporters.require(exporters.FORMATS[target.format], request.model.form)
+        exporters.require(exporters.FORMATS[target.format], request.model.kind)
         if request.verify:
             runtimes.require(engine_of(target), str(target))
 
@@ -174,7 +176,7 @@ def _checked(job: _Job, target: Target, path: Path, progress: Progress) -> tuple
     if request.verify is not False:
         job.checker.require_finite(target)
     target = _quantisation(job, target, progress)
-    for result in job.reference.outcomes(target):
+    for result in job.reference.rewrite_results(target):
         progress.detail(summary(result))
     progress.step(f"{target}: writing")
     if request.verify is False or reason:
@@ -188,16 +190,22 @@ def _checked(job: _Job, target: Target, path: Path, progress: Progress) -> tuple
         return info, artifact
     parity, functions = _prove(job, target, path, progress)
     proven = replace(info, parity=parity, functions=functions)
-    if embedded(proven.to_dict()) != embedded(info.to_dict()):
+    if embedded(ManifestDocument.of(proven).to_dict()) != embedded(ManifestDocument.of(info).to_dict()):
         artifact = annotate(proven, path)
     return proven, artifact
 
 
 def _quantisation(job: _Job, target: Target, progress: Progress) -> Target:
-    from evim_deploy.networks.efficientvim.quantise_target import find  # after the check for torch
+    from evim_deploy.networks.efficientvim.quantise_target import quantise_target  # imports torch
 
-    request = job.request
-    return find(job.reference, target, request.model.resolution, request.calibration, request.allowed_loss, progress)
+    return quantise_target(
+        job.reference,
+        target,
+        native_size=job.request.model.resolution,
+        source=job.request.calibration,
+        allowed_loss=job.request.allowed_loss,
+        progress=progress,
+    )
 
 
 def _prove(job: _Job, target: Target, path: Path, progress: Progress) -> tuple[Parity, Mapping[str, Parity]]:
@@ -219,7 +227,7 @@ def _prove(job: _Job, target: Target, path: Path, progress: Progress) -> tuple[P
 
 def _write_manifest(info: ArtifactInfo, artifact: LoadedArtifact, path: Path) -> None:
     file = {"artifact": artifact.path.name, "size_bytes": size_bytes(artifact.path), "sha256": artifact.sha256}
-    path.write_text(json.dumps({**file, **info.to_dict()}, indent=2) + "\n")
+    path.write_text(json.dumps({**file, **ManifestDocument.of(info).to_dict()}, indent=2) + "\n")
 
 
 def summary(result: RewriteResult) -> str:

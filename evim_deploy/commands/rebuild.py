@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import exporters
-from evim_deploy.artifact.manifest import Manifest
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
 from evim_deploy.artifact.parity import Parity
-from evim_deploy.artifact.target import SCHEMA_VERSION, ArtifactInfo
+from evim_deploy.artifact.reading import Manifest
 from evim_deploy.commands.build import annotate, build, file_name
 from evim_deploy.common.errors import EvimError, NotRunHere, ParityFailed
 from evim_deploy.common.publish import members, staging
@@ -122,7 +123,7 @@ def rebuild(artifact: Path, manifest: Manifest, reference: Reference) -> Rebuild
         NotInstalled: A package that writes the format is missing.
     """
     model, target = manifest.model, manifest.target
-    exporters.require(exporters.FORMATS[target.format], model.form)
+    exporters.require(exporters.FORMATS[target.format], model.kind)
     with staging(temporary_folder()) as folder:
         fresh = folder / file_name(model, target, manifest.weights)
         info = build(model, reference, target, fresh)

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.model import Model
-from evim_deploy.catalog.terms import UNQUANTISED, ModelKind, Output, Precision, Task
+from evim_deploy.catalog.terms import UNQUANTISED, ModelFamily, ModelKind, Output, Precision, Task
 from evim_deploy.catalog.variants import MAX_BATCH, MAX_RESOLUTION, MIN_CLASSES, MIN_RESOLUTION
 from evim_deploy.common.errors import BadInput
-from evim_deploy.quantise.schemes import scheme
+from evim_deploy.quantise.schemes import find_scheme
 from exporters import FORMATS, Format
 
 Size = tuple[int, int] | None
@@ -92,7 +92,7 @@ def plan_targets(request: Request) -> list[Target]:
         raise BadInput(
             f"The batch must be 1 to {MAX_BATCH} images, got {request.batch}.", "Give --batch a number in that range."
         )
-    if request.model.form != ModelKind.GRAPH:
+    if request.model.kind != ModelKind.GRAPH:
         _check_network(request, sizes)
     for size in sizes:
         _check_size(size)
@@ -117,12 +117,12 @@ def _targets(request: Request, format_: Format, sizes: tuple[Size, ...]) -> Iter
             deployment_target = _deployment_target(request, format_, precision)
             yield Target(
                 format=format_.name,
-                precision=precision,
+                precision=Precision(precision),
                 height=height,
                 width=width,
                 batch=request.batch,
-                task=request.task,
-                output=Output.FEATURES if request.task == Task.FEATURES else request.output or format_.default_output,
+                task=Task(request.task),
+                output=_output(request, format_),
                 preprocess=request.preprocess and request.model.is_normalisation_known,
                 labels=(),
                 opset=_unless_default(request.opset, format_.opsets),
@@ -132,13 +132,17 @@ def _targets(request: Request, format_: Format, sizes: tuple[Size, ...]) -> Iter
             )
 
 
+def _output(request: Request, format_: Format) -> Output:
+    return Output.FEATURES if request.task == Task.FEATURES else Output(request.output or format_.default_output)
+
+
 def _deployment_target(request: Request, format_: Format, precision: str) -> str | None:
     """The minimum system version of an artifact; None for the format's default.
 
     Raises:
         BadInput: The precision requires a newer version than the requested one.
     """
-    quantisation = scheme(format_.name, precision)
+    quantisation = find_scheme(format_.name, precision)
     needs = [quantisation.deployment_target] if quantisation and quantisation.deployment_target else []
     if request.multifunction and format_.multifunction_from:
         needs.append(format_.multifunction_from)
@@ -169,7 +173,7 @@ def _check_task(request: Request) -> None:
 
 def _check_quantisation(request: Request) -> None:
     """Refuse options of quantised precisions in a request without one."""
-    schemes = [each for f in request.formats for p in request.precisions if (each := scheme(f, p))]
+    schemes = [each for f in request.formats for p in request.precisions if (each := find_scheme(f, p))]
     usable = schemes if request.allowed_loss is not None else [each for each in schemes if each.is_calibrated]
     if request.calibration and not usable:
         raise BadInput(
@@ -205,7 +209,7 @@ def _check_network(request: Request, sizes: tuple[Size, ...]) -> None:
         raise BadInput(
             f"{name} can only be exported as a classifier.", "Leave out --task: only EfficientViM has dense features."
         )
-    if request.weights is not None and name.startswith("onnx:"):
+    if request.weights is not None and request.model.family == ModelFamily.ONNX:
         raise BadInput(f"{name} contains its own weights.", "Leave out --weights.")
     if None in sizes:
         raise BadInput(
@@ -259,7 +263,7 @@ def _check_opset(request: Request, format_: Format, opset: int) -> None:
     if opset not in format_.opsets:
         lowest, highest = min(format_.opsets), max(format_.opsets)
         raise BadInput(f"Operator set {opset} is not supported.", f"Give --opset {lowest} to {highest}.")
-    quantised = [precision for precision in request.precisions if scheme(format_.name, precision)]
+    quantised = [precision for precision in request.precisions if find_scheme(format_.name, precision)]
     if quantised and opset > _QUANTISED_OPSET:
         raise BadInput(
             f"Operator set {opset} is not supported in {quantised[0]}: ONNX Runtime does not compute its "

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import runtimes
 from evim_deploy.artifact.loaded import load_artifact
-from evim_deploy.artifact.manifest import Manifest
 from evim_deploy.artifact.parity import Parity, ParityStatus
+from evim_deploy.artifact.reading import Manifest
+from evim_deploy.catalog.terms import ModelKind
 from evim_deploy.common import threads
 from evim_deploy.common.errors import EvimError, NotRunHere, ParityFailed
 from evim_deploy.common.progress import Progress, Silent
@@ -77,7 +78,8 @@ class Verification:
             cause = f"{self.artifact} does not equal the model that it was made from: {reason}."
             if self._fails_on_the_engine_alone:
                 return ParityFailed(cause, _ON_THE_ENGINE)
-            return ParityFailed(cause, _CHANGED if self.manifest.model.form != "graph" else f"{_LAYERS} {_CHANGED}")
+            has_layers = self.manifest.model.kind == ModelKind.GRAPH
+            return ParityFailed(cause, f"{_LAYERS} {_CHANGED}" if has_layers else _CHANGED)
         if self.rebuild and (problem := self.rebuild.problem(self.artifact)):
             return problem
         if self.parity.status == ParityStatus.NOT_RUN:

@@ -1,4 +1,4 @@
-"""The content of model files of each format, read from disk in one common form; also writes ONNX files.
+"""The content of model files of each format, read from disk in one common form; also the ONNX and TFLite writers.
 
 May import common alone; knows no graph, no engine and no manifest. ``read(path)`` gives any file as :class:`ModelFile`.
 """

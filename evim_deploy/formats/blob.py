@@ -1,14 +1,13 @@
-"""The file of weights in an .mlpackage: arrays behind small records, each on a multiple of 64 bytes.
+"""The weights file of an .mlpackage: arrays after small records, each aligned to 64 bytes.
 
-A record is 64 bytes, little-endian: sentinel, type code, size in bytes, offset of the data, bits of
-padding after the last element. Source: coremltools, mlmodel/src/MILBlob/Blob/StorageFormat.hpp.
+A record is 64 bytes, little-endian: sentinel, type code, size in bytes, offset of the data, bits of padding after the
+last element. Source: coremltools, mlmodel/src/MILBlob/Blob/StorageFormat.hpp.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,18 +36,18 @@ _CODES: Mapping[int, str] = {
 }
 
 
-def read_blob(content: bytes, offset: int, dtype: str, count: int) -> npt.NDArray[Any]:
+def read_blob(content: bytes, offset: int, dtype: str, count: int) -> npt.NDArray[np.generic]:
     """The elements of one record, flat, in the smallest numpy type that holds them.
 
     Args:
-        content: Of the whole file.
-        offset: Where the record begins, bytes.
-        dtype: What the program says the elements are.
-        count: How many the program says there are.
+        content: The whole file.
+        offset: Start of the record, bytes.
+        dtype: Element type, from the program.
+        count: Number of elements, from the program.
 
     Raises:
-        NotKnown: The program says that they are of a type that is not known.
-        ValueError: The record is damaged, or is not what the program says.
+        NotKnown: The element type is unknown.
+        ValueError: The record is damaged, or contradicts the program.
     """
     if offset + _RECORD_BYTES > len(content):
         raise ValueError(f"the weights end at byte {len(content)}, before a record at {offset}")
@@ -56,7 +55,7 @@ def read_blob(content: bytes, offset: int, dtype: str, count: int) -> npt.NDArra
     if sentinel != _SENTINEL:
         raise ValueError(f"there is no record of weights at byte {offset}")
     if code not in _CODES:
-        element_bits(dtype)  # both are of a type that is not known, or the record is wrong
+        element_bits(dtype)  # raises if the type is unknown; else the record is wrong
     if _CODES.get(code) != dtype:
         raise ValueError(f"the weights at byte {offset} are {_CODES.get(code, f'of type {code}')}, not {dtype}")
     if start + size > len(content):
@@ -68,10 +67,10 @@ def read_blob(content: bytes, offset: int, dtype: str, count: int) -> npt.NDArra
 
 
 def element_bits(dtype: str) -> int:
-    """Bits of one element of a type such as ``float16`` or ``int4``.
+    """Number of bits of one element of a type such as ``float16`` or ``int4``.
 
     Raises:
-        NotKnown: It is not known.
+        NotKnown: The type is unknown.
     """
     if dtype not in _CODES.values():
         raise Unsupported(f"an array of {dtype}")
@@ -79,16 +78,16 @@ def element_bits(dtype: str) -> int:
 
 
 def packed_bytes(dtype: str, count: int) -> int:
-    """What so many elements take."""
+    """Number of bytes of packed elements."""
     return (element_bits(dtype) * count + 7) // 8
 
 
-def unpack(content: bytes | memoryview, dtype: str, count: int) -> npt.NDArray[Any]:
-    """Elements from their bytes; those of less than a byte are packed from the lowest bit on.
+def unpack(content: bytes | memoryview, dtype: str, count: int) -> npt.NDArray[np.generic]:
+    """Unpack elements from bytes; types smaller than a byte are packed from the lowest bit.
 
     Raises:
-        NotKnown: The type is not known.
-        ValueError: So many elements take another number of bytes.
+        NotKnown: The type is unknown.
+        ValueError: The number of bytes does not match the number of elements.
     """
     bits = element_bits(dtype)
     if len(content) != packed_bytes(dtype, count):

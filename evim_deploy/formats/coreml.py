@@ -1,7 +1,7 @@
-"""An .mlpackage read back from disk: its description, its program and the program's weights.
+"""Read an .mlpackage: its description, its program and the program's weights.
 
-A package is a folder: ``Manifest.json`` names the item that is the model, a ``Model`` message
-(coremltools, mlmodel/format/Model.proto) with the program in it; the arrays lie in files beside.
+A package is a folder: ``Manifest.json`` names the item that is the model, a ``Model`` message (coremltools,
+mlmodel/format/Model.proto) that contains the program; arrays are in files beside it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from evim_deploy.common.errors import BadInput, Damaged
 from evim_deploy.common.json_documents import parse_json
@@ -19,28 +19,31 @@ from evim_deploy.formats.model_file import Unsupported, unsupported_error
 from evim_deploy.formats.paths import is_inside
 from evim_deploy.formats.protobuf import core_ml
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
 MAIN = "main"
-"""The function of a package that has one alone."""
+"""Name of the function of a package with a single function."""
 
 _MODEL_FOLDER = "@model_path/"
 
 
 @dataclass(frozen=True)
 class Package:
-    """What is in an .mlpackage.
+    """The content of an .mlpackage.
 
     Attributes:
         spec: The ``Model`` message.
-        functions: Of its program, by name.
-        default_function: The one that runs where none is named.
+        functions: The program's functions by name.
+        default_function: Name of the function that runs by default.
     """
 
-    spec: Any
+    spec: Message
     functions: Mapping[str, Function]
     default_function: str
 
-    def interface(self, function: str) -> Any:
-        """Inputs, outputs and, of a classifier, predicted features, as a description message has them."""
+    def interface(self, function: str) -> Message:
+        """Description message of a function: inputs, outputs and, for a classifier, predicted features."""
         return interface(self.spec.description, function)
 
     @property
@@ -52,8 +55,7 @@ def read_package(path: Path) -> Package:
     """Read an ML Program package and all of its weights.
 
     Raises:
-        BadInput: A file of it is missing or damaged, it has constants of a type that is not known, or it holds no ML
-            Program.
+        BadInput: A file of it is missing or damaged, a constant has an unknown type, or it is not an ML Program.
     """
     spec_path = model_path(path)
     spec = read_spec(path)
@@ -79,7 +81,7 @@ def read_package(path: Path) -> Package:
     return Package(spec, functions, default)
 
 
-def read_spec(path: Path) -> Any:
+def read_spec(path: Path) -> Message:
     """The ``Model`` message of a package, without its weights.
 
     Raises:
@@ -93,8 +95,8 @@ def read_spec(path: Path) -> Any:
         raise Damaged(f"{path} is damaged: its model cannot be parsed.") from None
 
 
-def interface(description: Any, function: str) -> Any:
-    """Inputs and outputs of a function: its own message of a model's description, or that where there is none."""
+def interface(description: Message, function: str) -> Message:
+    """Description message of a function's inputs and outputs; the model's own if the function has none."""
     return next((each for each in description.functions if each.name == function), description)
 
 
@@ -102,10 +104,10 @@ def model_path(path: Path) -> Path:
     """The file of the ``Model`` message in a package.
 
     Raises:
-        BadInput: There is no package, or its manifest is missing or damaged.
+        BadInput: It is not a package, or its manifest is missing or damaged.
     """
     if path.is_file():
-        raise BadInput(f"{path} is a file, and an .mlpackage is a folder.", "Name the folder.")
+        raise BadInput(f"{path} is a file, but an .mlpackage is a folder.", "Name the folder.")
     try:
         manifest = parse_json(_read(path, path / "Manifest.json"))
         item = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
@@ -115,7 +117,7 @@ def model_path(path: Path) -> Path:
 
 
 def one_line(text: object) -> str:
-    """Text in which names out of a damaged file may stand, fit for a message."""
+    """Text for a message, with unprintable characters of a damaged file replaced."""
     return "".join(each if each.isprintable() else " " for each in str(text))
 
 
@@ -123,7 +125,7 @@ def _member(path: Path, member: Path) -> Path:
     """A file of a package.
 
     Raises:
-        ValueError: It lies outside of the package, or has a name that no file has.
+        ValueError: It is outside the package, or its name is not valid for a file.
     """
     if not is_inside(path, member):
         raise ValueError(f"it names a file outside of itself, {str(member)!r}")

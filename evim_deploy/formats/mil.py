@@ -1,7 +1,7 @@
-"""A Core ML program as it stands in its package: functions of operations over named, typed values.
+"""Read a Core ML program: functions of operations over named, typed values.
 
-Source: coremltools, mlmodel/format/MIL.proto. Nothing is interpreted here, but every array of
-weights is read from the package's own files.
+Source: coremltools, mlmodel/format/MIL.proto. Nothing is interpreted, and every array of weights is read from the
+package's own files.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,12 @@ from evim_deploy.formats.blob import packed_bytes, read_blob, unpack
 from evim_deploy.formats.model_file import Unsupported
 from evim_deploy.formats.protobuf import core_ml
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
 Scalar = str | bool | int | float
 Blobs = Callable[[str], bytes]
-"""Content of a file of weights, by the name that the program has for it."""
+"""Reads a file of weights, by its name in the program."""
 
 _IMMEDIATE = {
     "bool": ("bools", np.bool_),
@@ -34,19 +37,17 @@ _IMMEDIATE = {
     "int64": ("longInts", np.int64),
     "uint64": ("longInts", np.uint64),
 }
-"""Types whose elements stand in a program one by one, and in which field; of others their bytes do."""
+"""Element types stored as lists in the program, with their field; other types are stored as bytes."""
 
 
 @dataclass(frozen=True)
 class ValueType:
-    """An element type by numpy's name for it (also ``string``, ``int4`` ...), and a shape; None for an open axis.
-
-    A list, a dictionary or a state has its kind as dtype, and no shape.
+    """An element type and a shape; a list, a dictionary or a state has its kind as dtype and an empty shape.
 
     Attributes:
-        dtype: Element type.
-        shape: Length of each axis.
-        is_variadic: Whether there may be more axes, or fewer.
+        dtype: Element type by numpy's name, or ``string``, ``int4`` and the like.
+        shape: Length of each axis; None for an open axis.
+        is_variadic: Whether the number of axes may vary.
     """
 
     dtype: str
@@ -60,21 +61,21 @@ class ValueType:
 
 @dataclass(frozen=True)
 class Constant:
-    """A value that stands in the program; an array of rank 0 is a scalar of Python's.
+    """A constant of the program; an array of rank 0 is a Python scalar.
 
     Attributes:
         type: Its type.
         value: Its value.
-        stored_bytes: What it takes in a file of weights; 0 where it stands in the program itself.
+        stored_bytes: Its size in a weights file; 0 if it is in the program itself.
     """
 
     type: ValueType
-    value: npt.NDArray[Any] | Scalar
+    value: npt.NDArray[np.generic] | Scalar
     stored_bytes: int
 
 
 Binding = str | Constant
-"""What a parameter is given: the name of a value, or a constant."""
+"""The argument of a parameter: the name of a value, or a constant."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,10 @@ class Operation:
     """One operation.
 
     Attributes:
-        type: As the specification spells it: ``conv``, ``layer_norm`` ...
-        inputs: What each parameter is given; several for a parameter such as concat's ``values``.
+        type: Its type in the specification's spelling: ``conv``, ``layer_norm`` ...
+        inputs: The arguments of each parameter; several for a parameter such as concat's ``values``.
         outputs: Names and types.
-        has_blocks: Whether it is control flow, with operations of its own inside.
+        has_blocks: Whether it is control flow with nested operations.
     """
 
     type: str
@@ -95,18 +96,18 @@ class Operation:
 
     @property
     def name(self) -> str:
-        """That of its first output."""
+        """Name of its first output."""
         return self.outputs[0][0]
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function of a program, its constants apart.
+    """A function of a program, with its constants separate.
 
     Attributes:
         inputs: Type of each input.
-        constants: By the names of the values that they are.
-        operations: In the order of their computation, ``const`` left out.
+        constants: By name of the value.
+        operations: In execution order, without ``const``.
         outputs: Names of the values that it returns.
     """
 
@@ -116,17 +117,17 @@ class Function:
     outputs: tuple[str, ...]
 
 
-def read_functions(program: Any, blobs: Blobs) -> dict[str, Function]:
+def read_functions(program: Message, blobs: Blobs) -> dict[str, Function]:
     """The functions of a program, a ``MILSpec.Program``.
 
     Raises:
-        NotKnown: A constant is of a type that is not known.
-        ValueError: It is damaged, saying where.
+        NotKnown: A constant has an unknown type.
+        ValueError: It is damaged; the message names the place.
     """
     return {name: _function(name, function, blobs) for name, function in sorted(program.functions.items())}
 
 
-def _function(name: str, function: Any, blobs: Blobs) -> Function:
+def _function(name: str, function: Message, blobs: Blobs) -> Function:
     if function.opset not in function.block_specializations:
         raise ValueError(f"function {name} has no operations for its {function.opset!r}")
     block = function.block_specializations[function.opset]
@@ -144,30 +145,30 @@ def _function(name: str, function: Any, blobs: Blobs) -> Function:
             _require(known, operations[-1].name, operations[-1].inputs.values())
         for output in op.outputs:
             if output.name in known:
-                raise ValueError(f"{output.name} is given twice")
+                raise ValueError(f"{output.name} is defined twice")
             known.add(output.name)
     _require(known, f"function {name}", [tuple(block.outputs)])
     return Function(inputs, constants, tuple(operations), tuple(block.outputs))
 
 
-def _require(known: Set[str], taker: str, taken: Iterable[tuple[Binding, ...]]) -> None:
-    for binding in (each for bindings in taken for each in bindings):
+def _require(known: Set[str], consumer: str, arguments: Iterable[tuple[Binding, ...]]) -> None:
+    for binding in (each for bindings in arguments for each in bindings):
         if isinstance(binding, str) and binding not in known:
-            raise ValueError(f"{taker} takes {binding!r} before anything gives it")
+            raise ValueError(f"{consumer} uses {binding!r} before its definition")
 
 
-def _value(op: Any, blobs: Blobs) -> Constant:
+def _value(op: Message, blobs: Blobs) -> Constant:
     if "val" not in op.attributes:
         raise ValueError(f"{op.outputs[0].name}: a constant without a value")
     return _constant(op.attributes["val"], blobs, op.outputs[0].name)
 
 
 def _rank(parameter: str) -> tuple[bool, str]:
-    """The sort key of an input: the data first, then the parameters by name. Protobuf maps have no order."""
+    """The sort key of an input: the data first, then the parameters by name. Protobuf maps are unordered."""
     return (parameter not in ("x", "query", "cond", "values", "data"), parameter)
 
 
-def _operation(op: Any, blobs: Blobs) -> Operation:
+def _operation(op: Message, blobs: Blobs) -> Operation:
     name = op.outputs[0].name
     inputs = {key: tuple(_bindings(op.inputs[key], blobs, name)) for key in sorted(op.inputs, key=_rank)}
     # The compressed constants of iOS 16 have their parameters as attributes.
@@ -176,17 +177,17 @@ def _operation(op: Any, blobs: Blobs) -> Operation:
     }
     empty = [key for key, bindings in inputs.items() if not bindings]
     if empty:
-        raise ValueError(f"{name}: nothing is given for {empty[0]!r}")
+        raise ValueError(f"{name}: {empty[0]!r} has no argument")
     outputs = tuple((value.name, _type(value.type)) for value in op.outputs)
     return Operation(op.type, {**attributes, **inputs}, outputs, bool(op.blocks))
 
 
-def _bindings(argument: Any, blobs: Blobs, name: str) -> Iterator[Binding]:
+def _bindings(argument: Message, blobs: Blobs, name: str) -> Iterator[Binding]:
     for binding in argument.arguments:
         yield binding.name if binding.WhichOneof("binding") == "name" else _constant(binding.value, blobs, name)
 
 
-def _type(value_type: Any) -> ValueType:
+def _type(value_type: Message) -> ValueType:
     kind = value_type.WhichOneof("type")
     if kind != "tensorType":
         return ValueType((kind or "nothing").removesuffix("Type"), ())
@@ -196,7 +197,7 @@ def _type(value_type: Any) -> ValueType:
     return ValueType(dtype, tuple(sizes), any(axis.unknown.variadic for axis in tensor.dimensions))
 
 
-def _constant(value: Any, blobs: Blobs, name: str) -> Constant:
+def _constant(value: Message, blobs: Blobs, name: str) -> Constant:
     value_type = _type(value.type)
     shape = tuple(side for side in value_type.shape if side is not None)
     if shape != value_type.shape:
@@ -211,7 +212,7 @@ def _constant(value: Any, blobs: Blobs, name: str) -> Constant:
             stored = packed_bytes(value_type.dtype, count)
         elif kind == "tensor":
             flat = _immediate(value.immediateValue.tensor, value_type.dtype, count)
-        elif kind == "list":  # what classify has for its labels, for one
+        elif kind == "list":  # for example the labels of classify
             members = [_constant(each, blobs, name).value for each in value.immediateValue.list.values]
             return Constant(value_type, np.array(members), 0)
         else:
@@ -224,7 +225,7 @@ def _constant(value: Any, blobs: Blobs, name: str) -> Constant:
     return Constant(value_type, array if array.ndim else array.item(), stored)
 
 
-def _immediate(tensor: Any, dtype: str, count: int) -> npt.NDArray[Any]:
+def _immediate(tensor: Message, dtype: str, count: int) -> npt.NDArray[np.generic]:
     kind = tensor.WhichOneof("value")
     if kind is None:
         raise ValueError("a constant without elements")

@@ -1,7 +1,7 @@
-"""A Core ML model, an .mlpackage or a bare .mlmodel file, in the common form.
+"""Read a Core ML model, an .mlpackage or an .mlmodel file, into the common form.
 
-Of an ML Program every operation is given. A neural network is told by its layers, and any other
-kind (trees, pipelines ...) by its name; their layers have no typed values between them.
+An ML Program is represented by its operations, a neural network by its layers, and any other kind (trees, pipelines
+...) by its name; their layers have no typed values between them.
 Source: coremltools, mlmodel/format/Model.proto.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from evim_deploy.formats.model_file import (
 from evim_deploy.formats.paths import file_content
 from evim_deploy.formats.protobuf import core_ml
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
 _PACKAGE = ".mlpackage"
 
 _COLOURS = {10: 1, 20: 3, 30: 3, 40: 1}
@@ -40,17 +43,17 @@ _COLOURS = {10: 1, 20: 3, 30: 3, 40: 1}
 
 
 def read(path: Path, infer_shapes: bool) -> ModelFile:
-    """Everything in a Core ML model but the weights' values; it tells all shapes itself.
+    """Read a Core ML model without the weights' values; the file stores all shapes.
 
     Raises:
-        BadInput: It is no Core ML model, it is damaged, or a file of a package is missing.
+        BadInput: It is not a Core ML model, it is damaged, or a file of a package is missing.
     """
     spec = read_spec(path) if path.suffix.lower() == _PACKAGE else _parsed(path)
     kind = spec.WhichOneof("Type")
     if kind is None:
         raise BadInput(f"{path} is not a Core ML model.", "Name a file that Core ML Tools wrote.")
     if kind == "mlProgram" and path.suffix.lower() != _PACKAGE:
-        raise BadInput(f"{path} is a program without its weights.", "Name the .mlpackage that it was taken from.")
+        raise BadInput(f"{path} is a program without its weights.", "Name the .mlpackage that it came from.")
     try:
         functions = _program(path, read_package(path)) if kind == "mlProgram" else (_layers(spec, kind),)
         inputs, outputs = _interface(spec.description, functions[0].name)
@@ -71,13 +74,13 @@ def read(path: Path, infer_shapes: bool) -> ModelFile:
         raise Damaged(f"{path} is damaged: {error}.") from None
 
 
-def _interface(description: Any, function: str) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-    """Inputs and outputs of a function as a user meets them."""
+def _interface(description: Message, function: str) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
+    """The interface of a function."""
     own = interface(description, function)
     return tuple(map(_feature, own.input)), tuple(map(_feature, own.output))
 
 
-def _parsed(path: Path) -> Any:
+def _parsed(path: Path) -> Message:
     from google.protobuf.message import DecodeError
 
     try:
@@ -91,24 +94,24 @@ def _program(path: Path, package: Package) -> tuple[FileFunction, ...]:
     try:
         return tuple(_function(name, package.functions[name], package.spec.description) for name in names)
     except KeyError as error:
-        raise Damaged(f"{path} is damaged: an operation takes {error}, which nothing gives.") from None
+        raise Damaged(f"{path} is damaged: an operation uses {error}, which is not defined.") from None
 
 
-def _function(name: str, function: mil.Function, description: Any) -> FileFunction:
-    found = of_program(name, function)
+def _function(name: str, function: mil.Function, description: Message) -> FileFunction:
+    converted = of_program(name, function)
     declared = {value.name: value.shape for value in _interface(description, name)[0]}
     inputs = tuple(
         replace(value, shape=declared.get(value.name, value.shape)) if "?" in (value.shape or ()) else value
-        for value in found.inputs
+        for value in converted.inputs
     )
-    return replace(found, inputs=inputs)
+    return replace(converted, inputs=inputs)
 
 
 def of_program(name: str, function: mil.Function) -> FileFunction:
-    """A function of a program in the common form.
+    """Convert a function of a program to the common form.
 
     Raises:
-        KeyError: An operation takes a value that nothing gives.
+        KeyError: An operation uses a value that is not defined.
     """
     values = {key: _typed(key, type_) for key, type_ in function.inputs.items()}
     inputs = tuple(values.values())
@@ -116,22 +119,26 @@ def of_program(name: str, function: mil.Function) -> FileFunction:
     operations = []
     for op in function.operations:
         outputs = tuple(_typed(key, type_) for key, type_ in op.outputs)
-        given, parameters = _given(op, function.constants, values)
-        names, taken = tuple(key for key, _ in given), tuple(value for _, value in given)
+        arguments, parameters = _arguments(op, function.constants, values)
         operations.append(
             FileOperation(
-                type=op.type, name=op.name, inputs=taken, outputs=outputs, parameters=parameters, input_names=names
+                type=op.type,
+                name=op.name,
+                inputs=tuple(value for _, value in arguments),
+                outputs=outputs,
+                parameters=parameters,
+                input_names=tuple(key for key, _ in arguments),
             )
         )
         values |= {value.name: value for value in outputs}
     return FileFunction(name, inputs, tuple(values[output] for output in function.outputs), tuple(operations))
 
 
-def _given(
+def _arguments(
     op: mil.Operation, constants: Mapping[str, mil.Constant], values: Mapping[str, Value]
 ) -> tuple[list[tuple[str, Value]], dict[str, Parameter]]:
-    """What an operation is given: named values, and as parameters the constants that stand in the program itself."""
-    given: list[tuple[str, Value]] = []
+    """An operation's named values, and as parameters the constants in the program itself."""
+    arguments: list[tuple[str, Value]] = []
     parameters: dict[str, Parameter] = {}
     for key, bindings in op.inputs.items():
         for binding in bindings:
@@ -139,10 +146,10 @@ def _given(
             if constant is not None and constant.stored_bytes == 0 and len(bindings) == 1 and _is_small(constant):
                 parameters[key] = _plain(constant)
             elif isinstance(binding, str):
-                given.append((key, values[binding]))
+                arguments.append((key, values[binding]))
             else:
-                given.append((key, _constant(f"{op.name}.{key}", binding)))
-    return given, parameters
+                arguments.append((key, _constant(f"{op.name}.{key}", binding)))
+    return arguments, parameters
 
 
 def _is_small(constant: mil.Constant) -> bool:
@@ -171,8 +178,8 @@ def _constant(name: str, constant: mil.Constant) -> Value:
     )
 
 
-def _layers(spec: Any, kind: str) -> FileFunction:
-    """The layers of a neural network; of any other kind, the model itself as one."""
+def _layers(spec: Message, kind: str) -> FileFunction:
+    """The layers of a neural network; for any other kind the model itself as one operation."""
     inputs, outputs = _interface(spec.description, MAIN)
     operations = [FileOperation(type=kind, name=kind, inputs=inputs, outputs=outputs)]
     if kind.startswith("neuralNetwork"):
@@ -188,13 +195,13 @@ def _layers(spec: Any, kind: str) -> FileFunction:
     return FileFunction(MAIN, inputs, outputs, tuple(operations))
 
 
-def _weights(layer: Any) -> Iterator[Value]:
-    """The weights of a layer, each one of a few lists or strings of bytes."""
-    from google.protobuf.message import Message
+def _weights(layer: Message) -> Iterator[Value]:
+    """The weights of a layer."""
+    from google.protobuf import message
 
     kind = layer.WhichOneof("layer")
     for field, weights in getattr(layer, kind).ListFields() if kind else ():
-        if isinstance(weights, Message) and weights.DESCRIPTOR.name == "WeightParams":
+        if isinstance(weights, message.Message) and weights.DESCRIPTOR.name == "WeightParams":
             stored = 4 * len(weights.floatValue) + len(weights.float16Value) + len(weights.rawValue)
             yield Value(
                 name=f"{layer.name}.{field.name}",
@@ -205,8 +212,8 @@ def _weights(layer: Any) -> Iterator[Value]:
             )
 
 
-def _feature(feature: Any) -> Value:
-    """An input or output as the description tells it."""
+def _feature(feature: Message) -> Value:
+    """An input or output from the description."""
     kind = feature.type.WhichOneof("Type") or "nothing"
     if kind == "imageType":
         return Value(name=feature.name, dtype="image", shape=(1, *_image(feature.type.imageType)))
@@ -218,8 +225,8 @@ def _feature(feature: Any) -> Value:
     return Value(name=feature.name, dtype=kind.removesuffix("Type"), shape=())
 
 
-def _image(image: Any) -> tuple[Axis, ...]:
-    """(C, H, W) of an image, sides open where its size is flexible."""
+def _image(image: Message) -> tuple[Axis, ...]:
+    """The shape (C, H, W) of an image; flexible sides are open."""
     channels = _COLOURS.get(image.colorSpace, 3)
     flexibility = image.WhichOneof("SizeFlexibility")
     if flexibility == "enumeratedSizes":
@@ -230,7 +237,7 @@ def _image(image: Any) -> tuple[Axis, ...]:
     return (channels, image.height, image.width)
 
 
-def _array(array: Any) -> Iterator[Axis]:
+def _array(array: Message) -> Iterator[Axis]:
     flexibility = array.WhichOneof("ShapeFlexibility")
     if flexibility == "enumeratedShapes":
         shapes = [tuple(each.shape) for each in array.enumeratedShapes.shapes]
@@ -245,7 +252,7 @@ def _choice(lengths: Iterable[int]) -> Axis:
     return several[0] if len(several) == 1 else "|".join(map(str, several))
 
 
-def _range(bounds: Any) -> Axis:
-    """An axis between two bounds; -1 is no upper one."""
-    least, most = bounds.lowerBound, bounds.upperBound
-    return int(least) if least == most else f"{least}..{'' if most < 0 else most}"
+def _range(bounds: Message) -> Axis:
+    """An axis between two bounds; an upper bound of -1 means unbounded."""
+    lower, upper = bounds.lowerBound, bounds.upperBound
+    return int(lower) if lower == upper else f"{lower}..{'' if upper < 0 else upper}"

@@ -1,7 +1,7 @@
-"""An ONNX file: a ``ModelProto`` (onnx/onnx.proto), its weights inside it or in files beside it.
+"""Read an ONNX file: a ``ModelProto`` (onnx/onnx.proto), with weights inside it or in files beside it.
 
-A file names the shapes of its inputs and outputs alone; those between come from ONNX's own shape
-inference, if it is asked for, on a model whose large weights are left out. Sizes of weights are checked, not loaded.
+A file stores only the shapes of its inputs and outputs; the others come from ONNX's own shape inference, if requested,
+on a model without its large weights. Sizes of weights are checked, but the weights are not loaded.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -55,11 +54,11 @@ _ELEMENT_TYPES: Mapping[str, tuple[str, int]] = {
     "INT4": ("int4", 4),
     "FLOAT4E2M1": ("float4e2m1", 4),
 }
-"""By ONNX's name of an element type: numpy's, and the bits of one element. The others have eight."""
+"""By ONNX's name of an element type: numpy's name, and bits per element. All others have eight bits."""
 
 _OPEN = -1
-_MOST_AXES = 1 << 12
-_PATIENCE = 60  # seconds, for a graph of any size that fits an engine
+_MAX_AXES = 1 << 12
+_TIMEOUT = 60  # seconds, for a graph of any size that fits an engine
 _INFER = """
 import sys
 from onnx import shape_inference
@@ -70,10 +69,10 @@ _LISTS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data"
 
 
 def read(path: Path, infer_shapes: bool) -> ModelFile:
-    """Everything in an ONNX file but the weights' values.
+    """Read an ONNX file without the weights' values.
 
     Raises:
-        BadInput: It is no ONNX model, it is damaged, or its weights in other files are missing.
+        BadInput: It is not an ONNX model, it is damaged, or its external weights are missing.
     """
     model = onnx.ModelProto()
     try:
@@ -84,16 +83,16 @@ def read(path: Path, infer_shapes: bool) -> ModelFile:
         raise BadInput(f"{path} is not an ONNX model.", "Name a file that an ONNX exporter wrote.")
     try:
         return _Model(path, model).contents(infer_shapes)
-    except Unsupported as what:
-        raise unsupported_error(path, what) from None
+    except Unsupported as error:
+        raise unsupported_error(path, error) from None
     except (ValueError, TypeError, OverflowError) as error:
         raise Damaged(f"{path} is damaged: {error}.") from None
 
 
 class _Model:
-    """A parsed model; every method raises ValueError where it is damaged."""
+    """A parsed model; every method raises ValueError if it is damaged."""
 
-    def __init__(self, path: Path, model: Any) -> None:
+    def __init__(self, path: Path, model: onnx.ModelProto) -> None:
         self.path = path
         self.model = model
         self.constants = {each.name: self._constant(each, each.name) for each in model.graph.initializer}
@@ -105,10 +104,12 @@ class _Model:
         inputs = tuple(_declared(each) for each in graph.input if each.name not in self.constants)
         outputs = tuple(_declared(each) for each in graph.output)
         known = {each.name: each for each in map(_declared, (*graph.value_info, *graph.output, *graph.input))}
-        functions = list(self._functions("main", self.model.graph, {**known, **self.constants}, inputs, outputs))
+        functions = list(
+            self._functions("main", self.model.graph, {**known, **self.constants}, inputs=inputs, outputs=outputs)
+        )
         for each in self.model.functions:
-            sides = [tuple(map(_unknown, side)) for side in (each.input, each.output)]
-            functions += self._functions(each.name, each, {}, *sides)
+            inputs_, outputs_ = (tuple(map(_unknown, side)) for side in (each.input, each.output))
+            functions += self._functions(each.name, each, {}, inputs=inputs_, outputs=outputs_)
         opset = max((each.version for each in self.model.opset_import if each.domain in ("", "ai.onnx")), default=0)
         return ModelFile(
             format="onnx",
@@ -124,12 +125,13 @@ class _Model:
     def _functions(
         self,
         name: str,
-        body: Any,
+        body: onnx.GraphProto | onnx.FunctionProto,
         known: Mapping[str, Value],
+        *,
         inputs: tuple[Value, ...],
         outputs: tuple[Value, ...],
     ) -> Iterator[FileFunction]:
-        """A graph, then those inside of its control flow."""
+        """A graph, then the subgraphs of its control flow."""
         operations = []
         nested = []
         for index, node in enumerate(body.node):
@@ -142,10 +144,10 @@ class _Model:
         for title, graph in nested:
             own = {each.name: each for each in map(_declared, (*graph.value_info, *graph.output, *graph.input))}
             weights = {each.name: self._constant(each, each.name) for each in graph.initializer}
-            sides = [tuple(map(_declared, side)) for side in (graph.input, graph.output)]
-            yield from self._functions(title, graph, {**known, **own, **weights}, *sides)
+            inner, outer = (tuple(map(_declared, side)) for side in (graph.input, graph.output))
+            yield from self._functions(title, graph, {**known, **own, **weights}, inputs=inner, outputs=outer)
 
-    def _operation(self, title: str, node: Any, known: Mapping[str, Value]) -> FileOperation:
+    def _operation(self, title: str, node: onnx.NodeProto, known: Mapping[str, Value]) -> FileOperation:
         inputs, outputs = (
             [known.get(name) or _unknown(name) for name in side if name] for side in (node.input, node.output)
         )
@@ -159,7 +161,7 @@ class _Model:
             type=node.op_type, name=title, inputs=tuple(inputs), outputs=tuple(outputs), parameters=parameters
         )
 
-    def _constant(self, tensor: Any, name: str) -> Value:
+    def _constant(self, tensor: TensorProto, name: str) -> Value:
         dtype, bits = _element_type(tensor.data_type, name)
         shape = tuple(tensor.dims)
         if min(shape, default=0) < 0:
@@ -181,26 +183,26 @@ class _Model:
         elements = tuple(numpy_helper.to_array(tensor).ravel().tolist()) if is_small else ()
         return Value(name=name, dtype=dtype, shape=shape, is_constant=True, stored_bytes=expected, elements=elements)
 
-    def _sparse(self, tensor: Any) -> Value:
+    def _sparse(self, tensor: onnx.SparseTensorProto) -> Value:
         values, indices = (self._constant(each, tensor.values.name) for each in (tensor.values, tensor.indices))
         stored = values.stored_bytes + indices.stored_bytes
         return Value(
             name=tensor.values.name, dtype=values.dtype, shape=tuple(tensor.dims), is_constant=True, stored_bytes=stored
         )
 
-    def _check_external(self, tensor: Any, name: str, expected: int) -> None:
-        """That weights in another file are there, in a file that is beside this one."""
-        where = {each.key: each.value for each in tensor.external_data}
-        location = where.get("location", "")
+    def _check_external(self, tensor: TensorProto, name: str, expected: int) -> None:
+        """Check that external weights exist, in a file beside this one."""
+        fields = {each.key: each.value for each in tensor.external_data}
+        location = fields.get("location", "")
         folder = self.path.resolve().parent
         file = folder / location
         if not location or not is_inside(folder, file):
             raise ValueError(f"{name} has its weights in {location!r}, which is not beside it")
-        if not os.path.isfile(file):  # noqa: PTH113  # false for a name that is too long, where Path's own raises
+        if not os.path.isfile(file):  # noqa: PTH113  # false for too long a name, for which Path's own raises
             raise BadInput(
                 f"{self.path} is incomplete: its file of weights {location} is missing.", "Copy it beside the model."
             )
-        texts = where.get("offset", "0"), where.get("length", str(expected))
+        texts = fields.get("offset", "0"), fields.get("length", str(expected))
         if not all(text.isdecimal() for text in texts) or int(texts[1]) != expected:
             raise ValueError(f"{name} has {texts[1]} bytes from {texts[0]} on in {location}, not {expected}")
         start, length = map(int, texts)
@@ -208,10 +210,10 @@ class _Model:
             raise ValueError(f"{location} ends at byte {file.stat().st_size}, before the weights of {name}")
 
 
-def _inferred(model: Any) -> Any:
-    """The model with the shape of every value that ONNX can infer; its larger weights are dropped.
+def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with inferred shapes and without its larger weights.
 
-    ONNX infers in native code that a damaged file can crash, so it does so in a process of its own.
+    The inference is native code that a damaged file can crash, so it runs in a process of its own.
     """
     for tensor in model.graph.initializer:
         if prod(tensor.dims) > SMALL:
@@ -219,14 +221,14 @@ def _inferred(model: Any) -> Any:
                 tensor.ClearField(field)
     child = [sys.executable, "-P", "-c", _INFER]
     try:
-        done = subprocess.run(child, input=model.SerializeToString(), capture_output=True, timeout=_PATIENCE)
+        done = subprocess.run(child, input=model.SerializeToString(), capture_output=True, timeout=_TIMEOUT)
         return onnx.ModelProto.FromString(done.stdout) if done.returncode == 0 else model
     except (subprocess.TimeoutExpired, DecodeError):
         return model
 
 
-def _declared(info: Any) -> Value:
-    """A value as an input, an output or ``value_info`` declares it."""
+def _declared(info: onnx.ValueInfoProto) -> Value:
+    """A value from the declaration of an input, an output or ``value_info``."""
     kind = info.type.WhichOneof("value")
     if kind not in ("tensor_type", "sparse_tensor_type"):
         return Value(name=info.name, dtype=(kind or "unknown").removesuffix("_type"), shape=None)
@@ -234,13 +236,13 @@ def _declared(info: Any) -> Value:
     dtype, _ = _element_type(tensor.elem_type, info.name)
     if not tensor.HasField("shape"):
         return Value(name=info.name, dtype=dtype, shape=None)
-    if len(tensor.shape.dim) > _MOST_AXES:
+    if len(tensor.shape.dim) > _MAX_AXES:
         raise ValueError(f"{info.name} has {len(tensor.shape.dim)} axes")
     return Value(name=info.name, dtype=dtype, shape=tuple(map(_axis, tensor.shape.dim)))
 
 
-def _axis(dim: Any) -> Axis:
-    """An axis of an input or output. Some exporters write -1 for an open one, and ONNX Runtime reads it so."""
+def _axis(dim: onnx.TensorShapeProto.Dimension) -> Axis:
+    """An axis of an input or output. Some exporters write -1 for an open axis, which ONNX Runtime accepts."""
     if not dim.HasField("dim_value") or dim.dim_value == _OPEN:
         return dim.dim_param or "?"
     if dim.dim_value < 0:
@@ -256,18 +258,18 @@ def _element_type(number: int, name: str) -> tuple[str, int]:
     if number == TensorProto.UNDEFINED:
         return "unknown", 8
     if number not in TensorProto.DataType.values():
-        raise Unsupported(f"{name} is of element type {number}")
+        raise Unsupported(f"{name} has element type {number}")
     word = TensorProto.DataType.Name(number)
     return _ELEMENT_TYPES.get(word, (word.lower(), 8))
 
 
-def _listed(tensor: Any) -> int:
-    """How many elements stand in a tensor's typed lists."""
+def _listed(tensor: TensorProto) -> int:
+    """Number of elements in a tensor's typed lists."""
     return sum(len(getattr(tensor, field)) for field in _LISTS)
 
 
-def _parameter(attribute: Any) -> Parameter | None:
-    """An attribute of numbers or words; None for the others, and for long ones."""
+def _parameter(attribute: AttributeProto) -> Parameter | None:
+    """An attribute of numbers or strings; None for other types and for long lists."""
     singles = {AttributeProto.FLOAT: "f", AttributeProto.INT: "i", AttributeProto.STRING: "s"}
     several = {AttributeProto.FLOATS: "floats", AttributeProto.INTS: "ints", AttributeProto.STRINGS: "strings"}
     if attribute.type in singles:
@@ -276,5 +278,5 @@ def _parameter(attribute: Any) -> Parameter | None:
     return tuple(_words(values)) if values is not None and len(values) <= SMALL else None
 
 
-def _words(values: Iterable[Any]) -> Iterator[Scalar]:
+def _words(values: Iterable[bytes | int | float]) -> Iterator[Scalar]:
     return (value.decode(errors="replace") if isinstance(value, bytes) else value for value in values)

@@ -1,10 +1,10 @@
-"""What the names in an ONNX file of ours say beyond the graph's own."""
+"""Suffixes of names in our ONNX files."""
 
 CHANNELS_LAST = "/channels_last"
-"""Ends the name of a value whose channels are its last axis; of all others they are the second."""
+"""Suffix of a value whose last axis is the channels; for all others it is the second axis."""
 
 SCALE = ".scale"
-"""After the name of weights in 8 bits the name of their scales, one for each output channel."""
+"""Suffix of the scales of 8-bit weights, one for each output channel, after the weights' name."""
 
 UNSIGNED = 128
-"""What uint8 weights have more than their codes."""
+"""Zero point of uint8 weights."""

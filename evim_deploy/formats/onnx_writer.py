@@ -1,7 +1,7 @@
-"""Write an ONNX model: as one file, or with its weights in a second one where protobuf's limit asks for it.
+"""Write an ONNX model as one file, or with its weights in a second file if protobuf's limit requires it.
 
-A protobuf message holds 2 GiB at the most. Weights that leave no room below go into ``NAME.onnx.data`` beside the
-model, which names it without a folder, so that the two can move together.
+A protobuf message is limited to 2 GiB. Larger weights are written to ``NAME.onnx.data`` beside the model, which refers
+to it without a folder, so that both can be moved together.
 
 Source: https://onnx.ai/onnx/repo-docs/ExternalData.html
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -19,22 +19,22 @@ from onnx import TensorProto, helper, numpy_helper
 
 from evim_deploy.common.publish import COMPANION_SUFFIX
 
-Array = npt.NDArray[Any]
+Array = npt.NDArray[np.generic]
 
 MOST_INSIDE = 2_000_000_000
-"""Bytes of weights in the model's own file; the rest of the 2 GiB is for the graph and the labels."""
+"""Limit of the weights in the model's own file, bytes; the rest of the 2 GiB is for the graph and the labels."""
 
-_SMALL = 1024  # bytes: shapes and axes stay where the checker and shape inference read them
-_ALIGNMENT = 4096  # of each array, so that an engine can map it into memory
+_SMALL = 1024  # bytes: shapes and axes stay in the model, for the checker and shape inference
+_ALIGNMENT = 4096  # of each array, bytes, so that an engine can map it into memory
 
 
 def is_large(weights: Iterable[Array]) -> bool:
-    """Whether weights are too many for the model's own file."""
+    """Whether weights are too large for the model's own file."""
     return sum(array.nbytes for array in weights) > MOST_INSIDE
 
 
-def save(model: Any, weights: Mapping[str, Array], path: Path) -> None:
-    """Write a model that has no weights with those it is to have."""
+def save(model: onnx.ModelProto, weights: Mapping[str, Array], path: Path) -> None:
+    """Add weights to a model without weights, and write it."""
     if is_large(weights.values()):
         with path.with_name(path.name + COMPANION_SUFFIX).open("wb") as data:
             model.graph.initializer.extend(_beside(weights, data))
@@ -43,13 +43,13 @@ def save(model: Any, weights: Mapping[str, Array], path: Path) -> None:
     onnx.save(model, path)
 
 
-def inside(weights: Mapping[str, Array]) -> Iterator[Any]:
-    """Tensors that hold their weights themselves."""
+def inside(weights: Mapping[str, Array]) -> Iterator[TensorProto]:
+    """Tensors with embedded weights."""
     return (numpy_helper.from_array(array, name) for name, array in weights.items())
 
 
-def _beside(weights: Mapping[str, Array], data: BinaryIO) -> Iterator[Any]:
-    """Tensors that say where in a file their weights are, but for small ones."""
+def _beside(weights: Mapping[str, Array], data: BinaryIO) -> Iterator[TensorProto]:
+    """Tensors with external weights, except small ones."""
     for name, array in weights.items():
         if array.nbytes <= _SMALL:
             yield numpy_helper.from_array(array, name)

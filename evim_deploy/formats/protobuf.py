@@ -1,6 +1,6 @@
-"""Core ML's messages, without importing the rest of coremltools, which takes seconds.
+"""Core ML's protobuf messages, without importing the rest of coremltools, which takes seconds.
 
-They are the classes that ``coremltools.proto`` has, too: protobuf makes one class of a message.
+The classes are those of ``coremltools.proto``: protobuf creates one class for each message.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 _ALIAS = "_coremltools_proto"
 
 
 @functools.cache
-def core_ml(module: str) -> Any:
+def core_ml(module: str) -> ModuleType:
     """A module of messages, ``Model_pb2`` or ``MIL_pb2``.
 
     Raises:
         ModuleNotFoundError: coremltools is not installed.
     """
-    coremltools = importlib.util.find_spec("coremltools")  # found, not imported
+    coremltools = importlib.util.find_spec("coremltools")  # located, not imported
     if coremltools is None or coremltools.origin is None:
         raise ModuleNotFoundError("No module named 'coremltools'", name="coremltools")
     if _ALIAS not in sys.modules:

@@ -1,7 +1,8 @@
-"""A .tflite file: a flatbuffer of subgraphs, tensors and buffers.
+"""Read a .tflite file: a flatbuffer of subgraphs, tensors and buffers.
 
-Flatbuffers are read in place and carry no checksum, so every index and every length that a file
-gives is checked before it is followed. Source: TensorFlow, tensorflow/compiler/mlir/lite/schema/schema.fbs.
+Flatbuffers are read in place and have no checksum, so every index and every length is checked before use.
+
+Source: TensorFlow, tensorflow/compiler/mlir/lite/schema/schema.fbs.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from evim_deploy.formats.model_file import (
     FileOperation,
     ModelFile,
     Parameter,
+    Scalar,
     Unsupported,
     Value,
     unsupported_error,
@@ -33,9 +35,9 @@ from evim_deploy.formats.paths import file_content
 
 _IDENTIFIER = b"TFL3"
 _VERSION = 3
-_MOST = 1 << 17  # entries of a list: five times what the largest published graphs have
-_LONGEST = 1 << 16  # bytes of a name
-_MOST_AXES = 32
+_MAX_ENTRIES = 1 << 17  # of a list: five times that of the largest published graphs
+_MAX_NAME = 1 << 16  # bytes
+_MAX_AXES = 32
 
 _CUSTOM = "CUSTOM"
 _NO_BITS = frozenset(["string", "resource", "variant"])
@@ -55,30 +57,30 @@ _ENUMERATIONS = {
 
 
 def read(path: Path, infer_shapes: bool) -> ModelFile:
-    """Everything in a .tflite file but the weights' values; it tells all shapes itself.
+    """Read a .tflite file without the weights' values; the file stores all shapes.
 
     Raises:
-        BadInput: It is no TFLite file, or it is damaged.
+        BadInput: It is not a TFLite file, or it is damaged.
     """
     content = file_content(path)
     if content[4:8] != _IDENTIFIER:
         raise BadInput(f"{path} is not a TFLite file.", "Name a file that a TensorFlow Lite converter wrote.")
     try:
         return _Model(content).contents()
-    except Unsupported as what:
-        raise unsupported_error(path, what) from None
+    except Unsupported as error:
+        raise unsupported_error(path, error) from None
     except _Damage as damage:
         raise Damaged(f"{path} is damaged: {damage}.") from None
-    except (ValueError, TypeError, struct.error):  # what the flatbuffer's own code meets
+    except (ValueError, TypeError, struct.error):  # from the flatbuffer's own code
         raise Damaged(f"{path} is damaged: it points beyond its end.") from None
 
 
 class _Damage(Exception):
-    """What of a file cannot be."""
+    """An inconsistency in a file."""
 
 
 class _Model:
-    """A file's flatbuffer; where it is damaged a method raises _Damage, or whatever flatbuffers does."""
+    """A file's flatbuffer; if it is damaged a method raises _Damage or an error of flatbuffers."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -90,7 +92,7 @@ class _Model:
         functions = tuple(self._function(index, graph) for index, graph in enumerate(_each(self.model, "Subgraphs")))
         if not functions:
             raise _Damage("it has no subgraph")
-        metadata = {_text(entry.Name()): self._told(entry.Buffer()) for entry in _each(self.model, "Metadata")}
+        metadata = {_text(entry.Name()): self._metadata_text(entry.Buffer()) for entry in _each(self.model, "Metadata")}
         inputs, outputs = self._interface(functions[0])
         description = _text(self.model.Description())
         return ModelFile(
@@ -105,32 +107,35 @@ class _Model:
         )
 
     @cached_property
-    def _buffers(self) -> list[Any]:
+    def _buffers(self) -> list[schema.Buffer]:
         return list(_each(self.model, "Buffers"))
 
     @cached_property
     def _codes(self) -> list[tuple[str, str]]:
-        """Type of each kind of operation that the file uses, and the name of a custom one."""
+        """The operator codes of the file: each type, and the name of a custom operation."""
         codes = []
         for code in _each(self.model, "OperatorCodes"):
-            number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())  # files of before 2020 have the latter alone
+            number = max(
+                code.BuiltinCode(), code.DeprecatedBuiltinCode()
+            )  # files from before 2020 have only the latter
             codes.append((_OPERATIONS.get(number, f"BUILTIN_{number}"), _text(code.CustomCode())))
         return codes
 
     def _data(self, index: int) -> bytes | memoryview:
-        """Content of a buffer, where it stands in the file; empty where it has none."""
+        """The content of a buffer, without a copy; may be empty."""
         if not 0 <= index < len(self._buffers):
             raise _Damage(f"it names buffer {index} of {len(self._buffers)}")
         buffer = self._buffers[index]
         start, size = buffer.Offset(), buffer.Size()
-        if start > 1:  # one that is too large for a flatbuffer stands behind it
+        if start > 1:  # a buffer too large for the flatbuffer follows it
             if start + size > len(self.content):
                 raise _Damage(f"it ends at byte {len(self.content)}, before a buffer of {start} to {start + size}")
             return memoryview(self.content)[start : start + size]
-        data = buffer.DataAsNumpy()  # 0 where it is empty
+        data = buffer.DataAsNumpy()  # 0 if it is empty
         return b"" if isinstance(data, int) else data.data
 
-    def _told(self, index: int) -> str:
+    def _metadata_text(self, index: int) -> str:
+        """Metadata as text; its size if it is binary."""
         data = bytes(self._data(index))
         try:
             text = data.decode().rstrip("\0")
@@ -138,23 +143,23 @@ class _Model:
             return f"{len(data)} bytes"
         return text if text.isprintable() else f"{len(data)} bytes"
 
-    def _function(self, index: int, graph: Any) -> FileFunction:
+    def _function(self, index: int, graph: schema.SubGraph) -> FileFunction:
         values = [self._value(number, tensor) for number, tensor in enumerate(_each(graph, "Tensors"))]
         operations = tuple(self._operation(op, values) for op in _each(graph, "Operators"))
         name = _text(graph.Name()) or ("main" if index == 0 else f"subgraph {index}")
         return FileFunction(name, _chosen(graph, "Inputs", values), _chosen(graph, "Outputs", values), operations)
 
-    def _value(self, number: int, tensor: Any) -> Value:
+    def _value(self, number: int, tensor: schema.Tensor) -> Value:
         name = _text(tensor.Name()) or f"tensor {number}"
         dtype = _DTYPES.get(tensor.Type())
         if dtype is None:
             raise Unsupported(f"{name} is of type {tensor.Type()}")
         shape = _integers(tensor, "Shape")
         signature = _integers(tensor, "ShapeSignature")
-        if min(shape, default=0) < 0 or len(shape) > _MOST_AXES:
-            raise _Damage(f"{name} has a shape of {shape[:_MOST_AXES]}")
+        if min(shape, default=0) < 0 or len(shape) > _MAX_AXES:
+            raise _Damage(f"{name} has a shape of {shape[:_MAX_AXES]}")
         if signature and len(signature) != len(shape):
-            raise _Damage(f"{name} has two shapes, {shape} and {signature[:_MOST_AXES]}")
+            raise _Damage(f"{name} has two shapes, {shape} and {signature[:_MAX_AXES]}")
         axes = tuple("?" if open_ == -1 else axis for axis, open_ in zip(shape, signature or shape, strict=True))
         if tensor.ExternalBuffer():
             return Value(
@@ -181,12 +186,12 @@ class _Model:
         )
 
     def _external_bytes(self, identifier: int) -> int:
-        found = [entry for entry in _each(self.model, "ExternalBuffers") if entry.Id() == identifier]
-        if not found:
-            raise _Damage(f"it names weights outside of it that it does not describe ({identifier})")
-        return int(found[0].Length())
+        matching = [entry for entry in _each(self.model, "ExternalBuffers") if entry.Id() == identifier]
+        if not matching:
+            raise _Damage(f"it refers to external weights without a description ({identifier})")
+        return int(matching[0].Length())
 
-    def _operation(self, op: Any, values: list[Value]) -> FileOperation:
+    def _operation(self, op: schema.Operator, values: list[Value]) -> FileOperation:
         if not 0 <= op.OpcodeIndex() < len(self._codes):
             raise _Damage(f"it names operation {op.OpcodeIndex()} of {len(self._codes)}")
         type_, custom = self._codes[op.OpcodeIndex()]
@@ -201,14 +206,14 @@ class _Model:
         )
 
     def _interface(self, main: FileFunction) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-        """Inputs and outputs of the first signature under their names there; without one, the main subgraph's."""
+        """Inputs and outputs of the first signature under its names; without a signature, of the main subgraph."""
         for signature in _each(self.model, "SignatureDefs"):
             graph = self.model.Subgraphs(0)
             if signature.SubgraphIndex() == 0:
                 return self._named(signature, "Inputs", graph), self._named(signature, "Outputs", graph)
         return main.inputs, main.outputs
 
-    def _named(self, signature: Any, side: str, graph: Any) -> tuple[Value, ...]:
+    def _named(self, signature: schema.SignatureDef, side: str, graph: schema.SubGraph) -> tuple[Value, ...]:
         named = []
         for entry in _each(signature, side):
             if not 0 <= entry.TensorIndex() < graph.TensorsLength():
@@ -221,21 +226,21 @@ class _Model:
 def _each(table: Any, name: str) -> Iterator[Any]:
     """The entries of a list."""
     count = getattr(table, f"{name}Length")()
-    if count > _MOST:
+    if count > _MAX_ENTRIES:
         raise _Damage(f"it claims {count} {name.lower()}")
     entry = getattr(table, name)
     return (entry(index) for index in range(count))
 
 
 def _integers(table: Any, name: str) -> tuple[int, ...]:
-    if getattr(table, f"{name}Length")() > _MOST:
+    if getattr(table, f"{name}Length")() > _MAX_ENTRIES:
         raise _Damage(f"it claims {getattr(table, f'{name}Length')()} {name.lower()}")
     array = getattr(table, f"{name}AsNumpy")()
-    return () if isinstance(array, int) else tuple(array.tolist())  # 0 stands for none
+    return () if isinstance(array, int) else tuple(array.tolist())  # 0 means empty
 
 
 def _chosen(table: Any, side: str, values: list[Value]) -> tuple[Value, ...]:
-    """The tensors that a list of indices names; -1 is an optional one that is not given."""
+    """The tensors of a list of indices; -1 stands for a missing optional tensor."""
     indices = [index for index in _integers(table, side) if index != -1]
     wrong = [index for index in indices if not 0 <= index < len(values)]
     if wrong:
@@ -246,7 +251,7 @@ def _chosen(table: Any, side: str, values: list[Value]) -> tuple[Value, ...]:
 def _text(name: bytes | None) -> str:
     if name is None:
         return ""
-    if len(name) > _LONGEST:
+    if len(name) > _MAX_NAME:
         raise _Damage(f"it has a name of {len(name)} bytes")
     return name.decode(errors="replace")
 
@@ -255,12 +260,12 @@ def _bits(dtype: str) -> int:
     return 8 if dtype == "bool" else int(dtype.lstrip("abcdefghijklmnopqrstuvwxyz"))
 
 
-def _elements(data: bytes | memoryview, dtype: str) -> tuple[Any, ...]:
+def _elements(data: bytes | memoryview, dtype: str) -> tuple[Scalar, ...]:
     return tuple(np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).tolist()) if dtype in PLAIN else ()
 
 
-def _parameters(op: Any) -> dict[str, Parameter]:
-    """Options of a builtin operation under the schema's names, enumerations by their words."""
+def _parameters(op: schema.Operator) -> dict[str, Parameter]:
+    """Options of a builtin operation under the schema's names; enumerations by the names of their values."""
     name = _OPTIONS.get(op.BuiltinOptionsType(), "NONE")
     table = op.BuiltinOptions()
     if name == "NONE" or table is None:

@@ -1,9 +1,9 @@
-"""How far from the exact value an integer may be that an engine gives: kernels of integers compute in fixed point.
+"""Error bounds of fixed-point requantisation: kernels of integers rescale their sums without floating point.
 
-A sum of products has a unit of its own, the product of its factors' scales. A kernel brings it to the unit of the grid
-in two steps: it multiplies by a fraction of 31 bits, rounds, shifts to the right, and rounds again. What the first
-rounding loses is half a unit of what is shifted, at most a quarter of a step; of sums in far finer units next to
-nothing is left of it. Means round their zero point, too.
+A sum of products has a unit of its own, the product of its factors' scales. A kernel converts it to the scale of the
+output in two steps: it multiplies by a fraction of 31 bits, rounds, shifts to the right, and rounds again. The first
+rounding loses half a unit of the shifted number, at most a quarter of a step; it is negligible for sums in far finer
+units. Means round their zero point, too.
 
 Source: Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference (CVPR
 2018), section 2.2.
@@ -17,33 +17,34 @@ from math import inf
 from evim_deploy.graph.ir import Node
 from evim_deploy.graph.quantised import AffineQuantised, QuantParams
 
-_OWN_UNIT = {"conv": "kernel", "pointwise_conv": "kernel", "linear": "kernel", "scale": "scale"}
-"""Sums of products with weights, and under what name they have these."""
+_WEIGHTS = {"conv": "kernel", "pointwise_conv": "kernel", "linear": "kernel", "scale": "scale"}
+"""Operations that sum products with weights, and the name of these weights."""
 
-_TWICE = 0.25
-"""Steps that are lost at the most besides the half of rounding once."""
+_TWO_ROUNDINGS = 0.25
+"""Largest loss of two roundings beyond the half step of a single one, in steps of the output."""
 
-_LOST = {"add": 0.0, "shift": 0.0, "subtract": 0.0, "mean": _TWICE + 0.5}
-"""The same by operation: terms are added in a millionth of a step, and a mean's zero point is rounded by itself.
+_LOST = {"add": 0.0, "shift": 0.0, "subtract": 0.0, "mean": _TWO_ROUNDINGS + 0.5}
+"""The same by operation: terms are added in a millionth of a step, and a mean rounds its zero point separately.
 
 LiteRT, tflite/kernels/internal/optimized/integer_ops/mean.h
 """
 
 
-def explained(node: Node, qparams: Mapping[str, QuantParams], output: QuantParams) -> float:
-    """By how much rounding may move what an operation gives on a grid, within the grid's range.
+def requantisation_error_bound(node: Node, qparams: Mapping[str, QuantParams], output: QuantParams) -> float:
+    """The largest difference that rounding may make to an operation's output, within the output's range.
 
     Args:
         node: The operation.
-        grids: By the names of the values that it takes.
-        output: What its value is rounded to, after the ReLU where one alone takes it.
+        qparams: Quantisation parameters of its inputs, by name.
+        output: Quantisation parameters of its output, after the ReLU where that is its only consumer.
     """
-    return 0.5 * output.scale + min(_unit(node, qparams), _LOST.get(node.op, _TWICE) * output.scale)
+    lost = _LOST.get(node.op, _TWO_ROUNDINGS) * output.scale
+    return 0.5 * output.scale + min(_sum_unit(node, qparams), lost)
 
 
-def _unit(node: Node, qparams: Mapping[str, QuantParams]) -> float:
-    """Of an operation's sums; 0 where it computes in floating point, infinite where it is not known."""
-    if node.op not in _OWN_UNIT:
+def _sum_unit(node: Node, qparams: Mapping[str, QuantParams]) -> float:
+    """Unit of an operation's sums; 0 where it computes in floating point, infinite where it is unknown."""
+    if node.op not in _WEIGHTS:
         return inf
-    weights, taken = node.encodings.get(_OWN_UNIT[node.op]), qparams.get(node.inputs[0])
-    return taken.scale * float(weights.scale.max()) if taken and isinstance(weights, AffineQuantised) else 0.0
+    weights, x = node.encodings.get(_WEIGHTS[node.op]), qparams.get(node.inputs[0])
+    return x.scale * float(weights.scale.max()) if x and isinstance(weights, AffineQuantised) else 0.0

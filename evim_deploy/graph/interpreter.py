@@ -1,4 +1,4 @@
-"""What each operation of a graph means, in torch: what rewrites, formats and artifacts are held against."""
+"""Evaluates a graph in torch. Rewrites, formats and artifacts are compared with these values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Weights = Mapping[str, Tensor]
 def evaluate(graph: Graph, image: Tensor, weights: Mapping[str, Weights] | None = None) -> dict[str, Tensor]:
     """The graph's outputs by name, computed in the dtype of the image (B, 3, H, W).
 
-    Values are dropped once nothing needs them any more, which bounds the memory.
+    A value is dropped after its last use, which bounds the memory.
     """
     values = fake_quantise({graph.input_name: image}, graph.qparams)
     weights = weights or tensors(graph, image.dtype)
@@ -30,7 +30,7 @@ def evaluate(graph: Graph, image: Tensor, weights: Mapping[str, Weights] | None 
 
 
 def run(graph: Graph, image: Tensor, weights: Mapping[str, Weights] | None = None) -> dict[str, Tensor]:
-    """Every value of the graph by name; ``weights`` are its :func:`tensors`, where it is run more than once."""
+    """Every value of the graph by name; pass its :func:`tensors` as ``weights`` to run it more than once."""
     values = fake_quantise({graph.input_name: image}, graph.qparams)
     weights = weights or tensors(graph, image.dtype)
     for node in graph.nodes:
@@ -46,14 +46,14 @@ def step(node: Node, weights: Weights, values: Mapping[str, Tensor]) -> dict[str
 
 
 def fake_quantise(values: Mapping[str, Tensor], qparams: Mapping[str, QuantParams]) -> dict[str, Tensor]:
-    """Values by name, those that have a grid rounded to it; halves go to the even code, as in IEEE 754."""
+    """Values by name, rounded to their quantisation parameters where they have some."""
     return {name: round_to(qparams[name], value) if name in qparams else value for name, value in values.items()}
 
 
-def round_to(grid: QuantParams, x: Tensor) -> Tensor:
-    """The values of a grid that are nearest."""
-    codes = torch.clamp(torch.round(x / grid.scale) + grid.zero_point, grid.least, grid.most)
-    return (codes - grid.zero_point) * grid.scale
+def round_to(qparams: QuantParams, x: Tensor) -> Tensor:
+    """The nearest representable values; a tie goes to the even integer, as in IEEE 754."""
+    quantised = torch.clamp(torch.round(x / qparams.scale) + qparams.zero_point, qparams.qmin, qparams.qmax)
+    return (quantised - qparams.zero_point) * qparams.scale
 
 
 def tensors(graph: Graph, dtype: torch.dtype) -> dict[str, Weights]:
@@ -87,7 +87,7 @@ def _mean(node: Node, w: Weights, x: Tensor) -> Tensor:
 
 
 def _softmax_tokens(node: Node, w: Weights, x: Tensor) -> Tensor:
-    """In float64: torch adds the exponentials of float32 a lane at a time, and of 65536 equal tokens loses 6e-5."""
+    """In float64: in float32 torch sums exponentials lane by lane, with an error of 6e-5 over 65536 equal tokens."""
     return torch.softmax(x, 2, dtype=torch.float64).to(x.dtype) * node.spread(x.shape[2])
 
 
@@ -96,7 +96,7 @@ def _sum_tokens(node: Node, w: Weights, x: Tensor) -> Tensor:
     return total if node.attributes.get("keep") else total.mT
 
 
-HANDLERS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
+HANDLERS: Mapping[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "conv": _conv,
     "pointwise_conv": lambda node, w, x: w["kernel"] @ x,
     "linear": lambda node, w, x: F.linear(x, w["kernel"], w["bias"]),
@@ -125,3 +125,4 @@ HANDLERS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "exp": lambda node, w, x: torch.exp(x),
     "power": lambda node, w, x: (x.clamp_min(0) + node.eps()) ** node.real("exponent"),
 }
+"""The evaluation of each operation of :data:`evim_deploy.graph.ops.OPS`: from the node, its weights and its inputs."""

@@ -1,47 +1,11 @@
-"""The network as a list of operations: what the rewrites change and the exporters emit.
+"""The graph: a network as a list of operations, which the rewrites change and the exporters emit.
 
-A graph knows no framework and no memory layout. Its operations are those of the mathematics, and
-their shapes are written channels-first; each exporter lays them out as its format likes. Weights
-are float64 until an exporter rounds them.
+A graph has no framework and no memory layout. Its operations are mathematical, and
+:mod:`evim_deploy.graph.ops` defines each. Shapes are written channels-first; an exporter chooses the layout
+of its format. Weights are float64 until an exporter rounds them.
 
 Kinds of value:   map (B, C, H, W)    tokens (B, C, L), a view of a map with L = H * W
                   states (B, C, N)    vector (B, C)
-
-================  ====================================================================================
-operation         meaning
-================  ====================================================================================
-conv              2-D convolution of a map: ``kernel`` (O, I/groups, kh, kw), ``bias`` (O) optional;
-                  attributes ``stride``, ``padding``, ``groups``
-project           1x1 convolution of states: ``kernel`` (O, I)
-linear            of a vector: ``kernel`` (O, I), ``bias`` (O)
-batch_norm        inference BatchNorm of a map: ``gain``, ``bias``, ``mean``, ``variance`` (C); ``eps``
-layer_norm        (x - mean) / sqrt(variance + eps) over channels, biased variance, no affine part
-scale             x * ``factor``, per channel (C) or one for all (1)
-shift             x + ``offset``, per channel (C) or one for all (1)
-add               of two values of equal shape, or a map and a (B, C, 1, 1) one
-multiply          likewise, or of a map and a (B, 1, H, W) one, of tokens and (B, 1, L) or (B, N, 1) ones
-relu              max(x, 0)
-sigmoid           1 / (1 + exp(-x))
-silu              x * sigmoid(x)
-softmax_tokens    of tokens, over L; where ``spread`` is set, times :func:`spread` of L
-softmax_channels  of a vector, over C
-split             of channels into ``sections``, several outputs
-flatten           map to tokens, a view
-unflatten         tokens to a map with the H and W of the second input, a view
-write             (tokens u (B, D, L), tokens w (B, N, L)) -> u w^T, states (B, D, N); with ``spread`` divided by it
-read              (states h (B, D, N), tokens c (B, N, L)) -> h c, tokens (B, D, L)
-sum_tokens        tokens (B, N, L) -> their sum as one channel of states (B, 1, N); with ``spread`` divided by it;
-                  with ``keep`` as one token (B, N, 1)
-mean              over all axes after channels: to a vector, or to (B, C, 1, 1) with ``keep``
-concat            of vectors, along channels
-subtract          of two values, broadcast as multiply does
-mean_channels     of a map, over C: (B, 1, H, W)
-max_tokens        of tokens, over L: (B, C, 1)
-exp               e^x of x up to 0
-power             (x + ``eps``) ^ ``exponent`` of x from 0 on
-================  ====================================================================================
-
-The last five stand in no network as it is published: forms for integers are written in them.
 """
 
 from __future__ import annotations
@@ -57,55 +21,32 @@ from evim_deploy.graph.quantised import Array, Encoding, QuantParams
 Attribute = int | float | bool | tuple[int, ...]
 
 RESCALED = ".rescaled"
-"""Ends the name of a value that a rewrite left in other units than the model's, a factor for each channel."""
-
-OPERATIONS = frozenset(
-    [
-        "conv",
-        "pointwise_conv",
-        "linear",
-        "batch_norm",
-        "layer_norm",
-        "scale",
-        "shift",
-        "add",
-        "multiply",
-        "relu",
-        "sigmoid",
-        "silu",
-        "softmax_tokens",
-        "softmax_channels",
-        "split",
-        "flatten",
-        "unflatten",
-        "state_update",
-        "state_readout",
-        "sum_tokens",
-        "mean",
-        "concat",
-        "subtract",
-        "mean_channels",
-        "max_tokens",
-        "exp",
-        "power",
-    ]
-)
-
+"""Ends the name of a value that a rewrite left in other units than the model's, with a scale for each channel."""
 
 MANY_TOKENS = 16384
-"""So many share a weight of 1 as float16's smallest normal number each, 2^-14."""
+"""Softmax over this many equal tokens gives each the weight 2^-14, float16's smallest normal number."""
 
 
 def spread(tokens: int) -> float:
-    """What keeps their weights in float16's range: the power of two next to the root of many tokens, 1 of fewer."""
+    """The scale that keeps softmax weights over many tokens in float16's range.
+
+    Returns:
+        The power of two nearest to the root of the number of tokens; 1 below ``MANY_TOKENS``.
+    """
     return 2.0 ** round(log2(tokens) / 2) if tokens >= MANY_TOKENS else 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Node:
-    """One operation. Its name is that of its first output, a path in the model's own naming.
+    """One operation of a graph, compared by identity.
 
-    ``encodings`` says of some weights how they are stored in few bits; these weights are the decoded values.
+    Attributes:
+        op: Name of the operation, a key of :data:`evim_deploy.graph.ops.OPS`.
+        inputs: Names of the values that it reads.
+        outputs: Names of the values that it computes. The first, a path in the model's own naming, is also its name.
+        weights: Float64 arrays by name; an encoded weight has its decoded values here.
+        attributes: By name.
+        encodings: The low-bit encodings of some weights, by name.
     """
 
     op: str
@@ -123,50 +64,55 @@ class Node:
         """An attribute that is one integer (stride, padding, groups)."""
         return cast(int, self.attributes[attribute])
 
+    def real(self, attribute: str) -> float:
+        """An attribute that is one number (eps, exponent)."""
+        return cast(float, self.attributes[attribute])
+
     def sections(self) -> tuple[int, ...]:
         """Channels of each output of a split."""
         return cast("tuple[int, ...]", self.attributes["sections"])
 
     def eps(self) -> float:
-        """What a norm adds to the variance."""
+        """The number that a norm adds to the variance."""
         return self.real("eps")
-
-    def real(self, attribute: str) -> float:
-        """An attribute that is one number (eps, exponent)."""
-        return cast(float, self.attributes[attribute])
 
     @property
     def is_floating(self) -> bool:
-        """Whether this stays in floating point where others of its kind compute in integers."""
+        """Whether the operation stays in floating point where others of its kind compute in integers."""
         return bool(self.attributes.get("floating"))
 
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether the operation convolves each channel by itself."""
+        return self.op == "conv" and self.integer("groups") == len(self.weights["kernel"]) > 1
+
     def spread(self, tokens: int) -> float:
-        """What the weights of so many tokens are multiplied by here."""
+        """The scale of the softmax weights that the operation computes or sums: :func:`spread`, or 1."""
         return spread(tokens) if self.attributes.get("spread") else 1.0
 
     def with_weights(self, **weights: Array) -> Node:
         """The same operation with some weights replaced or added."""
         return replace(self, weights={**self.weights, **weights})
 
-    def encoded(self, **encodings: Encoding) -> Node:
-        """The same operation with some weights in few bits."""
-        node = self.with_weights(**{name: encoding.decoded() for name, encoding in encodings.items()})
-        return replace(node, encodings={**self.encodings, **encodings})
+    def with_attributes(self, **attributes: Attribute) -> Node:
+        """The same operation with some attributes replaced or added."""
+        return replace(self, attributes={**self.attributes, **attributes})
 
-    @property
-    def is_depthwise(self) -> bool:
-        """Whether this is a convolution of each channel by itself."""
-        return self.op == "conv" and self.integer("groups") == len(self.weights["kernel"]) > 1
+    def encoded(self, **encodings: Encoding) -> Node:
+        """The same operation with some weights encoded in few bits."""
+        node = self.with_weights(**{name: encoding.dequantise() for name, encoding in encodings.items()})
+        return replace(node, encodings={**self.encodings, **encodings})
 
 
 class Graph:
-    """Operations in the order of their computation, one input, named outputs.
+    """Operations in the order of their computation, with one input and named outputs.
 
     Args:
         input_name: Name of the input value, an image map (B, 3, H, W).
-        nodes: Operations, each after those whose values it takes.
-        outputs: Name of each output and the value that it is.
-        grids: By name the values, the input among them, that are rounded once they are computed, and to what.
+        nodes: Operations, each after the producers of its inputs.
+        outputs: The value of each output, by the output's name.
+        qparams: Quantisation parameters by the name of the value, which is rounded to them once it is computed;
+            the input may have some, too.
     """
 
     def __init__(
@@ -177,9 +123,23 @@ class Graph:
         qparams: Mapping[str, QuantParams] | None = None,
     ) -> None:
         self.input_name = input_name
-        self.nodes = list(nodes)
         self.outputs = dict(outputs or {})
         self.qparams = dict(qparams or {})
+        self._set_nodes(nodes)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """All operations in order. The methods below change them."""
+        return self._nodes
+
+    def _set_nodes(self, nodes: Iterable[Node]) -> None:
+        self._nodes = tuple(nodes)
+        self._index: _Index | None = None  # built when a producer or consumer is asked for
+
+    def _indexed(self) -> _Index:
+        if self._index is None:
+            self._index = _Index(self._nodes)
+        return self._index
 
     def copy(self) -> Graph:
         return Graph(self.input_name, self.nodes, self.outputs, self.qparams)
@@ -190,6 +150,7 @@ class Graph:
         inputs: Iterable[str],
         name: str,
         weights: Mapping[str, Array] | None = None,
+        *,
         outputs: tuple[str, ...] | None = None,
         **attributes: Attribute,
     ) -> str:
@@ -197,19 +158,27 @@ class Graph:
         node = Node(
             op=op, inputs=tuple(inputs), outputs=outputs or (name,), weights=dict(weights or {}), attributes=attributes
         )
-        self.nodes.append(node)
+        self._set_nodes((*self._nodes, node))
         return node.name
 
     def producer(self, value: str) -> Node | None:
         """The operation that computes a value; None for the graph's input."""
-        return next((node for node in self.nodes if value in node.outputs), None)
+        return self._indexed().producers.get(value)
 
-    def consumers(self, value: str) -> list[Node]:
-        """The operations that take a value."""
-        return [node for node in self.nodes if value in node.inputs]
+    def consumers(self, value: str) -> tuple[Node, ...]:
+        """The operations that read a value, in order."""
+        return tuple(self._indexed().consumers.get(value, ()))
+
+    def sole_consumer(self, value: str) -> Node | None:
+        """The only operation that reads a value; None if there are more or the value is an output."""
+        consumers = self.consumers(value)
+        return consumers[0] if len(consumers) == 1 and not self.is_output(value) else None
+
+    def is_output(self, value: str) -> bool:
+        return value in self.outputs.values()
 
     def last_uses(self) -> dict[str, list[str]]:
-        """The values that nothing needs after an operation, by its name; outputs are needed to the end."""
+        """The values that are not read after an operation, by its name. An output is never among them."""
         last = {value: node.name for node in self.nodes for value in (*node.outputs, *node.inputs)}
         expiring: dict[str, list[str]] = {}
         for value, name in last.items():
@@ -217,65 +186,50 @@ class Graph:
                 expiring.setdefault(name, []).append(value)
         return expiring
 
-    def is_output(self, value: str) -> bool:
-        return value in self.outputs.values()
-
-    def sole_consumer(self, value: str) -> Node | None:
-        """The one operation that takes a value, None if there are more or it is an output."""
-        users = self.consumers(value)
-        return users[0] if len(users) == 1 and not self.is_output(value) else None
-
     def substitute(self, old: Node, *new: Node) -> None:
-        """Put operations where one stands; they must produce all of its outputs that are used."""
-        at = self.nodes.index(old)
-        self.nodes[at : at + 1] = new
+        """Replace an operation, at its place, by others that compute all of its outputs that are read."""
+        index = self._nodes.index(old)
+        self._set_nodes((*self._nodes[:index], *new, *self._nodes[index + 1 :]))
 
     def reconnect(self, old: str, new: str) -> None:
-        """Let everything that takes one value take another."""
-        self.nodes = [
+        """Let all consumers of one value, and the outputs, read another."""
+        self._set_nodes(
             replace(node, inputs=tuple(new if value == old else value for value in node.inputs))
             if old in node.inputs
             else node
-            for node in self.nodes
-        ]
+            for node in self._nodes
+        )
         self.outputs = {name: new if value == old else value for name, value in self.outputs.items()}
 
     def bypass(self, node: Node) -> None:
-        """Remove an operation of one output; its users take its first input instead."""
-        self.nodes.remove(node)
+        """Remove an operation of one output; its consumers read its first input instead."""
+        self.substitute(node)
         self.reconnect(node.name, node.inputs[0])
 
     def prune(self) -> None:
         """Remove every operation that no output depends on."""
         needed = set(self.outputs.values())
-        kept: list[Node] = []
-        for node in reversed(self.nodes):
+        nodes: list[Node] = []
+        for node in reversed(self._nodes):
             if needed.intersection(node.outputs):
-                kept.append(node)
+                nodes.append(node)
                 needed.update(node.inputs)
-        self.nodes = kept[::-1]
+        if len(nodes) < len(self._nodes):
+            self._set_nodes(reversed(nodes))
 
     def counts(self) -> Counter[str]:
-        """How many operations of each kind there are."""
+        """The number of operations by op."""
         return Counter(node.op for node in self.nodes)
 
-    def validate(self) -> None:
-        """Check that each value is produced once and before it is taken.
 
-        Raises:
-            ValueError: The graph is malformed, saying where.
-        """
-        known = {self.input_name}
-        for node in self.nodes:
-            if node.op not in OPERATIONS:
-                raise ValueError(f"{node.name}: no operation {node.op!r}")
-            missing = [value for value in node.inputs if value not in known]
-            if missing:
-                raise ValueError(f"{node.name}: takes {missing} before anything produces it")
-            twice = known.intersection(node.outputs)
-            if twice:
-                raise ValueError(f"{node.name}: {sorted(twice)} is produced twice")
-            known.update(node.outputs)
-        unknown = set(self.outputs.values()) - known
-        if unknown:
-            raise ValueError(f"outputs {sorted(unknown)} are not produced")
+class _Index:
+    """The producer of each value and its consumers in order, by the value's name."""
+
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        self.producers: dict[str, Node] = {}
+        self.consumers: dict[str, list[Node]] = {}
+        for node in nodes:
+            for value in node.outputs:
+                self.producers.setdefault(value, node)
+            for value in dict.fromkeys(node.inputs):
+                self.consumers.setdefault(value, []).append(node)

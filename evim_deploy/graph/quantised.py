@@ -1,7 +1,7 @@
-"""What integer codes stand for: of values that are rounded to a grid, and of weights in few bits.
+"""Quantised values and weights: integers, and the real numbers that they represent.
 
 Source: Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference
-(CVPR 2018), equation 1: value = scale * (code - zero point).
+(CVPR 2018), equation 1: real = scale * (integer - zero point).
 """
 
 from __future__ import annotations
@@ -13,55 +13,64 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
+FloatType = type[np.float16] | type[np.float32]
+"""Type in which a file stores scales and look-up tables."""
+
 
 @dataclass(frozen=True)
 class QuantParams:
-    """What a quantised value is rounded to: scale * (code - zero point), with codes from ``least`` to ``most``."""
+    """Quantisation parameters of a value, one set for the whole tensor: scale * (q - zero_point), qmin <= q <= qmax."""
 
     scale: float
     zero_point: int
-    least: int
-    most: int
+    qmin: int
+    qmax: int
 
     @property
     def range(self) -> tuple[float, float]:
-        """The least and the greatest value that it has."""
-        return self.scale * (self.least - self.zero_point), self.scale * (self.most - self.zero_point)
+        """The smallest and the largest real number that can be represented."""
+        return self.scale * (self.qmin - self.zero_point), self.scale * (self.qmax - self.zero_point)
 
 
 @dataclass(frozen=True, eq=False)
 class AffineQuantised:
-    """Weights as signed integers times scales.
+    """Symmetrically quantised weights: signed integers times scales.
 
     Attributes:
-        bits: Of a code.
-        codes: In the weights' own shape; int8, of a bias int32.
-        scale: Of each output channel, (O, 1, ...), or of each block of input channels, (O, I / block, 1, ...).
-        block: Input channels that share a scale; None where all do.
+        bits: Width of an integer.
+        values: Integers in the weights' own shape; int8, of a bias int32.
+        scale: Per output channel, (O, 1, ...), or per group of input channels, (O, I / group_size, 1, ...).
+        group_size: Input channels that share a scale; None for one scale per output channel.
     """
 
     bits: int
-    codes: npt.NDArray[np.int8] | npt.NDArray[np.int32]
+    values: npt.NDArray[np.int8] | npt.NDArray[np.int32]
     scale: Array
-    block: int | None = None
+    group_size: int | None = None
 
-    def decoded(self) -> Array:
-        """The weights that they stand for."""
-        scale = self.scale if self.block is None else np.repeat(self.scale, self.block, axis=1)
-        return self.codes * scale
+    def dequantise(self) -> Array:
+        """The real weights, float64."""
+        scale = self.scale if self.group_size is None else np.repeat(self.scale, self.group_size, axis=1)
+        return self.values * scale
 
 
 @dataclass(frozen=True, eq=False)
 class Palettised:
-    """Weights as places in a table of 2^bits values; codes are uint8, in the weights' own shape."""
+    """Weights from a look-up table.
+
+    Attributes:
+        bits: Width of an index.
+        values: Indices into the table, uint8, in the weights' own shape.
+        table: The 2^bits real weights.
+    """
 
     bits: int
-    codes: npt.NDArray[np.uint8]
+    values: npt.NDArray[np.uint8]
     table: Array
 
-    def decoded(self) -> Array:
-        """The weights that they stand for."""
-        return self.table[self.codes]
+    def dequantise(self) -> Array:
+        """The real weights, float64."""
+        return self.table[self.values]
 
 
 Encoding = AffineQuantised | Palettised

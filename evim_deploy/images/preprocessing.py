@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 import warnings
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -29,11 +30,25 @@ if TYPE_CHECKING:
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
-INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
-"""Filters of a resize, by Pillow's names in lower case."""
 
-CROP_MODES = ("center", "squash", "border")
-"""How an image becomes one of the network's shape, by timm's names: see :class:`Preprocessing`."""
+class Interpolation(StrEnum):
+    """The filter of a resize, by Pillow's name in lower case."""
+
+    NEAREST = "nearest"
+    BOX = "box"
+    BILINEAR = "bilinear"
+    HAMMING = "hamming"
+    BICUBIC = "bicubic"
+    LANCZOS = "lanczos"
+
+
+class CropMode(StrEnum):
+    """The way from an image to the network's shape, by timm's name: see :class:`Preprocessing`."""
+
+    CENTER = "center"
+    SQUASH = "squash"
+    BORDER = "border"
+
 
 MAX_CROP_FRACTION = 4.0
 
@@ -57,9 +72,9 @@ class Preprocessing:
         mean: Of RGB in units of 255, which is subtracted.
         std: By which that is divided.
         crop_fraction: Of the resized image's sides, the share that is cut out; above 1 a border is added.
-        interpolation: Of the resizing, one of :data:`INTERPOLATIONS`.
+        interpolation: Of the resizing, an :class:`Interpolation`.
         assumed: Whether nobody said so: a network's file does not.
-        crop_mode: One of :data:`CROP_MODES`.
+        crop_mode: A :class:`CropMode`.
     """
 
     mean: tuple[float, float, float]
@@ -67,7 +82,7 @@ class Preprocessing:
     crop_fraction: float
     interpolation: str
     assumed: bool = False
-    crop_mode: str = "center"
+    crop_mode: str = CropMode.CENTER
 
     @property
     def keeps_pixels(self) -> bool:
@@ -75,7 +90,7 @@ class Preprocessing:
         return (self.mean, self.std) == (_NO_MEAN, _UNIT_STD)
 
 
-PAPER = Preprocessing(mean=MEAN, std=STD, crop_fraction=0.875, interpolation="bicubic")
+PAPER = Preprocessing(mean=MEAN, std=STD, crop_fraction=0.875, interpolation=Interpolation.BICUBIC)
 """EfficientViM's, as the paper evaluates it."""
 
 _LEAST_STD = 1 / 510  # half a level of 255; a network that takes pixels 0-255 has 1 / 255
@@ -158,7 +173,7 @@ def place(image: Sides, size: Sides, preprocessing: Preprocessing = PAPER) -> Pl
     """
     # timm.data.transforms_factory.transforms_imagenet_eval: 292 for 256
     whole = _pair(floor(side / preprocessing.crop_fraction) for side in size)
-    resized = _RESIZED[preprocessing.crop_mode](image, whole)
+    resized = _RESIZED[CropMode(preprocessing.crop_mode)](image, whole)
     if min(resized) < 1 or resized[0] * resized[1] > _MAX_RESIZED_PIXELS:
         raise BadInput(f"An image of {image[1]}x{image[0]} is too narrow a strip.", "Crop it first.")
     top, left = (_offset(*sides) for sides in zip(resized, size, strict=True))
@@ -179,7 +194,7 @@ def _border(image: Sides, whole: Sides) -> Sides:
     return _scaled(image, max(side / target for side, target in zip(image, whole, strict=True)))
 
 
-_RESIZED = dict(zip(CROP_MODES, (_center, _squash, _border), strict=True))
+_RESIZED = {CropMode.CENTER: _center, CropMode.SQUASH: _squash, CropMode.BORDER: _border}
 
 
 def _scaled(image: Sides, ratio: float) -> Sides:
@@ -214,7 +229,7 @@ def resize_and_crop(image: Image.Image, height: int, width: int, preprocessing: 
 
     placed = place((image.height, image.width), (height, width), preprocessing)
     resized = image.resize(placed.resized[::-1], Image.Resampling[preprocessing.interpolation.upper()])
-    is_border = preprocessing.crop_mode == "border"
+    is_border = preprocessing.crop_mode == CropMode.BORDER
     canvas = Image.new("RGB", (width, height), border_colour(preprocessing) if is_border else _BLACK)
     canvas.paste(resized, (-placed.left, -placed.top))
     return np.asarray(canvas, dtype=np.uint8)

@@ -1,12 +1,12 @@
-"""Core ML's own runtime, where public reports say that it computes something else than the specification of MIL.
+"""Core ML's runtime: operations that public reports say it computes differently from the specification of MIL.
 
-Each row has a public thread, which was read, and the operation that it concerns, by its attributes and
-shapes. The value of such an operation cannot be computed without Core ML: the evaluator refuses it, an
-export does not write it, and ``inspect`` names it. An operation whose value is the same either way (an
-average pool in ceil mode whose last window fits, for one) meets no row.
+Each row has a public thread, which we read, and matches an operation by its attributes and shapes. The value of such an
+operation cannot be predicted without Core ML: the evaluator refuses it, an export does not write it, and ``inspect``
+names it. An operation with the same value either way, such as an average pool in ceil mode whose last window fits,
+matches no row.
 
-The reports are other people's. Where one gives a single set of parameters and no cause, the row takes in
-what shares them; where one says which parameters are right, the row leaves them out.
+The reports are by others. If a report has a single set of parameters and no cause, the row covers all operations with
+these parameters; if it says which parameters are correct, the row excludes them.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _ONNX_RUNTIME = "https://github.com/microsoft/onnxruntime"
 _WEB_NN = "https://github.com/webmachinelearning/webnn"
 
 _RIGHT_KERNEL = 3
-"""The widest kernel of an average pool over counted padding that #1901 reports to be right."""
+"""Largest kernel of an average pool over counted padding that #1901 reports as correct."""
 
-_LEAST_WRONG_BATCH = 10
-"""From here on #2650 reports attention on the GPU to be wrong."""
+_FIRST_WRONG_BATCH = 10
+"""Smallest batch for which #2650 reports wrong attention on the GPU."""
 
 _INTEGERS = frozenset(["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64"])
 
 
 def _pools(operation: FileOperation) -> Iterator[tuple[int, int, int, int, int]]:
-    """Side, padding before and after, kernel and stride of each axis of a pool whose shapes are known."""
+    """Side, padding before and after, kernel and stride of each axis of a pool with known shapes."""
     if not operation.type.endswith("_pool") or not operation.inputs:
         return
     sides = (operation.inputs[0].shape or ())[2:]
@@ -46,8 +46,10 @@ def _pools(operation: FileOperation) -> Iterator[tuple[int, int, int, int, int]]
 
 
 def _ceil_windows(operation: FileOperation) -> Iterator[tuple[int, int]]:
-    """Of each axis of a pool in ceil mode: how far its last window reaches beyond the padding, and how far it begins
-    behind the last element."""
+    """For each axis of a pool in ceil mode, two positions of its last window.
+
+    They are the number of its elements beyond the padding, and the distance from the last element to its start.
+    """
     if operation.parameters.get("ceil_mode") is True:
         for side, before, after, size, step in _pools(operation):
             start = -(-(side + before + after - size) // step) * step
@@ -76,14 +78,14 @@ def _padded_average(operation: FileOperation, function: FileFunction) -> str:
 
 
 def _output_shape(operation: FileOperation, function: FileFunction) -> str:
-    """One that says what follows from the padding anyway, as coremltools writes it, changes nothing."""
-    given = integers(operation.parameters.get("output_shape")) if operation.type == "conv_transpose" else ()
+    """An output_shape that follows from the padding, as coremltools writes it, has no effect."""
+    declared = integers(operation.parameters.get("output_shape")) if operation.type == "conv_transpose" else ()
     sides = tuple(_transposed_sides(operation))
-    return f"output_shape {list(given)} and not {list(sides)}" if given and sides and given[2:] != sides else ""
+    return f"output_shape {list(declared)}, not {list(sides)}" if declared and sides and declared[2:] != sides else ""
 
 
 def _transposed_sides(operation: FileOperation) -> Iterator[int]:
-    """Sides of a transposed convolution's result by its padding; none where they are not known."""
+    """Output sides of a transposed convolution from its padding; empty if unknown."""
     x, kernel = operation.input("x"), _kernel(operation)[2:]
     sides = (x.shape or ())[2:] if x else ()
     ones = (1,) * len(sides)
@@ -123,19 +125,19 @@ def _dilated_groups(operation: FileOperation, function: FileFunction) -> str:
 
 
 def _kernel(operation: FileOperation) -> tuple[int, ...]:
-    """Sides of a convolution's weights, (O, C/groups, *kernel); none where they are not known."""
+    """Shape of a convolution's weights, (O, C/groups, *kernel); empty if unknown."""
     shape = weight.shape if (weight := operation.input("weight")) else None
     return tuple(side for side in shape or () if isinstance(side, int))
 
 
 def _vector_product(operation: FileOperation, function: FileFunction) -> str:
-    """A vector takes an axis from what it is multiplied with; one of a few numbers is told by that alone."""
+    """A product with a vector has one axis less; a short constant vector is recognised by that alone."""
     if operation.type != "matmul":
         return ""
     ranks = [rank(value) or 0 for value in operation.inputs]
-    takes_an_axis = any(len(value.shape) < max(ranks, default=0) for value in operation.outputs if value.shape)
+    drops_axis = any(len(value.shape) < max(ranks, default=0) for value in operation.outputs if value.shape)
     vectors = (shown(value) for value in operation.inputs if rank(value) == 1)
-    return first(vectors) or ("a vector of constants" if takes_an_axis else "")
+    return first(vectors) or ("a vector of constants" if drops_axis else "")
 
 
 def _integer_product(operation: FileOperation, function: FileFunction) -> str:
@@ -168,7 +170,7 @@ def _squeezed_steps(operation: FileOperation, function: FileFunction) -> str:
     return f"stride {list(steps)} and squeeze_mask" if applies else ""
 
 
-def _computed_places(operation: FileOperation, function: FileFunction) -> str:
+def _computed_indices(operation: FileOperation, function: FileFunction) -> str:
     indices = operation.input("indices") if operation.type == "gather_nd" else None
     return f"computed indices, {shown(indices)}" if indices is not None and not indices.is_constant else ""
 
@@ -176,8 +178,8 @@ def _computed_places(operation: FileOperation, function: FileFunction) -> str:
 def _negative_index(operation: FileOperation, function: FileFunction) -> str:
     if operation.type not in ("gather", "gather_along_axis", "gather_nd"):
         return ""
-    given = operation.input("indices")
-    indices = given.elements if given else integers(operation.parameters.get("indices"))
+    values = operation.input("indices")
+    indices = values.elements if values else integers(operation.parameters.get("indices"))
     return first(f"index {index}" for index in indices if isinstance(index, int) and index < 0)
 
 
@@ -197,13 +199,13 @@ def _fractional_nearest(operation: FileOperation, function: FileFunction) -> str
 
 
 def _batched_attention(operation: FileOperation, function: FileFunction) -> str:
-    """Of a product with a softmax's result, or of the operation that is all of it."""
+    """A product with the output of a softmax, or the fused operation, with a large batch."""
     if operation.type == "matmul":
         softmaxes = {value.name for op in function.operations if op.type == "softmax" for value in op.outputs}
         batched = [value for value in operation.inputs if value.name in softmaxes]
     else:
         batched = list(operation.inputs[:1]) if operation.type == "scaled_dot_product_attention" else []
-    return first(shown(value) for value in batched if _batch(value) >= _LEAST_WRONG_BATCH)
+    return first(shown(value) for value in batched if _batch(value) >= _FIRST_WRONG_BATCH)
 
 
 def _batch(value: Value) -> int:
@@ -222,17 +224,15 @@ CORE_ML = Backend(
             "on the CPU too; the specification counts what lies inside.",
             source=f"{_CORE_ML_TOOLS}/issues/2772 {_CORE_ML_TOOLS}/pull/2844",
             find=_ceil_average,
-            remedy="Pad by an operation of its own, and average with exclude_padding_from_average.",
+            remedy="Use a separate pad operation, and average with exclude_padding_from_average.",
         ),
         Rule(
             id="pool_ceil_empty",
             severity=Severity.DIFFERS,
-            reason=(
-                "Core ML is reported to keep a window that lies in the padding alone; the specification leaves it out."
-            ),
+            reason=("Core ML is reported to keep a window that is only padding; the specification omits it."),
             source=f"{_WEB_NN}/issues/935",
             find=_ceil_empty,
-            remedy="Pad without ceil_mode, by as much as the last window needs.",
+            remedy="Pad without ceil_mode, up to the end of the last window.",
         ),
         Rule(
             id="pool_padded_average",
@@ -241,7 +241,7 @@ CORE_ML = Backend(
             "a 3x3 kernel is reported to be right.",
             source=f"{_CORE_ML_TOOLS}/issues/1901",
             find=_padded_average,
-            remedy="Pad by an operation of its own.",
+            remedy="Use a separate pad operation.",
         ),
         Rule(
             id="conv_transpose_output_shape",
@@ -321,7 +321,7 @@ CORE_ML = Backend(
             "the CPU and the GPU are right.",
             source=f"{_CORE_ML_TOOLS}/issues/2690 {_CORE_ML_TOOLS}/pull/2726",
             find=_log_sum_exp,
-            remedy="Take the maximum out first, or write it in float32.",
+            remedy="Subtract the maximum first, or write it in float32.",
         ),
         Rule(
             id="slice_squeezed_steps",
@@ -329,21 +329,21 @@ CORE_ML = Backend(
             reason="Core ML is reported to keep the axis that squeeze_mask takes away where another axis has a stride.",
             source=f"{_CORE_ML_TOOLS}/issues/1710",
             find=_squeezed_steps,
-            remedy="Slice first, and squeeze by an operation of its own.",
+            remedy="Slice first, and squeeze in a separate operation.",
         ),
         Rule(
             id="gather_nd_computed",
             severity=Severity.DIFFERS,
-            reason="Core ML is reported to take the first slice, whatever the indices, where these are computed.",
+            reason="Core ML is reported to return the first slice for any computed indices.",
             source=f"{_ONNX_RUNTIME}/pull/28598",
-            find=_computed_places,
+            find=_computed_indices,
             remedy="Use gather, or constant indices.",
         ),
         Rule(
             id="gather_negative",
             severity=Severity.DIFFERS,
-            reason="Core ML is reported to take the first element for an index of -1 (M4); "
-            "until iOS 16 the specification counts from the end, later on it does not say.",
+            reason="Core ML is reported to return the first element for an index of -1 (M4); "
+            "until iOS 16 the specification counts from the end, later versions do not specify it.",
             source="https://github.com/rustnn/rustnn/pull/227",
             find=_negative_index,
             remedy="Count from the beginning.",
@@ -362,10 +362,10 @@ CORE_ML = Backend(
         Rule(
             id="round",
             severity=Severity.DIFFERS,
-            reason="How Core ML rounds halves is said to depend on the unit that computes.",
+            reason="Rounding of halves is reported to depend on the compute unit.",
             source=f"{_WEB_NN}/issues/817",
             find=_round,
-            remedy="Write it as floor(x + 0.5), or as another rounding that is meant.",
+            remedy="Write it as floor(x + 0.5), or as the intended rounding.",
         ),
         Rule(
             id="upsample_nearest_fraction",
@@ -379,30 +379,30 @@ CORE_ML = Backend(
         Rule(
             id="attention_batch",
             severity=Severity.ROUNDS,
-            reason=f"The GPU is reported to give wrong attention from a batch of {_LEAST_WRONG_BATCH} on (macOS 26.2); "
+            reason=f"The GPU is reported to give wrong attention from a batch of {_FIRST_WRONG_BATCH} on (macOS 26.2); "
             "the CPU and the Neural Engine are right. Windows of an image are such a batch.",
             source=f"{_CORE_ML_TOOLS}/issues/2650",
             find=_batched_attention,
         ),
     ),
-    "nothing is reported of these operations",
+    "no reports on these operations",
 )
 
 
 def reported(function: FileFunction) -> Iterator[tuple[FileOperation, Rule, str]]:
-    """Operations whose value is reported to differ from the specification's, each with its rule and what of it."""
+    """Operations whose value is reported to differ from the specification, each with its rule and detail."""
     for operation in function.operations:
         for rule in CORE_ML.rules:
             if rule.severity == Severity.DIFFERS and (detail := rule.find(operation, function)):
                 yield operation, rule, detail
 
 
-def told_otherwise(function: FileFunction) -> tuple[str, str] | None:
-    """What is reported of a function's operations, and how else the first of them can be written; None of most."""
-    found = list(reported(function))
-    if not found:
+def reported_difference(function: FileFunction) -> tuple[str, str] | None:
+    """The reports on a function's operations in words, and a remedy for the first; None without reports."""
+    reports = list(reported(function))
+    if not reports:
         return None
-    operation, rule, detail = found[0]
-    others = len({each.name for each, _, _ in found}) - 1
+    operation, rule, detail = reports[0]
+    others = len({each.name for each, _, _ in reports}) - 1
     more = f" (and {others} more such operations)" if others > 1 else " (and one more such operation)" if others else ""
     return f"{operation.name} ({operation.type}: {detail}){more}. {rule.reason} {rule.source}", rule.remedy

@@ -1,7 +1,7 @@
-"""The Apple Neural Engine, which Core ML gives operations as it sees fit.
+"""The Apple Neural Engine, to which Core ML dispatches operations at its own discretion.
 
-Apple documents no list of what it runs. The rules are Apple's published advice where there is some,
-and otherwise what others measured on devices: a package without a finding may still run elsewhere.
+Apple does not document the supported operations. The rules are Apple's published advice where it exists, and otherwise
+measurements of others on devices: a package without findings may still run elsewhere.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from evim_deploy.inspection.rules import (
     typed_shape,
 )
 
-MOST_AXES = 5
+MAX_AXES = 5
 LONGEST_AXIS = 16384
 LONGEST_ARGMAX = 2048
 WIDEST_KERNEL = 16  # in fp16, from the A14 on; 13 before
 WHOLE_LAST_AXIS = 32  # fp16 elements in 64 bytes
-LEAST_NORMAL = 2.0**-14
-"""Of float16: what is smaller is held with fewer bits, or flushed to zero."""
+SMALLEST_NORMAL = 2.0**-14
+"""Smallest normal float16; smaller values have fewer bits, or are flushed to zero."""
 
 _GUIDE = "https://ane-guide.readthedocs.io/en/latest"
 _SURFACE = f"{_GUIDE}/part-1-machine/04-capability-surface.html (measured on an M1)"
@@ -44,7 +44,7 @@ _CPU_GATHER = "https://github.com/apple/coremltools/issues/1103"
 _RF_DETR = "https://github.com/roboflow/rf-detr/pull/1495 (MLComputePlan on an M3 Pro)"
 
 _BORDER = frozenset(["cast", "classify"])
-"""Where a program meets its caller: their type is the interface's, not that of a computation."""
+"""Operations at the interface, whose types are the interface's and not those of a computation."""
 
 _WIDE_INTEGERS = frozenset(["int16", "uint16", "int32", "uint32", "int64", "uint64"])
 
@@ -69,7 +69,7 @@ def _integer(operation: FileOperation, function: FileFunction) -> str:
 
 
 def _rank(operation: FileOperation, function: FileFunction) -> str:
-    most = 4 if operation.type in ("linear", "matmul", "conv", "conv_transpose") else MOST_AXES
+    most = 4 if operation.type in ("linear", "matmul", "conv", "conv_transpose") else MAX_AXES
     return first(typed_shape(value) for value in operation.values if (rank(value) or 0) > most)
 
 
@@ -86,15 +86,15 @@ def _flexible(operation: FileOperation, function: FileFunction) -> str:
     return shown(operation.outputs[0]) if ranges else ""
 
 
-def _last_axis(operation: FileOperation, least: int, most: int) -> str:
-    """Of arrays; a value of two axes or fewer is packed along its only long one."""
+def _last_axis(operation: FileOperation, shortest: int, longest: int) -> str:
+    """Values of at least three axes whose last is in a range; others are packed along their only long axis."""
     lasts = ((value, value.shape[-1]) for value in operation.outputs if value.shape and len(value.shape) > 2)
-    return first(shown(value) for value, last in lasts if isinstance(last, int) and least <= last <= most)
+    return first(shown(value) for value, last in lasts if isinstance(last, int) and shortest <= last <= longest)
 
 
 def _epsilon(operation: FileOperation, function: FileFunction) -> str:
     epsilon = operation.parameters.get("epsilon")
-    return f"epsilon {epsilon:.3g}" if isinstance(epsilon, float) and 0 <= epsilon < LEAST_NORMAL else ""
+    return f"epsilon {epsilon:.3g}" if isinstance(epsilon, float) and 0 <= epsilon < SMALLEST_NORMAL else ""
 
 
 def _softmax(operation: FileOperation, function: FileFunction) -> str:
@@ -116,7 +116,7 @@ def _kernel(operation: FileOperation, function: FileFunction) -> str:
 
 
 def _pad(operation: FileOperation, function: FileFunction) -> str:
-    """``pad`` has a pair for each of the last axes; only the last two may have one that is not zero."""
+    """``pad`` has a pair for each of the last axes; only the last two may be padded."""
     amounts = integers(operation.parameters.get("pad"))
     return f"pad {amounts}" if operation.type == "pad" and any(amounts[:-4]) else ""
 
@@ -136,7 +136,7 @@ NEURAL_ENGINE = Backend(
             id="flexible_shape",
             severity=Severity.BLOCKS,
             reason=(
-                "With a range of shapes the engine runs the default one alone; fixed or enumerated shapes all run "
+                "With a range of shapes the engine runs only the default shape; fixed and enumerated shapes all run "
                 "there."
             ),
             source=_FLEXIBLE,
@@ -146,35 +146,35 @@ NEURAL_ENGINE = Backend(
         Rule(
             id="axis_length",
             severity=Severity.BLOCKS,
-            reason=f"An axis may be {LONGEST_AXIS} long at most on the A13 to A15 and M1 to M3 (65536 on later ones).",
+            reason=f"An axis is limited to {LONGEST_AXIS} on the A13 to A15 and M1 to M3 (65536 on later chips).",
             source=_SURFACE,
             find=_axis_length,
         ),
         Rule(
             id="rank",
             severity=Severity.BLOCKS,
-            reason=f"A value may have {MOST_AXES} axes at most, that of a convolution or a matrix product 4.",
+            reason=f"A value is limited to {MAX_AXES} axes, for a convolution or a matrix product to 4.",
             source=_SURFACE,
             find=_rank,
         ),
         Rule(
             id="integer",
             severity=Severity.BLOCKS,
-            reason="The engine has no arithmetic on integers of more than 8 bits.",
+            reason="The engine does not compute on integers of more than 8 bits.",
             source=_SURFACE,
             find=_integer,
         ),
         Rule(
             id="operation",
             severity=Severity.BLOCKS,
-            reason="The engine has no such operation.",
+            reason="The engine does not support this operation.",
             source=_MATRIX,
             find=of_types(_NO_PATH, "no path"),
         ),
         Rule(
             id="control_flow",
             severity=Severity.BLOCKS,
-            reason="The engine has no control flow: Core ML runs it elsewhere, or inlines it.",
+            reason="The engine does not support control flow: Core ML runs it elsewhere, or inlines it.",
             source=_MATRIX,
             find=of_types("cond while_loop branch loop loopBreak loopContinue", "control flow"),
         ),
@@ -202,14 +202,14 @@ NEURAL_ENGINE = Backend(
         Rule(
             id="argmax_length",
             severity=Severity.BLOCKS,
-            reason=f"An argmax or argmin runs over {LONGEST_ARGMAX} elements at most.",
+            reason=f"An argmax or argmin is limited to {LONGEST_ARGMAX} elements.",
             source=_DESIGN,
             find=_argmax,
         ),
         Rule(
             id="kernel_width",
             severity=Severity.BLOCKS,
-            reason=f"A float16 kernel is {WIDEST_KERNEL} wide at most (13 before the A14).",
+            reason=f"A float16 kernel is limited to a width of {WIDEST_KERNEL} (13 before the A14).",
             source=_MATRIX,
             find=_kernel,
         ),
@@ -224,14 +224,14 @@ NEURAL_ENGINE = Backend(
             id="later_chips",
             severity=Severity.SLOWS,
             reason="Only later chips run it (resampling from the A14 on, sin and cos from the A15): "
-            "on others it is composed of more operations, or leaves the engine.",
+            "earlier ones split it into several operations, or run it elsewhere.",
             source=_MATRIX,
             find=of_types(_LATER_CHIPS, "from the A14 or A15 on"),
         ),
         Rule(
             id="last_axis_one",
             severity=Severity.SLOWS,
-            reason="The last axis is padded to 64 bytes: one of length 1 takes 32 times its memory in float16.",
+            reason="The last axis is padded to 64 bytes: a length of 1 needs 32 times the memory in float16.",
             source=_APPLE,
             find=lambda operation, function: _last_axis(operation, 1, 1),
         ),
@@ -245,7 +245,7 @@ NEURAL_ENGINE = Backend(
         Rule(
             id="epsilon",
             severity=Severity.ROUNDS,
-            reason="It is below float16's smallest normal number, 6.1e-05, and may count as zero: "
+            reason="It is below float16's smallest normal number, 6.1e-05, and may be flushed to zero: "
             "a norm of equal elements would divide by zero.",
             source=_NUMERICS,
             find=_epsilon,
@@ -253,7 +253,7 @@ NEURAL_ENGINE = Backend(
         Rule(
             id="softmax_length",
             severity=Severity.ROUNDS,
-            reason="Over so many near-equal elements each weight is below float16's smallest normal number, 6.1e-05.",
+            reason="With so many similar elements each weight is below float16's smallest normal number, 6.1e-05.",
             source=_NUMERICS,
             find=_softmax,
         ),

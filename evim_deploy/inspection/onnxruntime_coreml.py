@@ -1,6 +1,6 @@
-"""ONNX Runtime's Core ML provider, the way of an ONNX file to an iPhone's accelerators.
+"""ONNX Runtime's Core ML provider, which runs ONNX files on an iPhone's accelerators.
 
-Its CPU provider runs every ONNX operation; nothing is said here of what has no source.
+The CPU provider runs every ONNX operation. Only documented limitations have a rule.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _OPTIONS = "https://onnxruntime.ai/docs/api/objectivec/Classes/ORTCoreMLExecutio
 
 
 def _axis_length(operation: FileOperation, function: FileFunction) -> str:
-    """Of inputs, weights too: it is these that the provider looks at."""
+    """The provider checks the inputs, weights included."""
     for value in operation.inputs:
         longest = max((axis for axis in value.shape or () if isinstance(axis, int)), default=0)
         if longest > LONGEST_AXIS:
@@ -24,7 +24,7 @@ def _axis_length(operation: FileOperation, function: FileFunction) -> str:
 
 
 def _no_shape(operation: FileOperation, function: FileFunction) -> str:
-    return first(f"{value.name} has none" for value in operation.inputs if value.shape is None)
+    return first(f"{value.name} has no shape" for value in operation.inputs if value.shape is None)
 
 
 def _dynamic(operation: FileOperation, function: FileFunction) -> str:
@@ -53,7 +53,7 @@ ONNXRUNTIME_COREML = Backend(
         Rule(
             id="dynamic_shape",
             severity=Severity.SLOWS,
-            reason="It takes operations with dynamic shapes unless told otherwise, but they may be slower.",
+            reason="By default it runs operations with dynamic shapes, but they may be slower.",
             source=f"{_OPTIONS} (onlyAllowStaticInputShapes)",
             find=_dynamic,
             of_inputs=True,

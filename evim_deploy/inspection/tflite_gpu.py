@@ -1,7 +1,7 @@
-"""TFLite's GPU delegate (OpenCL, OpenGL, Metal), as its own checks decide.
+"""TFLite's GPU delegate (OpenCL, OpenGL, Metal), by the delegate's own checks.
 
-The sources are the delegate's two gates: ``CheckGpuDelegateCompatibility``, which TensorFlow's model
-analyzer runs too, and the building of its graph. What is a constant must be one in the file.
+The sources are ``CheckGpuDelegateCompatibility``, which TensorFlow's model analyzer runs too, and the construction of
+the delegate's graph. Constants must be stored in the file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from evim_deploy.inspection.rules import (
     typed_shape,
 )
 
-MOST_AXES = 4
+MAX_AXES = 4
 
 _LITERT = "https://github.com/google-ai-edge/LiteRT/blob/main/tflite"
 _GATE = f"{_LITERT}/tools/versioning/gpu_compatibility.cc"
@@ -68,16 +68,16 @@ def _operation(operation: FileOperation, function: FileFunction) -> str:
 def _dtype(operation: FileOperation, function: FileFunction) -> str:
     if operation.type not in _OPERATIONS:
         return ""
-    takes = _DTYPES | _MORE_INPUTS.get(operation.type, frozenset())
-    gives = _DTYPES | _MORE_OUTPUTS.get(operation.type, frozenset())
+    inputs = _DTYPES | _MORE_INPUTS.get(operation.type, frozenset())
+    outputs = _DTYPES | _MORE_OUTPUTS.get(operation.type, frozenset())
     computed = [value for value in operation.inputs if not value.is_constant]
-    wrong = [value for value in computed if value.dtype not in takes]
-    wrong += [value for value in operation.outputs if value.dtype not in gives]
+    wrong = [value for value in computed if value.dtype not in inputs]
+    wrong += [value for value in operation.outputs if value.dtype not in outputs]
     return first(map(typed_shape, wrong))
 
 
 def _rank(operation: FileOperation, function: FileFunction) -> str:
-    return first(typed_shape(value) for value in operation.values if not 1 <= (rank(value) or 0) <= MOST_AXES)
+    return first(typed_shape(value) for value in operation.values if not 1 <= (rank(value) or 0) <= MAX_AXES)
 
 
 def _dynamic(operation: FileOperation, function: FileFunction) -> str:
@@ -129,21 +129,21 @@ def _depthwise(operation: FileOperation, function: FileFunction) -> str:
 
 
 def _groups(operation: FileOperation, function: FileFunction) -> str:
-    """Depthwise convolutions written as grouped ones are recognised, and groups of fours are native."""
-    takes, group = (last_length(axes_of(operation.inputs, index)) for index in (0, 1))
-    gives = last_length(axes_of(operation.outputs))
-    if operation.type != "CONV_2D" or not group or takes <= group or (group == 1 and takes == gives):
+    """Grouped convolutions, except depthwise ones, which are recognised, and groups of multiples of four."""
+    channels, group = (last_length(axes_of(operation.inputs, index)) for index in (0, 1))
+    outputs = last_length(axes_of(operation.outputs))
+    if operation.type != "CONV_2D" or not group or channels <= group or (group == 1 and channels == outputs):
         return ""
-    groups = takes // group
-    return "" if group % 4 == 0 and gives // groups % 4 == 0 else f"{groups} groups of {group} channels"
+    groups = channels // group
+    return "" if group % 4 == 0 and outputs // groups % 4 == 0 else f"{groups} groups of {group} channels"
 
 
 def _computed_weights(operation: FileOperation, function: FileFunction) -> str:
-    """Weights may be computed too, but not where the convolution has groups."""
+    """Weights may be computed, except those of a grouped convolution."""
     if operation.type != "CONV_2D" or len(operation.inputs) < 2 or operation.inputs[1].is_constant:
         return ""
-    takes, group = (last_length(axes_of(operation.inputs, index)) for index in (0, 1))
-    return f"weights {shown(operation.inputs[1])} are computed" if takes != group else ""
+    channels, group = (last_length(axes_of(operation.inputs, index)) for index in (0, 1))
+    return f"weights {shown(operation.inputs[1])} are computed" if channels != group else ""
 
 
 def _gather(operation: FileOperation, function: FileFunction) -> str:
@@ -158,10 +158,10 @@ def _gather(operation: FileOperation, function: FileFunction) -> str:
 def _cast(operation: FileOperation, function: FileFunction) -> str:
     if operation.type != "CAST" or not operation.outputs:
         return ""
-    kinds = operation.inputs[0].dtype, operation.outputs[0].dtype
-    floats, others = ("float32", "float16"), ("float32", "int32")
-    allowed = all(kind in others for kind in kinds) or ("bool" in kinds and any(kind in floats for kind in kinds))
-    return "" if allowed else " to ".join(kinds)
+    dtypes = operation.inputs[0].dtype, operation.outputs[0].dtype
+    floats, others = {"float32", "float16"}, {"float32", "int32"}
+    allowed = all(dtype in others for dtype in dtypes) or ("bool" in dtypes and not floats.isdisjoint(dtypes))
+    return "" if allowed else " to ".join(dtypes)
 
 
 def _fully_connected(operation: FileOperation, function: FileFunction) -> str:
@@ -177,31 +177,29 @@ TFLITE_GPU = Backend(
         Rule(
             id="operation",
             severity=Severity.BLOCKS,
-            reason="The delegate has no such operation.",
+            reason="The delegate does not support this operation.",
             source=_GATE,
             find=_operation,
         ),
         Rule(
             id="dtype",
             severity=Severity.BLOCKS,
-            reason=(
-                "It takes and gives float32, float16 and quantised 8-bit tensors (bool and int32 for a few operations)."
-            ),
+            reason=("Tensors must be float32, float16 or quantised to 8 bits (bool and int32 for a few operations)."),
             source=f"{_BUILDER} (GetOpsToReplace)",
             find=_dtype,
         ),
         Rule(
             id="rank",
             severity=Severity.BLOCKS,
-            reason=f"A tensor has 1 to {MOST_AXES} axes: batch, height, width, channels.",
+            reason=f"A tensor has 1 to {MAX_AXES} axes: batch, height, width, channels.",
             source=_SHAPES,
             find=_rank,
         ),
         Rule(
             id="dynamic_shape",
             severity=Severity.BLOCKS,
-            reason="A delegate that supports static tensors alone is refused a graph with dynamic ones; "
-            "resize its inputs before the delegate is applied.",
+            reason="The runtime does not apply a delegate for static tensors to a graph with dynamic ones; "
+            "resize its inputs before applying the delegate.",
             source=_RUNTIME,
             find=_dynamic,
             of_inputs=True,
@@ -223,7 +221,7 @@ TFLITE_GPU = Backend(
         Rule(
             id="slice",
             severity=Severity.BLOCKS,
-            reason="It slices tensors of 3 or 4 axes, without masks that change them.",
+            reason="It slices tensors of 3 or 4 axes, without masks that change the axes.",
             source=_GATE,
             find=_slice,
         ),
@@ -237,14 +235,14 @@ TFLITE_GPU = Backend(
         Rule(
             id="pad",
             severity=Severity.BLOCKS,
-            reason="Paddings must be 3x2 or 4x2, and mirrored ones reflect.",
+            reason="Paddings must be 3x2 or 4x2, and mirror padding must be of mode reflect.",
             source=_GATE,
             find=_pad,
         ),
         Rule(
             id="gather",
             severity=Severity.BLOCKS,
-            reason="It gathers floats by a list of int32 indices.",
+            reason="It gathers floats with a list of int32 indices.",
             source=_GATE,
             find=_gather,
         ),
@@ -258,14 +256,14 @@ TFLITE_GPU = Backend(
         Rule(
             id="fully_connected",
             severity=Severity.BLOCKS,
-            reason="The input of a product must be computed.",
+            reason="The input of a product must not be a constant.",
             source=_GATE,
             find=_fully_connected,
         ),
         Rule(
             id="depth_multiplier",
             severity=Severity.BLOCKS,
-            reason="A depthwise convolution of several channels gives one output for each.",
+            reason="A depthwise convolution of several channels must have a multiplier of 1.",
             source=_GATE,
             find=_depthwise,
         ),
@@ -280,7 +278,7 @@ TFLITE_GPU = Backend(
             id="grouped_convolution",
             severity=Severity.SLOWS,
             reason=(
-                "Groups that are neither depthwise nor of fours become a split, a convolution each, and a "
+                "Groups that are neither depthwise nor of multiples of four become a split, a convolution each, and a "
                 "concatenation."
             ),
             source=f"{_BUILDER} (ResolveGroupedConvolution)",
@@ -289,7 +287,7 @@ TFLITE_GPU = Backend(
         Rule(
             id="reshape",
             severity=Severity.SLOWS,
-            reason="What is a new shape alone on a CPU costs a copy on a GPU.",
+            reason="A reshape, free on a CPU, is a copy on a GPU.",
             source=_ADVICE,
             find=of_types(_RESHAPES, "copy"),
         ),

@@ -1,8 +1,8 @@
-"""XNNPACK, which runs TFLite's operations on a CPU; what it refuses, TFLite's own kernels run.
+"""XNNPACK, which runs TFLite's operations on a CPU; TFLite's own kernels run the operations that it refuses.
 
-Each refusal also ends a partition: values are handed over on both sides of it. The list and its
-limits are the delegate's own (``Subgraph::VisitNode``) in LiteRT 2.2 and 2.3; its README names only
-part of them. Earlier versions do not accept LOG.
+Each refusal also ends a partition, with a hand-over of values on both sides. The list and its limits are the delegate's
+own (``Subgraph::VisitNode``) in LiteRT 2.2 and 2.3; its README names only part of them. Earlier versions do not accept
+LOG.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from evim_deploy.formats import FileFunction, FileOperation, Value
 from evim_deploy.inspection.classes import types
 from evim_deploy.inspection.rules import Backend, Rule, Severity, first, integers, rank, shown, typed_shape
 
-MOST_AXES = 6
+MAX_AXES = 6
 
 _FOLDER = "https://github.com/google-ai-edge/LiteRT/blob/main/tflite/delegates/xnnpack"
 _DELEGATE = f"{_FOLDER}/xnnpack_delegate.cc"
@@ -28,7 +28,7 @@ _VARIABLES = ("ASSIGN_VARIABLE", "READ_VARIABLE", "VAR_HANDLE")
 _FLOATS = frozenset(["float32", "float16"])
 _QUANTISED = frozenset(["int8", "uint8"])
 FLOAT_ONLY = frozenset(types(f"{_FLOAT_UNARY} {_FLOAT_BINARY} {_FLOAT_OTHERS}"))
-"""Types of operations that it computes on float tensors alone."""
+"""Types of operations that it supports only on float tensors."""
 
 _DTYPES = {
     **dict.fromkeys(FLOAT_ONLY, _FLOATS),
@@ -52,7 +52,7 @@ _CONSTANTS = {
     "STRIDED_SLICE": (1, 2, 3),
     "SPLIT": (0,),
 }
-"""Which inputs must stand in the file."""
+"""Inputs that must be stored in the file, by type of operation."""
 
 _COUNTS = {"CONCATENATION": (2, 5), "ADD": (2, 2)}
 _OUTPUTS = {"SPLIT": (2, 4)}
@@ -73,7 +73,7 @@ def _dtype(operation: FileOperation, function: FileFunction) -> str:
 def _rank(operation: FileOperation, function: FileFunction) -> str:
     if operation.type in _CONVOLUTIONS:
         return first(typed_shape(value) for value in (*operation.inputs[:1], *operation.outputs) if rank(value) != 4)
-    return first(typed_shape(value) for value in operation.values if (rank(value) or 0) > MOST_AXES)
+    return first(typed_shape(value) for value in operation.values if (rank(value) or 0) > MAX_AXES)
 
 
 def _constant(operation: FileOperation, function: FileFunction) -> str:
@@ -92,8 +92,8 @@ def _activation(operation: FileOperation, function: FileFunction) -> str:
 
 def _count(operation: FileOperation, function: FileFunction) -> str:
     for table, side, word in ((_COUNTS, operation.inputs, "inputs"), (_OUTPUTS, operation.outputs, "outputs")):
-        least, most = table.get(operation.type, (0, len(side)))
-        if not least <= len(side) <= most:
+        lowest, highest = table.get(operation.type, (0, len(side)))
+        if not lowest <= len(side) <= highest:
             return f"{len(side)} {word}"
     return ""
 
@@ -133,7 +133,7 @@ def _block(operation: FileOperation, function: FileFunction) -> str:
 
 
 def _mixed(operation: FileOperation, function: FileFunction) -> str:
-    """int8 weights of a float computation are quantised as it goes, but not in a depthwise convolution."""
+    """int8 weights with float inputs are supported by dynamic quantisation, except in a depthwise convolution."""
     if operation.type != "DEPTHWISE_CONV_2D" or len(operation.inputs) < 2:
         return ""
     image, kernel = operation.inputs[:2]
@@ -156,7 +156,7 @@ XNNPACK = Backend(
         Rule(
             id="operation",
             severity=Severity.BLOCKS,
-            reason="XNNPACK has no such operation.",
+            reason="XNNPACK does not support this operation.",
             source=_DELEGATE,
             find=_operation,
         ),
@@ -170,14 +170,14 @@ XNNPACK = Backend(
         Rule(
             id="rank",
             severity=Severity.BLOCKS,
-            reason=f"A tensor has {MOST_AXES} axes at most, an image 4.",
+            reason=f"A tensor is limited to {MAX_AXES} axes, an image to 4.",
             source=_DELEGATE,
             find=_rank,
         ),
         Rule(
             id="constant",
             severity=Severity.BLOCKS,
-            reason="Weights, axes, shapes and paddings must stand in the file.",
+            reason="Weights, axes, shapes and paddings must be stored in the file.",
             source=_DELEGATE,
             find=_constant,
         ),
@@ -191,14 +191,14 @@ XNNPACK = Backend(
         Rule(
             id="activation",
             severity=Severity.BLOCKS,
-            reason="It fuses RELU, RELU6 and RELU_N1_TO_1 alone.",
+            reason="It fuses only RELU, RELU6 and RELU_N1_TO_1.",
             source=_README,
             find=_activation,
         ),
         Rule(
             id="count",
             severity=Severity.BLOCKS,
-            reason="ADD takes 2 inputs, CONCATENATION 2 to 5, and SPLIT gives 2 to 4 outputs.",
+            reason="ADD must have 2 inputs, CONCATENATION 2 to 5, and SPLIT 2 to 4 outputs.",
             source=_DELEGATE,
             find=_count,
         ),
@@ -219,28 +219,28 @@ XNNPACK = Backend(
         Rule(
             id="slice",
             severity=Severity.BLOCKS,
-            reason="It slices by strides of 1, without masks that change axes.",
+            reason="It slices with strides of 1, without masks that change the axes.",
             source=_README,
             find=_strided_slice,
         ),
         Rule(
             id="block",
             severity=Severity.BLOCKS,
-            reason="A block has more than one element a side.",
+            reason="A block must have more than one element per side.",
             source=_README,
             find=_block,
         ),
         Rule(
             id="mixed",
             severity=Severity.BLOCKS,
-            reason="A depthwise convolution takes float weights for a float image.",
+            reason="A depthwise convolution of a float image must have float weights.",
             source=_DELEGATE,
             find=_mixed,
         ),
         Rule(
             id="dynamic_shape",
             severity=Severity.SLOWS,
-            reason="Whenever an input is resized, XNNPACK prepares everything anew.",
+            reason="After a resize of an input XNNPACK prepares everything again.",
             source=_README,
             find=_dynamic,
             of_inputs=True,

@@ -1,5 +1,5 @@
-"""Any other network by the same door: one of timm by its name, or a classifier in an ONNX file.
+"""Networks: their names become references, with weights, which artifacts are made from and compared with.
 
-Such a network stays a torch module: nothing lowers it to our graph. It is folded, proven as a whole, and written by
-:mod:`exporters`.
+``open`` is the one door; ``protocols`` is all that a proof knows of a network. A network knows no proof.
+It may import common, images, catalog, graph, formats, artifact, weights and quantise.
 """

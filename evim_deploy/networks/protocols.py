@@ -1,21 +1,26 @@
-"""What a proof knows of a network: its published form, its inference form, and a run of either.
+"""The protocols by which a proof knows a network: its published form, its inference form, and a run of either.
 
-A proof imports these protocols alone, so a network that is lowered to our graph and one that stays a torch module are
-proven alike.
+A proof of a network that is lowered to our graph and a proof of a network that stays a torch module are the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard
 
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from evim_deploy.artifact.target import Target, Weights
+from evim_deploy.catalog.terms import ModelKind
+from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.rewrites.rewrite import RewriteResult
 from evim_deploy.images.preprocessing import Preprocessing
 from evim_deploy.images.published_transform import Transform
+
+if TYPE_CHECKING:
+    from evim_deploy.networks.efficientvim.model import EfficientViM
 
 Array = npt.NDArray[Any]
 Outputs = Mapping[str, Array]
@@ -23,91 +28,107 @@ Faults = Iterator[tuple[str, Outputs]]
 
 
 class Network(Protocol):
-    """A network that computes in float32 on images as an artifact takes them."""
+    """An inference form in float32, on input images of an artifact."""
 
     @property
     def anomalies(self) -> Mapping[str, Mapping[str, int]]:
-        """As an engine's session has them: none, since float32 holds what is computed."""
+        """Overflows and the like, counted as in an engine's session: none, since float32 holds every value."""
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Names of the operations that have weights, in the order of their computation."""
+        """Names of the operations with weights, in the order of computation."""
 
     def run(self, image: Array) -> dict[str, Array]:
-        """Outputs by name, (B, ...), of images (B, 3, H, W); one at a time, which bounds the memory."""
+        """Outputs by name, (B, ...), of images (B, 3, H, W), computed one image at a time to bound the memory."""
 
     def perturbed(self, layer: str, share: float, generator: torch.Generator) -> Network:
-        """The same network with noise in one layer's weights, its deviation a share of their root mean square."""
+        """A copy with noise in one layer's weights; its standard deviation is a share of their root mean square."""
 
     def faults(self, image: Array, share: float, generator: torch.Generator) -> tuple[Outputs, Faults]:
-        """Outputs, and those after each layer in turn was disturbed so, with the layer's name."""
+        """The outputs, and for each layer its name and the outputs with the layer :meth:`perturbed`."""
 
 
 class Reference(Protocol):
-    """A network in evaluation mode, of which a proof knows this much alone.
+    """A network in evaluation mode, which artifacts are made from and compared with."""
 
-    Attributes:
-        form: What :meth:`stored` gives, ``graph`` or ``torch_module``: the exporters have a table for each.
-    """
-
-    form: ClassVar[str]
+    kind: ClassVar[ModelKind]
+    """The inference form; the exporters have a table for each kind."""
 
     @property
     def engine(self) -> str:
-        """What computes :meth:`outputs`, as messages name it."""
+        """Name of the engine that computes :meth:`outputs`, for messages."""
 
     @property
     def weights(self) -> Weights:
-        """Where they come from."""
+        """Origin of the weights."""
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How the network is evaluated."""
+        """Preprocessing of the published evaluation."""
 
     @property
     def num_classes(self) -> int:
-        """Of its heads."""
+        """Number of classes of the classifier."""
 
-    def outcomes(self, target: Target) -> list[RewriteResult]:
-        """What each rewrite did on the way to the inference form."""
+    def rewrite_results(self, target: Target) -> list[RewriteResult]:
+        """The result of each rewrite on the way to the inference form."""
 
-    def stored(self, target: Target) -> Any:
-        """The inference form that ends in the target's output, its weights as the target's precision stores them."""
+    def stored_form(self, target: Target) -> Graph | nn.Module:
+        """The inference form with the target's output, its weights as the target's precision stores them."""
 
     def network(self, target: Target) -> Network:
         """The inference form in float32."""
 
     def simulated_network(self, target: Target) -> Network:
-        """The inference form in float32, its weights rounded as they are stored."""
+        """The :meth:`stored_form`, computed in float32."""
 
     @property
     def activation(self) -> str:
-        """What makes probabilities of its logits, a key of :data:`~evim_deploy.common.numerics.ACTIVATIONS`."""
+        """Function from logits to probabilities, a key of :data:`~evim_deploy.common.numerics.ACTIVATIONS`."""
 
     @property
     def classifier_outputs(self) -> tuple[str, ...]:
-        """The outputs that its classifier can have, of ``logits`` and ``probabilities``."""
+        """Outputs that the classifier can have, of ``logits`` and ``probabilities``."""
 
     def outputs(self, task: str, images: Array, batch: int = 1) -> dict[str, Array]:
-        """The outputs of the network as published, by name, in float32, for normalised images (B, 3, H, W).
+        """The outputs of the published network by name, in float32.
 
         Args:
-            task: ``classify`` gives :attr:`classifier_outputs`, (B, classes); ``features`` the maps (B, D, h, w).
-            images: As the network takes them.
-            batch: The most images that are computed together. One bounds the memory, more are faster where images are
-                small; an output is then the same but for float32's rounding.
+            task: ``classify`` returns :attr:`classifier_outputs`, (B, classes); ``features`` the maps (B, D, h, w).
+            images: Normalised images (B, 3, H, W), float32.
+            batch: Images computed together. One bounds the memory, more are faster where images are small; the outputs
+                differ by float32 rounding alone.
         """
 
     def transform(self, height: int, width: int) -> Transform:
-        """The published evaluation's own transform, from an image to what :meth:`outputs` takes of it (3, H, W).
+        """The published evaluation's own transform, from an image to an input (3, H, W) of :meth:`outputs`.
 
         Raises:
-            NotInstalled: The library that has it is missing.
+            NotInstalled: The library with the transform is missing.
         """
 
     def outputs_in(self, dtype: torch.dtype, task: str, images: Array) -> dict[str, Array]:
-        """The same in PyTorch, computed in another floating-point type.
+        """The same outputs, computed by PyTorch in another floating-point type.
 
         Raises:
             RuntimeError: A part of the network computes in a fixed type.
         """
+
+
+class LoweredReference(Reference, Protocol):
+    """A reference of kind ``graph``: a proof can compare it with an artifact operation by operation."""
+
+    @property
+    def model(self) -> EfficientViM:
+        """The published network, in evaluation mode."""
+
+    def inference(self, target: Target) -> Graph:
+        """The inference form in floating point, rewritten as the target's precision needs it."""
+
+    def stored_form(self, target: Target) -> Graph:
+        """The same, its weights as the target's precision stores them."""
+
+
+def is_lowered(reference: Reference) -> TypeGuard[LoweredReference]:
+    """Whether the inference form of a reference is our graph."""
+    return reference.kind == ModelKind.GRAPH

@@ -1,4 +1,4 @@
-"""Run a graph in PyTorch, as it is and with a fault in a layer."""
+"""A graph that runs in PyTorch, unchanged or with perturbed weights in one layer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evim_deploy.graph.fixed_point import explained
+from evim_deploy.graph.fixed_point import requantisation_error_bound
 from evim_deploy.graph.interpreter import Weights, evaluate, fake_quantise, round_to, run, step, tensors
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.quantised import QuantParams
@@ -17,7 +17,12 @@ from evim_deploy.networks.protocols import Array, Faults, Outputs
 
 
 class GraphNetwork:
-    """A graph in PyTorch; ``weights`` are its own, in float32, unless they are given."""
+    """A graph in PyTorch.
+
+    Args:
+        graph: The graph.
+        weights: Its weights as tensors; by default its own in float32.
+    """
 
     anomalies: Mapping[str, Mapping[str, int]] = {}
 
@@ -37,25 +42,26 @@ class GraphNetwork:
         return GraphNetwork(self._graph, {**self._weights, layer: noisy(self._weights[layer], share, generator)})
 
     def visible(self, image: Array, share: float, generator: torch.Generator) -> Iterator[tuple[str, float]]:
-        """How clearly noise in each layer's weights is seen in what that layer itself gives, by its name.
+        """The visibility of noise in each layer's weights in that layer's own output, by the layer's name.
 
-        Above 1 some value is rounded to a code that nothing explains; where values have no grid, one moves by more than
-        float32 explains.
+        Above 1 some output is rounded to an integer that rounding errors do not explain; an output that is not
+        quantised changes by more than float32 explains.
         """
         values, qparams = run(self._graph, torch.from_numpy(image), self._weights), self._graph.qparams
         for node in self._graph.nodes:
             if node.weights:
-                sound = step(node, self._weights[node.name], values)[node.name]
-                moved = step(node, noisy(self._weights[node.name], share, generator), values)[node.name]
+                exact = step(node, self._weights[node.name], values)[node.name]
+                perturbed = step(node, noisy(self._weights[node.name], share, generator), values)[node.name]
                 clip = self._graph.sole_consumer(node.name)
                 is_clipped = node.name not in qparams and clip is not None and clip.op == "relu"
                 if is_clipped:
-                    sound, moved = sound.relu(), moved.relu()
-                grid = qparams.get(clip.name if clip is not None and is_clipped else node.name)
-                yield node.name, _clearness(sound, moved, grid, explained(node, qparams, grid) if grid else 0.0)
+                    exact, perturbed = exact.relu(), perturbed.relu()
+                output = qparams.get(clip.name if clip is not None and is_clipped else node.name)
+                rounding = requantisation_error_bound(node, qparams, output) if output else 0.0
+                yield node.name, _visibility(exact, perturbed, output, rounding)
 
     def faults(self, image: Array, share: float, generator: torch.Generator) -> tuple[Outputs, Faults]:
-        """Only what follows a layer is computed anew."""
+        """The outputs, and those with noise in each layer; only the operations after the layer are computed again."""
         values = run(self._graph, torch.from_numpy(image), self._weights)
 
         def outputs(changed: Mapping[str, Tensor]) -> Outputs:
@@ -68,7 +74,7 @@ class GraphNetwork:
         )
 
     def _after(self, index: int, weights: Weights, values: dict[str, Tensor]) -> Mapping[str, Tensor]:
-        """The values that change when one operation has other weights."""
+        """The values that change when the operation at an index has other weights."""
         first, *later = self._graph.nodes[index:]
         qparams = self._graph.qparams
         changed: dict[str, Tensor] = fake_quantise(step(first, weights, values), qparams)
@@ -79,27 +85,34 @@ class GraphNetwork:
 
 
 _FLOAT32 = 1e-4
-"""Of a layer's largest value, which no rounding of float32 explains."""
+"""A change, relative to a layer's largest value, that float32's rounding does not explain."""
 
 _CLEAR = 1.01
-"""By how much more than what is explained a value has to move: float32 takes no tie for one."""
+"""The factor by which a change must exceed the explained error: in float32 a tie may appear exceeded."""
 
 
-def _clearness(sound: Tensor, moved: Tensor, grid: QuantParams | None, unseen: float) -> float:
-    """By how much a value moves, in units of what has to be exceeded for that to be seen.
+def _visibility(exact: Tensor, perturbed: Tensor, qparams: QuantParams | None, rounding: float) -> float:
+    """The largest change of a layer's output, in units of the smallest visible one.
 
-    Of many values some lie next to the middle between two codes, and the least movement beyond what is explained gives
-    them another; of few it may take a whole step.
+    Among many values some are close to the middle between two integers, so that the smallest change beyond the
+    explained error flips them; among few values it may take a whole step.
+
+    Args:
+        exact: The output.
+        perturbed: The output with noise in the weights, of the same shape.
+        qparams: The output's quantisation parameters; None if it is not quantised.
+        rounding: The explained error.
     """
-    if grid is None:
-        return float((moved - sound).abs().max() / (_FLOAT32 * sound.abs().max() or 1.0))
-    sound, moved = sound.clamp(*grid.range), moved.clamp(*grid.range)
-    is_seen = bool(((round_to(grid, moved) - sound).abs() > unseen * _CLEAR).any())
-    return float((moved - sound).abs().max()) / (unseen * _CLEAR + (-1 if is_seen else 1) * grid.scale / 2)
+    if qparams is None:
+        return float((perturbed - exact).abs().max() / (_FLOAT32 * exact.abs().max() or 1.0))
+    exact, perturbed = exact.clamp(*qparams.range), perturbed.clamp(*qparams.range)
+    is_visible = bool(((round_to(qparams, perturbed) - exact).abs() > rounding * _CLEAR).any())
+    smallest = rounding * _CLEAR + (-1 if is_visible else 1) * qparams.scale / 2
+    return float((perturbed - exact).abs().max()) / smallest
 
 
 def noisy(weights: Weights, share: float, generator: torch.Generator) -> Weights:
-    """A layer's weights with noise, its deviation a share of their root mean square."""
+    """A layer's weights with Gaussian noise of ``share`` times their root mean square."""
     return {
         name: array + share * array.square().mean().sqrt() * torch.randn(array.shape, generator=generator)
         for name, array in weights.items()

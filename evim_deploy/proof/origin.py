@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evim_deploy.artifact.manifest import Manifest
+from evim_deploy.artifact.reading import Manifest
+from evim_deploy.catalog.terms import ModelFamily
 from evim_deploy.common.errors import BadInput
 from evim_deploy.networks.open import open_reference
 
@@ -62,10 +63,6 @@ def open_origin(manifest: Manifest, artifact: Path, weights: str | None, notify:
 
 def _weights_spec(source: str, artifact: Path) -> str:
     """A manifest's source of weights, or the path of a file of that name beside the artifact."""
-    name = source.removeprefix(_ONNX_PREFIX)
+    name = source.removeprefix(f"{ModelFamily.ONNX}:")
     beside = artifact.parent / name
     return str(beside) if beside.exists() and not Path(name).exists() else source
-
-
-_ONNX_PREFIX = "onnx:"
-"""Prefix of the source of weights that are in an ONNX file."""

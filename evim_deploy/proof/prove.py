@@ -73,7 +73,7 @@ def prove(
         BadInput: The artifact is damaged.
     """
     try:
-        runs = _runs(artifact, target, mode, compute_units, function)
+        runs = _runs(artifact, target, compute_units or mode, function)
         engines = ", ".join(dict.fromkeys(f"{run.engine} {run.mode}" for run in runs))
         progress.step(f"{target}: comparing with {checker.reference.engine} ({engines})")
         with threads.computing(checker.pixels(target)):
@@ -121,9 +121,7 @@ def _compare_operations(artifact: Path, target: Target, checker: ParityChecker, 
     )
 
 
-def _runs(
-    artifact: Path, target: Target, mode: str | None, compute_units: str | None, function: str | None
-) -> Sequence[CheckRun]:
+def _runs(artifact: Path, target: Target, chosen: str | None, function: str | None) -> Sequence[CheckRun]:
     """The runs of an artifact: its program in float32, and the artifact in its own precision.
 
     The program of a float32 artifact is run without widening, which would hide a float16 operation.
@@ -139,7 +137,6 @@ def _runs(
 
     engines = runtimes.engines_for(artifact)
     program = _with_mode(engines, Mode.FP32, artifact)
-    chosen = compute_units or mode
     requested = Mode(chosen) if chosen else None
     engine = _with_mode(engines, requested, artifact) if requested else runtimes.first_available(engines)
     if has_quantised_values(target):

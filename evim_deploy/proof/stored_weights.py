@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
+
+from torch import nn
 
 from evim_deploy.artifact.parity import StoredWeights
 from evim_deploy.artifact.target import Target
 from evim_deploy.artifact.trace import TracedOperation
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.quantised import Array
-from evim_deploy.networks.protocols import Reference
+from evim_deploy.networks.protocols import Reference, is_lowered
 from evim_deploy.proof.operations.alignment import values_in_file
 from evim_deploy.proof.operations.mismatched_weights import StoredArray, closest, compare_with_stored
 
 
 def compare_stored(reference: Reference, target: Target, operations: Sequence[TracedOperation]) -> StoredWeights:
     """Compare the weights in an artifact's file with those that its reference stores for the target."""
-    stored = reference.stored(target)
-    if isinstance(stored, Graph):
-        return compare_weights(stored, operations)
+    if is_lowered(reference):
+        return compare_weights(reference.stored_form(target), operations)
+    stored = cast("nn.Module", reference.stored_form(target))
     return compare_arrays({name: value.numpy() for name, value in stored.named_parameters()}, operations)
 
 

@@ -1,4 +1,4 @@
-"""The images that a network is calibrated on: a user's, or the photographs that ship with the package."""
+"""Calibration images: a user's, or the photographs and digits that ship with the package."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ import numpy.typing as npt
 from evim_deploy.artifact.quantisation import Calibration
 from evim_deploy.common.errors import BadInput
 from evim_deploy.images import digits, photographs
-from evim_deploy.images.preprocessing import Pixels, Preprocessing, normalise, open_image, resize_and_crop
+from evim_deploy.images.preprocessing import (
+    IMAGE_SUFFIXES,
+    Pixels,
+    Preprocessing,
+    normalise,
+    open_image,
+    resize_and_crop,
+)
 
 RECOMMENDED = 128
-"""Images of a calibration: with fewer, values that are rare are not seen."""
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+"""Recommended number of images: fewer miss rare values."""
 
 
 def _photographs(height: int, width: int) -> Iterator[Pixels]:
@@ -25,7 +30,7 @@ def _photographs(height: int, width: int) -> Iterator[Pixels]:
 
 
 def _digits(height: int, width: int) -> Iterator[Pixels]:
-    """As many as are recommended, from all of those that digits was trained on."""
+    """The recommended number, evenly from the images that digits was trained on."""
     from PIL import Image
 
     pictures, _ = digits.training()
@@ -34,37 +39,37 @@ def _digits(height: int, width: int) -> Iterator[Pixels]:
 
 
 @dataclass(frozen=True)
-class Shipped:
+class ShippedImages:
     """Images that ship with the package.
 
     Attributes:
-        words: What they are.
-        count: How many.
-        load: Gives them for a height and width, (H, W, 3) uint8 RGB each.
+        description: A few words for people.
+        count: Number of images.
+        load: Yields them for a height and a width in pixels, (H, W, 3) uint8 RGB each.
     """
 
-    words: str
+    description: str
     count: int
     load: Callable[[int, int], Iterator[Pixels]]
 
 
-PHOTOGRAPHS = Shipped("the photographs that ship with evim-deploy", len(photographs.NAMES), _photographs)
-DIGITS = Shipped("digits that ship with evim-deploy, of those that it was trained on", RECOMMENDED, _digits)
+PHOTOGRAPHS = ShippedImages("the photographs that ship with evim-deploy", len(photographs.NAMES), _photographs)
+DIGITS = ShippedImages("digits that ship with evim-deploy, of those that it was trained on", RECOMMENDED, _digits)
 
 
 @dataclass(kw_only=True)
 class CalibrationImages:
-    """Images as an artifact takes them, one at a time: any number of them is streamed.
+    """Inputs of an artifact, streamed one image at a time.
 
     Attributes:
-        source: A folder of images, which may have folders in it, or one image; or images that ship.
-        height: Of the images that the network takes, pixels.
-        width: Likewise.
-        preprocessing: How the network is evaluated.
-        preprocess: Whether it takes RGB pixels 0-255 rather than normalised ones.
+        source: A folder of images, with its subfolders, or one image; or images that ship.
+        height: Height of the network's input, pixels.
+        width: Width of it, pixels.
+        preprocessing: The preprocessing of the network's evaluation.
+        preprocess: Whether the artifact has RGB pixels 0-255 as inputs rather than normalised ones.
     """
 
-    source: Path | Shipped
+    source: Path | ShippedImages
     height: int
     width: int
     preprocessing: Preprocessing
@@ -73,14 +78,14 @@ class CalibrationImages:
     _used: int = 0
 
     def __len__(self) -> int:
-        """How many there may be; those that cannot be read are left out."""
-        return self.source.count if isinstance(self.source, Shipped) else len(_paths(self.source))
+        """Number of images, including files that turn out to be unreadable."""
+        return self.source.count if isinstance(self.source, ShippedImages) else len(_paths(self.source))
 
     def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
-        """Each (1, 3, H, W).
+        """Yield each image, (1, 3, H, W) float32.
 
         Raises:
-            BadInput: There is no image, none can be read, or all show one colour.
+            BadInput: There is no image, none is readable, or each is of a single colour.
         """
         self._used, self._skipped = 0, {}
         is_flat = True
@@ -90,28 +95,25 @@ class CalibrationImages:
             image = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)[None]  # (1, 3, H, W)
             yield image if self.preprocess else normalise(image, self.preprocessing)
         if not self._used:
+            names = [*list(self._skipped)[:3], *(["..."] if len(self._skipped) > 3 else [])]
             raise BadInput(
-                f"None of the {len(self._skipped)} images in {self.source} can be read: {', '.join(self._told())}.",
-                "Give images that are whole.",
+                f"None of the {len(self._skipped)} images in {self.source} can be read: {', '.join(names)}.",
+                "Use images that are not damaged.",
             )
         if is_flat:
             raise BadInput(
                 f"Each of the {self._used} images in {self.source} is of one colour: their values have no range.",
-                "Give pictures like those that the app will see.",
+                "Use pictures like those that the app will see.",
             )
 
     @property
     def calibration(self) -> Calibration:
-        """What was used, once all was read."""
-        source = self.source.words if isinstance(self.source, Shipped) else self.source.absolute().name
+        """The images that were used; complete after an iteration."""
+        source = self.source.description if isinstance(self.source, ShippedImages) else self.source.absolute().name
         return Calibration(source, self._used, tuple(self._skipped))
 
-    def _told(self) -> list[str]:
-        names = list(self._skipped)
-        return names[:3] + (["..."] if len(names) > 3 else [])
-
     def _pictures(self) -> Iterator[Pixels]:
-        if isinstance(self.source, Shipped):
+        if isinstance(self.source, ShippedImages):
             yield from self.source.load(self.height, self.width)
             return
         for path in _paths(self.source):
@@ -124,14 +126,14 @@ class CalibrationImages:
 def _paths(source: Path) -> list[Path]:
     try:
         if not source.is_dir():
-            open_image(source)  # tells what is wrong with it
+            open_image(source)  # raises an error that says what is wrong with it
             return [source]
-        found = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+        paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     except OSError as error:
         cause = f"{source} cannot be read: {error.strerror}."
         raise BadInput(cause, "Check the path of --calibration and its permissions.") from None
-    if not found:
+    if not paths:
         raise BadInput(
-            f"{source} has no images to calibrate on.", f"Put files that end in {', '.join(SUFFIXES)} there."
+            f"{source} has no images to calibrate on.", f"Put files that end in {', '.join(IMAGE_SUFFIXES)} there."
         )
-    return found
+    return paths

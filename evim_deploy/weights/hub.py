@@ -1,7 +1,7 @@
-"""Weights from the Hugging Face hub: the cache first, the network second, and never a long wait for neither.
+"""Weights from the Hugging Face hub: from the cache or by download, without a long wait for a dead network.
 
-huggingface_hub reads HF_ENDPOINT, HF_HUB_CACHE and HF_HUB_OFFLINE when it is imported; what it
-made of them is in ``huggingface_hub.constants``, which is read here at each call.
+huggingface_hub reads HF_ENDPOINT, HF_HUB_CACHE and HF_HUB_OFFLINE when it is imported, and keeps the values in
+``huggingface_hub.constants``, which is read here at each call.
 """
 
 from __future__ import annotations
@@ -12,33 +12,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evim_deploy.common.errors import BadInput, NotInstalled, first_line
-from evim_deploy.weights import background, shards
+from evim_deploy.weights import download_watch, shards
+from evim_deploy.weights.spec import DEFAULT_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from evim_deploy.catalog.variants import ModelName
 
-DEFAULT_FILE = "model.safetensors"
-
 PROBE_SECONDS = 2.5
-"""How long the hub has to answer at all: name resolution, proxies and TLS included."""
+"""Time limit for the hub's first answer, including name resolution, proxies and TLS."""
 
 STALL_SECONDS = 180.0
-"""How long a download may bring nothing. huggingface_hub gives up after about a minute where the connection is
+"""Time limit for a download without progress. huggingface_hub gives up after about a minute where the connection is
 silent, but would retry for an hour where a server asks it to; and hf_xet fetches up to 64 MB before it writes."""
 
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class HubUnreachable(BadInput):
-    """There is no network, the hub does not answer, or HF_HUB_OFFLINE is set."""
+    """The network or the hub does not answer, or HF_HUB_OFFLINE is set."""
 
 
 class WrongHash(BadInput):
-    """A file is not the one that the hub names by its SHA-256."""
+    """A file's SHA-256 differs from the hub's."""
 
 
 def published(model: ModelName) -> tuple[str, str]:
@@ -46,38 +43,18 @@ def published(model: ModelName) -> tuple[str, str]:
     return f"timm/{model.name}.{'in1k' if model.distilled else 'e450_in1k'}", DEFAULT_FILE
 
 
-def parse_source(spec: str) -> tuple[str, str]:
-    """Repository and file of ``hf:OWNER/NAME[/FILE]`` or ``timm:NAME[.TAG]``.
-
-    Raises:
-        BadInput: The text is neither.
-    """
-    scheme, _, rest = spec.partition(":")
-    if scheme == "timm" and _NAME.fullmatch(rest):
-        tag = ".in1k" if rest.endswith("_dist") else ".e300_in1k"  # timm's own default for a bare name
-        return f"timm/{rest}{'' if '.' in rest else tag}", DEFAULT_FILE
-    owner, name, *folders = rest.split("/") if rest.count("/") else (rest, "")
-    repo, filename = f"{owner}/{name}", "/".join(folders) or DEFAULT_FILE
-    if scheme == "hf" and _REPO.fullmatch(repo) and not {"", ".", ".."} & set(filename.split("/")):
-        return repo, filename
-    raise BadInput(
-        f"{spec!r} names no weights on the hub.",
-        "Write hf:OWNER/NAME, hf:OWNER/NAME/FILE or timm:NAME, for example timm:efficientvim_m4.e450_in1k.",
-    )
-
-
 def fetch(repo: str, filename: str, *, notify: Callable[[str], None]) -> Path:
-    """A file of a repository on the hub, from the cache or else by download; its hash was checked.
+    """A file of a repository on the hub, from the cache or else by download, with its hash checked.
 
     Args:
         repo: ``owner/name``.
         filename: Path of the file in the repository.
-        notify: Told, in one line, that a download begins.
+        notify: Receives one line before a download.
 
     Raises:
-        HubUnreachable: Not cached, and there is no network, no answer, or HF_HUB_OFFLINE is set.
-        WrongHash: The file, cached or downloaded, is not the one that the hub names.
-        BadInput: There is no such file, it may not be had without an account, or its download failed.
+        HubUnreachable: The file is not cached, and the hub does not answer, or HF_HUB_OFFLINE is set.
+        WrongHash: The SHA-256 of the file, cached or downloaded, differs from the hub's.
+        BadInput: The file does not exist, needs an account, or its download failed.
         NotInstalled: huggingface_hub is missing.
     """
     try:
@@ -86,42 +63,42 @@ def fetch(repo: str, filename: str, *, notify: Callable[[str], None]) -> Path:
         raise NotInstalled(
             "Weights from the Hugging Face hub need huggingface_hub.", 'pip install "evim-deploy[torch]"'
         ) from error
-    what = f"{repo}/{filename}"
+    title = f"{repo}/{filename}"
     try:
         cached = try_to_load_from_cache(repo, filename)
     except errors.HFValidationError as error:
         raise BadInput(f"{repo} cannot be a repository: {first_line(error)}.", "Check its name.") from error
-    if isinstance(cached, str):  # there are two other answers, which both say that it is not here
+    if isinstance(cached, str):  # None and a sentinel mean that it is not cached
         path = Path(cached)
         if not _is_intact(path):
             raise WrongHash(
-                f"{what} in the hub's cache is damaged: its SHA-256 is not the hub's.",
+                f"{title} in the hub's cache is damaged: its SHA-256 is not the hub's.",
                 f"Delete {_blob(path)} and run again.",
             )
         return path
     if constants.HF_HUB_OFFLINE:
         raise HubUnreachable(
-            f"{what} is not in the hub's cache, {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE is set.",
+            f"{title} is not in the hub's cache, {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE is set.",
             "Unset HF_HUB_OFFLINE, or give the path of a file.",
         )
     _probe(constants.ENDPOINT, repo, filename)
-    notify(f"Downloading {what} from {constants.ENDPOINT}")
+    notify(f"Downloading {title} from {constants.ENDPOINT}")
     path = _download(repo, filename)
     if not _is_intact(path):
         _blob(path).unlink()
         path.unlink(missing_ok=True)
         raise WrongHash(
-            f"The download of {what} is damaged: its SHA-256 is not the hub's. It was deleted.",
+            f"The download of {title} is damaged: its SHA-256 is not the hub's. It was deleted.",
             "Run again; if it stays so, something between the hub and this machine changes files.",
         )
     return path
 
 
 def fetch_weights(repo: str, filename: str, *, notify: Callable[[str], None]) -> Path:
-    """As :func:`fetch`; of weights in several files the index, with all the files that it names.
+    """Like :func:`fetch`; for weights in several files, the index and all the files that it names.
 
     Raises:
-        BadInput: As :func:`fetch`, or the index is damaged.
+        BadInput: An error of :func:`fetch`, or the index is damaged.
     """
     path = fetch(repo, filename, notify=notify)
     if filename.endswith(shards.INDEX_SUFFIX):
@@ -132,15 +109,15 @@ def fetch_weights(repo: str, filename: str, *, notify: Callable[[str], None]) ->
 
 
 def _blob(path: Path) -> Path:
-    """The cache's file behind a cached path: named by its hash where the cache can make links.
+    """The cache's file behind a cached path; its name is its hash where the cache can make links.
 
-    One link and no further: a blob may in turn be a link into a store whose names are other hashes.
+    Only one link is followed: a blob may itself be a link into a store whose names are other hashes.
     """
     return path.parent / path.readlink() if path.is_symlink() else path
 
 
 def _is_intact(path: Path) -> bool:
-    """Whether a cached file has the SHA-256 that names it; true where its name is no SHA-256."""
+    """Whether a cached file has the SHA-256 in its name; true where its name is not a SHA-256."""
     expected = _blob(path).name
     if not _SHA256.fullmatch(expected):
         return True
@@ -149,19 +126,19 @@ def _is_intact(path: Path) -> bool:
 
 
 def _probe(endpoint: str, repo: str, filename: str) -> None:
-    """Return if the hub answers for a file, within :data:`PROBE_SECONDS`; raise HubUnreachable if not.
+    """Raise HubUnreachable unless the hub answers a request for a file within :data:`PROBE_SECONDS`.
 
-    The file is asked for and not the hub's front page, which proxies may answer in the hub's place.
+    The request is for the file and not for the hub's front page, which a proxy may answer in the hub's place.
     """
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
     def ask() -> int:
-        # without huggingface_hub's headers: making them asks the hub something else first, for up to 3 s
+        # without huggingface_hub's headers, whose making sends another request first, for up to 3 s
         return int(get_session().head(hf_hub_url(repo, filename), timeout=PROBE_SECONDS).status_code)
 
     try:
-        status = background.start(ask).result(PROBE_SECONDS)
+        status = download_watch.start(ask).result(PROBE_SECONDS)
         reason = f"it answers {status}" if status >= 500 else ""
     except TimeoutError:
         reason = f"no answer within {PROBE_SECONDS} s"
@@ -175,22 +152,22 @@ def _probe(endpoint: str, repo: str, filename: str) -> None:
 
 
 def _download(repo: str, filename: str) -> Path:
-    """hf_hub_download, with its errors as ours and its waiting bounded by :data:`STALL_SECONDS`."""
+    """hf_hub_download with our errors, abandoned after :data:`STALL_SECONDS` without progress."""
     from huggingface_hub import constants, errors, hf_hub_download
 
-    what = f"{repo}/{filename}"
+    title = f"{repo}/{filename}"
     blobs = Path(constants.HF_HUB_CACHE, "models--" + repo.replace("/", "--"), "blobs")
-    # On a stderr that is no terminal its progress bar stays away of itself.
-    future = background.start(lambda: hf_hub_download(repo, filename))
+    # Its progress bar appears only where stderr is a terminal.
+    future = download_watch.start(lambda: hf_hub_download(repo, filename))
     try:
-        return Path(background.result(future, STALL_SECONDS, blobs))
+        return Path(download_watch.wait_for_download(future, STALL_SECONDS, blobs))
     except errors.GatedRepoError as error:
         cause, remedy = f"{repo} is gated.", "Accept its terms on the hub, then set HF_TOKEN (or `hf auth login`)."
         raise BadInput(cause, remedy) from error
     except errors.RepositoryNotFoundError as error:
         cause = f"There is no repository {repo} on {constants.ENDPOINT}, or it is private."
         raise BadInput(cause, "Check its name; for a private one set HF_TOKEN (or `hf auth login`).") from error
-    except errors.LocalEntryNotFoundError as error:  # huggingface_hub's way to say that the server failed
+    except errors.LocalEntryNotFoundError as error:  # huggingface_hub raises it where the server failed
         cause = f"The Hugging Face hub, {constants.ENDPOINT}, fails: {first_line(error.__cause__ or error)}."
         raise HubUnreachable(cause, "Try again later, or give the path of a file.") from error
     except (errors.EntryNotFoundError, errors.RevisionNotFoundError) as error:
@@ -199,6 +176,6 @@ def _download(repo: str, filename: str) -> Path:
         ) from error
     except Exception as error:  # as in _probe, and hf_xet brings its own
         raise BadInput(
-            f"The download of {what} failed: {first_line(error)}.",
+            f"The download of {title} failed: {first_line(error)}.",
             f"Run again; check the network, and the space in {constants.HF_HUB_CACHE}.",
         ) from error

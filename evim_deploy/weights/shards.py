@@ -1,7 +1,7 @@
-"""Weights in several files, and folders of them: which files to read.
+"""The files to read of weights in several files, or in a folder.
 
-An index (``model.safetensors.index.json``, ``pytorch_model.bin.index.json``) has the file of each tensor under
-``weight_map``; its files lie beside it. transformers, accelerate and diffusers write such folders.
+An index (``model.safetensors.index.json``, ``pytorch_model.bin.index.json``) names the file of each tensor under
+``weight_map``; the files lie beside it. transformers, accelerate and diffusers write such folders.
 https://huggingface.co/docs/transformers/big_models
 """
 
@@ -21,10 +21,10 @@ _PREFERRED = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-"""The weights of a folder by the names that libraries give them, the preferred first."""
+"""File names that libraries use for weights, in order of preference."""
 
 _SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", INDEX_SUFFIX)
-_OF_TRAINING = re.compile(r"(optimizer|scheduler|scaler|sampler|rng_state|random_states|training_args).*")
+_TRAINING_STATE = re.compile(r"(optimizer|scheduler|scaler|sampler|rng_state|random_states|training_args).*")
 _PART = re.compile(r"-\d{5}-of-(\d{5})\.")
 _FOREIGN_FOLDERS = {
     ".distcp": (
@@ -41,7 +41,7 @@ def weights_in(folder: Path) -> Path:
     """The one file of weights in a folder, or its index.
 
     Raises:
-        BadInput: There is none, or there are several.
+        BadInput: The folder has no such file, or several.
     """
     names = sorted(each.name for each in folder.iterdir() if each.is_file())
     for name in _PREFERRED:
@@ -50,36 +50,37 @@ def weights_in(folder: Path) -> Path:
     for end, (kind, remedy) in _FOREIGN_FOLDERS.items():
         if any(name.endswith(end) for name in names):
             raise BadInput(f"{folder} is {kind}.", remedy)
-    found = [
+    candidates = [
         name
         for name in names
-        if name.endswith(_SUFFIXES) and not _OF_TRAINING.fullmatch(name) and parts_with(folder / name) == 1
+        if name.endswith(_SUFFIXES) and not _TRAINING_STATE.fullmatch(name) and parts_with(folder / name) == 1
     ]
-    if len(found) != 1:
-        what = f"{len(found)} files of weights: {', '.join(found[:5])}" if found else "no file of weights"
-        raise BadInput(f"{folder} is a folder that has {what}.", "Give the path of a weights file.")
-    return folder / found[0]
+    if len(candidates) != 1:
+        several = f"{len(candidates)} files of weights: {', '.join(candidates[:5])}"
+        content = several if candidates else "no file of weights"
+        raise BadInput(f"{folder} is a folder that has {content}.", "Give the path of a weights file.")
+    return folder / candidates[0]
 
 
 def weights_name(path: Path) -> str:
-    """What manifests call weights at a path, which :func:`weights_in` finds in a folder: the name of their file alone.
+    """The name of weights in manifests: the name of their file, without folders.
 
-    The same weights in another folder make the same artifact, and no artifact tells where its maker keeps files.
+    The same weights in another folder make the same artifact, and an artifact does not reveal a user's folders.
     """
     return (weights_in(path) if path.is_dir() else path).name
 
 
 def parts_with(path: Path) -> int:
-    """How many files, by the name of one of them, make up the weights."""
+    """Number of files that make up the weights, from the name of one of them."""
     match = _PART.search(path.name)
     return int(match[1]) if match else 1
 
 
 def weight_map(index: Path) -> dict[str, str]:
-    """The name of the file of each tensor, files that lie beside the index.
+    """The name of the file of each tensor; the files lie beside the index.
 
     Raises:
-        BadInput: It is no index.
+        BadInput: The file is not an index, or names a file in another folder.
     """
     try:
         files = parse_json(index.read_bytes())["weight_map"]

@@ -25,12 +25,16 @@ import numpy as np
 from coremltools.converters.mil import Builder as mb  # noqa: N813, the name in coremltools' own documentation
 from coremltools.converters.mil.mil import types
 
-from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorSpec
+from evim_deploy.artifact.descriptions import describe_artifact
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import Output
 from evim_deploy.formats.coreml import MAIN, model_path, read_spec
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.quantise.apply import VIEWS
-from evim_deploy.quantise.schemes import scheme
+from evim_deploy.graph.ops import INTEGER_FORM_OPS
+from evim_deploy.quantise.placement import VIEWS
+from evim_deploy.quantise.schemes import find_scheme
 from exporters.coreml import package as coreml_package
 from exporters.coreml import tokens as coreml_tokens
 from exporters.coreml.quantised import DEQUANTIZED, EXACT, QUANTIZED, dequantised, fake_quantise
@@ -116,7 +120,7 @@ def fixed_shape(target: Target) -> tuple[int, int, int, int]:
 
 def is_classifier(target: Target) -> bool:
     """Return whether the outputs are a label and a dictionary instead of an array."""
-    return target.output == "probabilities" and target.batch == 1
+    return target.output == Output.PROBABILITIES and target.batch == 1
 
 
 def input_type(target: Target, name: str) -> Any:
@@ -134,8 +138,8 @@ def output_types(target: Target, names: Iterable[str]) -> list[Any]:
 
 def floats_of(target: Target) -> str:
     """Return the float type of everything that is not quantised, ``fp16`` or ``fp32``."""
-    found = scheme(target.format, target.precision)
-    return found.floats if found else target.precision
+    found = find_scheme(target.format, target.precision)
+    return found.float_precision if found else target.precision
 
 
 def convert(network: Any, target: Target, path: Path, **options: Any) -> Signature:
@@ -175,7 +179,7 @@ def annotate(path: Path, metadata: Mapping[str, str], info: ArtifactInfo) -> Non
     """Write metadata, and descriptions to the fields that Xcode shows."""
     spec = read_spec(path)
     shown = spec.description.metadata
-    texts = about(info)
+    texts = describe_artifact(info)
     shown.shortDescription = texts.description
     shown.author, shown.license, shown.versionString = texts.author, texts.licence, texts.version
     shown.userDefined.update(metadata)
@@ -245,7 +249,7 @@ def _program(graph: Graph, shape: tuple[int, ...], system: ct.target) -> Any:
                 node.name in graph.qparams and node.op not in VIEWS
             )  # a view of a quantised value is quantised already
             inputs = (values[value] for value in node.inputs)
-            results = _HANDLERS[node.op](node, name + EXACT if is_quantised else name, *inputs)
+            results = HANDLERS[node.op](node, name + EXACT if is_quantised else name, *inputs)
             if is_quantised:
                 results = fake_quantise(results, graph.qparams[node.name], name, name + QUANTIZED)
             values.update(zip(node.outputs, results if isinstance(results, list | tuple) else [results], strict=True))
@@ -294,7 +298,7 @@ def _split(node: Node, name: str, x: Any) -> Any:
     return mb.split(x=x, split_sizes=list(node.sections()), axis=1, name=name)
 
 
-_HANDLERS: dict[str, Callable[..., Any]] = {
+HANDLERS: dict[str, Callable[..., Any]] = {
     "conv": _conv,
     "pointwise_conv": lambda node, name, x: mb.conv(x=x, weight=_kernel(node, name, 4), name=name),
     "linear": _linear,
@@ -317,3 +321,9 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "mean": lambda node, name, x: mb.reduce_mean(x=x, axes=[2, 3], keep_dims=bool(node.attributes["keep"]), name=name),
     "concat": lambda node, name, *xs: mb.concat(values=xs, axis=1, name=name),
 }
+
+REFUSED = {
+    "batch_norm": "rewrites fold it into a convolution before export",
+    **dict.fromkeys(INTEGER_FORM_OPS, "only integer forms contain it, for TFLite's int8"),
+}
+"""The other operations of a graph, each with the reason why no handler exists."""

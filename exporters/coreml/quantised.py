@@ -49,7 +49,7 @@ def fake_quantise(x: Any, params: QuantParams, name: str, integers_name: str) ->
 
 def _affine(encoding: AffineQuantised, axes: int, name: str) -> Any:
     return mb.constexpr_affine_dequantize(
-        quantized_data=_with_axes(encoding.codes, axes),
+        quantized_data=_with_axes(encoding.values, axes),
         zero_point=np.int8(0),
         scale=encoding.scale.ravel().astype(np.float32),
         axis=0,
@@ -59,25 +59,25 @@ def _affine(encoding: AffineQuantised, axes: int, name: str) -> Any:
 
 def _by_blocks(encoding: AffineQuantised, axes: int, name: str) -> Any:
     return mb.constexpr_blockwise_shift_scale(
-        data=_with_axes(encoding.codes, axes).astype(_SIGNED[encoding.bits]),
+        data=_with_axes(encoding.values, axes).astype(_SIGNED[encoding.bits]),
         scale=_with_axes(encoding.scale, axes).astype(np.float32),
         name=name,
     )
 
 
 def _packed_table(encoding: Palettised, axes: int, name: str) -> Any:
-    codes = _with_axes(encoding.codes, axes)
+    indices = _with_axes(encoding.values, axes)
     return mb.constexpr_lut_to_dense(
-        indices=_packed(codes, encoding.bits),
+        indices=_packed(indices, encoding.bits),
         lut=encoding.table.astype(np.float32),
-        shape=np.array(codes.shape, np.uint32),
+        shape=np.array(indices.shape, np.uint32),
         name=name,
     )
 
 
 def _table(encoding: Palettised, axes: int, name: str) -> Any:
     return mb.constexpr_lut_to_dense(
-        indices=_with_axes(encoding.codes, axes).astype(_UNSIGNED[encoding.bits]),
+        indices=_with_axes(encoding.values, axes).astype(_UNSIGNED[encoding.bits]),
         lut=encoding.table.astype(np.float32).reshape(*(1,) * axes, -1, 1),  # (*blocks, entries, vector)
         name=name,
     )
@@ -87,9 +87,9 @@ def _with_axes(array: npt.NDArray[Any], axes: int) -> npt.NDArray[Any]:
     return array.reshape(*array.shape, *(1,) * (axes - array.ndim))
 
 
-def _packed(codes: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
+def _packed(indices: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
     """Pack integers of few bits, the least significant bit first."""
-    each = np.unpackbits(codes.reshape(-1, 1), axis=1, count=bits, bitorder="little")
+    each = np.unpackbits(indices.reshape(-1, 1), axis=1, count=bits, bitorder="little")
     return np.packbits(each, bitorder="little")
 
 

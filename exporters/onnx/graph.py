@@ -18,12 +18,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorSpec
+from evim_deploy.artifact.descriptions import describe_artifact
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target
 from evim_deploy.formats import onnx_writer
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.graph.shapes import Shape, infer_shapes
-from evim_deploy.quantise.schemes import Scheme, scheme
+from evim_deploy.graph.ops import INTEGER_FORM_OPS, infer_shapes
+from evim_deploy.graph.shapes import Shape
+from evim_deploy.quantise.schemes import Scheme, find_scheme
 from exporters.onnx import quantised
 from exporters.onnx.emitter import Emitter, Handler, is_long
 
@@ -38,12 +41,12 @@ def build(graph: Graph, target: Target, path: Path) -> Signature:
     )
     shapes = infer_shapes(graph, image)
     contract = _contract(graph, target, shapes)
-    found = scheme("onnx", target.precision)
+    found = find_scheme("onnx", target.precision)
     emitter = Emitter(
         graph,
         target,
         shapes,
-        float_precision=found.floats if found else target.precision,
+        float_precision=found.float_precision if found else target.precision,
         handlers=_handlers(found),
         channels_last=quantised.states(graph) if found else (),
     )
@@ -56,7 +59,7 @@ def annotate(path: Path, metadata: Mapping[str, str], facts: ArtifactInfo) -> No
     """Write metadata into ``metadata_props`` and the description into ``doc_string``."""
     model = onnx.load(path, load_external_data=False)
     helper.set_model_props(model, dict(metadata))
-    model.doc_string = about(facts).description
+    model.doc_string = describe_artifact(facts).description
     onnx.save(model, path)
 
 
@@ -86,7 +89,7 @@ def _contract(graph: Graph, target: Target, shapes: Mapping[str, Shape]) -> Sign
 
 
 def _conv(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
-    weights = [e.decoded(node, name) for name in ("kernel", "bias") if name in node.weights]
+    weights = [e.dequantised_weight(node, name) for name in ("kernel", "bias") if name in node.weights]
     e.emit("Conv", [*inputs, *weights], output, **e.window(node))
 
 
@@ -163,7 +166,7 @@ def _silu(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
     e.emit("Mul", [*inputs, e.emit("Sigmoid", inputs, f"{output}/sigmoid")], output)
 
 
-_HANDLERS: dict[str, Handler] = {
+HANDLERS: dict[str, Handler] = {
     "conv": _conv,
     "pointwise_conv": _project,
     "linear": _linear,
@@ -187,9 +190,15 @@ _HANDLERS: dict[str, Handler] = {
     "concat": lambda e, node, inputs, output: e.emit("Concat", inputs, output, axis=1),
 }
 
+REFUSED = {
+    "batch_norm": "rewrites fold it into a convolution before export",
+    **dict.fromkeys(INTEGER_FORM_OPS, "only integer forms contain it, for TFLite's int8"),
+}
+"""The other operations of a graph, each with the reason why no handler exists."""
+
 
 def _handlers(found: Scheme | None) -> Mapping[str, Handler]:
     if found is None:
-        return _HANDLERS
-    by_precision = {**_HANDLERS, **quantised.STATES_LAST, "layer_norm": quantised.layer_norm(_layer_norm)}
+        return HANDLERS
+    by_precision = {**HANDLERS, **quantised.STATES_LAST, "layer_norm": quantised.layer_norm(_layer_norm)}
     return quantised.dynamic(by_precision) if found.is_dynamic else by_precision

@@ -19,11 +19,15 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
-from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorSpec
+from evim_deploy.artifact.descriptions import describe_artifact
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import Precision
 from evim_deploy.formats.tflite_writer import pack
 from evim_deploy.graph.ir import Graph, Node
-from evim_deploy.quantise.schemes import scheme
+from evim_deploy.graph.ops import INTEGER_FORM_OPS
+from evim_deploy.quantise.schemes import find_scheme
 from exporters.tflite import file as tflite_file
 from exporters.tflite import metadata as tflite_metadata
 from exporters.tflite.integers import write
@@ -49,11 +53,11 @@ def build(graph: Graph, target: Target, path: Path) -> Signature:
     """
     if target.batch is None or target.height is None or target.width is None:
         raise ValueError("a TFLite file needs fixed shapes")
-    found = scheme(target.format, target.precision)
+    found = find_scheme(target.format, target.precision)
     if found is not None:
-        pixels = target.precision == "int8" and target.preprocess
+        pixels = target.precision == Precision.INT8 and target.preprocess
         image = (target.batch, 3, target.height, target.width)
-        content = pack(write(graph, image, found.integers, pixels))
+        content = pack(write(graph, image, found.integer_ops, pixels))
     else:
         content = _convert(graph, target)
     return complete(content, [graph.input_name], list(graph.outputs), target, path)
@@ -71,7 +75,7 @@ def _convert(graph: Graph, target: Target) -> bytes:
         values = {graph.input_name: image}
         for node, weights in zip(graph.nodes, module.weights, strict=True):
             with tf.name_scope(node.name):  # becomes part of the tensors' names
-                results = _HANDLERS[node.op](node, weights, *(values[value] for value in node.inputs))
+                results = HANDLERS[node.op](node, weights, *(values[value] for value in node.inputs))
             values.update(zip(node.outputs, results if isinstance(results, list) else [results], strict=True))
         return [values[value] for value in graph.outputs.values()]
 
@@ -79,7 +83,7 @@ def _convert(graph: Graph, target: Target) -> bytes:
     function = tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     converter.experimental_lower_to_saved_model = False  # it takes half of the time and only adds a signature
-    if target.precision == "fp16":
+    if target.precision == Precision.FP16:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
     content: bytes = converter.convert()
@@ -120,7 +124,7 @@ def complete(content: bytes, inputs: Sequence[str], outputs: Sequence[str], targ
 def annotate(path: Path, metadata: Mapping[str, str], info: ArtifactInfo) -> None:
     """Write metadata, MediaPipe's included, into named buffers of the flatbuffer, and set its description."""
     model = tflite_file.parse(path.read_bytes())
-    model.description = about(info).description
+    model.description = describe_artifact(info).description
     tflite_file.put_metadata(model, tflite_metadata.METADATA_NAME, tflite_metadata.pack(path.stem, info))
     for name, text in metadata.items():
         tflite_file.put_metadata(model, name, text.encode())
@@ -203,7 +207,7 @@ def _mean(node: Node, w: Weights, x: Any) -> Any:
     return tf.reduce_mean(tf.reduce_mean(x, axis=2, keepdims=True), axis=[1, 2], keepdims=keeps)
 
 
-_HANDLERS: dict[str, Callable[..., Any]] = {
+HANDLERS: dict[str, Callable[..., Any]] = {
     "conv": _conv,
     "pointwise_conv": lambda node, w, x: tf.nn.conv2d(x, w["kernel"], 1, "VALID"),
     "linear": lambda node, w, x: _biased(tf.matmul(x, w["kernel"]), w),
@@ -226,3 +230,9 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "mean": _mean,
     "concat": lambda node, w, *xs: tf.concat(xs, axis=-1),
 }
+
+REFUSED = {
+    "batch_norm": "rewrites fold it into a convolution before export",
+    **dict.fromkeys(INTEGER_FORM_OPS, "only integer forms contain it, for TFLite's int8"),
+}
+"""The other operations of a graph, each with the reason why no handler exists."""

@@ -20,7 +20,7 @@ from evim_deploy.common.errors import BadInput, Damaged, NotRunHere
 from evim_deploy.formats.coreml import one_line, read_package
 from evim_deploy.formats.mil import Constant, Function, Operation
 from evim_deploy.formats.mlmodel import of_program
-from evim_deploy.inspection.core_ml import told_otherwise
+from evim_deploy.inspection.core_ml import reported_difference
 from runtimes import Array
 from runtimes.coreml_interface import probabilities
 from runtimes.mil.inputs import image_input
@@ -129,7 +129,7 @@ def _refuse_reported(path: Path, function: Function) -> None:
     Raises:
         NotRunHere: The program has such an operation; the message names it.
     """
-    if told := told_otherwise(of_program("", function)):
+    if told := reported_difference(of_program("", function)):
         cause, remedy = told
         cause = f"{path} cannot be evaluated here: {one_line(cause)}"
         raise NotRunHere(cause, f"{remedy} On a Mac Core ML itself runs it, as it does.")
@@ -157,7 +157,7 @@ def open_session(path: Path, mode: Mode, function: str | None = None) -> Iterato
         BadInput: The package is damaged, or has no such function.
         NotRunHere: The evaluator does not support an operation, or Core ML is reported to compute it differently.
     """
-    with threads.in_torch():
+    with threads.torch_threads():
         yield MilSession(path, mode, function)
 
 

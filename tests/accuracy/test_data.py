@@ -1,4 +1,4 @@
-"""Data as users have it: what its classes are to an artifact, and what is refused."""
+"""Labelled data of users: its classes in an artifact's labels, and refusals."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def flat(tmp_path: Path) -> Path:
 
 
 def test_class_folders(tmp_path: Path) -> None:
-    found = open_data(str(folders(tmp_path, *ANIMALS)), None)
-    assert found.layout == "class folders"
-    assert found.images == tuple(f"{name}/{each}.png" for name in sorted(ANIMALS) for each in "ab")
-    assert found.groups == ("Zebra", "Zebra", "cat", "cat", "great white shark", "great white shark")
-    assert np.array_equal(np.asarray(found.open(2)), np.asarray(open_image(tmp_path / "cat" / "a.png")))
+    result = open_data(str(folders(tmp_path, *ANIMALS)), None)
+    assert result.layout == "class folders"
+    assert result.images == tuple(f"{name}/{each}.png" for name in sorted(ANIMALS) for each in "ab")
+    assert result.groups == ("Zebra", "Zebra", "cat", "cat", "great white shark", "great white shark")
+    assert np.array_equal(np.asarray(result.open(2)), np.asarray(open_image(tmp_path / "cat" / "a.png")))
 
 
 def test_what_is_no_image_or_hidden_is_passed_over(tmp_path: Path) -> None:
@@ -86,16 +86,16 @@ def test_what_is_no_image_or_hidden_is_passed_over(tmp_path: Path) -> None:
 )
 def test_files_of_labels(flat: Path, name: str, lines: list[str], groups: list[str]) -> None:
     (flat / name).write_text("\n".join(lines) + "\n", "utf-8")
-    found = open_data(str(flat), None)
-    assert (found.groups, found.layout) == (tuple(groups), f"labels of {name}")
+    result = open_data(str(flat), None)
+    assert (result.groups, result.layout) == (tuple(groups), f"labels of {name}")
     (flat / name).rename(flat / "other.csv" if name.endswith("csv") else flat / "other")
     named = open_data(str(flat), flat / ("other.csv" if name.endswith("csv") else "other"))
-    assert named.groups == found.groups
+    assert named.groups == result.groups
 
 
 def test_the_development_kits_numbers_are_in_an_order_of_its_own(flat: Path) -> None:
     (flat / GROUND_TRUTH).write_text("490\n361\n171\n")
-    with pytest.raises(BadInput, match=r"only meta\.mat of the development kit tells"):
+    with pytest.raises(BadInput, match=r"in the order of meta\.mat of the development kit"):
         open_data(str(flat), None)
     synsets = np.zeros(3, [("ILSVRC2012_ID", float), ("WNID", object), ("words", object)])
     for row, (number, wordnet_id) in zip(synsets, [(171, "n3"), (361, "n1"), (490, "n2")], strict=True):
@@ -103,7 +103,7 @@ def test_the_development_kits_numbers_are_in_an_order_of_its_own(flat: Path) -> 
     savemat(flat / "meta.mat", {"synsets": synsets})
     assert open_data(str(flat), None).groups == ("n2", "n1", "n3")
     (flat / GROUND_TRUTH).write_text("490\n361\n999\n")
-    with pytest.raises(BadInput, match="does not: 999"):
+    with pytest.raises(BadInput, match="lacks: 999"):
         open_data(str(flat), None)
     (flat / "meta.mat").write_bytes(b"no" * 200)
     with pytest.raises(BadInput, match="is damaged"):
@@ -111,10 +111,10 @@ def test_the_development_kits_numbers_are_in_an_order_of_its_own(flat: Path) -> 
 
 
 def test_the_order_is_a_sample_however_many_are_taken(tmp_path: Path) -> None:
-    found = open_data(str(folders(tmp_path, *(f"class {index}" for index in range(20)))), None)
-    assert sorted(found.order) == list(range(40))
-    assert found.order.tolist() == found.order.tolist()
-    assert len({found.groups[place] for place in found.order[:10]}) > 5
+    result = open_data(str(folders(tmp_path, *(f"class {index}" for index in range(20)))), None)
+    assert sorted(result.order) == list(range(40))
+    assert result.order.tolist() == result.order.tolist()
+    assert len({result.groups[place] for place in result.order[:10]}) > 5
 
 
 def test_another_image_or_class_is_other_data(tmp_path: Path) -> None:
@@ -200,8 +200,8 @@ def test_class_folders_take_no_file_of_labels(tmp_path: Path) -> None:
 def test_classes_are_matched(
     names: tuple[str, ...], labels: tuple[str, ...], rule: str, indices: tuple[int, ...]
 ) -> None:
-    found = match(names, sorted(names), labels, None)
-    assert (found.rule, tuple(found.labels)) == (rule, indices)
+    result = match(names, sorted(names), labels, None)
+    assert (result.rule, tuple(result.labels)) == (rule, indices)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_classes_that_the_artifact_does_not_have(
 
 
 def test_a_rule_that_is_said_counts() -> None:
-    """As ImageFolder counts 1, 10, 2: what nothing but the user can know."""
+    """ImageFolder's order is 1, 10, 2, which only the user can know."""
     names = ("1", "10", "2")
     assert tuple(match(names, names, ANIMALS, "sorted").labels) == (0, 1, 2)
     with pytest.raises(BadInput, match="own labels: '1', '10', '2'"):
@@ -242,20 +242,20 @@ def sized(height: int, width: int) -> Prepare:
 def test_images_come_in_full_batches_without_those_that_cannot_be_read(tmp_path: Path) -> None:
     data = folders(tmp_path, "a", "b", "c", "d")
     (data / "b" / "a.png").write_bytes(b"no image")
-    found = open_data(str(data), None)
-    got = list(stream(found, [7, 2, 0, 1, 3, 4, 5], 3, sized(8, 12)))
+    result = open_data(str(data), None)
+    got = list(stream(result, [7, 2, 0, 1, 3, 4, 5], 3, sized(8, 12)))
     assert [batch.images for batch in got] == [(7, 0, 1), (3, 4, 5)]
     assert [batch.unreadable for batch in got] == [(2,), ()]
     expected = resize_and_crop(open_image(data / "a" / "a.png"), 8, 12, PAPER)
     assert np.array_equal(got[0].inputs[1], expected)
-    (last,) = stream(found, [2], 3, sized(8, 12))
+    (last,) = stream(result, [2], 3, sized(8, 12))
     assert (last.images, last.unreadable, len(last.inputs)) == ((), (2,), 0)
 
 
 def test_no_more_than_two_batches_are_decoded_ahead(tmp_path: Path) -> None:
-    found = open_data(str(folders(tmp_path, "a", "b", "c", "d")), None)
+    result = open_data(str(folders(tmp_path, "a", "b", "c", "d")), None)
     opened: list[int] = []
-    watched = type(found)(**{**vars(found), "open": lambda place: opened.append(place) or found.open(place)})
+    watched = type(result)(**{**vars(result), "open": lambda place: opened.append(place) or result.open(place)})
     batches = stream(watched, range(8), 2, sized(8, 8))
     next(batches)
     assert len(opened) <= 4

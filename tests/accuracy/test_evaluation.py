@@ -1,4 +1,4 @@
-"""Artifacts evaluated on digits: figures that are right, what lowers them, and what is refused."""
+"""Evaluation on digits: correct results, faults that lower them, and refusals."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(folder: Path) -> Callable[..., Path]:
-    """What ``export`` makes of digits, unproven; each once."""
+    """Exports of the digits model, without proof; each made once."""
 
     @cache
     def make(format_: str = "onnx", precision: str = "fp32", **fields: Any) -> Path:
@@ -70,7 +70,7 @@ def evaluated(
 
 
 def write_digits(folder: Path, count: int = 40, names: Callable[[int], str] = str) -> Path:
-    """A folder of a class each, of the first held-out digits."""
+    """Class folders of the first held-out digits."""
     for index, (picture, label) in enumerate(zip(*digits.held_out(), strict=True)):
         if index == count:
             break
@@ -148,7 +148,7 @@ def test_labels_that_are_rotated_lower_the_accuracy_and_no_agreement(single: Pat
 
 
 def perturbed(artifact: Path, path: Path, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> Path:
-    """A copy with other weights in one convolution."""
+    """A copy with changed weights in one convolution."""
     model = onnx.load(artifact)
     (tensor,) = [each for each in model.graph.initializer if each.name == CHANGED]
     tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor)), tensor.name))
@@ -258,7 +258,7 @@ def test_where_no_image_can_be_read_there_is_no_figure(single: Path, tmp_path: P
 
 @dataclass
 class Interrupted(Silent):
-    """Breaks off at its so many-th advance."""
+    """A progress that interrupts at its n-th advance."""
 
     left: int
     warnings: list[str] = field(default_factory=list)
@@ -289,11 +289,11 @@ def lines_without_times(path: Path) -> list[dict[str, Any]]:
 def test_what_is_resumed_ends_as_what_was_never_interrupted(
     made: Callable[..., Path], pictures: Path, tmp_path: Path, after: int
 ) -> None:
-    """Before the first batch, after it, in the reference's, in the second artifact's."""
+    """Interrupts before the first batch, after it, in the reference's, and in the second artifact's."""
     artifacts = made("onnx", "fp32", batch=None, sizes=(None,)), made()
     whole = evaluated(*artifacts, data=pictures, limit=None, resume=tmp_path / "whole")
-    found = Evaluator(resume=tmp_path / "parts", progress=Interrupted(after))
-    broken = found.evaluate(artifacts, str(pictures))
+    actual = Evaluator(resume=tmp_path / "parts", progress=Interrupted(after))
+    broken = actual.evaluate(artifacts, str(pictures))
     assert not broken.is_complete
     assert not all(result.is_complete for result in broken.results)
     json.dumps(broken.to_dict(), allow_nan=False)
@@ -305,11 +305,11 @@ def test_what_is_resumed_ends_as_what_was_never_interrupted(
 
 
 def test_an_interrupt_keeps_what_there_is(single: Path) -> None:
-    found = Evaluator(progress=Interrupted(11)).evaluate([single], "digits")
-    (result,) = found.results
+    actual = Evaluator(progress=Interrupted(11)).evaluate([single], "digits")
+    (result,) = actual.results
     assert result.accuracy is not None
     assert (result.accuracy.count, result.agreement, result.reason) == (10, None, "interrupted")
-    assert not found.is_complete
+    assert not actual.is_complete
     (none,) = Evaluator(progress=Interrupted(1)).evaluate([single], "digits").results
     assert (none.accuracy, none.to_dict()["count"], none.to_dict()["top1"]) == (None, 0, None)
 
@@ -331,9 +331,9 @@ def test_a_file_of_another_artifact_or_other_data_is_refused(
     file = tmp_path / "answers"
     evaluated(single, limit=3, resume=file)
     before = file.read_bytes()
-    with pytest.raises(BadInput, match="of other artifacts than these"):
+    with pytest.raises(BadInput, match="predictions for other artifacts"):
         evaluated(made("tflite", "fp32", batch=4), limit=3, resume=file)
-    with pytest.raises(BadInput, match="of other images than these"):
+    with pytest.raises(BadInput, match="predictions for other images"):
         evaluated(single, data=pictures, limit=3, resume=file)
     assert file.read_bytes() == before
 
@@ -343,7 +343,7 @@ def test_a_file_of_another_artifact_or_other_data_is_refused(
 
 @pytest.fixture
 def of_a_file(tmp_path: Path) -> tuple[Path, Path]:
-    """An artifact, and the file of its weights."""
+    """An artifact, and its weights file."""
     torch.save(untrained_model(MODEL, 10, 4).state_dict(), tmp_path / "weights.pth")
     request = Request(
         model=MODEL, formats=("onnx",), weights=str(tmp_path / "weights.pth"), output_dir=tmp_path, verify=False
@@ -355,15 +355,15 @@ def of_a_file(tmp_path: Path) -> tuple[Path, Path]:
 def test_without_its_weights_there_is_no_agreement_and_the_reason_is_told(of_a_file: tuple[Path, Path]) -> None:
     artifact, weights = of_a_file
     moved = weights.rename(weights.with_name("moved.pth"))
-    told = Interrupted(0)
-    (result,) = evaluated(artifact, limit=5, progress=told)
+    progress_log = Interrupted(0)
+    (result,) = evaluated(artifact, limit=5, progress=progress_log)
     document = result.to_dict()
     assert (document["agreement"], document["reference"], document["count"]) == (None, None, 5)
-    assert document["agreement_reason"].startswith("not run on this host: The weights that")
-    assert len(told.warnings) == 1
-    assert weights.name in told.warnings[0]
-    (found,) = evaluated(artifact, limit=5, weights=str(moved))
-    assert found.to_dict()["agreement"] == 100
+    assert document["agreement_reason"].startswith("not run on this host: The weights of ")
+    assert len(progress_log.warnings) == 1
+    assert weights.name in progress_log.warnings[0]
+    (actual,) = evaluated(artifact, limit=5, weights=str(moved))
+    assert actual.to_dict()["agreement"] == 100
 
 
 def test_weights_that_are_named_have_to_be_the_right_ones(single: Path, of_a_file: tuple[Path, Path]) -> None:
@@ -374,13 +374,13 @@ def test_weights_that_are_named_have_to_be_the_right_ones(single: Path, of_a_fil
 
 
 def test_untrained_weights_are_told_of_once(made: Callable[..., Path]) -> None:
-    told = Interrupted(0)
+    progress_log = Interrupted(0)
     seeded = [made("onnx", precision, weights="random:1") for precision in ("fp32", "fp16")]
-    one, other = evaluated(*seeded, limit=5, progress=told)
+    one, other = evaluated(*seeded, limit=5, progress=progress_log)
     assert one.agreement is not None
     assert one.agreement.share == 1
     assert not other.to_dict()["weights"]["trained"]
-    (warning,) = told.warnings
+    (warning,) = progress_log.warnings
     assert "UNTRAINED" in warning
 
 
@@ -394,7 +394,7 @@ def test_limits_that_leave_nothing(single: Path) -> None:
 
 
 def test_dense_features_have_no_accuracy(made: Callable[..., Path]) -> None:
-    with pytest.raises(BadInput, match="dense features, no classes"):
+    with pytest.raises(BadInput, match="dense features as outputs, not classes"):
         evaluated(made("onnx", "fp32", task="features"))
 
 

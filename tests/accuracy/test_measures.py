@@ -26,7 +26,7 @@ def test_the_interval_of_a_share_keeps_within_its_ends() -> None:
 
 
 def test_the_interval_of_a_difference_by_hand() -> None:
-    """Ten gained, four lost of 98: of 100 with two more, 0.06, and a variance of (15 - 0.36) / 100^2."""
+    """Ten gained and four lost of 98: with two more images 0.06, and a variance of (15 - 0.36) / 100^2."""
     reach = Z * np.sqrt(15 - 0.36) / 100
     assert difference_interval(10, 4, 98) == pytest.approx((0.06 - reach, 0.06 + reach), abs=1e-6)
     low, high = difference_interval(4, 10, 98)
@@ -47,14 +47,14 @@ def test_the_interval_of_a_difference_holds_the_truth_in_95_of_100_draws(gained:
 
 
 def test_the_calibration_error_by_hand() -> None:
-    """Two images in the bin below 0.6, one of them right: 0.05 too sure; one in that below 1, wrong: 0.97 too sure."""
+    """Two images in the bin below 0.6, one correct: 0.05 overconfident; one below 1, wrong: 0.97 overconfident."""
     confidence = np.array([0.54, 0.56, 0.97])
     right = np.array([True, False, False])
     assert calibration_error(confidence, right) == pytest.approx((2 * 0.05 + 1 * 0.97) / 3)
 
 
 def test_bins_of_a_calibration_error_are_told_apart() -> None:
-    """In one bin too sure and too unsure would cancel out; a bin's upper bound is in it."""
+    """Over- and underconfidence cancel out within a bin; a bin includes its upper bound."""
     apart = calibration_error(np.array([10 / 15, 11 / 15]), np.array([True, False]))
     assert apart == pytest.approx((5 / 15 + 11 / 15) / 2)
     together = calibration_error(np.array([10.1 / 15, 11 / 15]), np.array([True, False]))
@@ -73,26 +73,26 @@ PROBABILITIES = np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6], [0.
 
 
 def test_what_probabilities_say() -> None:
-    found = top_predictions([4, 0, 2, 1], [3], PROBABILITIES, 0.5)
-    assert found.top == [[1, 2, 0], [0, 1, 2], [2, 0, 1], [NO_CLASS] * 3]
-    assert found.confidence == [0.7, 0.5, 0.6, 0.0]
-    assert found.seen == 5
+    result = top_predictions([4, 0, 2, 1], [3], PROBABILITIES, 0.5)
+    assert result.top == [[1, 2, 0], [0, 1, 2], [2, 0, 1], [NO_CLASS] * 3]
+    assert result.confidence == [0.7, 0.5, 0.6, 0.0]
+    assert result.seen == 5
 
 
 def test_figures_of_answers() -> None:
     labels = np.array([1, NO_CLASS + 1, 2, 0, 1])  # by place
-    found = accuracy(top_predictions([4, 0, 2, 1], [3], PROBABILITIES, 0.5), labels)
-    assert found is not None
-    assert (found.count, found.top1, found.top5, found.not_finite) == (4, 0.5, 0.75, 1)
-    assert found.images_per_second == 8
+    result = accuracy(top_predictions([4, 0, 2, 1], [3], PROBABILITIES, 0.5), labels)
+    assert result is not None
+    assert (result.count, result.top1, result.top5, result.not_finite) == (4, 0.5, 0.75, 1)
+    assert result.images_per_second == 8
     assert accuracy(Predictions(unreadable=[0]), labels) is None
 
 
 def test_a_comparison_is_of_the_images_that_both_answered() -> None:
     mine = Predictions(images=[0, 1, 2, 3], unreadable=[], top=[[0], [1], [1], [2]], confidence=[1.0] * 4, seconds=1)
     its = Predictions(images=[3, 2, 1], unreadable=[0], top=[[2], [0], [0]], confidence=[1.0] * 3, seconds=1)
-    found = agreement(mine, its, np.array([9, 1, 0, 0]))
-    assert found is not None
-    assert (found.count, found.agreement, found.difference) == (3, pytest.approx(1 / 3), 0)
-    assert found.interval == difference_interval(1, 1, 3)
+    result = agreement(mine, its, np.array([9, 1, 0, 0]))
+    assert result is not None
+    assert (result.count, result.share, result.difference) == (3, pytest.approx(1 / 3), 0)
+    assert result.interval == difference_interval(1, 1, 3)
     assert agreement(mine, Predictions(), np.zeros(4, np.int64)) is None

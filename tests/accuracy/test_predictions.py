@@ -1,4 +1,4 @@
-"""The file that keeps answers: what it gives back, what breaking off leaves, and what is refused."""
+"""The file of predictions: its content, interruptions, and refusals."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ def test_without_a_file_answers_are_kept_in_memory_alone(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("subject", "fragment"),
     [
-        ({**SUBJECT, "artifacts": ["two in onnxruntime"]}, "of other artifacts than these"),
-        ({**SUBJECT, "images": "abd"}, "of other images than these"),
-        ({"artifacts": [], "images": ""}, "of other artifacts and images than these"),
+        ({**SUBJECT, "artifacts": ["two in onnxruntime"]}, "predictions for other artifacts"),
+        ({**SUBJECT, "images": "abd"}, "predictions for other images"),
+        ({"artifacts": [], "images": ""}, "predictions for other artifacts and images"),
     ],
 )
 def test_answers_of_something_else_are_refused(path: Path, subject: dict[str, object], fragment: str) -> None:

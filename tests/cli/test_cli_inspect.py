@@ -1,4 +1,4 @@
-"""``evim-deploy inspect`` through the command line."""
+"""``evim-deploy inspect`` as a user runs it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from command import assert_done, assert_refused, run
 from model_files import Computed, integers, ones, options, write_tflite
 from onnx import TensorProto, helper, load, save
 
+from evim_deploy.artifact.metadata import METADATA_KEY, SCHEMA_VERSION
 from evim_deploy.artifact.quantisation import Calibration, Quantisation
-from evim_deploy.artifact.target import METADATA_KEY, SCHEMA_VERSION
 
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A convolution between two transposes, and a split that XNNPACK does not support."""
+    """A convolution between two transposes, and a split that XNNPACK does not take."""
     first, image, wide = Computed((1, 4, 8, 8)), Computed((1, 8, 8, 4)), Computed((1, 8, 8, 6))
     halves = [Computed((1, 8, 8, 2)), Computed((1, 8, 8, 4))]
     tensors = [
@@ -52,14 +52,14 @@ def relu(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def document(*paths: Path) -> dict[str, Any]:
     result = run("inspect", *paths, "--json")
     assert_done(result)
-    actual: dict[str, Any] = json.loads(result.stdout)
-    return actual
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
 
 
-def test_the_text_has_everything_with_its_reason_and_its_source(foreign: Path) -> None:
+def test_people_are_told_everything_with_its_reason_and_its_source(foreign: Path) -> None:
     result = run("inspect", foreign)
     assert_done(result)
-    output = result.stdout
+    told = result.stdout
     for expected in (
         "foreign.tflite",
         "written by a test",
@@ -76,19 +76,19 @@ def test_the_text_has_everything_with_its_reason_and_its_source(foreign: Path) -
         "TFLite GPU delegate: nothing known keeps an operation off it",
         "XNNPACK: 1 of 3 operations stay off it",
         "blocks 1: SPLIT_V",
-        "XNNPACK has no such operation.",
+        "XNNPACK does not support this operation.",
         "xnnpack_delegate.cc",
         "measured: runs 2 of 3 operations, in 1 partition\n",
         "does not run 1: SPLIT_V",
     ):
-        assert expected in output
-    assert "\x1b[" not in output  # no colours where no terminal is
+        assert expected in told
+    assert "\x1b[" not in told  # no colours where no terminal is
 
 
-def test_the_json_document_has_the_same(foreign: Path) -> None:
-    result = document(foreign)
-    assert result["schema_version"] == SCHEMA_VERSION
-    (artifact,) = result["artifacts"]
+def test_machines_are_told_the_same(foreign: Path) -> None:
+    found = document(foreign)
+    assert found["schema_version"] == SCHEMA_VERSION
+    (artifact,) = found["artifacts"]
     (function,) = artifact["functions"]
     assert (artifact["path"], artifact["format"], artifact["bytes"]) == (str(foreign), "tflite", foreign.stat().st_size)
     assert artifact["made_by_evim_deploy"] is False
@@ -117,14 +117,14 @@ def test_the_json_document_has_the_same(foreign: Path) -> None:
 QUANTISATION = Quantisation(
     calibration=Calibration("a folder of cats", 12),
     sensitivity=(("stem", 21.4), ("head", 40.0)),
-    kept=("stem",),
+    float_layers=("stem",),
     allowed_loss=0.5,
     loss=0.25,
 )
 
 
 @pytest.mark.parametrize(
-    ("manifest", "expected"),
+    ("manifest", "told"),
     [
         (
             {"format": "onnx", "precision": "int8", "quantisation": QUANTISATION.to_dict()},
@@ -132,7 +132,7 @@ QUANTISATION = Quantisation(
                 "int8: 8-bit weights and values",
                 "calibrated on 12 images: a folder of cats",
                 "stem 21 dB, head 40 dB",
-                "1 of 2 layers in float (stem): 0.25 % of the predictions on the calibration images",
+                "1 of 2 layers kept in floating point (stem): 0.25 % of the predictions on calibration images",
             ),
         ),
         ({"format": "onnx", "precision": "fp32", "quantisation": None}, ()),
@@ -141,28 +141,29 @@ QUANTISATION = Quantisation(
         ({"quantisation": "int8"}, ()),
     ],
 )
-def test_the_quantisation_of_a_file_is_shown(
-    relu: Path, tmp_path: Path, manifest: dict[str, Any], expected: tuple[str, ...]
+def test_how_a_file_was_quantised_is_told(
+    relu: Path, tmp_path: Path, manifest: dict[str, Any], told: tuple[str, ...]
 ) -> None:
-    """The manifest's quantisation; nothing if the manifest is foreign or cannot be read."""
+    """What its manifest says; where that cannot be read, which need not be ours, nothing."""
     model = load(relu)
     helper.set_model_props(model, {METADATA_KEY: json.dumps(manifest)})
     path = tmp_path / "quantised.onnx"
     save(model, path)
     result = run("inspect", path)
     assert_done(result)
-    assert all(each in result.stdout for each in expected)
-    assert ("signal to noise" in result.stdout) == bool(expected)
+    assert all(each in result.stdout for each in told)
+    assert ("signal to noise" in result.stdout) == bool(told)
 
 
-def test_a_file_that_litert_does_not_load_is_not_measured(tmp_path: Path) -> None:
-    """Everything else is shown."""
+def test_what_litert_does_not_load_is_not_measured(tmp_path: Path) -> None:
+    """And everything else is told all the same."""
     values = [Computed((1, 8)), Computed((1, 8))]
     path = write_tflite(tmp_path / "custom.tflite", values, [("CUSTOM:Mystery", [0], [1], None)], [0], [1])
     result = run("inspect", path)
     assert_done(result)
     assert "measured: not run on this host." in result.stdout
-    assert "LiteRT does not load it (Encountered unresolved custom op: Mystery" in result.stdout
+    assert "LiteRT does not load " in result.stdout
+    assert ": Encountered unresolved custom op: Mystery" in result.stdout
     (artifact,) = document(path)["artifacts"]
     assert artifact["functions"][0]["operations"] == {"other": {"CUSTOM": 1}}
     assert "Mystery" in artifact["xnnpack"]["not_run_on_this_host"]
@@ -177,7 +178,7 @@ def test_several_files_of_several_formats_go_in_one_call(foreign: Path, relu: Pa
     assert result.stdout.index("relu.onnx") < result.stdout.index("foreign.tflite")
 
 
-def test_the_text_on_a_network_fits_a_screen_and_a_half(foreign: Path) -> None:
+def test_what_is_told_of_a_network_fits_a_screen_and_a_half(foreign: Path) -> None:
     result = run("inspect", foreign)
     assert len(result.stdout.splitlines()) <= 75
 
@@ -189,7 +190,7 @@ def test_a_damaged_file_is_refused_as_bad_input(foreign: Path, tmp_path: Path) -
 
 
 def test_one_bad_file_of_several_is_named(relu: Path, tmp_path: Path) -> None:
-    """The other files are shown."""
+    """And the others are shown all the same."""
     missing = tmp_path / "missing.onnx"
     result = run("inspect", missing, relu)
     assert result.returncode == 3

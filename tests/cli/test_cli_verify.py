@@ -283,7 +283,7 @@ def test_bad_input_is_worse_than_a_check_that_cannot_run(single: Path, tmp_path:
     [
         (("--weights", "random:1"), ("was not made from random:1", "sha256", "--weights")),
         (("-w", "none.pth"), ("cannot be opened", "none.pth", "--weights")),
-        (("--weights", "random:x"), ("cannot be opened", "'x' is no seed")),
+        (("--weights", "random:x"), ("cannot be opened", "Invalid seed 'x'")),
         (("--inputs", "nowhere"), ("nowhere", "--inputs")),
     ],
 )

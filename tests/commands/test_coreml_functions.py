@@ -15,8 +15,8 @@ from networks import tiny
 from PIL import Image
 
 import runtimes
+from evim_deploy.artifact.metadata import METADATA_KEY
 from evim_deploy.artifact.parity import Parity
-from evim_deploy.artifact.target import METADATA_KEY
 from evim_deploy.catalog.variants import MODELS, VARIANTS, ModelName
 from evim_deploy.commands.export import export
 from evim_deploy.commands.predict import predict
@@ -282,10 +282,9 @@ def test_a_function_that_fails_keeps_the_whole_package(tmp_path: Path, monkeypat
 
     def perturbed(graph: Any, target: Any, path: Path) -> Any:
         graph = graph.copy()
-        at = next(index for index, node in enumerate(graph.nodes) if node.op == "conv")
+        node = next(node for node in graph.nodes if node.op == "conv")
         if path.stem == NAMES[1]:
-            node = graph.nodes[at]
-            graph.nodes[at] = node.with_weights(kernel=1.02 * node.weights["kernel"])
+            graph.substitute(node, node.with_weights(kernel=1.02 * node.weights["kernel"]))
         return build(graph, target, path)
 
     monkeypatch.setattr(coreml, "_build_function", perturbed)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from random_variants import NATIVE, VARIANTS, drawn
-from told import reference_of
+from simulated import reference_of
 
 import exporters
 from evim_deploy.common.progress import Silent
@@ -52,7 +52,7 @@ def test_a_random_variant_is_proven_in_every_format_and_precision(seed: int, tmp
     for target in asked.targets():
         row = exporters.FORMATS[target.format]
         path = tmp_path / f"{target.precision}{row.suffix}"
-        exporters.load(row).build(reference.stored(target), target, path)
+        exporters.load(row).build(reference.stored_form(target), target, path)
         result = prove(path, target, prover, Silent())
         assert result.status in ("pass", "warning"), f"{target}: {result.reason}"
         assert {each.status for each in result.comparisons} == {"pass"}

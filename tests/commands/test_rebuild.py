@@ -14,8 +14,8 @@ import tiny_timm
 from command import run
 
 from evim_deploy import formats
-from evim_deploy.artifact.manifest import Manifest, embedded_manifest
 from evim_deploy.artifact.parity import ParityStatus
+from evim_deploy.artifact.reading import Manifest, embedded_manifest
 from evim_deploy.commands.export import export
 from evim_deploy.commands.rebuild import FileDifference, Rebuild, RebuildStatus, differences, rebuild
 from evim_deploy.commands.request import Request

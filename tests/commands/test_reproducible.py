@@ -16,13 +16,13 @@ import every_artifact
 import pytest
 import torch
 
-from evim_deploy.artifact.target import embedded
+from evim_deploy.artifact.manifest import embedded
 from evim_deploy.catalog.variants import parse_model
 from evim_deploy.commands.export import export
 from evim_deploy.commands.rebuild import differences
 from evim_deploy.commands.request import Request
 from evim_deploy.common.publish import members
-from evim_deploy.common.reproducible import one_thread
+from evim_deploy.common.threads import torch_threads
 from evim_deploy.formats.coreml import read_spec
 from exporters import FORMATS
 from exporters.coreml import package as coreml_package
@@ -220,7 +220,7 @@ def test_one_thread_is_for_what_is_inside_alone() -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        with one_thread():
+        with torch_threads(1):
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
     finally:

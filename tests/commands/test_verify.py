@@ -16,13 +16,13 @@ from hub_server import FILE, REPO, Server, point_at
 from networks import tiny
 from PIL import Image
 from safetensors.torch import save
+from simulated import FACTS
 from stored_weights import change_one, places
-from told import FACTS
 
 import exporters
 from evim_deploy import formats
+from evim_deploy.artifact.metadata import LABELS_KEY, METADATA_KEY
 from evim_deploy.artifact.parity import OutputComparison, Parity
-from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY
 from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import MODELS, VARIANTS, ModelName
 from evim_deploy.commands.export import export
@@ -162,7 +162,7 @@ def test_a_changed_weight_fails_with_the_reason(
     verifier = Verifier()
     verification = verifier.verify(artifact)
     reference = verifier.checker(verification.manifest, artifact).reference
-    actual = places(artifact, reference.stored(verification.manifest.target), precision)
+    actual = places(artifact, reference.stored_form(verification.manifest.target), precision)
     change_one(artifact, actual["stages.1.blocks.0.ffn.fc2.conv", "kernel"])
     result = verifier.check(artifact)
     assert result.verification is not None

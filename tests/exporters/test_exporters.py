@@ -19,14 +19,17 @@ import torch
 from ai_edge_litert import schema_py_generated as litert_schema
 from networks import normalise, pixels, random_network, random_tiny
 from onnx2tf_here import needs_onnx2tf
-from told import FACTS
+from simulated import FACTS
 from torch import Tensor
 
 import exporters
 import runtimes
 from evim_deploy import formats
-from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY, Signature, Structure, Target, TensorSpec
+from evim_deploy.artifact.descriptions import describe_artifact
+from evim_deploy.artifact.info import Structure
+from evim_deploy.artifact.metadata import LABELS_KEY, METADATA_KEY
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import MODELS, PUBLISHED, Variant
 from evim_deploy.common.errors import NotInstalled, UsageProblem
@@ -847,10 +850,9 @@ def test_fixed_formats_refuse_dynamic_shapes(tmp_path: Path, format_: str, size:
 def test_another_network_does_not_pass_for_this_one(workshop: Workshop) -> None:
     """The comparison above can fail: a network with the weights of one convolution moved by 1 %."""
     graph = tiny(0)
-    at = next(i for i, node in enumerate(graph.nodes) if node.op == "conv")
-    node = graph.nodes[at]
+    node = next(node for node in graph.nodes if node.op == "conv")
     changed = graph.copy()
-    changed.nodes[at] = node.with_weights(kernel=node.weights["kernel"] * 1.01)
+    changed.substitute(node, node.with_weights(kernel=node.weights["kernel"] * 1.01))
     image = pixels(0, 64, 64)
     built = workshop.build(changed, target_of("onnx", (64, 64)))
     assert gap(built.run(image), evaluate(graph, image)) > 3 * TOLERANCE["fp32"]
@@ -928,7 +930,7 @@ def description_of(path: Path) -> str:
 
 @pytest.mark.parametrize("annotated", exporters.FORMATS, indirect=True)
 def test_description_is_in_the_artifact(annotated: tuple[str, Built]) -> None:
-    assert description_of(annotated[1].path) == about(FACTS).description
+    assert description_of(annotated[1].path) == describe_artifact(FACTS).description
 
 
 @pytest.mark.parametrize("annotated", ["onnx", "tflite"], indirect=True)
@@ -941,7 +943,7 @@ def test_metadata_is_read_back_by_the_engine(annotated: tuple[str, Built]) -> No
 def test_metadata_of_a_package_is_read_back(annotated: tuple[str, Built]) -> None:
     from runtimes.coreml import CoremlSession
 
-    spec, texts = spec_of(annotated[1].path), about(FACTS)
+    spec, texts = spec_of(annotated[1].path), describe_artifact(FACTS)
     shown = spec.description.metadata
     assert METADATA.items() <= dict(shown.userDefined).items()
     assert (shown.author, shown.license, shown.versionString) == (texts.author, texts.licence, texts.version)

@@ -1,4 +1,4 @@
-"""Core ML packages read back from disk: everything in them is as it was put there."""
+"""Reading of Core ML packages: their content is as it was written."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def package(packages: dict[str, Path], tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_everything_is_read(packages: dict[str, Path], precision: str) -> None:
-    found = read_package(packages[precision])
-    function = found.functions[found.default_function]
+    result = read_package(packages[precision])
+    function = result.functions[result.default_function]
     dtype = {"fp32": "float32", "fp16": "float16"}[precision]
     assert function.inputs["image"].shape == (1, 3, SIDE, SIDE)
     assert [op.type for op in function.operations if op.type not in ("cast", "mul")] == [
@@ -60,7 +60,7 @@ def test_everything_is_read(packages: dict[str, Path], precision: str) -> None:
 
 
 def test_weights_come_from_the_file(package: Path) -> None:
-    """A byte of the file, and with it the constant, changes."""
+    """A changed byte of the file changes the constant."""
 
     def weight() -> Any:
         function = read_package(package).functions["main"]
@@ -81,7 +81,7 @@ def test_the_messages_are_coremltools_own() -> None:
 
 
 def test_a_package_is_read_without_importing_coremltools(packages: dict[str, Path]) -> None:
-    """It takes six seconds where TensorFlow is installed."""
+    """Importing it takes six seconds if TensorFlow is installed."""
     import subprocess
     import sys
 
@@ -123,13 +123,13 @@ def test_coremltools_writes_what_is_read(tmp_path: Path, dtype: str, count: int)
     writer = _BlobStorageWriter(str(tmp_path / "weight.bin"))
     offset = getattr(writer, method)(values.view(np.uint16) if dtype == "float16" else values)
     del writer  # which closes the file
-    found = read_blob((tmp_path / "weight.bin").read_bytes(), offset, dtype, count)
-    assert np.array_equal(found, values)
+    result = read_blob((tmp_path / "weight.bin").read_bytes(), offset, dtype, count)
+    assert np.array_equal(result, values)
 
 
 @pytest.mark.parametrize("content", [bytes(2), bytes(4)])
 def test_elements_take_the_bytes_that_they_take(content: bytes) -> None:
-    """Five of four bits: three bytes."""
+    """Five elements of four bits are three bytes."""
     assert unpack(bytes(3), "uint4", 5).tolist() == [0] * 5
     with pytest.raises(ValueError, match="bytes, not 5 elements of 4 bits"):
         unpack(content, "uint4", 5)

@@ -1,4 +1,4 @@
-"""Damaged Core ML packages: each damage is told in one message that says what is wrong."""
+"""Damaged Core ML packages: one message that names each damage."""
 
 from __future__ import annotations
 
@@ -167,23 +167,23 @@ CHANGES: dict[str, tuple[Callable[[Program], Any], str]] = {
     ),
     "a parameter without a value": (
         lambda program: program.operation("conv").inputs["weight"].ClearField("arguments"),
-        "nothing is given for 'weight'",
+        "'weight' has no argument",
     ),
     "a value that nothing gives": (
         lambda program: setattr(program.operation("relu").inputs["x"].arguments[0], "name", "gone"),
-        "'gone' before anything gives it",
+        "'gone' before its definition",
     ),
     "a value before it is given": (
         lambda program: setattr(program.operation("conv").inputs["x"].arguments[0], "name", "probabilities"),
-        "'probabilities' before anything gives it",
+        "'probabilities' before its definition",
     ),
-    "a value that is given twice": (
+    "a value that is defined twice": (
         lambda program: program.block.operations.add().CopyFrom(program.operation("relu")),
-        "is given twice",
+        "is defined twice",
     ),
     "an output that nothing gives": (
         lambda program: program.block.outputs.append("gone"),
-        "'gone' before anything gives it",
+        "'gone' before its definition",
     ),
     "another opset": (
         lambda program: setattr(program.spec.mlProgram.functions["main"], "opset", "CoreML99"),

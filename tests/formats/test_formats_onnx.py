@@ -1,4 +1,4 @@
-"""An ONNX file read back from disk: what is in it, and that no damage to it goes further than one message."""
+"""Reading of ONNX files: their content, and one message for any damage."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def model(
     image: tuple[int | str, ...] = (1, 4, 8, 8),
     output: tuple[int | str, ...] | None = None,
 ) -> Any:
-    """A graph from ``x`` to ``y``, as torch.onnx would write it: no shapes in between."""
+    """A graph from ``x`` to ``y`` without intermediate shapes, as torch.onnx writes it."""
     graph = helper.make_graph(
         nodes,
         "graph",
@@ -59,27 +59,27 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "model.onnx"
 
 
-def operation(found: ModelFile, type_: str) -> FileOperation:
-    (only,) = [each for function in found.functions for each in function.operations if each.type == type_]
+def operation(result: ModelFile, type_: str) -> FileOperation:
+    (only,) = [each for function in result.functions for each in function.operations if each.type == type_]
     return only
 
 
 def test_an_operation_is_told_with_its_values_and_attributes(path: Path) -> None:
-    found = read(path, convolution())
-    conv = operation(found, "Conv")
-    assert (found.format, found.kind, found.producer) == ("onnx", "ONNX opset 18", "pytorch")
-    assert found.operations == {"Conv": 1, "Relu": 1, "Reshape": 1}
-    assert [(value.name, value.shape) for value in found.inputs] == [("x", (1, 4, 8, 8))]
+    result = read(path, convolution())
+    conv = operation(result, "Conv")
+    assert (result.format, result.kind, result.producer) == ("onnx", "ONNX opset 18", "pytorch")
+    assert result.operations == {"Conv": 1, "Relu": 1, "Reshape": 1}
+    assert [(value.name, value.shape) for value in result.inputs] == [("x", (1, 4, 8, 8))]
     assert conv.parameters == {"pads": (1, 1, 1, 1), "auto_pad": "NOTSET"}
     assert [value.stored_bytes for value in conv.inputs] == [0, 6 * 4 * 3 * 3 * 4, 6 * 4]
     assert [value.elements for value in conv.inputs] == [(), (), (1.0,) * 6]
-    assert operation(found, "Reshape").inputs[1].elements == (0, 6, -1)
+    assert operation(result, "Reshape").inputs[1].elements == (0, 6, -1)
 
 
 def test_shapes_between_are_inferred(path: Path) -> None:
-    found = read(path, convolution())
-    assert operation(found, "Conv").outputs[0].shape == (1, 6, 8, 8)
-    assert operation(found, "Reshape").outputs[0].shape == (1, 6, 64)
+    result = read(path, convolution())
+    assert operation(result, "Conv").outputs[0].shape == (1, 6, 8, 8)
+    assert operation(result, "Reshape").outputs[0].shape == (1, 6, 64)
 
 
 def test_shapes_between_are_unknown_unless_they_are_asked_for(path: Path) -> None:
@@ -89,21 +89,21 @@ def test_shapes_between_are_unknown_unless_they_are_asked_for(path: Path) -> Non
 
 def test_open_axes_keep_their_names(path: Path) -> None:
     relu = helper.make_node("Relu", ["x"], ["y"])
-    found = read(path, model([relu], image=("batch", 3, "height", 8), output=("batch", 3, "height", 8)))
-    assert found.inputs[0].shape == ("batch", 3, "height", 8)
-    assert found.outputs[0].shape == ("batch", 3, "height", 8)
+    result = read(path, model([relu], image=("batch", 3, "height", 8), output=("batch", 3, "height", 8)))
+    assert result.inputs[0].shape == ("batch", 3, "height", 8)
+    assert result.outputs[0].shape == ("batch", 3, "height", 8)
 
 
 def test_metadata_and_description_are_told(path: Path) -> None:
     made = convolution()
     helper.set_model_props(made, {"author": "grüße"})
     made.doc_string = "a test"
-    found = read(path, made)
-    assert (found.metadata, found.description) == ({"author": "grüße"}, "a test")
+    result = read(path, made)
+    assert (result.metadata, result.description) == ({"author": "grüße"}, "a test")
 
 
 def test_weights_among_the_inputs_are_no_inputs(path: Path) -> None:
-    """As files of before 2018 list them."""
+    """Initializers listed as inputs, as in files from before 2018."""
     made = convolution()
     made.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, LARGE))
     assert [value.name for value in read(path, made).inputs] == ["x"]
@@ -111,8 +111,8 @@ def test_weights_among_the_inputs_are_no_inputs(path: Path) -> None:
 
 def test_a_constant_inside_a_node_has_a_size(path: Path) -> None:
     constant = helper.make_node("Constant", [], ["c"], value=numpy_helper.from_array(np.ones(LARGE, np.float32)))
-    found = read(path, model([constant, helper.make_node("Conv", ["x", "c"], ["y"])]))
-    (stored,) = operation(found, "Constant").inputs
+    result = read(path, model([constant, helper.make_node("Conv", ["x", "c"], ["y"])]))
+    (stored,) = operation(result, "Constant").inputs
     assert (stored.is_constant, stored.stored_bytes) == (True, 6 * 4 * 3 * 3 * 4)
 
 
@@ -122,12 +122,12 @@ def test_graphs_of_control_flow_are_functions(path: Path) -> None:
         return helper.make_graph([helper.make_node(type_, ["x"], ["z"])], type_, [], [result])
 
     node = helper.make_node("If", ["c"], ["y"], "choose", then_branch=branch("Relu"), else_branch=branch("Neg"))
-    found = read(path, model([node], {"c": np.array(True)}))
-    main, *branches = (function.name for function in found.functions)
+    actual = read(path, model([node], {"c": np.array(True)}))
+    main, *branches = (function.name for function in actual.functions)
     assert main == "main"
     assert sorted(branches) == ["main/choose.else_branch", "main/choose.then_branch"]
-    assert found.operations == {"If": 1, "Relu": 1, "Neg": 1}
-    assert operation(found, "Neg").inputs[0].shape == (1, 4, 8, 8)
+    assert actual.operations == {"If": 1, "Relu": 1, "Neg": 1}
+    assert operation(actual, "Neg").inputs[0].shape == (1, 4, 8, 8)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_two_elements_of_four_bits_share_a_byte(path: Path) -> None:
 
 
 def test_every_model_of_onnx_own_test_suite_is_read(path: Path) -> None:
-    """Well over a thousand, each of another operator, element type or kind of attribute: some in files, most in code.
+    """Over a thousand models of other operators, element types or attributes: some in files, most in code.
 
     onnx before 1.23 has those of single nodes in files as well.
     """
@@ -179,7 +179,7 @@ def test_every_model_of_onnx_own_test_suite_is_read(path: Path) -> None:
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """A model whose kernel lies in weights.bin."""
+    """A model whose kernel is in weights.bin."""
     path = tmp_path / "model.onnx"
     onnx.save_model(convolution(), path, save_as_external_data=True, location="weights.bin", size_threshold=100)
     assert (tmp_path / "weights.bin").stat().st_size == 6 * 4 * 3 * 3 * 4
@@ -276,7 +276,7 @@ def test_an_axis_of_minus_one_is_open(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "message"),
     [
         (_shape_of_w(6, 4, 3, 4), "864 bytes, not 1152"),
         (_shape_of_w(6, -4, 3, 3), "shape of (6, -4, 3, 3)"),
@@ -285,24 +285,24 @@ def test_an_axis_of_minus_one_is_open(path: Path) -> None:
         (_list_of_w, "7 elements, not 216"),
     ],
 )
-def test_what_cannot_be_is_refused(path: Path, edit: Callable[[Any], None], told: str) -> None:
+def test_what_cannot_be_is_refused(path: Path, edit: Callable[[Any], None], message: str) -> None:
     made = convolution()
     edit(made)
     with pytest.raises(BadInput, match="is damaged") as error:
         read(path, made)
-    assert told in error.value.cause
+    assert message in error.value.cause
 
 
 @pytest.mark.parametrize("edit", [_type_of_w, _type_of_x])
 def test_a_type_that_is_not_known_is_not_called_damage(path: Path, edit: Callable[[Any], None]) -> None:
     made = convolution()
     edit(made)
-    with pytest.raises(BadInput, match=r"unsupported type or version: .* is of element type 99"):
+    with pytest.raises(BadInput, match=r"unsupported type or version: .* has element type 99"):
         read(path, made)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "not an ONNX model"),
         (b"\x08\x09", "not an ONNX model"),
@@ -310,8 +310,8 @@ def test_a_type_that_is_not_known_is_not_called_damage(path: Path, edit: Callabl
         (b"PK\x03\x04" + b"\0" * 64, "ONNX model"),
     ],
 )
-def test_what_is_no_onnx_file_is_refused(path: Path, content: bytes, told: str) -> None:
-    with pytest.raises(BadInput, match=told):
+def test_what_is_no_onnx_file_is_refused(path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
         read(path, content)
 
 
@@ -323,16 +323,16 @@ def test_a_truncated_file_is_refused(path: Path, share: float) -> None:
 
 
 def test_shapes_that_cannot_be_inferred_are_unknown(path: Path) -> None:
-    """No standard tells what an operation of someone's own gives."""
+    """The outputs of a custom operation are unknown."""
     own = helper.make_node("Mystery", ["x"], ["h"], domain="com.example")
-    found = read(path, model([own, helper.make_node("Relu", ["h"], ["y"])]))
-    assert operation(found, "Mystery").inputs[0].shape == (1, 4, 8, 8)
-    assert operation(found, "Mystery").outputs[0].shape is None
-    assert operation(found, "Relu").outputs[0].shape is None
+    result = read(path, model([own, helper.make_node("Relu", ["h"], ["y"])]))
+    assert operation(result, "Mystery").inputs[0].shape == (1, 4, 8, 8)
+    assert operation(result, "Mystery").outputs[0].shape is None
+    assert operation(result, "Relu").outputs[0].shape is None
 
 
 def test_an_inference_that_dies_leaves_shapes_unknown(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its native code can be crashed by a file: it is not this process that dies."""
+    """A file can crash its native code; this process survives."""
     import evim_deploy.formats.onnx as reader
 
     monkeypatch.setattr(reader, "_INFER", "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)")
@@ -343,12 +343,12 @@ def test_an_inference_that_hangs_is_given_up(path: Path, monkeypatch: pytest.Mon
     import evim_deploy.formats.onnx as reader
 
     monkeypatch.setattr(reader, "_INFER", "import time\ntime.sleep(60)")
-    monkeypatch.setattr(reader, "_PATIENCE", 0.5)
+    monkeypatch.setattr(reader, "_TIMEOUT", 0.5)
     assert operation(read(path, convolution()), "Conv").outputs[0].shape is None
 
 
 def test_no_corruption_goes_further_than_one_message(path: Path) -> None:
-    """Seeded: bits, words, runs and cuts; nothing but BadInput comes out, and many are refused."""
+    """Seeded damage of bits, words, runs and truncation raises only BadInput, in many cases."""
     intact = convolution().SerializeToString()
     refused = 0
     for seed in SEEDS:

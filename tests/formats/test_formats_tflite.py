@@ -1,4 +1,4 @@
-"""A TFLite file read back from disk: what is in it, and that no damage to it goes further than one message."""
+"""Reading of TFLite files: their content, and one message for any damage."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def convolution(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some forty operations of several types."""
+    """A file of about forty operations of several types."""
     tensors: list[Any] = [IMAGE, ones(4, 3, 3, 4), ones(4), np.array([0, 3, 1, 2], np.int32)]
     nodes = []
     for _ in range(10):
@@ -59,13 +59,13 @@ def change(path: Path, edit: Callable[[Any], None]) -> Path:
 
 
 def test_an_operation_is_told_with_its_values_and_options(convolution: Path) -> None:
-    found = formats.read(convolution)
-    (function,) = found.functions
+    result = formats.read(convolution)
+    (function,) = result.functions
     (operation,) = function.operations
-    assert (found.format, found.description) == ("tflite", "written by a test")
-    assert found.operations == {"CONV_2D": 1}
-    assert [value.shape for value in found.inputs] == [(1, 8, 8, 4)]
-    assert [value.shape for value in found.outputs] == [(1, 8, 8, 6)]
+    assert (result.format, result.description) == ("tflite", "written by a test")
+    assert result.operations == {"CONV_2D": 1}
+    assert [value.shape for value in result.inputs] == [(1, 8, 8, 4)]
+    assert [value.shape for value in result.outputs] == [(1, 8, 8, 6)]
     image, kernel, bias = operation.inputs
     assert not image.is_constant
     assert kernel.is_constant
@@ -78,8 +78,8 @@ def test_an_operation_is_told_with_its_values_and_options(convolution: Path) -> 
 
 def test_an_open_axis_is_a_word(tmp_path: Path) -> None:
     batch = Computed((1, 4), signature=(-1, 4))
-    found = formats.read(write_operation(tmp_path / "x.tflite", "ABS", [batch], [batch]))
-    assert found.inputs[0].shape == ("?", 4)
+    result = formats.read(write_operation(tmp_path / "x.tflite", "ABS", [batch], [batch]))
+    assert result.inputs[0].shape == ("?", 4)
 
 
 def test_an_optional_input_that_is_not_given_is_left_out(tmp_path: Path) -> None:
@@ -100,9 +100,9 @@ def test_inputs_and_outputs_have_the_signatures_names(convolution: Path) -> None
             setattr(signature, side, [entry])
         model.signatureDefs = [signature]
 
-    found = formats.read(change(convolution, sign))
-    assert [(value.name, value.shape) for value in found.inputs] == [("photo", (1, 8, 8, 4))]
-    assert [(value.name, value.shape) for value in found.outputs] == [("answer", (1, 8, 8, 6))]
+    result = formats.read(change(convolution, sign))
+    assert [(value.name, value.shape) for value in result.inputs] == [("photo", (1, 8, 8, 4))]
+    assert [(value.name, value.shape) for value in result.outputs] == [("answer", (1, 8, 8, 6))]
 
 
 def test_metadata_that_is_text_is_told_and_other_is_measured(convolution: Path) -> None:
@@ -136,9 +136,9 @@ def test_every_subgraph_is_a_function(convolution: Path) -> None:
     def branch(model: Any) -> None:
         model.subgraphs.append(model.subgraphs[0])
 
-    found = formats.read(change(convolution, branch))
-    assert [function.name for function in found.functions] == ["main", "subgraph 1"]
-    assert found.operations == {"CONV_2D": 2}
+    result = formats.read(change(convolution, branch))
+    assert [function.name for function in result.functions] == ["main", "subgraph 1"]
+    assert result.operations == {"CONV_2D": 2}
 
 
 def _set(what: str, value: Any) -> Callable[[Any], None]:
@@ -154,7 +154,7 @@ def _set(what: str, value: Any) -> Callable[[Any], None]:
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "message"),
     [
         (_set("subgraphs", []), "no subgraph"),
         (_set("subgraphs.0.operators.0.opcodeIndex", 7), "operation 7 of 1"),
@@ -172,18 +172,18 @@ def _set(what: str, value: Any) -> Callable[[Any], None]:
         (_set("subgraphs.0.tensors.0.externalBuffer", 9), "outside of it"),
     ],
 )
-def test_what_points_nowhere_is_refused(convolution: Path, edit: Callable[[Any], None], told: str) -> None:
+def test_what_points_nowhere_is_refused(convolution: Path, edit: Callable[[Any], None], message: str) -> None:
     with pytest.raises(BadInput, match="is damaged") as error:
         formats.read(change(convolution, edit))
-    assert told in error.value.cause
+    assert message in error.value.cause
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "message"),
     [(_set("version", 4), "version 4, not 3"), (_set("subgraphs.0.tensors.1.type", 99), "of type 99")],
 )
-def test_what_may_be_newer_is_not_called_damage(convolution: Path, edit: Callable[[Any], None], told: str) -> None:
-    with pytest.raises(BadInput, match=f"unsupported type or version: .*{told}"):
+def test_what_may_be_newer_is_not_called_damage(convolution: Path, edit: Callable[[Any], None], message: str) -> None:
+    with pytest.raises(BadInput, match=f"unsupported type or version: .*{message}"):
         formats.read(change(convolution, edit))
 
 
@@ -200,18 +200,18 @@ def test_a_signature_that_names_no_tensor_is_refused(convolution: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [(b"", "not a TFLite file"), (b"\0" * 64, "not a TFLite file"), (b"\xff" * 4 + b"TFL3" + b"\xff" * 64, "damaged")],
 )
-def test_what_is_no_tflite_file_is_refused(tmp_path: Path, content: bytes, told: str) -> None:
+def test_what_is_no_tflite_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "x.tflite"
     path.write_bytes(content)
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=message):
         formats.read(path)
 
 
 def test_a_list_that_claims_to_be_endless_is_refused_at_once(network: Path, tmp_path: Path) -> None:
-    """Every length in the file in turn becomes the largest there is."""
+    """Every length in the file in turn is set to the maximum."""
     intact = network.read_bytes()
     path = tmp_path / "x.tflite"
     refused = 0
@@ -228,7 +228,7 @@ def test_a_list_that_claims_to_be_endless_is_refused_at_once(network: Path, tmp_
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.3, 0.5, 0.7, 0.9])
 def test_a_truncated_file_is_refused(network: Path, tmp_path: Path, share: float) -> None:
-    """The file's table of tensors lies at its end: whatever is cut off is missed."""
+    """The file's table of tensors is at its end, so every truncation is detected."""
     path = tmp_path / "x.tflite"
     path.write_bytes(network.read_bytes()[: int(share * network.stat().st_size)])
     with pytest.raises(BadInput):
@@ -236,7 +236,7 @@ def test_a_truncated_file_is_refused(network: Path, tmp_path: Path, share: float
 
 
 def test_no_corruption_goes_further_than_one_message(network: Path, tmp_path: Path) -> None:
-    """Seeded: bits, words, runs and cuts; nothing but BadInput comes out, and many are refused."""
+    """Seeded damage of bits, words, runs and truncation raises only BadInput, in many cases."""
     intact = network.read_bytes()
     path = tmp_path / "x.tflite"
     refused = 0
@@ -252,7 +252,7 @@ def test_no_corruption_goes_further_than_one_message(network: Path, tmp_path: Pa
 
 
 def corrupted(content: bytes, draw: random.Random) -> bytes:
-    """A file with one thing wrong in it."""
+    """A file with one fault."""
     at = draw.randrange(len(content))
     if draw.random() < 0.2:
         return content[:at]

@@ -1,4 +1,4 @@
-"""Sums over very many tokens: engines add one after the other, and so a long sum is made of shorter ones."""
+"""Sums over very many tokens: engines add sequentially, so exporters split a long sum into shorter ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from networks import pixels
-from told import target_of
+from simulated import target_of
 
 import exporters
 import runtimes
@@ -19,13 +19,13 @@ TOLERANCE = 3e-5
 
 ALL = ("weights", "states", "total", "mean", "map", "products")
 EXACT = {"onnx": ("weights", "total", "mean"), "tflite": ALL}
-"""What a format makes in steps. ONNX Runtime's matrix products over all tokens are left to it: of a white image of
-4096x4096 the answers of M4 are off by 1e-5 of their range with them."""
+"""The outputs that a format sums in steps. ONNX Runtime's matrix products over all tokens are not split: with them the
+outputs of M4 for a white 4096x4096 image have an error of 1e-5 of their range."""
 
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    """All that sums over an image, and what takes the sums."""
+    """All operations that sum over an image, and their consumers."""
     graph = Graph("image")
     tokens = graph.add("flatten", ["image"], "tokens")
     weights = graph.add("softmax_tokens", [tokens], "weights")
@@ -41,14 +41,14 @@ def graph() -> Graph:
 
 
 def gaps(graph: Graph, path: Path, seed: int, flat: bool) -> dict[str, float]:
-    """Of each output of the file, relative to its largest value; of a flat picture all tokens are alike."""
+    """The error of each output of the file, relative to its largest value; in a flat image all tokens are equal."""
     side = 1 if flat else SIDE
     image = (pixels(seed, side, side) / 255).expand(1, 3, SIDE, SIDE)
     expected = evaluate(graph, image)
     with runtimes.open_artifact(path) as session:
-        found = session.run(image.float().numpy())
+        outputs = session.run(image.float().numpy())
     return {
-        name: float(np.abs(found[name].reshape(values.shape) - values.numpy()).max() / values.abs().max())
+        name: float(np.abs(outputs[name].reshape(values.shape) - values.numpy()).max() / values.abs().max())
         for name, values in expected.items()
     }
 
@@ -64,9 +64,9 @@ def build(graph: Graph, format_: str, folder: Path) -> Path:
 @pytest.mark.parametrize("flat", [True, False], ids=["flat", "noise"])
 def test_sums_of_many_tokens_are_exact(graph: Graph, tmp_path: Path, format_: str, flat: bool) -> None:
     path = build(graph, format_, tmp_path)
-    found = gaps(graph, path, 3, flat)
-    assert found.keys() == set(ALL)
-    assert max(found[name] for name in EXACT[format_]) < TOLERANCE
+    errors = gaps(graph, path, 3, flat)
+    assert errors.keys() == set(ALL)
+    assert max(errors[name] for name in EXACT[format_]) < TOLERANCE
     if format_ == "tflite":
         assert runtimes.read_delegation(path).partitions == 1
 
@@ -77,8 +77,8 @@ def test_sums_of_many_tokens_are_exact(graph: Graph, tmp_path: Path, format_: st
 def test_in_one_go_they_are_not(
     graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str, inexact: list[str]
 ) -> None:
-    """Were an engine to sum otherwise one day, the parts would have no purpose any more."""
+    """If an engine sums differently one day, the parts have no purpose any more."""
     module = {"onnx": "exporters.onnx.emitter", "tflite": "exporters.tflite.graph"}[format_]
     monkeypatch.setattr(f"{module}.MOST_TERMS", SIDE**2)
-    found = gaps(graph, build(graph, format_, tmp_path), 3, flat=True)
-    assert min(found[name] for name in inexact) > TOLERANCE, found
+    errors = gaps(graph, build(graph, format_, tmp_path), 3, flat=True)
+    assert min(errors[name] for name in inexact) > TOLERANCE, errors

@@ -19,7 +19,8 @@ from evim_deploy.common.errors import BadInput
 from evim_deploy.images import digits
 from evim_deploy.networks.efficientvim.model import EfficientViM
 from evim_deploy.networks.efficientvim.seeded import untrained_model
-from evim_deploy.networks.efficientvim.weights import Weights, resolve, state_sha256, usual_source
+from evim_deploy.networks.efficientvim.weights import Weights, default_source, resolve
+from evim_deploy.networks.seeding import state_sha256
 from exporters import FORMATS
 from training.digits import split
 from training.fit import accuracy, as_an_app_feeds_it
@@ -108,7 +109,7 @@ def test_its_statistics_are_those_of_its_batches() -> None:
 
 
 def test_its_own_weights_ship(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (usual_source(MODEL), usual_source(parse_model("m4"))) == (
+    assert (default_source(MODEL), default_source(parse_model("m4"))) == (
         "package:digits",
         "timm/efficientvim_m4.e450_in1k",
     )

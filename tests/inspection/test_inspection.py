@@ -1,4 +1,4 @@
-"""What a file holds, whatever its format: classes, moves, weights, and what is said of targets."""
+"""Inspection in all formats: classes, data movements, weights, and backends."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import onnx
 import pytest
 from networks import random_tiny
 from onnx import TensorProto, helper, numpy_helper
-from told import facts_of
+from simulated import facts_of
 
 import exporters
 from evim_deploy import formats
-from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import METADATA_KEY, Target
+from evim_deploy.artifact.descriptions import describe_artifact
+from evim_deploy.artifact.metadata import METADATA_KEY
+from evim_deploy.artifact.target import Target
 from evim_deploy.common.errors import BadInput, NotInstalled
 from evim_deploy.formats import FileFunction, FileOperation, Value
 from evim_deploy.graph.ir import Graph
@@ -65,7 +66,7 @@ def test_operations_of_the_three_formats_have_one_set_of_classes(
 
 
 def test_no_operation_has_two_classes() -> None:
-    """A type that two lines of a table name would be counted by the later one."""
+    """A type in two lines of a table would be counted in the later class."""
     from evim_deploy.inspection import classes
 
     for table in (classes._COREML, classes._NEURAL_NETWORK, classes._ONNX, classes._TFLITE):
@@ -102,7 +103,7 @@ def test_tables_name_operations_that_exist() -> None:
 def test_a_transpose_of_unit_axes_alone_is_a_view(
     shape: tuple[int, ...], permutation: tuple[int, ...], is_view: bool
 ) -> None:
-    """Whether the permutation is an attribute, as in ONNX, or a constant, as in TFLite."""
+    """The permutation may be an attribute, as in ONNX, or a constant, as in TFLite."""
     value = computed("x", *shape)
     attribute = FileOperation(
         type="Transpose", name="t", inputs=(value,), outputs=(value,), parameters={"perm": permutation}
@@ -120,8 +121,8 @@ def test_only_data_movement_is_listed_in_its_order() -> None:
         FileOperation(type=type_, name=type_, inputs=(value,), outputs=(value,))
         for type_ in ("Split", "Relu", "Reshape", "Cast")
     )
-    found = [(move.type, move.is_view) for move in movements("onnx", operations)]
-    assert found == [("Split", False), ("Reshape", True), ("Cast", False)]
+    result = [(move.type, move.is_view) for move in movements("onnx", operations)]
+    assert result == [("Split", False), ("Reshape", True), ("Cast", False)]
 
 
 # --- weights
@@ -132,7 +133,7 @@ def function(*operations: FileOperation) -> FileFunction:
 
 
 def test_weights_belong_to_the_first_operation_that_computes_with_them() -> None:
-    """Through a cast and a dequantisation; shared weights are counted once."""
+    """Weights pass through a cast and a dequantisation; shared weights are counted once."""
     kernel, scale, halved, ready = stored("k", 100), stored("s", 1), computed("halved", 100), computed("ready", 100)
     made = function(
         FileOperation(type="Cast", name="cast", inputs=(kernel,), outputs=(halved,)),
@@ -185,7 +186,7 @@ def kept(inspection: Inspection) -> list[tuple[str, str, str]]:
 
 
 def flattened(path: Path, side: int) -> Inspection:
-    """A 1x1 convolution over the tokens of an image, a quarter a side."""
+    """A 1x1 convolution over the tokens of an image at stride 4."""
     nodes = [
         helper.make_node("Conv", ["x", "stem"], ["h"], "stem", strides=[4, 4]),
         helper.make_node("Reshape", ["h", "shape"], ["tokens"], "flatten"),
@@ -199,24 +200,24 @@ def flattened(path: Path, side: int) -> Inspection:
     return inspect(write(path, nodes, (1, 3, side, side), weights))
 
 
-def test_an_axis_that_the_core_ml_provider_refuses_is_told(tmp_path: Path) -> None:
-    """128 * 128 tokens are 16384, as many as there may be; a larger image has more."""
+def test_an_axis_that_the_core_ml_provider_refuses_is_reported(tmp_path: Path) -> None:
+    """128 * 128 tokens are 16384, the limit; a larger image exceeds it."""
     assert kept(flattened(tmp_path / "fits.onnx", 512)) == []
     detail = "65536 in 1x2x65536; an input of up to 512x512 keeps it at 16384"
     assert kept(flattened(tmp_path / "large.onnx", 1024)) == [("axis_length", "mix", detail)]
 
 
-def test_open_and_unknown_shapes_are_told(tmp_path: Path) -> None:
+def test_open_and_unknown_shapes_are_reported(tmp_path: Path) -> None:
     open_ = write(tmp_path / "open.onnx", [helper.make_node("Relu", ["x"], ["y"], "relu")], ("batch", 4))
     assert kept(inspect(open_)) == [("dynamic_shape", "x", "batchx4")]
     own = [
         helper.make_node("Own", ["x"], ["h"], "own", domain="com.example"),
         helper.make_node("Relu", ["h"], ["y"], "relu"),
     ]
-    assert kept(inspect(write(tmp_path / "own.onnx", own, (1, 4)))) == [("no_shape", "relu", "h has none")]
+    assert kept(inspect(write(tmp_path / "own.onnx", own, (1, 4)))) == [("no_shape", "relu", "h has no shape")]
 
 
-def test_a_torch_like_graph_is_told(tmp_path: Path) -> None:
+def test_a_torch_like_graph_is_reported(tmp_path: Path) -> None:
     """Attention as torch.onnx exports it: heads split off by Reshape and Transpose."""
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["q"], "/proj/MatMul"),
@@ -225,16 +226,16 @@ def test_a_torch_like_graph_is_told(tmp_path: Path) -> None:
         helper.make_node("Softmax", ["t"], ["y"], "/Softmax"),
     ]
     weights = {"w": np.ones((64, 64), np.float32), "heads": np.array([1, 16, 4, 16])}
-    (found,) = inspect(write(tmp_path / "x.onnx", nodes, (1, 16, 64), weights)).functions
-    assert [(move.type, move.is_view, move.outputs) for move in found.movements] == [
+    (result,) = inspect(write(tmp_path / "x.onnx", nodes, (1, 16, 64), weights)).functions
+    assert [(move.type, move.is_view, move.outputs) for move in result.movements] == [
         ("Reshape", True, ((1, 16, 4, 16),)),
         ("Transpose", False, ((1, 4, 16, 16),)),
     ]
-    assert [(layer.operation, layer.bytes) for layer in found.layers] == [
+    assert [(layer.operation, layer.bytes) for layer in result.layers] == [
         ("/proj/MatMul", 4 * 64 * 64),
         ("/Reshape", 32),
     ]
-    assert found.weight_bytes == 4 * 64 * 64 + 32
+    assert result.weight_bytes == 4 * 64 * 64 + 32
 
 
 # --- our own files, and others
@@ -246,7 +247,7 @@ def graph() -> Graph:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_our_own_onnx_file_is_told_whole(graph: Graph, tmp_path: Path, precision: str) -> None:
+def test_our_own_onnx_file_is_reported_whole(graph: Graph, tmp_path: Path, precision: str) -> None:
     path = tmp_path / "tiny.onnx"
     target = Target(
         format="onnx",
@@ -263,17 +264,17 @@ def test_our_own_onnx_file_is_told_whole(graph: Graph, tmp_path: Path, precision
     facts = facts_of(target, exporter.build(graph, target, path))
     exporter.annotate(path, {METADATA_KEY: json.dumps({"weights": {"trained": False}})}, facts)
     inspection = inspect(path)
-    (found,) = inspection.functions
+    (result,) = inspection.functions
     model = onnx.load(path)
-    assert sum(sum(types.values()) for types in found.classes.values()) == len(model.graph.node)
-    assert found.weight_bytes == sum(len(each.raw_data) for each in model.graph.initializer)
-    assert OpClass.OTHER not in found.classes
-    assert not any(move.type == "Transpose" for move in found.movements)
+    assert sum(sum(types.values()) for types in result.classes.values()) == len(model.graph.node)
+    assert result.weight_bytes == sum(len(each.raw_data) for each in model.graph.initializer)
+    assert OpClass.OTHER not in result.classes
+    assert not any(move.type == "Transpose" for move in result.movements)
     assert all(value.shape is not None for each in inspection.contents.functions[0].operations for value in each.values)
     assert kept(inspection) == []
     assert inspection.manifest == {"weights": {"trained": False}}
     assert inspection.other_metadata == {}
-    assert inspection.contents.description == about(facts).description
+    assert inspection.contents.description == describe_artifact(facts).description
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", '"text"'])
@@ -297,17 +298,17 @@ def test_every_rule_of_every_target_has_a_reason_and_a_source() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("missing.onnx", "There is no file"),
         ("x.pth", "unknown suffix for a model file"),
         ("folder.tflite", "is not a file"),
     ],
 )
-def test_what_cannot_be_inspected_is_refused(tmp_path: Path, name: str, told: str) -> None:
+def test_what_cannot_be_inspected_is_refused(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "folder.tflite").mkdir()
     (tmp_path / "x.pth").touch()
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=message):
         inspect(tmp_path / name)
 
 
@@ -334,7 +335,7 @@ ODD = (
 
 @pytest.mark.parametrize("format_", BACKENDS)
 def test_no_rule_stumbles_over_an_operation_that_makes_no_sense(format_: str) -> None:
-    """Every type with every pair of odd values, too few and too many of them, and no outputs at all."""
+    """Every type with unusual values, with too few and too many of them, and without outputs."""
     from evim_deploy.inspection import classes
     from evim_deploy.inspection.rules import check
 

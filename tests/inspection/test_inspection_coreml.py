@@ -1,4 +1,4 @@
-"""What keeps operations of a Core ML model off the Apple Neural Engine.
+"""Rules for Core ML models on the Apple Neural Engine.
 
 No engine is here to ask: each rule is held against a value on either side of its limit, and against
 packages that Core ML Tools writes.
@@ -89,19 +89,19 @@ ELSEWHERE = {"softmax_length": {"axis_length"}}
 """Other rules that the neighbour meets too."""
 
 
-def found(operation: FileOperation, function: FileFunction | None = None) -> set[str]:
+def rules_met(operation: FileOperation, function: FileFunction | None = None) -> set[str]:
     function = function or FileFunction("main", (), (), (operation,))
     return {finding.rule for finding in check(NEURAL_ENGINE, (operation,), function)}
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rule_fires_beyond_its_limit(rule: str) -> None:
-    assert rule in found(RULES[rule][0])
+    assert rule in rules_met(RULES[rule][0])
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rule_is_silent_within_its_limit(rule: str) -> None:
-    assert found(RULES[rule][1]) == ELSEWHERE.get(rule, set())
+    assert rules_met(RULES[rule][1]) == ELSEWHERE.get(rule, set())
 
 
 def test_every_rule_of_an_operation_is_tested() -> None:
@@ -161,7 +161,7 @@ def test_a_long_axis_says_at_which_resolution_it_is_short_enough(
 
 
 def package(path: Path, build: Program, shape: tuple[int, ...], dtype: Any = types.fp16, **convert: Any) -> Inspection:
-    """What is found in a program from one tensor."""
+    """The inspection of a program with one input."""
     target = convert.pop("minimum_deployment_target", ct.target.iOS16)
     program = mb.program(input_specs=[mb.TensorSpec(shape=shape, dtype=dtype)], opset_version=target)(build)
     settings = {"source": "milinternal", "convert_to": "mlprogram", "skip_model_load": True, **convert}
@@ -200,7 +200,7 @@ def test_operations_weights_and_moves_of_a_program(tmp_path: Path, weights: Any)
 
 
 def test_a_network_in_float32_stays_off_the_engine(tmp_path: Path) -> None:
-    """As a converter writes it if asked for compute_precision=FLOAT32."""
+    """A package converted with compute_precision=FLOAT32."""
     network = torch.nn.Sequential(
         torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(8 * 36, 5)
     )
@@ -217,7 +217,7 @@ def test_a_network_in_float32_stays_off_the_engine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flexibility", ["range", "enumerated"])
-def test_flexible_inputs_are_told_as_they_are_declared(tmp_path: Path, flexibility: str) -> None:
+def test_flexible_inputs_are_reported_as_they_are_declared(tmp_path: Path, flexibility: str) -> None:
     shape = ct.Shape((1, 3, ct.RangeDim(32, 64, 32), 32))
     if flexibility == "enumerated":
         shape = ct.EnumeratedShapes([(1, 3, 32, 32), (1, 3, 64, 32)])
@@ -245,7 +245,7 @@ def test_weights_of_four_bits_take_half_a_byte_and_belong_to_their_convolution(t
 
 
 @pytest.mark.parametrize("suffix", [".mlmodel", ".mlpackage"])
-def test_a_neural_network_is_told_by_its_layers(tmp_path: Path, suffix: str) -> None:
+def test_a_neural_network_is_reported_by_its_layers(tmp_path: Path, suffix: str) -> None:
     array = ct.models.datatypes.Array(1, 4, 8, 8)
     builder = NeuralNetworkBuilder([("image", array)], [("answer", array)], disable_rank5_shape_mapping=True)
     kernel = np.ones((3, 3, 4, 4), np.float32)
@@ -263,7 +263,7 @@ def test_a_neural_network_is_told_by_its_layers(tmp_path: Path, suffix: str) -> 
     assert inspection.contents.kind.startswith("neuralNetwork")
 
 
-def test_several_functions_are_told_the_default_one_first(tmp_path: Path, weights: Any) -> None:
+def test_several_functions_are_reported_the_default_one_first(tmp_path: Path, weights: Any) -> None:
     def build(x: Any) -> Any:
         return mb.conv(x=x, weight=weights, name="convolution")
 
@@ -280,17 +280,17 @@ def test_several_functions_are_told_the_default_one_first(tmp_path: Path, weight
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("x.mlmodel", b"\xff" * 40, "cannot be parsed"),
         ("x.mlmodel", b"", "not a Core ML model"),
         ("x.mlpackage", b"a file", "an .mlpackage is a folder"),
     ],
 )
-def test_what_is_no_core_ml_model_is_refused(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+def test_what_is_no_core_ml_model_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=message):
         formats.read(path)
 
 

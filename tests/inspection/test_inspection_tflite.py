@@ -1,4 +1,4 @@
-"""What keeps operations of a TFLite file off the GPU delegate and XNNPACK.
+"""Rules for TFLite files on the GPU delegate and XNNPACK.
 
 What XNNPACK takes is asked of XNNPACK itself, operation by operation. The GPU delegate does not run
 here: what it takes is written from its source (see the rules' own), and held against the rules.
@@ -18,7 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from model_files import Array, Computed, Tensor, integers, ones, options, write_operation, write_tflite
 from networks import random_tiny
-from told import target_of
+from simulated import target_of
 
 import exporters
 import runtimes
@@ -67,7 +67,7 @@ def reducer(keep: bool = False) -> Any:
 
 @dataclass(frozen=True)
 class Case:
-    """One operation, and the rules that keep it off each target; none where it runs there."""
+    """One operation, and the rules that it violates on each backend."""
 
     type: str
     inputs: tuple[Tensor | None, ...]
@@ -271,13 +271,13 @@ def inspected(folder: Path, name: str) -> tuple[Path, Inspection]:
 
 
 def rules(inspection: Inspection, target: str, severity: str) -> set[str]:
-    """Ids of the rules of a severity that a file meets."""
-    (found,) = [each for each in inspection.functions[0].targets if each.target == target]
-    return {finding.rule for finding in found.findings if finding.severity == severity}
+    """Ids of the rules of a severity that a file violates."""
+    (result,) = [each for each in inspection.functions[0].targets if each.target == target]
+    return {finding.rule for finding in result.findings if finding.severity == severity}
 
 
 def delegated(path: Path) -> bool:
-    """Whether XNNPACK takes the one operation of a file."""
+    """Whether XNNPACK runs the single operation of a file."""
     interpreter = Interpreter(str(path))
     interpreter.allocate_tensors()
     return any(each["op_name"] == "DELEGATE" for each in interpreter._get_ops_details())
@@ -302,8 +302,8 @@ def test_every_rule_fires_somewhere_and_is_silent_elsewhere() -> None:
 
     for target, column in ((TFLITE_GPU, "gpu"), (TARGET, "xnnpack")):
         fired = {rule for case in CASES.values() for rule in getattr(case, column).split()}
-        wanted = {rule.id for rule in target.rules if rule.severity == Severity.BLOCKS and not rule.of_inputs}
-        assert wanted - {"block"} <= fired, wanted - fired
+        expected = {rule.id for rule in target.rules if rule.severity == Severity.BLOCKS and not rule.of_inputs}
+        assert expected - {"block"} <= fired, expected - fired
 
 
 def test_a_block_of_one_is_refused(tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_groups_that_are_neither_depthwise_nor_of_fours_are_slow_on_a_gpu(
     assert ("grouped_convolution" in rules(inspect(path), GPU, Severity.SLOWS)) == slow
 
 
-def test_an_open_axis_is_told(tmp_path: Path) -> None:
+def test_an_open_axis_is_reported(tmp_path: Path) -> None:
     batch = Computed((1, 8), signature=(-1, 8))
     inspection = inspect(write_operation(tmp_path / "x.tflite", "ABS", [batch], [batch]))
     assert rules(inspection, GPU, Severity.BLOCKS) == {"dynamic_shape"}
@@ -339,7 +339,7 @@ def test_an_open_axis_is_told(tmp_path: Path) -> None:
 
 
 def test_weights_in_half_precision_are_constants(tmp_path: Path) -> None:
-    """They are dequantised once, as XNNPACK loads, and belong to the convolution."""
+    """The weights are dequantised once, at loading, and belong to the convolution."""
     tensors = [X, ones(6, 3, 3, 4, dtype="float16"), ones(6, dtype="float16"), floats(6, 3, 3, 4), floats(6), WIDE]
     nodes = [("DEQUANTIZE", [1], [3], None), ("DEQUANTIZE", [2], [4], None), ("CONV_2D", [0, 3, 4], [5], conv())]
     inspection = inspect(write_tflite(tmp_path / "x.tflite", tensors, nodes, [0], [5]))
@@ -350,8 +350,8 @@ def test_weights_in_half_precision_are_constants(tmp_path: Path) -> None:
     assert inspection.functions[0].targets[0].operations == 1
 
 
-def test_what_a_converter_with_transposes_leaves_is_told(tmp_path: Path) -> None:
-    """As onnx2tf writes it: channels-first inside, a transpose before and after each convolution."""
+def test_what_a_converter_with_transposes_leaves_is_reported(tmp_path: Path) -> None:
+    """A file as written by onnx2tf: channels first, a transpose before and after each convolution."""
     first = floats(1, 4, 8, 8)
     tensors = [first, integers(0, 2, 3, 1), X, *KERNEL, WIDE, integers(0, 3, 1, 2), floats(1, 6, 8, 8)]
     nodes = [
@@ -378,19 +378,19 @@ def graph(output: str) -> Graph:
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("output", ["probabilities", "features"])
 def test_our_own_file_runs_on_both(tmp_path: Path, output: str, precision: str, batch: int) -> None:
-    """Nothing is kept off either, and XNNPACK indeed takes the whole of it in one part."""
+    """Both backends run all operations, and XNNPACK does so in one partition."""
     path = tmp_path / "tiny.tflite"
     target = target_of("tflite", precision, output, (64, 96), batch, classes=5)
     exporters.load(exporters.FORMATS["tflite"]).build(graph(output), target, path)
     (function,) = inspect(path).functions
     gpu, xnnpack = function.targets
     assert (gpu.kept_off, xnnpack.kept_off) == (0, 0)
-    found = runtimes.read_delegation(path)
-    assert found is not None
-    assert (found.partitions, found.outside) == (1, ())
+    result = runtimes.read_delegation(path)
+    assert result is not None
+    assert (result.partitions, result.outside) == (1, ())
     halves = sum(len(each.inputs) == 1 and each.inputs[0].dtype == "float16" for each in operations(path))
     assert (halves > 0) == (precision == "fp16")
-    assert found.operations == len(operations(path))
+    assert result.operations == len(operations(path))
 
 
 def operations(path: Path) -> tuple[FileOperation, ...]:
@@ -398,7 +398,7 @@ def operations(path: Path) -> tuple[FileOperation, ...]:
 
 
 def network(path: Path, type_: str) -> Path:
-    """A convolution, an operation of a type, and another convolution; in weights of half precision."""
+    """A convolution, an operation of a type, and another convolution, with half-precision weights."""
     half = [ones(4, 3, 3, 4, dtype="float16"), ones(4, dtype="float16")]
     wide = [floats(4, 3, 3, 4), floats(4)]
     tensors = [X, *half, *wide, *half, *wide, X, X, X]
@@ -412,14 +412,14 @@ def network(path: Path, type_: str) -> Path:
 
 
 def test_an_operation_that_xnnpack_refuses_parts_the_file(tmp_path: Path) -> None:
-    """Weights in half precision go into the partitions, on both sides of it."""
+    """Half-precision weights belong to the partitions on both sides."""
     whole = runtimes.read_delegation(network(tmp_path / "whole.tflite", "MAXIMUM"))
     parted = runtimes.read_delegation(network(tmp_path / "parted.tflite", "POW"))
     assert whole == Delegation(7, 1, ())
     assert parted == Delegation(7, 2, ("POW",))
 
 
-def test_a_file_of_tensorflows_own_converter_is_told(tmp_path: Path) -> None:
+def test_a_file_of_tensorflows_own_converter_is_reported(tmp_path: Path) -> None:
     import tensorflow as tf
 
     def network(image: Any) -> Any:

@@ -23,7 +23,7 @@ from evim_deploy.graph.rewrites import reparameterise
 from evim_deploy.graph.rewrites.rewrite import RewriteResult
 from evim_deploy.networks.efficientvim.lowering import lower
 from evim_deploy.networks.efficientvim.model import EfficientViM
-from evim_deploy.networks.torch_module.folding import flat, fold, in_words
+from evim_deploy.networks.torch_module.folding import describe, flat, fold
 from evim_deploy.networks.torch_module.seeding import sample_images, seed_weights
 from latency import preparation
 from latency.engines import first_image
@@ -64,7 +64,7 @@ def gap(model: nn.Module, original: nn.Module, side: int) -> float:
 def test_the_inference_form_has_the_originals_output(name: str, side: int, report: list[str]) -> None:
     original = seeded(name, side)
     folded = deepcopy(original)
-    assert in_words(fold(folded, sample_images(side, side)[:1])) == report
+    assert describe(fold(folded, sample_images(side, side)[:1])) == report
     assert gap(folded, original, side) < 1e-4
     assert sum(isinstance(module, _BatchNorm) for module in folded.modules()) == ("left" in report[-1])
 
@@ -113,7 +113,7 @@ def test_a_batch_norm_stays_where_its_input_is_not_one_layers_alone() -> None:
     original = Branches()
     seed_weights(original, 32, 32)
     folded = deepcopy(original)
-    assert in_words(fold(folded, sample_images(32, 32)[:2])) == ["1 BatchNorm folded", "4 BatchNorms left"]
+    assert describe(fold(folded, sample_images(32, 32)[:2])) == ["1 BatchNorm folded", "4 BatchNorms left"]
     assert isinstance(folded.plain, nn.Identity)
     assert gap(folded, original, 32) < 1e-5
 
@@ -133,7 +133,7 @@ class Tokens(nn.Module):
 def test_a_batch_norm_over_another_axis_stays() -> None:
     model = Tokens()
     seed_weights(model, 32, 32)
-    assert in_words(fold(model, sample_images(32, 32)[:1])) == ["1 BatchNorm left"]
+    assert describe(fold(model, sample_images(32, 32)[:1])) == ["1 BatchNorm left"]
 
 
 # --- negative controls
@@ -268,7 +268,7 @@ class _Scaled(nn.Module):
 def test_a_layer_scale_goes_into_the_layer_that_it_alone_takes() -> None:
     original = _Scaled().eval().requires_grad_(False)
     folded = deepcopy(original)
-    assert in_words(fold(folded, sample_images(32, 32)[:1])) == ["1 layer scale folded"]
+    assert describe(fold(folded, sample_images(32, 32)[:1])) == ["1 layer scale folded"]
     assert isinstance(folded.scale, nn.Identity)
     assert isinstance(folded.other_scale, LayerScale2d)
     assert torch.equal(folded.other.weight, original.other.weight)

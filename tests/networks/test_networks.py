@@ -1,4 +1,4 @@
-"""Networks besides EfficientViM by the same door: found by name, opened, exported, proven and verified."""
+"""Networks besides EfficientViM: found by name, opened, exported, proven and verified like EfficientViM."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tiny_timm import CLASSES, NAME, SIDE
 
 import exporters.onnx.torch_module
 from evim_deploy import formats
-from evim_deploy.artifact.manifest import embedded_manifest
 from evim_deploy.artifact.parity import ParityStatus
+from evim_deploy.artifact.reading import embedded_manifest
 from evim_deploy.artifact.target import Target
-from evim_deploy.catalog.network_name import NetworkName, named
-from evim_deploy.catalog.terms import UNQUANTISED
+from evim_deploy.catalog.network_name import NetworkName, parse_network_name
+from evim_deploy.catalog.terms import UNQUANTISED, ModelFamily
 from evim_deploy.cli.parsing import parse_normalisation
 from evim_deploy.commands.export import export
 from evim_deploy.commands.predict import predict
@@ -39,8 +39,8 @@ from evim_deploy.common.numerics import softmax
 from evim_deploy.common.publish import sha256
 from evim_deploy.images import photographs
 from evim_deploy.images.preprocessing import Preprocessing, normalise, open_image, resize_and_crop
-from evim_deploy.networks.efficientvim.weights import state_sha256
 from evim_deploy.networks.open import parse_source
+from evim_deploy.networks.seeding import state_sha256
 from evim_deploy.networks.timm.open import find_timm, open_timm
 from evim_deploy.networks.torch_module.group_norm import TwoStepNorm, split_means
 from evim_deploy.networks.torch_module.loaded import LoadedModel
@@ -114,8 +114,8 @@ def test_an_artifact_is_verified_from_its_file_alone(artifacts: Artifacts, forma
     verifier = Verifier()
     verdict = verifier.verify(Path(artifact["path"]))
     assert verdict.parity.status == ParityStatus.PASS
-    assert verdict.manifest.model == NetworkName(kind="timm", source=NAME, size=(SIDE, SIDE))
-    with pytest.raises(NotRunHere, match="Nothing says which operation"):
+    assert verdict.manifest.model == NetworkName(family=ModelFamily.TIMM, source=NAME, size=(SIDE, SIDE))
+    with pytest.raises(NotRunHere, match="only for EfficientViM"):
         verifier.layers(verdict)
 
 
@@ -126,7 +126,7 @@ def test_a_weight_that_changed_is_caught(artifacts: Artifacts, tmp_path: Path, f
     copy = shutil.copytree if format_ == "coreml" else shutil.copy
     copy(artifacts[format_, precision]["path"], path)
     target = embedded_manifest(formats.read(path).metadata, path).target
-    kernel = reference().stored(target).get_parameter("network.mlp.2.weight").numpy()
+    kernel = reference().stored_form(target).get_parameter("network.mlp.2.weight").numpy()
     change_one(path, places_of(path, {"kernel": kernel}, precision)["kernel"])
     verdict = Verifier().verify(path)
     assert verdict.parity.status == ParityStatus.FAIL
@@ -137,15 +137,15 @@ def test_a_weight_that_changed_is_caught(artifacts: Artifacts, tmp_path: Path, f
 def test_a_module_that_computes_something_else_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str
 ) -> None:
-    """A negative control: every weight is right, and an operation is not."""
-    stored = ModuleReference.stored
+    """A negative control: every weight is right, and an operation is wrong."""
+    stored = ModuleReference.stored_form
 
     def without_gelu(reference: ModuleReference, target: Target) -> torch.nn.Module:
         module = deepcopy(stored(reference, target))
         module.set_submodule("network.mlp.1", torch.nn.ReLU())
         return module
 
-    monkeypatch.setattr(ModuleReference, "stored", without_gelu)
+    monkeypatch.setattr(ModuleReference, "stored_form", without_gelu)
     with pytest.raises(ParityFailed, match="differs from the source model"):
         made(tmp_path, formats=(format_,), precisions=("fp32",))
     assert list(tmp_path.iterdir()) == []
@@ -201,7 +201,7 @@ def test_prediction_crops_and_resizes_as_the_network_is_evaluated(artifacts: Art
 
 
 def test_an_onnx_file_goes_through_the_same_door(tmp_path: Path) -> None:
-    """It is found again by its hash, wherever it lies by then."""
+    """Its hash identifies it, even at another path."""
     file = tmp_path / "tiny.onnx"
     image = torch.zeros(2, 3, SIDE, SIDE)
     exporters.onnx.torch_module.export(opened("random:3").module, image, "logits", file, 18, dynamic_batch=True)
@@ -218,7 +218,7 @@ def test_an_onnx_file_goes_through_the_same_door(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def onnx_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A classifier in a file, which does not say how its images are normalised."""
+    """A classifier in a file without a stated normalisation."""
     file = tmp_path_factory.mktemp("file") / "tiny.onnx"
     image = torch.zeros(1, 3, SIDE, SIDE)
     exporters.onnx.torch_module.export(opened("random:3").module, image, "logits", file, 18, dynamic_batch=False)
@@ -326,7 +326,7 @@ def test_a_normalisation_that_is_not_in_units_of_255(
 def test_other_ranges_that_networks_take(
     onnx_classifier: Path, tmp_path: Path, mean: str, std: str, taken: Callable[[Any], Any]
 ) -> None:
-    """-1 to 1, 0 to 1, and pixels with and without a mean: the artifact answers to pixels as the file does to those."""
+    """Inputs of -1 to 1, 0 to 1, and pixels with and without a mean: the artifact has the file's outputs for pixels."""
     name = parse_source(str(onnx_classifier), parse_normalisation(mean, std))
     (artifact,) = export(Request(model=name, formats=("onnx",), output_dir=tmp_path))
     assert artifact["parity"]["status"] in (
@@ -342,7 +342,7 @@ def test_other_ranges_that_networks_take(
 
 
 def test_a_network_that_answers_alike_to_all_images_is_not_proven(tmp_path: Path) -> None:
-    """A file that normalises pixels itself, and is told a normalisation: all that it sees then is near black."""
+    """A file that normalises pixels itself, opened with a second normalisation: all images become nearly black."""
     file = tmp_path / "pixels.onnx"
     network = opened("random:3").module
 
@@ -400,7 +400,7 @@ def test_each_family_is_proven(tmp_path: Path, name: str, format_: str) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of weights, which stands for trained ones."""
+    """A file of weights in place of trained ones."""
     path = tmp_path_factory.mktemp("weights") / FILE
     save_file(opened("random:5").module.state_dict(), path)
     return path
@@ -519,7 +519,7 @@ def test_what_only_efficientvim_has_is_refused(options: dict[str, Any], said: st
 
 
 class Bessel(torch.nn.Module):
-    """With an operation that no converter has."""
+    """A network with an operation that converters do not support."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return torch.special.bessel_j0(image).mean((2, 3))
@@ -544,8 +544,8 @@ def test_what_a_converter_cannot_is_told_in_one_line(tmp_path: Path, format_: st
 
 
 def test_a_size_that_the_network_refuses_is_told() -> None:
-    with pytest.raises(BadInput, match="takes no image of 1x1"):
-        ModuleReference(refusing(), (SIDE, SIDE)).stored(
+    with pytest.raises(BadInput, match="does not accept images of 1x1"):
+        ModuleReference(refusing(), (SIDE, SIDE)).stored_form(
             Target(
                 format="onnx",
                 precision="fp32",
@@ -561,7 +561,7 @@ def test_a_size_that_the_network_refuses_is_told() -> None:
 
 
 def refusing() -> LoadedModel:
-    """The tiny network, which refuses what its pooling would leave nothing of."""
+    """The tiny network, with an error for images that are too small for its pooling."""
     found = opened("random:3")
     pooled = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 3), found.module)
     return replace(found, module=pooled.eval().requires_grad_(False))
@@ -577,12 +577,12 @@ def test_a_network_of_one_size_is_planned_at_that_alone() -> None:
 
 @pytest.mark.parametrize(("name", "size"), [("timm:shvit_s1", (224, 224)), ("onnx:classifier.onnx", (96, 128))])
 def test_a_name_is_read_back(name: str, size: tuple[int, int]) -> None:
-    found = named(name, size, PREPROCESSING)
+    found = parse_network_name(name, size, PREPROCESSING)
     assert found
     assert (found.name, found.size, found.resolution) == (name, size, max(size))
     assert found.stem == name.partition(":")[2].removesuffix(".onnx")
     for other in ("efficientvim_m9", "timm:", "onnx:", "tensorflow:x"):
-        assert named(other, size, PREPROCESSING) is None
+        assert parse_network_name(other, size, PREPROCESSING) is None
 
 
 # --- the norm --------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 
 import evim_deploy.commands.export
 from evim_deploy.catalog.network_name import NetworkName
+from evim_deploy.catalog.terms import ModelFamily
 from evim_deploy.catalog.variants import parse_model
 from evim_deploy.cli.console import SETTINGS
 from evim_deploy.cli.main import app
@@ -201,7 +202,9 @@ def parse(command: str) -> None:
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evim_deploy.commands.export, "export", planned)
     monkeypatch.setattr(
-        onnx_file, "find_onnx", lambda path, preprocessing: NetworkName(kind="onnx", source=path, size=(224, 224))
+        onnx_file,
+        "find_onnx",
+        lambda path, preprocessing: NetworkName(family=ModelFamily.ONNX, source=path, size=(224, 224)),
     )
     for setting in ("quiet", "verbose"):
         monkeypatch.setattr(SETTINGS, setting, False)
@@ -277,10 +280,10 @@ def test_another_graph_has_another_picture(pictures: ModuleType) -> None:
     (picture,) = [each for each in pictures.PICTURES if each.name == "gate"]
     before, after = pictures.before_and_after(picture)
     drawn = pictures.beside(before, after, set(picture.beside))
-    (node,) = [node for node in after.nodes if node.name == picture.at]
-    after.substitute(node, type(node)("add", node.inputs, node.outputs))
-    assert pictures.stamp(pictures.beside(before, after, {*picture.beside, picture.at})) != pictures.stamp(drawn)
-    with pytest.raises(ValueError, match="does nothing at"):
+    (node,) = [node for node in after.nodes if node.name == picture.root]
+    after.substitute(node, type(node)(op="add", inputs=node.inputs, outputs=node.outputs))
+    assert pictures.stamp(pictures.beside(before, after, {*picture.beside, picture.root})) != pictures.stamp(drawn)
+    with pytest.raises(ValueError, match="does not match at"):
         pictures.before_and_after(pictures.Picture("gate", picture.rewrite, "heads.3.sum"))
 
 

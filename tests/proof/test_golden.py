@@ -1,4 +1,4 @@
-"""Golden files: what is in them, that they belong to their artifact, and that a check by them can fail."""
+"""Golden files: their content, their artifact, and checks with them that must fail."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def errors(document: dict[str, Any], target: Target, expected: Outputs, actual: Outputs) -> tuple[float, float]:
     least = document["least_probability"] or 0.0
-    found = measure(
+    result = measure(
         pair_outputs(document["cases"], comparable(expected, target, least), comparable(actual, target, least)), False
     )
-    return found.max_abs, found.mean_abs
+    return result.max_abs, result.mean_abs
 
 
 def outputs(tensors: dict[str, Any], prefix: str) -> Outputs:
@@ -88,7 +88,7 @@ def test_an_artifact_passes_its_golden_file_and_the_control_does_not(exported: d
 
 @pytest.fixture(scope="module")
 def in_few_bits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Artifacts of digits by their precision: it is trained, so that what few bits cost means something."""
+    """Artifacts of the digits model by precision; it is trained, so the loss of few bits is meaningful."""
     asked = Request(
         model=parse_source("digits"),
         formats=("coreml",),
@@ -104,7 +104,7 @@ def in_few_bits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
 def test_a_quantised_artifact_passes_its_golden_file_and_the_control_does_not(
     in_few_bits: dict[str, dict[str, Any]], precision: str
 ) -> None:
-    """By the tolerance of its proof, which is as wide as rounding moves the network by itself."""
+    """The tolerance is that of its proof, a multiple of the network's own quantisation error."""
     made = in_few_bits[precision]
     document, tensors = read(Path(made["golden"]))
     target = Target(
@@ -167,18 +167,20 @@ def test_it_says_what_it_belongs_to(exported: dict[str, Any]) -> None:
 )
 def test_other_outputs(tmp_path: Path, changes: dict[str, Any], tensors: set[str]) -> None:
     (artifact,) = export(request(tmp_path, verify=False, **changes))
-    document, found = read(Path(artifact["golden"]))
-    assert set(found) == tensors
+    document, result = read(Path(artifact["golden"]))
+    assert set(result) == tensors
     assert document["least_probability"] is None
     if not changes.get("preprocess", True):
-        assert found["input"].dtype == np.float32
-        assert found["input"].shape[1:] == (3, SIDE, SIDE)
+        assert result["input"].dtype == np.float32
+        assert result["input"].shape[1:] == (3, SIDE, SIDE)
 
 
 def test_the_command_says_where_it_is(tmp_path: Path) -> None:
-    told = run("export", "m1", "-f", "onnx", "-r", str(SIDE), "-w", "random", "--no-verify", "-o", tmp_path, "--golden")
+    completed = run(
+        "export", "m1", "-f", "onnx", "-r", str(SIDE), "-w", "random", "--no-verify", "-o", tmp_path, "--golden"
+    )
     (golden,) = tmp_path.glob("*.onnx.golden.safetensors")
-    assert f"golden {golden}" in told.stdout
+    assert f"golden {golden}" in completed.stdout
 
 
 def test_without_the_option_nothing_is_written(tmp_path: Path) -> None:
@@ -202,7 +204,7 @@ def test_open_sizes_have_no_golden_inputs(tmp_path: Path) -> None:
 
 
 def test_a_check_that_cannot_fail_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a tolerance that lets anything pass there is no control."""
+    """With an infinite tolerance no negative control exists."""
     anything = {("coreml", "fp16"): Tolerance(max_abs=float("inf"), mean_abs=float("inf"), reason="", distribution="")}
     monkeypatch.setattr("evim_deploy.proof.outputs.checker.TOLERANCES", anything)
     with pytest.raises(ParityFailed, match="would prove nothing"):
@@ -211,7 +213,7 @@ def test_a_check_that_cannot_fail_is_not_written(tmp_path: Path, monkeypatch: py
 
 
 def test_the_control_is_of_a_perturbed_network(tmp_path: Path) -> None:
-    """The same golden file from other weights has other answers, and the same inputs."""
+    """A golden file of other weights has the same inputs and other outputs."""
     write_golden(facts(), prover(), artifact="a.mlpackage", digest="00", path=tmp_path / "one")
     other = prover()
     with torch.no_grad():

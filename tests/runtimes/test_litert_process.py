@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from networks import tiny
-from told import reference_of, target_of
+from simulated import reference_of, target_of
 
 import exporters
 import runtimes
@@ -26,7 +26,7 @@ SIDE = 32
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = target_of("tflite", size=(SIDE, SIDE))
     path = tmp_path_factory.mktemp("sound") / "tiny.tflite"
-    exporters.load(exporters.FORMATS["tflite"]).build(reference_of(tiny(1)).stored(target), target, path)
+    exporters.load(exporters.FORMATS["tflite"]).build(reference_of(tiny(1)).stored_form(target), target, path)
     return path
 
 

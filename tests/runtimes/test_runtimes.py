@@ -17,13 +17,14 @@ from ai_edge_litert.schema_py_generated import BuiltinOperator
 from model_files import pack, unpack
 from networks import pixels, random_tiny
 from PIL import Image
-from told import facts_of
+from simulated import facts_of
 
 import exporters
 import runtimes
-from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY, Target
+from evim_deploy.artifact.metadata import LABELS_KEY, METADATA_KEY
+from evim_deploy.artifact.target import Target
 from evim_deploy.common.errors import BadInput, NotInstalled, NotRunHere
-from evim_deploy.graph.half_precision import rounded
+from evim_deploy.graph.half_precision import round_to_half
 from evim_deploy.graph.interpreter import evaluate
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.rewrites import reparameterise
@@ -161,14 +162,14 @@ def halves(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for format_ in FORMATS:
         row, target = exporters.FORMATS[format_], target_of(format_, precision="fp16")
         path = paths[format_] = folder / f"half{row.suffix}"
-        exporters.load(row).build(rounded(graph("logits")), target, path)
+        exporters.load(row).build(round_to_half(graph("logits")), target, path)
     return paths
 
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_fp32_computes_with_an_fp16_files_own_weights_in_float32(halves: dict[str, Path], format_: str) -> None:
     image = pixels(4, *SIZE).round()
-    expected = evaluate(rounded(graph("logits")), image)["logits"].numpy()
+    expected = evaluate(round_to_half(graph("logits")), image)["logits"].numpy()
     with opened(halves[format_], "fp32") as session:
         found = session.run(image.float().numpy())["logits"]
     assert found.dtype == np.float32
@@ -180,7 +181,7 @@ def test_fp32_computes_with_an_fp16_files_own_weights_in_float32(halves: dict[st
 @pytest.mark.parametrize(("format_", "mode"), MODES)
 def test_every_mode_is_within_the_error_of_fp16(halves: dict[str, Path], format_: str, mode: str) -> None:
     image = pixels(5, *SIZE).round()
-    expected = evaluate(rounded(graph("logits")), image)["logits"].numpy()
+    expected = evaluate(round_to_half(graph("logits")), image)["logits"].numpy()
     with opened(halves[format_], mode) as session:
         error = np.abs(session.run(image.float().numpy())["logits"] - expected).max() / np.ptp(expected)
     assert error < 0.05
@@ -286,7 +287,7 @@ def half(tmp_path: Path) -> Path:
     """An fp16 TFLite file to damage."""
     path = tmp_path / "model.tflite"
     exporters.load(exporters.FORMATS["tflite"]).build(
-        rounded(graph("features")), target_of("tflite", "features", "fp16"), path
+        round_to_half(graph("features")), target_of("tflite", "features", "fp16"), path
     )
     return path
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from ai_edge_litert import schema_py_generated as schema
 from networks import pixels, tiny
-from told import reference_of, target_of
+from simulated import reference_of, target_of
 
 import exporters
 import runtimes
@@ -64,7 +64,7 @@ def artifacts(reference: GraphReference, tmp_path_factory: pytest.TempPathFactor
     for format_, precision in COMBINATIONS:
         row, target = exporters.FORMATS[format_], target_for(format_, precision)
         paths[format_, precision] = folder / f"{precision}{row.suffix}"
-        exporters.load(row).build(reference.stored(target), target, paths[format_, precision])
+        exporters.load(row).build(reference.stored_form(target), target, paths[format_, precision])
     return paths
 
 
@@ -89,7 +89,7 @@ def test_values_are_those_of_the_graph(
     reference: GraphReference, artifacts: dict[tuple[str, str], Path], image: Image, format_: str, precision: str
 ) -> None:
     """They have the names of the graph and are channels first, whatever the layout in the file."""
-    graph = reference.stored(target_for(format_, precision))
+    graph = reference.stored_form(target_for(format_, precision))
     expected = run(graph, torch.from_numpy(image).double())
     trace = runtimes.trace(artifacts[format_, precision], image, mode="fp32")
     names, values = names_of(trace), values_of(trace)
@@ -115,7 +115,7 @@ def test_weights_are_those_of_the_file_as_it_stores_them(
     reference: GraphReference, artifacts: dict[tuple[str, str], Path], image: Image, format_: str, precision: str
 ) -> None:
     dtype = {"fp32": np.float32, "fp16": np.float16}[precision]
-    graph = reference.stored(target_for(format_, precision))
+    graph = reference.stored_form(target_for(format_, precision))
     for mode in runtimes.tracing_engine(artifacts[format_, precision]).modes:
         trace = runtimes.trace(artifacts[format_, precision], image, mode=mode)
         stored: dict[str, list[npt.NDArray[np.floating]]] = {}

@@ -25,10 +25,10 @@ def preload() -> None:
     import exporters
     import runtimes
 
-    for form in exporters.FORMS:
+    for kind in exporters.KINDS:
         for row in exporters.FORMATS.values():
             with contextlib.suppress(ImportError):
-                exporters.load(row, form)
+                exporters.load(row, kind)
     for engine in runtimes.ENGINES.values():
         with contextlib.suppress(ImportError):
             importlib.import_module(f"runtimes.{engine.name}")

@@ -1,6 +1,6 @@
-"""Networks whose parameters are zero, constant, sparse, huge or next to nothing, through every quantised precision.
+"""Networks whose parameters are zero, constant, sparse, huge or tiny, in every quantised precision.
 
-``python tests/support/degenerate.py`` takes the 200 variants of test_fuzz_quantise.py through all precisions, about an
+``python tests/support/degenerate.py`` exports the 200 variants of test_fuzz_quantise.py in all precisions, in about an
 hour on one core; ``python tests/support/degenerate.py FIRST END [FORMAT:PRECISION...]`` some of them.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from told import reference_to, target_of
+from simulated import reference_to, target_of
 from torch import Tensor
 
 import exporters
@@ -36,7 +36,7 @@ from evim_deploy.proof.outputs.differences import measure, pair_outputs
 from evim_deploy.proof.prove import prove
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.calibration_images import PHOTOGRAPHS, CalibrationImages
-from evim_deploy.quantise.equalisation import equalised, find_exponents
+from evim_deploy.quantise.equalisation import equalisation_exponents, equalise
 from evim_deploy.quantise.schemes import SCHEMES
 
 SIDE = 64
@@ -46,7 +46,7 @@ Damage = Callable[[random.Random, Tensor], object]
 
 
 def _part(draw: random.Random, tensor: Tensor) -> Tensor:
-    """One channel of a parameter; of a single number that."""
+    """One channel of a parameter; a scalar itself."""
     return tensor[draw.randrange(len(tensor))] if tensor.ndim else tensor
 
 
@@ -70,32 +70,32 @@ DAMAGES: dict[str, Damage] = {
 
 
 def kind(name: str) -> str:
-    """Of a parameter, by its path in the model: the norms', the convolutions', A, D, alpha, the fusion's."""
+    """Kind of a parameter, from its path in the model: norm weight, weight, A, D, alpha and so on."""
     *path, leaf = name.split(".")
     return f"norm {leaf}" if "norm" in path else leaf
 
 
 def damage(model: EfficientViM, seed: int) -> list[str]:
-    """Spoil one to three parameters, or all of a kind; says which."""
+    """Damage one to three parameters, or all of a kind; returns a description of each damage."""
     draw = random.Random(seed)
     groups = defaultdict(list)
     for name, tensor in model.state_dict().items():  # the tensors are the model's own
         if tensor.is_floating_point():
             groups[kind(name)].append((name, tensor))
-    told = []
+    damages = []
     for _ in range(draw.choice((1, 1, 1, 2, 3))):
-        which, how = draw.choice(sorted(groups)), draw.choice(sorted(DAMAGES))
-        chosen = groups[which] if draw.random() < 0.3 else [draw.choice(groups[which])]
+        kind_, change = draw.choice(sorted(groups)), draw.choice(sorted(DAMAGES))
+        chosen = groups[kind_] if draw.random() < 0.3 else [draw.choice(groups[kind_])]
         for name, tensor in chosen:
-            DAMAGES[how](draw, tensor)
+            DAMAGES[change](draw, tensor)
             if name.endswith("running_var"):
                 tensor.abs_()
-        told.append(f"{how}: {which} ({chosen[0][0]}{' and all others' if len(chosen) > 1 else ''})")
-    return told
+        damages.append(f"{change}: {kind_} ({chosen[0][0]}{' and all others' if len(chosen) > 1 else ''})")
+    return damages
 
 
-def drawn(seed: int) -> tuple[EfficientViM, list[str]]:
-    """A tiny network, and what is wrong with its parameters."""
+def damaged_network(seed: int) -> tuple[EfficientViM, list[str]]:
+    """A tiny network, and the descriptions of its damages."""
     draw = random.Random(seed)
     c1, c2, c3 = (draw.choice((16, 24, 32)) for _ in range(3))
     n1, n2, n3 = (draw.randint(2, 7) for _ in range(3))
@@ -105,7 +105,7 @@ def drawn(seed: int) -> tuple[EfficientViM, list[str]]:
 
 
 def quantised_target(reference: GraphReference, format_: str, precision: str) -> Target:
-    """As ``export`` makes it, but for the sensitivity of its layers.
+    """The target that ``export`` makes, without the sensitivity of its layers.
 
     Raises:
         BadInput: The network overflows.
@@ -122,32 +122,33 @@ def quantised_target(reference: GraphReference, format_: str, precision: str) ->
         source=PHOTOGRAPHS, height=SIDE, width=SIDE, preprocessing=reference.preprocessing, preprocess=True
     )
     graph = reference.inference(target)
-    exponents = find_exponents(graph, images)
-    qparams = calibrate(equalised(graph, exponents), scheme, images, pixels=True)
+    exponents = equalisation_exponents(graph, images)
+    qparams = calibrate(equalise(graph, exponents), scheme, images, pixels=True)
     return replace(
-        target, quantisation=Quantisation(exponents=tuple(exponents.items()), qparams=tuple(qparams.items()))
+        target,
+        quantisation=Quantisation(equalisation_exponents=tuple(exponents.items()), qparams=tuple(qparams.items())),
     )
 
 
-def proof(prover: ParityChecker, format_: str, precision: str, folder: Path) -> Parity:
-    """Of an artifact that is made, loaded and run.
+def proof(checker: ParityChecker, format_: str, precision: str, folder: Path) -> Parity:
+    """The proof of an artifact that is written, loaded and run.
 
     Raises:
-        BadInput: The network cannot be computed in what the precision computes in.
+        BadInput: The network overflows the type that the precision computes in.
     """
-    reference = prover.reference
+    reference = checker.reference
     assert isinstance(reference, GraphReference)
     row = exporters.FORMATS[format_]
     target = quantised_target(reference, format_, precision)
-    prover.require_finite(target)
+    checker.require_finite(target)
     path = folder / f"{format_}.{precision}{row.suffix}"
-    exporters.load(row).build(reference.stored(target), target, path)
-    return prove(path, target, prover, Silent())
+    exporters.load(row).build(reference.stored_form(target), target, path)
+    return prove(path, target, checker, Silent())
 
 
-def float32_loss(prover: ParityChecker) -> Measures:
-    """How far the network in PyTorch's float32 is from itself in float64."""
-    reference = prover.reference
+def float32_loss(checker: ParityChecker) -> Measures:
+    """Error of the network in PyTorch's float32 against float64."""
+    reference = checker.reference
     assert isinstance(reference, GraphReference)
     images = CalibrationImages(
         source=PHOTOGRAPHS, height=SIDE, width=SIDE, preprocessing=reference.preprocessing, preprocess=False
@@ -159,39 +160,39 @@ def float32_loss(prover: ParityChecker) -> Measures:
     return measure(pair_outputs(names, {"logits": double.numpy()}, {"logits": single.numpy()}), classes=False)
 
 
-def outcome(prover: ParityChecker, format_: str, precision: str, folder: Path) -> str:
-    """``pass``; or why not, where the network itself is to blame ``refused`` first."""
+def export_result(checker: ParityChecker, format_: str, precision: str, folder: Path) -> str:
+    """``pass``, or a reason; it begins with ``refused`` where the network itself is the cause."""
     try:
-        found = proof(prover, format_, precision, folder)
+        parity = proof(checker, format_, precision, folder)
     except BadInput as error:
         is_named = any(words in error.cause for words in ("overflows float32", "overflows float16", "overflow float16"))
         return f"refused: {error}" if is_named else f"{type(error).__name__}: {error}"
-    if found.status in (ParityStatus.PASS, ParityStatus.WARNING):
+    if parity.status in (ParityStatus.PASS, ParityStatus.WARNING):
         return "pass"
-    overflows = [each for each in found.comparisons if "overflow" in each.anomaly_totals()]
-    failed = [each for each in found.comparisons if each.status not in (ParityStatus.PASS, ParityStatus.WARNING)]
-    is_named = bool(failed) and all(each in overflows and "overflow float16" in found.reason for each in failed)
-    if any(each.check == "rewrites" and not each.tolerance.allows(float32_loss(prover)) for each in failed):
-        return f"refused: float32 is too coarse for the network itself: {found.reason}"
-    return f"{'refused' if is_named else 'failed'}: {found.reason}"
+    overflows = [each for each in parity.comparisons if "overflow" in each.anomaly_totals()]
+    failed = [each for each in parity.comparisons if each.status not in (ParityStatus.PASS, ParityStatus.WARNING)]
+    is_named = bool(failed) and all(each in overflows and "overflow float16" in parity.reason for each in failed)
+    if any(each.check == "rewrites" and not each.tolerance.allows(float32_loss(checker)) for each in failed):
+        return f"refused: float32 is too coarse for the network itself: {parity.reason}"
+    return f"{'refused' if is_named else 'failed'}: {parity.reason}"
 
 
-def main(first: int, end: int, wanted: Iterable[tuple[str, str]]) -> None:
+def main(first: int, end: int, names: Iterable[tuple[str, str]]) -> None:
     counts: dict[str, int] = defaultdict(int)
     start = time.monotonic()
     for seed in range(first, end):
-        model, told = drawn(seed)
-        prover = ParityChecker(reference_to(model), SIDE)
+        model, damages = damaged_network(seed)
+        checker = ParityChecker(reference_to(model), SIDE)
         with tempfile.TemporaryDirectory() as folder:
-            for name in wanted:
-                found = outcome(prover, *name, Path(folder))
-                counts[found.partition(":")[0]] += 1
-                if found != "pass":
-                    print(f"{seed} {':'.join(name)} ({'; '.join(told)}): {found[:500]}", flush=True)  # noqa: T201
+            for name in names:
+                result = export_result(checker, *name, Path(folder))
+                counts[result.partition(":")[0]] += 1
+                if result != "pass":
+                    print(f"{seed} {':'.join(name)} ({'; '.join(damages)}): {result[:500]}", flush=True)  # noqa: T201
         print(f"{seed} {time.monotonic() - start:.0f} s {dict(counts)}", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
     first, end = map(int, sys.argv[1:3] or (0, VARIANTS))
-    wanted = [name for name in SCHEMES if ":".join(name) in sys.argv[3:] or not sys.argv[3:]]
-    main(first, end, wanted)
+    names = [name for name in SCHEMES if ":".join(name) in sys.argv[3:] or not sys.argv[3:]]
+    main(first, end, names)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from random_variants import NATIVE, VARIANTS, drawn
-from told import reference_of, target_of
+from simulated import reference_of, target_of
 
 import exporters
 from evim_deploy.artifact.parity import OutputComparison
@@ -64,7 +64,7 @@ def comparisons(checker: ParityChecker, reference: GraphReference, target: Targe
     row = exporters.FORMATS[target.format]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"artifact{row.suffix}"
-        exporters.load(row).build(reference.stored(target), target, path)
+        exporters.load(row).build(reference.stored_form(target), target, path)
         yield from prove(path, target, checker, Silent()).comparisons
         if (target.format, target.precision) == ("coreml", "fp16"):
             yield prove(path, target, checker, Silent(), mode="ane").comparisons[-1]

@@ -1,4 +1,4 @@
-"""Small model files of each format, written without our exporters: what others' tools might make."""
+"""Small model files of each format, written without our exporters, as by other tools."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class Computed:
-    """A tensor that is computed; ``signature`` is its shape as declared, -1 for an open axis."""
+    """A computed tensor; ``signature`` is its declared shape, with -1 for an open axis."""
 
     shape: tuple[int, ...]
     dtype: str = "float32"

@@ -1,4 +1,4 @@
-"""Small random networks, and how far apart two results are."""
+"""Small random networks, and the difference of two results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ torch.set_num_threads(1)  # networks this small gain nothing from a second, and 
 
 
 def tiny(seed: int, **overrides: Any) -> Variant:
-    """A random variant that runs in milliseconds; ``overrides`` settle fields of it."""
+    """A random variant that runs in milliseconds; ``overrides`` replace its fields."""
     draw = random.Random(seed)
     fields = {
         "depths": tuple(draw.randint(1, 2) for _ in range(3)),
@@ -29,7 +29,7 @@ def tiny(seed: int, **overrides: Any) -> Variant:
 
 
 def randomise(model: EfficientViM, seed: int) -> EfficientViM:
-    """Seeded values in place of the initial ones, half of which (zeros, ones) would hide an error."""
+    """Replace the initial values, half of which (zeros, ones) would hide an error, by seeded ones."""
     generator = torch.Generator().manual_seed(seed)
     model = model.double().eval()
     for name, tensor in model.state_dict().items():  # the tensors are the model's own
@@ -69,7 +69,7 @@ def pixels(seed: int, height: int, width: int, batch: int = 1) -> Tensor:
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """What the reference takes, from pixels 0-255."""
+    """Normalised input of the reference, from pixels 0-255."""
     mean, std = (torch.tensor(values, dtype=torch.float64).view(3, 1, 1) for values in (MEAN, STD))
     return (pixels / 255 - mean) / std
 

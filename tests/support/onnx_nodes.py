@@ -20,7 +20,7 @@ IR_VERSIONS = {21: 10, 22: 10, 23: 11}
 
 @dataclass(frozen=True)
 class Case:
-    """A node: its operation, attributes, what it takes besides the image, and the image's shape and least value."""
+    """A node: its operation, attributes, further inputs, and the image's shape and sign."""
 
     op: str
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -71,19 +71,19 @@ def image_of(case: Case) -> np.ndarray[Any, Any]:
 
 
 def both(case: Case) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """What ONNX Runtime and what our module compute."""
+    """The outputs of ONNX Runtime and of our module."""
     return runtime(case), module_of(case)(torch.from_numpy(image_of(case))).numpy()
 
 
 def runtime(case: Case) -> np.ndarray[Any, Any]:
-    """What ONNX Runtime computes."""
+    """The output of ONNX Runtime."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(
         model_of(case).SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    found: np.ndarray[Any, Any] = session.run(None, {"image": image_of(case)})[0]
-    return found
+    output: np.ndarray[Any, Any] = session.run(None, {"image": image_of(case)})[0]
+    return output
 
 
 def module_of(case: Case) -> OnnxModule:
@@ -96,9 +96,9 @@ def gap(expected: np.ndarray[Any, Any], actual: np.ndarray[Any, Any]) -> float:
 
 
 def all_in_one(cases: Sequence[Case]) -> Any:
-    """One model of many cases: of ``image`` (1, n) each takes the first elements, and gives one number (1, cases).
+    """One model of many cases: each has the first elements of ``image`` (1, n) as its input, and one number as output.
 
-    The number is the product of what the case gives with random weights, so that each element of it counts.
+    The number is the product of the case's output with random weights, so that each of its elements counts.
     """
     nodes: list[Any] = []
     weights: dict[str, Any] = {}

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from told import target_of
+from simulated import target_of
 
 import exporters
 from evim_deploy.artifact.target import Target

@@ -1,4 +1,4 @@
-"""A small classifier with what makes networks hard to convert: depthwise, GELU, GroupNorm, gates, attention."""
+"""A small classifier with parts that are hard to convert: depthwise, GELU, GroupNorm, gates, attention."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Tiny(nn.Module):
 
 
 def tiny_module(seed: int = 0) -> Tiny:
-    """One of seeded weights, in evaluation mode and without gradients."""
+    """The classifier with seeded weights, in evaluation mode and without gradients."""
     generator = torch.Generator().manual_seed(seed)
     module = Tiny().eval().requires_grad_(False)
     for name, tensor in module.state_dict().items():

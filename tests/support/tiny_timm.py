@@ -1,4 +1,4 @@
-"""A network of timm's that takes milliseconds, with what folding and the converters meet in real ones."""
+"""A network of timm that runs in milliseconds, with the parts of real networks that folding and converters handle."""
 
 from __future__ import annotations
 

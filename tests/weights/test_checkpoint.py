@@ -1,4 +1,4 @@
-"""Reading weights of every provenance, and refusing what is damaged, foreign or hostile."""
+"""Reading weights of every origin, and rejecting damaged, foreign and hostile files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _tiny_variants(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def network(variant: Variant = TINY, distilled: bool = False, seed: int = 0) -> EfficientViM:
-    """A network whose every tensor is random, so that two mixed-up weights show."""
+    """A network with random tensors only, so that a swap of two weights is detected."""
     torch.manual_seed(seed)
     model = EfficientViM(variant, CLASSES, distilled)
     for tensor in model.state_dict().values():
@@ -74,7 +74,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def outcome(path: Path) -> Checkpoint | BadInput:
-    """What reading gives, where either is right."""
+    """The checkpoint, or the error of a rejected file; either is right."""
     try:
         return read_checkpoint(path)
     except BadInput as error:
@@ -140,7 +140,7 @@ class TestFormats:
 
 class TestEnvelopes:
     def official(self, path: Path) -> dict[str, dict[str, Tensor]]:
-        """What the authors' script writes: two state dicts among an optimiser's, a config's and numpy's objects."""
+        """A file of the authors' script: two state dicts among an optimiser's, a config's and numpy's objects."""
         states = {"model": state_of(seed=1), "model_ema": state_of(seed=2)}
         module = types.ModuleType("yacs_stand_in")
         source = "class CfgNode(dict):\n    def __init__(self, init=None):\n        super().__init__(init or {})\n"
@@ -440,7 +440,7 @@ class Call:
         return self.reduced
 
     def __call__(self) -> None:
-        """The pickler asks that a function can be called, even one that only the pickle will make."""
+        """The pickler requires a callable, even for a function that only the pickle creates."""
 
 
 def touch_by(way: str, mark: Path) -> object:
@@ -491,7 +491,7 @@ class TestHostile:
         assert mark.exists()
 
     def rewrite(self, path: Path, change: Any) -> Path:
-        """The zip with its data.pkl changed, and checksums that fit."""
+        """The zip with a changed data.pkl and valid checksums."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(path) as old, zipfile.ZipFile(buffer, "w") as new:
             for name in old.namelist():
@@ -501,7 +501,7 @@ class TestHostile:
         return path
 
     def with_program(self, path: Path, program: bytes) -> Path:
-        """A real state dict whose pickle runs a program first and throws its result away."""
+        """A real state dict whose pickle first runs a program and drops its result."""
         save(path, state_of())
         return self.rewrite(path, lambda data: data[:2] + program + b"0" + data[2:])
 
@@ -615,7 +615,7 @@ def test_a_type_of_number_that_torch_lacks(path: Path) -> None:
 def test_one_class_is_no_classification(path: Path) -> None:
     model = EfficientViM(TINY, num_classes=1)
     torch.save(model.state_dict(), path)
-    with pytest.raises(BadInput, match="tells 1 class apart"):
+    with pytest.raises(BadInput, match="has only 1 class"):
         load_model(read_checkpoint(path), ModelName(TINY), None)
 
 

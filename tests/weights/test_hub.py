@@ -1,4 +1,4 @@
-"""The hub, against a server on the loopback that has its paths and headers."""
+"""Downloads from the hub, against a local server with the hub's paths and headers."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from hub_server import CONTENT, FILE, HANGING, REPO, Server, point_at
 from evim_deploy.catalog.variants import PUBLISHED_MODELS, parse_model
 from evim_deploy.common.errors import BadInput, NotInstalled
 from evim_deploy.weights import hub
+from evim_deploy.weights.spec import parse_weights
 
 constants = pytest.importorskip("huggingface_hub.constants")
 
@@ -198,7 +199,7 @@ class TestNames:
         assert {hub.published(model)[0] for model in PUBLISHED_MODELS.values()} <= there
         for name in PUBLISHED_MODELS:  # timm's first tag is its default
             default = timm.get_pretrained_cfg(name).hf_hub_id
-            assert hub.parse_source(f"timm:{name}")[0] == default
+            assert parse_weights(f"timm:{name}").repository()[0] == default
 
     @pytest.mark.parametrize(
         ("spec", "expected"),
@@ -212,7 +213,7 @@ class TestNames:
         ],
     )
     def test_sources(self, spec: str, expected: tuple[str, str]) -> None:
-        assert hub.parse_source(spec) == expected
+        assert parse_weights(spec).repository() == expected
 
     @pytest.mark.parametrize(
         "spec",
@@ -231,5 +232,5 @@ class TestNames:
         ],
     )
     def test_sources_that_are_none(self, spec: str) -> None:
-        with pytest.raises(BadInput, match="names no weights on the hub"):
-            hub.parse_source(spec)
+        with pytest.raises(BadInput, match="Invalid source of weights on the hub"):
+            parse_weights(spec).repository()

@@ -1,10 +1,12 @@
-"""The exact rewrites for inference, in the one order in which they are applied.
+"""The exact rewrites for inference, in the order in which they are applied.
 
-Each holds identically in real arithmetic, on float64 weights. What a rewrite does not fit it leaves
-as it is and says why.
+Each holds identically in real arithmetic, on float64 weights. Where a rewrite does not match, it leaves the graph
+unchanged and gives the reason. Owns one rewrite a file; imports the graph alone.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.rewrites.batch_norm import FOLD_BATCH_NORM
@@ -22,10 +24,10 @@ from evim_deploy.graph.rewrites.token_weights import SPREAD_TOKEN_WEIGHTS
 
 __all__ = ["REWRITES", "SPREAD_TOKEN_WEIGHTS", "Rewrite", "RewriteResult", "reparameterise", "run"]
 
-REWRITES: tuple[Rewrite, ...] = (
-    FOLD_BATCH_NORM,  # first: the next two look for a convolution, not for one under a BatchNorm
-    FOLD_DEPTHWISE_RESIDUAL,  # before the layer scale, which would take the gate and leave the identity
-    FOLD_RESIDUAL_SCALE,  # after it, as its convolution has to be the map's only user; before those that fold the gate
+REWRITES: tuple[Rewrite[Any], ...] = (
+    FOLD_BATCH_NORM,  # first: the next two match a bare convolution, without a BatchNorm
+    FOLD_DEPTHWISE_RESIDUAL,  # before the layer scale, which would fold the gate and leave the identity
+    FOLD_RESIDUAL_SCALE,  # after it, as its convolution must be the sole consumer; before those that fold the gate
     FOLD_LAYER_SCALE,
     DROP_STATE_BIAS,
     FOLD_MIXER_SCALE,
@@ -37,6 +39,6 @@ REWRITES: tuple[Rewrite, ...] = (
 
 
 def reparameterise(graph: Graph) -> tuple[Graph, list[RewriteResult]]:
-    """The rewritten graph, and what each rewrite did; the graph given stays as it is."""
+    """The rewritten graph and the effect of each rewrite; the argument stays unchanged."""
     rewritten = graph.copy()
     return rewritten, [run(rewrite, rewritten) for rewrite in REWRITES]

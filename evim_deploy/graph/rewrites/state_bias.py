@@ -1,4 +1,4 @@
-"""Drop the mixer's A, which its softmax cannot see.
+"""Drop the mixer's A, to which its softmax is invariant.
 
 A, the paper's a-hat (section 3.2), shifts all tokens of a state alike, and over those tokens
 
@@ -16,16 +16,15 @@ from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.rewrites.rewrite import MatchFailure, Rewrite
 
 
-def _apply(graph: Graph, shift: Node) -> bool:
-    softmaxes = [user for user in graph.consumers(shift.name) if user.op.startswith("softmax")]
+def _match(graph: Graph, shift: Node) -> Node | None:
+    softmaxes = [node for node in graph.consumers(shift.name) if node.op.startswith("softmax")]
     if not softmaxes:
-        return False
+        return None
     if graph.sole_consumer(shift.name) is None:
-        raise MatchFailure("the shifted value is used outside of the softmax")
+        raise MatchFailure(shift, "the shifted value is used outside of the softmax")
     if softmaxes[0].op != "softmax_tokens":
-        raise MatchFailure("the softmax is over the channels, which the shift moves apart")
-    graph.bypass(shift)
-    return True
+        raise MatchFailure(shift, "the softmax is over the channels, which the shift moves apart")
+    return shift
 
 
-DROP_STATE_BIAS = Rewrite("mixer's A dropped under its softmax", "shift", _apply)
+DROP_STATE_BIAS = Rewrite("mixer's A dropped under its softmax", "shift", _match, Graph.bypass)

@@ -1,8 +1,8 @@
-"""From a weights file of any provenance to a loaded :class:`~evim_deploy.networks.efficientvim.model.EfficientViM`.
+"""From a weights file to a loaded :class:`~evim_deploy.networks.efficientvim.model.EfficientViM`.
 
-Two steps. :func:`read_checkpoint` finds the state dict in the file, gives it the canonical names and
-shapes, and recognises the model from them. :func:`load_model` holds it against the model that the
-user asked for. Nothing in a file is ever run (see :mod:`evim_deploy.weights.checkpoint.safe_pickle`).
+There are two steps. :func:`read_checkpoint` finds the state dict in the file, converts it to canonical names and
+shapes, and recognises the model from them. :func:`load_model` compares it with the model that the user asked for.
+Nothing in a file is executed (see :mod:`evim_deploy.weights.checkpoint.safe_pickle`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from evim_deploy.catalog.variants import MIN_CLASSES, VARIANTS, ModelName, Varia
 from evim_deploy.common.errors import BadInput
 from evim_deploy.networks.efficientvim.model import EfficientViM
 from evim_deploy.networks.efficientvim.state_dict import canonical, recognise
-from evim_deploy.weights.checkpoint.reading import check_numbers, opened, refuse_misfit
+from evim_deploy.weights.checkpoint.reading import check_numbers, open_checkpoint, refuse_misfit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -31,12 +31,12 @@ class Checkpoint:
 
     Attributes:
         state: Tensors by canonical name, in canonical shapes, fp32; without ``num_batches_tracked``.
-        model: The model that these shapes make.
+        model: The model with these shapes.
         num_classes: Rows of each head.
-        sha256: Of the file's bytes, in hex; of several files over their names and bytes.
-        entry: The entry of the file that held them, dotted where nested; "" for a bare state dict.
-        note: Where in the file they are and how they were chosen, for people; "" for a bare state dict.
-        source: What to call it in messages.
+        sha256: SHA-256 of the file's bytes, in hex; of several files over their names and bytes.
+        entry: The entry of the file with the weights, dotted where nested; "" for a bare state dict.
+        note: The place of the weights in the file and how they were chosen, for users; "" for a bare state dict.
+        source: Its name in messages.
     """
 
     state: dict[str, Tensor]
@@ -49,24 +49,24 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The weights in a file of ``torch.save`` (zip or older) or safetensors, told apart by content.
+    """The weights in a file of ``torch.save`` (zip or older) or safetensors, recognised by its content.
 
     Args:
-        path: Of the file, of the index of several, or of a folder that holds one of these.
+        path: Path of the file, of the index of several files, or of a folder with one of these.
 
     Raises:
-        BadInput: The file cannot be opened, is damaged, of another kind, or holds no published EfficientViM.
+        BadInput: The file cannot be opened, is damaged, of another kind, or does not hold a published EfficientViM.
     """
-    with opened(path, _own_networks()) as (sha256, place, read):
-        tensors = canonical(place.state, read)
+    with open_checkpoint(path, _own_networks()) as (sha256, location, read):
+        tensors = canonical(location.state, read)
         model, num_classes = recognise(tensors)
         return Checkpoint(
             state=tensors,
             model=model,
             num_classes=num_classes,
             sha256=sha256,
-            entry=place.entry,
-            note=place.note,
+            entry=location.entry,
+            note=location.note,
             source=str(path),
         )
 
@@ -82,31 +82,31 @@ def _names_of(variant: Variant) -> Collection[str]:
         return EfficientViM(variant, MIN_CLASSES, distilled=True).state_dict().keys()
 
 
-def load_model(checkpoint: Checkpoint, wanted: ModelName, num_classes: int | None) -> EfficientViM:
+def load_model(checkpoint: Checkpoint, expected: ModelName, num_classes: int | None) -> EfficientViM:
     """The model with the checkpoint's weights, in eval mode and without gradients.
 
     Args:
-        checkpoint: What :func:`read_checkpoint` gave.
-        wanted: The model that the user asked for.
-        num_classes: The number of classes asked for; None takes the checkpoint's.
+        checkpoint: A result of :func:`read_checkpoint`.
+        expected: The model that the user asked for.
+        num_classes: Number of classes that the user asked for; None for the checkpoint's.
 
     Raises:
         BadInput: The checkpoint is of another model or number of classes, its names or shapes differ from the
-            model's, or it holds numbers that no trained network has.
+            model's, or it holds NaN, infinity or a negative variance.
     """
-    source, found = checkpoint.source, checkpoint.model
-    if found != wanted:
-        raise BadInput(f"{source} holds {found.name}, not {wanted.name}.", f"Use {found.short} for the model.")
+    source, actual = checkpoint.source, checkpoint.model
+    if actual != expected:
+        raise BadInput(f"{source} holds {actual.name}, not {expected.name}.", f"Use {actual.short} for the model.")
     if checkpoint.num_classes < MIN_CLASSES:
-        raise BadInput(f"{source} tells {checkpoint.num_classes} class apart.", "Give a classifier's weights.")
+        raise BadInput(f"{source} has only {checkpoint.num_classes} class.", "Give a classifier's weights.")
     if num_classes not in (None, checkpoint.num_classes):
         raise BadInput(
             f"{source} has {checkpoint.num_classes} classes, not {num_classes}.",
             f"Ask for {checkpoint.num_classes} classes, or leave the number out.",
         )
-    # On the meta device nothing is initialised only to be overwritten.
+    # The meta device saves initial values that would be overwritten.
     with torch.device("meta"):
-        model = EfficientViM(found.variant, checkpoint.num_classes, found.distilled)
+        model = EfficientViM(actual.variant, checkpoint.num_classes, actual.distilled)
     counters = {name for name in model.state_dict() if name.endswith("num_batches_tracked")}
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items() if name not in counters}
     _check_names(checkpoint, shapes)
@@ -124,7 +124,7 @@ def _check_names(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size]) -> No
     refuse_misfit(
         checkpoint.source,
         checkpoint.model.name,
-        [name for name in shapes if name not in state],
-        [name for name in state if name not in shapes],
-        {name: pair for name, pair in differing.items() if pair[0] != pair[1]},
+        missing=[name for name in shapes if name not in state],
+        unexpected=[name for name in state if name not in shapes],
+        differing={name: pair for name, pair in differing.items() if pair[0] != pair[1]},
     )

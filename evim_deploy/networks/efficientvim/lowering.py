@@ -1,8 +1,8 @@
-"""From the reference network to its graph, operation by operation, nothing rewritten.
+"""Lowers the reference network to a graph, operation by operation, without rewrites.
 
-The graph says what :mod:`evim_deploy.networks.efficientvim.model` computes, in float64 weights under the
-checkpoint's own names; :mod:`evim_deploy.graph.rewrites` then rewrites it. Input: RGB pixels 0-255, or with
-``preprocess=False`` the normalised tensor that the reference itself takes.
+The graph computes the same as :mod:`evim_deploy.networks.efficientvim.model`, on float64 weights under the
+checkpoint's own names; :mod:`evim_deploy.graph.rewrites` then rewrites it. Its input is RGB pixels 0-255, or with
+``preprocess=False`` the normalised tensor that the reference itself reads.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import cast
 import numpy as np
 from torch import Tensor, nn
 
+from evim_deploy.catalog.terms import Task
 from evim_deploy.graph.ir import Graph
+from evim_deploy.graph.ops import validate
 from evim_deploy.graph.quantised import Array
 from evim_deploy.images import preprocessing
 from evim_deploy.networks.efficientvim.model import (
@@ -38,8 +40,8 @@ def lower(model: EfficientViM, task: str, output: str, preprocess: bool) -> Grap
     Args:
         model: The reference.
         task: ``classify`` (one output (B, classes)) or ``features`` (the three maps at strides 16, 32, 64).
-        output: ``logits`` or ``probabilities``; for ``classify`` alone.
-        preprocess: Whether the input is RGB pixels 0-255 rather than a normalised tensor.
+        output: ``logits`` or ``probabilities``; ignored for ``features``.
+        preprocess: Whether the input is RGB pixels 0-255 or a normalised tensor.
     """
     graph = Graph(INPUT_NAME)
     x = _normalise(graph, INPUT_NAME) if preprocess else INPUT_NAME
@@ -52,14 +54,14 @@ def lower(model: EfficientViM, task: str, output: str, preprocess: bool) -> Grap
         states.append(h)
         if stage.downsample is not None:
             x = _downsample(graph, x, stage.downsample, f"stages.{s}.downsample")
-    if task == "features":
+    if task == Task.FEATURES:
         graph.outputs = dict(zip(FEATURE_OUTPUTS, maps, strict=True))
     else:
         logits = _fusion(graph, [*states, maps[-1]], model)
         value = graph.add("softmax_channels", [logits], "probabilities") if output == "probabilities" else logits
         graph.outputs = {output: value}
     graph.prune()
-    graph.validate()
+    validate(graph)
     return graph
 
 
@@ -83,9 +85,9 @@ def _block(graph: Graph, x: str, block: Block, path: str) -> tuple[str, str]:
 
     def residual(step: int, x: str, branch: str) -> str:
         name = f"{path}.residual{step}"
-        kept = graph.add("scale", [x], f"{name}.keep", {"scale": 1 - gates[step]})
-        added = graph.add("scale", [branch], f"{name}.gate", {"scale": gates[step]})
-        return graph.add("add", [kept, added], name)
+        identity = graph.add("scale", [x], f"{name}.keep", {"scale": 1 - gates[step]})
+        gated = graph.add("scale", [branch], f"{name}.gate", {"scale": gates[step]})
+        return graph.add("add", [identity, gated], name)
 
     x = residual(0, x, _conv_norm(graph, x, block.dwconv1, f"{path}.dwconv1"))
     mixed, h = _mixer(graph, _channel_norm(graph, x, block.norm, f"{path}.norm"), block.mixer, f"{path}.mixer")
@@ -197,6 +199,7 @@ def _conv(
     x: str,
     kernel: Array,
     name: str,
+    *,
     bias: Array | None = None,
     stride: int = 1,
     padding: int = 0,

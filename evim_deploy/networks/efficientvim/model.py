@@ -1,7 +1,7 @@
-"""EfficientViM as the paper and the released checkpoints define it: the reference, unrewritten.
+"""EfficientViM as the paper and the released checkpoints define it: the reference, without rewrites.
 
 Parameter names and shapes are those of the released files. Every artifact is compared with this
-module, so it stays as plain as the mathematics: nothing here is folded or fused.
+module, so the code follows the equations: it folds and fuses nothing.
 
 Notation: B images, D channels, N states, L = H * W tokens.
 """
@@ -29,7 +29,7 @@ NUM_STAGES = 3
 class ConvNorm(nn.Module):
     """A convolution without bias and its BatchNorm, on (B, D, H, W)."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, *, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
@@ -101,7 +101,7 @@ class HSMSSD(nn.Module):
         tokens = u.flatten(2)  # (B, D, L)
         bcdt = self.BCdt_proj(tokens).unflatten(2, (height, width))  # (B, 3N, H, W)
         b, c, dt = self.dw(bcdt).flatten(2).split(self.states, dim=1)  # each (B, N, L)
-        # torch adds the exponentials of float32 a lane at a time, and of 65536 equal tokens loses 6e-5
+        # in float32 torch sums exponentials lane by lane, with an error of 6e-5 over 65536 equal tokens
         dtype = torch.float64 if dt.shape[-1] >= MANY_TOKENS else None
         importance = F.softmax(dt + self.A[:, None], dim=-1, dtype=dtype).to(dt.dtype)
         h_in = tokens @ (importance * b).mT  # (B, D, N)
@@ -251,7 +251,7 @@ class EfficientViM(nn.Module):
         )
 
     def stage_outputs(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """The three maps before down-sampling, (B, D_s, H_s, W_s), and hidden states (B, D_s, N_s)."""
+        """The three maps (B, D_s, H_s, W_s) before down-sampling, and the hidden states (B, D_s, N_s)."""
         maps, states = [], []
         x = self.patch_embed(images)
         for stage in cast("Iterable[Stage]", self.stages):

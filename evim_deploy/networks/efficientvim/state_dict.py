@@ -1,10 +1,10 @@
-"""Canonical names and shapes for a state dict, and which model they make."""
+"""Canonical names and shapes of a state dict, and the model that has them."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -13,10 +13,10 @@ from evim_deploy.networks.efficientvim.model import NUM_STAGES
 from evim_deploy.weights.checkpoint.names import COUNTER, shorten
 from evim_deploy.weights.checkpoint.plain import is_plain, packed, refuse_packed
 from evim_deploy.weights.checkpoint.safe_pickle import TensorRef
-from evim_deploy.weights.checkpoint.torch_file import SAVE_STATE, UnreadableError
+from evim_deploy.weights.checkpoint.torch_file import SAVE_STATE, Read, UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 
 _OWN = re.compile(r"(patch_embed|stages|norm|weights|weights_dist|heads|heads_dist)(\..*)?")
@@ -27,31 +27,31 @@ _GLOBAL_NORM = f"norm.{NUM_STAGES}."
 """The LayerNorm of the last map, (B, D, H, W); the others are of tokens or states, (B, D, L)."""
 
 
-def canonical(state: Mapping[str, Any], read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
+def canonical(state: Mapping[str, object], read: Read) -> dict[str, Tensor]:
     """The state dict in the released files' names and shapes, fp32, without ``num_batches_tracked``.
 
     Args:
-        state: Tensors, described or real, by name. Values of other kinds are passed over, but not under a name of ours.
-        read: From a tensor of ``state`` to a real one.
+        state: Tensors, described or real, by name. Other values are skipped unless a parameter has their name.
+        read: Reads a tensor of ``state``.
 
     Raises:
-        UnreadableError: A weight is no tensor, or not of floating point.
+        UnreadableError: A weight is not a tensor of floating point.
     """
     result: dict[str, Tensor] = {}
-    refused = packed(state)
+    unusable = packed(state)
     for name, value in state.items():
         if name.endswith(COUNTER):
             continue
         if not isinstance(value, Tensor | TensorRef):
             if _OWN.fullmatch(name):
-                refused.append(name)
+                unusable.append(name)
             continue
         tensor = read(value)
         if not is_plain(tensor):
-            refused.append(name)
+            unusable.append(name)
             continue
         result[name] = _reshape(name, tensor).float().contiguous()
-    refuse_packed(refused)
+    refuse_packed(unusable)
     return result
 
 
@@ -63,12 +63,12 @@ def _reshape(name: str, tensor: Tensor) -> Tensor:
 
 
 def recognise(state: Mapping[str, Tensor]) -> tuple[ModelName, int]:
-    """The model that a canonical state dict is of, and its number of classes.
+    """The model of a canonical state dict, and its number of classes.
 
-    A tensor that is missing or of a wrong shape does not hinder it: the most frequent width counts.
+    The most frequent width counts, so a tensor may be missing or of a wrong shape.
 
     Raises:
-        UnreadableError: It is no EfficientViM, only a part of one, or one of unpublished widths.
+        UnreadableError: It is not an EfficientViM, only a part of one, or has unpublished widths.
     """
     blocks: dict[int, set[int]] = defaultdict(set)
     channels: dict[int, Counter[int]] = defaultdict(Counter)
@@ -85,9 +85,9 @@ def recognise(state: Mapping[str, Tensor]) -> tuple[ModelName, int]:
         elif _HEAD.fullmatch(name) and tensor.ndim:
             classes[tensor.shape[0]] += 1
     if not channels or not states:
-        found = f"it holds {shorten(state)}" if state else "it holds no weights"
+        content = f"it holds {shorten(state)}" if state else "it holds no weights"
         raise UnreadableError(
-            f"is not an EfficientViM checkpoint: {found}",
+            f"is not an EfficientViM checkpoint: {content}",
             "Give the weights of an EfficientViM, as its authors or timm name them.",
         )
     stages = range(NUM_STAGES)

@@ -1,8 +1,7 @@
-"""Which weights a model gets: a file's, the hub's, those that ship, or untrained ones that say so."""
+"""EfficientViM with weights of a file, of the hub or of the package, or with seeded ones."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,33 +11,30 @@ from evim_deploy.common.errors import BadInput, NotInstalled
 from evim_deploy.images import digits
 from evim_deploy.weights import hub
 from evim_deploy.weights.shards import weights_name
+from evim_deploy.weights.spec import WeightsKind, parse_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import nn
-
     from evim_deploy.catalog.variants import ModelName
     from evim_deploy.networks.efficientvim.model import EfficientViM
-
-_MAX_SEED = 2**32
 
 
 def resolve(
     model: ModelName, spec: str | None, num_classes: int | None, notify: Callable[[str], None]
 ) -> tuple[EfficientViM, Weights]:
-    """The model with the weights that a user asks for, in eval mode.
+    """The model with the weights that a user asks for, in evaluation mode.
 
     Args:
-        model: Which model.
-        spec: PATH, ``hf:OWNER/NAME[/FILE]``, ``timm:NAME``, ``package:digits`` or ``random[:SEED]``. None takes the
-            weights that ship with the package or were published, and where they cannot be had, untrained ones of
-            seed 0; a note says why.
-        num_classes: Classes of the heads; None takes what the weights have, or the variant's own number.
-        notify: Told in one line of what takes time.
+        model: The model.
+        spec: PATH, ``hf:OWNER/NAME[/FILE]``, ``timm:NAME``, ``package:digits`` or ``random[:SEED]``. None for the
+            weights in the package or the published ones; where they are not available, seeded ones of seed 0, and a
+            note with the reason.
+        num_classes: Number of classes; None for that of the weights, or of the variant.
+        notify: Receives one line before each slow step.
 
     Raises:
-        BadInput: The weights that were asked for cannot be had, or do not fit the model.
+        BadInput: The requested weights are not available, or do not fit the model.
         NotInstalled: PyTorch, safetensors or huggingface_hub is missing.
     """
     try:
@@ -47,50 +43,41 @@ def resolve(
     except ModuleNotFoundError as error:
         raise NotInstalled(f"Weights need {error.name}.", 'pip install "evim-deploy[torch]"') from error
     if num_classes is not None and num_classes < MIN_CLASSES:
-        raise BadInput(f"{num_classes} classes are no classification.", f"Give {MIN_CLASSES} or more.")
+        raise BadInput(f"num_classes must be at least {MIN_CLASSES}, got {num_classes}.", "Give a larger number.")
     if spec is None:
-        return _usual(model, num_classes, notify)
-    if spec == digits.SOURCE:
+        return _default(model, num_classes, notify)
+    source = parse_weights(spec)
+    if source.kind is WeightsKind.PACKAGED:
         return _packaged(model, num_classes)
-    if spec.partition(":")[0] == "random":
-        return _untrained(model, num_classes, parse_seed(spec), "")
-    if spec.startswith(("hf:", "timm:")):
-        repo, filename = hub.parse_source(spec)
-        return _load(
-            model, hub.fetch_weights(repo, filename, notify=notify), _source(spec, repo, filename), num_classes
-        )
+    if source.kind is WeightsKind.SEEDED:
+        return _untrained(model, num_classes, source.seed(), "")
+    if source.kind in (WeightsKind.HUB, WeightsKind.TIMM):
+        repo, filename = source.repository()
+        path = hub.fetch_weights(repo, filename, notify=notify)
+        return _load(model, path, _source(source.kind, repo, filename), num_classes)
     return _load(model, Path(spec), None, num_classes)
 
 
-def usual_source(model: ModelName) -> str:
-    """Where a model's weights come from unless asked otherwise: what ships with the package, or a repository."""
+def default_source(model: ModelName) -> str:
+    """The default source of a model's weights: the file in the package, or a repository on the hub."""
     return digits.SOURCE if model.variant == DIGITS else hub.published(model)[0]
 
 
-def state_sha256(model: nn.Module) -> str:
-    """SHA-256, in hex, over each tensor's name, shape and little-endian float32 bytes, in order of names."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().float().numpy().astype("<f4").tobytes())
-    return digest.hexdigest()
-
-
-def _usual(model: ModelName, num_classes: int | None, notify: Callable[[str], None]) -> tuple[EfficientViM, Weights]:
+def _default(model: ModelName, num_classes: int | None, notify: Callable[[str], None]) -> tuple[EfficientViM, Weights]:
     trained = model.variant.num_classes
     if num_classes not in (None, trained):
-        note = f"The weights of {usual_source(model)} have {trained} classes, not {num_classes}."
+        note = f"The weights of {default_source(model)} have {trained} classes, not {num_classes}."
         return _untrained(model, num_classes, 0, note)
-    if usual_source(model) == digits.SOURCE:
+    if default_source(model) == digits.SOURCE:
         return _packaged(model, num_classes)
     repo, filename = hub.published(model)
     try:
         path = hub.fetch(repo, filename, notify=notify)
     except hub.WrongHash:
-        raise  # a file that someone changed is no reason to go on without it
+        raise  # a changed file must not be replaced silently
     except BadInput as error:
         return _untrained(model, num_classes, 0, error.cause)
-    return _load(model, path, _source("timm:", repo, filename), num_classes)
+    return _load(model, path, _source(WeightsKind.TIMM, repo, filename), num_classes)
 
 
 def _packaged(model: ModelName, num_classes: int | None) -> tuple[EfficientViM, Weights]:
@@ -98,8 +85,8 @@ def _packaged(model: ModelName, num_classes: int | None) -> tuple[EfficientViM, 
         return _load(model, path, digits.SOURCE, num_classes)
 
 
-def _source(spec: str, repo: str, filename: str) -> str:
-    return f"timm:{repo.removeprefix('timm/')}" if spec.startswith("timm:") else f"hf:{repo}/{filename}"
+def _source(kind: WeightsKind, repo: str, filename: str) -> str:
+    return f"timm:{repo.removeprefix('timm/')}" if kind is WeightsKind.TIMM else f"hf:{repo}/{filename}"
 
 
 def _load(model: ModelName, path: Path, source: str | None, num_classes: int | None) -> tuple[EfficientViM, Weights]:
@@ -112,18 +99,7 @@ def _load(model: ModelName, path: Path, source: str | None, num_classes: int | N
 
 def _untrained(model: ModelName, num_classes: int | None, seed: int, note: str) -> tuple[EfficientViM, Weights]:
     from evim_deploy.networks.efficientvim.seeded import untrained_model
+    from evim_deploy.networks.seeding import state_sha256
 
     network = untrained_model(model, num_classes or model.variant.num_classes, seed)
     return network, Weights(f"random:{seed}", False, state_sha256(network), note)
-
-
-def parse_seed(spec: str) -> int:
-    """The seed of ``random[:SEED]``.
-
-    Raises:
-        BadInput: It is none.
-    """
-    text = spec.partition(":")[2] if ":" in spec else "0"
-    if not (text.isascii() and text.isdigit()) or len(text) > len(str(_MAX_SEED)) or int(text) >= _MAX_SEED:
-        raise BadInput(f"{text!r} is no seed.", f"Write random:SEED with a whole number from 0 to {_MAX_SEED - 1}.")
-    return int(text)

@@ -1,16 +1,16 @@
 """The end of an ONNX classifier: its logits or its probabilities, and the activation between the two.
 
-An exporter may end a file in its logits, in a Softmax or Sigmoid of them, or in one written out in simpler operations,
-and may put casts and reshapes behind any of these. The graph alone proposes where the logits are. The file's own
-answers decide: an activation counts only if it turns the proposed logits into what the file gives, and answers that
-are probabilities already get no second activation.
+An exporter may end a file in its logits, in a Softmax or Sigmoid of them, or in the same activation written out in
+simpler operations, with casts and reshapes after it. The graph proposes the logits, and the file's own outputs decide:
+an activation counts only if it turns the proposed logits into the file's outputs, and outputs that are probabilities
+already get no second activation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,40 +19,42 @@ from evim_deploy.common.errors import BadInput
 from evim_deploy.common.numerics import ACTIVATIONS
 
 if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto
+
     from evim_deploy.networks.protocols import Array
 
 LOGITS, PROBABILITIES = "logits", "probabilities"
 
 Compute = Callable[[Sequence[str]], list["Array"]]
-"""Values of a graph by their names, each (N, ...) for the same N images."""
+"""Computes values of a graph by their names, each (N, ...) for the same N images."""
 
 _KEEPS_ORDER = ("Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout")
-"""Operations after which a row of classes has the same elements in the same order."""
+"""Operations that keep the elements of a row of classes and their order."""
 
 _SUM_ERROR = 1e-3
-"""Most that the sum of a row of probabilities may be from 1: float16 rounds a thousand of them that far."""
+"""Tolerance of the sum of a row of probabilities: the rounding of a thousand float16 values."""
 
 SAME = 1e-5
-"""Most that probabilities computed from the logits may be from the file's own: float32's rounding."""
+"""Tolerance between probabilities computed from the logits and the file's own: float32's rounding."""
 
 _REMEDY = "Export the network with its logits as the output, or with Softmax or Sigmoid as its last operation."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How a classifier ends.
+    """The end of a classifier.
 
     Attributes:
         value: Name of the value at which the network is cut; its elements for one image are the classes.
-        gives: The meaning of that value, ``logits`` or ``probabilities``.
-        activation: A key of :data:`~evim_deploy.common.numerics.ACTIVATIONS`: what makes probabilities of its logits.
-        is_applied: Whether the file gives probabilities.
-        axes: Of that value: (B, classes), or with axes of length one more.
-        num_classes: Elements of one image's answer.
+        output: The meaning of this value, ``logits`` or ``probabilities``.
+        activation: Function from logits to probabilities, a key of :data:`~evim_deploy.common.numerics.ACTIVATIONS`.
+        is_applied: Whether the file's output is probabilities.
+        axes: Rank of the value: 2 for (B, classes), more with axes of length 1.
+        num_classes: Number of classes.
     """
 
     value: str
-    gives: str
+    output: str
     activation: str
     is_applied: bool
     axes: int
@@ -60,14 +62,14 @@ class Ending:
 
     @property
     def note(self) -> str:
-        """One line on what a user would not expect; empty where there is nothing to say."""
+        """One line about an unusual end; empty for a usual one."""
         if self.activation == Activation.SIGMOID:
             return "ends in a sigmoid: a multi-label classifier, each class has a probability of its own"
-        if self.gives == PROBABILITIES:
-            return "gives probabilities, and its logits were not found: they are kept as they are"
+        if self.output == PROBABILITIES:
+            return "has probabilities as its output, and its logits were not found: the artifact has the same output"
         return ""
 
-    def cut(self, graph: Any) -> Any:
+    def cut(self, graph: GraphProto) -> GraphProto:
         """A copy of the graph that ends at the value, as (B, classes)."""
         import onnx
 
@@ -81,29 +83,29 @@ class Ending:
         return copied
 
 
-def find_ending(graph: Any, compute: Compute, path: str) -> Ending:
-    """How a graph of one output ends.
+def find_ending(graph: GraphProto, compute: Compute, path: str) -> Ending:
+    """The end of a graph with one output.
 
     Args:
         graph: An ``onnx.GraphProto``.
-        compute: Gives values of the graph for images that differ from each other.
-        path: Of the file, for messages.
+        compute: Computes values of the graph for images that differ from each other.
+        path: Path of the file, for messages.
 
     Raises:
         BadInput: The output is not one row of at least two numbers for each image, or neither logits nor probabilities.
     """
     (output,) = (each.name for each in graph.output)
-    (given,) = compute([output])
-    answers = _rows(given, path)  # (N, classes)
+    (own,) = compute([output])
+    answers = _rows(own, path)  # (N, classes)
     classes = answers.shape[1]
     for activation, value in _proposed(graph, output):
         logits = compute([value])[0]
         if logits.size == answers.size and max(logits.shape[1:], default=0) == classes:
-            found = ACTIVATIONS[activation](logits.reshape(answers.shape))
-            if np.abs(found - answers).max() <= SAME:
+            probabilities = ACTIVATIONS[activation](logits.reshape(answers.shape))
+            if np.abs(probabilities - answers).max() <= SAME:
                 return Ending(
                     value=value,
-                    gives=LOGITS,
+                    output=LOGITS,
                     activation=activation,
                     is_applied=True,
                     axes=logits.ndim,
@@ -113,19 +115,19 @@ def find_ending(graph: Any, compute: Compute, path: str) -> Ending:
     if answers.min() >= -_SUM_ERROR and np.abs(sums - 1).max() <= _SUM_ERROR:
         return Ending(
             value=output,
-            gives=PROBABILITIES,
+            output=PROBABILITIES,
             activation=Activation.SOFTMAX,
             is_applied=True,
-            axes=given.ndim,
+            axes=own.ndim,
             num_classes=classes,
         )
     if answers.min() < 0 or (answers.max() > 1 and np.ptp(sums) > _SUM_ERROR * sums.max()):
         return Ending(
             value=output,
-            gives=LOGITS,
+            output=LOGITS,
             activation=Activation.SOFTMAX,
             is_applied=False,
-            axes=given.ndim,
+            axes=own.ndim,
             num_classes=classes,
         )
     raise BadInput(
@@ -136,10 +138,10 @@ def find_ending(graph: Any, compute: Compute, path: str) -> Ending:
 
 
 def _rows(answers: Array, path: str) -> Array:
-    """Answers (N, classes), from any shape with one long axis.
+    """Outputs (N, classes), from any shape with one axis longer than 1.
 
     Raises:
-        BadInput: They have another shape, or less than two classes.
+        BadInput: They have another shape, less than two classes, or a value that is not finite.
     """
     shape = answers.shape[1:]
     classes = int(np.prod(shape))
@@ -161,8 +163,8 @@ def _rows(answers: Array, path: str) -> Array:
     return answers.reshape(len(answers), classes)
 
 
-def _proposed(graph: Any, output: str) -> Iterator[tuple[str, str]]:
-    """Activations that the graph may end in, each with the name of the logits."""
+def _proposed(graph: GraphProto, output: str) -> Iterator[tuple[str, str]]:
+    """Possible last activations of the graph, each with the name of the logits."""
     view = _View(graph)
     last = view.node(output)
     if last is None:
@@ -177,24 +179,24 @@ _OPERATIONS = {"Softmax": Activation.SOFTMAX, "Sigmoid": Activation.SIGMOID}
 
 
 class _View:
-    """The producers of a graph's values, past the operations that keep the order of elements."""
+    """The producers of a graph's values, without the operations that keep the order of elements."""
 
-    def __init__(self, graph: Any) -> None:
-        self._producers: Mapping[str, Any] = {name: node for node in graph.node for name in node.output}
+    def __init__(self, graph: GraphProto) -> None:
+        self._producers: Mapping[str, NodeProto] = {name: node for node in graph.node for name in node.output}
 
-    def node(self, name: str, *kinds: str) -> Any | None:
-        """What computes a value; None for an input or weights, or where it is none of the kinds that are asked for."""
-        found = self._producers.get(name)
-        while found is not None and found.op_type in _KEEPS_ORDER:
-            found = self._producers.get(found.input[0])
-        return found if found is not None and (not kinds or found.op_type in kinds) else None
+    def node(self, name: str, *kinds: str) -> NodeProto | None:
+        """The producer of a value; None for an input or weights, or for an operation of another kind than asked for."""
+        producer = self._producers.get(name)
+        while producer is not None and producer.op_type in _KEEPS_ORDER:
+            producer = self._producers.get(producer.input[0])
+        return producer if producer is not None and (not kinds or producer.op_type in kinds) else None
 
-    def operands(self, node: Any, *kinds: str) -> Iterator[Any]:
-        """The nodes of some kinds that a node takes the outputs of."""
+    def operands(self, node: NodeProto, *kinds: str) -> Iterator[NodeProto]:
+        """The producers of a node's inputs that are of some kinds."""
         return (each for name in node.input if (each := self.node(name, *kinds)) is not None)
 
 
-def _exponentials_by_sum(view: _View, last: Any) -> Iterator[tuple[str, str]]:
+def _exponentials_by_sum(view: _View, last: NodeProto) -> Iterator[tuple[str, str]]:
     """``exp(x - max x) / sum``, or multiplied by the reciprocal of the sum."""
     if last.op_type not in ("Div", "Mul"):
         return
@@ -205,7 +207,7 @@ def _exponentials_by_sum(view: _View, last: Any) -> Iterator[tuple[str, str]]:
         yield Activation.SOFTMAX, exponential.input[0]
 
 
-def _exponential_of_log(view: _View, last: Any) -> Iterator[tuple[str, str]]:
+def _exponential_of_log(view: _View, last: NodeProto) -> Iterator[tuple[str, str]]:
     """``exp(logsoftmax x)``, or ``exp(x - logsumexp x)``."""
     if last.op_type != "Exp":
         return
@@ -214,7 +216,7 @@ def _exponential_of_log(view: _View, last: Any) -> Iterator[tuple[str, str]]:
     yield Activation.SOFTMAX, last.input[0]
 
 
-def _sigmoid(view: _View, last: Any) -> Iterator[tuple[str, str]]:
+def _sigmoid(view: _View, last: NodeProto) -> Iterator[tuple[str, str]]:
     """``1 / (1 + exp(-x))``"""
     if last.op_type not in ("Div", "Reciprocal"):
         return

@@ -1,4 +1,4 @@
-"""The operations of ONNX that have weights, as torch's own layers: what folds BatchNorms knows those."""
+"""The operations of ONNX with weights, as torch's own layers, which the folding of BatchNorms knows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from evim_deploy.networks.onnx.node import OnnxNode, lengths
-from evim_deploy.networks.onnx.windows import Pad, is_even, padding
+from evim_deploy.networks.onnx.operations.windows import Pad, is_even, padding
 
 _CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {3: nn.Conv1d, 4: nn.Conv2d}
 _BATCH_NORMS: dict[int, Callable[..., nn.Module]] = {
@@ -16,13 +16,13 @@ _BATCH_NORMS: dict[int, Callable[..., nn.Module]] = {
     4: nn.BatchNorm2d,
 }
 _INSTANCE_NORMS: dict[int, Callable[..., nn.Module]] = {3: nn.InstanceNorm1d, 4: nn.InstanceNorm2d}
-"""By the rank of what they take."""
+"""By the rank of the input."""
 
 
 def _conv(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
     kernel, *bias = weights
     if x.ndim not in _CONVOLUTIONS:
-        raise node.refused(f"takes values of {x.ndim} axes")
+        raise node.unsupported(f"has an input of {x.ndim} axes")
     outputs, inputs, *sides = kernel.shape
     dilations = node.integers("dilations", [1] * len(sides))
     pads = padding(node, sides, lengths(x)[2:], dilations)
@@ -32,11 +32,11 @@ def _conv(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
         inputs * groups,
         outputs,
         tuple(sides),
-        tuple(node.integers("strides", [1] * len(sides))),
-        tuple(pads[::-2]) if fits else 0,
-        tuple(dilations),
-        groups,
-        bool(bias),
+        stride=tuple(node.integers("strides", [1] * len(sides))),
+        padding=tuple(pads[::-2]) if fits else 0,
+        dilation=tuple(dilations),
+        groups=groups,
+        bias=bool(bias),
     )
     _fill(layer, weight=kernel, **({"bias": bias[0]} if bias else {}))
     return layer if fits else nn.Sequential(Pad(node, sides), layer)
@@ -44,12 +44,12 @@ def _conv(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
 
 def _batch_norm(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
     if x.ndim not in _BATCH_NORMS:
-        raise node.refused(f"takes values of {x.ndim} axes")
+        raise node.unsupported(f"has an input of {x.ndim} axes")
     if node.integer("training_mode", 0):
-        raise node.refused("is in training mode")
-    scale, offset, mean, variance = weights
-    layer = _BATCH_NORMS[x.ndim](len(scale), node.number("epsilon", 1e-5))
-    _fill(layer, weight=scale, bias=offset, running_mean=mean, running_var=variance)
+        raise node.unsupported("is in training mode")
+    gamma, beta, mean, variance = weights
+    layer = _BATCH_NORMS[x.ndim](len(gamma), node.number("epsilon", 1e-5))
+    _fill(layer, weight=gamma, bias=beta, running_mean=mean, running_var=variance)
     return layer
 
 
@@ -68,32 +68,32 @@ def _linear(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module |
 
 
 def _layer_norm(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
-    """Over several axes it is one over all their elements, since onnx2tf writes it over one axis alone."""
+    """A norm over several axes is written over one flattened axis, since onnx2tf supports one axis alone."""
     axis = node.integer("axis", -1) % x.ndim
     sizes = lengths(x)[axis:]
-    scale, *offset = (each.expand(sizes).flatten() for each in weights)
-    layer = nn.LayerNorm(len(scale), node.number("epsilon", 1e-5), bias=bool(offset))
-    _fill(layer, weight=scale, **({"bias": offset[0]} if offset else {}))
+    gamma, *beta = (each.expand(sizes).flatten() for each in weights)
+    layer = nn.LayerNorm(len(gamma), node.number("epsilon", 1e-5), bias=bool(beta))
+    _fill(layer, weight=gamma, **({"bias": beta[0]} if beta else {}))
     return layer if len(sizes) == 1 else nn.Sequential(nn.Flatten(axis), layer, nn.Unflatten(axis, sizes))
 
 
 def _group_norm(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
-    """Before opset 21 it has a weight for each group, from then on for each channel. Tokens are a map of one column."""
+    """Before opset 21 it has a weight for each group, since then for each channel. Tokens are a map with one column."""
     if x.ndim not in (3, 4):
-        raise node.refused(f"takes values of {x.ndim} axes")
+        raise node.unsupported(f"has an input of {x.ndim} axes")
     groups, channels = node.integer("num_groups", 1), lengths(x)[1]
-    scale, offset = (each.repeat_interleave(channels // len(each)) for each in weights)
+    gamma, beta = (each.repeat_interleave(channels // len(each)) for each in weights)
     layer = nn.GroupNorm(groups, channels, node.number("epsilon", 1e-5))
-    _fill(layer, weight=scale, bias=offset)
+    _fill(layer, weight=gamma, bias=beta)
     return layer if x.ndim == 4 else nn.Sequential(nn.Unflatten(2, (-1, 1)), layer, nn.Flatten(2))
 
 
 def _instance_norm(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
     if x.ndim not in _INSTANCE_NORMS:
-        raise node.refused(f"takes values of {x.ndim} axes")
-    scale, offset = weights
-    layer = _INSTANCE_NORMS[x.ndim](len(scale), node.number("epsilon", 1e-5), affine=True)
-    _fill(layer, weight=scale, bias=offset)
+        raise node.unsupported(f"has an input of {x.ndim} axes")
+    gamma, beta = weights
+    layer = _INSTANCE_NORMS[x.ndim](len(gamma), node.number("epsilon", 1e-5), affine=True)
+    _fill(layer, weight=gamma, bias=beta)
     return layer
 
 
@@ -111,13 +111,13 @@ LAYERS: dict[str, Callable[[OnnxNode, Tensor, Sequence[Tensor]], nn.Module | Non
     "GroupNormalization": _group_norm,
     "InstanceNormalization": _instance_norm,
 }
-"""Each makes a layer of a node, what it takes, and its other inputs, which are weights."""
+"""Functions from a node, its first input and its other inputs, which are weights, to a layer."""
 
 
 def layer_of(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module | None:
-    """The layer that a node is; None where it is none.
+    """A node as a layer; None where it is not a layer.
 
     Raises:
-        BadInput: It is outside of what is converted.
+        BadInput: Its form is not supported.
     """
     return LAYERS[node.op](node, x, weights) if node.op in LAYERS else None

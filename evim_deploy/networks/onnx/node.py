@@ -1,8 +1,8 @@
-"""One node of an ONNX graph with its attributes, as the functions of the operations take it."""
+"""A node of an ONNX graph with its attributes, the first argument of each operation's function."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,14 @@ from torch import Tensor
 from evim_deploy.common.errors import BadInput
 
 Host = npt.NDArray[Any]
-"""An array that lengths, axes and limits are computed of: it does not depend on pixels. Where the batch is open, its
-elements may be torch's symbols."""
+"""An array that does not depend on pixels: lengths, axes, limits. Where the batch is open, its elements may be torch's
+symbols."""
 
 Value = Tensor | Host | None
-"""What an operation takes: a tensor, an array, or an input that is not given."""
+"""An input of an operation: a tensor, an array, or None where an optional input is absent."""
+
+Operation = Callable[..., Tensor | tuple[Tensor, ...]]
+"""A function from a node and its inputs to its outputs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +29,12 @@ class OnnxNode:
     """A node.
 
     Attributes:
-        op: Its operation, as ONNX spells it.
-        name: Its own, or that of its first output.
-        opset: Version of ONNX's operators that the file is written in.
-        inputs: Names of the values that it takes, empty where an optional one is not given.
-        outputs: Likewise of those that it gives.
-        attributes: By name; a tensor is an array.
+        op: Its operation, by ONNX's name.
+        name: Its name, or the name of its first output.
+        opset: The file's version of ONNX's operators.
+        inputs: Names of its inputs, empty for an absent one.
+        outputs: Names of its outputs.
+        attributes: Attributes by name, tensors as arrays.
     """
 
     op: str
@@ -54,13 +57,13 @@ class OnnxNode:
         return bytes(self.attributes.get(name, default.encode())).decode()
 
     def axes(self, value: Value) -> list[int] | None:
-        """Axes from an input, as later opsets have it, or from the attribute; None where neither is given."""
+        """Axes from an input (later opsets) or from the attribute; None without either."""
         if value is not None:
             return self.ints(value)
         return self.integers("axes", ()) if "axes" in self.attributes else None
 
     def ints(self, value: Value) -> list[int]:
-        """The elements of what an operation takes as lengths or axes.
+        """The elements of an input with lengths or axes.
 
         Raises:
             BadInput: They depend on the pixels.
@@ -68,26 +71,26 @@ class OnnxNode:
         return self.numbers(value)
 
     def scalar(self, value: Value) -> Any:
-        """The one element of what an operation takes as a number; raises like :meth:`ints`."""
+        """The one element of an input with a number; raises like :meth:`ints`."""
         (number,) = self.numbers(value)
         return number
 
     def numbers(self, value: Value) -> list[Any]:
-        """The elements of what an operation takes as numbers; raises like :meth:`ints`."""
+        """The elements of an input with numbers; raises like :meth:`ints`."""
         if isinstance(value, np.ndarray):
             return list(value.ravel().tolist())
-        raise self.refused("has lengths or limits that depend on the image")
+        raise self.unsupported("has lengths or limits that depend on the image")
 
-    def refused(self, what: str) -> BadInput:
-        """The problem that a node is outside of what is converted here."""
+    def unsupported(self, reason: str) -> BadInput:
+        """The error that a node is not supported; the reason continues a sentence that begins with its name."""
         return BadInput(
-            f"The operation {self.op} ({self.name}) {what}, which cannot be converted.",
+            f"The operation {self.op} ({self.name}) {reason}, which cannot be converted.",
             "Export the network again without it, or use the ONNX file as it is.",
         )
 
 
 def tensor(value: Value, like: Tensor | None = None) -> Tensor:
-    """A value as a tensor; an array of floats in the precision of another tensor where one is given."""
+    """A value as a tensor; an array of floats in the dtype of another tensor, if present."""
     assert value is not None
     if isinstance(value, Tensor):
         return value
@@ -102,8 +105,8 @@ def tensor(value: Value, like: Tensor | None = None) -> Tensor:
 def lengths(x: Tensor | Host) -> list[Any]:
     """The lengths of a value's axes as numbers; a symbol where torch.export leaves the batch open.
 
-    While torch.jit traces a network, ``x.shape`` has tensors instead: what is computed of those becomes part of the
-    graph, and numpy and a converter cannot take it.
+    While torch.jit traces a network, ``x.shape`` has tensors instead: computations with them would become part of the
+    graph, and neither numpy nor a converter accepts them.
     """
     sizes: Sequence[Any] = x.shape
     return [int(length) if isinstance(length, Tensor) else length for length in sizes]
@@ -120,7 +123,7 @@ _DTYPES = {
     "float32": torch.float32,
     "float64": torch.float64,
 }
-"""By numpy's name of an element type: those that torch computes with."""
+"""Dtypes of torch by numpy's name of an element type."""
 
 
 def is_known(array: Host) -> bool:

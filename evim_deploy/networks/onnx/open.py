@@ -1,8 +1,8 @@
-"""A classifier in an ONNX file: read without executing anything in it, refused where it is no such network.
+"""A classifier in an ONNX file. Nothing in the file is executed, and any other network is rejected.
 
 ONNX Runtime runs the file as it was published, from its input to its output. The converted network is the same graph as
-a torch module, cut before its last activation: the user chooses whether an artifact gives logits or probabilities. A
-file does not say how its images are normalised: without ``--mean`` and ``--std`` an artifact takes what the file takes.
+a torch module, cut before its last activation: the user chooses logits or probabilities. A file does not state its
+normalisation: without ``--mean`` and ``--std`` the artifact has the file's own input.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from evim_deploy import formats
 from evim_deploy.catalog.network_name import NetworkName
+from evim_deploy.catalog.terms import ModelFamily
 from evim_deploy.common import threads
 from evim_deploy.common.errors import BadInput, Damaged, UsageProblem, first_line
 from evim_deploy.common.numerics import ACTIVATIONS, with_probabilities
@@ -23,6 +24,7 @@ from evim_deploy.networks.onnx.ending import LOGITS, PROBABILITIES, SAME, Ending
 from evim_deploy.networks.onnx.own_file import read_own
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
     from torch import nn
 
     from evim_deploy.images.preprocessing import Preprocessing
@@ -30,49 +32,53 @@ if TYPE_CHECKING:
     from evim_deploy.networks.torch_module.loaded import LoadedModel
 
 USUAL_SIZE = (224, 224)
-"""Of the images of a file that leaves it open, pixels."""
+"""Height and width for a file with open axes, pixels."""
 
 _OTHER = "Export a classifier with one input of images (B, 3, H, W) and one output (B, classes)."
 _COUNT = "Export it with axes that count from the first one."
 _QUANTISED = ("quantize", "integer")
-"""In the names of operations on quantised numbers."""
+"""Parts of the names of operations on quantised numbers."""
 
 
 def find_onnx(path: str, preprocessing: Preprocessing | None = None) -> NetworkName:
-    """The network in a file, as far as its input and output tell.
+    """The network in a file, from its input and output.
 
     Args:
-        path: Of the file.
-        preprocessing: How its images are normalised; None where nobody says.
+        path: Path of the file.
+        preprocessing: Normalisation of its images; None where it is not known.
 
     Raises:
-        BadInput: There is no such file, it is damaged, or what it takes and gives is not an image and classes.
-        UsageProblem: It says itself how its images are normalised.
+        BadInput: The file does not exist or is damaged, or its input and output are not an image and classes.
+        UsageProblem: The file's own manifest states its normalisation.
         NotInstalled: onnx is missing.
     """
-    found = formats.read(Path(path))
-    own = read_own(found, Path(path))
+    contents = formats.read(Path(path))
+    own = read_own(contents, Path(path))
     if own and not own.preprocessing.assumed:
         if preprocessing:
             raise UsageProblem(f"{path} has a normalisation of its own.", "Leave out --mean and --std.")
         preprocessing = own.preprocessing
-    if len(found.inputs) != 1:
-        raise BadInput(f"{path} has {len(found.inputs)} inputs: {_names(found.inputs)}.", _OTHER)
-    if len(found.outputs) != 1:
-        raise BadInput(f"{path} has {len(found.outputs)} outputs: {_names(found.outputs)}.", _OTHER)
-    (image,) = found.inputs
+    if len(contents.inputs) != 1:
+        raise BadInput(f"{path} has {len(contents.inputs)} inputs: {_names(contents.inputs)}.", _OTHER)
+    if len(contents.outputs) != 1:
+        raise BadInput(f"{path} has {len(contents.outputs)} outputs: {_names(contents.outputs)}.", _OTHER)
+    (image,) = contents.inputs
     shape = image.shape or ()
     is_image = len(shape) == 4 and (shape[1] == 3 or isinstance(shape[1], str))
     if image.dtype != "float32" or not is_image:
-        raise BadInput(f"{path} takes {image.name}, {image.dtype} {_shape(image.shape)}, and no image.", _OTHER)
+        raise BadInput(
+            f"The input of {path} is not an image: {image.name}, {image.dtype} {_shape(image.shape)}.", _OTHER
+        )
     if isinstance(shape[0], int) and shape[0] != 1:
-        raise BadInput(f"{path} takes {shape[0]} images at a time.", "Export it with a batch of 1, or an open one.")
+        raise BadInput(
+            f"The input of {path} is a batch of {shape[0]} images.", "Export it with a batch of 1, or an open one."
+        )
     height, width = (side if isinstance(side, int) else None for side in shape[2:])
     usual = own.size if own else USUAL_SIZE
     size = height or width or usual[0], width or height or usual[1]
     is_fixed = height is not None and width is not None
     return NetworkName(
-        kind="onnx",
+        family=ModelFamily.ONNX,
         source=path,
         size=size,
         fixed=is_fixed,
@@ -82,16 +88,16 @@ def find_onnx(path: str, preprocessing: Preprocessing | None = None) -> NetworkN
 
 
 def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> LoadedModel:
-    """A file's network.
+    """The network of a file.
 
-    Where nobody says how its images are normalised, it is compared on images normalised as ImageNet's are.
+    A file of unknown normalisation is compared on images with ImageNet's normalisation.
 
     Args:
-        name: As :func:`find_onnx` gives it.
-        notify: Told in one line of what is assumed.
+        name: A result of :func:`find_onnx`.
+        notify: Receives one line for each assumption.
 
     Raises:
-        BadInput: Something in it cannot be converted.
+        BadInput: An operation is not supported.
         NotInstalled: onnx or ONNX Runtime is missing.
     """
     import torch
@@ -112,18 +118,18 @@ def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> LoadedModel:
 
     ending = find_ending(model.graph, compute, str(path))
     module = OnnxModule(ending.cut(model.graph), opset, torch.from_numpy(images[:1]))
-    if not _takes_several(module, images[:1]):
+    if not _accepts_batches(module, images[:1]):
         module.only_batch = 1
     if ending.note:
         notify(f"{path.name} {ending.note}")
     if not name.is_normalisation_known:
-        notify(f"{path.name} does not say how its images are normalised: the artifact takes what the file takes")
+        notify(f"{path.name} does not state how its images are normalised: the artifact has the same input")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     own = read_own(formats.read(path), path)
     return LoadedModel(
         original=_original(path, model, ending),
         module=module,
-        gives=ending.gives,
+        output=ending.output,
         activation=ending.activation,
         preprocessing=preprocessing,
         num_classes=ending.num_classes,
@@ -132,12 +138,12 @@ def open_onnx(name: NetworkName, notify: Callable[[str], None]) -> LoadedModel:
     )
 
 
-def _model(path: Path) -> tuple[Any, int]:
+def _model(path: Path) -> tuple[ModelProto, int]:
     """The file's model with its weights, and its opset."""
     import onnx
     from onnx import AttributeProto, inliner
 
-    formats.read(path)  # refuses what is damaged, or has its weights elsewhere
+    formats.read(path)  # rejects a damaged file, and weights in other files
     try:
         model = onnx.load(path)
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
@@ -158,17 +164,17 @@ def _model(path: Path) -> tuple[Any, int]:
     return model, opset
 
 
-def _original(path: Path, model: Any, ending: Ending) -> Callable[[Array], Mapping[str, Array]]:
+def _original(path: Path, model: ModelProto, ending: Ending) -> Callable[[Array], Mapping[str, Array]]:
     """The file as it was published, in ONNX Runtime: probabilities, and logits where they are known, (N, classes).
 
-    The file itself is run, from its input to its output. The logits of a file that ends in probabilities are a value
-    inside of it, and have to give its output.
+    The file itself is run, from its input to its output. The logits of a file that ends in probabilities are an inner
+    value, from which its activation must give the file's output.
     """
     import numpy as np
 
     (output,) = (each.name for each in model.graph.output)
     run = _session(path, model, [output])
-    run_to_logits = _session(path, model, [ending.value]) if ending.is_applied and ending.gives == LOGITS else None
+    run_to_logits = _session(path, model, [ending.value]) if ending.is_applied and ending.output == LOGITS else None
 
     def compute(images: Array) -> Mapping[str, Array]:
         answers = run(images)[0].reshape(len(images), -1)
@@ -179,7 +185,7 @@ def _original(path: Path, model: Any, ending: Ending) -> Callable[[Array], Mappi
         logits = run_to_logits(images)[0].reshape(len(images), -1)
         if not np.allclose(ACTIVATIONS[ending.activation](logits), answers, rtol=0, atol=SAME):
             raise BadInput(
-                f"The last {ending.activation} of {path} gives other probabilities than the file.",
+                f"The probabilities of {path} differ from its last {ending.activation} of its logits.",
                 "Export the network with its logits as the output.",
             )
         return {LOGITS: logits, PROBABILITIES: answers}
@@ -187,10 +193,10 @@ def _original(path: Path, model: Any, ending: Ending) -> Callable[[Array], Mappi
     return compute
 
 
-def _session(path: Path, model: Any, values: Sequence[str]) -> Callable[[Array], list[Array]]:
-    """Computes values of a file, in float32, for images (N, 3, H, W), one image at a time.
+def _session(path: Path, model: ModelProto, values: Sequence[str]) -> Callable[[Array], list[Array]]:
+    """A function that computes values of a file, in float32, for images (N, 3, H, W), one image at a time.
 
-    The file is run as it is. Only for a value that is no output of it a copy is run that gives this one, too.
+    The file is run as it is, or for an inner value a copy with the value as an output.
     """
     import numpy as np
     import onnx
@@ -212,7 +218,7 @@ def _session(path: Path, model: Any, values: Sequence[str]) -> Callable[[Array],
             source = copied.SerializeToString()
         session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except failures as error:
-        raise BadInput(f"ONNX Runtime does not take {path}: {first_line(error)}.", "Export it again.") from None
+        raise BadInput(f"ONNX Runtime rejects {path}: {first_line(error)}.", "Export it again.") from None
     input_name = session.get_inputs()[0].name
 
     def compute(images: Array) -> list[Array]:
@@ -220,7 +226,7 @@ def _session(path: Path, model: Any, values: Sequence[str]) -> Callable[[Array],
             each = [session.run(list(values), {input_name: images[i : i + 1]}) for i in range(len(images))]
         except failures as error:
             size = "x".join(map(str, images.shape[2:]))
-            raise BadInput(f"{path} does not take images of {size}: {first_line(error)}.", "Choose `-r`.") from None
+            raise BadInput(f"{path} does not accept images of {size}: {first_line(error)}.", "Choose `-r`.") from None
         return [
             np.concatenate([np.atleast_1d(one) for one in column]).astype(np.float32)
             for column in zip(*each, strict=True)
@@ -230,13 +236,13 @@ def _session(path: Path, model: Any, values: Sequence[str]) -> Callable[[Array],
 
 
 def _failures(module: ModuleType) -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises, and protobuf where a model is too large for one message."""
+    """Errors of ONNX Runtime, and of protobuf where a model is too large for one message."""
     own = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     return (*own, ValueError)
 
 
-def _takes_several(module: nn.Module, image: Array) -> bool:
-    """Whether two images give what each gives alone."""
+def _accepts_batches(module: nn.Module, image: Array) -> bool:
+    """Whether the outputs of two images are the same together and one by one."""
     import numpy as np
     import torch
 
@@ -244,7 +250,7 @@ def _takes_several(module: nn.Module, image: Array) -> bool:
     try:
         with torch.no_grad():
             together, alone = module(pair), torch.cat([module(pair[:1]), module(pair[1:])])
-    except (RuntimeError, ValueError, IndexError, BadInput):  # a shape that is written for one image
+    except (RuntimeError, ValueError, IndexError, BadInput):  # a shape that is fixed for one image
         return False
     return together.shape == alone.shape and torch.allclose(
         together, alone, rtol=1e-3, atol=1e-4 * float(alone.abs().max())

@@ -1,7 +1,8 @@
-"""The operations of ONNX on arrays that depend on no pixel: from these a graph computes its shapes.
+"""The operations of ONNX on arrays that do not depend on pixels: from these a graph computes its shapes.
 
-They are computed while the network is traced and leave nothing in it. Where the batch is open, an array holds torch's
-symbol for it: only what numpy does element by element is used.
+They are computed while the network runs or is traced, and do not become part of a trace. Where the batch is open, an
+array holds torch's symbol for it: only elementwise functions of numpy are used. Constant folding such as onnxscript's,
+which runs once for fixed sizes, does not replace them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from onnx import TensorProto
 from evim_deploy.networks.onnx.node import Host, OnnxNode, Value, lengths
 
 _DTYPES = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}
-"""By ONNX's number of an element type."""
+"""Element types by ONNX's number."""
 
 
 def host(elements: Sequence[Any]) -> Host:
@@ -26,14 +27,14 @@ def host(elements: Sequence[Any]) -> Host:
 
 
 def plain(array: Host) -> Host:
-    """An array of objects as one of numbers, where no symbol is among them."""
+    """An array of objects as an array of numbers, unless a symbol is among them."""
     if array.dtype != object or not all(isinstance(each, int | float | np.generic) for each in array.flat):
         return array
     return np.array(array.tolist()) if array.size else array.astype(np.int64)
 
 
 def _shape(node: OnnxNode, x: Value) -> Host:
-    """Shape, of a tensor or of an array; from opset 15 on of some of its axes."""
+    """Shape of a tensor or an array; from opset 15 on for a range of its axes."""
     assert x is not None
     return host(lengths(x)[node.integer("start", 0) : node.attributes.get("end")])
 
@@ -41,7 +42,7 @@ def _shape(node: OnnxNode, x: Value) -> Host:
 def _cast(node: OnnxNode, x: Host) -> Host:
     target = node.integer("to", 7)
     if target not in _DTYPES:
-        raise node.refused(f"casts to {TensorProto.DataType.Name(target)}")
+        raise node.unsupported(f"casts to {TensorProto.DataType.Name(target)}")
     if x.dtype == object:  # a symbol stays itself
         convert: Callable[[Any], Any] = _DTYPES[target]
         elements = [convert(each) if isinstance(each, int | np.generic) else each for each in x.flat]
@@ -64,7 +65,7 @@ def _modulo(node: OnnxNode, x: Host, y: Host) -> Host:
 def slices(
     node: OnnxNode, rank: int, starts: Value, ends: Value, axes: Value = None, steps: Value = None
 ) -> list[slice]:
-    """What Slice takes of each axis, from its inputs."""
+    """The slice of each axis, from the inputs of Slice."""
     index = [slice(None)] * rank
     first, last = node.ints(starts), node.ints(ends)
     along = range(len(first)) if axes is None else node.ints(axes)
@@ -75,26 +76,26 @@ def slices(
 
 
 def _squeeze(node: OnnxNode, x: Host, axes: Host | None = None) -> Host:
-    found = node.axes(axes)
-    return x.squeeze(None if found is None else tuple(found))
+    own = node.axes(axes)
+    return x.squeeze(None if own is None else tuple(own))
 
 
 def _reduced(function: Callable[..., Any]) -> Callable[..., Host]:
     def reduce(node: OnnxNode, x: Host, axes: Host | None = None) -> Host:
-        found = node.axes(axes)
-        if not found and node.integer("noop_with_empty_axes", 0):
+        own = node.axes(axes)
+        if not own and node.integer("noop_with_empty_axes", 0):
             return x
         keeps = bool(node.integer("keepdims", 1))
-        return np.asarray(function(x, axis=tuple(found) if found else None, keepdims=keeps))
+        return np.asarray(function(x, axis=tuple(own) if own else None, keepdims=keeps))
 
     return reduce
 
 
 def _reshape(node: OnnxNode, x: Host, sizes: Host) -> Host:
-    wanted = [int(size) for size in sizes]
+    shape = [int(size) for size in sizes]
     if not node.integer("allowzero", 0):
-        wanted = [x.shape[i] if size == 0 else size for i, size in enumerate(wanted)]
-    return x.reshape(wanted)
+        shape = [x.shape[i] if size == 0 else size for i, size in enumerate(shape)]
+    return x.reshape(shape)
 
 
 def _filled(node: OnnxNode, sizes: Host) -> Host:
@@ -139,4 +140,4 @@ SHAPES: dict[str, Callable[..., Host]] = {
     "Shape": _shape,
     "Size": lambda node, x: np.asarray(prod(lengths(x))),
 }
-"""What a graph asks of a tensor besides its elements."""
+"""Operations on the shape of a tensor."""

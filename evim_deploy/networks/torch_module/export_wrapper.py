@@ -1,4 +1,4 @@
-"""A network as an artifact has it: with the normalisation before it and the softmax after it, where asked for."""
+"""A network with the parts that an artifact adds: normalisation before it, and an activation after it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,31 +17,31 @@ from evim_deploy.networks.torch_module.half_constants import HalfNumbers
 
 
 class ExportWrapper(nn.Module):
-    """Takes what the artifact takes, (B, 3, H, W), and gives its one output (B, classes).
+    """A module from the artifact's input images (B, 3, H, W) to its output (B, classes).
 
     Args:
-        network: Takes normalised images (B, 3, H, W).
-        gives: What it gives, ``logits`` or ``probabilities``.
-        preprocessing: How it is evaluated.
-        target: Says what the artifact takes and gives.
+        network: A module from normalised images (B, 3, H, W) to ``output``.
+        output: The network's output, ``logits`` or ``probabilities``.
+        preprocessing: Preprocessing of the published evaluation.
+        target: The artifact, with its input and output.
 
     Raises:
-        ValueError: The target's output cannot be made of what the network gives.
+        ValueError: The target's output cannot be computed from the network's.
     """
 
     pixel_mean: Tensor
     pixel_scale: Tensor
 
-    def __init__(self, network: nn.Module, gives: str, preprocessing: Preprocessing, target: Target) -> None:
+    def __init__(self, network: nn.Module, output: str, preprocessing: Preprocessing, target: Target) -> None:
         super().__init__()
-        if (gives, target.output) == ("probabilities", "logits"):
-            raise ValueError("logits cannot be made of probabilities")
+        if (output, target.output) == ("probabilities", "logits"):
+            raise ValueError("logits cannot be computed from probabilities")
         self.network = network
-        self.numbers: Callable[[], AbstractContextManager[Any]] = nullcontext  # what becomes of those in its code
+        self.numbers: Callable[[], AbstractContextManager[object]] = nullcontext  # active in forward
         self.normalises = target.preprocess and not preprocessing.keeps_pixels
-        self.activation = None if target.output == gives else _ACTIVATIONS[target.activation]
+        self.activation = None if target.output == output else _ACTIVATIONS[target.activation]
         if self.normalises:
-            # 255 (x / 255 - mean) / (255 std); a buffer of the name `mean` would be found before a tensor's method
+            # 255 (x / 255 - mean) / (255 std); a buffer named `mean` would hide a method
             self.register_buffer("pixel_mean", _per_channel(preprocessing.mean))
             self.register_buffer("pixel_scale", 1 / _per_channel(preprocessing.std))
 
@@ -61,12 +60,12 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def _per_channel(values: tuple[float, float, float]) -> Tensor:
-    """In pixels, (3, 1, 1)."""
+    """Values of 0-1 in units of pixels 0-255, (3, 1, 1)."""
     return 255 * torch.tensor(values).view(3, 1, 1)
 
 
-def rounded(servable: ExportWrapper) -> ExportWrapper:
-    """A copy in float32 whose weights, and the numbers in its code, are values that float16 has."""
-    copied = deepcopy(servable).half().float()
+def rounded(wrapper: ExportWrapper) -> ExportWrapper:
+    """A copy in float32 whose weights, and the numbers in its code, are rounded to float16."""
+    copied = deepcopy(wrapper).half().float()
     copied.numbers = HalfNumbers
     return copied

@@ -1,14 +1,13 @@
-"""The inference form of a torch module: timm's own rewrites first, then every BatchNorm into what it follows.
+"""The inference form of a torch module: timm's own rewrites, then every BatchNorm folded into the layer before it.
 
     BN(W * x + b) = (g W) * x + g (b - mean) + beta        g = gamma / sqrt(variance + eps)
 
-A layer scale, gamma x for each channel, is a BatchNorm of mean 0 and variance 1, and goes the same way. Left to a
-converter it would be folded after the weights were rounded to float16, and the product rounded once more.
+A layer scale, gamma x for each channel, is a BatchNorm of mean 0 and variance 1, and is folded likewise. A converter
+would fold it after the weights were rounded to float16, and round the product once more.
 
-timm's ``reparameterize_model`` calls what a network has for the purpose, which for some is nothing. A BatchNorm
-that is left after it is folded where it normalises the output of one convolution or linear layer that nothing
-else takes; which layer that is shows in a prediction, whatever the modules are called. A BatchNorm without such a
-layer stays as it is.
+timm's ``reparameterize_model`` calls a network's own method, which some networks lack. A BatchNorm that is left after
+it is folded where it is the sole consumer of the output of one convolution or linear layer; a prediction shows which
+layer that is, whatever the modules are called. A BatchNorm without such a layer stays as it is.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from evim_deploy.graph.rewrites.rewrite import RewriteResult
 
 REPARAMETERISED, FOLDED, SCALES_FOLDED = "reparameterised by timm", "folded", "layer scales folded"
 _FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, Conv2dSame, nn.Linear)
-"""Exactly these: a class made from one of them may compute its kernel anew at each prediction."""
+"""Exactly these classes: a subclass may compute its kernel at each prediction."""
 
 _LAYER_SCALES = (LayerScale2d, fastvit.LayerScale2d)
 _DROPOUTS = (nn.Dropout, nn.Dropout2d)
@@ -40,17 +39,17 @@ def fold(model: nn.Module, images: Tensor) -> list[RewriteResult]:
     """Bring a model into its inference form, in place.
 
     Args:
-        model: In evaluation mode.
-        images: That it takes, (B, 3, H, W); small ones do.
+        model: A model in evaluation mode.
+        images: Normalised images (B, 3, H, W), as small as it accepts.
 
     Returns:
-        What became of the BatchNorms, of the second rewrite where one is left, and of the layer scales.
+        The results for the BatchNorms by timm and by folding, and for the layer scales.
     """
     before = _batch_norms(model)
     reparameterize_model(model, inplace=True)
     left = _batch_norms(model)
     for dropout in [module for module in model.modules() if isinstance(module, _DROPOUTS)]:
-        _replace(model, dropout, nn.Identity())  # which passes on the tensor itself
+        _replace(model, dropout, nn.Identity())  # it returns the tensor itself
     scales: dict[_BatchNorm, nn.Module] = {
         _as_norm(module): module for module in model.modules() if isinstance(module, _LAYER_SCALES)
     }
@@ -59,15 +58,15 @@ def fold(model: nn.Module, images: Tensor) -> list[RewriteResult]:
     pairs = _pairs(model, images)
     for norm, layer in pairs.items():
         _absorb(layer, norm)
-        _replace(model, norm, _what_follows(norm))
+        _replace(model, norm, _after_norm(norm))
     for norm, scale in scales.items():
         _replace(model, norm, scale)
-    kept = tuple((name, _KEPT) for name, module in model.named_modules() if isinstance(module, _BatchNorm))
+    unfolded = tuple((name, _UNFOLDED) for name, module in model.named_modules() if isinstance(module, _BatchNorm))
     folded = len(pairs.keys() - scales.keys())
     return [
-        _outcome(REPARAMETERISED, before - left),
-        _outcome(FOLDED, folded, kept),
-        _outcome(SCALES_FOLDED, len(pairs) - folded, what="layer_scale"),
+        _result(REPARAMETERISED, before - left),
+        _result(FOLDED, folded, unfolded),
+        _result(SCALES_FOLDED, len(pairs) - folded, noun="layer_scale"),
     ]
 
 
@@ -78,30 +77,30 @@ def _as_norm(scale: nn.Module) -> nn.BatchNorm2d:
     return norm
 
 
-_KEPT = "it does not normalise the output of one layer that nothing else takes"
+_UNFOLDED = "it is not the sole consumer of one layer's output"
 
 
-def _outcome(
-    rewrite: str, count: int, refused: tuple[tuple[str, str], ...] = (), what: str = "batch_norm"
+def _result(
+    rewrite: str, count: int, refused: tuple[tuple[str, str], ...] = (), noun: str = "batch_norm"
 ) -> RewriteResult:
     return RewriteResult(
         rewrite=rewrite,
         applied=count,
-        removed=Counter({what: count} if count else {}),
+        removed=Counter({noun: count} if count else {}),
         added=Counter(),
         refused=refused,
     )
 
 
-def in_words(outcomes: Iterable[RewriteResult]) -> list[str]:
-    """What :func:`fold` did, for people."""
-    outcomes = list(outcomes)
-    counts = [(count, what, outcome.rewrite) for outcome in outcomes for what, count in outcome.removed.items()]
-    counts.append((sum(len(outcome.refused) for outcome in outcomes), "batch_norm", "left"))
-    return [_told(count, _NOUNS[what], done) for count, what, done in counts if count] or ["no BatchNorms"]
+def describe(results: Iterable[RewriteResult]) -> list[str]:
+    """The results of :func:`fold` in words."""
+    results = list(results)
+    counts = [(count, noun, result.rewrite) for result in results for noun, count in result.removed.items()]
+    counts.append((sum(len(result.refused) for result in results), "batch_norm", "left"))
+    return [_phrase(count, _NOUNS[noun], done) for count, noun, done in counts if count] or ["no BatchNorms"]
 
 
-def _told(count: int, noun: str, done: str) -> str:
+def _phrase(count: int, noun: str, done: str) -> str:
     return f"{count} {noun if count == 1 else f'{noun}s'} {done.removeprefix(f'{noun}s ')}"
 
 
@@ -110,9 +109,9 @@ def _batch_norms(model: nn.Module) -> int:
 
 
 class _Uses(TorchFunctionMode):
-    """Counts the operations that take each of some tensors.
+    """Counts the consumers of each watched tensor.
 
-    What only asks a tensor for its shape or type gives no tensor, and does not count.
+    A function without a tensor among its results, which only reads a shape or type, does not count.
     """
 
     def __init__(self) -> None:
@@ -126,12 +125,12 @@ class _Uses(TorchFunctionMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         if any(isinstance(value, Tensor) for value in flat([result])):
-            taken = {id(value) for value in flat([*args, *kwargs.values()]) if isinstance(value, Tensor)}
-            self.count.update(taken & self.watched.keys())
+            consumed = {id(value) for value in flat([*args, *kwargs.values()]) if isinstance(value, Tensor)}
+            self.count.update(consumed & self.watched.keys())
         return result
 
 
-def flat(values: Iterable[Any]) -> Iterable[Any]:
+def flat(values: Iterable[object]) -> Iterable[object]:
     """The elements of lists within lists."""
     for value in values:
         if isinstance(value, list | tuple):
@@ -141,53 +140,55 @@ def flat(values: Iterable[Any]) -> Iterable[Any]:
 
 
 def _pairs(model: nn.Module, images: Tensor) -> dict[_BatchNorm, nn.Module]:
-    """Each BatchNorm that can be folded, and the layer whose output it alone takes; both are called once."""
+    """Each BatchNorm that can be folded, and the layer before it: the BatchNorm is its sole consumer, both run once."""
     uses = _Uses()
-    makers: dict[int, nn.Module] = {}
+    producers: dict[int, nn.Module] = {}
     calls: Counter[nn.Module] = Counter()
-    found: dict[_BatchNorm, tuple[nn.Module, int]] = {}
+    candidates: dict[_BatchNorm, tuple[nn.Module, int]] = {}
 
-    def made(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def record_layer(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         calls[layer] += 1
-        makers[id(output)] = layer
+        producers[id(output)] = layer
         uses.watched[id(output)] = output
 
-    def taken(norm: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def record_norm(norm: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         assert isinstance(norm, _BatchNorm)
         calls[norm] += 1
         source = id(inputs[0])
-        has_channels_at_axis_1 = isinstance(makers.get(source), nn.Linear) <= (inputs[0].ndim == 2)
-        if source in makers and has_channels_at_axis_1 and norm.running_mean is not None:
-            found[norm] = makers[source], source
+        has_channels_at_axis_1 = isinstance(producers.get(source), nn.Linear) <= (inputs[0].ndim == 2)
+        if source in producers and has_channels_at_axis_1 and norm.running_mean is not None:
+            candidates[norm] = producers[source], source
 
-    handles = [m.register_forward_hook(made) for m in model.modules() if type(m) in _FOLDABLE]
-    handles += [m.register_forward_hook(taken) for m in model.modules() if isinstance(m, _BatchNorm)]
+    handles = [m.register_forward_hook(record_layer) for m in model.modules() if type(m) in _FOLDABLE]
+    handles += [m.register_forward_hook(record_norm) for m in model.modules() if isinstance(m, _BatchNorm)]
     with torch.no_grad(), uses:
         model(images)
     for handle in handles:
         handle.remove()
     return {
-        norm: layer for norm, (layer, output) in found.items() if calls[norm] == calls[layer] == uses.count[output] == 1
+        norm: layer
+        for norm, (layer, output) in candidates.items()
+        if calls[norm] == calls[layer] == uses.count[output] == 1
     }
 
 
 def _absorb(layer: nn.Module, norm: _BatchNorm) -> None:
-    """Give a layer the weights of itself and the BatchNorm after it, computed in float64."""
+    """Fold the BatchNorm after a layer into its weights, in float64."""
     assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
     mean, variance = (norm.get_buffer(name).double() for name in ("running_mean", "running_var"))
-    gain = torch.rsqrt(variance + norm.eps)  # (O,)
-    shift = torch.zeros_like(gain)
+    gamma = torch.rsqrt(variance + norm.eps)  # (O,)
+    beta = torch.zeros_like(gamma)
     if norm.affine:
-        gain, shift = gain * norm.weight.double(), norm.bias.double()
+        gamma, beta = gamma * norm.weight.double(), norm.bias.double()
     bias = 0 if layer.bias is None else layer.bias.double()
-    kernel = layer.weight.double() * gain.view(-1, *(1,) * (layer.weight.ndim - 1))
+    kernel = layer.weight.double() * gamma.view(-1, *(1,) * (layer.weight.ndim - 1))
     dtype = layer.weight.dtype
     layer.weight = nn.Parameter(kernel.to(dtype).detach(), requires_grad=False)
-    layer.bias = nn.Parameter((shift + gain * (bias - mean)).to(dtype).detach(), requires_grad=False)
+    layer.bias = nn.Parameter((beta + gamma * (bias - mean)).to(dtype).detach(), requires_grad=False)
 
 
-def _what_follows(norm: _BatchNorm) -> nn.Module:
-    """What a BatchNorm does besides normalising."""
+def _after_norm(norm: _BatchNorm) -> nn.Module:
+    """The dropout and activation that timm's BatchNorms include."""
     return nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
 
 

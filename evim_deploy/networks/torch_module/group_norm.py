@@ -1,10 +1,10 @@
-"""GroupNorm of one group in steps that every engine adds up well.
+"""GroupNorm of one group, in steps that every engine sums accurately.
 
     y = g (x - m) / sqrt(v + eps) + b        m, v: mean and variance over all channels and pixels
 
-A mean over the pixels of each channel, then over the channels, is the same mean, since all channels have as many
-pixels. In one step ONNX Runtime adds a million values of a map one after the other: MobileViTV2-0.5's logits were
-off by 3.5e-5 of their range, and with the steps by 3e-6 (1.2e-6 from float64). Where the network computes in
+A mean over the pixels of each channel, then over the channels, is the same mean, since all channels have the same
+number of pixels. In one step ONNX Runtime adds a million values of a map one after the other: MobileViTV2-0.5's logits
+were off by 3.5e-5 of their range, and in two steps by 3e-6 (1.2e-6 from float64). Where the network computes in
 float16, the norm is computed in float32: squares of what is above 256 are infinite in float16.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 class TwoStepNorm(nn.Module):
-    """What a GroupNorm of one group computes, of maps (B, C, H, W)."""
+    """A GroupNorm of one group, on maps (B, C, H, W)."""
 
     def __init__(self, norm: nn.GroupNorm) -> None:
         super().__init__()
@@ -36,12 +36,12 @@ def _mean(x: Tensor) -> Tensor:
 
 
 def split_means(model: nn.Module) -> tuple[str, ...]:
-    """Replace each affine GroupNorm of one group in a model, in place; their names."""
-    found = {
+    """Replace each affine GroupNorm of one group in a model, in place, and return their names."""
+    norms = {
         name: module
         for name, module in model.named_modules()
         if isinstance(module, nn.GroupNorm) and module.num_groups == 1 and module.affine
     }
-    for name, module in found.items():
+    for name, module in norms.items():
         model.set_submodule(name, TwoStepNorm(module))
-    return tuple(found)
+    return tuple(norms)

@@ -1,11 +1,11 @@
-"""The numbers in a network's code as float16 stores them: 0.17 in ``x * 0.17``, a slope, the scale of attention.
+"""Rounding to float16 of the numbers in a network's code: 0.17 in ``x * 0.17``, a slope, the scale of attention.
 
 Weights are not the only constants of an artifact. Core ML's float16 pass and an ONNX file in half precision store the
 numbers in a network's code in float16, too. They are rounded here, before the network is written and before it is
-compared: every format stores the same numbers, and no converter has anything to round.
+compared: every format stores the same numbers, and converters have nothing left to round.
 
-Some of torch's functions have numbers inside, which each converter writes in its own way, as a sixth in hardswish.
-Those functions are written out with numbers that float16 has. Others are operations in every format: GELU.
+Some of torch's functions contain numbers, which each converter writes in its own way, such as 1/6 in hardswish. They
+are replaced by simpler functions with float16 numbers. Others are one operation in every format, such as GELU.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from evim_deploy.networks.torch_module.folding import flat
 
 
 class HalfNumbers(TorchFunctionMode):
-    """Rounds the numbers that torch's functions take, while it is active.
+    """Rounds the numbers among the arguments of torch's functions, while it is active.
 
-    Where a float32 tensor meets a float16 one, it is rounded to float16: a mask that was cast, say. What a network
-    computes in float32 alone, as the variance of some norms, stays in float32. A tensor that is made of numbers, as a
-    table of positions, is computed in float32, and rounded where it meets another.
+    A float32 tensor beside a float16 one, such as a mask that was cast, is rounded to float16. Computations in float32
+    alone, such as the variance of some norms, stay in float32. A tensor made of numbers, such as a table of positions,
+    is computed in float32, and rounded beside another tensor.
     """
 
     def __torch_function__(
@@ -57,7 +57,7 @@ class HalfNumbers(TorchFunctionMode):
 
 
 class _Conversion:
-    """Of what a function takes together with some tensors."""
+    """Rounding of the arguments of a function beside some tensors."""
 
     def __init__(self, tensors: Iterable[Tensor], rounds_integers: bool) -> None:
         dtypes = {tensor.dtype for tensor in tensors}
@@ -84,15 +84,15 @@ class _Conversion:
 
 
 def half(number: float) -> float:
-    """The nearest number that float16 has: finite where the number is, and not 0 where it is not, as a tiny eps.
+    """The nearest float16 number, but not infinity for a finite number, nor 0 for a small number such as an eps.
 
-    A number that float16 has is returned as it is, so that an integer stays one.
+    A float16 number is returned as it is, so that an integer stays an integer.
     """
     size = abs(number)
-    nearest = float(np.float16(min(size, _GREATEST)))
+    nearest = float(np.float16(min(size, _LARGEST)))
     if size in (nearest, math.inf) or math.isnan(number):
         return number
-    return math.copysign(max(nearest, _LEAST), number)
+    return math.copysign(max(nearest, _SMALLEST), number)
 
 
 def _is_made_of_numbers(tensor: Tensor) -> bool:
@@ -100,12 +100,12 @@ def _is_made_of_numbers(tensor: Tensor) -> bool:
 
 
 def _is_length(tensor: Tensor) -> bool:
-    """Whether it is a side of a tensor, which is a tensor itself where torch.jit traces a network."""
+    """Whether it is the length of an axis, which is a tensor itself where torch.jit traces a network."""
     return _is_traced() and tensor.ndim == 0 and tensor.dtype == torch.int64
 
 
 def _constant(tensor: Tensor) -> Tensor:
-    """As a value that a trace holds: a converter that computed it anew might round it to the number beside."""
+    """A tensor as a constant of the trace: a converter that computes it again might round it differently."""
     return torch.from_numpy(tensor.numpy()) if _is_traced() else tensor
 
 
@@ -146,14 +146,14 @@ def _attention(
     with HalfNumbers():
         scores = query * number @ key.transpose(-2, -1)
         if attn_mask is not None:
-            scores = scores.masked_fill(~attn_mask, -_GREATEST) if attn_mask.dtype == torch.bool else scores + attn_mask
+            scores = scores.masked_fill(~attn_mask, -_LARGEST) if attn_mask.dtype == torch.bool else scores + attn_mask
         return scores.softmax(-1) @ value
 
 
 def _variance(
     x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, correction: Any = None
 ) -> Tensor:
-    """Beside the mean of squares is a number, n / (n - 1) where the variance is unbiased."""
+    """The mean of squares times a number, n / (n - 1), where the variance is unbiased."""
     axes, correction = (None, dim) if isinstance(dim, bool) else (dim, unbiased if correction is None else correction)
     axes = list(range(x.ndim)) if axes is None else axes
     count = prod(int(x.shape[axis]) for axis in ([axes] if isinstance(axes, int) else axes))
@@ -183,13 +183,13 @@ _MARK = "evim_made_of_numbers"
 """Attribute of tensors that depend on no image and no weight."""
 
 _WITHOUT_OPERANDS = ("interpolate", "upsample", "dropout")
-"""Functions whose numbers are no operands: sizes, probabilities."""
+"""Functions whose numbers are not operands: sizes, probabilities."""
 
 _IN_PLACE = re.compile(r"(?!_).*_|__i\w+__|__setitem__")
-"""Names of functions that write into what they take first, which stays the tensor that it is."""
+"""Names of functions that write into their first argument, which must stay the same tensor."""
 
 _ARITHMETIC = ("add", "radd", "sub", "rsub", "mul", "rmul", "div", "truediv", "rdiv", "rtruediv", "where", "clamp")
 """Functions whose integers are operands, by their names without underscores."""
 
-_GREATEST, _LEAST = 65504.0, 2.0**-24
-"""Of float16: the largest finite number, and the smallest that is not 0."""
+_LARGEST, _SMALLEST = 65504.0, 2.0**-24
+"""The largest finite float16 number, and the smallest positive one."""

@@ -1,4 +1,4 @@
-"""A network with its weights, before anything is done to it."""
+"""A network with its weights, before any rewrite."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from evim_deploy.networks.protocols import Array
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """What opening a network comes to.
+    """An opened network.
 
     Attributes:
-        original: The network as published: ``probabilities``, and ``logits`` where they are known, (B, classes) in
-            float32, of normalised images (B, 3, H, W).
-        module: The same network as a torch module, in evaluation mode and without gradients; nothing is folded yet.
-        gives: What the module computes: ``logits``, or ``probabilities`` where the logits are not known.
-        activation: What makes probabilities of its logits, a key of :data:`~evim_deploy.common.numerics.ACTIVATIONS`.
-        preprocessing: How it is evaluated: what makes images of pixels.
-        num_classes: That it tells apart.
-        weights: Where they come from.
-        transform: The published evaluation's own transform for images of a height and width; None where nobody
-            published one, as of a file.
-        engine: What computes ``original``, as messages name it.
+        original: The published network, from normalised images (B, 3, H, W) to ``probabilities``, and to ``logits``
+            where they are known, (B, classes) in float32.
+        module: The same network as a torch module, in evaluation mode and without gradients, unfolded.
+        output: The output of the module: ``logits``, or ``probabilities`` where the logits are not known.
+        activation: Function from logits to probabilities, a key of :data:`~evim_deploy.common.numerics.ACTIVATIONS`.
+        preprocessing: Preprocessing of the published evaluation.
+        num_classes: Number of classes.
+        weights: Origin of the weights.
+        transform: The published evaluation's own transform for a height and width; None for a network without one, such
+            as an ONNX file.
+        engine: Name of the engine that computes ``original``, for messages.
     """
 
     original: Callable[[Array], Mapping[str, Array]]
     module: nn.Module
-    gives: str = "logits"
+    output: str = "logits"
     activation: str = Activation.SOFTMAX
     preprocessing: Preprocessing
     num_classes: int

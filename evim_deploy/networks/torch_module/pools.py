@@ -1,12 +1,12 @@
-"""Pools in the one form that all engines read alike: no ``ceil_mode``, and no padding that counts.
+"""Pools in a form that all engines compute alike: without ``ceil_mode``, and without counted padding.
 
 Engines disagree on the divisor of a window that reaches over a map's edge. Core ML is reported to divide by the whole
 kernel where ``ceil_mode`` adds to the map (coremltools #2772, #2844), and to be wrong where much padding counts
-(#1901); ONNX Runtime's divisor depends on the opset (onnxruntime #16203, #24681); torch pads both ends alike. Here an
-operation of its own puts zeros around the map, the pool has no padding, and a constant corrects the means of the
-windows at the edges.
+(#1901); ONNX Runtime's divisor depends on the opset (onnxruntime #16203, #24681); torch pads both ends alike. Here a
+separate operation pads the map with zeros, the pool has no padding, and a constant corrects the means of the windows
+at the edges.
 
-A maximum takes copies of the edge instead of zeros: each window that reaches over the edge has the edge in it already.
+A maximum pads with copies of the edge instead of zeros: each window over the edge contains the edge already.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """How a pool's window moves along one axis of a map, in pixels.
+    """The steps of a pool's window along one axis of a map, in pixels.
 
     Attributes:
         kernel: Pixels in the window.
-        stride: From one window to the next.
+        stride: Distance from one window to the next.
         before: Padding before the first pixel.
-        after: Padding behind the last one.
-        dilation: From one pixel in the window to the next.
-        ceil: Whether a last window may reach over the padding.
+        after: Padding after the last pixel.
+        dilation: Distance from one pixel in the window to the next.
+        ceil: Whether a last window may extend beyond the padding.
     """
 
     kernel: int
@@ -44,9 +44,9 @@ class Side:
     ceil: bool = False
 
     def starts(self, length: int) -> range:
-        """The first pixel of each window on an axis of so many, the padding's being negative.
+        """The first pixel of each window on an axis of a length; padding before the map has negative numbers.
 
-        A window that would begin behind the last pixel is left out, as torch and ONNX Runtime do.
+        A window that would begin after the last pixel is left out, as in torch and ONNX Runtime.
         """
         room = length + self.before + self.after - self._reach
         if room < 0:
@@ -57,16 +57,16 @@ class Side:
         return range(-self.before, count * self.stride - self.before, self.stride)
 
     def overhang(self, length: int) -> int:
-        """How far the last window reaches over the padding."""
+        """Pixels of the last window beyond the padding."""
         return max(0, self.starts(length)[-1] + self._reach - length - self.after)
 
     def counts(self, length: int, before: int = 0, after: int = 0) -> list[int]:
-        """Of each window the pixels on the map, and on so much of the padding."""
+        """The number of pixels of each window on the map, and on some padding before and after it."""
         taps = range(0, self._reach, self.dilation)
-        found = [sum(-before <= start + tap < length + after for tap in taps) for start in self.starts(length)]
-        if 0 in found:
+        counts = [sum(-before <= start + tap < length + after for tap in taps) for start in self.starts(length)]
+        if 0 in counts:
             raise ValueError("a window lies beside the map")
-        return found
+        return counts
 
     @property
     def _reach(self) -> int:
@@ -74,17 +74,17 @@ class Side:
 
     @property
     def is_even(self) -> bool:
-        """Whether torch can pad so much at both ends."""
+        """Whether torch's pools have this padding."""
         return self.before == self.after and 2 * self.before <= self.kernel
 
 
 def divisors(sides: Sequence[Side], lengths: Sequence[int], counts_padding: bool) -> npt.NDArray[np.int64]:
-    """How many pixels of each window are on a map of these lengths, (*windows), those of its padding counted or not."""
-    found = np.ones((), np.int64)
+    """Number of pixels of each window on a map of some lengths, with or without its padding, (*windows)."""
+    counts = np.ones((), np.int64)
     for side, length in zip(sides, lengths, strict=True):
         padding = (side.before, side.after) if counts_padding else (0, 0)
-        found = np.multiply.outer(found, np.array(side.counts(length, *padding)))
-    return found
+        counts = np.multiply.outer(counts, np.array(side.counts(length, *padding)))
+    return counts
 
 
 def average_pool(x: Tensor, sides: Sequence[Side], counts: npt.NDArray[np.int64] | None = None) -> Tensor:
@@ -92,14 +92,14 @@ def average_pool(x: Tensor, sides: Sequence[Side], counts: npt.NDArray[np.int64]
 
     Args:
         x: (B, C, *map).
-        sides: Of each axis of the map; not dilated.
-        counts: What the sum of each window is divided by, (*windows); None for its pixels on the map.
+        sides: The window along each axis of the map, without dilation.
+        counts: Divisor of the sum of each window, (*windows); None for its number of pixels on the map.
 
     Returns:
         (B, C, *windows)
 
     Raises:
-        ValueError: A window is larger than the map, or has none of its pixels.
+        ValueError: A window is larger than the map, or lies beside it.
     """
     pool, kernel, strides, lengths = _pool("avg", x, sides)
     overhangs = [side.overhang(length) for side, length in zip(sides, lengths, strict=True)]
@@ -111,17 +111,17 @@ def average_pool(x: Tensor, sides: Sequence[Side], counts: npt.NDArray[np.int64]
 
 
 def max_pool(x: Tensor, sides: Sequence[Side]) -> Tensor:
-    """The largest element of each window; padding counts for nothing.
+    """The largest element of each window; padding is ignored.
 
     Args:
         x: (B, C, *map).
-        sides: Of each axis of the map.
+        sides: The window along each axis of the map.
 
     Returns:
         (B, C, *windows)
 
     Raises:
-        ValueError: A window is larger than the map, or has none of its pixels.
+        ValueError: A window is larger than the map, or lies beside it.
     """
     pool, kernel, strides, lengths = _pool("max", x, sides)
     overhangs = [side.overhang(length) for side, length in zip(sides, lengths, strict=True)]
@@ -133,10 +133,10 @@ def max_pool(x: Tensor, sides: Sequence[Side]) -> Tensor:
 
 
 def _pool(kind: str, x: Tensor, sides: Sequence[Side]) -> tuple[Callable[..., Tensor], list[int], list[int], list[int]]:
-    """torch's pool of so many axes, its kernel and strides, and the map's lengths.
+    """torch's pool for a number of axes, its kernel and strides, and the map's lengths.
 
     Raises:
-        ValueError: A window is larger than the map, or has none of its pixels.
+        ValueError: A window is larger than the map, or lies beside it.
     """
     lengths = [int(length) for length in x.shape[2:]]
     divisors(sides, lengths, False)
@@ -151,7 +151,7 @@ def _padded(x: Tensor, sides: Sequence[Side], overhangs: Sequence[int], **how: A
 
 
 class Pool(nn.Module):
-    """One of torch's pools, so written."""
+    """A pool of torch in this form."""
 
     def __init__(self, pool: nn.Module) -> None:
         super().__init__()
@@ -189,15 +189,15 @@ _MAXIMA = (nn.MaxPool1d, nn.MaxPool2d)
 
 
 def write_pools(model: nn.Module) -> tuple[str, ...]:
-    """Replace the pools of a model that engines read differently, in place; their names."""
-    found = [name for name, module in model.named_modules(remove_duplicate=False) if _is_ambiguous(module)]
-    for name in found:
+    """Replace the pools of a model that engines compute differently, in place, and return their names."""
+    names = [name for name, module in model.named_modules(remove_duplicate=False) if _is_ambiguous(module)]
+    for name in names:
         model.set_submodule(name, Pool(model.get_submodule(name)))
-    return tuple(found)
+    return tuple(names)
 
 
 def _is_ambiguous(module: nn.Module) -> bool:
-    """Exactly these classes: one made from them may pad by itself."""
+    """Whether engines compute a pool differently; exactly torch's classes, since a subclass may pad by itself."""
     if type(module) in _MAXIMA:
         return bool(module.ceil_mode) and not module.return_indices
     if type(module) not in _AVERAGES or getattr(module, "divisor_override", None) is not None:

@@ -1,4 +1,4 @@
-"""A torch module, as a proof runs it."""
+"""Run a torch module in a proof, as it is and with noise in a layer."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from evim_deploy.networks.runnable import noisy
 
 
 class ModuleNetwork:
-    """A servable module.
+    """A torch module with one output.
 
     Args:
-        module: In float32.
-        output: Name of what it gives.
-        changed: Parameters that are other than its own, by name.
+        module: A module in float32.
+        output: Name of its output.
+        changed: Replacements of its parameters, by name.
     """
 
     anomalies: Mapping[str, Mapping[str, int]] = {}
@@ -31,7 +31,7 @@ class ModuleNetwork:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Modules with parameters of their own, in the order in which the network lists them."""
+        """Names of the modules with parameters of their own, in the order of the module tree."""
         modules = self._module.named_modules()
         return tuple(name for name, module in modules if any(True for _ in module.parameters(recurse=False)))
 
@@ -46,7 +46,7 @@ class ModuleNetwork:
         return self.run(image), ((layer, self.perturbed(layer, share, generator).run(image)) for layer in self.layers)
 
     def _outputs(self, image: Array, changed: Mapping[str, Tensor]) -> dict[str, Array]:
-        """One image at a time, which bounds the memory."""
+        """The output, computed one image at a time to bound the memory."""
         with torch.no_grad():
             each = [functional_call(self._module, dict(changed), torch.from_numpy(one[None])).numpy() for one in image]
         return {self._output: np.concatenate(each)}

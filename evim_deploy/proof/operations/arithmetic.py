@@ -1,16 +1,17 @@
-"""Evaluate one operation of a graph in float64, and bound the rounding error of its arithmetic.
+"""The evaluation of one operation in float64, and the rounding error that its arithmetic explains.
 
-A sum's rounding error is proportional to the sum of its terms' magnitudes, not to the sum itself, which may be small
-if the terms cancel. Each value therefore has a magnitude beside it: for a linear operation the same operation on
-absolute weights and inputs; the other operations have a table. A sum of n terms loses at most n - 1 roundoffs, and
-about the square root of that if roundings are independent, as for differing weights; the tokens of a plain image are
-equal, and have equal rounding errors.
+The rounding error of a sum is in proportion to the sum of its terms' magnitudes, not to the sum itself, which is small
+where terms cancel. So each value has a magnitude beside it: for a linear operation that is the same operation on
+absolute weights and absolute inputs; :data:`ERROR_MODELS` has the others.
+A sum of n terms loses at most n - 1 roundoffs, and about the root of n where the roundings are independent. They are
+where weights differ; the tokens of a plain image are equal, and round equally.
 Source: Higham, Accuracy and Stability of Numerical Algorithms, sections 2.8 and 3.1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil, prod, sqrt
 
 import numpy as np
@@ -23,7 +24,7 @@ from evim_deploy.graph.ir import MANY_TOKENS, Node
 
 
 def apply(node: Node, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """An operation's outputs for inputs in float64."""
+    """The outputs of an operation on float64 inputs."""
     weights = {name: torch.from_numpy(array) for name, array in node.weights.items()}
     if node.is_depthwise:
         return (_depthwise(node, weights, inputs[0]),)
@@ -34,41 +35,39 @@ def apply(node: Node, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
 def magnitudes(
     node: Node, inputs: Sequence[Tensor], terms: Sequence[Tensor], outputs: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
-    """For each output the magnitudes that its rounding errors are proportional to.
+    """For each output the magnitude that its rounding error is in proportion to.
 
     Args:
         node: The operation.
-        inputs: Its inputs, float64.
+        inputs: Its inputs.
         terms: The magnitudes of its inputs.
-        outputs: Its outputs, float64.
+        outputs: Its outputs.
     """
-    special = _MAGNITUDES.get(node.op)
-    if special is not None:
-        return (special(node, inputs[0], terms[0], outputs[0]),)
-    return apply(node.with_weights(**{name: np.abs(array) for name, array in node.weights.items()}), terms)
+    return ERROR_MODELS[node.op].magnitudes(node, inputs, terms, outputs)
 
 
 def roundoffs(node: Node, inputs: Sequence[Tensor]) -> float:
-    """Number of roundoffs that an operation may lose, relative to its magnitude, from the length of its longest sum."""
-    count = _TERMS.get(node.op)
-    return count(node, inputs[0]) if count is not None else 1.0
+    """The number of roundoffs of its magnitude that an operation may lose, according to its longest sum."""
+    return ERROR_MODELS[node.op].roundoffs(node, inputs[0])
 
 
 def stored_steps(node: Node, inputs: Sequence[Tensor]) -> float:
-    """Number of roundoffs that an operation loses where a file stores its intermediate steps, for very many tokens."""
-    count = _STORED_STEPS.get(node.op)
+    """The number of roundoffs of its magnitude that an operation loses where a file stores its steps.
+
+    A file does so only where an operation sums very many tokens.
+    """
     tokens = inputs[0].shape[-1]
-    return count(tokens) if count is not None and node.spread(tokens) > 1 else 0.0
+    return ERROR_MODELS[node.op].stored_steps(tokens) if node.spread(tokens) > 1 else 0.0
 
 
 def inner_step(node: Node, inputs: Sequence[Tensor]) -> Tensor | None:
-    """The sum that an operation divides by: if it overflows, the outputs are finite zeros."""
-    step_ = _INNER_STEPS.get(node.op)
-    return step_(inputs[0]) if step_ is not None else None
+    """The sum that an operation divides by: if it overflows, the output is a finite zero."""
+    divisor = ERROR_MODELS[node.op].divisor
+    return divisor(inputs[0]) if divisor is not None else None
 
 
 def _depthwise(node: Node, w: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """A depthwise convolution, tap by tap: torch's own loops over channels in float64 and takes 20 times as long."""
+    """A depthwise ``conv``, tap by tap: torch's own computes float64 channel by channel, 20 times slower."""
     kernel, stride, padding = w["kernel"], node.integer("stride"), node.integer("padding")
     side = kernel.shape[-1]
     x = F.pad(x, [padding] * 4)
@@ -82,45 +81,113 @@ def _depthwise(node: Node, w: Mapping[str, Tensor], x: Tensor) -> Tensor:
     return y
 
 
+Magnitudes = Callable[[Node, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorModel:
+    """The rounding error of one operation.
+
+    Attributes:
+        roundoffs: The number of roundoffs, from the operation and its first input.
+        magnitudes: The magnitudes of the outputs, with the arguments of :func:`magnitudes`.
+        stored_steps: The number of stored steps, from the number of tokens.
+        divisor: The sum that the operation divides by, from its first input; None if there is none.
+    """
+
+    roundoffs: Callable[[Node, Tensor], float]
+    magnitudes: Magnitudes
+    stored_steps: Callable[[int], float] = lambda tokens: 0.0
+    divisor: Callable[[Tensor], Tensor] | None = None
+
+
+def _absolute(
+    node: Node, inputs: Sequence[Tensor], terms: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """The operation itself on absolute weights and magnitudes."""
+    return apply(node.with_weights(**{name: np.abs(array) for name, array in node.weights.items()}), terms)
+
+
+def _unary(magnitude: Callable[[Node, Tensor, Tensor, Tensor], Tensor]) -> Magnitudes:
+    """The magnitude of one output from one input, its magnitude and the output."""
+    return lambda node, inputs, terms, outputs: (magnitude(node, inputs[0], terms[0], outputs[0]),)
+
+
 def _layer_norm(node: Node, x: Tensor, terms: Tensor, y: Tensor) -> Tensor:
-    """The magnitude of a layer norm, with the cancellation in x - mean and in the variance."""
+    """The loss of x - mean where x is large beside its deviation, there and in the variance."""
     variance = x.var(1, correction=0, keepdim=True) + node.eps()
     scale = terms.square().mean(1, keepdim=True).sqrt()
     return y.abs() + (terms + (1 + y.abs()) * scale) / variance.sqrt()
 
 
-_MAGNITUDES: Mapping[str, Callable[[Node, Tensor, Tensor, Tensor], Tensor]] = {
-    "layer_norm": _layer_norm,
-    "sigmoid": lambda node, x, terms, y: torch.ones_like(y),  # engines approximate it to an absolute error
-    "silu": lambda node, x, terms, y: terms,  # the sigmoid times x
-    "softmax_tokens": lambda node, x, terms, y: (
-        y * (1 + terms + terms.amax(2, keepdim=True))
-    ),  # exp has |x - max| roundoffs
-    "softmax_channels": lambda node, x, terms, y: y * (1 + terms + terms.amax(1, keepdim=True)),
-}
+def _batch_norm(node: Node, x: Tensor, terms: Tensor, y: Tensor) -> Tensor:
+    gamma, beta, mean, variance = (
+        torch.from_numpy(node.weights[name]).view(-1, 1, 1) for name in ("gamma", "beta", "mean", "variance")
+    )
+    return gamma.abs() / (variance + node.eps()).sqrt() * (terms + mean.abs()) + beta.abs()
 
-_TERMS: Mapping[str, Callable[[Node, Tensor], float]] = {
-    "sigmoid": lambda node, x: 4,  # exp, the sum, the division, and the approximation of exp
-    "silu": lambda node, x: 5,
-    "conv": lambda node, x: sqrt(node.weights["kernel"][0].size),
-    "pointwise_conv": lambda node, x: sqrt(x.shape[1]),
-    "linear": lambda node, x: sqrt(x.shape[1]),
-    "layer_norm": lambda node, x: sqrt(x.shape[1]),
-    "softmax_channels": lambda node, x: x.shape[1],
-    "softmax_tokens": lambda node, x: x.shape[2],
-    "state_update": lambda node, x: x.shape[2],
-    "state_readout": lambda node, x: x.shape[2],
-    "sum_tokens": lambda node, x: x.shape[2],
-    "mean": lambda node, x: prod(x.shape[2:]),
-}
 
-_STORED_STEPS: Mapping[str, Callable[[int], float]] = {
-    "softmax_tokens": lambda tokens: 6,  # the difference to the largest, exp, a row's mean, their sum, share, product
-    "state_update": lambda tokens: 1 + ceil(tokens / MANY_TOKENS),  # the parts and their sums, before these are divided
-    "sum_tokens": lambda tokens: 1,
-}
+def _one(node: Node, x: Tensor) -> float:
+    return 1.0
 
-_INNER_STEPS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "layer_norm": lambda x: (x - x.mean(1, keepdim=True)).square().sum(1),
-    "softmax_tokens": lambda x: (x - x.amax(2, keepdim=True)).exp().sum(2),
+
+def _over_axis(axis: int) -> Callable[[Node, Tensor], float]:
+    return lambda node, x: float(x.shape[axis])
+
+
+def _over_weights(node: Node, x: Tensor) -> float:
+    """The root of the terms, as weights differ."""
+    return sqrt(node.weights["kernel"][0].size)
+
+
+_ELEMENTWISE = ErrorModel(roundoffs=_one, magnitudes=_absolute)
+_PRODUCT = ErrorModel(roundoffs=_over_weights, magnitudes=_absolute)
+
+ERROR_MODELS: Mapping[str, ErrorModel] = {
+    "conv": _PRODUCT,
+    "pointwise_conv": _PRODUCT,
+    "linear": _PRODUCT,
+    "batch_norm": ErrorModel(roundoffs=_one, magnitudes=_unary(_batch_norm)),
+    "layer_norm": ErrorModel(
+        roundoffs=lambda node, x: sqrt(x.shape[1]),
+        magnitudes=_unary(_layer_norm),
+        divisor=lambda x: (x - x.mean(1, keepdim=True)).square().sum(1),
+    ),
+    "scale": _ELEMENTWISE,
+    "shift": _ELEMENTWISE,
+    "add": _ELEMENTWISE,
+    "subtract": ErrorModel(roundoffs=_one, magnitudes=lambda node, inputs, terms, outputs: (terms[0] + terms[1],)),
+    "multiply": _ELEMENTWISE,
+    "relu": _ELEMENTWISE,
+    "sigmoid": ErrorModel(  # engines approximate it to an absolute error: exp, 1 + it, the division, exp's own
+        roundoffs=lambda node, x: 4.0, magnitudes=_unary(lambda node, x, terms, y: torch.ones_like(y))
+    ),
+    "silu": ErrorModel(roundoffs=lambda node, x: 5.0, magnitudes=_unary(lambda node, x, terms, y: terms)),
+    "exp": ErrorModel(roundoffs=_one, magnitudes=_unary(lambda node, x, terms, y: y * (1 + terms))),
+    "power": _ELEMENTWISE,
+    "softmax_tokens": ErrorModel(  # exp's error is |x - max| roundoffs
+        roundoffs=_over_axis(2),
+        magnitudes=_unary(lambda node, x, terms, y: y * (1 + terms + terms.amax(2, keepdim=True))),
+        stored_steps=lambda tokens: 6.0,  # the difference to the maximum, exp, a row's mean, their sum, share, product
+        divisor=lambda x: (x - x.amax(2, keepdim=True)).exp().sum(2),
+    ),
+    "softmax_channels": ErrorModel(
+        roundoffs=_over_axis(1),
+        magnitudes=_unary(lambda node, x, terms, y: y * (1 + terms + terms.amax(1, keepdim=True))),
+    ),
+    "split": _ELEMENTWISE,
+    "concat": _ELEMENTWISE,
+    "flatten": _ELEMENTWISE,
+    "unflatten": _ELEMENTWISE,
+    "state_update": ErrorModel(
+        roundoffs=_over_axis(2),
+        magnitudes=_absolute,
+        stored_steps=lambda tokens: 1.0 + ceil(tokens / MANY_TOKENS),  # the parts and their sums, before the division
+    ),
+    "state_readout": ErrorModel(roundoffs=_over_axis(2), magnitudes=_absolute),
+    "sum_tokens": ErrorModel(roundoffs=_over_axis(2), magnitudes=_absolute, stored_steps=lambda tokens: 1.0),
+    "max_tokens": _ELEMENTWISE,
+    "mean": ErrorModel(roundoffs=lambda node, x: float(prod(x.shape[2:])), magnitudes=_absolute),
+    "mean_channels": _ELEMENTWISE,  # summed in integers, without a rounding
 }
+"""The rounding error of each operation of :data:`evim_deploy.graph.ops.OPS`."""

@@ -16,9 +16,8 @@ from evim_deploy.artifact.target import Target
 from evim_deploy.artifact.trace import Trace
 from evim_deploy.common.errors import NotRunHere
 from evim_deploy.graph.ir import RESCALED, Graph
-from evim_deploy.graph.shapes import infer_shapes
-from evim_deploy.networks.efficientvim.reference import GraphReference
-from evim_deploy.networks.protocols import Reference
+from evim_deploy.graph.ops import infer_shapes
+from evim_deploy.networks.protocols import Reference, is_lowered
 from evim_deploy.proof.operations.alignment import Alignment, MatchedOp, align
 from evim_deploy.proof.operations.arithmetic import apply
 from evim_deploy.proof.operations.causes import likely_cause
@@ -78,15 +77,9 @@ def compare_operations(
         if node.name in alignment.matched:
             ops.append(_op_report(artifact, alignment.matched[node.name], outputs))
         for stage in (stage for stage, value in ends.items() if value == node.name):
-            unit = _unit(outputs[0], modelled[stage]) if node.name.endswith(RESCALED) else 1.0
             actual = artifact.values.get(node.name)
-            error = None if actual is None else _error([actual * unit], [modelled[stage]])
-            rewriting = _error([outputs[0] * unit], [modelled[stage]])
-            stages.append(
-                StageReport(
-                    name=stage, place=place(stage), error=error, rewriting=rewriting, is_exact=rewriting <= _EXACT
-                )
-            )
+            is_rescaled = node.name.endswith(RESCALED)
+            stages.append(_stage_report(stage, modelled[stage], outputs[0], actual, is_rescaled=is_rescaled))
         for name in expiring.get(node.name, ()):
             expected.pop(name, None)
             artifact.values.pop(name, None)
@@ -107,7 +100,7 @@ def match_operations(reference: Reference, target: Target, trace: Trace, image: 
     Raises:
         NotRunHere: The network is not one of ours, so its operations have no common names.
     """
-    if not isinstance(reference, GraphReference):
+    if not is_lowered(reference):
         raise NotRunHere(
             "Operations can be matched only for EfficientViM, whose artifacts keep the model's names.",
             "Leave out --layers; the outputs and the stored weights are compared without it.",
@@ -115,11 +108,21 @@ def match_operations(reference: Reference, target: Target, trace: Trace, image: 
     return compare_operations(
         reference.model,
         graph=reference.inference(target),
-        exported=reference.stored(target),
+        exported=reference.stored_form(target),
         target=target,
         trace=trace,
         image=image,
     )
+
+
+def _stage_report(
+    stage: str, modelled: Tensor, rewritten: Tensor, actual: Tensor | None, *, is_rescaled: bool
+) -> StageReport:
+    """Compare the rewritten graph's and the artifact's value after a stage with the model's."""
+    unit = _unit(rewritten, modelled) if is_rescaled else 1.0
+    error = None if actual is None else _error([actual * unit], [modelled])
+    rewriting = _error([rewritten * unit], [modelled])
+    return StageReport(name=stage, place=place(stage), error=error, rewriting=rewriting, is_exact=rewriting <= _EXACT)
 
 
 def _op_report(artifact: TracedArtifact, op: MatchedOp, expected: Sequence[Tensor]) -> OpReport:

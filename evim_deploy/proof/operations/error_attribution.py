@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from evim_deploy.common.numerics import signal_to_noise_db
 from evim_deploy.graph.interpreter import run, step, tensors
 from evim_deploy.graph.ir import Graph
 
@@ -25,7 +26,7 @@ def signal_to_noise(signal: Tensor, noise: Tensor) -> float:
     if not bool(noise.isfinite().all() and signal.isfinite().all()):
         return -torch.inf
     power, lost = (float(values.double().square().sum()) for values in (signal, noise))
-    return float(10 * torch.log10(torch.tensor(power / lost))) if lost and power else torch.inf
+    return signal_to_noise_db(power, lost) if power else torch.inf
 
 
 def output_costs(graph: Graph, pixels: Tensor, noises: Mapping[str, Noise]) -> dict[str, float]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from evim_deploy.artifact.trace import HALF, TracedOperation
-from evim_deploy.graph.fixed_point import explained as fixed_point
+from evim_deploy.graph.fixed_point import requantisation_error_bound
 from evim_deploy.graph.interpreter import fake_quantise
 from evim_deploy.graph.quantised import QuantParams
 from evim_deploy.proof.operations.alignment import MatchedOp
@@ -138,11 +138,11 @@ def compare_op(
 def _quantisation_error(op: MatchedOp, output: str, qparams: Mapping[str, QuantParams]) -> float:
     """Bound of the error from quantising an output; 0 if it is not quantised."""
     computing = next((node for node in reversed(op.nodes) if node.weights), op.node)  # a ReLU rounds what it clips
-    return fixed_point(computing, qparams, qparams[output]) if output in qparams else 0.0
+    return requantisation_error_bound(computing, qparams, qparams[output]) if output in qparams else 0.0
 
 
 def _off_grid(values: Tensor, qparams: QuantParams | None, rounding: float) -> Tensor:
-    """Which values are not multiples of the scale, within the precision of their type."""
+    """Mask of values that are not multiples of the scale, within the precision of their type."""
     if qparams is None:
         return torch.zeros_like(values, dtype=torch.bool)
     steps = values / qparams.scale

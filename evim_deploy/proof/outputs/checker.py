@@ -49,7 +49,7 @@ from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.terms import Precision
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.numerics import batches
-from evim_deploy.networks.protocols import Outputs, Reference
+from evim_deploy.networks.protocols import Outputs, Reference, is_lowered
 from evim_deploy.networks.runnable import GraphNetwork
 from evim_deploy.proof.outputs.comparable import (
     FP32_SMALLEST_PROBABILITY,
@@ -259,8 +259,8 @@ class ParityChecker:
     def _operations_sensitivity(self, target: Target) -> CheckSensitivity:
         """The sensitivity for an artifact whose operations are compared one by one."""
         size = self._smaller_size(target)
-        network = self.reference.simulated_network(target)
-        assert isinstance(network, GraphNetwork), "only graphs are quantised"
+        assert is_lowered(self.reference), "only graphs are quantised"
+        network = GraphNetwork(self.reference.stored_form(target))
         return operations_sensitivity(network, self._cache.inputs(target, size)[:1], size)
 
     def _sensitivity(self, target: Target, comparison: OutputComparison) -> CheckSensitivity:

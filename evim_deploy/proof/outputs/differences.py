@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from evim_deploy.artifact.parity import Measures, WorstElement
 from evim_deploy.common.errors import ParityFailed
-from evim_deploy.common.numerics import softmax
+from evim_deploy.common.numerics import signal_to_noise_db, softmax
 from evim_deploy.networks.protocols import Array, Outputs
 
 Doubles = npt.NDArray[np.float64]
@@ -141,9 +141,7 @@ class OutputPair:
         """Signal-to-noise ratio, dB; infinite if the two are equal."""
         if not self.is_finite:
             return -np.inf
-        signal, noise = ((values**2).sum() for values in (self.reference, self.actual - self.reference))
-        with np.errstate(divide="ignore"):
-            return 10 * float(np.log10(signal / noise)) if noise else np.inf
+        return signal_to_noise_db(*((values**2).sum() for values in (self.reference, self.actual - self.reference)))
 
     def top(self, count: int) -> float:
         """Share of the reference's top classes that are among the top classes of the output under test."""

@@ -1,4 +1,4 @@
-"""Write the mixer's LayerNorm so that no map but x itself is computed.
+"""Write the mixer's LayerNorm so that x is the only map that is computed.
 
 With m and v the mean and the variance of a token's D channels, r = 1 / sqrt(v + eps) and K~ the kernel K with the mean
 over its input channels subtracted,
@@ -6,56 +6,72 @@ over its input channels subtracted,
     K ((x - m) r)        =  (K~ x) r                              since K m = (K's mean) (sum of x)
     W ((x - m) r w^T)    =  W~ (x (r w)^T)
 
-So the projections take x, which has a grid of its own already, and r, one number a token, goes into what they give and
-into the weights of the tokens. Of v = mean(x^2) - mean(x)^2 both are means over channels, summed in 32 bits.
+So the projections read x, which is quantised already, and r, one number for each token, scales their outputs and
+the weights of the tokens. In v = mean(x^2) - mean(x)^2 both are means over channels, summed in 32 bits.
 
 ::
 
-    before:  x ── layer_norm ─┬─ conv ── y                        after:  x ── conv~ ── multiply r ── shift ── y
-                              └─ flatten ── write ── project              x ── flatten ── write ── project~
-                                            w ─┘                          w ── multiply r ─┘
+    before:  x ── layer_norm ─┬─ conv ── y
+                              └─ flatten ── state_update ── pointwise_conv
+                                                 w ─┘
+
+    after:   x ── conv~ ── multiply r ── shift ── y
+             x ── flatten ── state_update ── pointwise_conv~
+             w ── multiply r ─────┘
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.quantised import Array
 from evim_deploy.graph.rewrites.rewrite import MatchFailure, Rewrite
 
 
-def _apply(graph: Graph, norm: Node) -> bool:
-    users = graph.consumers(norm.name)
-    if all(user.op == "mean" for user in users):
-        return False  # a head's
-    (x,) = norm.inputs
+class _Match(NamedTuple):
+    """The norm, the convolutions that read it, and each state update of it with its projection."""
+
+    norm: Node
+    convs: list[Node]
+    updates: list[tuple[Node, Node]]
+
+
+def _match(graph: Graph, norm: Node) -> _Match | None:
+    consumers = graph.consumers(norm.name)
+    if all(node.op == "mean" for node in consumers):
+        return None  # a head's
     if graph.is_output(norm.name):
-        raise MatchFailure("the normalised map is an output")
-    convs = [user for user in users if user.op == "conv"]
-    flattened = [user for user in users if user.op == "flatten"]
-    writes = [write for flat in flattened for write in graph.consumers(flat.name)]
-    _check(graph, norm, convs, writes)
-
-    deviation = f"{norm.name}.rstd"
-    tokens = f"{deviation}.tokens"
-    for conv in convs:
-        _scale_conv(graph, conv, x, deviation)
-    for write in writes:
-        _scale_tokens(graph, write, tokens)
-    graph.substitute(norm, *_deviation(norm, deviation), Node(op="flatten", inputs=(deviation,), outputs=(tokens,)))
-    graph.reconnect(norm.name, x)
-    return True
-
-
-def _check(graph: Graph, norm: Node, convs: list[Node], writes: list[Node]) -> None:
+        raise MatchFailure(norm, "the normalised map is an output")
+    convs = [node for node in consumers if node.op == "conv"]
     for conv in convs:
         if conv.weights["kernel"].shape[2:] != (1, 1) or conv.integer("padding") or "bias" not in conv.weights:
-            raise MatchFailure(f"{conv.name} is not an unpadded 1x1 convolution with a bias")
-    for write in writes:
-        project = graph.sole_consumer(write.name)
-        if write.op != "state_update" or project is None or project.op != "pointwise_conv":
-            raise MatchFailure(f"{write.name} does not write states for a projection alone")
+            raise MatchFailure(norm, f"{conv.name} is not an unpadded 1x1 convolution with a bias")
+    return _Match(norm, convs, list(_updates(graph, norm)))
+
+
+def _updates(graph: Graph, norm: Node) -> Iterator[tuple[Node, Node]]:
+    for flat in graph.consumers(norm.name):
+        for update in graph.consumers(flat.name) if flat.op == "flatten" else ():
+            projection = graph.sole_consumer(update.name)
+            if update.op != "state_update" or projection is None or projection.op != "pointwise_conv":
+                raise MatchFailure(norm, f"{update.name} does not write states for a projection alone")
+            yield update, projection
+
+
+def _replace(graph: Graph, match: _Match) -> None:
+    norm = match.norm
+    (x,) = norm.inputs
+    deviation = f"{norm.name}.rstd"
+    tokens = f"{deviation}.tokens"
+    for conv in match.convs:
+        _scale_conv(graph, conv, x, deviation)
+    for update, projection in match.updates:
+        _scale_tokens(graph, update, projection, tokens)
+    graph.substitute(norm, *_deviation(norm, deviation), Node(op="flatten", inputs=(deviation,), outputs=(tokens,)))
+    graph.reconnect(norm.name, x)
 
 
 def _deviation(norm: Node, name: str) -> list[Node]:
@@ -88,18 +104,18 @@ def _scale_conv(graph: Graph, conv: Node, x: str, deviation: str) -> None:
     )
 
 
-def _scale_tokens(graph: Graph, write: Node, deviation: str) -> None:
-    (project,) = graph.consumers(write.name)
-    graph.substitute(project, project.with_weights(kernel=_centred(project.weights["kernel"])))
-    map_, weights = write.inputs
-    scaled = f"{write.name}.weights"
-    uncentred = f"{write.name}.raw"
+def _scale_tokens(graph: Graph, update: Node, projection: Node, deviation: str) -> None:
+    graph.substitute(projection, projection.with_weights(kernel=_centred(projection.weights["kernel"])))
+    map_, weights = update.inputs
+    scaled, uncentred = f"{update.name}.weights", f"{update.name}.raw"
     graph.substitute(
-        write,
+        update,
         Node(op="multiply", inputs=(weights, deviation), outputs=(scaled,)),
-        replace(write, inputs=(map_, scaled), outputs=(uncentred,)),
+        replace(update, inputs=(map_, scaled), outputs=(uncentred,)),
     )
-    graph.reconnect(write.name, uncentred)
+    graph.reconnect(update.name, uncentred)
 
 
-SCALE_BY_DEVIATION = Rewrite("LayerNorm's mean into the projections, its deviation behind them", "layer_norm", _apply)
+SCALE_BY_DEVIATION = Rewrite(
+    "LayerNorm's mean into the projections, its deviation behind them", "layer_norm", _match, _replace
+)

@@ -1,4 +1,12 @@
-"""Write silu as what it is, x * sigmoid(x): engines have a table for the sigmoid of 8 bits alone."""
+"""Write silu as a product: engines have an 8-bit table for the sigmoid alone.
+
+    silu(x)  =  x * sigmoid(x)
+
+::
+
+    before:  x ── silu ── y        after:  x ─┬─ sigmoid ── multiply ── y
+                                              └────────────────┘
+"""
 
 from __future__ import annotations
 
@@ -6,9 +14,11 @@ from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.rewrites.rewrite import Rewrite
 
 
-def _apply(graph: Graph, silu: Node) -> bool:
-    if silu.is_floating:
-        return False
+def _match(graph: Graph, silu: Node) -> Node | None:
+    return None if silu.is_floating else silu
+
+
+def _replace(graph: Graph, silu: Node) -> None:
     (x,) = silu.inputs
     sigmoid = f"{silu.name}.sigmoid"
     graph.substitute(
@@ -16,7 +26,6 @@ def _apply(graph: Graph, silu: Node) -> bool:
         Node(op="sigmoid", inputs=(x,), outputs=(sigmoid,)),
         Node(op="multiply", inputs=(x, sigmoid), outputs=silu.outputs),
     )
-    return True
 
 
-SPELL_SILU = Rewrite("silu as a product with a sigmoid", "silu", _apply)
+SPELL_SILU = Rewrite("silu as a product with a sigmoid", "silu", _match, _replace)

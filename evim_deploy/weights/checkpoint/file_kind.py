@@ -1,9 +1,9 @@
-"""What a file is by its first bytes; extensions are not believed."""
+"""The kind of a file by its first bytes; its extension is not used."""
 
 from __future__ import annotations
 
 HEAD_BYTES = 512
-"""How much of a file's beginning the functions here want."""
+"""Bytes from the beginning of a file that the functions here need."""
 
 _FOREIGN = (
     (0, b"version https://git-lfs", "a Git LFS pointer, not the file it stands for"),
@@ -42,13 +42,12 @@ def is_json(head: bytes) -> bool:
 
 
 def is_failed_download(head: bytes) -> bool:
-    """Whether the file is what stays of a download that failed, or may be."""
-    what = describe(head)
-    return what in ("empty", _UNKNOWN, *(name for _, magic, name in _FOREIGN if magic in _DOWNLOADS))
+    """Whether the file may be the rest of a failed download."""
+    return describe(head) in ("empty", _UNKNOWN, *(name for _, magic, name in _FOREIGN if magic in _DOWNLOADS))
 
 
 def describe(head: bytes) -> str:
-    """What a file that is none of the above seems to be."""
+    """A description of a file of any other kind, for a message."""
     if not head:
         return "empty"
     return next(

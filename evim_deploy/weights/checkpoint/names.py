@@ -8,11 +8,11 @@ _SHOWN = 10
 _LONGEST = 150
 
 COUNTER = "num_batches_tracked"
-"""Ends the name of a BatchNorm's count of training steps, which inference does not use."""
+"""Suffix of the name of a BatchNorm's count of training steps, which inference does not use."""
 
 
 def shorten(names: Collection[str]) -> str:
-    """The first names of a list, fit to be printed whatever a file calls its tensors, and how many more there are."""
+    """The first names of a list, with unprintable characters escaped, and the number of the others."""
     first = [name[:_LONGEST] for name in list(names)[:_SHOWN]]
     shown = ", ".join(name if name.isprintable() else ascii(name) for name in first)
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

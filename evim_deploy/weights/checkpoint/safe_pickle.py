@@ -1,27 +1,27 @@
-"""Unpickling that can build plain containers and descriptions of tensors, and nothing else.
+"""An unpickler that builds plain containers and descriptions of tensors, and nothing else.
 
-A pickle is a program. What makes one dangerous is that it may name any function of the process and
-call it; here no name is ever looked up. A name stands for an entry of a closed table, or for
-:class:`Inert`, which takes whatever the program does to it and keeps nothing. Even tensors are not
-built while the program runs, only described (:class:`TensorRef`): no argument that a file chooses
-reaches torch before it has been checked.
+A pickle is a program, which may name any function of the process and call it. Here a name is never looked up: it
+stands for an entry of a closed table, or for :class:`Inert`, which accepts every operation of the program and stores
+nothing. Tensors are not built while the program runs, only described (:class:`TensorRef`): an argument from the file
+is checked before it reaches torch.
 
-Two more ways to harm are closed. Every class that a program can reach has a ``__setstate__``, so the
-BUILD opcode can set no attribute, neither on an object nor on a class of ours. And dicts keep string
-keys alone, so no nested tuple is ever hashed: Python's hash of one overflows the C stack when it is
-deep, and never ends when it is built from shared parts.
+Two more attacks are prevented. Every class that a program can reach has a ``__setstate__``, so the BUILD opcode cannot
+set an attribute, neither on an object nor on a class of ours. And dicts store string keys alone, so a nested tuple is
+never hashed: Python's hash of a deep tuple overflows the C stack, and that of a tuple built from shared parts never
+ends. ``torch.load(weights_only=True)`` hashes such keys, and crashes or hangs.
 """
 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterable
 from typing import IO, Any, ClassVar
 
 import torch
 
 
 class Inert:
-    """Stands for a foreign object: accepts any arguments, calls, items and state, and holds none."""
+    """Placeholder of a foreign object: accepts any arguments, calls, items and state, and stores none."""
 
     __slots__ = ()
 
@@ -51,7 +51,7 @@ class Inert:
 
 
 class StorageRef(Inert):
-    """A storage by its key in the file. ``elements`` are of ``dtype``; all three are as the file claims them."""
+    """A storage by its key in the file, with the dtype and number of elements that the file states, unchecked."""
 
     __slots__ = ("dtype", "elements", "key")
 
@@ -66,18 +66,18 @@ class StorageRef(Inert):
 
 
 class TensorRef(Inert):
-    """A tensor as the file describes it: the arguments of ``torch._utils._rebuild_tensor_v2``, unchecked.
+    """A description of a tensor in the file: the arguments of ``torch._utils._rebuild_tensor_v2``, unchecked.
 
-    A view (``offset``, ``size``, ``stride``, in elements) of a storage. A tensor of a kind of storage
-    that is not in the table (quantised, complex) is an :class:`Inert`.
+    It is a view (``offset``, ``size``, ``stride``, in elements) of a storage. A tensor of a storage that is not in the
+    table (quantised, complex) is an :class:`Inert`.
     """
 
     __slots__ = ("offset", "size", "storage", "stride")
 
     storage: StorageRef
-    offset: Any
-    size: Any
-    stride: Any
+    offset: object
+    size: object
+    stride: object
 
     def __new__(cls, storage: object, offset: object, size: object, stride: object, *_flags: object) -> Any:
         if not isinstance(storage, StorageRef):
@@ -103,9 +103,9 @@ class _PlainTensor(Inert):
 
 
 class _OfType(Inert):
-    """``torch._tensor._rebuild_from_type_v2``: of a tensor that has attributes of its own, the tensor.
+    """``torch._tensor._rebuild_from_type_v2``: a tensor with attributes of its own becomes the plain tensor.
 
-    A tensor of another class, which may keep its numbers in another form, is an :class:`Inert`.
+    A tensor of another class, which may store its numbers in another form, is an :class:`Inert`.
     """
 
     __slots__ = ()
@@ -115,12 +115,12 @@ class _OfType(Inert):
         return build(*arguments) if is_tensor and isinstance(arguments, tuple) else Inert()  # type: ignore[operator]
 
 
-class PlainDict(dict[str, Any]):
-    """A dict, or what an OrderedDict becomes. Entries under other keys than strings are nothing we look for."""
+class PlainDict(dict[str, object]):
+    """A dict, or the replacement of an OrderedDict. Entries under other keys than strings are dropped."""
 
     __slots__ = ()
 
-    def __init__(self, items: Any = ()) -> None:
+    def __init__(self, items: Iterable[tuple[object, object]] = ()) -> None:
         super().__init__()
         for key, value in items:
             self[key] = value
@@ -172,7 +172,7 @@ class _Unpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> object:
         return _KNOWN.get((module, name), Inert)
 
-    def persistent_load(self, pid: Any) -> object:
+    def persistent_load(self, pid: object) -> object:
         """A storage, from ``("storage", class, key, location, elements)`` and, in old files, a view of it."""
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
             return Inert  # a class: old files describe those of pickled modules in this way
@@ -205,8 +205,8 @@ class _Unpickler(pickle._Unpickler):
     dispatch[pickle.FROZENSET[0]] = _frozenset
 
 
-def load(file: IO[bytes]) -> tuple[Any, dict[str, StorageRef]]:
-    """What the next pickle in the file describes, and each storage that it names, by key.
+def load(file: IO[bytes]) -> tuple[object, dict[str, StorageRef]]:
+    """The object that the next pickle in the file describes, and the storages that it names, by key.
 
     The object has a :class:`TensorRef` for every tensor and an :class:`Inert` for every foreign object.
 

@@ -1,8 +1,8 @@
-"""Files written by ``torch.save``, both the zip archives of today and the streams from before torch 1.6.
+"""Files written by ``torch.save``: zip archives, and the streams from before torch 1.6.
 
-``torch.load`` is not used. It checks no CRC, hands TorchScript archives to ``torch.jit.load``,
-unpacks tar files, and until lately read past the end of a storage whose size a file overstated.
-What it does for a state dict is little: unpickle a description, then read the storages it names.
+``torch.load`` is not used, not even with ``weights_only=True``: it does not check the CRC of weights, and a small
+hostile file crashes the process (a deeply nested key) or makes it hang. Reading a state dict needs little: unpickle a
+description, then read the storages that it names.
 
     zip:     <root>/data.pkl, <root>/byteorder, <root>/data/<key> for each storage
     stream:  five pickles (magic number, version, system, content, keys), then for each key the
@@ -18,18 +18,21 @@ import os
 import pickle
 import struct
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from evim_deploy.weights.checkpoint import safe_pickle
+from evim_deploy.weights.checkpoint.safe_pickle import StorageRef, TensorRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from evim_deploy.weights.checkpoint.safe_pickle import StorageRef, TensorRef
+Read = Callable[[Tensor | TensorRef], Tensor]
+"""Reads a described tensor; a real tensor is returned unchanged."""
 
 AGAIN = "Download it again, or copy it again from where it came."
 SAVE_STATE = "Save the model's state_dict() with torch.save, or as safetensors, and give that file."
@@ -38,7 +41,7 @@ _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _STREAM_VERSION = 1001
 _MOST_COPIES = 32  # layers that share their weights, of which the largest networks have 24
 
-# What zipfile raises on damaged archives, found by damaging some at random; few of them are documented.
+# Errors of zipfile for damaged archives, from random damage to files; few of them are documented.
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
     struct.error,
@@ -52,11 +55,11 @@ _ZIP_ERRORS = (
 
 
 class UnreadableError(Exception):
-    """Why a file cannot be read.
+    """A file cannot be read.
 
     Args:
-        reason: What is wrong, as the rest of a sentence that begins with the file's name.
-        remedy: What to do about it.
+        reason: The problem, as the rest of a sentence that begins with the file's name.
+        remedy: The user's next step.
     """
 
     def __init__(self, reason: str, remedy: str = AGAIN) -> None:
@@ -66,54 +69,64 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class TorchFile:
-    """An opened file: what was saved, and the bytes of each storage on request.
+    """An opened file: the saved object, and the bytes of each storage on request.
 
     Attributes:
         content: The saved object, with :class:`TensorRef` for its tensors and ``Inert`` for foreign objects.
         storage: The bytes of a storage.
     """
 
-    content: Any
+    content: object
     storage: Callable[[StorageRef], bytearray]
 
-    def tensor(self, ref: TensorRef) -> Tensor:
+    def tensor(self, ref: Tensor | TensorRef) -> Tensor:
         """The described tensor, as a copy in its own dtype.
 
         Raises:
-            UnreadableError: Its bytes are damaged, or are not as many as the description says.
+            UnreadableError: Its bytes are damaged, or their number contradicts the description.
         """
+        assert isinstance(ref, TensorRef)
         raw = self.storage(ref.storage)
         if len(raw) != ref.storage.elements * ref.storage.dtype.itemsize:
             raise UnreadableError("holds a storage of another size than it says")
         if not isinstance(ref.size, tuple) or not isinstance(ref.stride, tuple):
             raise UnreadableError("describes a tensor that has no size")
-        numbers = (ref.offset, *ref.size, *ref.stride)
-        # A view with more elements than its storage would repeat some: torch.save writes none, and its copy could
+        size, stride = ref.size, ref.stride
+        offset = ref.offset if type(ref.offset) is int else -1
+        # A view with more elements than its storage repeats some: torch.save never writes it, and its copy could
         # fill the memory.
-        if any(type(n) is not int or n < 0 for n in numbers) or math.prod(ref.size) > ref.storage.elements:
+        if not _are_counts(offset, *size, *stride) or math.prod(size) > ref.storage.elements:
             raise UnreadableError("describes a tensor that its storage cannot hold")
         flat = torch.frombuffer(raw, dtype=ref.storage.dtype) if raw else torch.empty(0)
         try:
-            return flat.as_strided(ref.size, ref.stride, ref.offset).clone()
+            return flat.as_strided(size, stride, offset).clone()
         except RuntimeError as error:
             raise UnreadableError("describes a tensor that its storage cannot hold") from error
 
 
+def _are_counts(*numbers: object) -> bool:
+    return all(type(n) is int and n >= 0 for n in numbers)
+
+
 def refuse_repetition(tensors: Iterable[TensorRef]) -> None:
-    """Refuse a small file that would fill the memory: each tensor is copied, and any number may share a storage.
+    """Reject a small file that would fill the memory: each tensor is copied, and any number may share a storage.
 
     Raises:
         UnreadableError: The tensors hold many times the numbers that the file has.
     """
-    sized = [each for each in tensors if isinstance(each.size, tuple) and all(type(n) is int for n in each.size)]
-    stored = sum({each.storage.key: each.storage.elements for each in sized}.values())
-    if sum(math.prod(each.size) for each in sized) > _MOST_COPIES * stored:
+    sized = [
+        (each.storage, math.prod(each.size))
+        for each in tensors
+        if isinstance(each.size, tuple) and all(type(n) is int for n in each.size)
+    ]
+    stored = sum({storage.key: storage.elements for storage, _ in sized}.values())
+    if sum(count for _, count in sized) > _MOST_COPIES * stored:
         raise UnreadableError(
             f"describes tensors of more than {_MOST_COPIES} times the numbers that it holds", SAVE_STATE
         )
 
 
-def _unpickle(file: IO[bytes]) -> tuple[Any, dict[str, StorageRef]]:
+def _unpickle(file: IO[bytes]) -> tuple[object, dict[str, StorageRef]]:
     try:
         return safe_pickle.load(file)
     except pickle.UnpicklingError as error:
@@ -124,7 +137,7 @@ def read_zip(file: IO[bytes]) -> TorchFile:
     """Open a zip archive.
 
     Raises:
-        UnreadableError: It is damaged, or not a zip that ``torch.save`` wrote.
+        UnreadableError: It is damaged, or ``torch.save`` did not write it.
     """
     try:
         archive = zipfile.ZipFile(file)
@@ -142,7 +155,7 @@ def read_zip(file: IO[bytes]) -> TorchFile:
         info = entries.get(root + name)
         if info is None:
             raise UnreadableError(f"is damaged: {root}{name} is missing")
-        # torch.save stores; an entry that unpacks to more than it takes in the file is not its work.
+        # torch.save never compresses; a compressed entry could fill the memory.
         if info.compress_type != zipfile.ZIP_STORED:
             raise UnreadableError(f"holds {root}{name} compressed, which torch.save never does", SAVE_STATE)
         try:
@@ -160,7 +173,7 @@ def read_stream(file: IO[bytes]) -> TorchFile:
     """Open a stream from before torch 1.6 (``_use_new_zipfile_serialization=False``).
 
     Raises:
-        UnreadableError: It is damaged, or a pickle that ``torch.save`` did not write.
+        UnreadableError: It is damaged, or ``torch.save`` did not write it.
     """
     # One after the other: a foreign pickle ends after the first.
     if _unpickle(file)[0] != _MAGIC_NUMBER or _unpickle(file)[0] != _STREAM_VERSION:
@@ -170,12 +183,12 @@ def read_stream(file: IO[bytes]) -> TorchFile:
         raise UnreadableError("holds big-endian numbers", SAVE_STATE)
     content, storages = _unpickle(file)
     keys, _ = _unpickle(file)
-    places = _places(file, keys, storages)
+    extents = _storage_extents(file, keys, storages)
 
     def read(ref: StorageRef) -> bytes:
-        if ref.key not in places:
+        if ref.key not in extents:
             raise UnreadableError(f"is cut off or damaged: storage {ref.key} is missing")
-        start, length = places[ref.key]
+        start, length = extents[ref.key]
         file.seek(start)
         return file.read(length)
 
@@ -183,17 +196,17 @@ def read_stream(file: IO[bytes]) -> TorchFile:
 
 
 def _remembering(read: Callable[[StorageRef], bytes]) -> Callable[[StorageRef], bytearray]:
-    """Keep the last storage: where all tensors are views of one, it is read once."""
+    """Cache the last storage: where all tensors are views of one storage, it is read once."""
     return functools.lru_cache(maxsize=1)(lambda ref: bytearray(read(ref)))
 
 
-def _places(file: IO[bytes], keys: Any, storages: dict[str, StorageRef]) -> dict[str, tuple[int, int]]:
-    """Where each storage lies, (start, length) in bytes, from the file's position on.
+def _storage_extents(file: IO[bytes], keys: object, storages: dict[str, StorageRef]) -> dict[str, tuple[int, int]]:
+    """The extent of each storage, (start, length) in bytes, after the file's position.
 
-    Only the description tells how long an element is, so nothing is known from the first storage on that the
-    description does not name or that goes on after the end of the file.
+    Only the description states the size of an element. The list ends at the first storage that the description does
+    not name, or that extends beyond the end of the file.
     """
-    places: dict[str, tuple[int, int]] = {}
+    extents: dict[str, tuple[int, int]] = {}
     start = file.tell()
     size = file.seek(0, os.SEEK_END)
     for key in keys if isinstance(keys, list) else []:
@@ -205,6 +218,6 @@ def _places(file: IO[bytes], keys: Any, storages: dict[str, StorageRef]) -> dict
         start += 8
         if not 0 <= length <= size - start:
             break
-        places[key] = (start, length)
+        extents[key] = (start, length)
         start += length
-    return places
+    return extents

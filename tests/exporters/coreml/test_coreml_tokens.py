@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from networks import pixels, random_tiny, relative_gap
-from told import reference_to, target_of
+from simulated import reference_to, target_of
 
 import exporters
 import runtimes
@@ -31,7 +31,7 @@ def reference() -> Reference:
 
 def build(reference: Reference, target: Target, folder: Path) -> Path:
     path = folder / "tokens.mlpackage"
-    exporters.load(exporters.FORMATS["coreml"]).build(reference.stored(target), target, path)
+    exporters.load(exporters.FORMATS["coreml"]).build(reference.stored_form(target), target, path)
     return path
 
 
@@ -71,7 +71,7 @@ def test_operation_by_operation_they_are_the_model_s(
     path = build(reference, target, tmp_path)
     image = pixels(1, *SIZE).float().numpy()
     graph, _ = reference.rewritten(target)
-    exported = reference.stored(target)
+    exported = reference.stored_form(target)
     report = compare_operations(
         reference.model,
         graph=graph,

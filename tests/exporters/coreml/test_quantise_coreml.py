@@ -24,8 +24,8 @@ from evim_deploy.formats import read
 from evim_deploy.formats.coreml import model_path, read_spec
 from evim_deploy.graph.interpreter import evaluate
 from evim_deploy.graph.ir import Graph
+from evim_deploy.graph.ops import infer_shapes
 from evim_deploy.graph.quantised import AffineQuantised, Palettised
-from evim_deploy.graph.shapes import infer_shapes
 from evim_deploy.images import digits
 from evim_deploy.images.preprocessing import PAPER
 from evim_deploy.inspection import inspect
@@ -34,9 +34,10 @@ from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.networks.efficientvim.weights import resolve
 from evim_deploy.proof.operations.alignment import align
 from evim_deploy.proof.stored_weights import compare_weights
-from evim_deploy.quantise.apply import VIEWS, quantised
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.calibration_images import PHOTOGRAPHS, CalibrationImages
+from evim_deploy.quantise.placement import VIEWS
+from evim_deploy.quantise.quantise_graph import quantise_graph
 from evim_deploy.quantise.schemes import SCHEMES
 from exporters.coreml import graph as coreml
 from exporters.coreml.quantised import _packed
@@ -70,7 +71,7 @@ def target(precision: str, **changes: Any) -> Target:
 
 @pytest.fixture(scope="module")
 def reference() -> GraphReference:
-    """Wide enough for blocks of 32."""
+    """Wide enough for groups of 32."""
     model = random_tiny(0, channels=(32, 24, 64), depths=(1, 1, 1))
     return GraphReference(model=model.float(), weights=Weights("random:0", False, ""))
 
@@ -84,7 +85,7 @@ def images() -> Array:
 def simulated(reference: GraphReference, images: Array, made: Target) -> Graph:
     scheme, graph = SCHEMES["coreml", made.precision], reference.inference(made)
     qparams = calibrate(graph, scheme, (image[None] for image in images), made.preprocess)
-    return quantised(graph, scheme, qparams)
+    return quantise_graph(graph, scheme, qparams)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import openvino
 import pytest
 from networks import tiny
 from onnx import helper
-from told import FACTS, reference_of, target_of
+from simulated import FACTS, reference_of, target_of
 
 import exporters.onnx.graph as exporter
 import runtimes

@@ -24,15 +24,16 @@ from evim_deploy.common.errors import BadInput
 from evim_deploy.formats.onnx_names import SCALE
 from evim_deploy.graph.interpreter import evaluate, fake_quantise
 from evim_deploy.graph.ir import Graph
-from evim_deploy.graph.shapes import infer_shapes
+from evim_deploy.graph.ops import infer_shapes
 from evim_deploy.images.preprocessing import PAPER
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.proof.operations.alignment import align
 from evim_deploy.proof.operations.arithmetic import apply
 from evim_deploy.proof.stored_weights import compare_weights
-from evim_deploy.quantise.apply import quantised, quantised_values
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.calibration_images import PHOTOGRAPHS, CalibrationImages
+from evim_deploy.quantise.placement import quantised_values
+from evim_deploy.quantise.quantise_graph import quantise_graph
 from evim_deploy.quantise.schemes import SCHEMES
 from runtimes import onnxruntime as runtime
 
@@ -76,7 +77,7 @@ def graphs(reference: GraphReference, images: Array) -> dict[str, Graph]:
     for precision in ("int8", "dynamic"):
         scheme, graph = SCHEMES["onnx", precision], reference.inference(target(precision))
         qparams = calibrate(graph, scheme, (image[None] for image in images), pixels=True)
-        found[precision] = quantised(graph, scheme, qparams)
+        found[precision] = quantise_graph(graph, scheme, qparams)
     return found
 
 
@@ -253,7 +254,7 @@ class TestInt8:
     ) -> None:
         kept = "stages.0.blocks.0.ffn.fc2.conv"
         scheme, exact, qparams = SCHEMES["onnx", "int8"], reference.inference(target("int8")), graphs["int8"].qparams
-        graph = quantised(
+        graph = quantise_graph(
             exact, scheme, {name: qparams[name] for name in quantised_values(exact, scheme, [kept])}, [kept]
         )
         exporter.build(graph, target("int8"), tmp_path / "kept.onnx")
@@ -275,7 +276,7 @@ class TestInt8:
     def test_feature_maps_go_by_their_names(self, reference: GraphReference, images: Array, tmp_path: Path) -> None:
         maps = replace(target("int8"), task="features", output="features")
         scheme, graph = SCHEMES["onnx", "int8"], reference.inference(maps)
-        graph = quantised(graph, scheme, calibrate(graph, scheme, (image[None] for image in images), pixels=True))
+        graph = quantise_graph(graph, scheme, calibrate(graph, scheme, (image[None] for image in images), pixels=True))
         exporter.build(graph, maps, tmp_path / "maps.onnx")
         with runtime.open_session(tmp_path / "maps.onnx", "fp16") as session:
             assert session.run(images[:1]).keys() == graph.outputs.keys()

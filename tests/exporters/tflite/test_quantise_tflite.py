@@ -22,8 +22,8 @@ from evim_deploy.artifact.quantisation import Quantisation
 from evim_deploy.artifact.target import Target, Weights
 from evim_deploy.graph.interpreter import evaluate, fake_quantise
 from evim_deploy.graph.ir import Graph
+from evim_deploy.graph.ops import infer_shapes
 from evim_deploy.graph.quantised import QuantParams
-from evim_deploy.graph.shapes import infer_shapes
 from evim_deploy.images import digits
 from evim_deploy.images.preprocessing import PAPER, normalise, resize_and_crop
 from evim_deploy.inspection import inspect
@@ -32,9 +32,9 @@ from evim_deploy.networks.open import open_reference, parse_source
 from evim_deploy.proof.operations.alignment import align
 from evim_deploy.proof.operations.arithmetic import apply
 from evim_deploy.proof.stored_weights import compare_weights
-from evim_deploy.quantise.apply import quantised
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.calibration_images import DIGITS, PHOTOGRAPHS, CalibrationImages
+from evim_deploy.quantise.quantise_graph import quantise_graph
 from evim_deploy.quantise.schemes import SCHEMES
 from exporters.tflite import file as tflite_file
 from exporters.tflite.lookup_table import table
@@ -68,7 +68,7 @@ def make(reference: GraphReference, wanted: Target, images: CalibrationImages, f
     """The simulated graph and its file."""
     scheme, graph = SCHEMES["tflite", wanted.precision], reference.inference(wanted)
     qparams = calibrate(graph, scheme, islice(images, 32), pixels=True) if scheme.is_calibrated else {}
-    found, path = quantised(graph, scheme, qparams), folder / f"{wanted.precision}.tflite"
+    found, path = quantise_graph(graph, scheme, qparams), folder / f"{wanted.precision}.tflite"
     exporter.build(found, wanted, path)
     return found, path
 

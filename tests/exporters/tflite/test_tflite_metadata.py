@@ -15,13 +15,15 @@ import numpy.typing as npt
 import pytest
 from media_pipe import classify, import_mediapipe
 from networks import tiny
-from told import facts_of, reference_of, target_of
+from simulated import facts_of, reference_of, target_of
 
 import exporters
 import runtimes
 from evim_deploy import __version__, formats
-from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY, Signature, Target, TensorSpec
+from evim_deploy.artifact.descriptions import describe_artifact
+from evim_deploy.artifact.metadata import LABELS_KEY, METADATA_KEY
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.labels import imagenet_labels
 from evim_deploy.catalog.variants import MODELS
 from evim_deploy.images.photographs import load
@@ -73,7 +75,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     exporter = exporters.load(exporters.FORMATS["tflite"])
     paths = {name: folder / f"efficientvim_{name}.tflite" for name in FILES}
     for name, target in FILES.items():
-        facts = facts_of(target, exporter.build(reference.stored(target), target, paths[name]))
+        facts = facts_of(target, exporter.build(reference.stored_form(target), target, paths[name]))
         for model in (MODELS["efficientvim_m4"], facts.model):
             exporter.annotate(paths[name], metadata_with(target.labels), replace(facts, model=model))
     return paths
@@ -178,7 +180,7 @@ def test_odd_labels_survive(tmp_path: Path, pixels: Pixels) -> None:
     target = replace(classifier(), labels=labels)
     path = tmp_path / "odd.tflite"
     exporter = exporters.load(exporters.FORMATS["tflite"])
-    contract = exporter.build(reference_of(tiny(1), classes=len(labels)).stored(target), target, path)
+    contract = exporter.build(reference_of(tiny(1), classes=len(labels)).stored_form(target), target, path)
     exporter.annotate(path, metadata_with(labels), facts_of(target, contract))
     assert differences(path, pixels, target) == []
 
@@ -241,7 +243,7 @@ def test_annotating_again_changes_nothing(copy: Path) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_what_other_readers_know_of_is_intact(files: dict[str, Path], name: str) -> None:
     found = formats.read(files[name])
-    assert found.description == about(facts_of(FILES[name], CONTRACT)).description
+    assert found.description == describe_artifact(facts_of(FILES[name], CONTRACT)).description
     assert found.metadata[METADATA_KEY] == "{}"
     assert json.loads(found.metadata[LABELS_KEY]) == list(FILES[name].labels)
     assert found.metadata[METADATA_NAME].endswith(" bytes")

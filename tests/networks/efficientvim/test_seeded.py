@@ -1,4 +1,4 @@
-"""Seeded weights: the same on every machine, and such that a check on them means something."""
+"""Seeded weights are the same on every machine, and a parity check on them can fail."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from networks import tiny
-from told import reference_to, target_of
+from simulated import reference_to, target_of
 
 import exporters
 from evim_deploy.catalog.variants import MODELS, VARIANTS, ModelName
@@ -18,7 +18,7 @@ from evim_deploy.images import photographs
 from evim_deploy.images.preprocessing import normalise
 from evim_deploy.networks.efficientvim.model import EfficientViM
 from evim_deploy.networks.efficientvim.seeded import untrained_model
-from evim_deploy.networks.efficientvim.weights import state_sha256
+from evim_deploy.networks.seeding import state_sha256
 from evim_deploy.proof.outputs.checker import ParityChecker
 from evim_deploy.proof.prove import prove
 
@@ -36,7 +36,7 @@ def logits_of_photographs(model: EfficientViM) -> Array:
 
 
 def variation(logits: Array) -> float:
-    """How far two photographs' logits lie apart, in units of the spread of all logits."""
+    """The difference of two photographs' logits, in units of the deviation of all logits."""
     return float(logits.std(axis=0).mean() / logits.std())
 
 
@@ -69,7 +69,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize(("variant", "distilled", "seed"), GOLDEN)
 def test_a_seed_gives_the_same_weights_on_every_machine(variant: str, distilled: bool, seed: int) -> None:
-    """A change here changes every artifact that says ``random:SEED``: it belongs in the change log."""
+    """A change of these hashes changes every artifact with ``random:SEED`` weights and belongs in the change log."""
     model = untrained_model(ModelName(VARIANTS[variant], distilled), 1000, seed)
     assert state_sha256(model) == GOLDEN[variant, distilled, seed]
 
@@ -82,7 +82,7 @@ def test_other_seeds_give_other_weights() -> None:
 
 @pytest.mark.parametrize("name", [ModelName(VARIANTS["m1"]), ModelName(tiny(0), True), ModelName(tiny(1))], ids=str)
 def test_the_number_of_threads_changes_no_bit(name: ModelName) -> None:
-    """Threads order the sums of the statistics otherwise, and the rounding hides it."""
+    """The order of the sums depends on the number of threads, and the rounding hides it."""
     before = torch.get_num_threads()
     hashes = set()
     try:
@@ -97,11 +97,11 @@ def test_the_number_of_threads_changes_no_bit(name: ModelName) -> None:
 @pytest.mark.parametrize("output", ["logits", "probabilities"])
 @pytest.mark.parametrize("seed", range(3))
 def test_untrained_weights_bear_fp16(tmp_path: Path, seed: int, output: str) -> None:
-    """Rounding stays well under the tolerance, and is there."""
+    """The rounding error is not zero, and well under the tolerance."""
     reference = reference_to(untrained_model(MODELS["efficientvim_m1"], 1000, seed))
     target = target_of("onnx", "fp16", output, (96, 160), None, classes=1000)
     path = tmp_path / "half.onnx"
-    exporters.load(exporters.FORMATS["onnx"]).build(reference.stored(target), target, path)
+    exporters.load(exporters.FORMATS["onnx"]).build(reference.stored_form(target), target, path)
     result = prove(path, target, ParityChecker(reference, 224), Silent())
     _, program, precision = result.comparisons
     assert program.measures.max_abs < 1e-2 * precision.measures.max_abs

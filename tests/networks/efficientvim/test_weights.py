@@ -1,4 +1,4 @@
-"""Which weights a model gets, and what is said of them."""
+"""The weights of a model, and their description."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import torch
 from evim_deploy.catalog.variants import VARIANTS, ModelName, Variant
 from evim_deploy.common.errors import BadInput, NotInstalled
 from evim_deploy.networks.efficientvim.model import EfficientViM
-from evim_deploy.networks.efficientvim.weights import Weights, resolve, state_sha256
+from evim_deploy.networks.efficientvim.weights import Weights, resolve
+from evim_deploy.networks.seeding import state_sha256
 from evim_deploy.weights import hub
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ TINY = ModelName(Variant(name="tiny", depths=(1, 2, 1), channels=(8, 16, 24), st
 
 
 def untrained_model(model: ModelName, num_classes: int, seed: int) -> EfficientViM:
-    """Stands in for evim_deploy.networks.efficientvim.seeded, whose weights are no matter here."""
+    """Replaces evim_deploy.networks.efficientvim.seeded, whose weights do not matter here."""
     torch.manual_seed(seed)
     return EfficientViM(model.variant, num_classes, model.distilled).eval()
 
@@ -62,7 +63,7 @@ def test_a_path(path: Path) -> None:
 
 
 def test_a_folder_goes_by_its_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whose name is not that of a folder, which may be a user's."""
+    """The name of weights has no folder, whose name may be a user's."""
     monkeypatch.chdir(path.parent)
     assert {weights_of(spec).source for spec in (".", str(path.parent), f"./{path.name}")} == {path.name}
 
@@ -108,7 +109,7 @@ def test_random(spec: str, seed: int) -> None:
     "seed", ["", "-1", "1.5", "x", "4294967296", "0" * 20 + "4294967296", "9" * 5000, "\u0661", " 1"]
 )
 def test_seeds_that_are_none(seed: str) -> None:
-    with pytest.raises(BadInput, match="is no seed"):
+    with pytest.raises(BadInput, match="Invalid seed"):
         weights_of(f"random:{seed}")
 
 
@@ -148,7 +149,7 @@ def test_other_classes_than_the_published_ones() -> None:
 
 @pytest.mark.parametrize("spec", [None, "random"])
 def test_no_classes(spec: str | None) -> None:
-    with pytest.raises(BadInput, match="0 classes are no classification"):
+    with pytest.raises(BadInput, match="num_classes must be at least 2, got 0"):
         weights_of(spec, 0)
 
 

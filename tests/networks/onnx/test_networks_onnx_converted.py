@@ -1,4 +1,4 @@
-"""Every operation of an ONNX graph as Core ML and ONNX packages of it compute it, beside ONNX Runtime on the graph."""
+"""Every operation of an ONNX graph in Core ML and ONNX artifacts, compared with ONNX Runtime on the graph."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MASKS = ("And", "Or", "Not", "Where")
 
 
 def beyond_core_ml(case: Case) -> bool:
-    """What Core ML itself has not: six axes, and pools with gaps."""
+    """Whether Core ML itself lacks the operation: six axes, and pools with gaps."""
     return (case.op == "MaxPool" and "dilations" in case.attributes) or case.op == "Unsqueeze"
 
 
@@ -54,7 +54,7 @@ def session_of(model: Any) -> onnxruntime.InferenceSession:
 
 
 def in_core_ml(module: nn.Module, image: torch.Tensor, folder: Path) -> np.ndarray[Any, Any]:
-    """What the evaluator computes of the package that a module is written as."""
+    """The evaluator's output of a module's Core ML package."""
     passes = ct.PassPipeline()
     passes.remove_passes(coreml._LEFT_OUT)
     with torch.no_grad():
@@ -79,7 +79,7 @@ def in_core_ml(module: nn.Module, image: torch.Tensor, folder: Path) -> np.ndarr
 
 
 def far(actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> list[int]:
-    """Where numbers differ."""
+    """Whether numbers differ, by element."""
     return np.flatnonzero(np.abs(actual - expected) > TOLERANCE * np.maximum(1, np.abs(expected))).tolist()
 
 
@@ -98,7 +98,7 @@ def test_every_operation_is_written_in_core_ml(opset: int, tmp_path: Path) -> No
 
 
 def mixed(batch: int | str) -> Any:
-    """A classifier of masks, and of operations that ask for the lengths of what they take, for a number of images."""
+    """A classifier with masks and with operations that read the shapes of their inputs, for a batch size."""
     rng = np.random.default_rng(0)
     weights = {
         "order": ints(2, 1, 0),

@@ -1,4 +1,4 @@
-"""The end of an ONNX classifier: an activation is found however it is written, and none is applied twice.
+"""The end of an ONNX classifier: every form of an activation is recognised, and none is applied twice.
 
 The right probabilities are always those of the file in ONNX Runtime, run here, and not by the product.
 """
@@ -254,7 +254,7 @@ BY_NAME: dict[str, Callable[[Array], Array]] = {"softmax": softmax, "sigmoid": l
 def test_an_activation_is_found(make: Make, activation: str, tmp_path: Path) -> None:
     path = written(make, tmp_path)
     found, expected = opened(path), given(path, images())
-    assert (found.activation, found.gives, found.num_classes) == (activation, "logits", CLASSES)
+    assert (found.activation, found.output, found.num_classes) == (activation, "logits", CLASSES)
     assert np.abs(BY_NAME[activation](module_logits(found)) - expected).max() < 2e-6
     assert np.abs(found.original(images())["probabilities"] - expected).max() == 0
     assert np.abs(found.original(images())["logits"] - module_logits(found)).max() < 2e-5  # logits up to 10
@@ -264,7 +264,7 @@ def test_an_activation_is_found(make: Make, activation: str, tmp_path: Path) -> 
 def test_probabilities_without_known_logits_are_kept(make: Make, tmp_path: Path) -> None:
     path, told = written(make, tmp_path), list[str]()
     found, expected = opened(path, told), given(path, images())
-    assert found.gives == PROBABILITIES
+    assert found.output == PROBABILITIES
     assert np.abs(module_logits(found) - expected).max() < 2e-6
     assert "logits were not found" in told[0]
 
@@ -273,7 +273,7 @@ def test_probabilities_without_known_logits_are_kept(make: Make, tmp_path: Path)
 def test_logits_are_logits(make: Make, tmp_path: Path) -> None:
     path = written(make, tmp_path)
     found, expected = opened(path), given(path, images())
-    assert (found.activation, found.gives) == ("softmax", "logits")
+    assert (found.activation, found.output) == ("softmax", "logits")
     assert np.abs(module_logits(found) - expected).max() < 3e-6 * np.abs(expected).max()
     assert np.abs(found.original(images())["probabilities"] - softmax(expected)).max() < 1e-6
 
@@ -348,7 +348,7 @@ def test_a_multi_label_classifier_predicts_each_class_by_itself(output: str, tmp
 
 
 def test_a_second_activation_fails_the_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control: a wrong step on the side of the artifact alone."""
+    """A negative control: a wrong step in the artifact alone."""
     path = written(softmax_casts, tmp_path)
     once = servable._ACTIVATIONS["softmax"]
     monkeypatch.setitem(servable._ACTIVATIONS, "softmax", lambda x: once(once(x)))

@@ -1,4 +1,4 @@
-"""Each operation of an ONNX graph beside ONNX Runtime, alone in a model; and what is refused."""
+"""Each operation of an ONNX graph, alone in a model, compared with ONNX Runtime; and the unsupported ones."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def graph_of(nodes: list[Any], outputs: str = "y", weights: dict[str, Any] | Non
 
 
 def answers(graph: Any) -> tuple[Any, Any]:
-    """What ONNX Runtime and what our module compute of one image."""
+    """The outputs of ONNX Runtime and of our module for one image."""
     image = np.random.default_rng(0).standard_normal((1, 3, 4, 4), dtype=np.float32)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -288,14 +288,14 @@ def test_a_second_output_that_is_taken_is_refused_by_name() -> None:
         helper.make_node("MaxPool", ["image"], ["most", "places"], name="pool", kernel_shape=[2, 2]),
         helper.make_node("Cast", ["places"], ["y"], to=TensorProto.FLOAT),
     ]
-    with pytest.raises(BadInput, match=r"MaxPool .pool. gives places"):
+    with pytest.raises(BadInput, match=r"MaxPool .pool. has a second output, places"):
         OnnxModule(graph_of(nodes), 17, torch.ones(1, 3, 4, 4))
 
 
 def test_an_element_type_that_torch_lacks_is_refused_by_name() -> None:
     graph = graph_of([helper.make_node("Cast", ["weight"], ["y"], name="cast", to=TensorProto.FLOAT)])
     graph.initializer.append(helper.make_tensor("weight", TensorProto.BFLOAT16, [1], [1.5]))
-    with pytest.raises(BadInput, match=r"Cast .cast. takes weight of the element type bfloat16"):
+    with pytest.raises(BadInput, match=r"Cast .cast. has the input weight of the element type bfloat16"):
         OnnxModule(graph, 17, torch.ones(1, 3, 4, 4))
 
 
@@ -324,7 +324,7 @@ def test_shapes_that_depend_on_the_pixels_are_refused() -> None:
 
 
 def test_lengths_are_computed_of_lengths() -> None:
-    """As torch writes a flattening for an open batch: Shape, Gather, Concat, Reshape."""
+    """A flattening for an open batch in the form of torch's exporter: Shape, Gather, Concat, Reshape."""
     nodes = [
         helper.make_node("Shape", ["image"], ["sizes"]),
         helper.make_node("Slice", ["sizes", "zero", "one"], ["batch"]),

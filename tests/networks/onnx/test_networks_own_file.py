@@ -46,7 +46,7 @@ def pixels() -> Array:
 
 
 def answers(path: Path, images: Array) -> Array:
-    """An ONNX file's, in ONNX Runtime alone."""
+    """The outputs of an ONNX file in ONNX Runtime."""
     session = onnxruntime.InferenceSession(path)
     name = session.get_inputs()[0].name
     return np.concatenate([session.run(None, {name: image[None]})[0] for image in images])
@@ -100,7 +100,7 @@ def test_however_it_was_exported(tmp_path: Path, options: dict[str, Any], size: 
     [
         ({"precisions": ("fp16",)}, "is in half precision", "package:digits"),
         ({"precisions": ("fp16",), "half_io": True}, "is in half precision", "package:digits"),
-        ({"batch": 4}, "takes 4 images at a time", "Export it with a batch of 1"),
+        ({"batch": 4}, "is a batch of 4 images", "Export it with a batch of 1"),
         ({"task": "features"}, "dense features as outputs", "--task classify"),
     ],
 )

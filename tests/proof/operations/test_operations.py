@@ -1,4 +1,4 @@
-"""An artifact beside its reference: sound ones name no operation, and of a changed one the right one is named."""
+"""Comparison operation by operation: correct artifacts have no divergence, changed ones the right divergence."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pytest
 import torch
 from networks import pixels, random_network, tiny
 from rich.console import Console
-from stored_weights import Place, change_one, opened, places
-from told import reference_of, reference_to, target_of, with_noise
+from simulated import reference_of, reference_to, target_of, with_noise
+from stored_weights import StoredLocation, change_one, opened, places
 
 import exporters
 import runtimes
@@ -50,18 +50,18 @@ SMALL = {"depths": (1, 1, 1), "channels": (16, 24, 32)}
 
 
 def image_of(target: Target, seed: int = 0) -> Image:
-    """Whole pixels, as an image has them."""
+    """Integer pixel values, as in an image."""
     height, width = target.height, target.width
     assert height is not None
     assert width is not None
-    found = pixels(seed, height, width, target.batch or 1).round()
-    return (found if target.preprocess else found / 128 - 1).float().numpy()
+    result = pixels(seed, height, width, target.batch or 1).round()
+    return (result if target.preprocess else result / 128 - 1).float().numpy()
 
 
 def build(reference: GraphReference, target: Target, folder: Path) -> Path:
     row = exporters.FORMATS[target.format]
     path = folder / f"{target.precision}{row.suffix}"
-    exporters.load(row).build(reference.stored(target), target, path)
+    exporters.load(row).build(reference.stored_form(target), target, path)
     return path
 
 
@@ -69,7 +69,7 @@ def layers(reference: GraphReference, target: Target, trace: Trace, image: Image
     return compare_operations(
         reference.model,
         graph=reference.inference(target),
-        exported=reference.stored(target),
+        exported=reference.stored_form(target),
         target=target,
         trace=trace,
         image=image,
@@ -102,26 +102,26 @@ VARIETY = [
 def test_a_sound_artifact_names_no_operation(
     tmp_path: Path, format_: str, precision: str, seed: int, options: dict[str, object]
 ) -> None:
-    """In any mode, with nothing left out; by a wide margin, which is what the bound was taken from."""
+    """In every mode, for all operations, with a wide margin, from which the bound was set."""
     reference = reference_to(random_network(tiny(seed), seed, CLASSES, distilled=seed % 2 == 1))
     target = target_of(format_, precision, **{"size": SIZE, **options}, classes=CLASSES)  # type: ignore[arg-type]
     path = build(reference, target, tmp_path)
     for mode in runtimes.tracing_engine(path).modes:
-        found = report(reference, target, path, mode, seed)
-        assert (found.status, found.unmatched) == ("pass", ())
-        assert max(layer.excess for layer in found.ops) < 0.75
-        assert len({layer.name for layer in found.ops}) == len(found.ops)
+        result = report(reference, target, path, mode, seed)
+        assert (result.status, result.unmatched) == ("pass", ())
+        assert max(layer.excess for layer in result.ops) < 0.75
+        assert len({layer.name for layer in result.ops}) == len(result.ops)
         # every operation of the graph has a row, but for what TFLite computes in one, or leaves out as it moves nothing
-        rows = {name for layer in found.ops for name in (layer.name, *layer.fused)}
+        rows = {name for layer in result.ops for name in (layer.name, *layer.fused)}
         left_out = {node.op for node in reference.rewritten(target)[0].nodes if node.name not in rows}
         assert left_out <= ({"flatten", "unflatten", "mean"} if format_ == "tflite" else set())
-        assert {layer.op for layer in found.ops if layer.fused} == ({"conv"} if format_ == "tflite" else set())
+        assert {layer.op for layer in result.ops if layer.fused} == ({"conv"} if format_ == "tflite" else set())
 
 
 def test_stages_are_those_of_the_model(tmp_path: Path) -> None:
     reference, target = reference_of(tiny(0, depths=(2, 1, 1))), target_of("onnx", "fp32", "probabilities", SIZE)
-    found = report(reference, target, build(reference, target, tmp_path))
-    assert [stage.name for stage in found.stages] == [
+    result = report(reference, target, build(reference, target, tmp_path))
+    assert [stage.name for stage in result.stages] == [
         "patch_embed",
         "stages.0.blocks.0",
         "stages.0.blocks.1",
@@ -131,8 +131,8 @@ def test_stages_are_those_of_the_model(tmp_path: Path) -> None:
         "stages.2.blocks.0",
         "probabilities",
     ]
-    assert all(stage.error is not None and 0 < stage.error < 1e-5 for stage in found.stages)
-    assert all(stage.rewriting < 1e-12 for stage in found.stages)
+    assert all(stage.error is not None and 0 < stage.error < 1e-5 for stage in result.stages)
+    assert all(stage.rewriting < 1e-12 for stage in result.stages)
 
 
 # --- one changed weight, in the artifact's own file ------------------------------------------------------
@@ -153,7 +153,7 @@ def small(format_: str, precision: str) -> Target:
     return target_of(format_, precision, size=SIZE, classes=CLASSES)
 
 
-def changed(artifact: Path, folder: Path, *where: Place) -> Path:
+def changed(artifact: Path, folder: Path, *where: StoredLocation) -> Path:
     """A copy of an artifact with one weight of each of these arrays changed."""
     copy = folder / f"changed_{artifact.name}"
     (shutil.copytree if artifact.is_dir() else shutil.copy)(artifact, copy)
@@ -165,8 +165,8 @@ def changed(artifact: Path, folder: Path, *where: Place) -> Path:
 def changes(
     reference: GraphReference, target: Target, artifact: Path, folder: Path, every: int = 1
 ) -> Iterator[tuple[str, str, Path]]:
-    """One operation that has weights in so many, with one value of each array changed: name, weight, artifact."""
-    graph = reference.stored(target)
+    """Every n-th operation with weights, with one value of each array changed: name, weight, artifact."""
+    graph = reference.stored_form(target)
     sample = Graph(graph.input_name, [node for node in graph.nodes if node.weights][::every])
     for (name, weight), place in places(artifact, sample, target.precision).items():
         path = changed(artifact, folder, place)
@@ -191,19 +191,19 @@ def test_a_changed_weight_is_named(
     precision: str,
     every: int,
 ) -> None:
-    """Each array of each layer in turn, or every so many."""
+    """Each array of each layer in turn, or of every n-th layer."""
     target, artifact = small(format_, precision), sound[format_, precision]
     assert report(reference, target, artifact).first is None
     tried = []
     for name, weight, path in changes(reference, target, artifact, tmp_path, every):
-        found = report(reference, target, path)
-        assert found.first is not None, name
-        assert found.first.name == name
-        assert found.first.cause.startswith("mismatched weights: 1 of ")
-        assert f"values of the {weight} differs" in found.first.cause
-        assert found.status == "fail"
+        result = report(reference, target, path)
+        assert result.first is not None, name
+        assert result.first.name == name
+        assert result.first.cause.startswith("mismatched weights: 1 of ")
+        assert f"values of the {weight} differs" in result.first.cause
+        assert result.status == "fail"
         tried.append((name, weight))
-    arrays = [(node.name, weight) for node in reference.stored(target).nodes for weight in node.weights]
+    arrays = [(node.name, weight) for node in reference.stored_form(target).nodes for weight in node.weights]
     if every == 1:  # but for single numbers, which stand in many places
         assert all(name.endswith("gated.shifted") for name, _ in set(arrays).difference(tried))
 
@@ -212,7 +212,7 @@ def test_a_changed_weight_is_named(
 def test_a_changed_weight_is_named_by_its_effect_alone(
     reference: GraphReference, sound: dict[tuple[str, str], Path], tmp_path: Path, format_: str, precision: str
 ) -> None:
-    """Without a look at what the file stores: where it has an effect at all, and nowhere else."""
+    """Without a comparison of stored weights: at the layer if the change has an effect, and nowhere else."""
     target, image = small(format_, precision), image_of(small(format_, precision))
 
     def blindly(path: Path) -> OpsReport:
@@ -223,9 +223,9 @@ def test_a_changed_weight_is_named_by_its_effect_alone(
     untouched = [layer.cumulative for layer in blindly(sound[format_, precision]).ops]
     effects = []
     for name, _, path in changes(reference, target, sound[format_, precision], tmp_path, every=8):
-        found = blindly(path)
-        effects.append([layer.cumulative for layer in found.ops] != untouched)  # a ReLU may take it away
-        assert [layer.name for layer in found.ops if layer.diverges] == [name] * effects[-1]
+        result = blindly(path)
+        effects.append([layer.cumulative for layer in result.ops] != untouched)  # a ReLU may take it away
+        assert [layer.name for layer in result.ops if layer.diverges] == [name] * effects[-1]
     assert sum(effects) >= 10
 
 
@@ -234,9 +234,9 @@ def test_of_two_changed_weights_the_first_is_named(
 ) -> None:
     target = small("tflite", "fp16")
     artifact = sound["tflite", "fp16"]
-    found = places(artifact, reference.stored(target), "fp16")
+    actual = places(artifact, reference.stored_form(target), "fp16")
     late, early = "stages.2.blocks.0.ffn.fc2.conv", "stages.1.blocks.0.mixer.BCdt_proj"
-    result = report(reference, target, changed(artifact, tmp_path, found[late, "kernel"], found[early, "bias"]))
+    result = report(reference, target, changed(artifact, tmp_path, actual[late, "kernel"], actual[early, "bias"]))
     assert [layer.name for layer in result.ops if layer.diverges] == [early, late]
     assert result.first is not None
     assert result.first.name == early
@@ -247,14 +247,16 @@ def test_a_weight_that_is_not_finite_is_stale_and_no_overflow(
     reference: GraphReference, sound: dict[tuple[str, str], Path], tmp_path: Path
 ) -> None:
     target = small("onnx", "fp16")
-    place = places(sound["onnx", "fp16"], reference.stored(target), "fp16")["stages.0.blocks.0.dwconv2.conv", "kernel"]
+    place = places(sound["onnx", "fp16"], reference.stored_form(target), "fp16")[
+        "stages.0.blocks.0.dwconv2.conv", "kernel"
+    ]
     path = changed(sound["onnx", "fp16"], tmp_path)
     with opened(path, place) as stored:
         stored[3] = np.inf
-    found = report(reference, target, path)
-    assert found.first is not None
-    assert found.first.name == "stages.0.blocks.0.dwconv2.conv"
-    assert found.first.cause == "mismatched weights: 1 of 144 values of the kernel differs, by inf"
+    result = report(reference, target, path)
+    assert result.first is not None
+    assert result.first.name == "stages.0.blocks.0.dwconv2.conv"
+    assert result.first.cause == "mismatched weights: 1 of 144 values of the kernel differs, by inf"
 
 
 @pytest.mark.parametrize("format_", FORMATS)
@@ -262,10 +264,10 @@ def test_an_artifact_of_other_weights_is_wrong_from_its_first_convolution(
     reference: GraphReference, tmp_path: Path, format_: str
 ) -> None:
     other, target = reference_of(tiny(3, **SMALL), seed=1, classes=CLASSES), small(format_, "fp16")
-    found = report(reference, target, build(other, target, tmp_path))
-    assert found.first is not None
-    assert found.first.name == "patch_embed.conv.0.conv"
-    assert found.first.cause.startswith("mismatched weights: ")
+    result = report(reference, target, build(other, target, tmp_path))
+    assert result.first is not None
+    assert result.first.name == "patch_embed.conv.0.conv"
+    assert result.first.cause.startswith("mismatched weights: ")
 
 
 @pytest.mark.parametrize(("format_", "precision"), OF_M4)
@@ -276,24 +278,24 @@ def test_a_changed_weight_of_m4_is_named(tmp_path: Path, format_: str, precision
     image = photographs.load("cat", 256, 256).transpose(2, 0, 1)[None].astype(np.float32)
     assert layers(reference, target, runtimes.trace(path, image), image).status == "pass"
     for name, _, each in changes(reference, target, path, tmp_path, every=33):
-        found = layers(reference, target, runtimes.trace(each, image), image)
-        assert found.first is not None
-        assert found.first.name == name
+        result = layers(reference, target, runtimes.trace(each, image), image)
+        assert result.first is not None
+        assert result.first.name == name
 
 
-# --- what is concluded, from traces that are told what to say --------------------------------------------
+# --- divergences, from simulated traces --------------------------------------------
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 
 
-def told(
+def simulated_trace(
     graph: Graph,
     image: Image,
     change: Mapping[str, Change] | None = None,
     rounding: float = SINGLE,
     rename: Callable[[str], str] = str,
 ) -> Trace:
-    """A file that has each operation of a graph, in float32 and on the graph's grids, some of them changed."""
+    """The trace of a file with each operation of a graph, in float32 and quantised as the graph, some changed."""
     operations = [
         TracedOperation(
             type=node.op.upper(),
@@ -305,20 +307,20 @@ def told(
         for node in graph.nodes
     ]
 
-    def compute(wanted: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
+    def compute(expected: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
         values = fake_quantise({graph.input_name: torch.from_numpy(image)}, graph.qparams)
         weights = tensors(graph, torch.float32)
         for index, node in enumerate(graph.nodes):
-            found = fake_quantise(step(node, weights[node.name], values), graph.qparams)
+            result = fake_quantise(step(node, weights[node.name], values), graph.qparams)
             if change and node.name in change:
-                changed = [change[node.name](value) for value in found.values()]
-                found = dict(zip(found, changed, strict=True))
+                changed = [change[node.name](value) for value in result.values()]
+                result = dict(zip(result, changed, strict=True))
             if rounding == HALF:
-                found = {name: value.half().float() for name, value in found.items()}
-            values.update(found)
-            if index in wanted:
-                assert wanted[index] == sum(4 * value.numel() for value in found.values())
-                yield index, tuple(value.numpy() for value in found.values())
+                result = {name: value.half().float() for name, value in result.items()}
+            values.update(result)
+            if index in expected:
+                assert expected[index] == sum(4 * value.numel() for value in result.values())
+                yield index, tuple(value.numpy() for value in result.values())
 
     return Trace(tuple(operations), compute)
 
@@ -361,24 +363,24 @@ CAUSES = [
 def test_the_likely_cause(
     reference: GraphReference, target: Target, graph: Graph, image: Image, name: str, change: Change, cause: str
 ) -> None:
-    found = layers(reference, target, told(graph, image, {name: change}), image)
-    assert [layer.name for layer in found.ops if layer.diverges] == [name]
-    assert found.first is not None
-    assert found.first.cause.startswith(cause)
-    assert f"First divergence: {name} (" in str(found)
+    result = layers(reference, target, simulated_trace(graph, image, {name: change}), image)
+    assert [layer.name for layer in result.ops if layer.diverges] == [name]
+    assert result.first is not None
+    assert result.first.cause.startswith(cause)
+    assert f"First divergence: {name} (" in str(result)
 
 
 def test_what_is_not_finite_in_half_precision_is_an_overflow(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
-    trace = told(graph, image, {"stages.1.blocks.0.dwconv2.conv": with_infinities}, HALF)
-    found = layers(reference, target, trace, image)
-    assert found.first is not None
-    assert found.first.name == "stages.1.blocks.0.dwconv2.conv"
-    assert found.first.cause.startswith("overflow: float16 ends at 65504; 1 of ")
-    document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert document["first"] == found.first.name
-    (row,) = [layer for layer in document["layers"] if layer["name"] == found.first.name]
+    trace = simulated_trace(graph, image, {"stages.1.blocks.0.dwconv2.conv": with_infinities}, HALF)
+    result = layers(reference, target, trace, image)
+    assert result.first is not None
+    assert result.first.name == "stages.1.blocks.0.dwconv2.conv"
+    assert result.first.cause.startswith("overflow: float16 ends at 65504; 1 of ")
+    document = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert document["first"] == result.first.name
+    (row,) = [layer for layer in document["layers"] if layer["name"] == result.first.name]
     assert (row["local"], row["cumulative"]) == (None, None)
 
 
@@ -404,91 +406,91 @@ def test_an_operation_over_another_axis(
             return torch.softmax(x, axis)
         return (x - x.mean(axis, keepdim=True)) / (x.var(axis, correction=0, keepdim=True) + node.eps()).sqrt()
 
-    trace = told(graph, image, {before.name: keep, name: over_another})
-    found = layers(reference, target, trace, image)
-    assert [layer.name for layer in found.ops if layer.diverges] == [name]
-    assert found.first is not None
-    assert found.first.cause == f"wrong axis: the values are those with axes {exchanged} exchanged"
+    trace = simulated_trace(graph, image, {before.name: keep, name: over_another})
+    result = layers(reference, target, trace, image)
+    assert [layer.name for layer in result.ops if layer.diverges] == [name]
+    assert result.first is not None
+    assert result.first.cause == f"wrong axis: the values are those with axes {exchanged} exchanged"
 
 
 def test_a_transposed_kernel(reference: GraphReference, target: Target, graph: Graph, image: Image) -> None:
-    """Its values are the checkpoint's, so no weight is stale."""
+    """The values are the checkpoint's, so no weight is mismatched."""
     name = f"{MIXER}.out_proj"
     (node,) = [node for node in graph.nodes if node.name == name]
     wrong = graph.copy()
     wrong.substitute(node, node.with_weights(kernel=node.weights["kernel"].T.copy()))
-    found = layers(reference, target, told(wrong, image), image)
-    assert [(layer.name, layer.cause) for layer in found.ops if layer.diverges] == [
+    result = layers(reference, target, simulated_trace(wrong, image), image)
+    assert [(layer.name, layer.cause) for layer in result.ops if layer.diverges] == [
         (name, "wrong axis: the values are those with its kernel transposed")
     ]
 
 
 def test_a_value_of_another_size(reference: GraphReference, target: Target, graph: Graph, image: Image) -> None:
-    """It diverges, and what follows is judged on what should have come out."""
+    """The operation diverges, and later ones are compared on the expected values."""
 
     def widened(trace: Trace) -> Trace:
-        def compute(wanted: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
-            for index, arrays in trace.compute(wanted):
+        def compute(expected: Mapping[int, int]) -> Iterator[tuple[int, Arrays]]:
+            for index, arrays in trace.compute(expected):
                 cut = trace.operations[index].names == ("patch_embed.conv.1.relu",)
                 yield index, tuple(array[..., 1:] for array in arrays) if cut else arrays
 
         return Trace(trace.operations, compute)
 
-    found = layers(reference, target, widened(told(graph, image)), image)
-    assert [layer.name for layer in found.ops if layer.diverges] == ["patch_embed.conv.1.relu"]
-    assert found.first is not None
-    assert found.first.cause == "wrong shape: (1, 4, 12, 19)"
+    result = layers(reference, target, widened(simulated_trace(graph, image)), image)
+    assert [layer.name for layer in result.ops if layer.diverges] == ["patch_embed.conv.1.relu"]
+    assert result.first is not None
+    assert result.first.cause == "wrong shape: (1, 4, 12, 19)"
 
 
 def test_a_wrong_rewriting_is_told_from_a_wrong_artifact(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
-    """The artifact computes its graph, and its graph is not the model."""
+    """The artifact equals its graph, and the graph differs from the model."""
     wrong = with_noise(graph, "stages.1.blocks.0.ffn.fc1.conv", 1e-3)
-    found = compare_operations(
-        reference.model, graph=wrong, exported=wrong, target=target, trace=told(wrong, image), image=image
+    result = compare_operations(
+        reference.model, graph=wrong, exported=wrong, target=target, trace=simulated_trace(wrong, image), image=image
     )
-    assert found.first is None
-    assert found.first_wrong_rewriting is not None
-    assert found.first_wrong_rewriting.name == "stages.1.blocks.0"
-    assert found.status == "fail"
-    assert "The rewritten graph is not the model from stages.1.blocks.0 on" in str(found)
+    assert result.first is None
+    assert result.first_wrong_rewriting is not None
+    assert result.first_wrong_rewriting.name == "stages.1.blocks.0"
+    assert result.status == "fail"
+    assert "The rewritten graph differs from the model from stages.1.blocks.0 on" in str(result)
 
 
 def test_names_in_which_a_format_allows_no_dots(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
-    found = layers(reference, target, told(graph, image, rename=lambda name: name.replace(".", "_")), image)
-    assert (found.status, len(found.ops)) == ("pass", len(graph.nodes))
+    result = layers(reference, target, simulated_trace(graph, image, rename=lambda name: name.replace(".", "_")), image)
+    assert (result.status, len(result.ops)) == ("pass", len(graph.nodes))
 
 
 def test_an_operation_that_the_file_does_not_name_is_told(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
-    """Its numbers are seen in what follows, but it is not passed in silence."""
+    """Its values are checked in later operations, but the gap is reported."""
     name = "stages.2.blocks.0.ffn.fc1.conv"
-    trace = told(graph, image, rename=lambda each: "Conv_17" if each == name else each)
-    found = layers(reference, target, trace, image)
-    assert (found.status, found.unmatched) == ("incomplete", (name,))
-    assert f"Missing in the file: 1 operations of the model ({name})." in str(found)
+    trace = simulated_trace(graph, image, rename=lambda each: "Conv_17" if each == name else each)
+    result = layers(reference, target, trace, image)
+    assert (result.status, result.unmatched) == ("incomplete", (name,))
+    assert f"Missing in the file: 1 operations of the model ({name})." in str(result)
     wrong = with_noise(graph, name, 0.01)
-    trace = told(wrong, image, rename=lambda each: "Conv_17" if each == name else each)
-    found = layers(reference, target, trace, image)
-    assert found.first is not None
-    assert found.first.name == "stages.2.blocks.0.ffn.relu"
+    trace = simulated_trace(wrong, image, rename=lambda each: "Conv_17" if each == name else each)
+    result = layers(reference, target, trace, image)
+    assert result.first is not None
+    assert result.first.name == "stages.2.blocks.0.ffn.relu"
 
 
 def test_of_a_file_without_a_name_of_ours_nothing_is_claimed(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
-    trace = told(graph, image, rename=lambda name: f"/model/{abs(hash(name))}")
-    found = layers(reference, target, trace, image)
-    assert (found.status, found.ops, len(found.unmatched)) == ("not_run", (), len(graph.nodes))
-    assert "nothing was compared" in str(found)
+    trace = simulated_trace(graph, image, rename=lambda name: f"/model/{abs(hash(name))}")
+    result = layers(reference, target, trace, image)
+    assert (result.status, result.ops, len(result.unmatched)) == ("not_run", (), len(graph.nodes))
+    assert "Nothing was compared" in str(result)
 
 
 def test_an_operation_on_values_that_are_not_finite_was_not_judged() -> None:
-    """Anything would be explained there."""
+    """With infinite inputs the bound explains any error."""
     sound = OpReport(
         name="head",
         op="linear",
@@ -500,10 +502,10 @@ def test_an_operation_on_values_that_are_not_finite_was_not_judged() -> None:
         bound=1e-6,
         cause="",
     )
-    found = OpsReport(stages=(), ops=(sound, replace(sound, name="lost", bound=inf)), unmatched=(), file_operations=2)
-    assert (found.status, found.inconclusive) == ("incomplete", ["lost"])
-    assert "Inconclusive, because their inputs are not finite: 1 operations of the model (lost)." in str(found)
-    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["unjudged"] == ["lost"]
+    result = OpsReport(stages=(), ops=(sound, replace(sound, name="lost", bound=inf)), unmatched=(), file_operations=2)
+    assert (result.status, result.inconclusive) == ("incomplete", ["lost"])
+    assert "Inconclusive, because their inputs are not finite: 1 operations of the model (lost)." in str(result)
+    assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["unjudged"] == ["lost"]
 
 
 # --- what rounding explains ------------------------------------------------------------------------------
@@ -512,14 +514,14 @@ def test_an_operation_on_values_that_are_not_finite_was_not_judged() -> None:
 def test_the_explained_error_of_a_sum_is_that_of_its_terms(
     reference: GraphReference, target: Target, graph: Graph
 ) -> None:
-    """For a 1x1 convolution: the margin times (the root of n) roundoffs of the sum of |w| |x| and one of |y|."""
+    """For a 1x1 convolution: the margin times sqrt(n) roundoffs of the sum of |w| |x|, and one roundoff of |y|."""
     name = "stages.0.blocks.0.ffn.fc2.conv"
     image = image_of(target)
     (node,) = [node for node in graph.nodes if node.name == name]
     taken: list[torch.Tensor] = []
-    trace = told(graph, image, {"stages.0.blocks.0.ffn.relu": lambda x: taken.append(x) or x})
-    found = layers(reference, target, trace, image)
-    (layer,) = [layer for layer in found.ops if layer.name == name]
+    trace = simulated_trace(graph, image, {"stages.0.blocks.0.ffn.relu": lambda x: taken.append(x) or x})
+    result = layers(reference, target, trace, image)
+    (layer,) = [layer for layer in result.ops if layer.name == name]
     x, kernel, bias = taken[0].double().numpy(), node.weights["kernel"][..., 0, 0], node.weights["bias"]
     y = np.einsum("oi,bihw->bohw", kernel, x) + bias[:, None, None]
     terms = np.einsum("oi,bihw->bohw", np.abs(kernel), np.abs(x)) + np.abs(bias)[:, None, None]
@@ -528,7 +530,7 @@ def test_the_explained_error_of_a_sum_is_that_of_its_terms(
 
 
 def test_a_long_sum_of_like_terms_in_order_is_explained(reference: GraphReference) -> None:
-    """The worst that an engine may do with a plain image: every addition rounds the same way."""
+    """The worst case of a plain image: every addition rounds in the same direction."""
     target = target_of("onnx", "fp32", "features", (256, 256))
     graph = reference.rewritten(target)[0]
     image = np.full((1, 3, 256, 256), 255, np.float32)
@@ -546,8 +548,8 @@ def test_a_long_sum_of_like_terms_in_order_is_explained(reference: GraphReferenc
         return torch.from_numpy(total)
 
     change = {"stages.0.blocks.0.mixer.u": keep("u"), "stages.0.blocks.0.mixer.AB": keep("AB"), name: in_order}
-    found = layers(reference, target, told(graph, image, change), image)
-    assert found.first is None
+    result = layers(reference, target, simulated_trace(graph, image, change), image)
+    assert result.first is None
 
 
 # --- stored weights --------------------------------------------------------------------------------------
@@ -580,16 +582,16 @@ def test_stored_weights_are_compared_in_any_layout(graph: Graph) -> None:
 # --- for people ------------------------------------------------------------------------------------------
 
 
-def shown(found: OpsReport) -> str:
+def shown(result: OpsReport) -> str:
     stream = io.StringIO()
-    show_layers(Console(file=stream, width=120), found)
+    show_layers(Console(file=stream, width=120), result)
     return stream.getvalue()
 
 
 def test_a_sound_artifact_is_shown_by_its_stages_and_worst_operations(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
-    text = shown(layers(reference, target, told(graph, image), image))
+    text = shown(layers(reference, target, simulated_trace(graph, image), image))
     assert "stages.2.blocks.0 " in text
     assert text.count("CONV") <= 5
     assert "No operation diverges" in text
@@ -599,7 +601,7 @@ def test_a_divergence_is_shown_with_what_stands_around_it(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
     name = "stages.0.blocks.0.residual1.rescaled"
-    text = shown(layers(reference, target, told(graph, image, {name: doubled_in_one_place}), image))
+    text = shown(layers(reference, target, simulated_trace(graph, image, {name: doubled_in_one_place}), image))
     names = [node.name for node in graph.nodes]
     at = names.index(name)
     assert all(each in text for each in names[at - 3 : at + 3])
@@ -610,5 +612,5 @@ def test_a_divergence_is_shown_with_what_stands_around_it(
 def test_what_could_not_be_compared_is_shown_as_such(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
-    trace = told(graph, image, rename=lambda name: "x")
-    assert shown(layers(reference, target, trace, image)).startswith("  None of the file's ")
+    trace = simulated_trace(graph, image, rename=lambda name: "x")
+    assert shown(layers(reference, target, trace, image)).startswith("  Nothing was compared: none of the file's ")

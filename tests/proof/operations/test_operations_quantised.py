@@ -1,4 +1,4 @@
-"""A quantised artifact beside its reference: which layer is to blame for the loss, and how that is shown."""
+"""Error attribution of quantised artifacts: the costliest layer, and its presentation."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from networks import tiny
-from told import reference_of, target_of
+from simulated import reference_of, target_of
 
 from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import Precision
 from evim_deploy.graph.interpreter import evaluate
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.quantised import QuantParams
@@ -22,19 +23,22 @@ from evim_deploy.proof.operations.compare import compare_operations
 from evim_deploy.proof.operations.error_attribution import output_costs, signal_to_noise
 from evim_deploy.proof.operations.plot import plot_layers
 from evim_deploy.proof.operations.report import OpsReport
-from evim_deploy.quantise.apply import quantised
 from evim_deploy.quantise.calibration import calibrate
-from evim_deploy.quantise.encoding import Weighting
 from evim_deploy.quantise.qparams import QuantRange, choose_qparams
+from evim_deploy.quantise.quantise_graph import quantise_graph
 from evim_deploy.quantise.schemes import WEIGHTED, Scheme
-from tests.proof.operations.test_operations import doubled_in_one_place, image_of, shown, told
+from evim_deploy.quantise.weight_quantisation import WeightQuantisation
+from tests.proof.operations.test_operations import doubled_in_one_place, image_of, shown, simulated_trace
 from tests.proof.operations.test_plot import drawn, lines, texts  # noqa: F401, a fixture
 
 SIDE, CLASSES = 64, 5
 INTEGERS = Scheme(
-    weights=Weighting(bits=8), floats="fp32", meaning="all in 8 bits", integers=WEIGHTED | {"shift", "relu", "add"}
+    weights=WeightQuantisation(bits=8),
+    float_precision=Precision.FP32,
+    description="all in 8 bits",
+    integer_ops=WEIGHTED | {"shift", "relu", "add"},
 )
-COARSE = Weighting(bits=2)
+COARSE = WeightQuantisation(bits=2)
 BLAMED = [
     "patch_embed.conv.2.conv",
     "stages.0.downsample.dwconv2.conv",
@@ -66,7 +70,7 @@ def image(target: Target) -> Any:
 
 @pytest.fixture(scope="module")
 def eight_bits(graph: Graph, image: Any) -> Graph:
-    return quantised(graph, INTEGERS, calibrate(graph, INTEGERS, [image], pixels=True))
+    return quantise_graph(graph, INTEGERS, calibrate(graph, INTEGERS, [image], pixels=True))
 
 
 def match_operations(
@@ -79,7 +83,7 @@ def match_operations(
         graph=graph,
         exported=exported,
         target=target,
-        trace=told(exported, image, **changed),
+        trace=simulated_trace(exported, image, **changed),
         image=image,
     )
 
@@ -97,28 +101,28 @@ def coarser(exported: Graph, graph: Graph, name: str) -> Graph:
 def test_what_is_quantised_as_it_should_be_diverges_nowhere(
     reference: GraphReference, target: Target, eight_bits: Graph, image: Any
 ) -> None:
-    found = match_operations(reference, target, eight_bits, image)
-    assert found.status == "pass"
-    assert found.costliest is not None
-    assert found.costliest.cost_db is not None
-    assert 15 < found.ops[-1].snr_db < 30
-    assert 15 < found.costliest.cost_db < 30
+    result = match_operations(reference, target, eight_bits, image)
+    assert result.status == "pass"
+    assert result.costliest is not None
+    assert result.costliest.cost_db is not None
+    assert 15 < result.ops[-1].snr_db < 30
+    assert 15 < result.costliest.cost_db < 30
 
 
 @pytest.mark.parametrize("name", BLAMED)
 def test_the_layer_that_was_quantised_too_coarsely_is_to_blame(
     reference: GraphReference, target: Target, graph: Graph, eight_bits: Graph, image: Any, name: str
 ) -> None:
-    """It computes what it was made for, so it does not diverge; its noise is what the outputs lose."""
-    found = match_operations(reference, target, coarser(eight_bits, graph, name), image)
-    assert found.first is None
-    assert found.costliest is not None
-    assert found.costliest.name == name
-    others = [layer.cost_db for layer in found.ops if layer is not found.costliest and layer.cost_db is not None]
-    assert found.costliest.cost_db is not None
-    assert min(others) > found.costliest.cost_db + 3
-    assert f"Most of the loss comes from {name}, {found.costliest.place}: its own noise alone leaves " in str(found)
-    assert found.to_dict()["blamed"] == name
+    """It computes its graph, so it does not diverge; its noise is the loss of the outputs."""
+    result = match_operations(reference, target, coarser(eight_bits, graph, name), image)
+    assert result.first is None
+    assert result.costliest is not None
+    assert result.costliest.name == name
+    others = [layer.cost_db for layer in result.ops if layer is not result.costliest and layer.cost_db is not None]
+    assert result.costliest.cost_db is not None
+    assert min(others) > result.costliest.cost_db + 3
+    assert f"Most of the loss comes from {name}, {result.costliest.place}: its own noise alone leaves " in str(result)
+    assert result.to_dict()["blamed"] == name
 
 
 def test_a_coarse_grid_is_to_blame_likewise(
@@ -127,57 +131,61 @@ def test_a_coarse_grid_is_to_blame_likewise(
     name = "stages.1.downsample.dwconv2.conv"
     changed = eight_bits.copy()
     changed.qparams[name] = choose_qparams(*eight_bits.qparams[name].range, QuantRange(0, 7))
-    found = match_operations(reference, target, changed, image)
-    assert found.costliest is not None
-    assert (found.first, found.costliest.name) == (None, name)
+    result = match_operations(reference, target, changed, image)
+    assert result.costliest is not None
+    assert (result.first, result.costliest.name) == (None, name)
 
 
 def test_a_wrong_grid_diverges(reference: GraphReference, target: Target, eight_bits: Graph, image: Any) -> None:
-    """What the file rounds to is not what it should: a scale of a tenth more, or a zero point one further."""
+    """Wrong quantisation parameters in the file: a scale larger by a tenth, or a shifted zero point."""
     name = "stages.0.blocks.0.ffn.fc2.conv"
     grid = eight_bits.qparams[name]
     for wrong in (replace(grid, scale=grid.scale * 1.1), shifted(grid)):
         changed = eight_bits.copy()
         changed.qparams[name] = wrong
         graph = reference.rewritten(target)[0]
-        found = compare_operations(
+        result = compare_operations(
             reference.model,
             graph=graph,
             exported=eight_bits,
             target=target,
-            trace=told(changed, image),
+            trace=simulated_trace(changed, image),
             image=image,
         )
-        assert found.first is not None
-        assert found.first.name == name
+        assert result.first is not None
+        assert result.first.name == name
 
 
 def shifted(grid: QuantParams) -> QuantParams:
-    """Codes one further at the lower end, so that values there go over it by a step."""
-    return replace(grid, zero_point=grid.zero_point + 5, least=grid.least + 9, most=grid.most + 9)
+    """The quantised range shifted at its lower end, so that values there exceed it by a step."""
+    return replace(grid, zero_point=grid.zero_point + 5, qmin=grid.qmin + 9, qmax=grid.qmax + 9)
 
 
 def test_weights_alone_in_few_bits_have_their_decibels_too(
     reference: GraphReference, target: Target, graph: Graph, image: Any
 ) -> None:
-    exported = quantised(graph, Scheme(weights=Weighting(bits=4), floats="fp32", meaning="weights alone"), {})
-    found = match_operations(reference, target, exported, image)
-    assert found.status == "pass"
-    assert found.costliest is not None
-    own = [layer.own_snr_db for layer in found.ops if layer.op in WEIGHTED and not layer.name.endswith(".bias")]
+    exported = quantise_graph(
+        graph,
+        Scheme(weights=WeightQuantisation(bits=4), float_precision=Precision.FP32, description="weights alone"),
+        {},
+    )
+    result = match_operations(reference, target, exported, image)
+    assert result.status == "pass"
+    assert result.costliest is not None
+    own = [layer.own_snr_db for layer in result.ops if layer.op in WEIGHTED and not layer.name.endswith(".bias")]
     assert max(own) < 60  # of one input channel, as those biases are, four bits and a scale lose nothing
-    assert all(layer.own_snr_db > 100 for layer in found.ops if layer.op not in WEIGHTED)
+    assert all(layer.own_snr_db > 100 for layer in result.ops if layer.op not in WEIGHTED)
 
 
 def test_floats_have_none(reference: GraphReference, target: Target, graph: Graph, image: Any) -> None:
-    found = match_operations(reference, target, graph, image)
-    assert found.costliest is None
-    assert {layer.cost_db for layer in found.ops} == {None}
-    assert "dB" not in shown(found)
+    result = match_operations(reference, target, graph, image)
+    assert result.costliest is None
+    assert {layer.cost_db for layer in result.ops} == {None}
+    assert "dB" not in shown(result)
 
 
 def test_the_cost_of_a_layer_is_that_of_its_noise_alone(graph: Graph, image: Any) -> None:
-    """By hand: an offset at what a layer gives, and everything after it in floating point."""
+    """Computed by hand: an offset on a layer's output, and all later operations in floating point."""
     name = "stages.1.blocks.0.ffn.fc2.conv"
     (node,) = [node for node in graph.nodes if node.name == name]
     offset = 0.1 * np.random.default_rng(0).normal(size=len(node.weights["kernel"]))
@@ -186,8 +194,8 @@ def test_the_cost_of_a_layer_is_that_of_its_noise_alone(graph: Graph, image: Any
     pixels = torch.from_numpy(image)
     (expected,), (noisy,) = (evaluate(each, pixels).values() for each in (graph, changed))
     noise = torch.from_numpy(offset).view(1, -1, 1, 1)  # broadcast over the map
-    found = output_costs(graph, pixels, {name: {name: noise}})
-    assert found[name] == pytest.approx(signal_to_noise(expected, noisy - expected), abs=0.05)
+    result = output_costs(graph, pixels, {name: {name: noise}})
+    assert result[name] == pytest.approx(signal_to_noise(expected, noisy - expected), abs=0.05)
 
 
 def test_signal_to_noise_by_hand() -> None:
@@ -221,10 +229,10 @@ def test_a_divergence_is_shown_before_any_loss(
     name = "stages.0.blocks.0.residual1.rescaled"
     changed = eight_bits.copy()
     changed.qparams.pop(name, None)
-    found = match_operations(reference, target, changed, image, change={name: doubled_in_one_place})
-    assert found.first is not None
-    assert found.first.name == name
-    assert f"First divergence: {name}" in shown(found)
+    result = match_operations(reference, target, changed, image, change={name: doubled_in_one_place})
+    assert result.first is not None
+    assert result.first.name == name
+    assert f"First divergence: {name}" in shown(result)
 
 
 def test_the_picture_has_a_panel_of_decibels_that_names_the_layer_to_blame(

@@ -1,4 +1,4 @@
-"""The picture of an artifact's errors says what the report says."""
+"""The plot of an artifact's errors shows the report's values."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def layer(index: int, cumulative: float, local: float, cause: str = "") -> OpRep
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The figures that are saved, which are saved all the same."""
+    """The figures that are saved; they are saved as usual."""
     from matplotlib.figure import Figure
 
     figures = []
@@ -80,12 +80,12 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def texts(figure: Any) -> str:
     (axes,) = figure.axes
-    found = [*axes.texts, *axes.get_xticklabels(), axes.title, axes._left_title, axes._right_title]
-    return "\n".join(each.get_text() for each in (*found, *figure.legends[0].get_texts()))
+    result = [*axes.texts, *axes.get_xticklabels(), axes.title, axes._left_title, axes._right_title]
+    return "\n".join(each.get_text() for each in (*result, *figure.legends[0].get_texts()))
 
 
 def lines(figure: Any) -> dict[str, tuple[list[float], list[float]]]:
-    """Depth and height of what is drawn, by its label."""
+    """Depth and height of the drawn points, by label."""
     return {
         line.get_label(): (np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist())
         for line in figure.axes[0].lines
@@ -100,10 +100,10 @@ def test_a_sound_artifact(tmp_path: Path, drawn: list[Any]) -> None:
         assert image.width > 1000
         assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 50  # not a blank sheet
     (figure,) = drawn
-    found = lines(figure)
-    assert set(found) == {"cumulative error", "rounding error bound", "local error"}
-    assert found["cumulative error"][1] == pytest.approx([10.0 ** (i - 8) for i in range(8)])
-    assert found["local error"] == (list(range(8)), pytest.approx([1e-7] * 8))
+    result = lines(figure)
+    assert set(result) == {"cumulative error", "rounding error bound", "local error"}
+    assert result["cumulative error"][1] == pytest.approx([10.0 ** (i - 8) for i in range(8)])
+    assert result["local error"] == (list(range(8)), pytest.approx([1e-7] * 8))
     assert figure.axes[0].get_yscale() == "log"
     words = texts(figure)
     assert "m1.onnx" in words
@@ -125,9 +125,9 @@ def test_the_first_divergence_is_pointed_at(tmp_path: Path, drawn: list[Any]) ->
     assert "name.4 (conv): mismatched weights: 1 of 9 values of the kernel differs, by 2" in words
     assert "no known cause" not in words
     assert "UNTRAINED weights" in words
-    found = lines(drawn[0])
-    assert found["local error of a divergence"] == ([4, 6], [0.2, 0.1])
-    assert 4 not in found["local error"][0]
+    result = lines(drawn[0])
+    assert result["local error of a divergence"] == ([4, 6], [0.2, 0.1])
+    assert 4 not in result["local error"][0]
 
 
 def test_what_is_not_finite_or_without_error_is_drawn_too(tmp_path: Path, drawn: list[Any]) -> None:
@@ -135,11 +135,11 @@ def test_what_is_not_finite_or_without_error_is_drawn_too(tmp_path: Path, drawn:
     plot_layers(
         report(at2=layer(2, 0.0, 0.0), at3=lost, at4=layer(4, inf, 0.0)), "m1.onnx", True, tmp_path / "plot.png"
     )
-    found = lines(drawn[0])
-    assert found["not finite"][0] == [3, 4]
-    assert 2 not in found["local error"][0]
-    assert np.isnan(found["cumulative error"][1][3])
-    assert found["cumulative error"][1][2] > 0
+    result = lines(drawn[0])
+    assert result["not finite"][0] == [3, 4]
+    assert 2 not in result["local error"][0]
+    assert np.isnan(result["cumulative error"][1][3])
+    assert result["cumulative error"][1][2] > 0
 
 
 def test_a_file_where_every_operation_is_lost(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_file_where_every_operation_is_lost(tmp_path: Path) -> None:
 def test_without_matplotlib_the_pip_command_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(NotInstalled) as told:
+    with pytest.raises(NotInstalled) as error:
         plot_layers(report(), "m1.onnx", True, tmp_path / "plot.png")
-    assert told.value.remedy == 'pip install "evim-deploy[plot]"'
+    assert error.value.remedy == 'pip install "evim-deploy[plot]"'
     assert not (tmp_path / "plot.png").exists()

@@ -1,4 +1,4 @@
-"""What a proof compares and concludes, with sessions that are told what to answer."""
+"""The comparisons and verdicts of a proof, with simulated sessions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import torch
 from networks import tiny
 from PIL import Image
-from told import Change, Exact, Network, reference_of, reference_to, run_of, target_of, with_noise
+from simulated import Change, Exact, Network, reference_of, reference_to, run_of, target_of, with_noise
 
 from evim_deploy.artifact.parity import Check, Parity
 from evim_deploy.artifact.target import Target
@@ -43,11 +43,11 @@ def prover(reference: GraphReference) -> ParityChecker:
 
 
 def exact_runs(reference: GraphReference, target: Target) -> list[CheckRun]:
-    """All runs of an artifact that is as good as can be."""
+    """All runs of an exact artifact."""
     if target.precision == "fp32":
         return [run_of(Exact(reference.model, target))]
     return [
-        run_of(Network(reference.stored(target))),
+        run_of(Network(reference.stored_form(target))),
         run_of(Exact(reference.model, target), Check.PRECISION, mode="fp16"),
     ]
 
@@ -64,7 +64,12 @@ def test_an_exact_fp32_artifact_passes_in_one_comparison(
     result = prover.prove(target, exact_runs(reference, target))
     assert (result.status, result.reason) == ("pass", "")
     (program,) = result.comparisons
-    assert (program.check, program.engine, program.mode, program.reference) == ("program", "told", "fp32", "PyTorch")
+    assert (program.check, program.engine, program.mode, program.reference) == (
+        "program",
+        "simulated",
+        "fp32",
+        "PyTorch",
+    )
     assert program.inputs == tuple(standard_images(64, 64))
     assert len(program.inputs) == IMAGES
     assert program.tolerance == TOLERANCES[format_, "fp32"]
@@ -86,8 +91,8 @@ def test_an_fp16_artifact_is_proven_in_three_comparisons(
     assert (result.status, result.reason) == ("pass", "")
     assert [(each.check, each.engine, each.mode, each.reference) for each in result.comparisons] == [
         ("rewrites", "pytorch", "fp32", "PyTorch"),
-        ("program", "told", "fp32", "rounded network"),
-        ("precision", "told", "fp16", "PyTorch"),
+        ("program", "simulated", "fp32", "rounded network"),
+        ("precision", "simulated", "fp16", "PyTorch"),
     ]
     rows = [("pytorch", "fp32"), (format_, "fp32"), (format_, "fp16")]
     assert [each.tolerance for each in result.comparisons] == [TOLERANCES[row] for row in rows]
@@ -102,7 +107,7 @@ def test_fp16s_program_is_held_against_rounded_weights(reference: GraphReference
     unrounded = Network(reference.rewritten(half)[0])
     assert prover.prove(half, [run_of(unrounded)]).status == "fail"
     assert prover.prove(single, [run_of(unrounded)]).status == "pass"
-    assert prover.prove(single, [run_of(Network(reference.stored(half)))]).status == "fail"
+    assert prover.prove(single, [run_of(Network(reference.stored_form(half)))]).status == "fail"
 
 
 # --- where the tolerance is ------------------------------------------------------------------------------
@@ -127,7 +132,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def wide() -> GraphReference:
-    """Of so many classes that one of them moves the mean little."""
+    """A model with so many classes that one of them hardly changes the mean."""
     return reference_of(VARIANT, classes=40)
 
 
@@ -137,7 +142,7 @@ def wide_prover(wide: GraphReference) -> ParityChecker:
 
 
 def one_moved(by: float) -> Change:
-    """One value of each image moved by a part of its unit; that is of all images, where they come in one batch."""
+    """Change one value of each image by a part of its unit, or of the common unit if they are in one batch."""
 
     def change(values: Array) -> Array:
         values[:, 3] += by * units(values)
@@ -147,12 +152,12 @@ def one_moved(by: float) -> Change:
 
 
 def all_moved(by: float) -> Change:
-    """All values moved to and fro by a part of their image's unit."""
+    """Change all values, in alternating directions, by a part of their image's unit."""
     return lambda values: values + by * units(values)[:, None] * to_and_fro(values.shape[1])
 
 
 def units(values: Array) -> Array:
-    """What errors are told in, for each image: the largest range of all."""
+    """The unit of errors for each image: the largest range of all images."""
     spans = np.ptp(values, axis=1)
     return np.full_like(spans, spans.max())
 
@@ -176,23 +181,23 @@ def test_the_tolerance_is_where_the_table_says(
     status: str,
     measure: str,
 ) -> None:
-    """By the largest error alone, and by the mean alone."""
+    """The largest error alone fails, and the mean error alone does."""
     target = target_of(format_, precision, batch=12, classes=40)
     allowed = TOLERANCES[format_, arithmetic]
     error = times * (allowed.max_abs if measure == "max_abs" else allowed.mean_abs)
     change = one_moved(error) if measure == "max_abs" else all_moved(error)
     inexact: Exact | Network = Exact(wide.model, target, change)
     if check == "program" and precision == "fp16":
-        inexact = Network(wide.stored(target), change)
+        inexact = Network(wide.stored_form(target), change)
     others = [run for run in exact_runs(wide, target) if run.check != check]
     result = wide_prover.prove(target, [*others, run_of(inexact, check, mode=mode)])
 
     (tested,) = [each for each in result.comparisons if each.check == check]
-    found = tested.measures
+    actual = tested.measures
     assert tested.tolerance == allowed
-    assert getattr(found, measure) == pytest.approx(error, rel=0.08)
-    assert (found.mean_abs <= allowed.mean_abs) == (measure == "max_abs" or status == "pass")
-    assert (found.max_abs <= allowed.max_abs) == (measure == "mean_abs" or status == "pass")
+    assert getattr(actual, measure) == pytest.approx(error, rel=0.08)
+    assert (actual.mean_abs <= allowed.mean_abs) == (measure == "max_abs" or status == "pass")
+    assert (actual.max_abs <= allowed.max_abs) == (measure == "mean_abs" or status == "pass")
     assert (tested.status, result.status) == (status, status)
     assert {each.status for each in result.comparisons if each is not tested} <= {"pass"}
 
@@ -243,10 +248,11 @@ def test_a_wrong_rewrite_is_caught_though_the_artifact_is_what_it_was_made_from(
     for precision in ("fp16", "fp32"):
         target, wrong = target_of(precision=precision), reference_to(reference.model)
         graph = wrong.rewritten(target)[0]
-        graph.nodes = with_noise(graph, layer, SUBTLE[layer]).nodes
-        runs = [run_of(Network(wrong.stored(target)))]
+        noisy = with_noise(graph, layer, SUBTLE[layer])
+        graph.substitute(graph.producer(layer), noisy.producer(layer))
+        runs = [run_of(Network(wrong.stored_form(target)))]
         if precision == "fp16":
-            runs.append(run_of(Network(wrong.stored(target)), Check.PRECISION, mode="fp16"))
+            runs.append(run_of(Network(wrong.stored_form(target)), Check.PRECISION, mode="fp16"))
         result = ParityChecker(wrong, NATIVE).prove(target, runs)
         assert result.status == "fail"
         failed = ["rewrites"] if precision == "fp16" else ["program"]
@@ -259,7 +265,7 @@ def test_an_error_of_one_layer_hides_in_fp16s_rounding_and_not_in_the_program(
     reference: GraphReference, prover: ParityChecker, layer: str
 ) -> None:
     target = target_of(precision="fp16")
-    noisy = with_noise(reference.stored(target), layer, SUBTLE[layer])
+    noisy = with_noise(reference.stored_form(target), layer, SUBTLE[layer])
     result = prover.prove(target, [run_of(Network(noisy)), run_of(Network(noisy), Check.PRECISION, mode="fp16")])
     assert [(each.check, each.status) for each in result.comparisons] == [
         ("rewrites", "pass"),
@@ -275,7 +281,7 @@ def test_what_only_the_engine_does_wrong_is_caught_by_the_precision(
     target = target_of(precision="fp16")
     wrong = Exact(reference.model, target, one_moved(0.1))
     result = prover.prove(
-        target, [run_of(Network(reference.stored(target))), run_of(wrong, Check.PRECISION, mode="all")]
+        target, [run_of(Network(reference.stored_form(target))), run_of(wrong, Check.PRECISION, mode="all")]
     )
     assert [each.status for each in result.comparisons] == ["pass", "pass", "fail"]
     assert result.status == "fail"
@@ -303,7 +309,7 @@ def test_the_reason_says_what_failed_where_and_by_how_much(reference: GraphRefer
 
 def test_all_that_failed_is_in_the_reason(reference: GraphReference, prover: ParityChecker) -> None:
     target = target_of(precision="fp16")
-    wrong = Network(reference.stored(target), one_moved(0.2))
+    wrong = Network(reference.stored_form(target), one_moved(0.2))
     result = prover.prove(target, [run_of(wrong), run_of(wrong, Check.PRECISION, mode="fp16")])
     assert [part.split()[0] for part in result.reason.split("; ")] == ["program", "precision"]
 
@@ -356,7 +362,7 @@ def test_what_is_not_finite_fails_and_is_null_in_the_document(
 
 
 def test_a_model_that_overflows_is_no_pass_and_no_crash() -> None:
-    """Finite weights, and so large that its own answer is not a number."""
+    """Finite weights, so large that the network's own output is NaN."""
     model = untrained_model(ModelName(VARIANT), 10, 0)
     with torch.no_grad():
         for parameter in model.heads.parameters():
@@ -382,7 +388,7 @@ def test_what_was_not_run_says_why() -> None:
 def test_anomalies_are_added_up_by_operation_and_kind(reference: GraphReference, prover: ParityChecker) -> None:
     target = target_of("coreml", "fp16")
     session = Exact(reference.model, target, anomalies={"exp": {"overflow": 2, "nan": 1}, "norm": {"subnormal": 5}})
-    runs = [run_of(Network(reference.stored(target))), run_of(session, Check.PRECISION, mode="fp16")]
+    runs = [run_of(Network(reference.stored_form(target))), run_of(session, Check.PRECISION, mode="fp16")]
     *others, precision = prover.prove(target, runs).comparisons
     assert precision.anomalies == {"exp": {"overflow": 2 * IMAGES, "nan": IMAGES}, "norm": {"subnormal": 5 * IMAGES}}
     assert [each.anomalies for each in others] == [{}, {}]
@@ -417,7 +423,7 @@ def test_one_wrong_map_fails(reference: GraphReference, prover: ParityChecker, s
 
 
 def test_another_image_than_the_one_that_was_given_fails(reference: GraphReference, prover: ParityChecker) -> None:
-    """As an artifact would that mixes up its colours, or its rows and columns."""
+    """An artifact that exchanges its colours, or its rows and columns."""
 
     class Transposed(Exact):
         def run(self, image: Array) -> dict[str, Array]:
@@ -458,7 +464,7 @@ def proven(reference: GraphReference, target: Target, change: Change = lambda va
 
 
 def test_probabilities_pass_as_the_logits_that_they_stand_for(reference: GraphReference) -> None:
-    """An error of 1e-4 of the logits' range fails, whatever it is of the probabilities."""
+    """An error of 1e-4 of the logits' range fails, however small it is in the probabilities."""
     target = target_of(output="probabilities")
     assert proven(reference, target).status == "pass"
     result = proven(reference, target, one_moved(1e-4))
@@ -477,11 +483,11 @@ def test_a_wrong_logit_shows_where_its_probability_is_next_to_nothing() -> None:
 
     def change(values: Array) -> Array:
         nonlocal largest
-        found = values.copy()
-        found[0, values[0].argmin()] += 0.02 * np.ptp(values)
-        before, after = (torch.softmax(torch.from_numpy(logits), 1) for logits in (values, found))
+        actual = values.copy()
+        actual[0, values[0].argmin()] += 0.02 * np.ptp(values)
+        before, after = (torch.softmax(torch.from_numpy(logits), 1) for logits in (values, actual))
         largest = max(largest, (before - after).abs().max().item())
-        return found
+        return actual
 
     result = proven(with_logits_times(10), target_of(output="probabilities"), change)
     assert result.status == "fail"
@@ -489,7 +495,7 @@ def test_a_wrong_logit_shows_where_its_probability_is_next_to_nothing() -> None:
 
 
 def test_probabilities_that_vanish_in_float32_are_no_failure() -> None:
-    """With logits this far apart the least probability is 0 in float32, and no artifact could say more."""
+    """With logits this far apart the smallest probability is 0 in float32, for every artifact."""
     reference, target = with_logits_times(60), target_of(output="probabilities")
     image = standard_images(64, 64)["astronaut"][None]
     assert Exact(reference.model, target).run(image)["probabilities"].min() == 0
@@ -513,7 +519,7 @@ def test_probabilities_below_what_fp16_resolves_are_no_failure_of_an_fp16_artifa
     assert session.run(image)["probabilities"].min() == 0
     assert Exact(reference.model, half).run(image)["probabilities"].min() > 0
     prover = ParityChecker(reference, NATIVE)
-    runs = [run_of(Network(reference.stored(half))), run_of(session, Check.PRECISION, mode="fp16")]
+    runs = [run_of(Network(reference.stored_form(half))), run_of(session, Check.PRECISION, mode="fp16")]
     assert prover.prove(half, runs).status == "pass"
     assert prover.prove(single, [run_of(session)]).status == "fail"
 
@@ -523,7 +529,7 @@ def test_a_wrong_probability_that_fp16_resolves_fails_an_fp16_artifact(
 ) -> None:
     target = target_of("coreml", "fp16", "probabilities")
     wrong = HalfProbabilities(reference.model, target, one_moved(0.1))
-    runs = [run_of(Network(reference.stored(target))), run_of(wrong, Check.PRECISION, mode="fp16")]
+    runs = [run_of(Network(reference.stored_form(target))), run_of(wrong, Check.PRECISION, mode="fp16")]
     assert prover.prove(target, runs).comparisons[-1].status == "fail"
 
 
@@ -625,7 +631,7 @@ def test_pictures_of_ones_own_are_compared_besides_the_stated_ones(reference: Gr
 
 
 def test_a_prover_keeps_targets_apart(reference: GraphReference) -> None:
-    """One prover, unlike artifacts one after the other: what is remembered of one is not used for another."""
+    """One checker for different artifacts in turn: cached values of one are not used for another."""
     usual = target_of(batch=None)
     targets = [
         usual,

@@ -1,4 +1,4 @@
-"""Each measure of a difference on cases worked out by hand."""
+"""Each measure of a difference on cases computed by hand."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def images(count: int) -> list[str]:
 
 
 def measured(reference: Array, actual: Array, classes: bool = True) -> Measures:
-    """Of one output, its first axis the images."""
+    """The measures of one output with a leading image axis."""
     return measure(pair_outputs(images(len(reference)), {"logits": reference}, {"logits": actual}), classes)
 
 
 def one(reference: Array, actual: Array, classes: bool = True) -> Measures:
-    """Of one output of one image."""
+    """The measures of one output of one image."""
     return measured(reference[None], actual[None], classes)
 
 
@@ -55,25 +55,25 @@ def one(reference: Array, actual: Array, classes: bool = True) -> Measures:
     ],
 )
 def test_errors_are_in_units_of_the_range(reference: Array, actual: Array, largest: float, mean: float) -> None:
-    found = one(reference, actual)
-    assert found.max_abs == pytest.approx(largest, rel=1e-6, abs=0)
-    assert found.mean_abs == pytest.approx(mean, rel=1e-6, abs=0)
+    result = one(reference, actual)
+    assert result.max_abs == pytest.approx(largest, rel=1e-6, abs=0)
+    assert result.mean_abs == pytest.approx(mean, rel=1e-6, abs=0)
 
 
 @pytest.mark.parametrize("ranges", [[4], [4, 8], [10, 8, 4], [0.001, 8, 8, 10], [0, 8, 8, 10]])
 def test_the_range_is_the_largest_of_all_images(ranges: list[float]) -> None:
-    """Of two classes one picture's logits come arbitrarily near each other, and no arithmetic could be exact there."""
+    """With two classes the logits of one image may be arbitrarily close, where no arithmetic is exact enough."""
     reference = np.stack([array(0, span) for span in ranges])
     for index in range(len(ranges)):
         actual = reference.copy()
         actual[index, 0] -= 2
-        found = measured(reference, actual)
-        assert found.max_abs == pytest.approx(2 / max(ranges))
-        assert found.worst.input == f"image {index}"
+        result = measured(reference, actual)
+        assert result.max_abs == pytest.approx(2 / max(ranges))
+        assert result.worst.input == f"image {index}"
 
 
 def test_an_offset_between_images_is_no_range() -> None:
-    """Logits are up to a constant of each image."""
+    """Logits are defined up to a constant for each image."""
     reference = np.stack([array(0, 1), array(100, 101)])
     assert measured(reference, reference + array(0, 0.5)).max_abs == pytest.approx(1 / 2)
 
@@ -81,15 +81,15 @@ def test_an_offset_between_images_is_no_range() -> None:
 def test_the_range_is_of_each_output_by_itself() -> None:
     reference = {"small": array(0, 1)[None], "large": array(0, 1000)[None]}
     actual = {"small": array(0, 1.25)[None], "large": array(0, 1001)[None]}
-    found = measure(pair_outputs(["image"], reference, actual), False)
-    assert found.max_abs == 1 / 4
-    assert found.worst.output == "small"
-    assert found.mean_abs == pytest.approx((1 / 8 + 1 / 2000) / 2)
+    result = measure(pair_outputs(["image"], reference, actual), False)
+    assert result.max_abs == 1 / 4
+    assert result.worst.output == "small"
+    assert result.mean_abs == pytest.approx((1 / 8 + 1 / 2000) / 2)
 
 
 def test_an_error_below_float32_is_seen() -> None:
-    found = one(array(0, 1), np.array([0, 1 + 1e-10]))
-    assert found.max_abs == pytest.approx(1e-10, rel=1e-5)
+    result = one(array(0, 1), np.array([0, 1 + 1e-10]))
+    assert result.max_abs == pytest.approx(1e-10, rel=1e-5)
 
 
 def test_float16_is_widened_before_it_is_subtracted() -> None:
@@ -108,9 +108,9 @@ def test_the_worst_is_named_by_input_output_and_place() -> None:
     moved[1, 2, 3, 4] = 1
     moved[0, 1, 1, 1] = 0.5
     other = np.stack([array(0, 1), array(0, 1)])
-    found = measure(pair_outputs(images(2), {"other": other, "maps": maps}, {"other": other, "maps": moved}), False)
-    assert found.max_abs == 1 / 8
-    assert found.worst == WorstElement("image 1", "maps", (2, 3, 4))
+    result = measure(pair_outputs(images(2), {"other": other, "maps": maps}, {"other": other, "maps": moved}), False)
+    assert result.max_abs == 1 / 8
+    assert result.worst == WorstElement("image 1", "maps", (2, 3, 4))
 
 
 def test_the_place_of_the_first_value_that_is_not_finite_is_told() -> None:
@@ -156,9 +156,9 @@ def test_signal_to_noise(reference: Array, actual: Array, snr_db: float) -> None
 def test_cosine_and_signal_to_noise_are_the_least_of_all_images() -> None:
     reference = np.stack([array(10, 0), array(1, 0), array(3, 4)])
     actual = np.stack([array(10, 1), array(1, 1), array(3, 4)])
-    found = measured(reference, actual)
-    assert found.cosine == pytest.approx(1 / math.sqrt(2))
-    assert found.snr_db == pytest.approx(0, abs=1e-12)
+    result = measured(reference, actual)
+    assert result.cosine == pytest.approx(1 / math.sqrt(2))
+    assert result.snr_db == pytest.approx(0, abs=1e-12)
 
 
 # --- classes ---------------------------------------------------------------------------------------------
@@ -185,18 +185,18 @@ def exchanged(first: int, second: int) -> Array:
     ],
 )
 def test_agreement_of_classes(actual: Array, top1: float, top5: float) -> None:
-    found = one(TEN, actual)
-    assert (found.top1, found.top5) == (top1, top5)
+    result = one(TEN, actual)
+    assert (result.top1, result.top5) == (top1, top5)
 
 
 def test_agreement_is_the_share_of_all_images() -> None:
-    found = measured(np.stack([TEN] * 4), np.stack([TEN, TEN, TEN, exchanged(9, 0)]))
-    assert (found.top1, found.top5) == (3 / 4, pytest.approx(19 / 20))
+    result = measured(np.stack([TEN] * 4), np.stack([TEN, TEN, TEN, exchanged(9, 0)]))
+    assert (result.top1, result.top5) == (3 / 4, pytest.approx(19 / 20))
 
 
 def test_fewer_classes_than_five_are_all_the_five_there_are() -> None:
-    found = one(array(1, 2, 3), array(3, 2, 1))
-    assert (found.top1, found.top5) == (0, 1)
+    result = one(array(1, 2, 3), array(3, 2, 1))
+    assert (result.top1, result.top5) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -221,9 +221,9 @@ def test_divergence_is_the_largest_of_all_images_and_finite_where_probabilities_
 
 
 def test_dense_features_have_no_classes() -> None:
-    found = one(TEN, exchanged(9, 0), classes=False)
-    assert (found.top1, found.top5, found.kl) == (None, None, None)
-    assert found.max_abs == 1
+    result = one(TEN, exchanged(9, 0), classes=False)
+    assert (result.top1, result.top5, result.kl) == (None, None, None)
+    assert result.max_abs == 1
 
 
 # --- what is not finite ----------------------------------------------------------------------------------
@@ -242,17 +242,17 @@ def test_dense_features_have_no_classes() -> None:
     ],
 )
 def test_what_is_not_finite_is_as_wrong_as_can_be(reference: Array, actual: Array) -> None:
-    found = one(reference, actual)
-    assert (found.max_abs, found.mean_abs, found.snr_db, found.kl) == (math.inf, math.inf, -math.inf, math.inf)
-    assert (found.cosine, found.top1, found.top5) == (0, 0, 0)
+    result = one(reference, actual)
+    assert (result.max_abs, result.mean_abs, result.snr_db, result.kl) == (math.inf, math.inf, -math.inf, math.inf)
+    assert (result.cosine, result.top1, result.top5) == (0, 0, 0)
 
 
 def test_one_image_that_is_not_finite_shows_among_others() -> None:
     reference, actual = np.stack([TEN] * 3), np.stack([TEN] * 3)
     actual[1, 4] = math.nan
-    found = measured(reference, actual)
-    assert (found.max_abs, found.worst.input, found.worst.index) == (math.inf, "image 1", (4,))
-    assert found.top1 == pytest.approx(2 / 3)
+    result = measured(reference, actual)
+    assert (result.max_abs, result.worst.input, result.worst.index) == (math.inf, "image 1", (4,))
+    assert result.top1 == pytest.approx(2 / 3)
 
 
 # --- what does not line up -------------------------------------------------------------------------------
@@ -281,14 +281,14 @@ def test_a_second_output_that_is_missing_is_no_match() -> None:
 
 
 def test_probabilities_next_to_equal_are_compared_to_what_float32_tells_of_them() -> None:
-    """Their own rounding is no error; a thousandth of one is."""
+    """Rounding of the probabilities is not an error; a change of a thousandth is."""
     logits = 1e-3 * np.random.RandomState(0).standard_normal((1, 1000))
     exact = np.exp(logits) / np.exp(logits).sum()
     rounded = exact.astype(np.float32)
     wrong = rounded.copy()
     wrong[0, 0] *= 1.001
     expected, sound, faulty = ({"probabilities": as_logits(each, 1e-30)} for each in (exact, rounded, wrong))
-    measured = [measure(pair_outputs(["a"], expected, found), classes=False) for found in (sound, faulty)]
+    measured = [measure(pair_outputs(["a"], expected, result), classes=False) for result in (sound, faulty)]
     assert measured[0].max_abs < 3e-5
     assert measured[0].mean_abs < 3e-6
     assert measured[1].max_abs > 3e-2

@@ -1,4 +1,4 @@
-"""The images that artifacts are compared over: which they are, and what a folder adds to them."""
+"""The images of a comparison: the standard ones, and those of a folder."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_a_folder_gives_its_pictures_by_name_and_in_order(tmp_path: Path) -> Non
 
 
 def test_a_folders_pictures_are_cut_as_the_network_sees_them(tmp_path: Path) -> None:
-    """Twice as wide as it is high, its left half black: the centre has both halves."""
+    """An image of 2:1 whose left half is black: the centre crop has both halves."""
     pixels = np.zeros((64, 128, 3), dtype=np.uint8)
     pixels[:, 64:] = 255
     Image.fromarray(pixels).save(tmp_path / "halves.png")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from networks import tiny
-from stored_weights import Place, change_one, double_the_least, places
-from told import reference_of, target_of
+from simulated import reference_of, target_of
+from stored_weights import StoredLocation, change_one, double_the_least, places
 
 import exporters
 from evim_deploy.artifact.parity import Parity, StoredWeights
@@ -48,13 +48,13 @@ def artifacts(reference: GraphReference, tmp_path_factory: pytest.TempPathFactor
     for format_, precision in COMBINATIONS:
         row, target = exporters.FORMATS[format_], target_for(format_, precision)
         path = paths[format_, precision] = folder / f"{precision}{row.suffix}"
-        exporters.load(row).build(reference.stored(target), target, path)
+        exporters.load(row).build(reference.stored_form(target), target, path)
     return paths
 
 
 @pytest.fixture(params=COMBINATIONS, ids="-".join)
 def sound(request: pytest.FixtureRequest, artifacts: dict[tuple[str, str], Path]) -> tuple[Target, Path]:
-    """Each artifact with what was asked for."""
+    """Each artifact with its target."""
     return target_for(*request.param), artifacts[request.param]
 
 
@@ -63,9 +63,9 @@ def target_for(format_: str, precision: str) -> Target:
 
 
 def with_one_changed(
-    artifact: Path, place: Place, folder: Path, change: Callable[[Path, Place], None] = change_one
+    artifact: Path, place: StoredLocation, folder: Path, change: Callable[[Path, StoredLocation], None] = change_one
 ) -> Path:
-    """A copy of an artifact in which one weight is another."""
+    """A copy of an artifact with one changed weight."""
     copy = folder / artifact.name
     if artifact.is_dir():
         shutil.copytree(artifact, copy, dirs_exist_ok=True)
@@ -87,26 +87,28 @@ def test_one_changed_weight_fails(
     unchanged = prove(artifact, target, prover, Silent())
     assert (unchanged.status, unchanged.reason) == ("pass", "")
 
-    stored = reference.stored(target)
-    found = places(artifact, stored, target.precision)
+    stored = reference.stored_form(target)
+    actual = places(artifact, stored, target.precision)
     arrays = sum(len(node.weights) for node in stored.nodes)
-    assert len(found) >= arrays - 3  # all but single numbers, which stand in several places
+    assert len(actual) >= arrays - 3  # all but single numbers, which stand in several places
     assert unchanged.stored == StoredWeights(arrays, arrays, ())
-    for (layer, name), place in list(found.items())[:: len(found) // SAMPLE]:
+    for (layer, name), place in list(actual.items())[:: len(actual) // SAMPLE]:
         changed = with_one_changed(artifact, place, tmp_path)
         result = prove(changed, target, prover, Silent())
         assert_fails_in_its_program(result)
         assert result.stored is not None
-        (told,) = result.stored.changed
-        assert told.startswith(f"{layer}, 1 of {place.size} values of the {name} differs, by ")
+        (change,) = result.stored.changed
+        assert change.startswith(f"{layer}, 1 of {place.size} values of the {name} differs, by ")
 
 
 def test_a_weight_that_no_output_shows_fails_too(
     reference: GraphReference, prover: ParityChecker, sound: tuple[Target, Path], tmp_path: Path
 ) -> None:
-    """As one behind a unit that none of the inputs wakes, which others may."""
+    """A weight behind a unit that no standard input activates, although other inputs may."""
     target, artifact = sound
-    place = places(artifact, reference.stored(target), target.precision)["stages.1.blocks.0.ffn.fc2.conv", "kernel"]
+    place = places(artifact, reference.stored_form(target), target.precision)[
+        "stages.1.blocks.0.ffn.fc2.conv", "kernel"
+    ]
     result = prove(with_one_changed(artifact, place, tmp_path, double_the_least), target, prover, Silent())
     assert {each.status for each in result.comparisons} == {"pass"}
     assert result.status == "fail"
@@ -123,12 +125,12 @@ def test_one_changed_weight_in_a_packages_spec_fails(
     tmp_path: Path,
     precision: str,
 ) -> None:
-    """Small arrays stand there, not in the file of weights."""
+    """Small arrays are in the program, not in the weights file."""
     target, artifact = target_for("coreml", precision), artifacts["coreml", precision]
-    found = places(artifact, reference.stored(target), precision)
+    result = places(artifact, reference.stored_form(target), precision)
     for name in IN_THE_SPEC:
-        assert found[name].member.endswith("model.mlmodel")
-        changed = with_one_changed(artifact, found[name], tmp_path)
+        assert result[name].member.endswith("model.mlmodel")
+        changed = with_one_changed(artifact, result[name], tmp_path)
         assert_fails_in_its_program(prove(changed, target, prover, Silent()))
 
 
@@ -136,11 +138,11 @@ def test_one_changed_weight_in_a_packages_spec_fails(
 def test_an_artifact_of_other_weights_fails(
     prover: ParityChecker, tmp_path: Path, format_: str, precision: str
 ) -> None:
-    """As one that was exported before the last training."""
+    """An artifact exported before the last training."""
     row, target = exporters.FORMATS[format_], target_for(format_, precision)
     other = reference_of(tiny(3, depths=(1, 1, 1)), seed=1, classes=CLASSES)
     path = tmp_path / f"stale{row.suffix}"
-    exporters.load(row).build(other.stored(target), target, path)
+    exporters.load(row).build(other.stored_form(target), target, path)
     result = prove(path, target, prover, Silent())
     assert_fails_in_its_program(result)
     assert result.comparisons[-1].status == "fail"

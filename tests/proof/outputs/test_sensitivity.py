@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from networks import tiny
-from told import Network, reference_of, run_of, target_of
+from simulated import Network, reference_of, run_of, target_of
 from torch import Tensor
 
 from evim_deploy.artifact.parity import Check, CheckSensitivity, Measures, OutputComparison, Tolerance, WorstElement
@@ -53,7 +53,7 @@ def plain_deltas(graph: Graph, images: Array, as_compared: Any = lambda values: 
 
     def answers(of: Graph) -> list[dict[str, Array]]:
         each = [evaluate(of, torch.from_numpy(image[None])) for image in images]
-        return [{name: as_compared(value.double().numpy()) for name, value in found.items()} for found in each]
+        return [{name: as_compared(value.double().numpy()) for name, value in result.items()} for result in each]
 
     expected, moved = answers(graph), {}
     for node in graph.nodes:
@@ -66,9 +66,9 @@ def plain_deltas(graph: Graph, images: Array, as_compared: Any = lambda values: 
         changed = graph.copy()
         changed.substitute(node, node.with_weights(**weights))
         moved[node.name] = max(
-            np.abs(value[name] - wanted[name]).max() / max(np.ptp(each[name]) for each in expected)
-            for value, wanted in zip(answers(changed), expected, strict=True)
-            for name in wanted
+            np.abs(value[name] - expected_value[name]).max() / max(np.ptp(each[name]) for each in expected)
+            for value, expected_value in zip(answers(changed), expected, strict=True)
+            for name in expected_value
         )
     return moved
 
@@ -86,12 +86,12 @@ def test_deltas_are_those_of_the_whole_network_computed_again(
     reference: GraphReference, output: str, as_compared: Any
 ) -> None:
     graph, images = graph_of(reference, output), pictures()
-    found = output_deltas(GraphNetwork(graph), images, output == "probabilities")
+    result = output_deltas(GraphNetwork(graph), images, output == "probabilities")
     expected = plain_deltas(graph, images, as_compared)
-    assert list(found) == [node.name for node in graph.nodes if node.weights]
-    assert len(found) > 20
+    assert list(result) == [node.name for node in graph.nodes if node.weights]
+    assert len(result) > 20
     for name, movement in expected.items():
-        assert found[name] == pytest.approx(movement, rel=0.02, abs=3e-6)
+        assert result[name] == pytest.approx(movement, rel=0.02, abs=3e-6)
     assert min(expected.values()) > 0
     assert max(expected.values()) > 1e-3
 
@@ -184,10 +184,10 @@ def test_a_layer_without_effect_is_missed_and_named() -> None:
     moved = output_deltas(GraphNetwork(with_an_idle_branch()), pictures(), False)
     assert moved["seen"] > 1e-3
     assert (moved["idle"], moved["gate"]) == (0, 0)
-    found = outputs_sensitivity(moved, compared(1e-4, 0), SIZE)
-    assert found.missed == ("idle", "gate")
-    assert (found.layers, found.caught, found.everywhere) == (3, 1, math.inf)
-    assert str(found) == "detects a 1 % weight perturbation in 1 of 3 layers"
+    result = outputs_sensitivity(moved, compared(1e-4, 0), SIZE)
+    assert result.missed == ("idle", "gate")
+    assert (result.layers, result.caught, result.everywhere) == (3, 1, math.inf)
+    assert str(result) == "detects a 1 % weight perturbation in 1 of 3 layers"
 
 
 # --- sensitivity, computed by hand -----------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def compared(tolerance: float, measured: float) -> OutputComparison:
     allowed = Tolerance(max_abs=tolerance, mean_abs=tolerance / 10, reason="", distribution="")
     return OutputComparison(
         check=Check.PROGRAM,
-        engine="told",
+        engine="simulated",
         mode="fp32",
         reference="PyTorch",
         inputs=("cat",),
@@ -233,18 +233,18 @@ MOVED = {"first": 0.008, "second": 0.002, "third": 0.0005}
     ],
 )
 def test_power(tolerance: float, measured: float, missed: tuple[str, ...], smallest: float, everywhere: float) -> None:
-    found = outputs_sensitivity(MOVED, compared(tolerance, measured), (48, 80))
-    assert (found.check, found.perturbation, found.size, found.layers) == ("program", 0.01, (48, 80), 3)
-    assert found.missed == missed
-    assert found.caught == 3 - len(missed)
-    assert found.smallest == pytest.approx(smallest)
-    assert found.everywhere == pytest.approx(everywhere)
+    result = outputs_sensitivity(MOVED, compared(tolerance, measured), (48, 80))
+    assert (result.check, result.perturbation, result.size, result.layers) == ("program", 0.01, (48, 80), 3)
+    assert result.missed == missed
+    assert result.caught == 3 - len(missed)
+    assert result.smallest == pytest.approx(smallest)
+    assert result.everywhere == pytest.approx(everywhere)
 
 
 def test_what_cannot_be_said_is_missed() -> None:
-    """Weights so large that nothing is finite."""
-    found = outputs_sensitivity({"overflows": math.inf}, compared(1e-4, math.inf), SIZE)
-    assert found.missed == ("overflows",)
+    """Weights so large that no value is finite."""
+    result = outputs_sensitivity({"overflows": math.inf}, compared(1e-4, math.inf), SIZE)
+    assert result.missed == ("overflows",)
 
 
 # --- that it is true -------------------------------------------------------------------------------------
@@ -291,21 +291,21 @@ def test_the_least_that_is_seen_everywhere_is_seen_everywhere(
     for factor, all_caught in ((1.2, True), (0.8, False)):
         with monkeypatch.context() as patch:
             patch.setattr(sensitivity_module, "PERTURBATION", factor * sound.everywhere)
-            found = ParityChecker(reference, 64).prove(target, [run]).sensitivity
-            assert found is not None
-            assert (found.missed == ()) == all_caught
+            result = ParityChecker(reference, 64).prove(target, [run]).sensitivity
+            assert result is not None
+            assert (result.missed == ()) == all_caught
 
 
 # --- a comparison that sees too little -------------------------------------------------------------------
 
 
 def with_deaf_heads(gain: float) -> GraphReference:
-    """A network whose answer is all but its heads' biases."""
-    found = reference_of(tiny(3, depths=(1, 1, 1)))
-    for path, parameter in found.model.named_parameters():
+    """A network whose output is almost only its heads' biases."""
+    result = reference_of(tiny(3, depths=(1, 1, 1)))
+    for path, parameter in result.model.named_parameters():
         if path.startswith("heads") and path.endswith("weight"):
             parameter.data *= gain
-    return found
+    return result
 
 
 def proven(reference: GraphReference) -> tuple[str, str, CheckSensitivity]:
@@ -331,9 +331,9 @@ def test_a_failure_is_no_warning() -> None:
 
 
 def test_power_at_a_large_size_is_analysed_at_the_native_one(reference: GraphReference) -> None:
-    found = ParityChecker(reference, 64).prove(target_of(size=(96, 128)), [run_of(Network(graph_of(reference)))])
-    assert found.sensitivity is not None
-    assert found.sensitivity.size == (64, 64)
+    result = ParityChecker(reference, 64).prove(target_of(size=(96, 128)), [run_of(Network(graph_of(reference)))])
+    assert result.sensitivity is not None
+    assert result.sensitivity.size == (64, 64)
     small = ParityChecker(reference, 64).prove(target_of(size=(32, 80)), [run_of(Network(graph_of(reference)))])
     assert small.sensitivity is not None
     assert small.sensitivity.size == (32, 80)

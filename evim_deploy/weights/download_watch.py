@@ -1,4 +1,8 @@
-"""Work that cannot be interrupted, such as asking a name server: done in a thread that can be left behind."""
+"""Run calls that cannot be interrupted, such as a name lookup, in a thread that can be left behind.
+
+huggingface_hub's own time limits are for each attempt of a request. They bound neither the name lookup, nor the
+retries, nor a download that starts over again and again.
+"""
 
 from __future__ import annotations
 
@@ -17,40 +21,40 @@ _STEP_SECONDS = 0.2
 
 
 def start(work: Callable[[], T]) -> Future[T]:
-    """Begin work in a daemon thread, which does not keep the process alive."""
+    """Start a call in a daemon thread, which does not keep the process alive."""
     future: Future[T] = Future()
 
     def run() -> None:
         try:
             future.set_result(work())
-        except Exception as error:  # whatever it is, it is raised where the result is asked for
+        except Exception as error:  # any error is raised again by Future.result
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
     return future
 
 
-def result(future: Future[T], patience: float, folder: Path) -> T:
-    """The result of a download, for as long as the partial files in a folder grow.
+def wait_for_download(future: Future[T], stall_seconds: float, folder: Path) -> T:
+    """The result of a download, unless its partial files stop growing.
 
-    To grow is to become larger than ever: a download that starts again and again, cut off each time, does not.
+    Growth means a new maximum of bytes: a download that starts over again and again does not grow.
 
     Args:
         future: The download.
-        patience: Seconds without growth after which it is given up.
-        folder: Where its ``*.incomplete`` files are.
+        stall_seconds: Seconds without growth after which the download is abandoned.
+        folder: The folder of its ``*.incomplete`` files.
 
     Raises:
-        TimeoutError: It was given up.
-        Exception: What the download itself raised.
+        TimeoutError: The download stalled.
+        Exception: An error of the download itself.
     """
     largest, since = 0, time.monotonic()
     while not future.done():
         wait([future], timeout=_STEP_SECONDS)
         if (size := _partial_bytes(folder)) > largest:
             largest, since = size, time.monotonic()
-        elif time.monotonic() - since > patience:
-            raise TimeoutError(f"nothing came for {patience:.0f} s")
+        elif time.monotonic() - since > stall_seconds:
+            raise TimeoutError(f"nothing came for {stall_seconds:.0f} s")
     return future.result()
 
 

@@ -1,4 +1,4 @@
-"""Sessions that are told what to answer, to test what is concluded from the answers."""
+"""Simulated sessions and references for tests of the proof."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from evim_deploy.artifact.info import ArtifactInfo, Structure
 from evim_deploy.artifact.parity import Check, Parity
-from evim_deploy.artifact.target import ArtifactInfo, Signature, Structure, Target, TensorSpec, Weights
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target, Weights
 from evim_deploy.catalog.variants import MODELS, ModelName, Variant
 from evim_deploy.graph.interpreter import evaluate, tensors
 from evim_deploy.graph.ir import Graph
@@ -34,14 +36,14 @@ LOGITS = TensorSpec(name="logits", shape=(1, CLASSES), dtype="float32", layout="
 
 
 def facts_of(target: Target, contract: Signature) -> ArtifactInfo:
-    """What is known of an artifact that nobody proved."""
+    """The description of an unproven artifact."""
     weights, structure = Weights("random:0", False, "0" * 64), Structure.of(Counter())
     return ArtifactInfo(
         model=MODELS["efficientvim_m1"],
         target=target,
         weights=weights,
         preprocessing=PAPER,
-        contract=contract,
+        signature=contract,
         structure=structure,
         parity=Parity.not_run(""),
         rewrites=(),
@@ -50,7 +52,7 @@ def facts_of(target: Target, contract: Signature) -> ArtifactInfo:
 
 
 def reference_of(variant: Variant, seed: int = 0, classes: int = CLASSES, distilled: bool = False) -> GraphReference:
-    """Seeded weights that make the answer depend on the image."""
+    """A reference with seeded weights whose output depends on the image."""
     return reference_to(untrained_model(ModelName(variant, distilled), classes, seed))
 
 
@@ -89,7 +91,7 @@ FACTS = facts_of(target_of(), Signature((IMAGE,), (LOGITS,)))
 
 @dataclass
 class Exact:
-    """Answers with the PyTorch model itself, changed on request, and remembers what it was asked."""
+    """A session that runs the PyTorch model, optionally with changed outputs, and records its inputs."""
 
     model: EfficientViM
     target: Target
@@ -111,7 +113,7 @@ class Exact:
 
 
 class Network:
-    """Answers with a graph in PyTorch, float32, changed on request."""
+    """A session that runs a graph in PyTorch, float32, optionally with changed outputs."""
 
     anomalies: Mapping[str, Mapping[str, int]] = {}
 
@@ -124,7 +126,7 @@ class Network:
 
 
 def run_of(
-    session: Exact | Network, check: Check = Check.PROGRAM, engine: str = "told", mode: str = "fp32"
+    session: Exact | Network, check: Check = Check.PROGRAM, engine: str = "simulated", mode: str = "fp32"
 ) -> CheckRun:
     def opened() -> AbstractContextManager[Exact | Network]:
         return nullcontext(session)

@@ -1,4 +1,4 @@
-"""The operations of ONNX that move a window over a map (B, C, H, W), or pad or scale it."""
+"""Operations of ONNX that pool, pad or resize maps (B, C, H, W), and the padding of convolutions."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evim_deploy.networks.onnx.node import OnnxNode, Value, lengths
-from evim_deploy.networks.onnx.resize import resize
+from evim_deploy.networks.onnx.operations.resize import resize
 from evim_deploy.networks.torch_module import pools
 
 _MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
-"""ONNX's names of what is put around a map, and torch's."""
+"""Padding modes of ONNX and of torch."""
 
 
 def padding(node: OnnxNode, kernel: Sequence[int], sizes: Sequence[int], dilations: Sequence[int]) -> list[int]:
-    """Of each axis the pixels before and after it, in torch's order: the last axis first.
+    """The padding of each axis, before and after it, in torch's order: the last axis first.
 
     Args:
         node: A convolution or pooling.
-        kernel: Sides of its window.
-        sizes: Of the map, whose axes they go along.
-        dilations: From one pixel of the window to the next.
+        kernel: Sides of its window, pixels.
+        sizes: Lengths of the map along the same axes, pixels.
+        dilations: Distance from one pixel of the window to the next.
 
     Raises:
-        BadInput: The window leaves out pixels at the edge, of which ONNX Runtime chooses otherwise in each operation.
+        BadInput: The window leaves out pixels at the edge; ONNX Runtime's choice of these depends on the operation.
     """
     count = len(kernel)
     strides, how = node.integers("strides", [1] * count), node.text("auto_pad", "NOTSET")
-    found = []
+    amounts: list[int] = []
     for i in reversed(range(count)):
         if how in ("NOTSET", "VALID"):
             pads = node.integers("pads", [0] * 2 * count) if how == "NOTSET" else [0] * 2 * count
-            found += [pads[i], pads[i + count]]
+            amounts += [pads[i], pads[i + count]]
         else:
             total = (-(-sizes[i] // strides[i]) - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 - sizes[i]
             if total < -1:
-                raise node.refused(f"pads {how} a window that leaves out {-total} pixels")
+                raise node.unsupported(f"pads {how} a window that leaves out {-total} pixels")
             small, large = max(total, 0) // 2, -(-max(total, 0) // 2)
-            found += [small, large] if how == "SAME_UPPER" else [large, small]
-    return found
+            amounts += [small, large] if how == "SAME_UPPER" else [large, small]
+    return amounts
 
 
 def is_even(pads: Sequence[int]) -> bool:
-    """Whether as much is put before each axis as after it."""
+    """Whether the padding before and after each axis is the same."""
     return all(before == after for before, after in zip(pads[::2], pads[1::2], strict=True))
 
 
 class Pad(nn.Module):
-    """Zeros around a map, as a convolution wants them that torch's own padding cannot give."""
+    """Zeros around a map, for a convolution whose padding torch's own cannot express."""
 
     def __init__(self, node: OnnxNode, kernel: Sequence[int]) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Pad(nn.Module):
 
 
 def _sides(node: OnnxNode, x: Tensor) -> list[pools.Side]:
-    """How a pool's window moves along each axis of a map. ONNX Runtime pads it as if it were not dilated."""
+    """A pool's window along each axis of a map. ONNX Runtime ignores the dilation in its padding."""
     kernel = node.integers("kernel_shape", ())
     pads = padding(node, kernel, lengths(x)[2:], [1] * len(kernel))
     each = zip(
@@ -85,17 +85,17 @@ def _sides(node: OnnxNode, x: Tensor) -> list[pools.Side]:
 def _average_pool(node: OnnxNode, x: Tensor) -> Tensor:
     sides = tuple(_sides(node, x))
     if any(side.dilation != 1 for side in sides):
-        raise node.refused("is dilated")
+        raise node.unsupported("is dilated")
     counts_padding = bool(node.integer("count_include_pad", 0))
     return pools.average_pool(x, sides, _divisors(sides, tuple(lengths(x)[2:]), node.opset) if counts_padding else None)
 
 
 @cache
 def _divisors(sides: Sequence[pools.Side], lengths: Sequence[int], opset: int) -> npt.NDArray[np.int64]:
-    """What ONNX Runtime divides each window by where padding counts, (*windows): found by a pool of ones.
+    """ONNX Runtime's divisor of each window where padding counts, (*windows), measured by a pool of ones.
 
     Below opset 19 it is the whole kernel, in later versions of ONNX Runtime the pixels on the map and its padding
-    (onnxruntime #16203, #29629); from opset 19 on these, but one axis takes another's padding (#24681).
+    (onnxruntime #16203, #29629); from opset 19 on the latter, but an axis uses another's padding (#24681).
     """
     import onnxruntime
     from onnx import TensorProto, helper
@@ -122,11 +122,11 @@ def _divisors(sides: Sequence[pools.Side], lengths: Sequence[int], opset: int) -
     return np.rint(pools.divisors(sides, lengths, False) / mean[0, 0]).astype(np.int64)
 
 
-_IR_VERSION = 8  # which every ONNX Runtime takes that has these opsets
+_IR_VERSION = 8  # every ONNX Runtime with these opsets reads it
 
 
 def _pad(node: OnnxNode, x: Tensor, pads: Value, value: Value = None, axes: Value = None) -> Tensor:
-    """A negative amount takes pixels away."""
+    """Pad a map; a negative amount removes pixels."""
     amounts, own = node.ints(pads), lengths(x)
     along = [axis % x.ndim for axis in node.ints(axes)] if axes is not None else range(x.ndim)
     around = {axis: (amounts[i], amounts[i + len(along)]) for i, axis in enumerate(along)}
@@ -141,7 +141,7 @@ def _pad(node: OnnxNode, x: Tensor, pads: Value, value: Value = None, axes: Valu
     mode = node.text("mode", "constant")
     first = min(grown) if mode == "constant" else 2  # torch repeats pixels along the axes of a map alone
     if mode not in _MODES or min(grown) < first:
-        raise node.refused(f"pads by {mode}")
+        raise node.unsupported(f"pads by {mode}")
     flat = [size for axis in reversed(range(first, x.ndim)) for size in grown.get(axis, (0, 0))]
     fill = {} if value is None or mode != "constant" else {"value": node.scalar(value)}
     return F.pad(x, flat, _MODES[mode], **fill)
