@@ -212,9 +212,9 @@ def test_what_a_manifest_cannot_express_is_refused_by_name(
 def test_weights_of_another_tag_are_evaluated_in_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """CLIP's network has its own mean and standard deviation; the weights named are normalised to -1 to 1."""
     name, spec = find_timm("vit_base_patch16_clip_224.metaclip_400m"), "timm:vit_base_patch16_224.augreg_in21k"
-    monkeypatch.setattr(timm_model, "_load", lambda *unused: (torch.nn.Linear(1, 1), None))
+    monkeypatch.setattr(timm_model, "_load", lambda *_, **__: (torch.nn.Linear(1, 1), None))
     monkeypatch.setattr(timm_model, "_num_classes", lambda module: 1)
-    monkeypatch.setattr(timm_model, "_find", lambda spec, notify: (Path(), spec))
+    monkeypatch.setattr(timm_model, "_fetch", lambda source, notify: Path())
     means = {each: open_timm(name, each, None, lambda text: None).preprocessing.mean for each in (spec, "weights.pth")}
     assert means == {spec: (0.5, 0.5, 0.5), "weights.pth": (0.48145466, 0.4578275, 0.40821073)}
 
