@@ -29,10 +29,10 @@ from evim_deploy.artifact.reading import embedded_manifest
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.network_name import NetworkName, parse_network_name
 from evim_deploy.catalog.terms import UNQUANTISED, ModelFamily
-from evim_deploy.cli.options import parse_normalisation
+from evim_deploy.cli.parsing import parse_normalisation
 from evim_deploy.commands.export import export
 from evim_deploy.commands.predict import predict
-from evim_deploy.commands.request import Request, plan
+from evim_deploy.commands.request import Request, plan_targets
 from evim_deploy.commands.verify import Verifier
 from evim_deploy.common.errors import BadInput, NotRunHere, ParityFailed, UsageProblem
 from evim_deploy.common.numerics import softmax
@@ -212,8 +212,8 @@ def test_an_onnx_file_goes_through_the_same_door(tmp_path: Path) -> None:
     assert Verifier(weights=str(moved)).verify(Path(artifact["path"])).parity.status == ParityStatus.PASS
     with pytest.raises(BadInput, match="cannot be opened"):
         Verifier().verify(Path(artifact["path"]))
-    with pytest.raises(BadInput, match="has weights of its own"):
-        plan(Request(model=name, formats=("onnx",), weights="random"))
+    with pytest.raises(BadInput, match="contains its own weights"):
+        plan_targets(Request(model=name, formats=("onnx",), weights="random"))
 
 
 @pytest.fixture(scope="module")
@@ -262,14 +262,14 @@ def test_a_file_with_mean_and_std_takes_pixels(onnx_classifier: Path, picture: P
 @pytest.mark.parametrize(
     ("mean", "std", "cause"),
     [
-        ("0.4,0.5,0.6", None, "belong together"),
-        (None, "0.4,0.5,0.6", "belong together"),
-        ("0.4,0.5", "1,1,1", "'0.4,0.5' is not of RGB"),
-        ("a,b,c", "1,1,1", "'a,b,c' is not of RGB"),
-        ("nan,0,0", "1,1,1", "'nan,0,0' is not of RGB"),
-        ("0,0,inf", "1,1,1", "'0,0,inf' is not of RGB"),
-        ("0,0,0,0", "1,1,1", "'0,0,0,0' is not of RGB"),
-        ("", "1,1,1", "'' is not of RGB"),
+        ("0.4,0.5,0.6", None, "must be given together"),
+        (None, "0.4,0.5,0.6", "must be given together"),
+        ("0.4,0.5", "1,1,1", "Invalid RGB values '0.4,0.5'"),
+        ("a,b,c", "1,1,1", "Invalid RGB values 'a,b,c'"),
+        ("nan,0,0", "1,1,1", "Invalid RGB values 'nan,0,0'"),
+        ("0,0,inf", "1,1,1", "Invalid RGB values '0,0,inf'"),
+        ("0,0,0,0", "1,1,1", "Invalid RGB values '0,0,0,0'"),
+        ("", "1,1,1", "Invalid RGB values ''"),
     ],
 )
 def test_what_is_no_normalisation(mean: str | None, std: str | None, cause: str) -> None:
@@ -503,19 +503,19 @@ def test_an_unknown_network_is_told_with_the_nearest(name: str, said: str) -> No
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"task": "features"}, "exported as a classifier"),
+        ({"task": "features"}, "only be exported as a classifier"),
         ({"sizes": (None,)}, "dynamic resolution"),
-        ({"opset": 17}, "PyTorch's exporter begins at 18"),
+        ({"opset": 17}, "PyTorch's exporter starts at 18"),
         (
             {"sizes": ((32, 32), (64, 64)), "multifunction": True},
-            "one function",
+            "does not support --multifunction",
         ),
-        ({"num_classes": 1}, "no classification"),
+        ({"num_classes": 1}, "num_classes must be at least 2, got 1"),
     ],
 )
 def test_what_only_efficientvim_has_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        plan(Request(model=TINY, **{"formats": ("onnx",), **options}))
+        plan_targets(Request(model=TINY, **{"formats": ("onnx",), **options}))
 
 
 class Bessel(torch.nn.Module):
@@ -569,10 +569,10 @@ def refusing() -> LoadedModel:
 
 def test_a_network_of_one_size_is_planned_at_that_alone() -> None:
     fixed = replace(TINY, fixed=True, size=(32, 48))
-    (target,) = plan(Request(model=fixed, formats=("onnx",)))
+    (target,) = plan_targets(Request(model=fixed, formats=("onnx",)))
     assert (target.height, target.width) == (32, 48)
-    with pytest.raises(BadInput, match="images of 32x48 alone"):
-        plan(Request(model=fixed, formats=("onnx",), sizes=((48, 48),)))
+    with pytest.raises(BadInput, match="accepts only images of 32x48"):
+        plan_targets(Request(model=fixed, formats=("onnx",), sizes=((48, 48),)))
 
 
 @pytest.mark.parametrize(("name", "size"), [("timm:shvit_s1", (224, 224)), ("onnx:classifier.onnx", (96, 128))])
