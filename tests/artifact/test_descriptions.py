@@ -1,4 +1,4 @@
-"""What people are told of an artifact: of whom it is, under which licence, and what goes in and comes out."""
+"""The texts on an artifact for people: its author, its licence, its inputs and outputs."""
 
 from __future__ import annotations
 

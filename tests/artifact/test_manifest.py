@@ -1,4 +1,4 @@
-"""What an artifact says of itself is read as it was written, and refused where it is damaged."""
+"""A manifest is read as it was written, and refused if it is damaged."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_features_need_no_labels_in_the_metadata() -> None:
 
 
 def test_version_1_says_the_same() -> None:
-    """In it the parity was told otherwise, which nothing reads, and no hash of the labels."""
+    """Its parity has other entries, which nothing reads, and it has no hash of the labels."""
     document = {**document_of(), "schema_version": 1, "parity": {"status": "pass", "max_abs": 0}}
     del document["labels_sha256"]
     assert read(document).target == TARGET
@@ -130,7 +130,7 @@ def test_a_preprocessing_that_cannot_be(key: str, value: object) -> None:
 
 
 def test_a_crop_fraction_above_1_adds_a_border() -> None:
-    """As timm evaluates six networks."""
+    """timm evaluates six networks so."""
     document = document_of()
     document["preprocessing"]["crop_fraction"] = 1.15
     assert read(document).preprocessing.crop_fraction == 1.15
@@ -294,7 +294,7 @@ def test_an_artifact_may_have_been_renamed(tmp_path: Path) -> None:
 
 
 def test_the_figures_of_a_proof_stand_beside_alone(tmp_path: Path) -> None:
-    """They depend on the host, as the reason why there are no trained weights does; its status is inside, too."""
+    """The figures depend on the host, and so does the reason for untrained weights; the status is inside, too."""
     document = document_of()
     full = {**document, "parity": {**document["parity"], "reason": "of this host", "power": {"smallest": 0.1}}}
     for inside in (embedded(full), full):  # and older artifacts have all of it

@@ -1,4 +1,4 @@
-"""Names of the classes: those that ship, those a user gives, and what is wrong with them."""
+"""Class labels: those that ship, those of a user, and invalid ones."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_directory_is_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ['["cat", " dog ", "bird"]', '["cat", "dog", "   "]'])
 def test_blanks_in_json_names_do_not_reach_the_artifact(tmp_path: Path, content: str) -> None:
-    """As in a text file: they are cut off, and a name of blanks alone is none."""
+    """Blanks are removed as in a text file, and a name of blanks alone is invalid."""
     path = tmp_path / "labels.json"
     path.write_text(content)
     try:
@@ -142,7 +142,7 @@ def test_blanks_in_json_names_do_not_reach_the_artifact(tmp_path: Path, content:
 
 
 def test_a_json_object_by_index(tmp_path: Path) -> None:
-    """As id2label of a config.json; in the order of the numbers, not of the text."""
+    """The form of id2label in a config.json: ordered by the numbers, not by the text."""
     path = tmp_path / "labels.json"
     path.write_text(json.dumps({str(i): f"name {i}" for i in (10, 2, 0, 1, *range(3, 10))}))
     assert class_labels(11, path) == tuple(f"name {i}" for i in range(11))

@@ -1,4 +1,4 @@
-"""What is said of an artifact, and how its files get their names: all of them or none."""
+"""Names, manifests and structure of artifacts, and atomic publishing: all files or none."""
 
 from __future__ import annotations
 
@@ -393,7 +393,7 @@ INTERRUPTIONS = [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()]
 def test_all_or_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: dict[str, str], renames: int, error: BaseException
 ) -> None:
-    """Whichever rename fails, what stood there before stands there again."""
+    """The previous files are restored, whichever rename fails."""
 
     def work(out: Path, at: int) -> None:
         with monkeypatch.context() as patch, staging(out) as folder:

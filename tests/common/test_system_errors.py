@@ -1,4 +1,4 @@
-"""Full disks, closed streams, names too long and other troubles of a machine: each is told as what it is."""
+"""Full disks, closed streams, long names and other system errors: the message states the reason."""
 
 from __future__ import annotations
 

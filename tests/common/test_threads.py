@@ -1,4 +1,4 @@
-"""How many threads compute, that torch and each engine get that number, and that a reference computes in batches."""
+"""Numbers of threads of torch and of each engine, and references that compute in batches."""
 
 from __future__ import annotations
 

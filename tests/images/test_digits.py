@@ -1,4 +1,4 @@
-"""The model that ships: its files are those that the training made, and it reads what it never saw, in every format."""
+"""The model that ships: its files come from the training, and it classifies new pictures in every format."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_picture_is_black_ink_on_white_paper() -> None:
 
 
 def test_the_crop_takes_the_margin_and_no_ink() -> None:
-    """What the network sees of cells that are all ink is all ink."""
+    """Cells that are all ink give an input that is all ink."""
     (seen,) = as_an_app_feeds_it(digits.picture(np.full((8, 8), digits.FULL_INK, np.uint8))[None])
     assert seen[2:-2, 2:-2].max() < 16
 

@@ -1,4 +1,4 @@
-"""What runs the iOS side's checks: where it cannot, it says so; and what it and the Mac's workflow name exists."""
+"""The script with the iOS checks: it says where it cannot run, and the files that it names exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that Swift and Python agree by: Python's are as Python computes today, Swift's are as the schema says."""
+"""Fixtures shared by Swift and Python: Python's equal the values of today, and Swift's file meets the schema."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REMEDY = "python tests/support/ios_fixtures.py writes them anew"
 
 
 def leaves(document: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of a document that is no list or object, with where it stands."""
+    """The scalar values of a document, each with its path."""
     if isinstance(document, dict):
         for key, value in document.items():
             yield from leaves(value, f"{place}.{key}")
@@ -64,7 +64,7 @@ def test_no_fixture_is_missing_or_left_over(documents: dict[str, Any]) -> None:
     ],
 )
 def test_python_answers_as_the_fixture_says(documents: dict[str, Any], name: str) -> None:
-    """To the last digits that another machine's arithmetic may change."""
+    """Equal but for the last digits, which another machine may change."""
     written = dict(leaves(json.loads((FOLDER / f"{name}.json").read_text("utf-8"))))
     computed = dict(leaves(json.loads(json.dumps(documents[f"{name}.json"]))))
     assert written.keys() == computed.keys(), REMEDY

@@ -1,4 +1,4 @@
-"""What Swift must agree with: cases and Python's answers to them, as files for the tests of EvimCore.
+"""Cases and Python's results, with which Swift must agree, as files for the tests of EvimCore.
 
 ``python tests/support/ios_fixtures.py`` writes them anew; tests/ios/test_ios_fixtures.py says whether that is needed.
 """
@@ -93,7 +93,7 @@ def write_all() -> None:
 
 
 def geometry() -> list[dict[str, Any]]:
-    """Where networks look in images of many shapes, width before height."""
+    """Crops of images of many shapes, width before height."""
     images = [(256, 256), (640, 427), (427, 640), (150, 90), (1, 1), (4032, 3024), (333, 517), (219, 1001), (40, 1000)]
     sizes = [(256, 256), (224, 224), (192, 320), (45, 33)]
     others = [
@@ -139,7 +139,7 @@ def classification() -> list[dict[str, Any]]:
 
 
 def facts() -> ArtifactInfo:
-    """Of an artifact of a small random network."""
+    """The artifact of a small random network."""
     inputs = (TensorSpec(name="image", shape=(1, 3, _SIDE, _SIDE), dtype="image", layout="RGB", range=(0.0, 255.0)),)
     outputs = (
         TensorSpec(name="classLabel", shape=(), dtype="string", layout="scalar", range=None),
@@ -165,7 +165,7 @@ def facts() -> ArtifactInfo:
 
 
 def manifest() -> dict[str, Any]:
-    """As it lies beside an artifact."""
+    """The manifest beside an artifact."""
     document = {
         "artifact": _ARTIFACT,
         "size_bytes": 1234567,
@@ -177,7 +177,7 @@ def manifest() -> dict[str, Any]:
 
 
 def prover() -> ParityChecker:
-    """Of the small random network."""
+    """The checker of the small random network."""
     told = facts()
     return ParityChecker(
         GraphReference(model=random_tiny(1, _CLASSES, resolution=_SIDE).float().eval(), weights=told.weights), _SIDE
