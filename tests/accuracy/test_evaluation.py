@@ -169,7 +169,7 @@ def test_a_weight_that_is_another_lowers_the_agreement(single: Path, tmp_path: P
     assert low < its.agreement.difference < high < 0
 
 
-def test_answers_that_are_not_finite_are_wrong(single: Path, tmp_path: Path) -> None:
+def test_predictions_that_are_not_finite_are_wrong(single: Path, tmp_path: Path) -> None:
     broken = perturbed(single, tmp_path / "broken.onnx", lambda weights: np.full_like(weights, np.inf))
     (result,) = evaluated(broken)
     assert result.accuracy is not None
@@ -196,7 +196,7 @@ def test_fewer_than_five_classes(tmp_path: Path, pictures: Path) -> None:
         evaluated(Path(document["path"]), data=pictures)
 
 
-def test_a_reference_answers_once_for_all_of_its_artifacts(
+def test_a_reference_runs_once_for_all_of_its_artifacts(
     made: Callable[..., Path], single: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered, outputs = [], GraphReference.outputs
@@ -316,11 +316,11 @@ def test_an_interrupt_keeps_what_there_is(single: Path) -> None:
 
 def test_a_larger_limit_goes_on_and_a_smaller_one_takes_the_first(single: Path, tmp_path: Path) -> None:
     for limit in (20, 40, 12):
-        (kept,) = evaluated(single, limit=limit, resume=tmp_path / "answers")
+        (saved,) = evaluated(single, limit=limit, resume=tmp_path / "answers")
         (fresh,) = evaluated(single, limit=limit)
-        assert without_times([kept]) == without_times([fresh])
-        assert kept.accuracy is not None
-        assert kept.accuracy.count == limit
+        assert without_times([saved]) == without_times([fresh])
+        assert saved.accuracy is not None
+        assert saved.accuracy.count == limit
     batches = 2 + 2  # of the reference: 16 and 4 of the first 20 images, and of those that are left
     assert len((tmp_path / "answers").read_text().splitlines()) == 1 + 40 + batches
 
@@ -352,7 +352,7 @@ def of_a_file(tmp_path: Path) -> tuple[Path, Path]:
     return Path(document["path"]), tmp_path / "weights.pth"
 
 
-def test_without_its_weights_there_is_no_agreement_and_the_reason_is_told(of_a_file: tuple[Path, Path]) -> None:
+def test_without_its_weights_there_is_no_agreement_and_the_reason_is_reported(of_a_file: tuple[Path, Path]) -> None:
     artifact, weights = of_a_file
     moved = weights.rename(weights.with_name("moved.pth"))
     progress_log = Interrupted(0)
@@ -373,7 +373,7 @@ def test_weights_that_are_named_have_to_be_the_right_ones(single: Path, of_a_fil
         evaluated(single, weights="none.pth")
 
 
-def test_untrained_weights_are_told_of_once(made: Callable[..., Path]) -> None:
+def test_untrained_weights_are_reported_once(made: Callable[..., Path]) -> None:
     progress_log = Interrupted(0)
     seeded = [made("onnx", precision, weights="random:1") for precision in ("fp32", "fp16")]
     one, other = evaluated(*seeded, limit=5, progress=progress_log)

@@ -53,7 +53,7 @@ def test_the_calibration_error_by_hand() -> None:
     assert calibration_error(confidence, right) == pytest.approx((2 * 0.05 + 1 * 0.97) / 3)
 
 
-def test_bins_of_a_calibration_error_are_told_apart() -> None:
+def test_bins_of_a_calibration_error_are_separate() -> None:
     """Over- and underconfidence cancel out within a bin; a bin includes its upper bound."""
     apart = calibration_error(np.array([10 / 15, 11 / 15]), np.array([True, False]))
     assert apart == pytest.approx((5 / 15 + 11 / 15) / 2)
@@ -79,7 +79,7 @@ def test_what_probabilities_say() -> None:
     assert result.seen == 5
 
 
-def test_figures_of_answers() -> None:
+def test_accuracy_of_predictions() -> None:
     labels = np.array([1, NO_CLASS + 1, 2, 0, 1])  # by place
     result = accuracy(top_predictions([4, 0, 2, 1], [3], PROBABILITIES, 0.5), labels)
     assert result is not None
@@ -88,7 +88,7 @@ def test_figures_of_answers() -> None:
     assert accuracy(Predictions(unreadable=[0]), labels) is None
 
 
-def test_a_comparison_is_of_the_images_that_both_answered() -> None:
+def test_agreement_is_over_the_images_that_both_classified() -> None:
     mine = Predictions(images=[0, 1, 2, 3], unreadable=[], top=[[0], [1], [1], [2]], confidence=[1.0] * 4, seconds=1)
     its = Predictions(images=[3, 2, 1], unreadable=[0], top=[[2], [0], [0]], confidence=[1.0] * 3, seconds=1)
     result = agreement(mine, its, np.array([9, 1, 0, 0]))

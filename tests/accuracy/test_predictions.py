@@ -25,7 +25,7 @@ def write(path: Path) -> Path:
     return path
 
 
-def kept(path: Path) -> Predictions:
+def saved(path: Path) -> Predictions:
     with open_log(path, SUBJECT, ORDER) as log:
         return log.predictions("one")
 
@@ -36,19 +36,19 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_was_written_is_read_to_the_last_bit(path: Path) -> None:
-    assert kept(path) == Predictions(
+    assert saved(path) == Predictions(
         images=[3, 4, 0],
         unreadable=[1],
         top=[[7, 1], [2, 0], [1, 3]],
         confidence=[0.1 + 0.2, 0.5, 1 / 3],
         seconds=0.375,
     )
-    assert kept(path).seen == 4
+    assert saved(path).seen == 4
 
 
 def test_to_read_it_changes_nothing(path: Path) -> None:
     before = path.read_bytes()
-    kept(path)
+    saved(path)
     assert path.read_bytes() == before
 
 
@@ -71,7 +71,7 @@ def test_a_heading_that_broke_off_is_written_anew(path: Path) -> None:
         assert path.read_bytes() == whole
 
 
-def test_without_a_file_answers_are_kept_in_memory_alone(tmp_path: Path) -> None:
+def test_without_a_file_predictions_are_only_in_memory(tmp_path: Path) -> None:
     with open_log(None, SUBJECT, ORDER) as log:
         log.add("one", FIRST)
         assert log.predictions("one") == FIRST
@@ -86,7 +86,7 @@ def test_without_a_file_answers_are_kept_in_memory_alone(tmp_path: Path) -> None
         ({"artifacts": [], "images": ""}, "predictions for other artifacts and images"),
     ],
 )
-def test_answers_of_something_else_are_refused(path: Path, subject: dict[str, object], fragment: str) -> None:
+def test_predictions_of_another_evaluation_are_refused(path: Path, subject: dict[str, object], fragment: str) -> None:
     before = path.read_bytes()
     with pytest.raises(BadInput, match=fragment), open_log(path, subject, ORDER):
         pass
@@ -108,7 +108,7 @@ def test_a_file_of_something_else_is_refused_and_stays(tmp_path: Path, content: 
 def test_a_version_to_come_is_refused(path: Path) -> None:
     path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 9'))
     with pytest.raises(BadInput, match="has version 9"):
-        kept(path)
+        saved(path)
 
 
 @pytest.mark.parametrize(
@@ -134,10 +134,10 @@ def test_a_damaged_line_is_refused(path: Path, change: dict[str, object]) -> Non
     damaged = json.dumps({**json.loads(first), **change}) + "\n"
     path.write_text("".join([heading, damaged, *others]))
     with pytest.raises(BadInput, match="is damaged in line 2"):
-        kept(path)
+        saved(path)
 
 
-def test_a_file_that_cannot_be_written_is_told_of(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none" / "answers.jsonl"):
         with pytest.raises(BadInput, match="cannot be read and written"), open_log(path, SUBJECT, ORDER):
             pass
@@ -145,7 +145,7 @@ def test_a_file_that_cannot_be_written_is_told_of(tmp_path: Path) -> None:
         PredictionLog({}, full).add("one", FIRST)
 
 
-def test_answers_to_some_of_the_images() -> None:
+def test_predictions_for_some_of_the_images() -> None:
     assert FIRST.subset([1, 3]) == Predictions(
         images=[3], unreadable=[1], top=[[7, 1]], confidence=[0.1 + 0.2], seconds=0.125
     )

@@ -157,7 +157,7 @@ RECORD = struct.pack("<IIQQQ", 0xDEADBEEF, 1, 8, 64, 0).ljust(64, b"\0")
         (RECORD[:4] + b"\x63\0\0\0" + RECORD[8:] + bytes(8), 0, "float16", 4, "are of type 99"),
     ],
 )
-def test_a_damaged_record_is_told(content: bytes, offset: int, dtype: str, count: int, message: str) -> None:
+def test_a_damaged_record_is_reported(content: bytes, offset: int, dtype: str, count: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_blob(content, offset, dtype, count)
     assert read_blob(RECORD + bytes(8), 0, "float16", 4).tolist() == [0] * 4

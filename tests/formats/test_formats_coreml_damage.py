@@ -46,7 +46,7 @@ def test_a_missing_file_is_named(package: Path, member: Path) -> None:
 
 @pytest.mark.parametrize("member", [BLOB, SPEC, Path("Manifest.json")], ids=lambda path: path.name)
 @pytest.mark.parametrize("share", [0, 0.3, 0.9])
-def test_a_truncated_file_is_told(package: Path, member: Path, share: float) -> None:
+def test_a_truncated_file_is_reported(package: Path, member: Path, share: float) -> None:
     content = (package / member).read_bytes()
     (package / member).write_bytes(content[: int(share * len(content))])
     refused(package, "damaged|holds a Core ML nothing")
@@ -71,24 +71,24 @@ def entry(path: Any) -> str:
         *map(entry, (None, 3, ["x"], "../../../etc/passwd", "/etc/passwd", "a\0b")),
     ],
 )
-def test_a_manifest_that_names_no_model_is_told(package: Path, content: str) -> None:
+def test_a_manifest_that_names_no_model_is_reported(package: Path, content: str) -> None:
     (package / "Manifest.json").write_text(content)
     refused(package, "Manifest.json names no model in it")
 
 
 @pytest.mark.parametrize("path", ["missing.mlmodel", "x" * 5000, "", "com.apple.CoreML"])
-def test_a_model_that_is_not_there_is_told(package: Path, path: str) -> None:
+def test_a_model_that_is_not_there_is_reported(package: Path, path: str) -> None:
     (package / "Manifest.json").write_text(entry(path))
     refused(package.parent / package.name, "incomplete|cannot be read")
 
 
-def test_a_circle_of_links_is_told(package: Path) -> None:
+def test_a_circle_of_links_is_reported(package: Path) -> None:
     (package / SPEC).unlink()
     (package / SPEC).symlink_to(SPEC.name)
     refused(package, "damaged|incomplete|cannot be read")
 
 
-def test_another_kind_of_model_is_told(package: Path) -> None:
+def test_another_kind_of_model_is_reported(package: Path) -> None:
     spec = core_ml("Model_pb2").Model()
     spec.neuralNetwork.SetInParent()
     model_path(package).write_bytes(spec.SerializeToString())
@@ -201,6 +201,6 @@ CHANGES: dict[str, tuple[Callable[[Program], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_program_that_contradicts_itself_is_told(sound: Path, tmp_path: Path, name: str) -> None:
+def test_a_program_that_contradicts_itself_is_reported(sound: Path, tmp_path: Path, name: str) -> None:
     change, message = CHANGES[name]
     refused(changed(sound, tmp_path / "changed.mlpackage", change), message)

@@ -64,7 +64,7 @@ def operation(result: ModelFile, type_: str) -> FileOperation:
     return only
 
 
-def test_an_operation_is_told_with_its_values_and_attributes(path: Path) -> None:
+def test_an_operation_is_read_with_its_values_and_attributes(path: Path) -> None:
     result = read(path, convolution())
     conv = operation(result, "Conv")
     assert (result.format, result.kind, result.producer) == ("onnx", "ONNX opset 18", "pytorch")
@@ -94,7 +94,7 @@ def test_open_axes_keep_their_names(path: Path) -> None:
     assert result.outputs[0].shape == ("batch", 3, "height", 8)
 
 
-def test_metadata_and_description_are_told(path: Path) -> None:
+def test_metadata_and_description_are_read(path: Path) -> None:
     made = convolution()
     helper.set_model_props(made, {"author": "grüße"})
     made.doc_string = "a test"

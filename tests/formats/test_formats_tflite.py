@@ -58,7 +58,7 @@ def change(path: Path, edit: Callable[[Any], None]) -> Path:
     return pack(model, path)
 
 
-def test_an_operation_is_told_with_its_values_and_options(convolution: Path) -> None:
+def test_an_operation_is_read_with_its_values_and_options(convolution: Path) -> None:
     result = formats.read(convolution)
     (function,) = result.functions
     (operation,) = function.operations
@@ -105,7 +105,7 @@ def test_inputs_and_outputs_have_the_signatures_names(convolution: Path) -> None
     assert [(value.name, value.shape) for value in result.outputs] == [("answer", (1, 8, 8, 6))]
 
 
-def test_metadata_that_is_text_is_told_and_other_is_measured(convolution: Path) -> None:
+def test_metadata_that_is_text_is_read_and_other_is_measured(convolution: Path) -> None:
     def describe(model: Any) -> None:
         model.metadata = []
         for name, data in ((b"note", "grüße\0\0".encode()), (b"packed", b"\xff\x00\x01")):
@@ -125,7 +125,7 @@ def test_a_file_of_before_2020_names_its_operations_in_the_older_field(convoluti
     assert formats.read(change(convolution, age)).operations == {"CONV_2D": 1}
 
 
-def test_an_operation_that_came_after_us_is_told_by_its_number(convolution: Path) -> None:
+def test_an_operation_that_came_after_us_has_its_number_as_type(convolution: Path) -> None:
     def renew(model: Any) -> None:
         model.operatorCodes[0].builtinCode = 999
 

@@ -180,7 +180,7 @@ def write(path: Path, nodes: list[Any], image: tuple[int | str, ...], weights: d
     return path
 
 
-def kept(inspection: Inspection) -> list[tuple[str, str, str]]:
+def kept_off(inspection: Inspection) -> list[tuple[str, str, str]]:
     (target,) = inspection.functions[0].targets
     return [(finding.rule, finding.operation, finding.detail) for finding in target.findings]
 
@@ -202,19 +202,19 @@ def flattened(path: Path, side: int) -> Inspection:
 
 def test_an_axis_that_the_core_ml_provider_refuses_is_reported(tmp_path: Path) -> None:
     """128 * 128 tokens are 16384, the limit; a larger image exceeds it."""
-    assert kept(flattened(tmp_path / "fits.onnx", 512)) == []
+    assert kept_off(flattened(tmp_path / "fits.onnx", 512)) == []
     detail = "65536 in 1x2x65536; an input of up to 512x512 keeps it at 16384"
-    assert kept(flattened(tmp_path / "large.onnx", 1024)) == [("axis_length", "mix", detail)]
+    assert kept_off(flattened(tmp_path / "large.onnx", 1024)) == [("axis_length", "mix", detail)]
 
 
 def test_open_and_unknown_shapes_are_reported(tmp_path: Path) -> None:
     open_ = write(tmp_path / "open.onnx", [helper.make_node("Relu", ["x"], ["y"], "relu")], ("batch", 4))
-    assert kept(inspect(open_)) == [("dynamic_shape", "x", "batchx4")]
+    assert kept_off(inspect(open_)) == [("dynamic_shape", "x", "batchx4")]
     own = [
         helper.make_node("Own", ["x"], ["h"], "own", domain="com.example"),
         helper.make_node("Relu", ["h"], ["y"], "relu"),
     ]
-    assert kept(inspect(write(tmp_path / "own.onnx", own, (1, 4)))) == [("no_shape", "relu", "h has no shape")]
+    assert kept_off(inspect(write(tmp_path / "own.onnx", own, (1, 4)))) == [("no_shape", "relu", "h has no shape")]
 
 
 def test_a_torch_like_graph_is_reported(tmp_path: Path) -> None:
@@ -261,8 +261,8 @@ def test_our_own_onnx_file_is_reported_whole(graph: Graph, tmp_path: Path, preci
         labels=tuple("abcde"),
     )
     exporter = exporters.load(exporters.FORMATS["onnx"])
-    facts = facts_of(target, exporter.build(graph, target, path))
-    exporter.annotate(path, {METADATA_KEY: json.dumps({"weights": {"trained": False}})}, facts)
+    info = facts_of(target, exporter.build(graph, target, path))
+    exporter.annotate(path, {METADATA_KEY: json.dumps({"weights": {"trained": False}})}, info)
     inspection = inspect(path)
     (result,) = inspection.functions
     model = onnx.load(path)
@@ -271,10 +271,10 @@ def test_our_own_onnx_file_is_reported_whole(graph: Graph, tmp_path: Path, preci
     assert OpClass.OTHER not in result.classes
     assert not any(move.type == "Transpose" for move in result.movements)
     assert all(value.shape is not None for each in inspection.contents.functions[0].operations for value in each.values)
-    assert kept(inspection) == []
+    assert kept_off(inspection) == []
     assert inspection.manifest == {"weights": {"trained": False}}
     assert inspection.other_metadata == {}
-    assert inspection.contents.description == describe_artifact(facts).description
+    assert inspection.contents.description == describe_artifact(info).description
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", '"text"'])

@@ -300,8 +300,8 @@ def test_one_number_for_three_channels_is_told_how_to_be_written() -> None:
         ("0.485,116.28,0.406", "0.229,0.224,0.225", "is in pixels", "--mean 0.485,0.456,0.406"),
         ("104.04,117.3,122.4", "1,1,1", "is in pixels", "0.408,0.46,0.48 --std 0.00392157,0.00392157,0.00392157."),
         ("-0.5,0,0", "1,1,1", "is negative", "0 to 1"),
-        ("0,0,0", "1,0,1", "1,0,1 is no standard deviation", "above 0"),
-        ("0,0,0", "1,-1,1", "1,-1,1 is no standard deviation", "above 0"),
+        ("0,0,0", "1,0,1", "Invalid standard deviation 1,0,1", "above 0"),
+        ("0,0,0", "1,-1,1", "Invalid standard deviation 1,-1,1", "above 0"),
         ("0.0019,0.0018,0.0016", "0.000898039,0.000878431,0.000882353", "divided by 255 twice", "0.229,0.224,0.225;"),
     ],
 )

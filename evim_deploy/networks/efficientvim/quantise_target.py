@@ -60,7 +60,7 @@ def quantise_target(
     graph = reference.inference(target)
     if scheme.is_calibrated:
         images = _images(reference, target, source, size)
-        quantisation, graph = _calibrate(graph, scheme, images, target, progress)
+        quantisation, graph = _calibrate(graph, scheme, images, target=target, progress=progress)
     # the most sensitive layers are the same at any size, and a smaller one is faster
     smaller = _images(reference, target, source, min(size, (native_size, native_size), key=lambda hw: hw[0] * hw[1]))
     progress.step(f"{target}: measuring the sensitivity of each layer")
@@ -102,7 +102,7 @@ def _images(reference: Reference, target: Target, source: Path | None, size: tup
 
 
 def _calibrate(
-    graph: Graph, scheme: Scheme, images: CalibrationImages, target: Target, progress: Progress
+    graph: Graph, scheme: Scheme, images: CalibrationImages, *, target: Target, progress: Progress
 ) -> tuple[Quantisation, Graph]:
     """The quantisation that calibration determines, and the equalised graph."""
     exponents = equalisation_exponents(graph, _with_progress(images, f"{target}: equalising channels", progress))

@@ -11,7 +11,7 @@ from evim_deploy.artifact.reading import Manifest, embedded_manifest
 from evim_deploy.catalog.terms import Precision, Task
 from evim_deploy.common.errors import BadInput
 from evim_deploy.formats import ModelFile
-from evim_deploy.images.preprocessing import Preprocessing, of_pixels
+from evim_deploy.images.preprocessing import Preprocessing, without_normalisation
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def read_own(contents: ModelFile, path: Path) -> OwnFile | None:
     _check(manifest, path)
     how, side = manifest.preprocessing, manifest.model.resolution
     return OwnFile(
-        of_pixels(how) if manifest.target.preprocess else how,
+        without_normalisation(how) if manifest.target.preprocess else how,
         manifest.target.labels,
         (side, side),
         manifest.weights.trained,

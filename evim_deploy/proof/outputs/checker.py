@@ -158,7 +158,7 @@ class ParityChecker:
         )
 
     def _weakness(self, target: Target, sensitivity: CheckSensitivity) -> str:
-        """Why comparisons that pass are no proof; empty where they are."""
+        """The reason for a warning although the comparisons pass; empty if there is none."""
         if sensitivity.caught < MIN_SHARE * sensitivity.layers:
             return f"the comparisons pass, but the check {sensitivity}, fewer than {MIN_SHARE:.0%}"
         outputs = self._cache.model_outputs(target, self._cache.sizes(target)[0])

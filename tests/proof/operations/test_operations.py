@@ -243,7 +243,7 @@ def test_of_two_changed_weights_the_first_is_named(
     assert result.first.place == "stage 1, block 0, mixer"
 
 
-def test_a_weight_that_is_not_finite_is_stale_and_no_overflow(
+def test_a_weight_that_is_not_finite_is_mismatched_and_not_an_overflow(
     reference: GraphReference, sound: dict[tuple[str, str], Path], tmp_path: Path
 ) -> None:
     target = small("onnx", "fp16")
@@ -442,7 +442,7 @@ def test_a_value_of_another_size(reference: GraphReference, target: Target, grap
     assert result.first.cause == "wrong shape: (1, 4, 12, 19)"
 
 
-def test_a_wrong_rewriting_is_told_from_a_wrong_artifact(
+def test_a_wrong_rewriting_is_distinguished_from_a_wrong_artifact(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
     """The artifact equals its graph, and the graph differs from the model."""
@@ -464,7 +464,7 @@ def test_names_in_which_a_format_allows_no_dots(
     assert (result.status, len(result.ops)) == ("pass", len(graph.nodes))
 
 
-def test_an_operation_that_the_file_does_not_name_is_told(
+def test_an_operation_that_the_file_does_not_name_is_reported(
     reference: GraphReference, target: Target, graph: Graph, image: Image
 ) -> None:
     """Its values are checked in later operations, but the gap is reported."""
@@ -489,7 +489,7 @@ def test_of_a_file_without_a_name_of_ours_nothing_is_claimed(
     assert "Nothing was compared" in str(result)
 
 
-def test_an_operation_on_values_that_are_not_finite_was_not_judged() -> None:
+def test_an_operation_on_values_that_are_not_finite_is_inconclusive() -> None:
     """With infinite inputs the bound explains any error."""
     sound = OpReport(
         name="head",

@@ -110,7 +110,7 @@ def test_what_is_quantised_as_it_should_be_diverges_nowhere(
 
 
 @pytest.mark.parametrize("name", BLAMED)
-def test_the_layer_that_was_quantised_too_coarsely_is_to_blame(
+def test_the_layer_that_was_quantised_too_coarsely_costs_most(
     reference: GraphReference, target: Target, graph: Graph, eight_bits: Graph, image: Any, name: str
 ) -> None:
     """It computes its graph, so it does not diverge; its noise is the loss of the outputs."""
@@ -125,7 +125,7 @@ def test_the_layer_that_was_quantised_too_coarsely_is_to_blame(
     assert result.to_dict()["blamed"] == name
 
 
-def test_a_coarse_grid_is_to_blame_likewise(
+def test_coarse_quantisation_costs_most_too(
     reference: GraphReference, target: Target, eight_bits: Graph, image: Any
 ) -> None:
     name = "stages.1.downsample.dwconv2.conv"
@@ -136,7 +136,9 @@ def test_a_coarse_grid_is_to_blame_likewise(
     assert (result.first, result.costliest.name) == (None, name)
 
 
-def test_a_wrong_grid_diverges(reference: GraphReference, target: Target, eight_bits: Graph, image: Any) -> None:
+def test_wrong_quantisation_parameters_diverge(
+    reference: GraphReference, target: Target, eight_bits: Graph, image: Any
+) -> None:
     """Wrong quantisation parameters in the file: a scale larger by a tenth, or a shifted zero point."""
     name = "stages.0.blocks.0.ffn.fc2.conv"
     grid = eight_bits.qparams[name]
@@ -235,7 +237,7 @@ def test_a_divergence_is_shown_before_any_loss(
     assert f"First divergence: {name}" in shown(result)
 
 
-def test_the_picture_has_a_panel_of_decibels_that_names_the_layer_to_blame(
+def test_the_picture_has_a_panel_of_decibels_that_names_the_costliest_layer(
     tmp_path: Path,
     coarse: OpsReport,
     drawn: list[Any],  # noqa: F811

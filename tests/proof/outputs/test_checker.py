@@ -38,7 +38,7 @@ def reference() -> GraphReference:
 
 
 @pytest.fixture(scope="module")
-def prover(reference: GraphReference) -> ParityChecker:
+def checker(reference: GraphReference) -> ParityChecker:
     return ParityChecker(reference, NATIVE)
 
 
@@ -58,10 +58,10 @@ def exact_runs(reference: GraphReference, target: Target) -> list[CheckRun]:
 @pytest.mark.parametrize("output", ["logits", "probabilities", "features"])
 @pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
 def test_an_exact_fp32_artifact_passes_in_one_comparison(
-    reference: GraphReference, prover: ParityChecker, format_: str, output: str
+    reference: GraphReference, checker: ParityChecker, format_: str, output: str
 ) -> None:
     target = target_of(format_, output=output)
-    result = prover.prove(target, exact_runs(reference, target))
+    result = checker.prove(target, exact_runs(reference, target))
     assert (result.status, result.reason) == ("pass", "")
     (program,) = result.comparisons
     assert (program.check, program.engine, program.mode, program.reference) == (
@@ -84,10 +84,10 @@ def test_an_exact_fp32_artifact_passes_in_one_comparison(
 @pytest.mark.parametrize("output", ["logits", "probabilities", "features"])
 @pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
 def test_an_fp16_artifact_is_proven_in_three_comparisons(
-    reference: GraphReference, prover: ParityChecker, format_: str, output: str
+    reference: GraphReference, checker: ParityChecker, format_: str, output: str
 ) -> None:
     target = target_of(format_, "fp16", output)
-    result = prover.prove(target, exact_runs(reference, target))
+    result = checker.prove(target, exact_runs(reference, target))
     assert (result.status, result.reason) == ("pass", "")
     assert [(each.check, each.engine, each.mode, each.reference) for each in result.comparisons] == [
         ("rewrites", "pytorch", "fp32", "PyTorch"),
@@ -101,13 +101,13 @@ def test_an_fp16_artifact_is_proven_in_three_comparisons(
     assert result.sensitivity.check == "program"
 
 
-def test_fp16s_program_is_held_against_rounded_weights(reference: GraphReference, prover: ParityChecker) -> None:
+def test_fp16s_program_is_held_against_rounded_weights(reference: GraphReference, checker: ParityChecker) -> None:
     """The unrounded network would not pass for the artifact's program, nor the rounded one for PyTorch's."""
     half, single = target_of(precision="fp16"), target_of()
     unrounded = Network(reference.rewritten(half)[0])
-    assert prover.prove(half, [run_of(unrounded)]).status == "fail"
-    assert prover.prove(single, [run_of(unrounded)]).status == "pass"
-    assert prover.prove(single, [run_of(Network(reference.stored_form(half)))]).status == "fail"
+    assert checker.prove(half, [run_of(unrounded)]).status == "fail"
+    assert checker.prove(single, [run_of(unrounded)]).status == "pass"
+    assert checker.prove(single, [run_of(Network(reference.stored_form(half)))]).status == "fail"
 
 
 # --- where the tolerance is ------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def wide() -> GraphReference:
 
 
 @pytest.fixture(scope="module")
-def wide_prover(wide: GraphReference) -> ParityChecker:
+def wide_checker(wide: GraphReference) -> ParityChecker:
     return ParityChecker(wide, NATIVE)
 
 
@@ -171,7 +171,7 @@ def to_and_fro(count: int) -> Array:
 @pytest.mark.parametrize(("format_", "precision", "check", "mode", "arithmetic"), ROWS)
 def test_the_tolerance_is_where_the_table_says(
     wide: GraphReference,
-    wide_prover: ParityChecker,
+    wide_checker: ParityChecker,
     format_: str,
     precision: str,
     check: Check,
@@ -190,7 +190,7 @@ def test_the_tolerance_is_where_the_table_says(
     if check == "program" and precision == "fp16":
         inexact = Network(wide.stored_form(target), change)
     others = [run for run in exact_runs(wide, target) if run.check != check]
-    result = wide_prover.prove(target, [*others, run_of(inexact, check, mode=mode)])
+    result = wide_checker.prove(target, [*others, run_of(inexact, check, mode=mode)])
 
     (tested,) = [each for each in result.comparisons if each.check == check]
     actual = tested.measures
@@ -262,11 +262,11 @@ def test_a_wrong_rewrite_is_caught_though_the_artifact_is_what_it_was_made_from(
 
 @pytest.mark.parametrize("layer", SUBTLE)
 def test_an_error_of_one_layer_hides_in_fp16s_rounding_and_not_in_the_program(
-    reference: GraphReference, prover: ParityChecker, layer: str
+    reference: GraphReference, checker: ParityChecker, layer: str
 ) -> None:
     target = target_of(precision="fp16")
     noisy = with_noise(reference.stored_form(target), layer, SUBTLE[layer])
-    result = prover.prove(target, [run_of(Network(noisy)), run_of(Network(noisy), Check.PRECISION, mode="fp16")])
+    result = checker.prove(target, [run_of(Network(noisy)), run_of(Network(noisy), Check.PRECISION, mode="fp16")])
     assert [(each.check, each.status) for each in result.comparisons] == [
         ("rewrites", "pass"),
         ("program", "fail"),
@@ -276,11 +276,11 @@ def test_an_error_of_one_layer_hides_in_fp16s_rounding_and_not_in_the_program(
 
 
 def test_what_only_the_engine_does_wrong_is_caught_by_the_precision(
-    reference: GraphReference, prover: ParityChecker
+    reference: GraphReference, checker: ParityChecker
 ) -> None:
     target = target_of(precision="fp16")
     wrong = Exact(reference.model, target, one_moved(0.1))
-    result = prover.prove(
+    result = checker.prove(
         target, [run_of(Network(reference.stored_form(target))), run_of(wrong, Check.PRECISION, mode="all")]
     )
     assert [each.status for each in result.comparisons] == ["pass", "pass", "fail"]
@@ -290,7 +290,7 @@ def test_what_only_the_engine_does_wrong_is_caught_by_the_precision(
 # --- what it says ----------------------------------------------------------------------------------------
 
 
-def test_the_reason_says_what_failed_where_and_by_how_much(reference: GraphReference, prover: ParityChecker) -> None:
+def test_the_reason_says_what_failed_where_and_by_how_much(reference: GraphReference, checker: ParityChecker) -> None:
     target = target_of(batch=12)
     noise = list(standard_images(64, 64)).index("noise 0")
 
@@ -299,7 +299,7 @@ def test_the_reason_says_what_failed_where_and_by_how_much(reference: GraphRefer
         return values
 
     session = Exact(reference.model, target, change)
-    result = prover.prove(target, [run_of(session, engine="onnxruntime")])
+    result = checker.prove(target, [run_of(session, engine="onnxruntime")])
     assert result.status == "fail"
     for said in ("program (onnxruntime, fp32)", "PyTorch", "noise 0", "logits [3]", "0.25", "0.0021", "3e-05", "3e-06"):
         assert said in result.reason
@@ -307,16 +307,16 @@ def test_the_reason_says_what_failed_where_and_by_how_much(reference: GraphRefer
     assert (program.measures.worst.input, program.measures.worst.index) == ("noise 0", (3,))
 
 
-def test_all_that_failed_is_in_the_reason(reference: GraphReference, prover: ParityChecker) -> None:
+def test_all_that_failed_is_in_the_reason(reference: GraphReference, checker: ParityChecker) -> None:
     target = target_of(precision="fp16")
     wrong = Network(reference.stored_form(target), one_moved(0.2))
-    result = prover.prove(target, [run_of(wrong), run_of(wrong, Check.PRECISION, mode="fp16")])
+    result = checker.prove(target, [run_of(wrong), run_of(wrong, Check.PRECISION, mode="fp16")])
     assert [part.split()[0] for part in result.reason.split("; ")] == ["program", "precision"]
 
 
-def test_a_document_is_plain_json(reference: GraphReference, prover: ParityChecker) -> None:
+def test_a_document_is_plain_json(reference: GraphReference, checker: ParityChecker) -> None:
     target = target_of(precision="fp16")
-    document = prover.prove(target, exact_runs(reference, target)).to_dict()
+    document = checker.prove(target, exact_runs(reference, target)).to_dict()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert document.keys() == {"status", "reason", "comparisons", "power", "stored", "operations"}
     for entry in document["comparisons"]:
@@ -344,14 +344,14 @@ def test_a_document_is_plain_json(reference: GraphReference, prover: ParityCheck
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_fails_and_is_null_in_the_document(
-    reference: GraphReference, prover: ParityChecker, value: float
+    reference: GraphReference, checker: ParityChecker, value: float
 ) -> None:
     def change(values: Array) -> Array:
         values[0, 4] = value
         return values
 
     target = target_of()
-    result = prover.prove(target, [run_of(Exact(reference.model, target, change))])
+    result = checker.prove(target, [run_of(Exact(reference.model, target, change))])
     assert result.status == "fail"
     (program,) = result.comparisons
     assert (program.measures.max_abs, program.measures.worst.index) == (math.inf, (4,))
@@ -385,11 +385,11 @@ def test_what_was_not_run_says_why() -> None:
     }
 
 
-def test_anomalies_are_added_up_by_operation_and_kind(reference: GraphReference, prover: ParityChecker) -> None:
+def test_anomalies_are_added_up_by_operation_and_kind(reference: GraphReference, checker: ParityChecker) -> None:
     target = target_of("coreml", "fp16")
     session = Exact(reference.model, target, anomalies={"exp": {"overflow": 2, "nan": 1}, "norm": {"subnormal": 5}})
     runs = [run_of(Network(reference.stored_form(target))), run_of(session, Check.PRECISION, mode="fp16")]
-    *others, precision = prover.prove(target, runs).comparisons
+    *others, precision = checker.prove(target, runs).comparisons
     assert precision.anomalies == {"exp": {"overflow": 2 * IMAGES, "nan": IMAGES}, "norm": {"subnormal": 5 * IMAGES}}
     assert [each.anomalies for each in others] == [{}, {}]
 
@@ -398,17 +398,17 @@ def test_anomalies_are_added_up_by_operation_and_kind(reference: GraphReference,
 
 
 @pytest.mark.parametrize("index", range(IMAGES))
-def test_one_wrong_image_fails(reference: GraphReference, prover: ParityChecker, index: int) -> None:
+def test_one_wrong_image_fails(reference: GraphReference, checker: ParityChecker, index: int) -> None:
     target = target_of()
     session = Exact(reference.model, target)
     session.change = lambda values: one_moved(0.001)(values) if len(session.seen) == index + 1 else values
-    result = prover.prove(target, [run_of(session)])
+    result = checker.prove(target, [run_of(session)])
     assert result.status == "fail"
     assert result.comparisons[0].measures.worst.input == list(standard_images(64, 64))[index]
 
 
 @pytest.mark.parametrize("stride", ["stride16", "stride32", "stride64"])
-def test_one_wrong_map_fails(reference: GraphReference, prover: ParityChecker, stride: str) -> None:
+def test_one_wrong_map_fails(reference: GraphReference, checker: ParityChecker, stride: str) -> None:
     class OneWrong(Exact):
         def run(self, image: Array) -> dict[str, Array]:
             maps = super().run(image)
@@ -416,13 +416,13 @@ def test_one_wrong_map_fails(reference: GraphReference, prover: ParityChecker, s
             return maps
 
     target = target_of(output="features")
-    result = prover.prove(target, [run_of(OneWrong(reference.model, target))])
+    result = checker.prove(target, [run_of(OneWrong(reference.model, target))])
     assert result.status == "fail"
     worst = result.comparisons[0].measures.worst
     assert (worst.output, worst.index) == (stride, (2, 0, 0))
 
 
-def test_another_image_than_the_one_that_was_given_fails(reference: GraphReference, prover: ParityChecker) -> None:
+def test_another_image_than_the_one_that_was_given_fails(reference: GraphReference, checker: ParityChecker) -> None:
     """An artifact that exchanges its colours, or its rows and columns."""
 
     class Transposed(Exact):
@@ -435,16 +435,16 @@ def test_another_image_than_the_one_that_was_given_fails(reference: GraphReferen
 
     target = target_of()
     for kind in (Transposed, Bgr):
-        assert prover.prove(target, [run_of(kind(reference.model, target))]).status == "fail"
+        assert checker.prove(target, [run_of(kind(reference.model, target))]).status == "fail"
 
 
-def test_an_output_of_another_shape_or_name_does_not_pass(reference: GraphReference, prover: ParityChecker) -> None:
+def test_an_output_of_another_shape_or_name_does_not_pass(reference: GraphReference, checker: ParityChecker) -> None:
     target = target_of()
     with pytest.raises(ParityFailed, match=r"has shape \(9,\); its shape should be \(10,\)"):
-        prover.prove(target, [run_of(Exact(reference.model, target, lambda values: values[:, :-1]))])
+        checker.prove(target, [run_of(Exact(reference.model, target, lambda values: values[:, :-1]))])
     other = Exact(reference.model, target_of(output="probabilities"))
     with pytest.raises(ParityFailed, match="is missing"):
-        prover.prove(target, [run_of(other)])
+        checker.prove(target, [run_of(other)])
 
 
 # --- probabilities ---------------------------------------------------------------------------------------
@@ -518,19 +518,19 @@ def test_probabilities_below_what_fp16_resolves_are_no_failure_of_an_fp16_artifa
     image = standard_images(64, 64)["astronaut"][None]
     assert session.run(image)["probabilities"].min() == 0
     assert Exact(reference.model, half).run(image)["probabilities"].min() > 0
-    prover = ParityChecker(reference, NATIVE)
+    checker = ParityChecker(reference, NATIVE)
     runs = [run_of(Network(reference.stored_form(half))), run_of(session, Check.PRECISION, mode="fp16")]
-    assert prover.prove(half, runs).status == "pass"
-    assert prover.prove(single, [run_of(session)]).status == "fail"
+    assert checker.prove(half, runs).status == "pass"
+    assert checker.prove(single, [run_of(session)]).status == "fail"
 
 
 def test_a_wrong_probability_that_fp16_resolves_fails_an_fp16_artifact(
-    reference: GraphReference, prover: ParityChecker
+    reference: GraphReference, checker: ParityChecker
 ) -> None:
     target = target_of("coreml", "fp16", "probabilities")
     wrong = HalfProbabilities(reference.model, target, one_moved(0.1))
     runs = [run_of(Network(reference.stored_form(target))), run_of(wrong, Check.PRECISION, mode="fp16")]
-    assert prover.prove(target, runs).comparisons[-1].status == "fail"
+    assert checker.prove(target, runs).comparisons[-1].status == "fail"
 
 
 # --- sizes and batches -----------------------------------------------------------------------------------
@@ -541,11 +541,11 @@ def test_a_wrong_probability_that_fp16_resolves_fails_an_fp16_artifact(
     [(1, [1] * 12), (2, [2] * 6), (5, [5] * 3), (12, [12]), (16, [16]), (None, [1, 11])],
 )
 def test_images_come_in_the_batches_that_an_artifact_takes(
-    reference: GraphReference, prover: ParityChecker, batch: int | None, expected: list[int]
+    reference: GraphReference, checker: ParityChecker, batch: int | None, expected: list[int]
 ) -> None:
     target = target_of(batch=batch)
     session = Exact(reference.model, target)
-    assert prover.prove(target, [run_of(session)]).status == "pass"
+    assert checker.prove(target, [run_of(session)]).status == "pass"
     assert [len(image) for image in session.seen] == expected
     given = np.concatenate(session.seen)
     assert np.array_equal(given[:IMAGES], np.stack(list(standard_images(64, 64).values())))
@@ -553,25 +553,25 @@ def test_images_come_in_the_batches_that_an_artifact_takes(
 
 @pytest.mark.parametrize("batch", [1, 5, None])
 def test_a_wrong_last_place_of_any_batch_fails(
-    reference: GraphReference, prover: ParityChecker, batch: int | None
+    reference: GraphReference, checker: ParityChecker, batch: int | None
 ) -> None:
     def change(values: Array) -> Array:
         values[-1] = one_moved(0.1)(values[-1:])
         return values
 
     target = target_of(batch=batch)
-    assert prover.prove(target, [run_of(Exact(reference.model, target, change))]).status == "fail"
+    assert checker.prove(target, [run_of(Exact(reference.model, target, change))]).status == "fail"
 
 
-def test_a_batch_whose_images_are_exchanged_fails(reference: GraphReference, prover: ParityChecker) -> None:
+def test_a_batch_whose_images_are_exchanged_fails(reference: GraphReference, checker: ParityChecker) -> None:
     target = target_of(batch=2)
-    assert prover.prove(target, [run_of(Exact(reference.model, target, lambda values: values[::-1]))]).status == "fail"
+    assert checker.prove(target, [run_of(Exact(reference.model, target, lambda values: values[::-1]))]).status == "fail"
 
 
 def test_a_dynamic_artifact_is_compared_at_three_sizes_two_not_square(reference: GraphReference) -> None:
-    target, prover = target_of(size=(None, None)), ParityChecker(reference, 96)
+    target, checker = target_of(size=(None, None)), ParityChecker(reference, 96)
     session = Exact(reference.model, target)
-    result = prover.prove(target, [run_of(session)])
+    result = checker.prove(target, [run_of(session)])
     assert result.status == "pass"
     assert [image.shape[2:] for image in session.seen] == [
         size for size in ((96, 96), (160, 224), (203, 131)) for _ in range(IMAGES)
@@ -593,8 +593,8 @@ def test_an_artifact_wrong_at_another_size_fails(reference: GraphReference, size
 
 
 def test_the_worst_input_of_a_dynamic_artifact_is_found_again(reference: GraphReference) -> None:
-    target, prover = target_of(size=(None, None)), ParityChecker(reference, 96)
-    (image,) = prover.input_batch(target, "black at 160x224")
+    target, checker = target_of(size=(None, None)), ParityChecker(reference, 96)
+    (image,) = checker.input_batch(target, "black at 160x224")
     assert image.shape == (3, 160, 224)
     assert not image.any()
 
@@ -607,24 +607,24 @@ def test_large_images_are_three() -> None:
     assert [image.shape for image in session.seen] == [(1, 3, 1024, 1024)] * 3
 
 
-def test_a_normalised_input_is_fed_normalised(reference: GraphReference, prover: ParityChecker) -> None:
+def test_a_normalised_input_is_fed_normalised(reference: GraphReference, checker: ParityChecker) -> None:
     target = target_of(preprocess=False)
     session = Exact(reference.model, target)
-    assert prover.prove(target, [run_of(session)]).status == "pass"
+    assert checker.prove(target, [run_of(session)]).status == "pass"
     assert max(np.abs(image).max() for image in session.seen) < 3
     unaware = replace(target, preprocess=True)
-    assert prover.prove(target, [run_of(Exact(reference.model, unaware))]).status == "fail"
+    assert checker.prove(target, [run_of(Exact(reference.model, unaware))]).status == "fail"
 
 
 def test_pictures_of_ones_own_are_compared_besides_the_stated_ones(reference: GraphReference, tmp_path: Path) -> None:
     Image.new("RGB", (90, 60), (10, 200, 30)).save(tmp_path / "grass.png")
-    target, prover = target_of(), ParityChecker(reference, NATIVE, tmp_path)
+    target, checker = target_of(), ParityChecker(reference, NATIVE, tmp_path)
     session = Exact(reference.model, target)
-    result = prover.prove(target, [run_of(session)])
+    result = checker.prove(target, [run_of(session)])
     assert result.comparisons[0].inputs == (*standard_images(64, 64), "grass.png")
     assert session.seen[-1][0, :, 5, 5].tolist() == [10, 200, 30]
     session.change = lambda values: one_moved(0.1)(values) if session.seen[-1][0, 1].max() == 200 else values
-    assert prover.prove(target, [run_of(session)]).comparisons[0].measures.worst.input == "grass.png"
+    assert checker.prove(target, [run_of(session)]).comparisons[0].measures.worst.input == "grass.png"
 
 
 # --- what is computed once -------------------------------------------------------------------------------
@@ -642,8 +642,8 @@ def test_a_prover_keeps_targets_apart(reference: GraphReference) -> None:
         target_of(output="features", batch=None),
         usual,
     ]
-    prover = ParityChecker(reference, NATIVE)
+    checker = ParityChecker(reference, NATIVE)
     for target in targets:
         alone = ParityChecker(reference, NATIVE).prove(target, exact_runs(reference, target))
-        assert prover.prove(target, exact_runs(reference, target)) == alone
+        assert checker.prove(target, exact_runs(reference, target)) == alone
         assert {each.status for each in alone.comparisons} == {"pass"}

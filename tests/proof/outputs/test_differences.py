@@ -113,7 +113,7 @@ def test_the_worst_is_named_by_input_output_and_place() -> None:
     assert result.worst == WorstElement("image 1", "maps", (2, 3, 4))
 
 
-def test_the_place_of_the_first_value_that_is_not_finite_is_told() -> None:
+def test_the_place_of_the_first_value_that_is_not_finite_is_reported() -> None:
     assert one(array(1, 2, 3), array(1, math.nan, math.inf)).worst.index == (1,)
 
 

@@ -172,7 +172,7 @@ def test_a_damaged_picture_is_named_and_not_left_out(tmp_path: Path) -> None:
         assert str(tmp_path / "b.png") in caught.value.cause
 
 
-def test_a_folder_by_a_pictures_name_is_told_as_such(tmp_path: Path) -> None:
+def test_a_folder_by_a_pictures_name_is_reported(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").mkdir()
     with pytest.raises(BadInput, match=r"holiday\.jpg is a directory"):
         images_in(tmp_path, 32, 32)

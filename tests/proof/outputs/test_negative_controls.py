@@ -37,7 +37,7 @@ def reference() -> GraphReference:
 
 
 @pytest.fixture(scope="module")
-def prover(reference: GraphReference) -> ParityChecker:
+def checker(reference: GraphReference) -> ParityChecker:
     return ParityChecker(reference, 64)
 
 
@@ -81,10 +81,10 @@ def assert_fails_in_its_program(result: Parity) -> None:
 
 
 def test_one_changed_weight_fails(
-    reference: GraphReference, prover: ParityChecker, sound: tuple[Target, Path], tmp_path: Path
+    reference: GraphReference, checker: ParityChecker, sound: tuple[Target, Path], tmp_path: Path
 ) -> None:
     target, artifact = sound
-    unchanged = prove(artifact, target, prover, Silent())
+    unchanged = prove(artifact, target, checker, Silent())
     assert (unchanged.status, unchanged.reason) == ("pass", "")
 
     stored = reference.stored_form(target)
@@ -94,7 +94,7 @@ def test_one_changed_weight_fails(
     assert unchanged.stored == StoredWeights(arrays, arrays, ())
     for (layer, name), place in list(actual.items())[:: len(actual) // SAMPLE]:
         changed = with_one_changed(artifact, place, tmp_path)
-        result = prove(changed, target, prover, Silent())
+        result = prove(changed, target, checker, Silent())
         assert_fails_in_its_program(result)
         assert result.stored is not None
         (change,) = result.stored.changed
@@ -102,14 +102,14 @@ def test_one_changed_weight_fails(
 
 
 def test_a_weight_that_no_output_shows_fails_too(
-    reference: GraphReference, prover: ParityChecker, sound: tuple[Target, Path], tmp_path: Path
+    reference: GraphReference, checker: ParityChecker, sound: tuple[Target, Path], tmp_path: Path
 ) -> None:
     """A weight behind a unit that no standard input activates, although other inputs may."""
     target, artifact = sound
     place = places(artifact, reference.stored_form(target), target.precision)[
         "stages.1.blocks.0.ffn.fc2.conv", "kernel"
     ]
-    result = prove(with_one_changed(artifact, place, tmp_path, double_the_least), target, prover, Silent())
+    result = prove(with_one_changed(artifact, place, tmp_path, double_the_least), target, checker, Silent())
     assert {each.status for each in result.comparisons} == {"pass"}
     assert result.status == "fail"
     assert result.reason.startswith(
@@ -120,7 +120,7 @@ def test_a_weight_that_no_output_shows_fails_too(
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_one_changed_weight_in_a_packages_spec_fails(
     reference: GraphReference,
-    prover: ParityChecker,
+    checker: ParityChecker,
     artifacts: dict[tuple[str, str], Path],
     tmp_path: Path,
     precision: str,
@@ -131,18 +131,18 @@ def test_one_changed_weight_in_a_packages_spec_fails(
     for name in IN_THE_SPEC:
         assert result[name].member.endswith("model.mlmodel")
         changed = with_one_changed(artifact, result[name], tmp_path)
-        assert_fails_in_its_program(prove(changed, target, prover, Silent()))
+        assert_fails_in_its_program(prove(changed, target, checker, Silent()))
 
 
 @pytest.mark.parametrize(("format_", "precision"), COMBINATIONS)
 def test_an_artifact_of_other_weights_fails(
-    prover: ParityChecker, tmp_path: Path, format_: str, precision: str
+    checker: ParityChecker, tmp_path: Path, format_: str, precision: str
 ) -> None:
     """An artifact exported before the last training."""
     row, target = exporters.FORMATS[format_], target_for(format_, precision)
     other = reference_of(tiny(3, depths=(1, 1, 1)), seed=1, classes=CLASSES)
     path = tmp_path / f"stale{row.suffix}"
     exporters.load(row).build(other.stored_form(target), target, path)
-    result = prove(path, target, prover, Silent())
+    result = prove(path, target, checker, Silent())
     assert_fails_in_its_program(result)
     assert result.comparisons[-1].status == "fail"

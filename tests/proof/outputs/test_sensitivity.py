@@ -232,7 +232,9 @@ MOVED = {"first": 0.008, "second": 0.002, "third": 0.0005}
         (0.0004, math.inf, ("first", "second", "third"), math.inf, math.inf),
     ],
 )
-def test_power(tolerance: float, measured: float, missed: tuple[str, ...], smallest: float, everywhere: float) -> None:
+def test_sensitivity(
+    tolerance: float, measured: float, missed: tuple[str, ...], smallest: float, everywhere: float
+) -> None:
     result = outputs_sensitivity(MOVED, compared(tolerance, measured), (48, 80))
     assert (result.check, result.perturbation, result.size, result.layers) == ("program", 0.01, (48, 80), 3)
     assert result.missed == missed
@@ -254,13 +256,13 @@ def test_what_cannot_be_said_is_missed() -> None:
 def test_what_it_says_that_it_would_catch_it_catches(reference: GraphReference, output: str) -> None:
     """Each layer perturbed slightly more than the smallest detectable perturbation, twice with another seed's noise."""
     target = target_of(output=output)
-    graph, prover = graph_of(reference, output), ParityChecker(reference, 64)
-    sound = prover.prove(target, [run_of(Network(graph))])
+    graph, checker = graph_of(reference, output), ParityChecker(reference, 64)
+    sound = checker.prove(target, [run_of(Network(graph))])
     assert sound.sensitivity is not None
     assert sound.sensitivity.layers == len([node for node in graph.nodes if node.weights])
     for node in [node for node in graph.nodes if node.weights][::4]:
         faulty = perturbed_as_analysed(graph, node.name)
-        status = prover.prove(target, [run_of(Network(faulty))]).status
+        status = checker.prove(target, [run_of(Network(faulty))]).status
         if node.name not in sound.sensitivity.missed:
             assert status == "fail", node.name
 
@@ -330,7 +332,7 @@ def test_a_failure_is_no_warning() -> None:
     assert result.status == "fail"
 
 
-def test_power_at_a_large_size_is_analysed_at_the_native_one(reference: GraphReference) -> None:
+def test_sensitivity_at_a_large_size_is_analysed_at_the_native_one(reference: GraphReference) -> None:
     result = ParityChecker(reference, 64).prove(target_of(size=(96, 128)), [run_of(Network(graph_of(reference)))])
     assert result.sensitivity is not None
     assert result.sensitivity.size == (64, 64)
