@@ -126,7 +126,7 @@ def require_baseline(files: Iterable[Results], baseline: str | None) -> None:
     if baseline is not None and not any(baseline in baseline_names(case) for case in cases):
         known = ", ".join(dict.fromkeys(case.subject.name for case in cases))
         raise BadInput(
-            f"There is no {baseline!r} among the results.",
+            f"The results have no case {baseline!r}.",
             f"Name one of {known}; 'NAME, ENGINE' or 'NAME, ENGINE, PRECISION' narrows it down.",
         )
 

@@ -150,7 +150,7 @@ class _Selection:
         """The reason why this host cannot time it, with a remedy; empty if it can."""
         reason = self.engine.unavailable_reason
         if not reason and self.device == "cuda" and not has_driver():
-            reason = "there is no CUDA device"
+            reason = "a CUDA device is missing"
         remedy = next((setting.remedy for setting in SETTINGS.values() if setting.device == self.device), "")
         return f"{reason}; {remedy}" if reason else ""
 

@@ -77,9 +77,9 @@ class Reading(_Part):
     accelerator_temperature_c: float | None = None
     """Temperature of the GPU."""
     thermal_state: Literal["nominal", "fair", "serious", "critical"] | None = None
-    """As a phone reports it."""
+    """Thermal state, reported by a phone."""
     low_power_mode: bool | None = None
-    """As a phone reports it."""
+    """Low power mode, reported by a phone."""
     battery_share: NonNegativeFloat | None = None
     """Charge of the battery, 0 to 1."""
 

@@ -148,7 +148,7 @@ def engines_for(path: Path) -> tuple[Engine, ...]:
     """
     try:
         if not path.exists():
-            raise BadInput(f"There is no artifact {path}.", "Check the path.")
+            raise BadInput(f"Artifact not found: {path}.", "Check the path.")
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
     engines = engines_of(path.suffix)

@@ -70,7 +70,7 @@ def read_label_file(path: Path, images: Sequence[Path]) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
     except FileNotFoundError:
-        raise BadInput(f"There is no label file {path}.", "Check the path.") from None
+        raise BadInput(f"Label file not found: {path}.", "Check the path.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} cannot be read as text: {first_line(error)}.", _FORM) from None
     is_kaggle = lines[:1] == [_KAGGLE_HEADER]

@@ -51,7 +51,7 @@ class WeightsEntry(_Entry):
     trained: bool
     """False for seeded weights."""
     sha256: str
-    """Of the file, or for seeded weights of the values (hex)."""
+    """Hash of the file, or of the values for seeded weights (hex)."""
     note: str
     """Reason for these weights; may be empty."""
 
@@ -157,7 +157,7 @@ class ManifestDocument(_Entry):
     schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)]
     format: _FromJson[ArtifactFormat]
     precision: _FromJson[Precision]
-    """Of weights and computation."""
+    """Precision of weights and computation."""
     model: str
     """Canonical name of the network, for example ``efficientvim_m4``, ``timm:NAME`` or ``onnx:FILE``."""
     task: _FromJson[Task]

@@ -71,7 +71,7 @@ def _read(path: Path) -> tuple[str, ...]:
     try:
         text = path.read_text("utf-8-sig")
     except FileNotFoundError:
-        raise BadInput(f"There is no label file {path}.", "Check the path.") from None
+        raise BadInput(f"Label file not found: {path}.", "Check the path.") from None
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
     except UnicodeDecodeError as error:

@@ -136,7 +136,7 @@ def parse_model(text: str) -> ModelName:
         if spelling in (alias.lower().replace("-", "_") for alias in model.aliases):
             return model
     raise UsageProblem(
-        f"There is no model {text!r}.",
+        f"Unknown model {text!r}.",
         "Use one of "
         + ", ".join(model.short for model in MODELS.values())
         + " (`evim-deploy models` says what each is).",

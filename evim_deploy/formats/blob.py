@@ -53,7 +53,7 @@ def read_blob(content: bytes, offset: int, dtype: str, count: int) -> npt.NDArra
         raise ValueError(f"the weights end at byte {len(content)}, before a record at {offset}")
     sentinel, code, size, start, padding_bits = _RECORD.unpack_from(content, offset)
     if sentinel != _SENTINEL:
-        raise ValueError(f"there is no record of weights at byte {offset}")
+        raise ValueError(f"byte {offset} has no weight record")
     if code not in _CODES:
         element_bits(dtype)  # raises if the type is unknown; else the record is wrong
     if _CODES.get(code) != dtype:

@@ -59,7 +59,7 @@ def read(path: Path, infer_shapes: bool = False) -> ModelFile:
         raise BadInput(f"{path} has an unknown suffix for a model file.", f"Use one of {', '.join(SUFFIXES)}.")
     try:
         if not path.exists():
-            raise BadInput(f"There is no file {path}.", "Check the path.")
+            raise BadInput(f"File not found: {path}.", "Check the path.")
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
     if importlib.util.find_spec(row.imported) is None:

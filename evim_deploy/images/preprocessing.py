@@ -128,7 +128,7 @@ def open_image(path: Path) -> Image.Image:
                 stored = sample_format(image)
                 return to_rgb(ImageOps.exif_transpose(image), stored)
     except FileNotFoundError:
-        raise BadInput(f"There is no image {path}.", "Check the path.") from None
+        raise BadInput(f"Image not found: {path}.", "Check the path.") from None
     except IsADirectoryError:
         raise BadInput(f"{path} is a directory, not an image.", "Name the image files in it.") from None
     except PermissionError:

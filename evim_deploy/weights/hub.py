@@ -165,15 +165,13 @@ def _download(repo: str, filename: str) -> Path:
         cause, remedy = f"{repo} is gated.", "Accept its terms on the hub, then set HF_TOKEN (or `hf auth login`)."
         raise BadInput(cause, remedy) from error
     except errors.RepositoryNotFoundError as error:
-        cause = f"There is no repository {repo} on {constants.ENDPOINT}, or it is private."
+        cause = f"The repository {repo} does not exist on {constants.ENDPOINT}, or it is private."
         raise BadInput(cause, "Check its name; for a private one set HF_TOKEN (or `hf auth login`).") from error
     except errors.LocalEntryNotFoundError as error:  # huggingface_hub raises it where the server failed
         cause = f"The Hugging Face hub, {constants.ENDPOINT}, fails: {first_line(error.__cause__ or error)}."
         raise HubUnreachable(cause, "Try again later, or give the path of a file.") from error
     except (errors.EntryNotFoundError, errors.RevisionNotFoundError) as error:
-        raise BadInput(
-            f"There is no file {filename} in {repo}.", f"See {constants.ENDPOINT}/{repo}/tree/main."
-        ) from error
+        raise BadInput(f"{repo} has no file {filename}.", f"See {constants.ENDPOINT}/{repo}/tree/main.") from error
     except Exception as error:  # as in _probe, and hf_xet brings its own
         raise BadInput(
             f"The download of {title} failed: {first_line(error)}.",

@@ -166,7 +166,7 @@ def test_files_of_labels_that_do_not_fit(flat: Path, lines: list[str], fragment:
 
 
 def test_files_of_labels_that_cannot_be_read(flat: Path) -> None:
-    with pytest.raises(BadInput, match="There is no label file"):
+    with pytest.raises(BadInput, match="Label file not found:"):
         open_data(str(flat), flat / "none.txt")
     with pytest.raises(BadInput, match="cannot be read as text"):
         open_data(str(flat), flat / f"{VAL[0]}.JPEG")

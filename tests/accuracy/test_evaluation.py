@@ -406,7 +406,7 @@ def test_artifacts_that_are_damaged_or_foreign(single: Path, tmp_path: Path) -> 
     for path, fragment in (
         (tmp_path / "cut.onnx", r"cut\.onnx"),
         (tmp_path / "foreign.onnx", "was not made by evim-deploy"),
-        (tmp_path / "none.onnx", "There is no artifact"),
+        (tmp_path / "none.onnx", "Artifact not found:"),
     ):
         with pytest.raises(BadInput, match=fragment):
             evaluated(single, path, resume=tmp_path / "answers")

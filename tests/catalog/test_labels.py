@@ -119,7 +119,7 @@ def test_odd_characters_in_a_line_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="There is no label file"):
+    with pytest.raises(BadInput, match="Label file not found:"):
         class_labels(3, tmp_path / "labels.txt")
 
 

@@ -190,7 +190,7 @@ class TestLabels:
     @pytest.mark.parametrize(
         ("content", "fragments"),
         [
-            (None, ["There is no label file"]),
+            (None, ["Label file not found:"]),
             ("cat\ndog\n", ["names 2 classes", "has 3"]),
             ("cat\ndog\ncat\n", ["'cat'", "unique"]),
             ('["cat", "dog",', ["not valid JSON"]),
@@ -535,7 +535,7 @@ class TestArtifact:
     @pytest.mark.parametrize("suffix", [".onnx", ".tflite", ".mlpackage", ""])
     def test_that_is_not_there(self, tmp_path: Path, suffix: str) -> None:
         path = tmp_path / f"none{suffix}"
-        assert_refused(run("predict", path, photographs()[0]), 3, f"There is no artifact {path}")
+        assert_refused(run("predict", path, photographs()[0]), 3, f"Artifact not found: {path}")
 
     @pytest.mark.skipif(platform.system() == "Darwin", reason="this host has Core ML")
     def test_that_this_host_cannot_run(self, defaults: Exported, without: Callable[[str], dict[str, str]]) -> None:
@@ -548,7 +548,7 @@ class TestImage:
     @pytest.mark.parametrize(
         ("kind", "fragment"),
         [
-            ("missing", "There is no image"),
+            ("missing", "Image not found"),
             ("directory", "is a directory"),
             ("text", "is not an image"),
             ("empty", "is not an image"),

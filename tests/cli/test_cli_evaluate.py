@@ -128,7 +128,7 @@ def test_bad_input_is_one_message(made: Exported, tmp_path: Path) -> None:
         ((artifact, tmp_path), "has no images"),
         ((artifact, "digits", "--limit", "0"), "--limit 0"),
         ((artifact, "digits", "--labels", tmp_path / "val.txt"), "Leave out --labels"),
-        ((tmp_path / "none.onnx", "digits"), "There is no artifact"),
+        ((tmp_path / "none.onnx", "digits"), "Artifact not found:"),
         ((artifact, "digits", "--weights", "none.pth"), "none.pth"),
     ):
         assert_refused(run("evaluate", *line, "--quiet", "--json"), 3, fragment)

@@ -149,7 +149,7 @@ RECORD = struct.pack("<IIQQQ", 0xDEADBEEF, 1, 8, 64, 0).ljust(64, b"\0")
     [
         (b"", 0, "float16", 4, "end at byte 0"),
         (RECORD, 2**60, "float16", 4, "before a record at"),
-        (bytes(128), 0, "float16", 4, "no record of weights at byte 0"),
+        (bytes(128), 0, "float16", 4, "byte 0 has no weight record"),
         (RECORD, 0, "float16", 4, "end at byte 64, before those of byte 64 to 72"),
         (RECORD + bytes(8), 0, "float32", 2, "are float16, not float32"),
         (RECORD + bytes(8), 0, "float16", 2**40, "have 8 bytes, not 1099511627776 elements"),

@@ -123,7 +123,7 @@ CHANGES: dict[str, tuple[Callable[[Program], Any], str]] = {
     ),
     "a weight that begins elsewhere": (
         lambda program: setattr(conv_weight(program).blobFileValue, "offset", 65),
-        "no record of weights",
+        "has no weight record",
     ),
     "a weight of 2^40 elements": (
         lambda program: setattr(dimensions(conv_weight(program))[0].constant, "size", 2**40),

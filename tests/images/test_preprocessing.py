@@ -294,7 +294,7 @@ def test_a_file_that_is_no_sound_picture(tmp_path: Path, content: Callable[[], b
 
 
 def test_a_missing_picture(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="There is no image"):
+    with pytest.raises(BadInput, match="Image not found"):
         open_image(tmp_path / "picture.png")
 
 

@@ -300,7 +300,7 @@ def test_every_rule_of_every_target_has_a_reason_and_a_source() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("missing.onnx", "There is no file"),
+        ("missing.onnx", "File not found"),
         ("x.pth", "unknown suffix for a model file"),
         ("folder.tflite", "is not a file"),
     ],

@@ -122,7 +122,7 @@ def test_a_spare_worker_is_replaced_after_use(tmp_path: Path) -> None:
 def test_nothing_runs_in_the_background_of_a_case_on_the_cpu(tmp_path: Path) -> None:
     trials = Trials(tmp_path, with_memory=False, with_breakdown=False, progress=Silent())
     with trials.prepare_ahead(
-        [case_with_file("one", "cpu"), replace(case_with_file("two"), unavailable_reason="there is no CUDA device")]
+        [case_with_file("one", "cpu"), replace(case_with_file("two"), unavailable_reason="a CUDA device is missing")]
     ):
         assert FakeProcess.started == []
     with trials.prepare_ahead([case_with_file("one")]):

@@ -330,7 +330,7 @@ def test_an_unavailable_case_has_advice_and_is_not_a_failure() -> None:
     gpu = report.sections[1].tables[0]
     assert {row["status"] for row in rows_of(gpu)} == {"not run on this host"}
     assert any("run the same command on a machine with an NVIDIA GPU" in note for note in gpu.notes)
-    assert report.answers[1].sentences[0].startswith("Not run on this host: there is no CUDA device")
+    assert report.answers[1].sentences[0].startswith("Not run on this host: a CUDA device is missing")
 
 
 def test_a_phone_s_file_stands_for_what_was_not_run() -> None:
@@ -441,7 +441,7 @@ def test_untrained_weights_are_labelled() -> None:
 def test_another_baseline() -> None:
     rows = rows_of(build([make_results(table_e())], "SHViT-S4").sections[0].tables[0])
     assert [row["model"] for row in rows if row["verdict"] == "baseline"] == ["SHViT-S4"]
-    with pytest.raises(BadInput, match="There is no 'M9'"):
+    with pytest.raises(BadInput, match="The results have no case 'M9'"):
         build([make_results(table_e())], "M9")
 
 

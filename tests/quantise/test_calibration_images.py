@@ -75,5 +75,5 @@ def test_digits_has_its_own_images() -> None:
 
 
 def test_a_missing_folder_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="There is no image"):
+    with pytest.raises(BadInput, match="Image not found"):
         list(images_of(tmp_path / "missing"))

@@ -205,7 +205,7 @@ def mixers() -> list[Case]:
 
 def absent() -> list[Case]:
     """The paper's GPU and iPhone, which this host does not have."""
-    gpu = "there is no CUDA device; run the same command on a machine with an NVIDIA GPU and its driver"
+    gpu = "a CUDA device is missing; run the same command on a machine with an NVIDIA GPU and its driver"
     phone = "coreml predicts on macOS only; time the model in the demo app and give its file to `report --import`"
     return [
         *(_absent(name, "gpu", "cuda", 256, gpu) for name in ("EfficientViM-M4", "SHViT-S4")),

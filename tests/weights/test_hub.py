@@ -103,10 +103,10 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("status", "error", "message"),
         [
-            (404, "RepoNotFound", "There is no repository"),
+            (404, "RepoNotFound", "does not exist on"),
             (401, "RepoNotFound", "or it is private"),
-            (404, "EntryNotFound", "There is no file model.safetensors"),
-            (404, "RevisionNotFound", "There is no file model.safetensors"),
+            (404, "EntryNotFound", "has no file model.safetensors"),
+            (404, "RevisionNotFound", "has no file model.safetensors"),
             (403, "GatedRepo", "is gated"),
         ],
     )

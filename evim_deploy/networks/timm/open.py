@@ -161,7 +161,7 @@ def _published(
         note = f"The published weights have {config.num_classes} classes, not {num_classes}."
         return _untrained(name, config, num_classes, note=note)
     if not config.hf_hub_id:
-        return _untrained(name, config, num_classes, note=f"There are no weights of {name.source} on the hub.")
+        return _untrained(name, config, num_classes, note=f"The hub has no weights of {name.source}.")
     try:
         path = hub.fetch(config.hf_hub_id, config.hf_hub_filename or DEFAULT_FILE, notify=notify)
     except hub.WrongHash:

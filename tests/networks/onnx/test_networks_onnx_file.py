@@ -261,5 +261,5 @@ def test_a_truncated_file_is_refused(plain: Path, tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="There is no file"):
+    with pytest.raises(BadInput, match="File not found"):
         find_onnx(str(tmp_path / "none.onnx"))
