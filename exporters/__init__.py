@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from evim_deploy.artifact.target import ArtifactInfo, Signature, Target
-from evim_deploy.catalog.terms import UNQUANTISED
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.signature import Signature
+from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import UNQUANTISED, ArtifactFormat, ModelKind, Output, Precision
 from evim_deploy.common.errors import NotInstalled, UsageProblem
 from evim_deploy.quantise.schemes import quantised_precisions
 from exporters.tflite import onnx2tf_environment
@@ -51,11 +53,11 @@ class Format:
         requires: Import names of the required packages.
     """
 
-    name: str
+    name: ArtifactFormat
     aliases: tuple[str, ...]
     suffix: str
     precisions: tuple[str, ...]
-    default_output: str
+    default_output: Output
     dynamic: bool
     extra: str
     requires: tuple[str, ...]
@@ -65,8 +67,8 @@ class Format:
 
 
 @dataclass(frozen=True)
-class Form:
-    """Requirements for exporting one kind of network (:class:`~evim_deploy.catalog.terms.ModelKind`).
+class KindRequirements:
+    """Requirements for exporting networks of one kind.
 
     Attributes:
         requires: Import names of additional packages, by format.
@@ -80,24 +82,24 @@ class Form:
     converters: Mapping[str, tuple[str, Callable[[], onnx2tf_environment.Environment]]] = field(default_factory=dict)
 
 
-FORMS = {
-    "graph": Form({}, ""),
-    "torch_module": Form(
-        {"onnx": ("onnxscript",), "tflite": ("onnx", "onnxscript")},
+KINDS = {
+    ModelKind.GRAPH: KindRequirements({}, ""),
+    ModelKind.TORCH_MODULE: KindRequirements(
+        {ArtifactFormat.ONNX: ("onnxscript",), ArtifactFormat.TFLITE: ("onnx", "onnxscript")},
         "networks",
-        {"tflite": ("onnx2tf", onnx2tf_environment.find)},
+        {ArtifactFormat.TFLITE: ("onnx2tf", onnx2tf_environment.find)},
     ),
 }
 
-FORMATS = {
+FORMATS: dict[str, Format] = {
     row.name: row
     for row in (
         Format(
-            name="coreml",
+            name=ArtifactFormat.COREML,
             aliases=("ios", "mlpackage"),
             suffix=".mlpackage",
-            precisions=("fp16", "fp32", *quantised_precisions("coreml")),
-            default_output="probabilities",
+            precisions=(Precision.FP16, Precision.FP32, *quantised_precisions(ArtifactFormat.COREML)),
+            default_output=Output.PROBABILITIES,
             dynamic=False,
             extra="coreml",
             requires=("coremltools",),
@@ -105,22 +107,22 @@ FORMATS = {
             deployment_targets=("iOS16", "iOS17", "iOS18"),
         ),
         Format(
-            name="onnx",
+            name=ArtifactFormat.ONNX,
             aliases=(),
             suffix=".onnx",
-            precisions=(*UNQUANTISED, *quantised_precisions("onnx")),
-            default_output="logits",
+            precisions=(*UNQUANTISED, *quantised_precisions(ArtifactFormat.ONNX)),
+            default_output=Output.LOGITS,
             dynamic=True,
             extra="onnx",
             requires=("onnx",),
             opsets=(18, *range(13, 18), *range(19, 24)),
         ),
         Format(
-            name="tflite",
+            name=ArtifactFormat.TFLITE,
             aliases=("litert",),
             suffix=".tflite",
-            precisions=(*UNQUANTISED, *quantised_precisions("tflite")),
-            default_output="probabilities",
+            precisions=(*UNQUANTISED, *quantised_precisions(ArtifactFormat.TFLITE)),
+            default_output=Output.PROBABILITIES,
             dynamic=False,
             extra="tflite",
             requires=("tensorflow",),
@@ -154,42 +156,42 @@ def parse_precision(text: str) -> str:
     return text.lower()
 
 
-def needs(format_: Format, form: str = "graph") -> dict[str, str]:
+def needs(format_: Format, kind: ModelKind = ModelKind.GRAPH) -> dict[str, str]:
     """Return the packages that a format requires for a kind of network, each with the extra that installs it."""
-    own = FORMS[form]
+    own = KINDS[kind]
     return dict.fromkeys(format_.requires, format_.extra) | dict.fromkeys(own.requires.get(format_.name, ()), own.extra)
 
 
-def require(format_: Format, form: str = "graph") -> None:
+def require(format_: Format, kind: ModelKind = ModelKind.GRAPH) -> None:
     """Check, without an import, that the requirements of a format for a kind of network are installed.
 
     Raises:
         NotInstalled: A package or converter is missing; the message gives the install command.
     """
-    for package, extra in needs(format_, form).items():
+    for package, extra in needs(format_, kind).items():
         if importlib.util.find_spec(package) is None:
             raise NotInstalled(
                 f"{format_.name} needs {package}, which is not installed.", f'pip install "evim-deploy[{extra}]"'
             )
-    converter_versions(format_, form)
+    converter_versions(format_, kind)
 
 
-def converter_versions(format_: Format, form: str = "graph") -> dict[str, str]:
+def converter_versions(format_: Format, kind: ModelKind = ModelKind.GRAPH) -> dict[str, str]:
     """Return the versions of the converters that have environments of their own, by name.
 
     Raises:
         NotInstalled: A converter is missing; the message gives the install command.
     """
-    needed = filter(None, [FORMS[form].converters.get(format_.name)])
+    needed = filter(None, [KINDS[kind].converters.get(format_.name)])
     return {name: find().version for name, find in needed}
 
 
-def load(format_: Format, form: str = "graph") -> Exporter:
+def load(format_: Format, kind: ModelKind = ModelKind.GRAPH) -> Exporter:
     """Import and return the module of a format for a kind of network. The import takes seconds."""
     _load_triton_before_tensorflow()
     if "coremltools" in format_.requires:
         _load_coremltools_alone()
-    return cast("Exporter", importlib.import_module(f"exporters.{format_.name}.{form}"))
+    return cast("Exporter", importlib.import_module(f"exporters.{format_.name}.{kind}"))
 
 
 def _load_triton_before_tensorflow() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from evim_deploy import formats
-from evim_deploy.artifact.manifest import Manifest, embedded_manifest
+from evim_deploy.artifact.reading import Manifest, embedded_manifest
+from evim_deploy.catalog.terms import Task
 from evim_deploy.common.errors import BadInput, EvimError
 from evim_deploy.common.progress import Silent
 from evim_deploy.formats import ModelFile, Value
@@ -179,5 +180,5 @@ def _reference_output(manifest: Manifest, path: Path, image: Array) -> tuple[str
     reference = open_origin(manifest, path, weights=None, notify=Silent().step)
     images = normalise(image, reference.preprocessing) if target.preprocess else image
     outputs = reference.outputs(target.task, images)
-    output = outputs[target.output] if target.task == "classify" else next(iter(outputs.values()))
+    output = outputs[target.output] if target.task == Task.CLASSIFY else next(iter(outputs.values()))
     return reference.engine, output

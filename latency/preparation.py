@@ -18,6 +18,7 @@ from torch import nn
 
 import exporters
 from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import ArtifactFormat, ModelKind, Output, Precision, Task
 from evim_deploy.catalog.variants import parse_model
 from evim_deploy.common.errors import BadInput, ParityFailed
 from evim_deploy.common.progress import Silent
@@ -265,15 +266,15 @@ _BUILDERS: dict[SubjectKind, Callable[[Subject, int, int], _BuiltSubject]] = {
 def _target(file_suffix: str, *, precision: str, batch: int, height: int, width: int) -> Target:
     """The target of our exporters: logits of normalised images, with a dynamic batch if the format supports it."""
     formats = {row.suffix: row for row in exporters.FORMATS.values()}
-    row = formats.get(file_suffix, exporters.FORMATS["onnx"])
+    row = formats.get(file_suffix, exporters.FORMATS[ArtifactFormat.ONNX])
     return Target(
         format=row.name,
-        precision=precision,
+        precision=Precision(precision),
         height=height,
         width=width,
         batch=None if row.dynamic else batch,
-        task="classify",
-        output="logits",
+        task=Task.CLASSIFY,
+        output=Output.LOGITS,
         preprocess=False,
         labels=(),
     )
@@ -284,10 +285,10 @@ def _write_torch(built: _BuiltSubject, target: Target, path: Path) -> None:
 
 
 def _write_onnx(built: _BuiltSubject, target: Target, path: Path) -> None:
-    if built.reference is not None or target.precision != "fp32":
+    if built.reference is not None or target.precision != Precision.FP32:
         _write_artifact(built, target, path)
         return
-    exporters.require(exporters.FORMATS["onnx"], "torch_module")
+    exporters.require(exporters.FORMATS[ArtifactFormat.ONNX], ModelKind.TORCH_MODULE)
     from exporters.onnx import torch_module
 
     # a batch of 1 would be exported as a fixed batch
@@ -297,9 +298,9 @@ def _write_onnx(built: _BuiltSubject, target: Target, path: Path) -> None:
 def _write_artifact(built: _BuiltSubject, target: Target, path: Path) -> None:
     """Write the file like ``evim-deploy export``, from normalised images to logits."""
     row = exporters.FORMATS[target.format]
-    form = "torch_module" if built.reference is None else "graph"
-    exporters.require(row, form)
-    exporters.load(row, form).build(_network(built, target), target, path)
+    kind = ModelKind.TORCH_MODULE if built.reference is None else ModelKind.GRAPH
+    exporters.require(row, kind)
+    exporters.load(row, kind).build(_network(built, target), target, path)
 
 
 def _network(built: _BuiltSubject, target: Target) -> Graph | nn.Module:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evim_deploy.artifact.target import LABELS_KEY
+from evim_deploy.artifact.metadata import LABELS_KEY
 from evim_deploy.common.errors import Damaged
 from evim_deploy.common.json_documents import parse_json
 from runtimes import Array

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 import runtimes
-from evim_deploy.artifact.manifest import Manifest, embedded_manifest
+from evim_deploy.artifact.reading import Manifest, embedded_manifest
+from evim_deploy.catalog.terms import Output, Task
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.numerics import ACTIVATIONS, batches
 from evim_deploy.images.preprocessing import Pixels, normalise, resize_and_crop
@@ -52,7 +53,7 @@ class Classifier:
         for indices in batches(len(pixels), target.batch or min(len(pixels), _LARGEST_BATCH)):
             image = pixels[indices].transpose(0, 3, 1, 2).astype(np.float32)  # (B, 3, H, W)
             values = self.session.run(image if target.preprocess else normalise(image, preprocessing))[target.output]
-            rows.append(values if target.output == "probabilities" else ACTIVATIONS[target.activation](values))
+            rows.append(values if target.output == Output.PROBABILITIES else ACTIVATIONS[target.activation](values))
         return np.concatenate(rows)[: len(pixels)].astype(np.float64)
 
 
@@ -78,7 +79,7 @@ def require_classifier(manifest: Manifest, artifact: Path) -> None:
     Raises:
         BadInput: It is not.
     """
-    if manifest.target.task != "classify":
+    if manifest.target.task != Task.CLASSIFY:
         raise BadInput(f"{artifact} has dense features as outputs, not classes.", "Export it with --task classify.")
     if manifest.preprocessing.assumed:
         raise BadInput(

@@ -12,7 +12,7 @@ from evim_deploy import formats
 from evim_deploy.accuracy.classes import ClassMapping, match
 from evim_deploy.accuracy.classifier import image_size, require_classifier
 from evim_deploy.accuracy.data import DataSet
-from evim_deploy.artifact.manifest import Manifest, embedded_manifest
+from evim_deploy.artifact.reading import Manifest, embedded_manifest
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.publish import sha256
 

@@ -1,294 +1,294 @@
-"""Read what an artifact says of itself: its embedded metadata, and the manifest that lies beside it."""
+"""The schema of a manifest: the JSON document in an artifact's metadata and, with more detail, in the file beside it.
+
+One set of models writes, reads and validates it. ``manifest.schema.json`` beside this module is its JSON Schema;
+``python -m evim_deploy.artifact.manifest`` writes that file again.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from math import isfinite
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
 from evim_deploy.artifact.parity import ParityStatus
-from evim_deploy.artifact.quantisation import Quantisation
-from evim_deploy.artifact.target import (
-    LABELS_KEY,
-    MANIFEST_SUFFIX,
-    METADATA_KEY,
-    SCHEMA_VERSION,
-    Target,
-    Weights,
-    embedded,
-    labels_sha256,
-)
-from evim_deploy.catalog.model import Model
-from evim_deploy.catalog.network_name import parse_network_name
-from evim_deploy.catalog.terms import UNQUANTISED, Activation, Precision
-from evim_deploy.catalog.variants import MODELS
-from evim_deploy.common.errors import BadInput
-from evim_deploy.common.json_documents import parse_json
-from evim_deploy.formats import ModelFile
-from evim_deploy.images.preprocessing import CROP_MODES, INTERPOLATIONS, MAX_CROP_FRACTION, PAPER, Preprocessing
+from evim_deploy.artifact.signature import Signature
+from evim_deploy.catalog.terms import UNQUANTISED, Activation, ArtifactFormat, Output, Precision, Task
+from evim_deploy.images.preprocessing import MAX_CROP_FRACTION, PAPER, CropMode, Interpolation
 
-_READABLE = range(1, SCHEMA_VERSION + 1)
-"""Schema versions in which everything that is read here means the same."""
+SCHEMA_FILE = Path(__file__).with_name("manifest.schema.json")
 
-_FORMATS = ("coreml", "onnx", "tflite")
-_PRECISIONS = tuple(Precision)
-_OUTPUTS = {"classify": ("logits", "probabilities"), "features": ("features",)}
-_WEIGHTS = {"source": str, "trained": bool, "sha256": str, "note": str}
+OUTPUTS = {Task.CLASSIFY: (Output.LOGITS, Output.PROBABILITIES), Task.FEATURES: (Output.FEATURES,)}
+"""The outputs that an artifact of each task can have."""
 
-_OF_THE_FILE = frozenset(["artifact", "size_bytes", "sha256"])
-"""What the manifest beside an artifact says of it as a file, which the metadata inside cannot."""
+Json = dict[str, object]
+"""A JSON object that this schema does not describe further."""
+
+_Value = TypeVar("_Value")
+_FromJson = Annotated[_Value, Field(strict=False)]
+"""A tuple, list or enum, which JSON has as a list or a string; the values inside are strict all the same."""
+
+_Size = _FromJson[tuple[PositiveInt, PositiveInt]]
 
 
-Port = tuple[str, str, tuple[int | str, ...] | None]
-"""An input or output: its name, element type and shape."""
+class _Entry(BaseModel):
+    """A part of the manifest: frozen and strict; keys of a newer evim-deploy are ignored."""
 
-Shaped = tuple[str, tuple[int | str, ...] | None]
-"""An input of a function: its name and shape; its element type in the program is not the interface's."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What an artifact says of itself.
-
-    Attributes:
-        model: Which model it is.
-        target: What was asked for.
-        weights: What it was made from.
-        preprocessing: How its network is evaluated.
-        num_classes: Of its heads; None for dense features.
-        inputs: Each by its name, element type and shape, which is None for a dictionary.
-        outputs: Likewise.
-        functions: The inputs of each function by their names and shapes, where there are several.
-        operations: How many there are of each type.
-        status: Of the proof of it all (:class:`~evim_deploy.artifact.parity.Parity`).
-        function_statuses: Of the proof of each function, in their order, where there are several.
-        tools: What it was made by, and the versions.
-        document: All of it.
-    """
-
-    model: Model
-    target: Target
-    weights: Weights
-    preprocessing: Preprocessing
-    num_classes: int | None
-    inputs: frozenset[Port]
-    outputs: frozenset[Port]
-    functions: Mapping[str, frozenset[Shaped]]
-    operations: Counter[str]
-    status: ParityStatus
-    function_statuses: tuple[ParityStatus, ...]
-    tools: Mapping[str, str]
-    document: Mapping[str, Any]
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-def embedded_manifest(metadata: Mapping[str, str], artifact: Path) -> Manifest:
-    """The manifest in an artifact's own metadata.
+class WeightsEntry(_Entry):
+    """Source of the weights."""
 
-    Raises:
-        BadInput: There is none, or it is damaged, or of a version to come.
-    """
-    text = metadata.get(METADATA_KEY)
-    if text is None:
-        raise BadInput(
-            f"{artifact} does not say how to use it: it was not made by evim-deploy.",
-            "Make it by `evim-deploy export`.",
+    source: str
+    """File name without its folder, ``hf:REPO/FILE``, ``timm:NAME``, ``package:digits`` or ``random:SEED``."""
+    trained: bool
+    """False for seeded weights."""
+    sha256: str
+    """Of the file, or for seeded weights of the values (hex)."""
+    note: str
+    """Reason for these weights; may be empty."""
+
+
+class PreprocessingEntry(_Entry):
+    """Preprocessing of images."""
+
+    mean: _FromJson[tuple[float, float, float]]
+    """Mean of RGB in units of 255, which is subtracted."""
+    std: _FromJson[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]]
+    """Standard deviation of RGB in units of 255, the divisor."""
+    crop_fraction: Annotated[float, Field(gt=0, le=MAX_CROP_FRACTION)]
+    """Cropped share of the resized image's sides; above 1 a border is added."""
+    interpolation: _FromJson[Interpolation]
+    assumed: bool
+    """True where nothing states the preprocessing of the network."""
+    crop_mode: _FromJson[CropMode] = CropMode.CENTER
+
+
+class TensorEntry(_Entry):
+    """An input or output."""
+
+    name: str
+    shape: _FromJson[list[int | str]]
+    """Lengths of the axes; a dynamic axis has a name instead of a length."""
+    dtype: str
+    """Element type, or ``image``, ``string`` or ``dictionary``."""
+    layout: str
+    """Meaning of the axes, for example ``NCHW``."""
+    range: _FromJson[tuple[float, float]] | None
+    """Smallest and largest value; null where the values are not bounded."""
+
+
+class StructureEntry(_Entry):
+    """The operations in the artifact's file."""
+
+    operations: dict[str, int]
+    """Number of operations by the format's own type names."""
+    transposes: int
+    batch_norms: int
+
+
+class ParityEntry(_Entry):
+    """The proof: its status inside an artifact, and all of :class:`~evim_deploy.artifact.parity.Parity` beside it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    status: _FromJson[ParityStatus]
+
+
+class CalibrationEntry(_Entry):
+    """The images that the quantisation was calibrated on."""
+
+    source: str
+    """Name of a folder or file without the folders above it, or of pictures that ship with the package."""
+    images: int
+    """Number of images used."""
+    skipped: _FromJson[list[str]]
+    """Names of files that are not images, or damaged."""
+
+
+class QuantisationEntry(_Entry):
+    """The results of calibration: with them the same network is quantised again, without the images."""
+
+    calibration: CalibrationEntry | None
+    """Null where no images were needed."""
+    exponents: dict[str, _FromJson[list[int]]]
+    """Cross-layer equalisation: powers of two that divide the output channels of a convolution, by its name."""
+    grids: dict[str, _FromJson[tuple[float, int, int, int]]]
+    """Quantisation parameters by the name of a value: scale, zero point, smallest and largest integer."""
+    sensitivity: dict[str, float | None]
+    """Signal to noise of the outputs where one layer alone is quantised, dB, by its name; null where infinite."""
+    kept: _FromJson[list[str]]
+    """Layers in floating point."""
+    allowed_loss: int | float | None
+    """Percent of the calibration images whose prediction may change; null where no limit was given."""
+    loss: int | float | None
+    """Percent of the calibration images whose prediction changes; null where no limit was given."""
+
+
+class FunctionEntry(_Entry):
+    """One function of an artifact that has several."""
+
+    name: str
+    resolution: _Size
+    """Height and width of its images, pixels."""
+    inputs: _FromJson[list[TensorEntry]]
+    outputs: _FromJson[list[TensorEntry]]
+    parity: ParityEntry
+
+
+class ManifestDocument(_Entry):
+    """The manifest of an artifact."""
+
+    model_config = ConfigDict(title="Manifest")
+
+    artifact: str = ""
+    """Name of the file or package; only in the manifest beside it."""
+    size_bytes: NonNegativeInt = 0
+    """Size of the file or package, bytes; only in the manifest beside it."""
+    sha256: str = ""
+    """Hash of the file or package (hex); only in the manifest beside it."""
+    schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)]
+    format: _FromJson[ArtifactFormat]
+    precision: _FromJson[Precision]
+    """Of weights and computation."""
+    model: str
+    """Canonical name of the network, for example ``efficientvim_m4``, ``timm:NAME`` or ``onnx:FILE``."""
+    task: _FromJson[Task]
+    output: _FromJson[Output]
+    resolution: _Size | Literal["dynamic"]
+    """Height and width of the images, pixels."""
+    batch: PositiveInt | Literal["dynamic"]
+    """Images in one prediction."""
+    preprocess: bool
+    """True where the input is RGB pixels 0-255 rather than a normalised tensor."""
+    opset: int | None = None
+    """ONNX's operator set; null for the usual one, and in other formats."""
+    half_io: bool = False
+    """True where an fp16 ONNX file has float16 inputs and outputs."""
+    deployment_target: str | None = None
+    """Oldest system that a Core ML package runs on; null for the usual one, and in other formats."""
+    quantisation: QuantisationEntry | None = None
+    """Null where the network is not quantised."""
+    num_classes: PositiveInt | None
+    """Number of classes; null for features."""
+    activation: _FromJson[Activation] | None = None
+    """Function from logits to probabilities; null for features."""
+    labels_sha256: str | None = None
+    """Hash of the labels as a JSON list (hex); null for features, absent in schema version 1."""
+    preprocessing: PreprocessingEntry = PreprocessingEntry.model_validate(asdict(PAPER))
+    """Absent in schema version 1, which has EfficientViM alone."""
+    weights: WeightsEntry
+    inputs: _FromJson[list[TensorEntry]]
+    outputs: _FromJson[list[TensorEntry]]
+    structure: StructureEntry
+    parity: ParityEntry
+    functions: _FromJson[list[FunctionEntry]] = []
+    """Functions of an artifact that has several, the default one first."""
+    rewrites: _FromJson[list[Json]] = []
+    """The rewrites of the network that were tried: how often each applied, or the reason why not."""
+    tools: dict[str, str]
+    """Versions of the packages that made the artifact, by name."""
+
+    @model_validator(mode="after")
+    def _check_agreement(self) -> ManifestDocument:
+        if self.output not in OUTPUTS[self.task]:
+            raise ValueError(f"the output {self.output} does not belong to the task {self.task}")
+        if (self.precision in UNQUANTISED) != (self.quantisation is None):
+            raise ValueError(f"precision {self.precision} contradicts the entry quantisation")
+        if (self.task == Task.CLASSIFY) != (self.num_classes is not None):
+            raise ValueError(f"the task {self.task} contradicts the entry num_classes")
+        if self.schema_version > 1 and "labels_sha256" not in self.model_fields_set:
+            raise ValueError("labels_sha256 is missing")
+        return self
+
+    @staticmethod
+    def of(info: ArtifactInfo) -> ManifestDocument:
+        """The manifest of an artifact, without the entries on its file."""
+        target, signature = info.target, info.signature
+        return ManifestDocument.model_validate(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "format": target.format,
+                "precision": target.precision,
+                "model": info.model.name,
+                "task": target.task,
+                "output": target.output,
+                "resolution": target.resolution,
+                "batch": "dynamic" if target.batch is None else target.batch,
+                "preprocess": target.preprocess,
+                "opset": target.opset,
+                "half_io": target.half_io,
+                "deployment_target": target.deployment_target,
+                "quantisation": target.quantisation and target.quantisation.to_dict(),
+                "num_classes": len(target.labels) or None,
+                "activation": target.activation if target.labels else None,
+                "labels_sha256": labels_sha256(target.labels),
+                "preprocessing": asdict(info.preprocessing),
+                "weights": asdict(info.weights),
+                **_ports(signature),
+                "structure": {**asdict(info.structure), "operations": dict(sorted(info.structure.operations.items()))},
+                "parity": info.parity.to_dict(),
+                "functions": [
+                    {
+                        "name": name,
+                        "resolution": target.of_functions()[name].resolution,
+                        **_ports(signature.functions[name]),
+                        "parity": parity.to_dict(),
+                    }
+                    for name, parity in info.functions.items()
+                ],
+                "rewrites": [dict(rewrite) for rewrite in info.rewrites],
+                "tools": dict(info.tools),
+            }
         )
-    try:
-        return _parse(parse_json(text), parse_json(metadata.get(LABELS_KEY, "[]")), artifact)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BadInput(
-            f"{artifact} is damaged: its metadata cannot be read ({_said(error)}).", "Export it again."
-        ) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entries that were given, in the schema's order; ``json.dumps`` writes all of the values."""
+        return self.model_dump(exclude_unset=True)
 
 
-def check_beside(manifest: Manifest, artifact: Path) -> str | None:
-    """The sha256 that the manifest beside an artifact gives for it; None where none lies there.
+def _ports(signature: Signature) -> dict[str, list[dict[str, Any]]]:
+    return {
+        "inputs": [asdict(spec) for spec in signature.inputs],
+        "outputs": [asdict(spec) for spec in signature.outputs],
+    }
 
-    Raises:
-        BadInput: It is damaged, or says something else than the artifact itself.
+
+def embedded(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest as it stands inside an artifact: without the entries that depend on the host that made it.
+
+    The figures of a proof depend on the host's threads and engine, and so does the reason for untrained weights. The
+    manifest beside the artifact has both.
     """
-    path = artifact.with_name(artifact.name + MANIFEST_SUFFIX)
-    if not path.is_file():
-        return None
-    remedy = "Remove it: the artifact itself says what it is."
-    try:
-        document = parse_json(path.read_bytes())
-        digest = document["sha256"]
-        beside, inside = embedded(document), embedded(manifest.document)
-        keys = (beside.keys() | inside.keys()) - _OF_THE_FILE
-        contradicted = sorted(key for key in keys if beside.get(key) != inside.get(key))
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BadInput(f"{path} is damaged ({_said(error)}).", remedy) from None
-    if contradicted or not isinstance(digest, str):
-        named = ", ".join(contradicted) or "sha256"
-        raise BadInput(f"{path} is damaged, or of another artifact: it contradicts the artifact in {named}.", remedy)
-    return digest
+    weights = document["weights"]
+    return {
+        **document,
+        "weights": weights if weights["trained"] else {**weights, "note": ""},
+        "parity": _verdict(document["parity"]),
+        "functions": [{**each, "parity": _verdict(each["parity"])} for each in document.get("functions", [])],
+    }
 
 
-def changes(manifest: Manifest, found: ModelFile) -> Iterator[str]:
-    """In what a file is not as its manifest says that it was exported."""
-    if manifest.operations != found.operations:
-        others = (manifest.operations - found.operations) + (found.operations - manifest.operations)
-        yield f"other operations than were exported ({', '.join(sorted(others))})"
-    functions = {each.name: frozenset((value.name, value.shape) for value in each.inputs) for each in found.functions}
-    several = manifest.functions or len(functions) > 1
-    if several and (manifest.functions != functions or next(iter(functions)) != next(iter(manifest.functions))):
-        yield "other functions than were exported"
-    for what in changed_ports(manifest, found):
-        yield f"other {what} than were exported"
+def _verdict(parity: Mapping[str, Any]) -> dict[str, Any]:
+    return {"status": parity["status"]}
 
 
-def changed_ports(manifest: Manifest, found: ModelFile) -> list[str]:
-    """Which of a file's ``inputs`` and ``outputs`` are not as its manifest says that they were exported."""
-
-    def ports(what: str) -> frozenset[Port]:
-        return frozenset(_port(each.name, each.dtype, each.shape or ()) for each in getattr(found, what))
-
-    return [what for what in ("inputs", "outputs") if getattr(manifest, what) != ports(what)]
+def labels_sha256(labels: Sequence[str]) -> str | None:
+    """Hash of the labels as a JSON list (hex); None where there are none."""
+    return hashlib.sha256(json.dumps(list(labels)).encode()).hexdigest() if labels else None
 
 
-def _port(name: str, dtype: str, shape: Sequence[int | str]) -> Port:
-    return name, dtype, None if dtype == "dictionary" else tuple(shape)
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a manifest."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **ManifestDocument.model_json_schema()}
 
 
-def _ports(specs: Any) -> frozenset[Port]:
-    return frozenset(_port(_typed(spec["name"], str), spec["dtype"], _typed(spec["shape"], list)) for spec in specs)
-
-
-def _parse(document: Mapping[str, Any], labels: Any, artifact: Path) -> Manifest:
-    version = document["schema_version"]
-    if version not in _READABLE:
-        raise BadInput(
-            f"{artifact} has metadata of version {version}; this evim-deploy reads versions up to {SCHEMA_VERSION}.",
-            "Use the evim-deploy that made it, or export it again.",
-        )
-    resolution, batch, classes = (document[key] for key in ("resolution", "batch", "num_classes"))
-    height, width = (None, None) if resolution == "dynamic" else map(_length, resolution)
-    preprocessing = _preprocessing(document["preprocessing"]) if "preprocessing" in document else PAPER
-    model = _model(_typed(document["model"], str), height, width, preprocessing)
-    if model is None:
-        raise BadInput(
-            f"{artifact} is of the model {document['model']}, which this evim-deploy does not know.",
-            "Use the evim-deploy that made it.",
-        )
-    functions = _typed(document.get("functions", []), list)
-    task = _one_of(document["task"], tuple(_OUTPUTS))
-    target = Target(
-        format=_one_of(document["format"], _FORMATS),
-        precision=_one_of(document["precision"], _PRECISIONS),
-        height=height,
-        width=width,
-        batch=None if batch == "dynamic" else _length(batch),
-        task=task,
-        output=_one_of(document["output"], _OUTPUTS[task]),
-        preprocess=_typed(document["preprocess"], bool),
-        labels=tuple(_typed(label, str) for label in _typed(labels, list)),
-        activation=_one_of(document.get("activation") or Activation.SOFTMAX, (Activation.SOFTMAX, Activation.SIGMOID)),
-        opset=_optional(document.get("opset"), int),
-        half_io=_typed(document.get("half_io", False), bool),
-        deployment_target=_optional(document.get("deployment_target"), str),
-        functions=tuple(
-            (_length(height), _length(width)) for height, width in (each["resolution"] for each in functions)
-        ),
-        quantisation=_quantisation(document),
-    )
-    if functions and (functions[0]["resolution"], [each["name"] for each in functions]) != (
-        resolution,
-        list(target.of_functions()),
-    ):
-        raise ValueError("its functions are not what their names say")
-    if (_length(classes) if task == "classify" else 0) != len(target.labels):
-        raise ValueError(f"{len(target.labels)} labels")
-    if version > 1 and document["labels_sha256"] != labels_sha256(target.labels):
-        raise ValueError("other labels than were exported")
-    weights = Weights(**{key: _typed(document["weights"][key], kind) for key, kind in _WEIGHTS.items()})
-    return Manifest(
-        model=model,
-        target=target,
-        weights=weights,
-        preprocessing=preprocessing,
-        num_classes=len(target.labels) or None,
-        inputs=_ports(document["inputs"]),
-        outputs=_ports(document["outputs"]),
-        functions={
-            each["name"]: frozenset((name, shape) for name, _, shape in _ports(each["inputs"])) for each in functions
-        },
-        operations=Counter(_typed(document["structure"]["operations"], dict)),
-        status=_status(document),
-        function_statuses=tuple(map(_status, functions)),
-        tools={name: _typed(version, str) for name, version in _typed(document["tools"], dict).items()},
-        document=document,
-    )
-
-
-def _status(document: Mapping[str, Any]) -> ParityStatus:
-    return ParityStatus(document["parity"]["status"])
-
-
-def _quantisation(document: Mapping[str, Any]) -> Quantisation | None:
-    is_quantised = document["precision"] not in UNQUANTISED
-    found = document.get("quantisation")
-    if is_quantised != (found is not None):
-        raise ValueError(f"{document['precision']} and its quantisation contradict each other")
-    return Quantisation.parse(_typed(found, dict)) if is_quantised else None
-
-
-def _model(name: str, height: int | None, width: int | None, preprocessing: Preprocessing) -> Model | None:
-    """One of ours, or a network that goes by the size of its artifact; None for a name that is neither's."""
-    return MODELS.get(name) or (parse_network_name(name, (height, width), preprocessing) if height and width else None)
-
-
-def _preprocessing(document: Mapping[str, Any]) -> Preprocessing:
-    mean, std = (tuple(_number(value) for value in _typed(document[key], list)) for key in ("mean", "std"))
-    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-        raise ValueError("its preprocessing is not that of RGB")
-    crop = _number(document["crop_fraction"])
-    if not 0 < crop <= MAX_CROP_FRACTION:
-        raise ValueError(f"the crop fraction {crop} is not above 0 and at most {MAX_CROP_FRACTION:g}")
-    interpolation = _one_of(document["interpolation"], INTERPOLATIONS)
-    crop_mode = _one_of(document.get("crop_mode", "center"), CROP_MODES)  # all were, once
-    return Preprocessing(
-        mean=mean,
-        std=std,
-        crop_fraction=crop,
-        interpolation=interpolation,
-        assumed=_typed(document["assumed"], bool),
-        crop_mode=crop_mode,
-    )
-
-
-def _number(value: Any) -> float:
-    if type(value) not in (int, float) or not isfinite(value):
-        raise ValueError(f"{value!r} is no number")
-    return float(value)
-
-
-def _one_of(value: Any, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise ValueError(f"{value!r} is none of {', '.join(choices)}")
-    return str(value)
-
-
-def _typed(value: Any, kind: type) -> Any:
-    if not isinstance(value, kind):
-        raise ValueError(f"{value!r} is no {kind.__name__}")
-    return value
-
-
-def _optional(value: Any, kind: type) -> Any:
-    return None if value is None else _typed(value, kind)
-
-
-def _length(value: Any) -> int:
-    if type(value) is not int or value < 1:  # True is an int, too
-        raise ValueError(f"{value!r} is no length")
-    return value
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+if __name__ == "__main__":
+    SCHEMA_FILE.write_text(json.dumps(json_schema(), indent=1) + "\n", "utf-8")

@@ -1,10 +1,9 @@
-"""What an engine tells of an artifact operation by operation: names, weights, and the values computed."""
+"""The trace of an artifact in an engine: names, weights and values of each operation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,30 +19,30 @@ class TracedOperation:
     """One operation of an artifact's file.
 
     Attributes:
-        type: As the format spells it.
-        names: Under which the file has it: a path in the model's own naming, in which a format may have
-            put ``_`` for other marks, or a name of the file's own. Several where operations were fused.
-        weights: Its constant floats, float16 or float32 as the file stores them, in the format's layout.
-        rounding: Unit roundoff of the values that it gives.
+        type: The format's name of its type.
+        names: Its names in the file: a path in the model's own naming, in which a format may have replaced other
+            marks by ``_``, or a name of the file's own. Several if operations were fused.
+        weights: Its constant floats, float16 or float32 as in the file, in the format's layout.
+        rounding: Unit roundoff of its outputs.
         accumulation: Unit roundoff of the arithmetic inside it.
     """
 
     type: str
     names: tuple[str, ...]
-    weights: tuple[npt.NDArray[Any], ...]
+    weights: tuple[npt.NDArray[np.generic], ...]
     rounding: float
     accumulation: float
 
 
 @dataclass(frozen=True)
 class Trace:
-    """An artifact's operations, and what gives their values on one batch of images.
+    """An artifact's operations, and a function that computes their values on one batch of images.
 
     Attributes:
-        operations: In the order of their computation.
-        compute: Takes the operations whose values are wanted, by their index, with the bytes that these
-            will take; gives for each, in the file's order, its index and its outputs, float32, channels
-            first. A format's own axes of length 1 are left in.
+        operations: The operations in the order of their computation.
+        compute: Takes the indices of the requested operations, each with the size of its outputs in bytes. Yields
+            for each, in the file's order, its index and its outputs, float32, channels first. A format's own axes of
+            length 1 stay.
     """
 
     operations: tuple[TracedOperation, ...]

@@ -1,4 +1,4 @@
-"""Names of the classes: ImageNet's, those of the weights that ship, a user's own, or numbers."""
+"""Class labels: ImageNet's, those of the weights that ship, the user's own, or numbers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from evim_deploy.common.errors import BadInput
 from evim_deploy.common.json_documents import parse_json
 from evim_deploy.images import digits
 
-_IN_NO_LINE = frozenset(["Cc", "Cs", "Zl", "Zp"])
-"""Unicode categories of what cannot stand in a line of UTF-8: control characters, surrogates, separators of lines."""
+_NOT_IN_LINES = frozenset(["Cc", "Cs", "Zl", "Zp"])
+"""Unicode categories that a line of text cannot contain: control characters, surrogates, line separators."""
 
 
 def imagenet_labels() -> tuple[str, ...]:
-    """The 1000 classes of ImageNet-1k, in the order of the logits, each name once."""
+    """The 1000 classes of ImageNet-1k in the order of the logits; the names are unique."""
     return tuple((files("evim_deploy") / "data" / "imagenet1k.txt").read_text("utf-8").splitlines())
 
 
@@ -25,14 +25,14 @@ def class_labels(num_classes: int, path: Path | None, weights: str = "", own: tu
     """A name for each class.
 
     Args:
-        num_classes: How many the model tells apart.
-        path: A text file with one name a line, a JSON list of names, or a JSON object of names by
-            index; None for ImageNet's names, or ``class 0``, ``class 1``, ... where the classes are not ImageNet's.
-        weights: Where they come from: those that ship with the package have classes of their own.
-        own: Names that come with the model; empty where none do.
+        num_classes: Number of classes of the model.
+        path: A text file with one name a line, a JSON list of names, or a JSON object of names by index; None for
+            ImageNet's names, or ``class 0``, ``class 1``, ... for any other number of classes.
+        weights: Source of the weights: those that ship with the package have classes of their own.
+        own: Names that come with the model; empty if it has none.
 
     Raises:
-        BadInput: The file cannot be read, or does not name each class once, by one line of text.
+        BadInput: The file cannot be read, or does not have one unique line of text for each class.
     """
     if path is None:
         if own:
@@ -64,7 +64,7 @@ def class_labels(num_classes: int, path: Path | None, weights: str = "", own: tu
 
 
 def _is_line(label: str) -> bool:
-    return not any(unicodedata.category(each) in _IN_NO_LINE for each in label.replace("\t", " "))
+    return not any(unicodedata.category(each) in _NOT_IN_LINES for each in label.replace("\t", " "))
 
 
 def _read(path: Path) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ def _read(path: Path) -> tuple[str, ...]:
         labels = [labels.get(str(index)) for index in range(len(labels))]
     if not all(isinstance(label, str) and label.strip() for label in labels):
         raise BadInput(
-            f"{path} holds something that is not a name.",
+            f"{path} has an entry that is not a name.",
             "Give a JSON list of names, or an object of names by index from 0.",
         )
     return tuple(label.strip() for label in labels)

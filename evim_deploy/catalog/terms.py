@@ -20,6 +20,14 @@ class Output(StrEnum):
     FEATURES = "features"
 
 
+class ArtifactFormat(StrEnum):
+    """The format of an artifact's file."""
+
+    COREML = "coreml"
+    ONNX = "onnx"
+    TFLITE = "tflite"
+
+
 class Precision(StrEnum):
     """The precision of an artifact's weights and computation; :mod:`evim_deploy.quantise.schemes` defines each."""
 

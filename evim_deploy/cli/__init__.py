@@ -1,1 +1,4 @@
-"""The command line: each command a thin wrapper over an importable function."""
+"""The command line: the options, messages and tables of each command, which calls one function.
+
+It may import every other package; only ``evim_deploy.__main__`` imports it.
+"""

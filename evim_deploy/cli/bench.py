@@ -6,14 +6,14 @@ import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from evim_deploy.catalog.variants import PUBLISHED, parse_model
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, reporting
-from evim_deploy.cli.options import Lines, parse_size, split_list
+from evim_deploy.cli.parsing import parse_size, split_list
 from evim_deploy.cli.problems import end_with
 from evim_deploy.cli.report import show
 from evim_deploy.common.errors import INTERRUPTED_EXIT_CODE, BadInput, EvimError, NotRunHere, ParityFailed, UsageProblem
@@ -21,6 +21,7 @@ from evim_deploy.common.publish import publish, refuse_overwrite, staging
 
 if TYPE_CHECKING:
     from latency.plan import BenchRequest, Plan
+    from latency.protocol import SamplingProtocol
     from latency.results import Case, Results
 
 _ALL = "all"
@@ -30,127 +31,48 @@ _LONGEST_NUMBER = 9
 
 
 def bench(
-    models: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[MODEL...]", help="As `evim-deploy models` lists them.", show_default="m1 to m4"),
-    ] = None,
-    settings: Annotated[
-        Lines,
-        typer.Option(
-            "--setting",
-            "-s",
-            metavar="cpu|gpu|iphone",
-            help="The paper's: batch 16, fp32, one thread; batch 256, autocast; batch 1, Core ML. Repeatable.",
-            show_default="cpu",
-        ),
-    ] = None,
-    engines: Annotated[
-        Lines,
-        typer.Option(
-            "--engine",
-            "-e",
-            metavar="NAME",
-            help="torch, torch-compile, torchscript, onnxruntime, openvino, litert or coreml. Repeatable.",
-            show_default="as the setting",
-        ),
-    ] = None,
-    artifacts: Annotated[
-        list[Path] | None, typer.Option("--artifact", "-a", metavar="PATH", help="A model file. Repeatable.")
-    ] = None,
-    peers: Annotated[
-        Lines,
-        typer.Option(
-            metavar="table-e|table-3|figure-3|NAME,...",
-            help="Networks of timm, those of the paper's tables or by name; figure-3 is the mixer alone.",
-        ),
-    ] = None,
-    resolution: Annotated[
-        Lines,
-        typer.Option("--resolution", "-r", metavar="LIST", help="224,384x512,native in pixels.", show_default="native"),
-    ] = None,
-    batch: Annotated[
-        Lines,
-        typer.Option(
-            "--batch", "-b", metavar="LIST", help="Halved while memory runs out.", show_default="as the setting"
-        ),
-    ] = None,
-    threads: Annotated[
-        Lines, typer.Option(metavar="LIST", help="Of the processor: 1,2,all.", show_default="as the setting")
-    ] = None,
-    precision: Annotated[
-        Lines,
-        typer.Option(
-            "--precision",
-            "-p",
-            metavar="LIST",
-            help="fp32, fp16, bf16; of our own files int8, dynamic, int16x8, and Core ML's.",
-            show_default="as setting and engine",
-        ),
-    ] = None,
-    layout: Annotated[
-        Lines,
-        typer.Option(metavar="LIST", help="channels-first, channels-last; for PyTorch.", show_default="as the setting"),
-    ] = None,
-    device: Annotated[str | None, typer.Option(metavar="cpu|cuda|coreml", show_default="as the setting")] = None,
-    protocol: Annotated[
-        str, typer.Option(metavar="robust|paper", help="Interleaved rounds with a control, or as published.")
-    ] = "robust",
-    seconds: Annotated[
-        float | None,
-        typer.Option(help="Minimum timing of each case.", show_default="20; paper 60"),
-    ] = None,
-    warmup: Annotated[
-        float | None, typer.Option(help="Least warm-up of each, in seconds.", show_default="2; paper 10")
-    ] = None,
-    rounds: Annotated[
-        int | None, typer.Option(help="That the timing is spread over.", show_default="60; paper 1")
-    ] = None,
-    budget: Annotated[
-        float | None, typer.Option(metavar="MINUTES", help="No round begins after it, no trial after half of it.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the order in each round.")] = 0,
-    breakdown: Annotated[
-        bool, typer.Option("--breakdown", help="Time by class of operation, from the engine's own profiler.")
-    ] = False,
-    memory: Annotated[bool, typer.Option("--memory", help="Peak memory while predicting.")] = False,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="RESULTS.json", help="Where the samples go.")
-    ] = None,
+    models: options.BenchModels = None,
+    settings: options.BenchSettings = None,
+    engines: options.Engines = None,
+    artifacts: options.BenchArtifacts = None,
+    peers: options.Peers = None,
+    resolution: options.BenchResolutions = None,
+    batch: options.Batches = None,
+    threads: options.Threads = None,
+    precision: options.BenchPrecisions = None,
+    layout: options.Layouts = None,
+    device: options.Device = None,
+    protocol: options.Protocol = "robust",
+    seconds: options.Seconds = None,
+    warmup: options.WarmUp = None,
+    rounds: options.Rounds = None,
+    budget: options.Budget = None,
+    seed: options.Seed = 0,
+    breakdown: options.Breakdown = False,
+    memory: options.Memory = False,
+    output: options.ResultsFile = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Time models, their peers and files as the paper does, and say how far the figures can be believed."""
+    """Time models, their peers and files as the paper does, and print how reliable the figures are."""
     from latency.installed import require_measuring, require_reporting
 
     (require_measuring if json else require_reporting)()
 
-    from latency.plan import BenchRequest, plan
-    from latency.protocol import PROTOCOLS
-    from latency.results import to_json
+    from latency.plan import BenchRequest
 
-    if protocol not in PROTOCOLS:
-        raise UsageProblem(f"There is no protocol {protocol!r}.", f"Protocols are {', '.join(PROTOCOLS)}.")
-    usual = PROTOCOLS[protocol]
-    named = split_list(models) or (() if artifacts or peers else tuple(PUBLISHED))
     request = BenchRequest(
-        protocol=replace(
-            usual,
-            seconds=usual.seconds if seconds is None else seconds,
-            warmup_s=usual.warmup_s if warmup is None else warmup,
-            rounds=usual.rounds if rounds is None else rounds,
-        ),
-        models=tuple(parse_model(name) for name in named),
+        protocol=_protocol(protocol, seconds, warmup, rounds),
+        models=tuple(map(parse_model, split_list(models) or (() if artifacts or peers else tuple(PUBLISHED)))),
         artifacts=tuple(artifacts or ()),
         peers=split_list(peers),
         settings=split_list(settings),
         engines=split_list(engines),
         sizes=tuple(None if text == _NATIVE else _size(text) for text in split_list(resolution)),
-        batches=tuple(_number(text, "a batch", "--batch") for text in split_list(batch)),
-        threads=tuple(
-            None if text == _ALL else _number(text, "a number of threads", "--threads") for text in split_list(threads)
-        ),
+        batches=tuple(_number(text, "--batch") for text in split_list(batch)),
+        threads=tuple(None if text == _ALL else _number(text, "--threads") for text in split_list(threads)),
         precisions=split_list(precision),
         layouts=split_list(layout),
         device=device,
@@ -159,12 +81,20 @@ def bench(
         memory=memory,
         seed=seed,
     )
+    _run(request, output, overwrite, json)
+
+
+def _run(request: BenchRequest, output: Path | None, overwrite: bool, json: bool) -> None:
+    """Measure, write and print the results, and exit with the code of the worst problem."""
+    from latency.plan import plan
+    from latency.results import to_json
+
     planned = plan(request)
     if output is not None:
         if output.suffix != ".json":
             raise UsageProblem(f"{output} does not end in .json.", "Results are JSON; `evim-deploy report` draws them.")
         refuse_overwrite([output], overwrite)
-    with staging(output.parent) if output else nullcontext() as folder:  # a folder that takes no file is told at once
+    with staging(output.parent) if output else nullcontext() as folder:  # refuses an unwritable folder at once
         results, stop = _measure(request, planned)
         if output and folder:
             staged = folder / output.name
@@ -179,11 +109,30 @@ def bench(
 
         show(build([results]))
     if stop is not None:
-        kept = f"in {output}" if output else "above"
-        sys.stderr.write(f"Interrupted. What was measured until then is {kept}, marked incomplete.\n")
-        SETTINGS.interrupted = False  # it has been told
+        location = f"in {output}" if output else "above"
+        sys.stderr.write(f"Interrupted. The measurements so far are {location}, marked incomplete.\n")
+        SETTINGS.interrupted = False  # this message replaces the general one
         raise typer.Exit(INTERRUPTED_EXIT_CODE)
     _end(results)
+
+
+def _protocol(name: str, seconds: float | None, warmup: float | None, rounds: int | None) -> SamplingProtocol:
+    """A protocol by its name, with the user's changes.
+
+    Raises:
+        UsageProblem: The name is unknown.
+    """
+    from latency.protocol import PROTOCOLS
+
+    if name not in PROTOCOLS:
+        raise UsageProblem(f"Unknown protocol {name!r}.", f"Protocols are {', '.join(PROTOCOLS)}.")
+    usual = PROTOCOLS[name]
+    return replace(
+        usual,
+        seconds=usual.seconds if seconds is None else seconds,
+        warmup_s=usual.warmup_s if warmup is None else warmup,
+        rounds=usual.rounds if rounds is None else rounds,
+    )
 
 
 def _measure(request: BenchRequest, planned: Plan) -> tuple[Results, BaseException | None]:
@@ -198,18 +147,21 @@ def _measure(request: BenchRequest, planned: Plan) -> tuple[Results, BaseExcepti
 def _size(text: str) -> tuple[int, int]:
     size = parse_size(text)
     if size is None:
-        raise UsageProblem("A latency is one of a size.", "Give sides in pixels (224,384x512), or native.")
+        raise UsageProblem(
+            "Benchmarking needs a fixed resolution: 'dynamic' is not allowed.",
+            "Give sides in pixels (224,384x512), or native.",
+        )
     return size
 
 
-def _number(text: str, what: str, option: str) -> int:
+def _number(text: str, option: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > _LONGEST_NUMBER:
-        raise UsageProblem(f"{text!r} is no {what}.", f"Give {option} whole numbers, as 1,16.")
+        raise UsageProblem(f"Invalid value {text!r} for {option}.", f"Give {option} whole numbers, for example 1,16.")
     return int(text)
 
 
 def _end(results: Results) -> None:
-    """Tell of what could not be timed, and exit by the gravest of it."""
+    """Print the problems of cases that were not timed, and exit with the code of the worst."""
     cases = [case for case in results.cases if case.role == "contender"]
     problems = [problem for case in cases if (problem := _problem(case))]
     if not problems and not any(case.rounds for case in cases):
@@ -218,7 +170,7 @@ def _end(results: Results) -> None:
 
 
 def _nothing(results: Results) -> EvimError:
-    """Why nothing was timed where nothing failed."""
+    """The problem of a run in which nothing failed and nothing was timed."""
     if not results.complete:
         return BadInput(f"Nothing was timed: {results.incomplete_because}.", "Give a larger --budget, or time less.")
     reason = results.cases[0].reason
@@ -228,10 +180,10 @@ def _nothing(results: Results) -> EvimError:
 def _problem(case: Case) -> EvimError | None:
     if case.check is not None and case.check.status == "different":
         is_file = case.subject.kind == "artifact"
-        remedy = "`evim-deploy verify` tells more of the file." if is_file else "Please report this."
+        remedy = "`evim-deploy verify` gives the details of the file." if is_file else "Please report this."
         return ParityFailed(f"{case.id}: {case.reason}.", f"It was not timed. {remedy}")
     if case.outcome == "failed":
-        return BadInput(f"{case.id} failed: {case.reason}.", "Leave it out, or mend what it says.")
+        return BadInput(f"{case.id} failed: {case.reason}.", "Leave it out, or correct the problem.")
     if case.outcome == "out of memory":
         return BadInput(f"{case.id}: {case.reason}.", "Time it smaller, or on a machine with more memory.")
     return None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evim_deploy.artifact.target import SCHEMA_VERSION
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 
@@ -20,11 +20,11 @@ _WORDS = ("case", "A", "B", "verdict")
 
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A.json", help="Results of `evim-deploy bench -o`.")],
-    second: Annotated[Path, typer.Argument(metavar="B.json", help="Of the same command, later or changed.")],
+    second: Annotated[Path, typer.Argument(metavar="B.json", help="Results of the same command, later or changed.")],
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Is B slower than A, and is that more than noise: exit code 1 if so. Suspect figures decide nothing."""
+    """Compare two runs: exit code 1 if B is slower than A beyond the noise. Suspect figures decide nothing."""
     from latency.installed import require_reporting
 
     require_reporting()
@@ -34,18 +34,18 @@ def compare(
     from latency.results import read_results
 
     with reporting(SETTINGS):
-        found = differences(read_results(first), read_results(second))
-    slower = [difference for difference in found if difference.verdict == Verdict.SLOWER]
+        compared = differences(read_results(first), read_results(second))
+    slower = [comparison for comparison in compared if comparison.verdict == Verdict.SLOWER]
     if json:
-        documents = [_document(difference) for difference in found]
+        documents = [_document(comparison) for comparison in compared]
         print_json({"schema_version": SCHEMA_VERSION, "slower": bool(slower), "contenders": documents})
     else:
-        _show(found)
+        _show(compared)
     if slower:
         raise typer.Exit(SLOWER_EXIT_CODE)
 
 
-def _show(found: list[RunComparison]) -> None:
+def _show(compared: list[RunComparison]) -> None:
     from rich.table import Table
 
     from latency.decision import format_noise
@@ -54,7 +54,7 @@ def _show(found: list[RunComparison]) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("case", "B / A", "95 % interval", "noise", "machine", "A", "B", "verdict"):
         table.add_column(heading, justify="left" if heading in _WORDS else "right", overflow="fold")
-    for each in found:
+    for each in compared:
         interval = each.interval
         table.add_row(
             each.second.id,
@@ -67,7 +67,7 @@ def _show(found: list[RunComparison]) -> None:
         )
     console.print(table)
     undecided: dict[str, list[str]] = {}
-    for each in found:
+    for each in compared:
         undecided.setdefault("; ".join(_reasons(each)), []).append(each.second.id)
     for reasons, cases in undecided.items():
         if reasons:
@@ -82,22 +82,22 @@ def _show(found: list[RunComparison]) -> None:
     )
 
 
-def _reasons(difference: RunComparison) -> list[str]:
-    """Why it decides nothing, and why its figures are suspect; empty where it decides."""
-    if not difference.decision.reason:
+def _reasons(comparison: RunComparison) -> list[str]:
+    """The reasons for an undecided comparison, and for suspect figures; empty if it is decided."""
+    if not comparison.decision.reason:
         return []
-    figures = zip("AB", difference.judgements, strict=True)
-    return [difference.decision.reason, *(f"{run}: {reason}" for run, figure in figures for reason in figure.reasons)]
+    figures = zip("AB", comparison.judgements, strict=True)
+    return [comparison.decision.reason, *(f"{run}: {reason}" for run, figure in figures for reason in figure.reasons)]
 
 
-def _document(difference: RunComparison) -> dict[str, Any]:
-    interval = difference.interval
+def _document(comparison: RunComparison) -> dict[str, object]:
+    interval = comparison.interval
     return {
-        "id": difference.second.id,
+        "id": comparison.second.id,
         "ratio": interval and {"estimate": interval.estimate, "low": interval.low, "high": interval.high},
-        "noise": difference.noise,
-        "machine": difference.machine,
-        "statuses": difference.statuses,
-        "verdict": difference.verdict,
-        "reasons": _reasons(difference),
+        "noise": comparison.noise,
+        "machine": comparison.machine,
+        "statuses": comparison.statuses,
+        "verdict": comparison.verdict,
+        "reasons": _reasons(comparison),
     }

@@ -1,11 +1,11 @@
-"""What the commands print, and where: results on stdout, everything else on stderr."""
+"""The output of the commands: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import TextIOWrapper
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 _STDOUT, _STDERR = 1, 2
 _BAR_WIDTH = 30
 _QUARTERS = 4
-_FILE_WIDTH = 132  # where nobody looks at a terminal, tables need not be cut
+_FILE_WIDTH = 132  # columns, for tables in a file or a pipe
 
 
 @dataclass(kw_only=True)
 class Settings:
-    """How a command speaks, which the options of the same names set; and what has happened to it."""
+    """The output options of the running command, whether it was interrupted, and the output of libraries."""
 
     json: bool = False
     quiet: bool = False
@@ -34,12 +34,15 @@ class Settings:
     third_party: list[str] = field(default_factory=list)
 
 
+Document = Mapping[str, Any]
+"""A JSON object."""
+
 SETTINGS = Settings()
-"""Of the one command that this process runs; read by the last-resort handler too."""
+"""The settings of this process's command; the handler of unexpected errors reads them too."""
 
 
 class _Stream:
-    """A text stream of which :meth:`failed` decides what a failure to write means."""
+    """A text stream that calls :meth:`failed` if a write fails."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -69,7 +72,7 @@ class _Stream:
 
 
 class Lossy(_Stream):
-    """For those who look: what cannot be written, on a full disk or to nobody, is lost and the work goes on."""
+    """Stderr: text that cannot be written, to a full disk or a closed pipe, is dropped and the work continues."""
 
     def failed(self, error: OSError) -> None:
         pass
@@ -80,14 +83,14 @@ class Lossy(_Stream):
 
 
 class _Results(_Stream):
-    """Stdout: what cannot be written ends the command, in one message."""
+    """Stdout: text that cannot be written ends the command with one message."""
 
     def failed(self, error: OSError) -> None:
-        """Let stdout go nowhere from here, or the interpreter would fail at it again.
+        """Redirect stdout to the null device, since the interpreter flushes it again, and raise the error.
 
         Raises:
-            BrokenPipeError: Its reader went away, as `head` does.
-            BadInput: Anything else.
+            BrokenPipeError: The reader closed the pipe, as ``head`` does.
+            BadInput: The write failed for another reason.
         """
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, _STDOUT)
@@ -96,17 +99,17 @@ class _Results(_Stream):
             raise error
         raise BadInput(
             f"The results cannot be written to standard output: {error.strerror}.",
-            "Free some space, or redirect it elsewhere; files that were made are complete.",
+            "Free some space, or redirect it elsewhere; the files are complete.",
         ) from None
 
 
 def open_streams() -> None:
-    """Make stdin, stdout and stderr fit to be used, whatever the caller closed or set.
+    """Make stdin, stdout and stderr usable, whatever the caller closed or set.
 
-    Where one is closed the next file that is opened would take its number, and what is printed would go there.
+    The next file that is opened would take the number of a closed stream, and receive the output.
 
     Raises:
-        BadInput: There is no stdout, so that no result could be told.
+        BadInput: Stdout is closed.
     """
     while (opened := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         pass
@@ -116,16 +119,16 @@ def open_streams() -> None:
     sys.stderr = cast("TextIO", Lossy(sys.stderr))
     if sys.stdout is None:
         sys.stdout = os.fdopen(_STDOUT, "w", closefd=False)
-        raise BadInput("Standard output is closed.", "Redirect it to /dev/null where the results are not wanted.")
+        raise BadInput("Standard output is closed.", "Redirect it to /dev/null to discard the results.")
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names and labels that the terminal's encoding lacks
     sys.stdout = cast("TextIO", _Results(sys.stdout))
 
 
 class Reporter:
-    """Tells how work goes on: a spinner on a terminal, plain lines elsewhere.
+    """Prints progress: a spinner on a terminal, plain lines elsewhere.
 
-    It keeps a stderr of its own, so that :func:`muted` can silence libraries around it.
+    It writes to a copy of stderr, so that :func:`muted` can silence libraries meanwhile.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -138,16 +141,20 @@ class Reporter:
         self._quarter = "", 0
 
     def step(self, text: str) -> None:
-        """A piece of work begins, unless an interrupt came that a library swallowed."""
-        self._heed()
+        """Announce a step of the work.
+
+        Raises:
+            KeyboardInterrupt: An interrupt came before, and a library discarded it.
+        """
+        self._check_interrupt()
         if self._status is not None:
             self._spin(text)
         elif not self._settings.quiet:
             self._console.print(text, style="dim", soft_wrap=True, markup=False)
 
     def advance(self, text: str, done: int, total: int) -> None:
-        """So much of a piece of work is done: a bar on a terminal, a line for each quarter elsewhere."""
-        self._heed()
+        """Show progress within a step: a bar on a terminal, a line for each quarter elsewhere."""
+        self._check_interrupt()
         quarter = text, done * _QUARTERS // total
         if self._status is not None:
             self._spin(_bar(text, done, total))
@@ -155,22 +162,22 @@ class Reporter:
             self.step(f"{text}, {done} of {total}")
         self._quarter = quarter
 
-    def _heed(self) -> None:
+    def _check_interrupt(self) -> None:
         if self._settings.interrupted:
             raise KeyboardInterrupt
 
-    def _spin(self, what: RenderableType) -> None:
+    def _spin(self, content: RenderableType) -> None:
         assert self._status
-        self._status.update(what)
+        self._status.update(content)
         self._status.start()
 
     def detail(self, text: str) -> None:
-        """Shown with ``--verbose`` alone."""
+        """Print a line with ``--verbose`` only."""
         if self._settings.verbose:
             self._console.print(f"  {text}", style="dim", soft_wrap=True, markup=False)
 
     def warn(self, text: str) -> None:
-        """Shown always, ``--quiet`` or not."""
+        """Print a warning, even with ``--quiet``."""
         self._console.print(f"WARNING: {text}", style="bold yellow", soft_wrap=True, markup=False)
 
     def close(self) -> None:
@@ -192,7 +199,7 @@ def _bar(text: str, done: int, total: int) -> RenderableType:
 
 @contextmanager
 def reporting(settings: Settings) -> Iterator[Reporter]:
-    """A reporter, with libraries that write to stdout and stderr on their own silenced meanwhile."""
+    """A reporter; libraries that write to stdout or stderr are silenced meanwhile."""
     reporter = Reporter(settings)
     try:
         with muted(settings):
@@ -203,7 +210,7 @@ def reporting(settings: Settings) -> Iterator[Reporter]:
 
 @contextmanager
 def muted(settings: Settings) -> Iterator[None]:
-    """Keep what libraries print, from C too, out of the terminal; a fault's report can still show it."""
+    """Capture the output of libraries, also from C; the report of a fault can show it."""
     sys.stdout.flush()
     sys.stderr.flush()
     saved = [(descriptor, os.dup(descriptor)) for descriptor in (_STDOUT, _STDERR)]
@@ -222,7 +229,7 @@ def muted(settings: Settings) -> Iterator[None]:
 
 
 def _log() -> IO[str]:
-    """A file for what libraries print; in memory where the system can, since the disk may be full."""
+    """A file for the output of libraries; in memory if the system supports it, since the disk may be full."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("evim-deploy"), "w+", errors="replace")
     return tempfile.TemporaryFile("w+", errors="replace")
@@ -234,7 +241,7 @@ def _text(log: IO[str]) -> str:
 
 
 def out() -> Console:
-    """Where results for people go."""
+    """The console on stdout for results that people read."""
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -244,7 +251,7 @@ def out() -> Console:
 
 
 def print_json(document: object) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     import json
 
     sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evim_deploy.artifact.target import SCHEMA_VERSION
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.cli.problems import end_with
 
 if TYPE_CHECKING:
-    from evim_deploy.commands.doctor import Report
+    from evim_deploy.commands.doctor import HostReport
     from evim_deploy.commands.self_test import SelfTest
 
 
@@ -25,14 +25,14 @@ def doctor(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """What is installed, what each format needs, and what this host can and cannot check."""
+    """Show the installed packages, the needs of each format, and the checks that this host can run."""
     from evim_deploy.commands.doctor import examine
 
     report = examine()
     test = _test() if self_test else None
     if json:
-        told = {"self_test": {**asdict(test), "status": test.status}} if test else {}
-        print_json({"schema_version": SCHEMA_VERSION, **asdict(report), **told})
+        section = {"self_test": {**asdict(test), "status": test.status}} if test else {}
+        print_json({"schema_version": SCHEMA_VERSION, **asdict(report), **section})
     else:
         _show(report)
         if test:
@@ -65,7 +65,7 @@ def _show_test(test: SelfTest) -> None:
     console.print(f"\n{test.status} in {test.seconds:.0f} s, over held-out digits", soft_wrap=True)
 
 
-def _show(report: Report) -> None:
+def _show(report: HostReport) -> None:
     from rich.table import Table
 
     console = out()

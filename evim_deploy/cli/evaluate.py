@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from evim_deploy.artifact.target import SCHEMA_VERSION, UNTRAINED_NOTICE
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
+from evim_deploy.artifact.target import UNTRAINED_NOTICE
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.common.errors import INTERRUPTED_EXIT_CODE, UsageProblem
@@ -20,60 +21,35 @@ if TYPE_CHECKING:
     from evim_deploy.accuracy import Accuracy, Evaluation, EvaluationResult
 
 _COLUMNS = ("", "engine", "images", "top-1 %", "difference", "top-5 %", "ECE %", "agreement %", "images/s")
-_LEAST_WIDTH = 132  # a narrower terminal breaks the lines, where a narrower table would lose figures
-_TOLD = 3
-_MEANS = {
+_LEAST_WIDTH = 132  # columns; a narrower terminal wraps the lines, a narrower table would lose figures
+_MOST_NAMED = 3
+_RULES = {
     "names": "by the artifact's labels",
     "indices": "as indices from 0",
     "wordnet": "as ImageNet's WordNet ids",
-    "sorted": "in the order of their names, as many as the artifact has: nothing tells whether that is its own order",
+    "sorted": "in alphabetical order, as many as the artifact has; this order may differ from the artifact's",
 }
 
 
 def evaluate(
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="ARTIFACT... DATA",
-            help="Made by `evim-deploy export`; then a folder of class folders, one with a file of labels, or digits.",
-        ),
-    ],
-    limit: Annotated[int | None, typer.Option(help="Look at so many images, a seeded sample of all.")] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The classes of images in one folder.", show_default="found in the folder"),
-    ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="names|indices|wordnet|sorted", help="How the data's classes are meant.", show_default="as they fit"
-        ),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            "--weights",
-            "-w",
-            metavar="PATH|hf:REPO[/FILE]|timm:NAME|random[:SEED]",
-            help="Of the reference.",
-            show_default="what each artifact was made from",
-        ),
-    ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep the answers there, and go on with those it has.")
-    ] = None,
+    paths: options.Paths,
+    limit: options.Limit = None,
+    labels: options.LabelFile = None,
+    classes: options.Classes = None,
+    weights: options.OriginWeights = None,
+    resume: options.Resume = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Measure how often artifacts are right, and how often they say what the model says that they were made from."""
+    """Measure the accuracy of artifacts, and their agreement with the source model."""
     from evim_deploy.accuracy import RULES, Evaluator
 
     *artifacts, data = paths
     if not artifacts:
-        raise UsageProblem("An artifact or the data is missing.", "Name artifacts first and the data last.")
+        raise UsageProblem("An artifact or the data is missing.", "Name the artifacts first and the data last.")
     if classes is not None and classes not in RULES:
-        raise UsageProblem(f"There is no --classes {classes!r}.", f"Give one of {', '.join(RULES)}.")
+        raise UsageProblem(f"Invalid --classes {classes!r}.", f"Give one of {', '.join(RULES)}.")
     with reporting(SETTINGS) as reporter:
         evaluator = Evaluator(
             label_file=labels, rule=classes, limit=limit, weights=weights, resume=resume, progress=reporter
@@ -84,9 +60,9 @@ def evaluate(
     else:
         _show(out(), evaluation)
     if not evaluation.is_complete:
-        kept = f"is in {resume}; the same command goes on from there" if resume else "is above, marked incomplete"
-        sys.stderr.write(f"Interrupted. What was answered until then {kept}.\n")
-        SETTINGS.interrupted = False  # it has been told
+        location = f"in {resume}; the same command continues there" if resume else "above, marked incomplete"
+        sys.stderr.write(f"Interrupted. The predictions so far are {location}.\n")
+        SETTINGS.interrupted = False  # this message replaces the general one
         raise typer.Exit(INTERRUPTED_EXIT_CODE)
 
 
@@ -106,21 +82,24 @@ def _show(console: Console, evaluation: Evaluation) -> None:
     for result in evaluation.results:
         weights = result.artifact.manifest.weights
         if not weights.trained:
-            told = f"{result.artifact.path}: {UNTRAINED_NOTICE} ({weights.source}); only its agreement does"
-            console.print(told, style="bold yellow", soft_wrap=True, markup=False)
+            notice = f"{result.artifact.path}: {UNTRAINED_NOTICE} ({weights.source}); only the agreement is meaningful"
+            console.print(notice, style="bold yellow", soft_wrap=True, markup=False)
 
 
 def _rows(results: Sequence[EvaluationResult]) -> Iterator[list[str]]:
-    """Each artifact's figures, and after the last of one reference that one's."""
-    for place, result in enumerate(results):
-        artifact, agreed = result.artifact, result.agreement
+    """The figures of each artifact; those of a reference follow its last artifact."""
+    for index, result in enumerate(results):
+        artifact, agreement = result.artifact, result.agreement
         compared = (
-            (f"{100 * agreed.difference:+.2f} {_interval(agreed.interval, '+.2f')}", f"{100 * agreed.share:.2f}")
-            if agreed
+            (
+                f"{100 * agreement.difference:+.2f} {_interval(agreement.interval, '+.2f')}",
+                f"{100 * agreement.share:.2f}",
+            )
+            if agreement
             else ("-", "-")
         )
         yield _row(str(artifact.path), artifact.engine, result.accuracy, *compared)
-        later = [other.artifact.reference_key for other in results[place + 1 :]]
+        later = [other.artifact.reference_key for other in results[index + 1 :]]
         if result.reference and artifact.reference_key not in later:
             yield _row(
                 f"{artifact.manifest.model.name} as published",
@@ -131,19 +110,19 @@ def _rows(results: Sequence[EvaluationResult]) -> Iterator[list[str]]:
             )
 
 
-def _row(name: str, engine: str, found: Accuracy | None, difference: str, agreement: str) -> list[str]:
-    if found is None:
+def _row(name: str, engine: str, accuracy: Accuracy | None, difference: str, agreement: str) -> list[str]:
+    if accuracy is None:
         return [name, engine, "0", "-", difference, "-", "-", agreement, "-"]
     return [
         name,
         engine,
-        str(found.count),
-        f"{100 * found.top1:.2f} {_interval(found.interval, '.2f')}",
+        str(accuracy.count),
+        f"{100 * accuracy.top1:.2f} {_interval(accuracy.interval, '.2f')}",
         difference,
-        f"{100 * found.top5:.2f}",
-        f"{100 * found.calibration_error:.2f}",
+        f"{100 * accuracy.top5:.2f}",
+        f"{100 * accuracy.calibration_error:.2f}",
         agreement,
-        f"{found.images_per_second:.0f}",
+        f"{accuracy.images_per_second:.0f}",
     ]
 
 
@@ -154,17 +133,17 @@ def _interval(bounds: tuple[float, float], form: str) -> str:
 def _notes(evaluation: Evaluation) -> Iterator[str]:
     data = evaluation.data
     for rule in dict.fromkeys(result.artifact.classes.rule for result in evaluation.results):
-        classes = f"{len(data.names)} classes from {data.layout}, read {_MEANS[rule]}"
+        classes = f"{len(data.names)} classes from {data.layout}, read {_RULES[rule]}"
         yield f"{data.name}: {len(data.images)} images, {classes}"
     for result in evaluation.results:
         name = result.artifact.path
         if not result.is_complete:
             yield f"{name}: incomplete"
         if result.accuracy and result.accuracy.not_finite:
-            yield f"{name}: {result.accuracy.not_finite} answers are not finite, and counted as wrong"
+            yield f"{name}: {result.accuracy.not_finite} predictions are not finite, and count as wrong"
         if result.reason:
-            yield f"{name}: no agreement, {result.reason}"
+            yield f"{name}: agreement not measured, {result.reason}"
     for unreadable in dict.fromkeys(result.unreadable for result in evaluation.results if result.unreadable):
-        told = ", ".join(unreadable[:_TOLD]) + (", ..." if len(unreadable) > _TOLD else "")
-        yield f"{len(unreadable)} images cannot be read and are left out: {told}"
-    yield "Intervals hold with 95 %; the difference is in points. images/s is the engine's alone; `bench` measures it."
+        names = ", ".join(unreadable[:_MOST_NAMED]) + (", ..." if len(unreadable) > _MOST_NAMED else "")
+        yield f"{len(unreadable)} images cannot be read and are left out: {names}"
+    yield "Intervals: 95 %. Difference: percentage points. images/s: the engine without preprocessing; see `bench`."

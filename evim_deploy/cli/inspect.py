@@ -6,11 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evim_deploy.artifact.target import SCHEMA_VERSION
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.cli.problems import end_with
@@ -33,31 +33,31 @@ METADATA_WIDTH = 60
 def inspect(
     artifacts: Annotated[
         list[Path],
-        typer.Argument(metavar="ARTIFACT...", help="An .onnx, .tflite, .mlpackage or .mlmodel, whoever made it."),
+        typer.Argument(metavar="ARTIFACT...", help="An .onnx, .tflite, .mlpackage or .mlmodel file of any origin."),
     ],
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """What a model file holds, and what would keep it off a phone's accelerators."""
+    """Show the contents of a model file, and the operations that a phone's accelerators do not support."""
     with reporting(SETTINGS):
-        looked = [(artifact, _look(artifact)) for artifact in artifacts]
+        results = [(artifact, _inspect(artifact)) for artifact in artifacts]
     if json:
         documents = [
-            {"path": str(path), "error": found.to_dict()} if isinstance(found, EvimError) else _document(found)
-            for path, found in looked
+            {"path": str(path), "error": result.to_dict()} if isinstance(result, EvimError) else _document(result)
+            for path, result in results
         ]
         print_json({"schema_version": SCHEMA_VERSION, "artifacts": documents})
     else:
-        _show_all([found for _, found in looked if not isinstance(found, EvimError)])
-    end_with([found for _, found in looked if isinstance(found, EvimError)])
+        _show_all([result for _, result in results if not isinstance(result, EvimError)])
+    end_with([result for _, result in results if isinstance(result, EvimError)])
 
 
-def _look(artifact: Path) -> Inspection | EvimError:
-    """One file of several: whatever is wrong with it does not keep the others from being shown."""
-    from evim_deploy.inspection import inspect as look
+def _inspect(artifact: Path) -> Inspection | EvimError:
+    """Inspect one of several files; an error is returned, so that the other files are shown."""
+    from evim_deploy.inspection import inspect
 
     try:
-        return look(artifact)
+        return inspect(artifact)
     except EvimError as error:
         return error
 
@@ -70,7 +70,7 @@ def _show_all(inspections: Sequence[Inspection]) -> None:
         _show(console, inspection)
 
 
-def _document(inspection: Inspection) -> dict[str, Any]:
+def _document(inspection: Inspection) -> dict[str, object]:
     contents = inspection.contents
     return {
         "path": str(inspection.path),
@@ -84,15 +84,15 @@ def _document(inspection: Inspection) -> dict[str, Any]:
         "inputs": [_value(value) for value in contents.inputs],
         "outputs": [_value(value) for value in contents.outputs],
         "functions": [_function(function) for function in inspection.functions],
-        "xnnpack": _delegation_document(_ask_xnnpack(inspection.path)),
+        "xnnpack": _delegation_document(_xnnpack_delegation(inspection.path)),
     }
 
 
-def _value(value: Value) -> dict[str, Any]:
+def _value(value: Value) -> dict[str, object]:
     return {"name": value.name, "dtype": value.dtype, "shape": value.shape}
 
 
-def _function(function: FunctionInspection) -> dict[str, Any]:
+def _function(function: FunctionInspection) -> dict[str, object]:
     return {
         "name": function.name,
         "inputs": [_value(value) for value in function.inputs],
@@ -107,8 +107,8 @@ def _function(function: FunctionInspection) -> dict[str, Any]:
     }
 
 
-def _ask_xnnpack(path: Path) -> Delegation | EvimError | None:
-    """What it takes of a file, or why this host cannot tell; None of other formats than its own."""
+def _xnnpack_delegation(path: Path) -> Delegation | EvimError | None:
+    """The operations that XNNPACK runs, or the error on this host; None for formats other than TFLite."""
     from runtimes import read_delegation
 
     try:
@@ -117,10 +117,10 @@ def _ask_xnnpack(path: Path) -> Delegation | EvimError | None:
         return error
 
 
-def _delegation_document(found: Delegation | EvimError | None) -> dict[str, Any] | None:
-    if isinstance(found, EvimError):
-        return {"not_run_on_this_host": found.cause}
-    return None if found is None else asdict(found)
+def _delegation_document(delegation: Delegation | EvimError | None) -> dict[str, object] | None:
+    if isinstance(delegation, EvimError):
+        return {"not_run_on_this_host": delegation.cause}
+    return None if delegation is None else asdict(delegation)
 
 
 def _show(console: Console, inspection: Inspection) -> None:
@@ -134,14 +134,14 @@ def _show(console: Console, inspection: Inspection) -> None:
     if contents.description:
         line(f"  {contents.description}")
     if inspection.manifest is None:
-        line("  no manifest of evim-deploy in it")
+        line("  without a manifest of evim-deploy")
     elif (weights := inspection.manifest.get("weights")) and isinstance(weights, dict):
         line(f"  weights {'trained' if weights.get('trained') else 'UNTRAINED'}, from {weights.get('source')}")
     for text in _quantisation(inspection):
         line(f"  {text}")
     for key, text in inspection.other_metadata.items():
         line(f"  {key}: {_short(text, METADATA_WIDTH)}", "dim")
-    for word, values in (("takes", contents.inputs), ("gives", contents.outputs)):
+    for word, values in (("input", contents.inputs), ("output", contents.outputs)):
         for value in values:
             line(f"  {word} {value.name}: {value.dtype} {_shape(value.shape)}".rstrip())
     for function in inspection.functions:
@@ -149,17 +149,17 @@ def _show(console: Console, inspection: Inspection) -> None:
             console.print()
             line(f"function {function.name}", "bold")
         _show_function(console, inspection, function)
-    _show_delegation(console, _ask_xnnpack(inspection.path))
+    _show_delegation(console, _xnnpack_delegation(inspection.path))
 
 
 def _quantisation(inspection: Inspection) -> list[str]:
-    """How the file was quantised, as its manifest says; a manifest that cannot be read says nothing."""
+    """The quantisation in the file's manifest; empty if the manifest cannot be read."""
     from evim_deploy.artifact.quantisation import Quantisation
 
     manifest = inspection.manifest or {}
     try:
-        found = Quantisation.parse(manifest["quantisation"])
-        return list(quantisation_lines(manifest["format"], manifest["precision"], found))
+        quantisation = Quantisation.parse(manifest["quantisation"])
+        return list(quantisation_lines(manifest["format"], manifest["precision"], quantisation))
     except (ValueError, KeyError, TypeError, AttributeError):
         return []
 
@@ -184,7 +184,7 @@ def _show_function(console: Console, inspection: Inspection, function: FunctionI
 
 
 def _show_movements(console: Console, function: FunctionInspection) -> None:
-    """One line for each type that moves data: how often, whether it copies, and the first of them."""
+    """Print a line for each type that only moves data: its number, whether it copies, and the first operation."""
     from rich.table import Table
 
     if not function.movements:
@@ -204,7 +204,7 @@ def _show_movements(console: Console, function: FunctionInspection) -> None:
 
 
 def _show_conversions(console: Console, function: FunctionInspection) -> None:
-    """Each by its name: there are few in a file that computes in integers from end to end."""
+    """Print each conversion between integers and floats."""
     if function.conversions:
         console.print()
         console.print("between integers and floats", style="bold")
@@ -255,19 +255,21 @@ def _show_target(console: Console, target: Suitability) -> None:
         line(f"    {first.source}", "dim")
 
 
-def _show_delegation(console: Console, found: Delegation | EvimError | None) -> None:
-    """Below what the rules of XNNPACK say, what it says itself."""
+def _show_delegation(console: Console, delegation: Delegation | EvimError | None) -> None:
+    """Print XNNPACK's own partition of the file, below the result of its rules."""
 
     def line(text: str, style: str | None = None) -> None:
         console.print(text, style=style, soft_wrap=True, markup=False)
 
-    if isinstance(found, EvimError):
-        line(f"  measured: not run on this host. {found.cause}")
-    elif found is not None:
-        taken, parts = found.operations - len(found.outside), found.partitions
-        line(f"  measured: takes {taken} of {found.operations} operations, in {parts} partition{'s' * (parts != 1)}")
-        for type_, count in Counter(found.outside).most_common():
-            line(f"  leaves {count}: {type_}", "yellow")
+    if isinstance(delegation, EvimError):
+        line(f"  measured: not run on this host. {delegation.cause}")
+    elif delegation is not None:
+        inside, parts = delegation.operations - len(delegation.outside), delegation.partitions
+        line(
+            f"  measured: runs {inside} of {delegation.operations} operations, in {parts} partition{'s' * (parts != 1)}"
+        )
+        for type_, count in Counter(delegation.outside).most_common():
+            line(f"  does not run {count}: {type_}", "yellow")
 
 
 def _shape(shape: tuple[Axis, ...] | None) -> str:
@@ -275,7 +277,7 @@ def _shape(shape: tuple[Axis, ...] | None) -> str:
 
 
 def _short(text: str, width: int) -> str:
-    """A text in one line of a width; of the joined names that TensorFlow gives, the first."""
+    """A text in one line of at most ``width`` characters; the first of names that TensorFlow joins with ``;``."""
     text = text.partition(";")[0].replace("\n", " ")
     return text if len(text) <= width else f"{text[: width - 3]}..."
 

@@ -1,4 +1,4 @@
-"""How an artifact beside its reference, operation by operation, is shown to people."""
+"""Tables of the comparison of an artifact with its reference, operation by operation."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from evim_deploy.proof.operations.report import OpReport, OpsReport
 
 _BEFORE, _AFTER = 3, 2
-"""Operations around the first that diverges."""
+"""Number of operations shown before and after the first that diverges."""
 
 _WORST = 5
-"""Operations of a sound artifact."""
+"""Number of operations shown if none diverges."""
 
 
 def show_layers(console: Console, report: OpsReport) -> None:
-    """Print the stages, then the operations around the first divergence, or the worst ones, and what it comes to.
+    """Print the stages, the operations around the first divergence or else the worst ones, and the summary.
 
-    Of a quantised artifact without one the worst are those that cost its outputs most.
+    In a quantised artifact without a divergence the worst operations are those that cost its outputs most.
     """
     from rich.padding import Padding
     from rich.table import Table
@@ -67,7 +67,7 @@ _LOSSES: Mapping[str, Callable[[OpReport], str]] = {
     "by itself": lambda layer: f"{layer.own_snr_db:.0f} dB",
     "outputs by it alone": lambda layer: f"{_cost(layer):.0f} dB",
 }
-"""Signal to noise of the value, of what its layer adds, and of the outputs where that layer alone is quantised."""
+"""Signal to noise of the value, of its layer's own error, and of the outputs if only that layer is quantised."""
 
 
 def _operations(layers: Sequence[OpReport], columns: Mapping[str, Callable[[OpReport], str]]) -> Table:
@@ -81,7 +81,7 @@ def _operations(layers: Sequence[OpReport], columns: Mapping[str, Callable[[OpRe
     for title in columns:
         table.add_column(title, justify="right")
     for layer in layers:
-        numbers = (tell(layer) for tell in columns.values())
+        numbers = (cell(layer) for cell in columns.values())
         style = "bold red" if layer.diverges else ""
         table.add_row(Text(layer.name), layer.op, Text(layer.type), *numbers, style=style)
     return table

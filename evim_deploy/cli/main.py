@@ -1,4 +1,4 @@
-"""All commands of ``evim-deploy``, and how each of them ends."""
+"""All commands of ``evim-deploy``, with their error handling and exit codes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn, cast
 
 import typer
 
 from evim_deploy import __version__
-from evim_deploy.artifact.target import SCHEMA_VERSION
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
 from evim_deploy.cli.bench import bench
 from evim_deploy.cli.compare import compare
 from evim_deploy.cli.console import SETTINGS, open_streams, print_json
@@ -30,16 +30,18 @@ from evim_deploy.common.errors import INTERRUPTED_EXIT_CODE, BadInput, EvimError
 from evim_deploy.common.system_errors import problem_of
 
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 a fault in evim-deploy itself, or `compare` found B slower; 2 usage; 3 bad input; "
+    "Exit codes: 0 done; 1 a fault in evim-deploy itself, or B is slower in `compare`; 2 usage; 3 bad input; "
     "4 something not installed; 5 parity failed; 6 this host cannot check it; 130 interrupted."
 )
 
-# Typer brings a click of its own, in older releases the click that everyone has; both have this class there.
-_ClickException: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+# Newer releases of Typer contain their own click, older ones import it; both have this class.
+_ClickException = cast(
+    "type[typer.BadParameter]", next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+)
 
 app = typer.Typer(
     name="evim-deploy",
-    help="EfficientViM checkpoints to ONNX, Core ML and TFLite artifacts that were checked.",
+    help="Export EfficientViM checkpoints to verified ONNX, Core ML and TFLite artifacts.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -58,8 +60,8 @@ app.command()(models)
 app.command()(doctor)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(is_set: bool) -> None:
+    if is_set:
         sys.stdout.write(f"evim-deploy {__version__}\n")
         raise typer.Exit
 
@@ -71,20 +73,20 @@ def main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
-    """EfficientViM checkpoints to ONNX, Core ML and TFLite artifacts that were checked."""
-    if context.invoked_subcommand != "bench":  # which times engines as they are
+    """Export EfficientViM checkpoints to verified ONNX, Core ML and TFLite artifacts."""
+    if context.invoked_subcommand != "bench":  # bench times engines with their own settings
         threads.let_waiting_threads_sleep()
 
 
 def run() -> NoReturn:
-    """The program: run a command, tell any problem in one message, and exit by the documented codes."""
+    """Run the program: a command, one message for any problem, and the documented exit code."""
     # torch, TensorFlow and coremltools create many objects that live as long as the process. With Python's default
     # threshold, 700 new objects, garbage collection takes an eighth of the export of a small network.
     gc.set_threshold(20_000)
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup or a shell's & may have it
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as set by nohup or a shell's &
             signal.signal(number, _interrupt)
-    SETTINGS.json = "--json" in sys.argv  # for the error too that stops the options from being read
+    SETTINGS.json = "--json" in sys.argv  # before the options are parsed, for errors while parsing
     try:
         open_streams()
         _check_text(sys.argv)
@@ -97,14 +99,14 @@ def run() -> NoReturn:
     except KeyboardInterrupt:
         _interrupted()
     except _ClickException as error:
-        _fail(UsageProblem(error.format_message() or "No command was given.", "See `evim-deploy --help`."))
+        _fail(UsageProblem(error.format_message() or "The command is missing.", "See `evim-deploy --help`."))
     except EvimError as error:
         _fail(error)
-    except SystemExit as stop:  # 1 is how rich and click end where the reader of stdout went away, as `head` does
+    except SystemExit as stop:  # rich and click exit with 1 if the reader closed stdout, as `head` does
         sys.exit(0 if stop.code == 1 else stop.code)
     except BrokenPipeError:  # likewise
         sys.exit(0)
-    except Exception as error:  # the last resort: a fault of ours is told in one message too
+    except Exception as error:  # a fault of evim-deploy: one message too
         if SETTINGS.verbose and not SETTINGS.interrupted:
             sys.stderr.writelines([*SETTINGS.third_party, traceback.format_exc()])
         fault = EvimError(
@@ -116,10 +118,10 @@ def run() -> NoReturn:
 
 
 def _check_text(arguments: Sequence[str]) -> None:
-    """Refuse names that are no text here, before a library meets them: none takes their bytes.
+    """Refuse arguments that are not text in the system's encoding; libraries do not accept their bytes.
 
     Raises:
-        BadInput: An argument has bytes that the system's encoding lacks.
+        BadInput: An argument has bytes outside the system's encoding.
     """
     for argument in arguments:
         try:
@@ -133,27 +135,27 @@ def _check_text(arguments: Sequence[str]) -> None:
 
 def _interrupt(signum: int, frame: object) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # a second one must not break into the tidying up
+        signal.signal(number, signal.SIG_IGN)  # a second signal must not interrupt the clean-up
     SETTINGS.interrupted = True
     raise KeyboardInterrupt
 
 
 def _interrupted() -> NoReturn:
-    sys.stderr.write("Interrupted. Nothing partial was left.\n")
-    _tell_machines({"exit_code": INTERRUPTED_EXIT_CODE, "cause": "Interrupted.", "remedy": "Run it again."})
+    sys.stderr.write("Interrupted. No partial files were left.\n")
+    _print_problem({"exit_code": INTERRUPTED_EXIT_CODE, "cause": "Interrupted.", "remedy": "Run it again."})
     sys.exit(INTERRUPTED_EXIT_CODE)
 
 
 def _fail(error: EvimError) -> NoReturn:
-    if SETTINGS.interrupted:  # a library made another error of it
+    if SETTINGS.interrupted:  # a library turned the interrupt into another error
         _interrupted()
     sys.stderr.write(f"Error: {error}\n")
-    _tell_machines(error.to_dict())
+    _print_problem(error.to_dict())
     sys.exit(error.exit_code)
 
 
-def _tell_machines(problem: Mapping[str, int | str]) -> None:
+def _print_problem(problem: Mapping[str, int | str]) -> None:
     if SETTINGS.json:
-        with suppress(EvimError, BrokenPipeError):  # the message on stderr and the exit code say it, too
+        with suppress(EvimError, BrokenPipeError):  # stderr and the exit code carry the problem, too
             print_json({"schema_version": SCHEMA_VERSION, "error": problem})
             sys.stdout.flush()

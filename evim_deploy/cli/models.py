@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from evim_deploy.artifact.target import SCHEMA_VERSION
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
 from evim_deploy.cli import options
 from evim_deploy.cli.console import out, print_json
 
 
 def models(json: options.Json = False, verbose: options.Verbose = False) -> None:
-    """The models, their names, sizes and usual weights."""
+    """List the models with their names, sizes and default weights."""
     from evim_deploy.catalog.variants import MODELS, PARAMETERS
     from evim_deploy.networks.efficientvim.weights import default_source
 
@@ -41,6 +41,6 @@ def models(json: options.Json = False, verbose: options.Verbose = False) -> None
         table.add_row(model.short, parameters, f"{side}x{side}", classes, default_source(model))
     console = out()
     console.print(table)
-    console.print("\nEach goes by two more names: m4 is efficientvim_m4 and EfficientViM-M4 too.")
-    console.print("The weights of digits ship with the package; the others' come from the Hugging Face hub.")
-    console.print("Other classifiers are exported as timm:NAME or by the path of an .onnx file.")
+    console.print("\nEach model has two aliases: m4 is also efficientvim_m4 and EfficientViM-M4.")
+    console.print("The weights of digits ship with the package; the others are downloaded from the Hugging Face hub.")
+    console.print("Other classifiers: timm:NAME, or the path of an .onnx file.")

@@ -1,21 +1,22 @@
-"""A proof as several commands show it to people."""
+"""Tables of a proof, for several commands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from evim_deploy.artifact.parity import ParityStatus
+from evim_deploy.cli.console import Document
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_UNIT = "Errors are in units of the range of the output, the largest of all inputs."
+_UNIT = "Errors are in units of the range of the output, for the input with the largest range."
 _COLUMNS = ("  comparison", "run by", "against", "error", "allowed", "mean", "allowed", "SNR", "top-1", "worst input")
 
 
-def show_proof(console: Console, document: Mapping[str, Any]) -> None:
-    """The proof of an artifact, from its document; of one that has several functions that of each."""
+def show_proof(console: Console, document: Document) -> None:
+    """Print the proof of an artifact, or of each of its functions, from its document."""
     if not document["functions"]:
         show_parity(console, document["parity"])
         return
@@ -25,8 +26,8 @@ def show_proof(console: Console, document: Mapping[str, Any]) -> None:
         show_parity(console, function["parity"])
 
 
-def show_parity(console: Console, parity: Mapping[str, Any]) -> None:
-    """Status, what the proof would catch, and each comparison; from the proof's document."""
+def show_parity(console: Console, parity: Document) -> None:
+    """Print the status, the sensitivity of the check and each comparison, from the proof's document."""
     from rich.table import Table
 
     for line in _lines(parity):
@@ -41,15 +42,15 @@ def show_parity(console: Console, parity: Mapping[str, Any]) -> None:
         console.print(f"  {_UNIT}", style="dim", soft_wrap=True)
 
 
-def _lines(parity: Mapping[str, Any]) -> Iterator[str]:
+def _lines(parity: Document) -> Iterator[str]:
     if parity["status"] == ParityStatus.NOT_RUN:
         yield f"parity not run: {parity['reason'].removeprefix('not run on this host: ')}"
         return
     yield ": ".join(filter(None, (f"parity {parity['status'].upper()}", parity["reason"])))
-    power = parity["power"]
-    if power is not None:
-        least = power["everywhere"]
-        yield power["summary"] + (f", and a {100 * least:.1f} % one in all of them" if least is not None else "")
+    sensitivity = parity["power"]
+    if sensitivity is not None:
+        least = sensitivity["everywhere"]
+        yield sensitivity["summary"] + (f", and a {100 * least:.1f} % one in all of them" if least is not None else "")
     if parity["stored"]:
         yield parity["stored"]["summary"]
     if parity["operations"]:
@@ -61,21 +62,21 @@ def _lines(parity: Mapping[str, Any]) -> Iterator[str]:
             yield f"float16: {kind} values in {total['operations']} operations, the first {total['first']}"
 
 
-def _cells(comparison: Mapping[str, Any]) -> list[str]:
+def _cells(comparison: Document) -> list[str]:
     measures = comparison["measures"]
 
-    def told(value: float | None, form: str, otherwise: str) -> str:
+    def cell(value: float | None, form: str, otherwise: str) -> str:
         return otherwise if value is None else format(value, form)
 
     return [
         f"  {comparison['subject']}",
         f"{comparison['engine']} {comparison['mode']}",
         comparison["reference"],
-        told(measures["max_abs"], ".1e", "not finite"),
+        cell(measures["max_abs"], ".1e", "not finite"),
         format(comparison["tolerance"]["max_abs"], ".0e"),
-        told(measures["mean_abs"], ".1e", "not finite"),
+        cell(measures["mean_abs"], ".1e", "not finite"),
         format(comparison["tolerance"]["mean_abs"], ".0e"),
-        told(measures["snr_db"], ".0f", "-") + " dB",
-        told(measures["top1"], ".0%", "-"),
+        cell(measures["snr_db"], ".0f", "-") + " dB",
+        cell(measures["top1"], ".0%", "-"),
         measures["worst"]["input"],
     ]

@@ -8,41 +8,41 @@ from typing import Annotated
 
 import typer
 
-from evim_deploy.artifact.target import SCHEMA_VERSION, UNTRAINED_NOTICE
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
+from evim_deploy.artifact.target import UNTRAINED_NOTICE
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 
 
 def predict(
     artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="Made by `evim-deploy export`.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photographs.")],
-    top: Annotated[int, typer.Option(help="How many classes of each image to show.")] = 5,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    top: Annotated[int, typer.Option(help="Number of classes to show for each image.")] = 5,
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Classify photographs with an artifact, by what the artifact itself says of its use."""
+    """Classify photographs with an artifact, by the artifact's own metadata."""
     from evim_deploy.commands.predict import predict as run
 
     with reporting(SETTINGS):
-        report = run(artifact, images, top)
-    weights = report.manifest["weights"]
+        predictions = run(artifact, images, top)
+    weights = predictions.manifest["weights"]
     if json:
-        predictions = [asdict(prediction) for prediction in report.predictions]
         print_json(
             {
                 "schema_version": SCHEMA_VERSION,
                 "artifact": str(artifact),
-                "model": report.manifest["model"],
-                "engine": report.engine,
+                "model": predictions.manifest["model"],
+                "engine": predictions.engine,
                 "weights": weights,
-                "predictions": predictions,
+                "predictions": [asdict(prediction) for prediction in predictions.predictions],
             }
         )
         return
     console = out()
     if not weights["trained"]:
         console.print(f"{UNTRAINED_NOTICE} ({weights['source']})", style="bold yellow", soft_wrap=True, markup=False)
-    for prediction in report.predictions:
+    for prediction in predictions.predictions:
         console.print(prediction.image, style="bold", soft_wrap=True, markup=False)
         for guess in prediction.top:
             console.print(f"  {guess.probability:7.2%}  {guess.label}", soft_wrap=True, markup=False)

@@ -1,4 +1,4 @@
-"""How a command ends that has looked at several files, each of which may have had a problem of its own."""
+"""The exit of a command with several files, each of which may have a problem of its own."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ import typer
 
 from evim_deploy.common.errors import BadInput, EvimError, NotInstalled, NotRunHere, ParityFailed, UsageProblem
 
-_GRAVEST_FIRST = [
-    kind.exit_code for kind in (ParityFailed, BadInput, UsageProblem, NotInstalled, NotRunHere, EvimError)
-]
+_WORST_FIRST = [kind.exit_code for kind in (ParityFailed, BadInput, UsageProblem, NotInstalled, NotRunHere, EvimError)]
 
 
 def end_with(problems: Sequence[EvimError]) -> None:
-    """Tell all of them on stderr and exit by the gravest; without any, go on.
+    """Print all problems on stderr and exit with the code of the worst; return if there are none.
 
     Raises:
-        typer.Exit: There is a problem.
+        typer.Exit: There is at least one problem.
     """
     for problem in problems:
         sys.stderr.write(f"Error: {problem}\n")
     if problems:
-        raise typer.Exit(min((problem.exit_code for problem in problems), key=_GRAVEST_FIRST.index))
+        raise typer.Exit(min((problem.exit_code for problem in problems), key=_WORST_FIRST.index))

@@ -21,7 +21,7 @@ def quantisation_lines(format_: str, precision: str, quantisation: Quantisation)
     if quantisation.calibration:
         yield f"calibrated on {quantisation.calibration.images} images: {quantisation.calibration.source}"
     ratios = [f"{name} {snr:.0f} dB" for name, snr in quantisation.sensitivity if isfinite(snr)]
-    yield f"most sensitive layers, SNR with each quantised alone: {', '.join(ratios[:_SHOWN]) or 'none'}"
+    yield f"most sensitive layers, signal to noise with each quantised alone: {', '.join(ratios[:_SHOWN]) or 'none'}"
     if quantisation.allowed_loss is not None:
         yield (
             f"{len(quantisation.float_layers)} of {len(quantisation.sensitivity)} layers kept in floating point "

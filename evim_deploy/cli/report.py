@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-import typer
-
-from evim_deploy.artifact.target import SCHEMA_VERSION
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.common.errors import UsageProblem
@@ -24,46 +21,26 @@ if TYPE_CHECKING:
 
 _STYLES = {"good": "green", "bad": "red", "unsure": "yellow", "muted": "dim"}
 _LEFT_OUT = ("p90_ms", "images_per_s", "evaluated_images", "answer_error")
-"""Columns that a terminal has no room for."""
+"""Columns that do not fit on a terminal."""
 
 _LEAST_WIDTH = 8
 _GAP = 2
-"""Between columns."""
+"""Characters between columns."""
 
 
 def report(
-    results: Annotated[
-        list[Path] | None, typer.Argument(metavar="[RESULTS...]", help="Written by `evim-deploy bench -o`.")
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="A .html, .md or .csv.", show_default="print the tables"),
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME[, ENGINE[, PRECISION]]",
-            help="What the others are held against.",
-            show_default="the first of each group",
-        ),
-    ] = None,
-    artifacts: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="DIR", help="With manifests of exports: size and parity beside latency. Repeatable."),
-    ] = None,
-    accuracy: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Of `evim-deploy evaluate --json`: accuracy, likewise. Repeatable."),
-    ] = None,
-    import_: Annotated[
-        list[Path] | None, typer.Option("--import", metavar="FILE", help="Written by the demo app on a phone.")
-    ] = None,
+    results: options.Results = None,
+    output: options.ReportFile = None,
+    baseline: options.Baseline = None,
+    artifacts: options.Manifests = None,
+    accuracy: options.Accuracies = None,
+    import_: options.Imports = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """What results files say: tables with ratios and intervals, the paper's figures beside them, plots, samples."""
+    """Show results files: tables with ratios and intervals, the paper's figures, plots and samples."""
     from latency.installed import require_reporting
 
     require_reporting()
@@ -75,7 +52,7 @@ def report(
 
     paths = [*(results or ()), *(import_ or ())]
     if not paths:
-        raise UsageProblem("There is nothing to report on.", "Name results files, or a phone's with --import.")
+        raise UsageProblem("No results file was given.", "Name results files, or a phone's with --import.")
     if output is not None:
         refuse_overwrite([output], overwrite)
     with reporting(SETTINGS) as reporter:
@@ -124,54 +101,54 @@ def show(view: LatencyReport) -> None:
 
 
 def _show_table(console: Console, table: Table) -> None:
-    """Print a table; one that is wider than the terminal in parts below each other, each with the first column."""
+    """Print a table; if it is wider than the terminal, in parts that each repeat the first column."""
     from rich.table import Table as Drawn
     from rich.text import Text
 
     from latency.report.view import letter
 
-    shown = [place for place, column in enumerate(table.columns) if column.key not in _LEFT_OUT]
-    heads = {place: _head(table, place) for place in shown}
+    shown = [index for index, column in enumerate(table.columns) if column.key not in _LEFT_OUT]
+    heads = {index: _head(table, index) for index in shown}
     cells = {
-        place: [
+        index: [
             Text(" ".join([cell.text, *map(letter, cell.notes)]), _STYLES.get(cell.sign, ""))
-            for cell in (row.cells[place] for row in table.rows)
+            for cell in (row.cells[index] for row in table.rows)
         ]
-        for place in shown
+        for index in shown
     }
-    widths = {place: max(text.cell_len for text in [*heads[place].split(), *cells[place]]) for place in shown}
+    widths = {index: max(text.cell_len for text in [*heads[index].split(), *cells[index]]) for index in shown}
     console.print(table.caption, style="italic", soft_wrap=True, markup=False)
     for number, part in enumerate(_parts(widths, console.width)):
         drawn = Drawn(box=None, pad_edge=False)
-        for place in part:
-            justify: Literal["left", "right"] = "right" if table.columns[place].numeric else "left"
-            drawn.add_column(heads[place], justify=justify, vertical="bottom", no_wrap=True)
+        for index in part:
+            justify: Literal["left", "right"] = "right" if table.columns[index].numeric else "left"
+            drawn.add_column(heads[index], justify=justify, vertical="bottom", no_wrap=True)
         for row in range(len(table.rows)):
-            drawn.add_row(*(cells[place][row] for place in part))
+            drawn.add_row(*(cells[index][row] for index in part))
         if number:
             console.print()
         console.print(drawn)
-    for place, note in enumerate(table.notes):
-        console.print(f"  {letter(place)}: {note}", style="dim", soft_wrap=True, markup=False)
+    for index, note in enumerate(table.notes):
+        console.print(f"  {letter(index)}: {note}", style="dim", soft_wrap=True, markup=False)
 
 
-def _head(table: Table, place: int) -> Text:
-    """A column's title and unit, in lines about as wide as what stands below."""
+def _head(table: Table, index: int) -> Text:
+    """A column's title and unit, wrapped to about the width of its cells."""
     from rich.text import Text
 
-    column = table.columns[place]
-    width = max(_LEAST_WIDTH, *(len(row.cells[place].text) for row in table.rows))
+    column = table.columns[index]
+    width = max(_LEAST_WIDTH, *(len(row.cells[index].text) for row in table.rows))
     lines = [line for part in (column.title, column.unit) for line in wrap(part, width, break_long_words=False)]
     return Text("\n".join(lines))
 
 
 def _parts(widths: dict[int, int], room: int) -> Iterator[list[int]]:
-    """Columns in order, as many in a part as there is room for, the first in each."""
+    """The columns in order, split into parts that fit the width; each part begins with the first column."""
     first, *others = widths
     part = [first]
-    for place in others:
-        if len(part) > 1 and sum(widths[each] + _GAP for each in part) + widths[place] > room:
+    for index in others:
+        if len(part) > 1 and sum(widths[each] + _GAP for each in part) + widths[index] > room:
             yield part
             part = [first]
-        part.append(place)
+        part.append(index)
     yield part

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from evim_deploy.artifact.target import SCHEMA_VERSION, UNTRAINED_NOTICE
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
+from evim_deploy.artifact.target import UNTRAINED_NOTICE
 from evim_deploy.cli import options
 from evim_deploy.cli.console import SETTINGS, out, print_json, reporting
 from evim_deploy.cli.layers import show_layers
@@ -17,69 +15,34 @@ from evim_deploy.cli.problems import end_with
 from evim_deploy.common.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from evim_deploy.commands.verify import Result
-
-
-class Mode(StrEnum):
-    fp32 = "fp32"
-    fp16 = "fp16"
-    ane = "ane"
-
-
-class ComputeUnits(StrEnum):
-    all = "all"
-    cpu = "cpuOnly"
-    gpu = "cpuAndGPU"
-    neural_engine = "cpuAndNeuralEngine"
+    from evim_deploy.commands.verify import VerifyResult
 
 
 def verify(
-    artifacts: Annotated[list[Path], typer.Argument(metavar="ARTIFACT...", help="Made by `evim-deploy export`.")],
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            "--weights",
-            "-w",
-            metavar="PATH|hf:REPO[/FILE]|timm:NAME|random[:SEED]",
-            show_default="what the artifact was made from",
-        ),
-    ] = None,
-    inputs: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Pictures to compare over, besides the standard ones.")
-    ] = None,
-    mode: Annotated[
-        Mode | None,
-        typer.Option(
-            help="How it computes: fp32, fp16 as it is stored, or ane, a pessimistic Neural Engine.",
-            show_default="as the engine of this host",
-        ),
-    ] = None,
-    compute_units: Annotated[ComputeUnits | None, typer.Option(help="Core ML's, on a Mac.", show_default="all")] = None,
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Make it again from its weights, and compare the two byte by byte.")
-    ] = False,
-    layers: Annotated[
-        bool, typer.Option("--layers", help="Find the first operation that diverges; plot the error over depth.")
-    ] = False,
-    output_dir: Annotated[Path, typer.Option("--output-dir", "-o", help="Where the plots go.")] = Path(),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace plots of the same names.")] = False,
+    artifacts: options.Artifacts,
+    weights: options.OriginWeights = None,
+    inputs: options.Inputs = None,
+    mode: options.VerifyMode = None,
+    compute_units: options.Units = None,
+    rebuild: options.Rebuild = False,
+    layers: options.Layers = False,
+    output_dir: options.PlotFolder = Path(),
+    overwrite: options.OverwriteAll = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Prove that artifacts equal the model that they were made from, and say what the proof would catch."""
+    """Prove that artifacts equal their source model, and print the sensitivity of the proof."""
     from evim_deploy.commands.verify import Verifier
 
     if mode and compute_units:
-        cause = "--mode evaluates the program and --compute-units runs it in Core ML."
-        raise UsageProblem(cause, "Give one of them.")
+        raise UsageProblem("--mode and --compute-units exclude each other.", "Give one of them.")
     with reporting(SETTINGS) as reporter:
-        units = compute_units.value if compute_units else None
         verifier = Verifier(
             weights=weights,
             inputs=inputs,
-            mode=mode.value if mode else None,
-            compute_units=units,
+            mode=mode,
+            compute_units=compute_units,
             rebuilds=rebuild,
             progress=reporter,
         )
@@ -92,17 +55,17 @@ def verify(
     end_with([result.problem for result in results if result.problem])
 
 
-def _show(result: Result) -> None:
+def _show(result: VerifyResult) -> None:
     console = out()
-    if result.verdict is None:
+    if result.verification is None:
         return
-    manifest = result.verdict.manifest
+    manifest = result.verification.manifest
     console.print(str(result.artifact), style="bold", soft_wrap=True, markup=False)
-    facts = f"{manifest.model.name}, {manifest.target}, made from {manifest.weights.source}"
-    console.print(f"  {facts}, sha256 {manifest.weights.sha256[:12]}: the same here", soft_wrap=True, markup=False)
-    show_proof(console, result.verdict.to_dict())
-    if result.verdict.rebuild is not None:
-        console.print(f"  made again: {result.verdict.rebuild}", soft_wrap=True, markup=False)
+    title = f"{manifest.model.name}, {manifest.target}, made from {manifest.weights.source}"
+    console.print(f"  {title}, sha256 {manifest.weights.sha256[:12]}: the same here", soft_wrap=True, markup=False)
+    show_proof(console, result.verification.to_dict())
+    if result.verification.rebuild is not None:
+        console.print(f"  rebuild: {result.verification.rebuild}", soft_wrap=True, markup=False)
     if result.layers is not None:
         console.print()
         show_layers(console, result.layers)

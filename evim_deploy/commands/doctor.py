@@ -1,4 +1,4 @@
-"""What this host has, and what it can therefore export, run and check."""
+"""The packages and engines of this host, and the formats that it can export, run and check."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from itertools import chain
 import exporters
 import runtimes
 from evim_deploy.catalog.network_name import PACKAGES
+from evim_deploy.catalog.terms import ModelKind
 from evim_deploy.common.errors import NotInstalled
-from evim_deploy.common.host import Environment, describe_host
+from evim_deploy.common.host import HostDescription, describe_host
 from evim_deploy.common.versions import installed_version
 from exporters.tflite import onnx2tf_environment
 
@@ -22,7 +23,7 @@ _WEIGHTS_PACKAGES = ("torch", "safetensors", "huggingface_hub")
 
 @dataclass(frozen=True)
 class Package:
-    """A package, its version or None, and which formats' work needs it."""
+    """A package, its version (None if it is not installed), and the formats that need it."""
 
     name: str
     version: str | None
@@ -31,7 +32,7 @@ class Package:
 
 @dataclass(frozen=True)
 class FormatHealth:
-    """``yes``, or what is in the way and what to do about it, for exporting a format and running it in each engine."""
+    """Whether a format can be exported, and run in each engine: ``yes``, or the problem and its remedy."""
 
     name: str
     export: str
@@ -40,14 +41,14 @@ class FormatHealth:
 
 @dataclass(frozen=True, kw_only=True)
 class Converter:
-    """A converter in an environment of its own: onnx2tf.
+    """A converter in an environment of its own: onnx2tf. The last three are None if it cannot be used.
 
     Attributes:
-        name: On the package index.
-        health: ``yes``, or what is in the way and what to do about it.
-        version: Its version; None where it cannot be used.
-        tensorflow: The version of its TensorFlow; likewise.
-        python: Its interpreter; likewise.
+        name: Its name on the package index.
+        health: ``yes``, or the problem and its remedy.
+        version: The version of the converter.
+        tensorflow: The version of TensorFlow in its environment.
+        python: The interpreter of its environment.
     """
 
     name: str
@@ -58,17 +59,17 @@ class Converter:
 
 
 @dataclass(frozen=True)
-class Report:
-    """All that ``evim-deploy doctor`` says."""
+class HostReport:
+    """The report of ``evim-deploy doctor``."""
 
-    host: Environment
+    host: HostDescription
     packages: tuple[Package, ...]
     formats: tuple[FormatHealth, ...]
     converters: tuple[Converter, ...]
 
 
-def examine() -> Report:
-    """Look at this host; imports nothing that is heavy."""
+def examine() -> HostReport:
+    """Examine this host without importing a heavy package."""
     needs: dict[str, list[str]] = {package: ["weights"] for package in _WEIGHTS_PACKAGES}
     for format_ in exporters.FORMATS.values():
         engines = runtimes.engines_of(format_.suffix)
@@ -76,17 +77,17 @@ def examine() -> Report:
             uses = needs.setdefault(package, [])
             if format_.name not in uses:
                 uses.append(format_.name)
-    of_networks = chain(*PACKAGES.values(), *exporters.FORMS["torch_module"].requires.values())
+    of_networks = chain(*PACKAGES.values(), *exporters.KINDS[ModelKind.TORCH_MODULE].requires.values())
     for package in dict.fromkeys(of_networks):
         needs.setdefault(package, []).append("networks")
     packages = tuple(Package(name, installed_version(name), tuple(uses)) for name, uses in needs.items())
     formats = tuple(_health(format_) for format_ in exporters.FORMATS.values())
-    return Report(describe_host(), packages, formats, (_onnx2tf(),))
+    return HostReport(describe_host(), packages, formats, (_onnx2tf(),))
 
 
 def _onnx2tf() -> Converter:
     try:
-        found = onnx2tf_environment.find()
+        environment = onnx2tf_environment.find()
     except NotInstalled as error:
         return Converter(
             name="onnx2tf",
@@ -96,7 +97,11 @@ def _onnx2tf() -> Converter:
             python=None,
         )
     return Converter(
-        name="onnx2tf", health=YES, version=found.version, tensorflow=found.tensorflow, python=str(found.python)
+        name="onnx2tf",
+        health=YES,
+        version=environment.version,
+        tensorflow=environment.tensorflow,
+        python=str(environment.python),
     )
 
 

@@ -1,4 +1,4 @@
-"""From a model's name to artifacts on disk: the one road that every format takes.
+"""Export a model: the same steps for every format.
 
 weights -> reference model -> graph -> rewrites -> exporter -> engine, compared with the reference -> files
 """
@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import exporters
 import runtimes
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.loaded import LoadedArtifact
+from evim_deploy.artifact.manifest import ManifestDocument, embedded
+from evim_deploy.artifact.metadata import MANIFEST_SUFFIX
 from evim_deploy.artifact.parity import Parity, ParityStatus
-from evim_deploy.artifact.target import MANIFEST_SUFFIX, ArtifactInfo, Target
+from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.labels import class_labels
-from evim_deploy.catalog.model import Model
+from evim_deploy.catalog.terms import Activation, Output, Task
 from evim_deploy.commands.build import annotate, build, engine_of, file_name
-from evim_deploy.commands.request import Request, plan
+from evim_deploy.commands.request import Request, plan_targets
 from evim_deploy.common import threads
 from evim_deploy.common.errors import BadInput, Damaged, ParityFailed
 from evim_deploy.common.progress import Progress, Silent
-from evim_deploy.common.publish import publish, refuse_overwrite, sha256, size_bytes, staging
+from evim_deploy.common.publish import publish, refuse_overwrite, size_bytes, staging
 from evim_deploy.networks.open import open_reference
 from evim_deploy.proof.golden import SUFFIX as GOLDEN_SUFFIX
 from evim_deploy.proof.golden import write_golden
@@ -34,177 +38,205 @@ if TYPE_CHECKING:
 
 
 def export(request: Request, progress: Progress | None = None) -> list[dict[str, Any]]:
-    """Make, check and publish the artifacts of a request; without a progress, silently.
+    """Write, check and publish the artifacts of a request.
+
+    Args:
+        request: The model, the formats and the options.
+        progress: The receiver of progress messages; None for silence.
 
     Returns:
-        For each artifact what its manifest says, its ``path`` and ``size_bytes``, and ``golden``, the path of its
-        golden file, if one was asked for.
+        The manifest of each artifact, with its ``path``, its ``size_bytes``, and the path of its golden file as
+        ``golden`` if one was requested.
 
     Raises:
-        BadInput: An option, the checkpoint, the labels or the output directory will not do.
-        NotInstalled: A format needs a package that is missing.
+        BadInput: An option, the checkpoint, the labels or the output directory cannot be used.
+        NotInstalled: A package that a format needs is missing.
         ParityFailed: An artifact differs from its model; it is not kept.
-        NotRunHere: A check was insisted on that this host cannot make.
+        NotRunHere: A required check cannot run on this host.
     """
     progress = progress or Silent()
-    targets = plan(request)
+    targets = plan_targets(request)
     _check_host(request, targets)
 
     progress.step("Loading weights")
     reference = open_reference(request.model, request.weights, request.num_classes, progress.step)
+
+    from evim_deploy.proof.outputs.checker import ParityChecker  # after the check for torch
+
     weights = reference.weights
-
-    from evim_deploy.common.reproducible import one_thread
-    from evim_deploy.proof.outputs.checker import ParityChecker  # after what tells that torch is missing
-
     if not weights.trained:
         progress.warn(" ".join(filter(None, (f"UNTRAINED weights ({weights.source}).", weights.note))))
     elif weights.note:
         progress.step(weights.note)
-    if request.task == "classify":
+    if request.task == Task.CLASSIFY:
         labels = class_labels(reference.num_classes, request.labels, weights.source, request.model.labels)
-        fitted = [_fitted(target, request, reference, progress) for target in targets]
-        targets = [replace(target, labels=labels) for target in fitted]
-    prover = ParityChecker(reference, request.model.resolution)
-    source = _Source(
-        name=request.model,
-        reference=reference,
-        prover=prover,
-        verify=request.verify,
-        calibration=request.calibration,
-        allowed_loss=request.allowed_loss,
-    )
-    names = [file_name(request.model, target, weights) for target in targets]
+        targets = [replace(_as_network_has(each, request, reference, progress), labels=labels) for each in targets]
+    checker = ParityChecker(reference, request.model.resolution)
+    job = _Job(request=request, reference=reference, checker=checker)
     suffixes = ("", MANIFEST_SUFFIX, GOLDEN_SUFFIX) if request.golden else ("", MANIFEST_SUFFIX)
-    refuse_overwrite([request.output_dir / f"{n}{suffix}" for n in names for suffix in suffixes], request.overwrite)
-
-    made = []
+    files = [[f"{file_name(request.model, each, weights)}{suffix}" for suffix in suffixes] for each in targets]
+    refuse_overwrite([request.output_dir / name for names in files for name in names], request.overwrite)
     with staging(request.output_dir) as folder:
-        for target, name in zip(targets, names, strict=True):
-            artifact, manifest, *golden = staged = [folder / f"{name}{suffix}" for suffix in suffixes]
-            with threads.computing(prover.pixels(target)):
-                facts = _make_sound(source, target, artifact, progress)
-                digest = sha256(artifact)
-                _write_manifest(facts, digest, artifact, manifest)
-                if golden:
-                    progress.step(f"{target}: writing golden inputs and outputs")
-                    with one_thread():
-                        checker = ParityChecker(reference, request.model.resolution)
-                        write_golden(facts, checker, artifact=name, digest=digest, path=golden[0])
-            final, _, *golden = publish(staged, request.output_dir, request.overwrite)
-            told = {"golden": str(golden[0])} if golden else {}
-            made.append({"path": str(final), "size_bytes": size_bytes(final), **told, **facts.to_dict()})
-    return made
+        return [
+            _publish(job, target, [folder / name for name in names], progress)
+            for target, names in zip(targets, files, strict=True)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Source:
-    """What all artifacts of a request are made from, and who compares them with it."""
+class _Job:
+    """The request, the reference network, and the checker that all artifacts of the request share."""
 
-    name: Model
+    request: Request
     reference: Reference
-    prover: ParityChecker
-    verify: bool | None
-    calibration: Path | None
-    allowed_loss: float | None
+    checker: ParityChecker
 
 
-def _fitted(target: Target, request: Request, reference: Reference, progress: Progress) -> Target:
-    """A classifier with the activation of its network, and an output that this network can have.
+def _publish(job: _Job, target: Target, staged: list[Path], progress: Progress) -> dict[str, Any]:
+    """Make one artifact with its manifest and, if requested, its golden file, and move them to the output folder.
+
+    Args:
+        job: The request and the reference.
+        target: The artifact.
+        staged: Paths of the artifact, the manifest and the golden file in the staging folder.
+        progress: The receiver of progress messages.
+    """
+    from evim_deploy.proof.outputs.checker import ParityChecker
+
+    request = job.request
+    path, manifest, *golden = staged
+    with threads.computing(job.checker.pixels(target)):
+        info, artifact = _make(job, target, path, progress)
+        _write_manifest(info, artifact, manifest)
+        if golden:
+            progress.step(f"{target}: writing golden inputs and outputs")
+            fresh = ParityChecker(job.reference, request.model.resolution)
+            with threads.torch_threads(1):
+                write_golden(info, fresh, artifact=path.name, digest=artifact.sha256, path=golden[0])
+    final, _, *golden = publish(staged, request.output_dir, request.overwrite)
+    return {
+        "path": str(final),
+        "size_bytes": size_bytes(final),
+        **({"golden": str(golden[0])} if golden else {}),
+        **ManifestDocument.of(info).to_dict(),
+    }
+
+
+def _as_network_has(target: Target, request: Request, reference: Reference, progress: Progress) -> Target:
+    """A classifier with the activation of its network, and an output that the network has.
 
     Raises:
-        BadInput: The user asks for an output that it cannot have.
+        BadInput: The requested output does not exist in the network.
     """
-    target = replace(target, activation=reference.activation)
+    target = replace(target, activation=Activation(reference.activation))
     if target.output in reference.classifier_outputs:
         return target
     (output,) = reference.classifier_outputs
     if request.output is not None:
         raise BadInput(
-            f"{request.model.name} gives {output}, and its {target.output} were not found.",
+            f"{request.model.name} has the output {output}; its {target.output} were not found.",
             f"Give --output {output}, or export the network again without its last activation.",
         )
     progress.step(f"{target}: its output is {output}")
-    return replace(target, output=output)
+    return replace(target, output=Output(output))
 
 
 def _check_host(request: Request, targets: list[Target]) -> None:
-    """Stop before any work where something that it needs is missing."""
+    """Check that this host has the packages and engines for all targets.
+
+    Raises:
+        NotInstalled: A package is missing.
+        NotRunHere: A required engine does not exist on this host.
+    """
     for target in targets:
         exporters.require(exporters.FORMATS[target.format], request.model.kind)
         if request.verify:
             runtimes.require(engine_of(target), str(target))
 
 
-def _make_sound(source: _Source, target: Target, path: Path, progress: Progress) -> ArtifactInfo:
-    """As :func:`_make`, where a file that was only just written is nobody's to copy again."""
+def _make(job: _Job, target: Target, path: Path, progress: Progress) -> tuple[ArtifactInfo, LoadedArtifact]:
+    """Write, annotate and check one artifact.
+
+    Raises:
+        ParityFailed: The artifact differs from its model, or the file was written wrongly.
+    """
     try:
-        return _make(source, target, path, progress)
-    except Damaged as error:
+        return _checked(job, target, path, progress)
+    except Damaged as error:  # its remedy, to copy the file again, does not apply to a new file
         from evim_deploy.proof.fault import REPORT
 
         cause = f"The artifact {target} was written wrongly: {error.cause.replace(str(path), path.name)}"
         raise ParityFailed(cause, f"It was not kept. {REPORT}") from error
 
 
-def _make(source: _Source, target: Target, path: Path, progress: Progress) -> ArtifactInfo:
-    """Write, check and annotate one artifact."""
-    if source.verify is not False:
-        source.prover.require_finite(target)
-    target = _quantisation(source, target, progress)
-    for outcome in source.reference.rewrite_results(target):
-        progress.detail(summary(outcome))
+def _checked(job: _Job, target: Target, path: Path, progress: Progress) -> tuple[ArtifactInfo, LoadedArtifact]:
+    """Write an artifact, annotate it with the expected status, and check it: the checked bytes are the final ones."""
+    request = job.request
+    reason = runtimes.unavailable_reason(engine_of(target))
+    if request.verify is not False:
+        job.checker.require_finite(target)
+    target = _quantisation(job, target, progress)
+    for result in job.reference.rewrite_results(target):
+        progress.detail(summary(result))
     progress.step(f"{target}: writing")
-    facts = build(source.name, source.reference, target, path)
-    annotate(facts, path)  # before the check, which thereby sees the file as it was rewritten
-    parity, functions = _verify(source, target, path, progress)
-    facts = replace(facts, parity=parity, functions=functions)
-    annotate(facts, path)
-    return facts
+    if request.verify is False or reason:
+        expected = Parity.not_run("--no-verify" if request.verify is False else f"not run on this host: {reason}")
+    else:
+        expected = Parity(status=ParityStatus.PASS, reason="")
+    info = build(request.model, job.reference, target, path)
+    info = replace(info, parity=expected, functions=dict.fromkeys(info.functions, expected))
+    artifact = annotate(info, path)
+    if expected.status == ParityStatus.NOT_RUN:
+        return info, artifact
+    parity, functions = _prove(job, target, path, progress)
+    proven = replace(info, parity=parity, functions=functions)
+    if embedded(ManifestDocument.of(proven).to_dict()) != embedded(ManifestDocument.of(info).to_dict()):
+        artifact = annotate(proven, path)
+    return proven, artifact
 
 
-def _quantisation(source: _Source, target: Target, progress: Progress) -> Target:
+def _quantisation(job: _Job, target: Target, progress: Progress) -> Target:
     from evim_deploy.networks.efficientvim.quantise_target import quantise_target  # imports torch
 
     return quantise_target(
-        source.reference,
+        job.reference,
         target,
-        native_size=source.name.resolution,
-        source=source.calibration,
-        allowed_loss=source.allowed_loss,
+        native_size=job.request.model.resolution,
+        source=job.request.calibration,
+        allowed_loss=job.request.allowed_loss,
         progress=progress,
     )
 
 
-def _verify(source: _Source, target: Target, path: Path, progress: Progress) -> tuple[Parity, Mapping[str, Parity]]:
-    """The proof of an artifact, and that of each function where there are several."""
-    reason = runtimes.unavailable_reason(engine_of(target))
-    if source.verify is False or reason:
-        unproven = Parity.not_run("--no-verify" if source.verify is False else f"not run on this host: {reason}")
-        return unproven, dict.fromkeys(target.of_functions(), unproven)
-    from evim_deploy.proof.fault import parity_failure  # after what tells that torch is missing
+def _prove(job: _Job, target: Target, path: Path, progress: Progress) -> tuple[Parity, Mapping[str, Parity]]:
+    """The proof of an artifact, and the proof of each function if there are several.
+
+    Raises:
+        ParityFailed: The artifact, or a function of it, differs from the model.
+    """
+    from evim_deploy.proof.fault import parity_failure  # after the check for torch
     from evim_deploy.proof.prove import prove_functions
 
-    parity, functions = prove_functions(path, target, source.prover, progress)
+    parity, functions = prove_functions(path, target, job.checker, progress)
     if parity.status == ParityStatus.FAIL:
         failed = functions or {"": parity}
         proofs = [(target.of_functions().get(name, target), each) for name, each in failed.items()]
-        raise parity_failure(source.prover, target, parity.reason, proofs)
+        raise parity_failure(job.checker, target, parity.reason, proofs)
     return parity, functions
 
 
-def _write_manifest(facts: ArtifactInfo, digest: str, artifact: Path, manifest: Path) -> None:
-    document = {"artifact": artifact.name, "size_bytes": size_bytes(artifact), "sha256": digest}
-    manifest.write_text(json.dumps({**document, **facts.to_dict()}, indent=2) + "\n")
+def _write_manifest(info: ArtifactInfo, artifact: LoadedArtifact, path: Path) -> None:
+    file = {"artifact": artifact.path.name, "size_bytes": size_bytes(artifact.path), "sha256": artifact.sha256}
+    path.write_text(json.dumps({**file, **ManifestDocument.of(info).to_dict()}, indent=2) + "\n")
 
 
-def summary(outcome: RewriteResult) -> str:
-    """One line on a rewrite: how often, and which operations went and came."""
+def summary(result: RewriteResult) -> str:
+    """One line on a rewrite: the number of matches, and the removed and added operations."""
 
     def listed(counts: Sequence[tuple[str, int]]) -> str:
         return ", ".join(f"{number} {op}" for op, number in counts) or "none"
 
-    removed, added = listed(sorted(outcome.removed.items())), listed(sorted(outcome.added.items()))
-    text = f"{outcome.rewrite}: {outcome.applied} times, removed {removed}"
-    text += f", added {added}" if outcome.added else ""
-    return text + "".join(f"; not at {name}: {reason}" for name, reason in outcome.refused)
+    removed, added = listed(sorted(result.removed.items())), listed(sorted(result.added.items()))
+    text = f"{result.rewrite}: {result.applied} times, removed {removed}"
+    text += f", added {added}" if result.added else ""
+    return text + "".join(f"; not at {name}: {reason}" for name, reason in result.refused)

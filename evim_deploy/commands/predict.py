@@ -1,4 +1,4 @@
-"""What an artifact says about photographs, from the artifact's own metadata alone."""
+"""Classify photographs with an artifact, by the artifact's own metadata."""
 
 from __future__ import annotations
 
@@ -26,43 +26,43 @@ class Guess:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest classes of one image, the likeliest first."""
+    """The most probable classes of one image in descending order."""
 
     image: str
     top: tuple[Guess, ...]
 
 
 @dataclass(frozen=True)
-class Report:
-    """Predictions, and the manifest of the artifact that made them."""
+class Predictions:
+    """Predictions, and the manifest and engine of the artifact that made them."""
 
     manifest: Mapping[str, Any]
     engine: str
     predictions: tuple[Prediction, ...]
 
 
-def predict(artifact: Path, images: list[Path], top: int, engine: runtimes.Engine | None = None) -> Report:
+def predict(artifact: Path, images: list[Path], top: int, engine: runtimes.Engine | None = None) -> Predictions:
     """Classify photographs with an artifact.
 
     Args:
-        artifact: Made by ``evim-deploy export`` for classification.
-        images: Files that Pillow reads.
-        top: How many classes of each image to give.
-        engine: That runs the artifact; None for the first that this host has.
+        artifact: A classifier made by ``evim-deploy export``.
+        images: Image files that Pillow reads.
+        top: Number of classes to return for each image.
+        engine: The engine to run; None for the first one on this host.
 
     Raises:
-        BadInput: The artifact or an image is damaged, foreign, or not for classification.
-        NotInstalled: The artifact's engine is missing.
+        BadInput: The artifact is damaged, foreign or not a classifier, or an image cannot be read.
+        NotInstalled: The package of the artifact's engine is missing.
         NotRunHere: The artifact's engine does not exist on this host.
     """
     if top < 1:
-        raise BadInput(f"--top {top} shows nothing.", "Give --top 1 or more.")
+        raise BadInput(f"--top must be at least 1, got {top}.", "Give --top 1 or more.")
     with open_classifier(artifact, engine) as classifier:
         manifest = classifier.manifest
         pixels = np.stack([classifier.prepare(open_image(path)) for path in images])  # (images, H, W, 3)
         probabilities = classifier.probabilities(pixels)
     labels = manifest.target.labels
-    return Report(
+    return Predictions(
         manifest.document,
         classifier.engine,
         tuple(

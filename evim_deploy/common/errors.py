@@ -1,4 +1,4 @@
-"""The errors that a user can cause or meet, each with its exit code.
+"""Errors for users, each with its exit code.
 
 Every command ends with one of these codes, whatever the format or engine:
 
@@ -8,7 +8,7 @@ code  meaning
 0     done
 1     a fault in evim-deploy itself; ``--verbose`` shows where. Of ``compare``: the second is slower
 2     usage: an option or argument that does not exist or cannot be parsed
-3     bad input: a file, checkpoint, image or option that cannot be met
+3     bad input: a file, checkpoint, image or option that cannot be used
 4     something is not installed
 5     parity failed: the artifact does not equal its model, or its own rebuild
 6     this host cannot check what it was asked to check: not run, or not comparable
@@ -20,11 +20,11 @@ from __future__ import annotations
 
 
 class EvimError(Exception):
-    """A problem that is told to the user in one message, without a traceback.
+    """An error that is shown to the user as one message, without a traceback.
 
     Args:
-        cause: What is wrong, naming the thing it is wrong with.
-        remedy: What the user can do about it.
+        cause: The problem; it names the file, option or package.
+        remedy: The action that solves it.
     """
 
     exit_code = 1
@@ -35,7 +35,7 @@ class EvimError(Exception):
         self.remedy = remedy
 
     def to_dict(self) -> dict[str, int | str]:
-        """The problem as plain JSON values."""
+        """The error as plain JSON values."""
         return {"exit_code": self.exit_code, "cause": self.cause, "remedy": self.remedy}
 
 
@@ -46,34 +46,34 @@ class UsageProblem(EvimError):
 
 
 class BadInput(EvimError):
-    """A file, checkpoint, image or option that cannot be met."""
+    """A file, checkpoint, image or option that cannot be used."""
 
     exit_code = 3
 
 
 class Damaged(BadInput):
-    """A model file that cannot be read or run as what it says that it is: cut off, altered, or written wrongly."""
+    """A model file that is truncated, altered or invalid for its format."""
 
     def __init__(self, cause: str) -> None:
         super().__init__(
-            cause, "Copy it again, or export it again; where a fresh export says the same, please report it."
+            cause, "Copy it again, or export it again; if a fresh export has the same problem, please report it."
         )
 
 
 class NotInstalled(EvimError):
-    """A package that the work needs is missing; the remedy is the pip command."""
+    """A required package is missing; the remedy is the pip command."""
 
     exit_code = 4
 
 
 class ParityFailed(EvimError):
-    """The artifact's outputs differ from the reference's by more than the tolerance, or its bytes from a rebuild's."""
+    """An artifact's outputs differ from the reference's by more than the tolerance, or its bytes from a rebuild's."""
 
     exit_code = 5
 
 
 class NotRunHere(EvimError):
-    """This host has no engine that could run or check the artifact, or other versions than those that made it."""
+    """This host cannot run or check the artifact: an engine is missing, or versions differ from those that made it."""
 
     exit_code = 6
 
@@ -82,5 +82,5 @@ INTERRUPTED_EXIT_CODE = 130
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of others says, in one line without a full stop; its kind where it says nothing."""
+    """First line of an exception's message without a full stop; the name of its class if the message is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

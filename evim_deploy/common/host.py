@@ -1,4 +1,4 @@
-"""The machine that something runs on, in words."""
+"""A description of this host."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Environment:
-    """A host: its operating system, its processor and how many logical cores may be used."""
+class HostDescription:
+    """The description of a host.
+
+    Attributes:
+        system: Operating system, its version and architecture.
+        processor: Name of the processor.
+        cores: Number of logical cores that this process may use.
+        python: Version of Python.
+    """
 
     system: str
     processor: str
@@ -19,9 +26,9 @@ class Environment:
     python: str
 
 
-def describe_host() -> Environment:
-    """The host that this process runs on."""
-    return Environment(
+def describe_host() -> HostDescription:
+    """The host of this process."""
+    return HostDescription(
         f"{platform.system()} {platform.release()} {platform.machine()}",
         _processor(),
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
@@ -39,7 +46,7 @@ def _processor() -> str:
 
 
 def sysctl(name: str) -> str:
-    """What macOS says of itself; empty elsewhere."""
+    """A value of macOS's ``sysctl``; empty on other systems."""
     if platform.system() != "Darwin":
         return ""
     return subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, check=False).stdout.strip()

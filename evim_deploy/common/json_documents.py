@@ -1,4 +1,4 @@
-"""JSON: read from files that anybody may have made, and written so that every reader takes it."""
+"""JSON: read from files that are not trusted, and written without values that JSON lacks."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 
 _STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
 _RECORD_DEPTH = 2
-_DEEPEST = 200  # Python's own limit may stand so high that the C stack ends before it
+_MAX_DEPTH = 200  # Python's own limit may be so high that the C stack overflows first
 
 
 def parse_json(content: str | bytes) -> Any:
-    """A document of no absurd depth.
+    """Parse a document of limited depth.
 
     Raises:
-        ValueError: It is no JSON, or nested too deep.
+        ValueError: The content is not JSON, or is nested too deep.
     """
     text = content.decode() if isinstance(content, bytes) else content
-    if max(accumulate(_STEPS.get(character, 0) for character in text), default=0) > _DEEPEST:
+    if max(accumulate(_STEPS.get(character, 0) for character in text), default=0) > _MAX_DEPTH:
         raise ValueError("nested too deep")
     return json.loads(text)
 
 
-def dump_json(document: Any) -> str:
-    """The text of a document: a value a line, but a line for each record and for each list of numbers.
+def dump_json(document: object) -> str:
+    """The text of a document: one value a line, and one line for each record and each list of numbers.
 
-    A record is an object or a list with no container inside, or an element of a list with flat containers inside. The
+    A record is an object or a list without containers inside, or an element of a list with flat containers inside. The
     samples of a round then take one line, and a changed round shows as one changed line.
 
     Raises:
@@ -37,7 +37,7 @@ def dump_json(document: Any) -> str:
 
 
 def _lines(value: Any, indent: str, flat_depth: int) -> str:
-    """The text of a value that stands at an indent; a container of up to ``flat_depth`` levels is one line."""
+    """The text of a value at an indent; a container of up to ``flat_depth`` levels takes one line."""
     if _depth(value) <= flat_depth:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     inner = indent + " "
@@ -48,7 +48,7 @@ def _lines(value: Any, indent: str, flat_depth: int) -> str:
     return "[\n" + ",\n".join(inner + item for item in items) + f"\n{indent}]"
 
 
-def _depth(value: Any) -> int:
+def _depth(value: object) -> int:
     """Levels of containers; 0 for a number or a text."""
     if not isinstance(value, dict | list | tuple):
         return 0
@@ -56,7 +56,7 @@ def _depth(value: Any) -> int:
 
 
 def finite(value: Any) -> Any:
-    """A value of dictionaries, lists and tuples with null for every number that is not finite, which JSON lacks."""
+    """A copy with None for every number that is not finite, which JSON lacks, in dictionaries, lists and tuples."""
     if isinstance(value, dict):
         return {key: finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

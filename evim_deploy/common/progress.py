@@ -1,4 +1,4 @@
-"""How long work tells that it goes on."""
+"""Messages on the progress of long work."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Who is told how the work goes on."""
+    """The receiver of messages on progress."""
 
     def step(self, text: str) -> None:
-        """A piece of work begins."""
+        """Report that a step begins."""
 
     def advance(self, text: str, done: int, total: int) -> None:
-        """So much of a piece of work is done."""
+        """Report that ``done`` of ``total`` units of a step are finished."""
 
     def detail(self, text: str) -> None:
-        """Something that only the curious want to know."""
+        """Report a detail, which ``--verbose`` shows."""
 
     def warn(self, text: str) -> None:
-        """Something that nobody may miss."""
+        """Report a warning."""
 
 
 class Silent:
-    """A progress that tells nobody."""
+    """A progress that discards all messages."""
 
     def step(self, text: str) -> None:
         pass

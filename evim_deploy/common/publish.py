@@ -1,4 +1,4 @@
-"""Put finished files under their names in one step: written beside, checked, then renamed."""
+"""Atomic writing: files are written to a hidden folder, checked, and renamed in one step; their sizes and hashes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from evim_deploy.common.errors import BadInput, EvimError
 from evim_deploy.common.system_errors import STAGING_PREFIX, name_problem, problem_of, temporary_folder
 
 COMPANION_SUFFIX = ".data"
-"""Ends the name of a second file that an artifact's own refers to: an ONNX file's weights, where they are many."""
+"""Suffix of the companion, a second file that an artifact refers to: the weights of a large ONNX file."""
 
 _BLOCK_BYTES = 1 << 24
 
 
 @contextmanager
 def staging(directory: Path) -> Iterator[Path]:
-    """A hidden folder beside the final names, on their file system; gone at the end whatever happens.
+    """A hidden folder in the output directory, on the same file system; it is removed at the end in any case.
 
     Raises:
         BadInput: The output directory cannot be made or written, or the disk is full.
@@ -40,7 +40,7 @@ def staging(directory: Path) -> Iterator[Path]:
     except EvimError:
         raise
     except Exception as error:
-        # Libraries tell of a full disk in words of their own, and write to the temporary directory first.
+        # Libraries report a full disk in words of their own, and write to the temporary directory first.
         problem = problem_of(error, directory, temporary_folder())
         if problem is None:
             raise
@@ -50,35 +50,35 @@ def staging(directory: Path) -> Iterator[Path]:
 
 
 def refuse_overwrite(paths: list[Path], overwrite: bool) -> None:
-    """Stop before any work if a name is taken.
+    """Stop before any work if a file would be overwritten.
 
     Raises:
-        BadInput: One of the paths exists, and overwriting was not asked for; or its name is too long.
+        BadInput: A path exists and overwriting was not requested, or a name is too long.
     """
     for path in paths:
         if problem := name_problem(path, COMPANION_SUFFIX):
             raise problem
-    taken = [each for path in paths for each in (path, _companion(path)) if os.path.lexists(each)]
-    if taken and not overwrite:
-        raise BadInput(f"{taken[0]} exists already.", "Say --overwrite, or choose another place with -o.")
+    existing = [each for path in paths for each in (path, _companion(path)) if os.path.lexists(each)]
+    if existing and not overwrite:
+        raise BadInput(f"{existing[0]} exists already.", "Give --overwrite, or choose another folder with -o.")
 
 
 def publish(staged: list[Path], directory: Path, overwrite: bool) -> list[Path]:
-    """Rename finished files or folders, each with its companion, into a directory, all or none.
+    """Move finished files or folders, each with its companion, into a directory: all or none.
 
     Returns:
-        Where the files or folders are now, without their companions.
+        The new paths of the files or folders, without their companions.
 
     Raises:
-        BadInput: One of the names is taken, and overwriting was not asked for.
+        BadInput: A path exists and overwriting was not requested.
     """
     for path in staged:
         _flush(path)
-    undo: list[tuple[Path, Path]] = []  # noted before each step: an interrupt may fall between the two
+    undo: list[tuple[Path, Path]] = []  # entered before each step: an interrupt may come between
     finals = [directory / path.name for path in staged]
     refuse_overwrite(finals, overwrite)  # again: another process may have come first
     try:
-        for path in [each for named in staged for each in (_companion(named), named)]:  # no file without its own
+        for path in [each for own in staged for each in (_companion(own), own)]:  # the companion first
             final = directory / path.name
             if os.path.lexists(final):
                 old = path.with_name(f"{path.name}.old")
@@ -87,7 +87,7 @@ def publish(staged: list[Path], directory: Path, overwrite: bool) -> list[Path]:
             if path.exists():
                 undo.append((final, path))
                 path.rename(final)
-    except BaseException:  # an interrupt too: what stood there before is put back
+    except BaseException:  # an interrupt, too: the previous files are restored
         for source, target in reversed(undo):
             with suppress(OSError):
                 source.rename(target)
@@ -96,12 +96,12 @@ def publish(staged: list[Path], directory: Path, overwrite: bool) -> list[Path]:
 
 
 def size_bytes(path: Path) -> int:
-    """Bytes of a file and its companion, or of all files in a package."""
+    """Size of a file and its companion, or of all files in a package, bytes."""
     return sum(file.stat().st_size for file in _files(path))
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file, or of several, a package's or a file and its companion: of their names and contents."""
+    """Hash (hex) of a single file's content; of a package, or a file with a companion, of all names and contents."""
     files = _files(path)
     if files == [path]:
         with path.open("rb") as file:
@@ -117,7 +117,7 @@ def sha256(path: Path) -> str:
 
 
 def members(path: Path) -> dict[str, Path]:
-    """The files of an artifact: a package's by their paths in it, a file and its companion by what follows its name."""
+    """The files of an artifact: of a package by their paths in it, of a file and its companion by their suffixes."""
     if path.is_dir():
         return {file.relative_to(path).as_posix(): file for file in _files(path)}
     return {file.name.removeprefix(path.name): file for file in _files(path)}
@@ -128,14 +128,14 @@ def _companion(path: Path) -> Path:
 
 
 def _files(path: Path) -> list[Path]:
-    """A file itself and its companion, or a package's files in sorted order."""
+    """A file and its companion, or the files of a package in sorted order."""
     if path.is_dir():
         return sorted(file for file in path.rglob("*") if file.is_file())
     return [each for each in (path, _companion(path)) if each.is_file()]
 
 
 def _flush(path: Path) -> None:
-    """Have the operating system write a file, or a package's files, through to the disk."""
+    """Flush a file, or the files of a package, to the disk."""
     for file in _files(path):
         with file.open("rb+") as handle:
             os.fsync(handle.fileno())

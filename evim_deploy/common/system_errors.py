@@ -1,7 +1,7 @@
-"""Problems of the machine that a command runs on: full disks, permissions, names that are too long, no memory.
+"""Errors of the operating system: full disks, permissions, long names, no memory.
 
-Libraries meet them first and often tell them in words of their own, or as a failure of the network that they convert.
-So an error is searched, with its causes, for what the operating system said.
+Libraries often report them in words of their own, or as a failure to convert the network. So an error and its causes
+are searched for an error of the operating system.
 """
 
 from __future__ import annotations
@@ -17,88 +17,88 @@ from pathlib import Path
 from evim_deploy.common.errors import BadInput
 
 STAGING_PREFIX = ".evim-deploy-"
-"""Begins the name of a folder that is gone when a message is read: its parent is named."""
+"""Prefix of the names of temporary folders. A message names the parent folder instead."""
 
 _FULL_BYTES = 1 << 20
-_PLACE = "Free some space or mend the permissions, or choose another place with -o; TMPDIR is that of temporary files."
+_REMEDY = "Free some space or correct the permissions, or choose another folder with -o; TMPDIR sets the temporary one."
 _PROBLEMS = {
-    errno.ENOSPC: ("The disk of {place} is full", _PLACE),
-    errno.EDQUOT: ("The disk quota of {place} is used up", _PLACE),
-    errno.EFBIG: ("Writing to {place} failed: {said}", "Raise the limit on the size of a file (ulimit -f)."),
-    errno.EACCES: ("{place} cannot be opened or written: {said}", _PLACE),
-    errno.EPERM: ("{place} cannot be opened or written: {said}", _PLACE),
-    errno.EROFS: ("{place} cannot be written: {said}", _PLACE),
-    errno.EIO: ("{place} cannot be read or written: {said}", "Check the disk and its limits (ulimit -f)."),
-    errno.ENAMETOOLONG: ("The name {place} is too long", "Use a shorter name."),
-    errno.ELOOP: ("{place} is a circle of links", "Give the path of the file itself."),
+    errno.ENOSPC: ("The disk of {path} is full", _REMEDY),
+    errno.EDQUOT: ("The disk quota of {path} is used up", _REMEDY),
+    errno.EFBIG: ("Writing to {path} failed: {message}", "Raise the limit on the size of a file (ulimit -f)."),
+    errno.EACCES: ("{path} cannot be opened or written: {message}", _REMEDY),
+    errno.EPERM: ("{path} cannot be opened or written: {message}", _REMEDY),
+    errno.EROFS: ("{path} cannot be written: {message}", _REMEDY),
+    errno.EIO: ("{path} cannot be read or written: {message}", "Check the disk and its limits (ulimit -f)."),
+    errno.ENAMETOOLONG: ("The name {path} is too long", "Use a shorter name."),
+    errno.ELOOP: ("{path} is a loop of links", "Give the path of the file itself."),
     errno.EMFILE: ("Too many files are open", "Raise the limit on open files (ulimit -n)."),
     errno.ENFILE: ("Too many files are open", "End other programs."),
     errno.ENOMEM: ("There is not enough memory", "End other programs, or choose a smaller --resolution or --batch."),
 }
-_WORDS = {
+_NUMBERS_BY_TEXT = {
     **{os.strerror(number): number for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE)},
-    "[MIL FileWriter]": errno.EIO,  # coremltools', which says no more
+    "[MIL FileWriter]": errno.EIO,  # coremltools states no reason
     "not enough memory": errno.ENOMEM,
     "can't allocate memory": errno.ENOMEM,
     "std::bad_alloc": errno.ENOMEM,
 }
-"""By what libraries say instead of raising an OSError."""
+"""Error numbers by the texts of libraries that do not raise an OSError."""
 
 
-def problem_of(error: BaseException, *places: Path) -> BadInput | None:
-    """The problem of the machine behind an error; None where it is of another kind.
+def problem_of(error: BaseException, *folders: Path) -> BadInput | None:
+    """The system error behind an exception; None for an exception of another kind.
 
     Args:
-        error: What was raised; its causes are looked at, too.
-        places: Folders that were written to: one whose disk is full is to blame, whatever was raised.
+        error: The exception; its causes are searched, too.
+        folders: Folders that were written to. If the disk of one is full, that is the reason, whatever was raised.
     """
     for each in _with_causes(error):
         if isinstance(each, OSError) and each.errno in _PROBLEMS:
-            return _told(each.errno, _named(each, places))
+            return _problem(each.errno, _path_of(each, folders))
         if isinstance(each, MemoryError):
-            return _told(errno.ENOMEM, "")
+            return _problem(errno.ENOMEM, "")
         if isinstance(each, FileNotFoundError) and "No usable temporary directory" in str(each):
             return BadInput("No folder for temporary files can be written.", "Set TMPDIR to one that can.")
-        if (number := said(str(each))) is not None:
-            return _told_by_words(number, places)
-    if place := _full(places):
-        return _told(errno.ENOSPC, place)
+        if (number := error_number(str(each))) is not None:
+            return _problem_of_number(number, folders)
+    if full := _full(folders):
+        return _problem(errno.ENOSPC, full)
     return None
 
 
-def said(text: str) -> int | None:
-    """The number of the error that a text tells of in the operating system's words; None where there is none."""
-    return next((number for words, number in _WORDS.items() if words in text), None)
+def error_number(text: str) -> int | None:
+    """The number of the system error that a text reports; None if it reports none."""
+    return next((number for message, number in _NUMBERS_BY_TEXT.items() if message in text), None)
 
 
-def problem_in(text: str, *places: Path) -> BadInput | None:
-    """The problem of the machine that another program's output tells of; None where there is none."""
-    number = said(text)
+def problem_in(text: str, *folders: Path) -> BadInput | None:
+    """The system error that another program's output reports; None if it reports none."""
+    number = error_number(text)
     if number is not None:
-        return _told_by_words(number, places)
-    place = _full(places)
-    return _told(errno.ENOSPC, place) if place else None
+        return _problem_of_number(number, folders)
+    full = _full(folders)
+    return _problem(errno.ENOSPC, full) if full else None
 
 
-def _told_by_words(number: int, places: tuple[Path, ...]) -> BadInput:
-    """The problem that words tell of. A failure to write without a cause is that of a full disk, where one is full."""
-    place = _full(places)
-    return _told(errno.ENOSPC if place and number == errno.EIO else number, place or _where(places))
+def _problem_of_number(number: int, folders: tuple[Path, ...]) -> BadInput:
+    """A system error without a path. A failed write without a reason counts as a full disk if one is full."""
+    full = _full(folders)
+    return _problem(errno.ENOSPC if full and number == errno.EIO else number, full or _first(folders))
 
 
 def temporary_folder() -> Path:
-    """Where temporary files go; the current folder where nothing else can be written."""
+    """The folder of temporary files; the current folder if no other can be written."""
     with suppress(OSError):
         return Path(tempfile.gettempdir())
     return Path()
 
 
 def name_problem(path: Path, longest_suffix: str) -> BadInput | None:
-    """Whether a file cannot be written since its name is too long.
+    """The error of a file whose name is too long; None for a name that can be written.
 
     Args:
-        path: Of the file.
-        longest_suffix: That is added to the name on the way.
+        path: Path of the file.
+        longest_suffix: Longest suffix that is added to the name while the file is written.
     """
     name = os.fsencode(path.name)
     allowed = _longest_name(path.parent)
@@ -111,9 +111,9 @@ def name_problem(path: Path, longest_suffix: str) -> BadInput | None:
 
 
 def _longest_name(folder: Path) -> int:
-    """In bytes; the folder need not be there yet."""
+    """Longest name of a file in a folder, bytes; the folder may not exist yet."""
     for each in (folder, *folder.parents):
-        with suppress(OSError, ValueError, AttributeError):  # the last where the system has no such limits
+        with suppress(OSError, ValueError, AttributeError):  # AttributeError: a system without such limits
             return os.pathconf(each, "PC_NAME_MAX")
     return 255
 
@@ -127,29 +127,28 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
         each = each.__cause__ or each.__context__
 
 
-def _named(error: OSError, places: tuple[Path, ...]) -> str:
-    """What an error is about: its file, or the place of it that is full."""
+def _path_of(error: OSError, folders: tuple[Path, ...]) -> str:
+    """The path that a message names: the file of an error, or the folder whose disk is full."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _full(places) or (str(Path(os.fsdecode(error.filename)).parent) if error.filename else _where(places))
-    return os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else _where(places)
+        return _full(folders) or (str(Path(os.fsdecode(error.filename)).parent) if error.filename else _first(folders))
+    return os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else _first(folders)
 
 
-def _where(places: tuple[Path, ...]) -> str:
-    return str(places[0]) if places else "a file"
+def _first(folders: tuple[Path, ...]) -> str:
+    return str(folders[0]) if folders else "a file"
 
 
-def _full(places: tuple[Path, ...]) -> str:
-    """The place whose disk is full; "" where none is."""
-    for place in places:
+def _full(folders: tuple[Path, ...]) -> str:
+    """The folder whose disk is full; "" if none is."""
+    for folder in folders:
         with suppress(OSError):
-            if shutil.disk_usage(place).free < _FULL_BYTES:
-                return str(place)
+            if shutil.disk_usage(folder).free < _FULL_BYTES:
+                return str(folder)
     return ""
 
 
-def _told(number: int, place: str) -> BadInput:
+def _problem(number: int, path: str) -> BadInput:
     cause, remedy = _PROBLEMS[number]
-    path = Path(place)
-    hidden = next((each for each in (path, *path.parents) if each.name.startswith(STAGING_PREFIX)), None)
-    place = str(hidden.parent) if hidden else place
-    return BadInput(cause.format(place=place, said=os.strerror(number)) + ".", remedy)
+    hidden = next((each for each in (Path(path), *Path(path).parents) if each.name.startswith(STAGING_PREFIX)), None)
+    visible = str(hidden.parent) if hidden else path
+    return BadInput(cause.format(path=visible, message=os.strerror(number)) + ".", remedy)

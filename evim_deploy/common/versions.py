@@ -1,4 +1,4 @@
-"""Versions of the packages that made an artifact, read without importing them."""
+"""Versions of installed packages, read without importing them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def installed_version(package: str) -> str | None:
 
 
 def tool_versions(*packages: str) -> dict[str, str]:
-    """evim-deploy, Python, the platform, and those of the packages that are installed."""
-    found = {package: installed_version(package) for package in packages}
+    """Versions of evim-deploy, Python, the platform and those of the packages that are installed, by name."""
+    installed = {package: installed_version(package) for package in packages}
     return {
         "evim-deploy": __version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        **{package: text for package, text in found.items() if text is not None},
+        **{package: text for package, text in installed.items() if text is not None},
     }

@@ -1,7 +1,7 @@
 """Handwritten digits, and the small EfficientViM trained on them: both ship, so that nothing needs a network.
 
-The pictures are scikit-learn's, 8x8 cells of ink from 0 to 16 (see data/NOTICE.md). A picture of 64x64 is made of them
-here and nowhere else: black ink on white paper, with a margin that
+The pictures are scikit-learn's, 8x8 cells of ink from 0 to 16 (see data/NOTICE.md). Only this module makes pictures of
+64x64 pixels of them: black ink on white paper, with a margin that
 :func:`~evim_deploy.images.preprocessing.resize_and_crop` cuts off again.
 """
 
@@ -21,12 +21,12 @@ from evim_deploy.common.errors import BadInput
 from evim_deploy.images.preprocessing import Pixels
 
 SOURCE = "package:digits"
-"""How ``--weights`` and manifests call the weights that ship."""
+"""Name of the weights that ship, in ``--weights`` and manifests."""
 
 CLASSES = tuple("0123456789")
 
 SHA256 = "57c9fc7fecc55959816c3d0f639d9c3bbea02fe68e30fa4f6ade591218d754fe"
-"""Of the file of the weights."""
+"""Hash of the file of weights (hex)."""
 
 WEIGHTS_FILE = "efficientvim_digits.safetensors"
 PICTURES_FILE = "digits.npz"
@@ -34,23 +34,23 @@ PICTURES_FILE = "digits.npz"
 CELLS = 8
 FULL_INK = 16
 SIDE = 64
-_MARGIN = 4  # an eighth of the side in all, which the crop of the evaluation takes away
+_MARGIN = 4  # an eighth of the side in all, which the crop of the evaluation removes
 
 Labels = npt.NDArray[np.int64]
 
 
 def held_out() -> tuple[Pixels, Labels]:
-    """Pictures that the training never saw, (N, 64, 64, 3) uint8 RGB, and their digits, (N,) int64."""
+    """Pictures outside the training set, (N, 64, 64, 3) uint8 RGB, and their digits, (N,) int64."""
     return _pictures("held_out")
 
 
 def training() -> tuple[Pixels, Labels]:
-    """Likewise those that it saw, which calibration may use."""
+    """Pictures of the training set, which calibration may use, and their digits, as :func:`held_out`."""
     return _pictures("training")
 
 
 def picture(cells: npt.NDArray[np.uint8]) -> Pixels:
-    """A picture (64, 64, 3) uint8 RGB of cells of ink (8, 8) from 0 to 16, scaled by Pillow's bicubic filter."""
+    """A picture (64, 64, 3) uint8 RGB from cells of ink (8, 8), 0 to 16, scaled by Pillow's bicubic filter."""
     from PIL import Image
 
     ink = Image.fromarray(np.round(cells * (255 / FULL_INK)).astype(np.uint8))
@@ -61,10 +61,10 @@ def picture(cells: npt.NDArray[np.uint8]) -> Pixels:
 
 @contextmanager
 def weights_file() -> Iterator[Path]:
-    """The file of the weights that ship.
+    """The path of the weights that ship.
 
     Raises:
-        BadInput: It is not the one that was shipped, or is missing.
+        BadInput: The file is missing or was changed.
     """
     with as_file(_data() / WEIGHTS_FILE) as path:
         if not path.is_file():

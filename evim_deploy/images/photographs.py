@@ -13,7 +13,7 @@ SIDE = 256
 
 
 def load(name: str, height: int = SIDE, width: int = SIDE) -> Pixels:
-    """One photograph, (height, width, 3) uint8 RGB; unresized at its own 256 x 256."""
+    """A photograph, (height, width, 3) uint8 RGB; its native size is 256 x 256."""
     with as_file(files("evim_deploy") / "data" / "photographs" / f"{name}.png") as path:
         image = open_image(path)
     return np.asarray(image) if (height, width) == (SIDE, SIDE) else resize_and_crop(image, height, width)

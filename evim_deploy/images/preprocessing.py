@@ -1,9 +1,9 @@
-"""From a photograph to the pixels that an artifact takes, as its network is evaluated.
+"""From an image file to the pixels that an artifact takes, as in the evaluation of its network.
 
-The normalisation is inside the artifacts, so an app has to give pixels 0-255.
+Artifacts normalise pixels themselves, so an app passes pixels 0-255.
 
-The arithmetic of the crop is written out here instead of left to torchvision: predictions need neither that nor torch,
-and apps in Swift and Kotlin repeat it. Tests, proofs and ``evaluate`` hold it against torchvision's and timm's own.
+The arithmetic of the crop is written out here and not left to torchvision: predictions need neither torchvision nor
+torch, and apps in Swift and Kotlin repeat it. Tests, proofs and ``evaluate`` compare it with torchvision and timm.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 import warnings
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -29,37 +30,51 @@ if TYPE_CHECKING:
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
-INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
-"""Filters of a resize, by Pillow's names in lower case."""
 
-CROP_MODES = ("center", "squash", "border")
-"""How an image becomes one of the network's shape, by timm's names: see :class:`Preprocessing`."""
+class Interpolation(StrEnum):
+    """The filter of a resize, by Pillow's name in lower case."""
+
+    NEAREST = "nearest"
+    BOX = "box"
+    BILINEAR = "bilinear"
+    HAMMING = "hamming"
+    BICUBIC = "bicubic"
+    LANCZOS = "lanczos"
+
+
+class CropMode(StrEnum):
+    """The way from an image to the network's shape, by timm's name: see :class:`Preprocessing`."""
+
+    CENTER = "center"
+    SQUASH = "squash"
+    BORDER = "border"
+
 
 MAX_CROP_FRACTION = 4.0
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-"""What a file ends in that is taken for an image where a folder of them is named."""
+"""Suffixes of the files in a folder that are read as images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How a network is evaluated.
+    """The preprocessing of images in a network's evaluation.
 
-    The image is resized to the network's size / crop fraction, and the centre is cut out:
+    The image is resized to the network's size / crop fraction, and the centre is cropped:
 
     ==========  =================================================================================================
-    ``center``  the ratio of its sides is kept, and the resized image covers that size
-    ``squash``  each side is resized on its own, so the ratio is lost and with a crop fraction of 1 nothing else
-    ``border``  the ratio is kept, the resized image lies within that size, and the border has the mean's colour
+    ``center``  the aspect ratio is kept, and the resized image covers this size
+    ``squash``  each side is resized by itself: the aspect ratio is lost
+    ``border``  the aspect ratio is kept, the resized image lies within this size, and the border has the mean's colour
     ==========  =================================================================================================
 
     Attributes:
-        mean: Of RGB in units of 255, which is subtracted.
-        std: By which that is divided.
-        crop_fraction: Of the resized image's sides, the share that is cut out; above 1 a border is added.
-        interpolation: Of the resizing, one of :data:`INTERPOLATIONS`.
-        assumed: Whether nobody said so: a network's file does not.
-        crop_mode: One of :data:`CROP_MODES`.
+        mean: Mean of RGB in units of 255, which is subtracted.
+        std: Standard deviation of RGB in units of 255, the divisor.
+        crop_fraction: Share of the resized image's sides that is cropped; above 1 a border is added.
+        interpolation: Filter of the resize, an :class:`Interpolation`.
+        assumed: Whether these are default values, since neither the network's file nor the user states them.
+        crop_mode: A :class:`CropMode`.
     """
 
     mean: tuple[float, float, float]
@@ -67,28 +82,28 @@ class Preprocessing:
     crop_fraction: float
     interpolation: str
     assumed: bool = False
-    crop_mode: str = "center"
+    crop_mode: str = CropMode.CENTER
 
     @property
     def keeps_pixels(self) -> bool:
-        """Whether the network takes RGB pixels 0-255 as they are."""
+        """Whether the network takes RGB pixels 0-255 without normalisation."""
         return (self.mean, self.std) == (_NO_MEAN, _UNIT_STD)
 
 
-PAPER = Preprocessing(mean=MEAN, std=STD, crop_fraction=0.875, interpolation="bicubic")
-"""EfficientViM's, as the paper evaluates it."""
+PAPER = Preprocessing(mean=MEAN, std=STD, crop_fraction=0.875, interpolation=Interpolation.BICUBIC)
+"""The preprocessing of EfficientViM in the paper's evaluation."""
 
-_LEAST_STD = 1 / 510  # half a level of 255; a network that takes pixels 0-255 has 1 / 255
+_MIN_STD = 1 / 510  # half a level of 255; a network that takes pixels 0-255 has 1 / 255
 
 _NO_MEAN, _UNIT_STD = (0.0,) * 3, (1 / 255,) * 3
 
 
-def of_pixels(how: Preprocessing) -> Preprocessing:
-    """That of a network which takes RGB pixels 0-255 as they are, and is evaluated like another."""
-    return replace(how, mean=_NO_MEAN, std=_UNIT_STD)
+def without_normalisation(preprocessing: Preprocessing) -> Preprocessing:
+    """The same preprocessing for a network that takes RGB pixels 0-255."""
+    return replace(preprocessing, mean=_NO_MEAN, std=_UNIT_STD)
 
 
-_MAX_RESIZED_PIXELS = 200_000_000  # at 4096 x 4096 a picture may be nine times as long as it is wide
+_MAX_RESIZED_PIXELS = 200_000_000  # at 4096 x 4096 the aspect ratio may be 9
 _BLACK = (0, 0, 0)
 
 Pixels = npt.NDArray[np.uint8]
@@ -97,10 +112,10 @@ Sides = tuple[int, int]
 
 
 def open_image(path: Path) -> Image.Image:
-    """An image from disk: its first frame, upright by its EXIF orientation, in 8-bit RGB.
+    """Read an image: its first frame, rotated by its EXIF orientation, in 8-bit RGB.
 
     Raises:
-        BadInput: The file is missing, no image, damaged, or does not define the range of its samples.
+        BadInput: The file is missing, damaged, not an image, or does not define the range of its samples.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -124,20 +139,27 @@ def open_image(path: Path) -> Image.Image:
         raise BadInput(f"{path} claims a size that no photograph has.", "Resize it first.") from None
     except UnknownRange as error:
         raise BadInput(f"{path} {error}.", "Save it with 8 bits per channel, scaled so that white is 255.") from None
-    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error) as error:  # of Pillow's readers
-        if isinstance(error, OSError) and error.errno:  # Pillow's own have none
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        RuntimeError,
+        struct.error,
+    ) as error:  # Pillow's
+        if isinstance(error, OSError) and error.errno:  # Pillow's own errors have no number
             raise BadInput(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from None
         raise BadInput(f"{path} is damaged: {error}.", "Replace it by an intact copy.") from None
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an image lies on the network's input.
+    """The position of a resized image on the network's input.
 
     Attributes:
         resized: Height and width of the whole image after resizing, pixels.
         top: Rows of the resized image above the input; negative where the input has a border there.
-        left: Columns of it to the left, likewise.
+        left: Columns of the resized image to the left of the input; negative likewise.
     """
 
     resized: Sides
@@ -146,19 +168,19 @@ class Placement:
 
 
 def place(image: Sides, size: Sides, preprocessing: Preprocessing = PAPER) -> Placement:
-    """The placement of an image for an input of a size, rounded as torchvision and timm round.
+    """The placement of an image on the network's input, rounded as torchvision and timm round.
 
     Args:
         image: Height and width of the image, pixels.
-        size: Of the input, likewise.
-        preprocessing: How the network is evaluated.
+        size: Height and width of the input, pixels.
+        preprocessing: Preprocessing of the network's evaluation.
 
     Raises:
-        BadInput: The image is so narrow a strip that scaling it would fill the memory, or leave nothing of it.
+        BadInput: The image is so narrow that the resized one would fill the memory or have no pixels.
     """
     # timm.data.transforms_factory.transforms_imagenet_eval: 292 for 256
     whole = _pair(floor(side / preprocessing.crop_fraction) for side in size)
-    resized = _RESIZED[preprocessing.crop_mode](image, whole)
+    resized = _RESIZED[CropMode(preprocessing.crop_mode)](image, whole)
     if min(resized) < 1 or resized[0] * resized[1] > _MAX_RESIZED_PIXELS:
         raise BadInput(f"An image of {image[1]}x{image[0]} is too narrow a strip.", "Crop it first.")
     top, left = (_offset(*sides) for sides in zip(resized, size, strict=True))
@@ -179,7 +201,7 @@ def _border(image: Sides, whole: Sides) -> Sides:
     return _scaled(image, max(side / target for side, target in zip(image, whole, strict=True)))
 
 
-_RESIZED = dict(zip(CROP_MODES, (_center, _squash, _border), strict=True))
+_RESIZED = {CropMode.CENTER: _center, CropMode.SQUASH: _squash, CropMode.BORDER: _border}
 
 
 def _scaled(image: Sides, ratio: float) -> Sides:
@@ -187,7 +209,7 @@ def _scaled(image: Sides, ratio: float) -> Sides:
 
 
 def _offset(resized: int, side: int) -> int:
-    """As torchvision's CenterCrop and timm's CenterCropOrPad: halves go to the even number, of a border to the end."""
+    """The offset of torchvision's CenterCrop and timm's CenterCropOrPad: halves round to even, in a border upwards."""
     return round((resized - side) / 2) if resized >= side else -((side - resized) // 2)
 
 
@@ -197,24 +219,24 @@ def _pair(sides: Iterable[int]) -> Sides:
 
 
 def resize_and_crop(image: Image.Image, height: int, width: int, preprocessing: Preprocessing = PAPER) -> Pixels:
-    """An image as the network is evaluated on it, (height, width, 3) uint8 RGB.
+    """The network's input for an image, (height, width, 3) uint8 RGB.
 
-    Equal to torchvision's ``Resize`` and ``CenterCrop``, and to timm's ``create_transform``, to the pixel.
+    Every pixel equals that of torchvision's ``Resize`` and ``CenterCrop``, and of timm's ``create_transform``.
 
     Args:
-        image: In RGB.
-        height: Of the network's input, pixels.
-        width: Likewise.
-        preprocessing: How the network is evaluated.
+        image: An RGB image.
+        height: Height of the network's input, pixels.
+        width: Width of the network's input, pixels.
+        preprocessing: Preprocessing of the network's evaluation.
 
     Raises:
-        BadInput: As :func:`place`.
+        BadInput: The image is too narrow, see :func:`place`.
     """
     from PIL import Image
 
     placed = place((image.height, image.width), (height, width), preprocessing)
     resized = image.resize(placed.resized[::-1], Image.Resampling[preprocessing.interpolation.upper()])
-    is_border = preprocessing.crop_mode == "border"
+    is_border = preprocessing.crop_mode == CropMode.BORDER
     canvas = Image.new("RGB", (width, height), border_colour(preprocessing) if is_border else _BLACK)
     canvas.paste(resized, (-placed.left, -placed.top))
     return np.asarray(canvas, dtype=np.uint8)
@@ -227,26 +249,26 @@ def border_colour(preprocessing: Preprocessing) -> tuple[int, int, int]:
 
 
 def check_normalisation(mean: Sequence[float], std: Sequence[float]) -> None:
-    """Refuse what cannot be the mean and standard deviation of RGB in units of 255; a proof would agree with it.
+    """Refuse an invalid mean or standard deviation of RGB in units of 255: a proof cannot detect it.
 
     Raises:
-        UsageProblem: They are in pixels 0-255, out of range, or not above 0; the message has the numbers to use.
+        UsageProblem: The values are in pixels 0-255, out of range, or not above 0; the message has the correct ones.
     """
-    given = f"--mean {_listed(mean)} --std {_listed(std)}"
+    options = f"--mean {_listed(mean)} --std {_listed(std)}"
     if max(*mean, *std) > 1:
-        # a deviation of 1 beside a mean in pixels is one of pixels, too: nothing was divided
+        # beside a mean in pixels a deviation of 1 is in pixels, too: nothing was divided
         is_undivided = max(mean) > 1 and set(std) == {1}
         divided = [value / 255 if value > 1 else value for value in mean]
         deviations = [value / 255 if value > 1 or is_undivided else value for value in std]
         raise UsageProblem(
-            f"{given} is in pixels 0-255, and has to be in units of 255.",
+            f"{options} is in pixels 0-255, and has to be in units of 255.",
             f"Divide by 255: --mean {_listed(divided)} --std {_listed(deviations)}.",
         )
     if min(mean) < 0:
         raise UsageProblem(f"The mean {_listed(mean)} is negative.", "Give the mean of RGB in units of 255, 0 to 1.")
     if min(std) <= 0:
-        raise UsageProblem(f"{_listed(std)} is no standard deviation.", "Give three numbers above 0.")
-    if min(std) < _LEAST_STD:
+        raise UsageProblem(f"Invalid standard deviation {_listed(std)}.", "Give three numbers above 0.")
+    if min(std) < _MIN_STD:
         raise UsageProblem(
             f"The standard deviation {_listed(std)} is less than half a level of 255: it was divided by 255 twice.",
             f"Give it in units of 255: --std {_listed([255 * value for value in std])}; "
@@ -262,7 +284,7 @@ Floats = TypeVar("Floats", np.float32, np.float64)
 
 
 def normalise(pixels: npt.NDArray[Floats], preprocessing: Preprocessing = PAPER) -> npt.NDArray[Floats]:
-    """What the network itself takes, (x / 255 - mean) / std, from RGB pixels 0-255 (B, 3, H, W), in their dtype."""
+    """The normalised input (x / 255 - mean) / std from RGB pixels 0-255 (B, 3, H, W), in their dtype."""
     if preprocessing.keeps_pixels:
         return pixels
     mean, std = (
@@ -272,7 +294,7 @@ def normalise(pixels: npt.NDArray[Floats], preprocessing: Preprocessing = PAPER)
 
 
 def denormalise(images: npt.NDArray[Floats], preprocessing: Preprocessing = PAPER) -> npt.NDArray[Floats]:
-    """The RGB pixels (B, 3, H, W) of which :func:`normalise` makes images, in their dtype."""
+    """RGB pixels 0-255 (B, 3, H, W) from a normalised input, in its dtype: the inverse of :func:`normalise`."""
     mean, std = (
         np.array(values, dtype=images.dtype).reshape(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
     )

@@ -1,7 +1,7 @@
-"""The transform of a published evaluation, by torchvision: what the reference looks at.
+"""The transform of a published evaluation, by torchvision: the reference's input.
 
-It shares no arithmetic with :mod:`evim_deploy.images.preprocessing`, which is what artifacts look at, so a fault
-there shows where the two are compared.
+It shares no arithmetic with :mod:`evim_deploy.images.preprocessing`, the artifacts' input, so comparing the two reveals
+an error in either.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Transform = Callable[["Image.Image"], npt.NDArray[np.float32]]
-"""From an RGB image of any size to what the network takes, normalised (3, H, W)."""
+"""From an RGB image of any size to the network's normalised input (3, H, W)."""
 
 
 def published_transform(preprocessing: Preprocessing, height: int, width: int) -> Transform:
-    """torchvision's Resize, CenterCrop, ToTensor and Normalize, as the paper's code has them.
+    """torchvision's Resize, CenterCrop, ToTensor and Normalize, as in the paper's code.
 
     Args:
-        preprocessing: How the network is evaluated; its crop mode is ``center``.
-        height: Of the network's images, pixels.
-        width: Likewise.
+        preprocessing: Preprocessing of the network's evaluation, with the crop mode ``center``.
+        height: Height of the network's input, pixels.
+        width: Width of the network's input, pixels.
 
     Raises:
-        NotInstalled: torchvision is missing, or does not fit the torch that is installed.
+        NotInstalled: torchvision is missing, or does not fit the installed torch.
     """
     try:
         from torchvision import transforms
         from torchvision.transforms import functional
-    except (ImportError, RuntimeError, OSError) as error:  # as it fails beside another torch than its own
+    except (ImportError, RuntimeError, OSError) as error:  # torchvision fails so with another torch than its own
         raise NotInstalled(f"torchvision cannot be imported: {error}.", 'pip install "evim-deploy[torch]"') from None
 
     whole_height, whole_width = (floor(side / preprocessing.crop_fraction) for side in (height, width))
     interpolation = functional.InterpolationMode(preprocessing.interpolation)
 
     def covering(image: Image.Image) -> Image.Image:
-        """Resize an image so that it covers a size that is not square, for which the paper has no rule: timm's."""
+        """Resize an image so that it covers a size that is not square: timm's rule, since the paper has none."""
         ratio = min(image.height / whole_height, image.width / whole_width)
         size = [round(image.height / ratio), round(image.width / ratio)]
         return functional.resize(image, size, interpolation)

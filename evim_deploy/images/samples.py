@@ -1,7 +1,7 @@
-"""Decoded samples of any depth as 8-bit RGB, scaled by the range that the file states.
+"""Conversion of samples of any depth to 8-bit RGB, scaled by the range that the file states.
 
-Pillow converts to 8 bits by clipping, or by keeping the upper byte of 16 bits: a float image of 0 to 1, and 12 bits
-stored in 16, come out black. Here such samples are scaled, or refused where nothing states their range. Colours are
+Pillow converts to 8 bits by clipping, or by keeping the upper byte of 16 bits: a float image of 0 to 1, or 12 bits
+stored in 16, becomes black. This module scales such samples, or refuses them if nothing states their range. Colours are
 those of ``Image.convert("RGB")``, which torchvision's and timm's data sets use: alpha is dropped, profiles are ignored.
 """
 
@@ -31,13 +31,13 @@ class UnknownRange(Exception):
 
 @dataclass(frozen=True)
 class SampleFormat:
-    """How a file stores its samples, which Pillow forgets when it decodes them.
+    """The storage of samples in a file, which Pillow does not keep after decoding.
 
     Attributes:
-        bits: Of one sample; 8 where Pillow itself scales to 8.
-        maximum: The value of white that the file states; None where it states none.
+        bits: Bits of one sample; 8 if Pillow itself scales to 8 bits.
+        maximum: The value of white that the file states; None if it states none.
         is_signed: Whether integers may be negative.
-        is_inverted: Whether 0 is white, and Pillow does not invert it.
+        is_inverted: Whether 0 is white and Pillow does not invert the samples.
     """
 
     bits: int
@@ -47,7 +47,7 @@ class SampleFormat:
 
 
 def sample_format(image: Image.Image) -> SampleFormat:
-    """The sample format of an image that was opened and is not decoded yet."""
+    """The sample format of an image that is open and not decoded yet."""
     tags: Any = getattr(image, "tag_v2", {})
     tiles = getattr(image, "tile", ())
     arguments = [argument for tile in tiles for argument in _as_tuple(tile[3])]
@@ -75,12 +75,12 @@ def to_rgb(image: Image.Image, stored: SampleFormat) -> Image.Image:
     """A decoded image in RGB.
 
     Args:
-        image: Of any mode.
-        stored: Its :func:`sample_format` in the file.
+        image: A decoded image of any mode.
+        stored: The :func:`sample_format` of its file.
 
     Raises:
-        UnknownRange: Nothing says which value is white, or a sample is beyond it.
-        ValueError: Pillow does not convert this mode.
+        UnknownRange: The value of white is not stated, or a sample exceeds it.
+        ValueError: Pillow cannot convert this mode.
     """
     if image.mode[0] in _GREY:
         return _scaled(np.asarray(image), stored)
@@ -93,20 +93,20 @@ def _scaled(samples: npt.NDArray[Any], stored: SampleFormat) -> Image.Image:
     """Grey samples (H, W) of integers or floats."""
     from PIL import Image
 
-    least, most = float(samples.min()), float(samples.max())  # not a number if any sample is
-    if not np.isfinite([least, most]).all():
+    smallest, largest = float(samples.min()), float(samples.max())  # NaN if a sample is NaN
+    if not np.isfinite([smallest, largest]).all():
         raise UnknownRange("has samples that are infinite or not a number")
     white = stored.maximum or _usual_white(samples.dtype.kind == "f", stored)
     if stored.maximum is None and stored.bits == _DEEP:
-        _check_depth(most)
-    if least < 0 or most > white:
-        raise UnknownRange(f"has samples from {least:g} to {most:g}, beyond its range of 0 to {white:g}")
+        _check_depth(largest)
+    if smallest < 0 or largest > white:
+        raise UnknownRange(f"has samples from {smallest:g} to {largest:g}, beyond its range of 0 to {white:g}")
     grey = np.round(samples * (_BYTE / white)).astype(np.uint8)
     return Image.fromarray(_BYTE - grey if stored.is_inverted else grey).convert("RGB")
 
 
 def _usual_white(is_float: bool, stored: SampleFormat) -> float:
-    """The value of white where the file states none."""
+    """The value of white if the file states none."""
     if is_float:
         return 1.0
     if stored.is_signed or stored.bits > _DEEP:
@@ -116,23 +116,23 @@ def _usual_white(is_float: bool, stored: SampleFormat) -> float:
 
 
 def _check_upper_bytes(image: Image.Image, stored: SampleFormat) -> None:
-    """Refuse 16-bit colours whose upper bytes, all that Pillow keeps of them, may be the rest of fewer bits."""
+    """Refuse 16-bit colours that may have fewer significant bits: Pillow keeps their upper bytes only."""
     if stored.maximum is not None and stored.maximum < _DEEP_WHITE:
         raise UnknownRange(f"has colours up to {stored.maximum:g} in 16 bits, of which Pillow keeps the upper 8")
-    most = max(int(np.asarray(image.getchannel(band)).max()) for band in image.getbands() if band not in "Aa")
-    _check_depth(256 * most + _BYTE)
+    largest = max(int(np.asarray(image.getchannel(band)).max()) for band in image.getbands() if band not in "Aa")
+    _check_depth(256 * largest + _BYTE)
 
 
-def _check_depth(most: float) -> None:
-    if 0 < most < 2**_AMBIGUOUS_BITS:
-        bits = next(bits for bits in (10, 12, _AMBIGUOUS_BITS) if most < 2**bits)
+def _check_depth(largest: float) -> None:
+    if 0 < largest < 2**_AMBIGUOUS_BITS:
+        bits = next(bits for bits in (10, 12, _AMBIGUOUS_BITS) if largest < 2**bits)
         raise UnknownRange(
             f"has 16-bit samples that are all below {2**bits}: it is very dark, or has {bits} bits and does not say so"
         )
 
 
-def _full_scale(value: Any) -> float | None:
-    """A stated maximum that is a full scale, 2^n - 1; others are the largest sample, which says nothing of white."""
+def _full_scale(value: object) -> float | None:
+    """A stated maximum of the form 2^n - 1; any other value is the largest sample of the image and not white."""
     try:
         maximum = float(_as_tuple(value)[0])
     except (TypeError, ValueError, IndexError):
@@ -140,5 +140,5 @@ def _full_scale(value: Any) -> float | None:
     return maximum if maximum in {2.0**bits - 1 for bits in range(1, 33)} else None
 
 
-def _as_tuple(value: Any) -> tuple[Any, ...]:
+def _as_tuple(value: object) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, tuple | list) else (value,)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evim_deploy import formats
-from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY
+from evim_deploy.artifact.metadata import LABELS_KEY, METADATA_KEY
 from evim_deploy.common.json_documents import parse_json
 from evim_deploy.formats import FileFunction, FileOperation, ModelFile, Value
 from evim_deploy.inspection.classes import OpClass, class_of

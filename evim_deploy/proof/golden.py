@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evim_deploy import __version__
-from evim_deploy.artifact.target import ArtifactInfo, embedded
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.manifest import ManifestDocument, embedded
 from evim_deploy.common.errors import ParityFailed
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def write_golden(info: ArtifactInfo, checker: ParityChecker, *, artifact: str, d
         "output": target.output,
         "precision": target.precision,
         "preprocess": target.preprocess,
-        "weights": embedded(info.to_dict())["weights"],
+        "weights": embedded(ManifestDocument.of(info).to_dict())["weights"],
         "reference": f"{checker.reference.engine} fp32",
         "tolerance": {"max_abs": tolerance.max_abs, "mean_abs": tolerance.mean_abs, "reason": tolerance.reason},
         "least_probability": reference.smallest_probability if is_compared_as_logits(target) else None,

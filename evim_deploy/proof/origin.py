@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evim_deploy.artifact.manifest import Manifest
+from evim_deploy.artifact.reading import Manifest
 from evim_deploy.catalog.terms import ModelFamily
 from evim_deploy.common.errors import BadInput
 from evim_deploy.networks.open import open_reference

@@ -16,7 +16,7 @@ from evim_deploy.graph.quantised import AffineQuantised, Array, Encoding, FloatT
 
 @dataclass(frozen=True, kw_only=True)
 class WeightQuantisation:
-    """How a precision quantises kernels.
+    """The quantisation of kernels in a precision.
 
     Attributes:
         bits: Width of a quantised value.

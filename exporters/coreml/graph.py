@@ -25,8 +25,11 @@ import numpy as np
 from coremltools.converters.mil import Builder as mb  # noqa: N813, the name in coremltools' own documentation
 from coremltools.converters.mil.mil import types
 
-from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorSpec
+from evim_deploy.artifact.descriptions import describe_artifact
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import Output
 from evim_deploy.formats.coreml import MAIN, model_path, read_spec
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.ops import INTEGER_FORM_OPS
@@ -117,7 +120,7 @@ def fixed_shape(target: Target) -> tuple[int, int, int, int]:
 
 def is_classifier(target: Target) -> bool:
     """Return whether the outputs are a label and a dictionary instead of an array."""
-    return target.output == "probabilities" and target.batch == 1
+    return target.output == Output.PROBABILITIES and target.batch == 1
 
 
 def input_type(target: Target, name: str) -> Any:
@@ -176,7 +179,7 @@ def annotate(path: Path, metadata: Mapping[str, str], info: ArtifactInfo) -> Non
     """Write metadata, and descriptions to the fields that Xcode shows."""
     spec = read_spec(path)
     shown = spec.description.metadata
-    texts = about(info)
+    texts = describe_artifact(info)
     shown.shortDescription = texts.description
     shown.author, shown.license, shown.versionString = texts.author, texts.licence, texts.version
     shown.userDefined.update(metadata)

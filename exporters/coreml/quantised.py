@@ -66,11 +66,11 @@ def _by_blocks(encoding: AffineQuantised, axes: int, name: str) -> Any:
 
 
 def _packed_table(encoding: Palettised, axes: int, name: str) -> Any:
-    codes = _with_axes(encoding.values, axes)
+    indices = _with_axes(encoding.values, axes)
     return mb.constexpr_lut_to_dense(
-        indices=_packed(codes, encoding.bits),
+        indices=_packed(indices, encoding.bits),
         lut=encoding.table.astype(np.float32),
-        shape=np.array(codes.shape, np.uint32),
+        shape=np.array(indices.shape, np.uint32),
         name=name,
     )
 
@@ -87,9 +87,9 @@ def _with_axes(array: npt.NDArray[Any], axes: int) -> npt.NDArray[Any]:
     return array.reshape(*array.shape, *(1,) * (axes - array.ndim))
 
 
-def _packed(codes: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
+def _packed(indices: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
     """Pack integers of few bits, the least significant bit first."""
-    each = np.unpackbits(codes.reshape(-1, 1), axis=1, count=bits, bitorder="little")
+    each = np.unpackbits(indices.reshape(-1, 1), axis=1, count=bits, bitorder="little")
     return np.packbits(each, bitorder="little")
 
 

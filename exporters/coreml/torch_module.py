@@ -21,7 +21,8 @@ from coremltools.converters.mil.frontend.torch.ops import _get_inputs
 from coremltools.converters.mil.frontend.torch.torch_op_registry import register_torch_op
 from torch import nn
 
-from evim_deploy.artifact.target import Signature, Target
+from evim_deploy.artifact.signature import Signature
+from evim_deploy.artifact.target import Target
 from evim_deploy.common.errors import BadInput, first_line
 from evim_deploy.common.system_errors import problem_of, temporary_folder
 from exporters.coreml import package as coreml_package

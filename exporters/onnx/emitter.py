@@ -10,7 +10,8 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from evim_deploy import __version__
-from evim_deploy.artifact.target import Signature, Target
+from evim_deploy.artifact.signature import Signature
+from evim_deploy.artifact.target import Target
 from evim_deploy.formats.onnx_names import CHANNELS_LAST, SCALE, UNSIGNED
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.quantised import AffineQuantised, QuantParams
@@ -99,19 +100,19 @@ class Emitter:
 
     def operation(self, node: Node, inputs: list[str], output: str) -> None:
         """Write an operation and the quantisation of its output; a view of a quantised value is quantised already."""
-        grid = None if node.op in VIEWS else self.graph.qparams.get(node.name)
-        self.handlers[node.op](self, node, inputs, f"{output}/exact" if grid else output)
-        if grid:
-            self.round(f"{output}/exact", grid, output)
+        qparams = None if node.op in VIEWS else self.graph.qparams.get(node.name)
+        self.handlers[node.op](self, node, inputs, f"{output}/exact" if qparams else output)
+        if qparams:
+            self.round(f"{output}/exact", qparams, output)
 
-    def round(self, value: str, grid: QuantParams, output: str) -> str:
+    def round(self, value: str, qparams: QuantParams, output: str) -> str:
         """Write QuantizeLinear and DequantizeLinear (QDQ) of a value: engines fuse both with the operations around."""
-        grid_of = [
-            self.constant(f"{output}/scale", np.float32(grid.scale)),
-            self.constant(f"{output}/zero_point", np.uint8(grid.zero_point)),
+        parameters = [
+            self.constant(f"{output}/scale", np.float32(qparams.scale)),
+            self.constant(f"{output}/zero_point", np.uint8(qparams.zero_point)),
         ]
-        codes = self.emit("QuantizeLinear", [value, *grid_of], f"{output}/codes")
-        return self.emit("DequantizeLinear", [codes, *grid_of], output)
+        quantised = self.emit("QuantizeLinear", [value, *parameters], f"{output}/codes")
+        return self.emit("DequantizeLinear", [quantised, *parameters], output)
 
     def emit(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
@@ -125,13 +126,13 @@ class Emitter:
         array = array if shape is None else array.reshape(shape)
         return self.constant(f"{node.name}.{name}", array.astype(self.float_dtype))
 
-    def decoded(self, node: Node, name: str) -> str:
+    def dequantised_weight(self, node: Node, name: str) -> str:
         """Return the name of a weight (O, ...), dequantised if it is stored quantised."""
         if name not in node.encodings:
             return self.weight(node, name)
-        return self.emit("DequantizeLinear", self.codes(node, name), f"{node.name}/{name}", axis=0)
+        return self.emit("DequantizeLinear", self.quantised_weight(node, name), f"{node.name}/{name}", axis=0)
 
-    def codes(
+    def quantised_weight(
         self,
         node: Node,
         weight: str = "kernel",
@@ -145,9 +146,9 @@ class Emitter:
         """
         encoding = cast("AffineQuantised", node.encodings[weight])
         name = f"{node.name}.{weight}"
-        codes: Any = (encoding.values + np.int16(UNSIGNED)).astype(np.uint8) if unsigned else encoding.values
+        values: Any = (encoding.values + np.int16(UNSIGNED)).astype(np.uint8) if unsigned else encoding.values
         return [
-            self.constant(name, codes.T if transposed else codes),
+            self.constant(name, values.T if transposed else values),
             self.constant(f"{name}{SCALE}", encoding.scale.reshape(scales).astype(self.float_dtype)),
         ]
 

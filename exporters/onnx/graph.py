@@ -18,8 +18,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorSpec
+from evim_deploy.artifact.descriptions import describe_artifact
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target
 from evim_deploy.formats import onnx_writer
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.ops import INTEGER_FORM_OPS, infer_shapes
@@ -57,7 +59,7 @@ def annotate(path: Path, metadata: Mapping[str, str], facts: ArtifactInfo) -> No
     """Write metadata into ``metadata_props`` and the description into ``doc_string``."""
     model = onnx.load(path, load_external_data=False)
     helper.set_model_props(model, dict(metadata))
-    model.doc_string = about(facts).description
+    model.doc_string = describe_artifact(facts).description
     onnx.save(model, path)
 
 
@@ -87,7 +89,7 @@ def _contract(graph: Graph, target: Target, shapes: Mapping[str, Shape]) -> Sign
 
 
 def _conv(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
-    weights = [e.decoded(node, name) for name in ("kernel", "bias") if name in node.weights]
+    weights = [e.dequantised_weight(node, name) for name in ("kernel", "bias") if name in node.weights]
     e.emit("Conv", [*inputs, *weights], output, **e.window(node))
 
 

@@ -62,19 +62,19 @@ def _linear(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
     Convolutions have none: OpenVINO would use float.
     """
     kernel = e.weight(node, "kernel") if "kernel" not in node.encodings else _with_zero_points(e, node)
-    e.emit("Gemm", [*inputs, kernel, e.decoded(node, "bias")], output, transB=1)
+    e.emit("Gemm", [*inputs, kernel, e.dequantised_weight(node, "bias")], output, transB=1)
 
 
 def _with_zero_points(e: Emitter, node: Node) -> str:
     zeros = e.constant(f"{node.name}.kernel.zero_point", np.zeros(len(node.weights["kernel"]), np.int8))
-    return e.emit("DequantizeLinear", [*e.codes(node), zeros], f"{node.name}/kernel", axis=0)
+    return e.emit("DequantizeLinear", [*e.quantised_weight(node), zeros], f"{node.name}/kernel", axis=0)
 
 
 def _matrix(e: Emitter, node: Node) -> str:
     """Return the name of a kernel (O, I) as the second factor (I, O) of MatMul."""
     if "kernel" not in node.encodings:
         return e.constant(f"{node.name}.kernel", node.weights["kernel"].T.astype(e.float_dtype))
-    return e.emit("DequantizeLinear", e.codes(node, transposed=True), f"{node.name}/kernel", axis=1)
+    return e.emit("DequantizeLinear", e.quantised_weight(node, transposed=True), f"{node.name}/kernel", axis=1)
 
 
 def _write(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
@@ -110,9 +110,9 @@ def _dynamic(e: Emitter, node: Node, op: str, inputs: list[str], output: str, **
     ONNX Runtime's ConvInteger supports only uint8 kernels.
     """
     x, kernel, scale = inputs
-    codes, scale_of_x, zero_point = (f"{output}/{part}" for part in ("codes", "scale", "zero_point"))
-    e.nodes.append(helper.make_node("DynamicQuantizeLinear", [x], [codes, scale_of_x, zero_point], name=codes))
-    factors = [codes, kernel, zero_point]
+    quantised, scale_of_x, zero_point = (f"{output}/{part}" for part in ("codes", "scale", "zero_point"))
+    e.nodes.append(helper.make_node("DynamicQuantizeLinear", [x], [quantised, scale_of_x, zero_point], name=quantised))
+    factors = [quantised, kernel, zero_point]
     if op == "ConvInteger":
         factors.append(e.constant("unsigned.zero_point", np.uint8(UNSIGNED)))
     sums = e.emit(op, factors, f"{output}/sums", **attributes)
@@ -132,13 +132,13 @@ def dynamic(handlers: Mapping[str, Handler]) -> dict[str, Handler]:
         if "kernel" not in node.encodings or node.is_depthwise:
             handlers["conv"](e, node, inputs, output)
         else:
-            kernel, scale = e.codes(node, scales=(-1, 1, 1), unsigned=True)  # (O, 1, 1)
+            kernel, scale = e.quantised_weight(node, scales=(-1, 1, 1), unsigned=True)  # (O, 1, 1)
             _dynamic(e, node, "ConvInteger", [*inputs, kernel, scale], output, **e.window(node))
 
     def matrix(e: Emitter, node: Node, inputs: list[str], output: str) -> None:
         if "kernel" not in node.encodings:
             handlers[node.op](e, node, inputs, output)
         else:
-            _dynamic(e, node, "MatMulInteger", [*inputs, *e.codes(node, transposed=True)], output)
+            _dynamic(e, node, "MatMulInteger", [*inputs, *e.quantised_weight(node, transposed=True)], output)
 
     return {**handlers, "conv": conv, "pointwise_conv": matrix, "linear": matrix}

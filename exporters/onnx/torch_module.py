@@ -18,7 +18,9 @@ import torch
 from onnxscript import opset18 as op
 from torch import Tensor, nn
 
-from evim_deploy.artifact.target import Signature, Target, TensorSpec
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import Precision
 from evim_deploy.common.errors import BadInput, first_line
 from evim_deploy.common.system_errors import problem_of, temporary_folder
 from exporters.onnx.graph import annotate
@@ -36,7 +38,7 @@ def build(module: nn.Module, target: Target, path: Path) -> Signature:
     Raises:
         BadInput: PyTorch's exporter cannot write the target's operator set.
     """
-    written = _Half(module, target.half_io) if target.precision == "fp16" else module
+    written = _Half(module, target.half_io) if target.precision == Precision.FP16 else module
     write_onnx(written, target, path, target.opset or DEFAULT_OPSET)
     batch = "batch" if target.batch is None else target.batch
     assert target.height

@@ -19,8 +19,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
-from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import ArtifactInfo, Signature, Target, TensorSpec
+from evim_deploy.artifact.descriptions import describe_artifact
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import Precision
 from evim_deploy.formats.tflite_writer import pack
 from evim_deploy.graph.ir import Graph, Node
 from evim_deploy.graph.ops import INTEGER_FORM_OPS
@@ -52,7 +55,7 @@ def build(graph: Graph, target: Target, path: Path) -> Signature:
         raise ValueError("a TFLite file needs fixed shapes")
     found = find_scheme(target.format, target.precision)
     if found is not None:
-        pixels = target.precision == "int8" and target.preprocess
+        pixels = target.precision == Precision.INT8 and target.preprocess
         image = (target.batch, 3, target.height, target.width)
         content = pack(write(graph, image, found.integer_ops, pixels))
     else:
@@ -80,7 +83,7 @@ def _convert(graph: Graph, target: Target) -> bytes:
     function = tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     converter.experimental_lower_to_saved_model = False  # it takes half of the time and only adds a signature
-    if target.precision == "fp16":
+    if target.precision == Precision.FP16:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
     content: bytes = converter.convert()
@@ -121,7 +124,7 @@ def complete(content: bytes, inputs: Sequence[str], outputs: Sequence[str], targ
 def annotate(path: Path, metadata: Mapping[str, str], info: ArtifactInfo) -> None:
     """Write metadata, MediaPipe's included, into named buffers of the flatbuffer, and set its description."""
     model = tflite_file.parse(path.read_bytes())
-    model.description = about(info).description
+    model.description = describe_artifact(info).description
     tflite_file.put_metadata(model, tflite_metadata.METADATA_NAME, tflite_metadata.pack(path.stem, info))
     for name, text in metadata.items():
         tflite_file.put_metadata(model, name, text.encode())

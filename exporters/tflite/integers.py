@@ -91,13 +91,16 @@ def _padded(values: Values, node: Node, padding: int) -> int:
         max(0, (given - 1) * stride + side - padding - taken)
         for given, taken in zip(values.shapes[(values.clip(node) or node).name][1:3], (height, width), strict=True)
     )
-    name, grid = f"{node.name}/padded", values.grid(node, value)
+    name, qparams = f"{node.name}/padded", values.qparams(node, value)
     shape = (batch, padding + height + below, padding + width + right, channels)
-    rows = values.new(f"{name}/rows", (*shape[:2], 1, shape[2] * channels), grid)
+    rows = values.new(f"{name}/rows", (*shape[:2], 1, shape[2] * channels), qparams)
     amounts = [[0, 0], [padding, below], [0, 0], [padding * channels, right * channels]]
-    inputs = [values.take(value, Form(grid is not None, rows=True)), values.writer.integers(f"{name}/amounts", amounts)]
+    inputs = [
+        values.take(value, Form(qparams is not None, rows=True)),
+        values.writer.integers(f"{name}/amounts", amounts),
+    ]
     values.writer.operator("PAD", inputs, [rows], 2, "Pad")
-    given = values.new(name, shape, grid)
+    given = values.new(name, shape, qparams)
     values.reshape(name, rows, given)
     return given
 
@@ -132,7 +135,7 @@ def _sum_tokens(values: Values, node: Node) -> None:
         reduce(values, "SUM", x, (2,), given, node.name)
         return
     batch, _, states, _ = values.shapes[node.name]
-    total = values.new(f"{node.name}/sum", (batch, 1, 1, states), values.grid(node, node.name))
+    total = values.new(f"{node.name}/sum", (batch, 1, 1, states), values.qparams(node, node.name))
     reduce(values, "SUM", x, (2,), total, node.name)
     values.reshape(node.name, total, given)  # (B, 1, N, 1)
 
@@ -158,7 +161,7 @@ def _transposed(values: Values, node: Node, value: str) -> int:
     """Transpose tokens or states to (B, 1, C, L)."""
     batch, _, length, channels = values.shapes[value]
     name = f"{node.name}/{value}"
-    given = values.new(name, (batch, 1, channels, length), values.grid(node, value))
+    given = values.new(name, (batch, 1, channels, length), values.qparams(node, value))
     inputs = [values.take(value, Form(values.is_integer(node))), values.writer.integers(f"{name}/order", (0, 1, 3, 2))]
     values.writer.operator("TRANSPOSE", inputs, [given], 2, "Transpose")
     return given
@@ -172,11 +175,11 @@ def _product(values: Values, node: Node, first: int, second: int) -> None:
 def _exp(values: Values, node: Node) -> None:
     """Write exp; in integers as ELU(x) + 1, because ELU(x) = e^x - 1 for x up to 0."""
     (x,), (given,) = values.inputs(node), values.outputs(node)
-    grid = values.grid(node, node.name)
-    if grid is None:
+    qparams = values.qparams(node, node.name)
+    if qparams is None:
         values.writer.operator("EXP", [x], [given])
         return
-    less = QuantParams(grid.scale, grid.qmax, grid.qmin, grid.qmax)
+    less = QuantParams(qparams.scale, qparams.qmax, qparams.qmin, qparams.qmax)
     elu = values.new(f"{node.name}/elu", values.shapes[node.name], less)
     one = TensorQuantisation(np.array([1 / 127], np.float32))
     values.writer.operator("ELU", [x], [elu])
@@ -187,7 +190,7 @@ def _exp(values: Values, node: Node) -> None:
 def _power(values: Values, node: Node) -> None:
     """Write power; in 8-bit integers as a look-up table."""
     (value,) = node.inputs
-    source, target = values.grid(node, value), values.grid(node, node.name)
+    source, target = values.qparams(node, value), values.qparams(node, node.name)
     if source is not None and target is not None and dtype_of(source) is np.int8:
         add_table(values, node, source, target)
     else:

@@ -48,9 +48,9 @@ class Table:
     base: int
 
 
-def table(codes: npt.NDArray[np.int64], source: QuantParams, target: QuantParams) -> Table:
-    """The convolutions that turn code c of a grid into ``codes[c]`` of another; codes count from 0."""
-    rest = np.diff(codes, prepend=codes[:1])
+def table(outputs: npt.NDArray[np.int64], source: QuantParams, target: QuantParams) -> Table:
+    """The convolutions that map a quantised input q to ``outputs[q]``; both count from 0."""
+    rest = np.diff(outputs, prepend=outputs[:1])
     steps: list[tuple[int, int]] = []
     while rest.any():  # a step that exceeds the range of one weight needs several
         heights = np.clip(rest, -_MOST, _MOST)
@@ -61,12 +61,12 @@ def table(codes: npt.NDArray[np.int64], source: QuantParams, target: QuantParams
         np.full(len(indices), 2 * _HALF, np.int8),
         (_HALF + 2 * _HALF * (source.zero_point - indices)).astype(np.int32),
         heights.astype(np.int8),
-        int(codes[0]) - target.zero_point,
+        int(outputs[0]) - target.zero_point,
     )
 
 
-def codes_of(node: Node, source: QuantParams, target: QuantParams) -> npt.NDArray[np.int64]:
-    """What an operation of one value gives for each code of a grid, as codes of another; both from 0."""
+def quantised_outputs(node: Node, source: QuantParams, target: QuantParams) -> npt.NDArray[np.int64]:
+    """Quantised outputs of an operation for each quantised input; both count from 0."""
     x = (torch.arange(source.qmin, source.qmax + 1) - source.zero_point) * source.scale
     given = round_to(target, step(node, {}, {node.inputs[0]: x})[node.name])
     return np.asarray(torch.round(given / target.scale) + target.zero_point).astype(np.int64)
@@ -91,10 +91,10 @@ def add_table(values: Values, node: Node, source: QuantParams, target: QuantPara
 
 def _add(values: Values, node: Node, x: int, given: int) -> None:
     """Write both convolutions for a map with one channel."""
-    source, target = (values.grid(node, value) for value in (node.inputs[0], node.name))
+    source, target = (values.qparams(node, value) for value in (node.inputs[0], node.name))
     assert source is not None
     assert target is not None
-    steps_of = table(codes_of(node, source, target), source, target)
+    steps_of = table(quantised_outputs(node, source, target), source, target)
     count, constant = len(steps_of.heights), values.writer.tensor
     line = np.float32(1 / _HALF) / np.float32(source.scale)  # of a weight, so that a product is 1 / _HALF
     step_ = np.float32(target.scale)

@@ -15,8 +15,10 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
-from evim_deploy.artifact.descriptions import About, about
-from evim_deploy.artifact.target import ArtifactInfo, Target, TensorSpec
+from evim_deploy.artifact.descriptions import Descriptions, describe_artifact
+from evim_deploy.artifact.info import ArtifactInfo
+from evim_deploy.artifact.signature import TensorSpec
+from evim_deploy.artifact.target import Target
 from evim_deploy.images.preprocessing import Preprocessing
 
 METADATA_NAME = "TFLITE_METADATA"
@@ -80,11 +82,11 @@ def pack(name: str, info: ArtifactInfo) -> bytes:
         name: Name of the model.
         info: Description of the artifact; inputs and outputs are in the order of the subgraph.
     """
-    texts = about(info)
+    texts = describe_artifact(info)
     graph = _table(
         "SubGraphMetadata",
-        input_tensor_metadata=[_image(spec, texts, info.preprocessing) for spec in info.contract.inputs],
-        output_tensor_metadata=[_output(spec, texts, info.target) for spec in info.contract.outputs],
+        input_tensor_metadata=[_image(spec, texts, info.preprocessing) for spec in info.signature.inputs],
+        output_tensor_metadata=[_output(spec, texts, info.target) for spec in info.signature.outputs],
     )
     model = _table(
         "ModelMetadata",
@@ -106,7 +108,7 @@ def associated_files(target: Target) -> dict[str, bytes]:
     return {LABELS_FILE: "".join(f"{label}\n" for label in target.labels).encode()} if target.labels else {}
 
 
-def _image(spec: TensorSpec, texts: About, preprocessing: Preprocessing) -> _Table:
+def _image(spec: TensorSpec, texts: Descriptions, preprocessing: Preprocessing) -> _Table:
     """Describe the image input; the normalisation subtracts the mean from a pixel (0-255) and divides by std."""
     mean, std = [0.0], [1.0]
     if spec.range is None:
@@ -125,7 +127,7 @@ def _image(spec: TensorSpec, texts: About, preprocessing: Preprocessing) -> _Tab
     )
 
 
-def _output(spec: TensorSpec, texts: About, target: Target) -> _Table:
+def _output(spec: TensorSpec, texts: Descriptions, target: Target) -> _Table:
     labels = _table("AssociatedFile", name=LABELS_FILE, description="A name for each class.", type=_TENSOR_AXIS_LABELS)
     return _tensor(
         spec,
@@ -135,7 +137,7 @@ def _output(spec: TensorSpec, texts: About, target: Target) -> _Table:
     )
 
 
-def _tensor(spec: TensorSpec, texts: About, content: _Table, **fields: Any) -> _Table:
+def _tensor(spec: TensorSpec, texts: Descriptions, content: _Table, **fields: Any) -> _Table:
     if spec.range is not None:
         least, greatest = spec.range
         fields["stats"] = _table("Stats", max=[greatest], min=[least])

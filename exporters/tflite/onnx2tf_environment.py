@@ -15,6 +15,7 @@ pipx: https://pipx.pypa.io/stable/how-to/configure-paths/, uv: https://docs.astr
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -105,6 +106,23 @@ def _examine(location: Path) -> Environment | None:
     python = _python(location)
     if python is None:
         return None
+    version, tensorflow = _versions(python)
+    if version is None:
+        return None
+    if not _OLDEST <= _release(version) < _TOO_NEW:
+        raise NotInstalled(f"onnx2tf {version} ({python}) is not supported; use 1.29 or 2.x.", _REINSTALL)
+    if tensorflow is None:
+        raise NotInstalled(f"onnx2tf {version} ({python}) lacks TensorFlow, which it requires.", _REINSTALL)
+    return Environment(python, version, tensorflow)
+
+
+@functools.cache
+def _versions(python: Path) -> tuple[str | None, str | None]:
+    """The versions of onnx2tf and TensorFlow in an interpreter's environment; each interpreter runs once a process.
+
+    Raises:
+        NotInstalled: The interpreter does not run.
+    """
     try:
         answer = subprocess.run(
             [python, "-I", "-c", _VERSIONS],
@@ -116,13 +134,7 @@ def _examine(location: Path) -> Environment | None:
         version, tensorflow = json.loads(answer.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         raise NotInstalled(f"The Python of onnx2tf, {python}, does not run.", _REINSTALL) from None
-    if version is None:
-        return None
-    if not _OLDEST <= _release(version) < _TOO_NEW:
-        raise NotInstalled(f"onnx2tf {version} ({python}) is not supported; use 1.29 or 2.x.", _REINSTALL)
-    if tensorflow is None:
-        raise NotInstalled(f"onnx2tf {version} ({python}) lacks TensorFlow, which it requires.", _REINSTALL)
-    return Environment(python, version, tensorflow)
+    return version, tensorflow
 
 
 def _python(location: Path) -> Path | None:

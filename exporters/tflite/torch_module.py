@@ -20,7 +20,9 @@ import numpy as np
 import onnx
 from torch import Tensor, nn
 
-from evim_deploy.artifact.target import Signature, Target
+from evim_deploy.artifact.signature import Signature
+from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import Precision
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.system_errors import problem_in, temporary_folder
 from evim_deploy.formats.tflite_writer import pack
@@ -65,7 +67,7 @@ def build(module: nn.Module, target: Target, path: Path) -> Signature:
     if missing := sorted({each.customCode.decode() for each in model.operatorCodes if each.customCode}):
         raise BadInput(f"TFLite has no operation for {', '.join(missing)}, which the network needs.", _REMEDY)
     depthwise.replace_grouped(model)
-    if target.precision == "fp16":
+    if target.precision == Precision.FP16:
         half_weights.store(model)
     return complete(pack(model), [_INPUT], [target.output], target, path)
 

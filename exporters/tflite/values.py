@@ -75,7 +75,7 @@ class Values:
         encoded = all(name in node.encodings for name in node.weights if name != "bias" or node.op not in WEIGHTED)
         return node.op in self._integers and quantised_values and encoded and not node.is_floating
 
-    def grid(self, node: Node, value: str) -> QuantParams | None:
+    def qparams(self, node: Node, value: str) -> QuantParams | None:
         """Return the quantisation parameters of an operation's input or output; None if it computes in float32."""
         return self._qparams[value] if self.is_integer(node) else None
 
@@ -104,11 +104,11 @@ class Values:
 
     def _convert(self, value: str, taken: Form, given: Form) -> None:
         source, shape = self._tensors[value, taken], self.shapes[value]
-        grid = self._qparams[value] if given.integer else None
+        qparams = self._qparams[value] if given.integer else None
         word = ("map", "rows")[given.rows] if taken.rows != given.rows else ("dequantize", "quantize")[given.integer]
         is_same = given.rows or word == "dequantize"  # readers identify the value by the tensor that is converted
         name = f"{_ROWS if given.rows else word}/{value}" if is_same else f"{value}/{word}"
-        target = self.new(name, _by_rows(shape) if given.rows else shape, grid)
+        target = self.new(name, _by_rows(shape) if given.rows else shape, qparams)
         self._keep(value, given, target)
         if taken.rows != given.rows:
             self.reshape(name, source, target)
@@ -129,15 +129,15 @@ class Values:
             shape = _by_rows(self.shapes[value]) if rows else self.shapes[value]
             user = self._graph.sole_consumer(value)
             name = f"{value};{node.name}" if clip else f"{user.name};{value}" if rows and user else value
-            self._keep(value, form, self.new(name, shape, self.grid(node, value)))
+            self._keep(value, form, self.new(name, shape, self.qparams(node, value)))
         return [self._tensors[value, form] for value in values]
 
-    def new(self, name: str, shape: Sequence[int], grid: QuantParams | None) -> int:
+    def new(self, name: str, shape: Sequence[int], qparams: QuantParams | None) -> int:
         """Create a tensor, quantised or in float32."""
-        if grid is None:
+        if qparams is None:
             return self.writer.tensor(name, shape, np.float32)
-        quantised = TensorQuantisation(np.array([grid.scale], np.float32), zero_point(grid))
-        return self.writer.tensor(name, shape, dtype_of(grid), quantised)
+        quantised = TensorQuantisation(np.array([qparams.scale], np.float32), zero_point(qparams))
+        return self.writer.tensor(name, shape, dtype_of(qparams), quantised)
 
     def reshape(self, name: str, source: int, target: int) -> None:
         """Reshape one tensor into another."""
@@ -162,17 +162,17 @@ class Values:
             scale = np.ones(len(node.weights["kernel"]), np.float32)
             return self.writer.tensor(name, kernel.shape, np.float32, data=kernel), scale
         assert isinstance(encoding, AffineQuantised)
-        codes, scale = layout(encoding.values), encoding.scale.reshape(-1).astype(np.float32)
-        return self.writer.tensor(name, codes.shape, np.int8, TensorQuantisation(scale, 0, axis), codes), scale
+        quantised, scale = layout(encoding.values), encoding.scale.reshape(-1).astype(np.float32)
+        return self.writer.tensor(name, quantised.shape, np.int8, TensorQuantisation(scale, 0, axis), quantised), scale
 
     def bias(self, node: Node, scale: npt.NDArray[np.float32]) -> int:
         """Create the tensor of a bias, or of zeros, in units of the product of the input's and the kernel's scales."""
         name, bias = f"{node.name}/bias", node.weights.get("bias", np.zeros(len(node.weights["kernel"])))
-        grid = self.grid(node, node.inputs[0])
-        if grid is None:
+        qparams = self.qparams(node, node.inputs[0])
+        if qparams is None:
             return self.writer.tensor(name, bias.shape, np.float32, data=bias)
-        step = np.float32(grid.scale) * scale
-        dtype = np.int32 if dtype_of(grid) is np.int8 else np.int64
+        step = np.float32(qparams.scale) * scale
+        dtype = np.int32 if dtype_of(qparams) is np.int8 else np.int64
         return self.writer.tensor(name, bias.shape, dtype, TensorQuantisation(step), np.rint(bias / step))
 
     def vector(self, node: Node, weight: str, repeats: int = 1) -> int:
@@ -192,14 +192,14 @@ def laid_out(shape: Shape) -> tuple[int, ...]:
     return (batch, *([1] * (2 - len(sides)) if sides else []), *sides, channels)
 
 
-def dtype_of(grid: QuantParams) -> type[np.signedinteger[Any]]:
+def dtype_of(qparams: QuantParams) -> type[np.signedinteger[Any]]:
     """Return the integer type of quantised values."""
-    return np.int8 if grid.qmax - grid.qmin < 1 << 8 else np.int16
+    return np.int8 if qparams.qmax - qparams.qmin < 1 << 8 else np.int16
 
 
-def zero_point(grid: QuantParams) -> int:
+def zero_point(qparams: QuantParams) -> int:
     """Return the zero point in a file: int8 begins at -128, our 8-bit integers begin at 0."""
-    return grid.zero_point - (128 if dtype_of(grid) is np.int8 else 0)
+    return qparams.zero_point - (128 if dtype_of(qparams) is np.int8 else 0)
 
 
 def _by_rows(shape: Sequence[int]) -> tuple[int, ...]:

@@ -157,7 +157,7 @@ def open_session(path: Path, mode: Mode, function: str | None = None) -> Iterato
         BadInput: The package is damaged, or has no such function.
         NotRunHere: The evaluator does not support an operation, or Core ML is reported to compute it differently.
     """
-    with threads.in_torch():
+    with threads.torch_threads():
         yield MilSession(path, mode, function)
 
 

@@ -8,9 +8,11 @@ import pytest
 from simulated import target_of
 
 from evim_deploy import __version__
-from evim_deploy.artifact.descriptions import About, about
+from evim_deploy.artifact.descriptions import Descriptions, describe_artifact
+from evim_deploy.artifact.info import ArtifactInfo, Structure
 from evim_deploy.artifact.parity import Parity
-from evim_deploy.artifact.target import ArtifactInfo, Signature, Structure, TensorSpec, Weights
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Weights
 from evim_deploy.catalog.variants import MODELS
 from evim_deploy.images.preprocessing import PAPER
 
@@ -32,14 +34,14 @@ def told(
     inputs: tuple[TensorSpec, ...] = (IMAGE,),
     outputs: tuple[TensorSpec, ...] = (LABEL, SHARES),
     preprocess: bool = True,
-) -> About:
-    return about(
+) -> Descriptions:
+    return describe_artifact(
         ArtifactInfo(
             model=MODELS["efficientvim_m1"],
             target=target_of("coreml", "fp16", output, preprocess=preprocess),
             weights=Weights(source, trained, "0123456789abcdef" * 4),
             preprocessing=PAPER,
-            contract=Signature(inputs, outputs),
+            signature=Signature(inputs, outputs),
             structure=Structure.of(Counter()),
             parity=Parity.not_run(""),
             rewrites=(),

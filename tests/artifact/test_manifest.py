@@ -10,19 +10,13 @@ from typing import Any
 
 import pytest
 
-from evim_deploy.artifact.manifest import Manifest, check_beside, embedded_manifest
+from evim_deploy.artifact.info import ArtifactInfo, Structure
+from evim_deploy.artifact.manifest import ManifestDocument, embedded
+from evim_deploy.artifact.metadata import LABELS_KEY, METADATA_KEY
 from evim_deploy.artifact.parity import Parity
-from evim_deploy.artifact.target import (
-    LABELS_KEY,
-    METADATA_KEY,
-    ArtifactInfo,
-    Signature,
-    Structure,
-    Target,
-    TensorSpec,
-    Weights,
-    embedded,
-)
+from evim_deploy.artifact.reading import Manifest, check_beside, embedded_manifest
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target, Weights
 from evim_deploy.catalog.variants import MODELS
 from evim_deploy.common.errors import BadInput
 from evim_deploy.images.preprocessing import PAPER
@@ -49,18 +43,18 @@ def document_of(target: Target = TARGET) -> dict[str, Any]:
         (TensorSpec(name="image", shape=(2, 3, 64, 96), dtype="float32", layout="NCHW", range=(0.0, 255.0)),), ()
     )
     structure = Structure.of(Counter({"Conv": 3}))
-    document = ArtifactInfo(
+    info = ArtifactInfo(
         model=M1,
         target=target,
         weights=WEIGHTS,
         preprocessing=PAPER,
-        contract=contract,
+        signature=contract,
         structure=structure,
         parity=Parity.not_run("no reason"),
         rewrites=(),
         tools={},
-    ).to_dict()
-    return dict(json.loads(json.dumps(document)))
+    )
+    return dict(json.loads(json.dumps(ManifestDocument.of(info).to_dict())))
 
 
 def metadata_of(document: object, labels: object = TARGET.labels) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What users get wrong, through the real command line: one message, its exit code, and nothing partial left."""
+"""Wrong input to the command line: one message, its exit code, and no partial files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def state() -> State:
 
 @pytest.fixture(scope="session")
 def checkpoint(state: State, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An intact one of m1."""
+    """An intact checkpoint of m1."""
     path = tmp_path_factory.mktemp("checkpoint") / "m1.pth"
     torch.save({"model": state}, path)
     return path
@@ -64,7 +64,7 @@ def out(tmp_path: Path) -> Path:
 
 
 class Hostile:
-    """Unpickled, it runs a program that leaves a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -181,7 +181,7 @@ class TestCheckpoint:
 
     @pytest.mark.parametrize("spec", ["hf:some/repo", "timm:efficientvim_m1"])
     def test_that_the_hub_has_and_cannot_give(self, out: Path, spec: str) -> None:
-        """Asked for by name, it is not replaced by untrained weights."""
+        """Weights that the user names are not replaced by untrained ones."""
         assert_refused(run(*ONNX, "-w", spec, "-o", out), 3, "cannot be reached")
         assert left_in(out) == []
 
@@ -209,7 +209,7 @@ class TestLabels:
 
 
 class TestOptions:
-    """All of these are answered before anything heavy is imported."""
+    """All of these are refused before a heavy package is imported."""
 
     @pytest.mark.parametrize(
         ("code", "options", "fragments"),
@@ -224,28 +224,28 @@ class TestOptions:
             (2, ("-r", "abc"), ["'abc'"]),
             (2, ("-r", "64x"), ["'64x'"]),
             (2, ("-r", "64x64x64"), ["'64x64x64'"]),
-            (2, ("-r", "\u0666\u0664\u066c"), ["is no resolution"]),
+            (2, ("-r", "\u0666\u0664\u066c"), ["Invalid resolution"]),
             (2, ("-r", ""), ["''"]),
-            (3, ("-b", "0"), ["batch of 0"]),
-            (3, ("-b", "-3"), ["batch of -3"]),
-            (2, ("-b", "x"), ["'x' is no batch"]),
+            (3, ("-b", "0"), ["1 to", "got 0"]),
+            (3, ("-b", "-3"), ["1 to", "got -3"]),
+            (2, ("-b", "x"), ["Invalid batch 'x'"]),
             (2, ("-b", "1.5"), ["'1.5'"]),
             (2, ("-f", "pdf"), ["'pdf'", "coreml, ios, mlpackage, onnx, tflite, litert"]),
             (2, ("-p", "fp64"), ["fp64", "fp32"]),
             (2, ("--task", "segment"), ["segment", "features"]),
             (2, ("--output", "top1"), ["top1", "logits"]),
             (2, ("--num-classes", "x"), ["--num-classes"]),
-            (3, ("--num-classes", "0"), ["0 classes"]),
-            (3, ("--num-classes", "1"), ["1 classes"]),
+            (3, ("--num-classes", "0"), ["num_classes must be at least 2, got 0"]),
+            (3, ("--num-classes", "1"), ["num_classes must be at least 2, got 1"]),
             (2, ("--no-such-option",), ["--no-such-option"]),
             (2, ("-b",), ["-b"]),
             (2, ("m2",), ["m2"]),
             (3, ("--task", "features", "--output", "logits"), ["--output"]),
             (3, ("--task", "features", "--labels", "x"), ["--labels"]),
-            (3, ("-f", "coreml", "-b", "dynamic"), ["coreml has no dynamic", "--format onnx"]),
-            (3, ("-f", "tflite", "-b", "dynamic"), ["tflite has no dynamic", "--format onnx"]),
-            (3, ("-f", "coreml", "-r", "dynamic"), ["coreml has no dynamic", "-r 224"]),
-            (3, ("-f", "onnx", "-f", "tflite", "-r", "dynamic"), ["tflite has no dynamic"]),
+            (3, ("-f", "coreml", "-b", "dynamic"), ["coreml does not support a dynamic", "--format onnx"]),
+            (3, ("-f", "tflite", "-b", "dynamic"), ["tflite does not support a dynamic", "--format onnx"]),
+            (3, ("-f", "coreml", "-r", "dynamic"), ["coreml does not support a dynamic", "-r 224"]),
+            (3, ("-f", "onnx", "-f", "tflite", "-r", "dynamic"), ["tflite does not support a dynamic"]),
         ],
     )
     def test_that_cannot_be_met(self, out: Path, code: int, options: tuple[str, ...], fragments: list[str]) -> None:
@@ -282,7 +282,7 @@ class TestOptions:
 
 
 def full_disk(size: int) -> Callable[[], None]:
-    """A limit on the size of files, for where no small disk can be mounted."""
+    """Set a limit on the size of files, in place of a small disk."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
@@ -344,7 +344,7 @@ class TestOutputDirectory:
 
     @pytest.mark.slow
     def test_where_temporary_files_have_no_room(self, small_disk: Path, out: Path) -> None:
-        """Core ML's tools write a package there first."""
+        """coremltools writes a package to the temporary directory first."""
         line = ("export", "m1", "-f", "coreml", "-r", "64", "-w", "random")
         result = run_program(*line, "-o", out, env={"TMPDIR": str(small_disk)})
         assert_refused(result, 3, str(small_disk), "is full", "Free some space")
@@ -403,7 +403,7 @@ class TestMissingPackage:
         result = run_program("predict", defaults.path(format_), photographs()[0], env=without(package))
         assert_refused(result, 4, named, f'pip install "evim-deploy[{extra}]"')
 
-    def test_of_an_engine_is_told_before_any_work_where_a_check_is_insisted_on(
+    def test_of_an_engine_is_reported_before_any_work_if_a_check_is_required(
         self, out: Path, without: Callable[[str], dict[str, str]]
     ) -> None:
         result = run_program(*UNTRAINED_ONNX, "--verify", "-o", out, env=without("onnxruntime"))
@@ -464,7 +464,7 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 def foreign_onnx() -> bytes:
-    """A valid file that someone else made: it takes and gives what ours do and says nothing of it."""
+    """A valid file of another tool: the inputs and outputs of ours, without a manifest."""
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 64, 64])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 3, 64, 64])
     graph = helper.make_graph([helper.make_node("Relu", ["image"], ["logits"])], "theirs", [image], [logits])
@@ -539,7 +539,7 @@ class TestArtifact:
 
     @pytest.mark.skipif(platform.system() == "Darwin", reason="this host has Core ML")
     def test_that_this_host_cannot_run(self, defaults: Exported, without: Callable[[str], dict[str, str]]) -> None:
-        """Neither is it a Mac, nor has it what evaluates a package."""
+        """The host is not a Mac, and coremltools is missing."""
         result = run_program("predict", defaults.path("coreml"), photographs()[0], "--json", env=without("torch"))
         assert_refused(result, 4, "torch, which is not installed")
 
@@ -571,5 +571,5 @@ class TestImage:
         assert_refused(run("predict", defaults.path("onnx"), path), 3, str(path), "Resize")
 
     @pytest.mark.parametrize("top", ["0", "-2"])
-    def test_of_which_nothing_is_asked(self, defaults: Exported, top: str) -> None:
+    def test_with_default_options(self, defaults: Exported, top: str) -> None:
         assert_refused(run("predict", defaults.path("onnx"), photographs()[0], "--top", top), 3, "--top")

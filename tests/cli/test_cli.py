@@ -1,4 +1,4 @@
-"""What each command prints and writes when all goes well, through the real command line."""
+"""The output and the files of each command with valid input."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ from command import (
 from media_pipe import classify
 
 import runtimes
-from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY, embedded
+from evim_deploy.artifact.manifest import embedded
+from evim_deploy.artifact.metadata import LABELS_KEY, METADATA_KEY
 from evim_deploy.catalog.variants import parse_model
 from evim_deploy.images.preprocessing import normalise, open_image, resize_and_crop
 from evim_deploy.networks.efficientvim.model import EfficientViM
@@ -125,7 +126,7 @@ def reference(seed: int = 0) -> EfficientViM:
 
 
 def pixels(height: int, width: int) -> Array:
-    """The photographs as an artifact takes them, (3, 3, H, W)."""
+    """The photographs as input of an artifact, (3, 3, H, W)."""
     images = [resize_and_crop(open_image(path), height, width) for path in photographs()]
     return np.stack(images).transpose(0, 3, 1, 2).astype(np.float32)
 
@@ -185,7 +186,7 @@ class TestHelp:
         assert re.fullmatch(r"evim-deploy \d+\.\d+\.\d+\S*\n", result.stdout)
 
     def test_takes_not_much_more_processor_time_than_its_libraries_alone(self) -> None:
-        """The least of several runs, in turn: what others do on this machine is not ours, nor how fast it is."""
+        """The minimum of several alternating runs, independent of other load and of the machine's speed."""
         libraries = [sys.executable, "-c", "import typer, rich.console"]
         helps, floors = [], []
         for _ in range(7):
@@ -195,7 +196,7 @@ class TestHelp:
 
 
 def processor_seconds(start: Callable[[], object]) -> float:
-    """What a child process takes."""
+    """The processor time of a child process, seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -214,7 +215,7 @@ def loaded_by(program: str) -> set[str]:
 class TestImports:
     def test_of_the_packages_load_nothing_heavy(self) -> None:
         loaded = loaded_by("import evim_deploy, exporters, runtimes, latency, evim_deploy.cli.main")
-        assert not loaded & (HEAVY | {"rich"})
+        assert not loaded & (HEAVY | {"rich", "pydantic"})
 
     @pytest.mark.parametrize("command", [(), *((command,) for command in COMMANDS)])
     def test_of_help_load_not_even_numpy(self, command: tuple[str, ...]) -> None:
@@ -358,7 +359,7 @@ def own_metadata(path: Path, format_: str) -> tuple[dict[str, str], str]:
 
 
 def digest(path: Path) -> str:
-    """As the manifest is documented: of a file, or of a package's names and contents in sorted order."""
+    """The hash as documented: of a file, or of a package's names and contents in sorted order."""
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()
     files = sorted(file for file in path.rglob("*") if file.is_file())
@@ -368,9 +369,9 @@ def digest(path: Path) -> str:
 
 @pytest.mark.parametrize("format_", ["coreml", "onnx", "tflite"])
 class TestArtifact:
-    """Of each format, as it is unless asked otherwise."""
+    """The graph of each format with default options."""
 
-    def test_what_json_says(self, defaults: Exported, format_: str) -> None:
+    def test_the_json_document(self, defaults: Exported, format_: str) -> None:
         said = defaults.artifact(format_)
         assert said["path"] == str(
             defaults.folder / f"efficientvim_m1_UNTRAINED_random0_64x64_{PRECISIONS[format_]}{SUFFIXES[format_]}"
@@ -510,8 +511,10 @@ class TestExport:
         ],
     )
     def test_format_names(self, tmp_path: Path, options: tuple[str, ...], name: str) -> None:
-        """By which format refuses: an export of each would take a minute."""
-        assert_refused(run("export", "m1", "-b", "dynamic", *options, "-o", tmp_path), 3, f"{name} has no dynamic")
+        """The refusal names the format: an export of each would take a minute."""
+        assert_refused(
+            run("export", "m1", "-b", "dynamic", *options, "-o", tmp_path), 3, f"{name} does not support a dynamic"
+        )
 
     def test_a_seed_gives_the_same_weights_in_every_run(self, defaults: Exported, grid: Exported) -> None:
         first, second = defaults.artifact("onnx"), grid.artifacts[0]
@@ -596,8 +599,8 @@ class TestExport:
         assert Path(lines[0]).is_file()
         for expected in (
             "0 transposes, 0 BatchNorms",
-            "takes  image: float32 1x3x64x64 NCHW in 0..255",
-            "gives  logits: float32 1x1000 NC",
+            "input   image: float32 1x3x64x64 NCHW in 0..255",
+            "output  logits: float32 1x1000 NC",
             "weights random:7, sha256 ",
             "parity PASS",
             "detects a 1 % weight perturbation in 8",
@@ -617,7 +620,7 @@ class TestExport:
 
 
 class TestTrainedWeights:
-    """A checkpoint's: what is said of untrained weights must not be said of these."""
+    """Weights of a checkpoint: the notes on untrained weights must not appear."""
 
     def test_export(self, trained: Exported) -> None:
         said = trained.artifact("onnx")
@@ -683,8 +686,8 @@ class TestOverwriting:
 
 
 class TestHub:
-    def test_that_is_silent_is_given_up_in_time(self, tmp_path: Path) -> None:
-        """It takes connections and never answers; that it was given up is told by being hung up on."""
+    def test_that_is_silent_times_out(self, tmp_path: Path) -> None:
+        """A hub that accepts connections and never answers: the command closes the connection."""
         held = []
 
         def hold(server: socket.socket) -> None:
@@ -718,7 +721,7 @@ def predicted(*args: str | Path) -> dict[str, Any]:
 
 class TestPredict:
     def assert_as_pytorch(self, document: dict[str, Any], side: int, seed: int = 0) -> None:
-        """Each photograph's likeliest classes and their probabilities are the reference's."""
+        """Each photograph's top classes and their probabilities are the reference's."""
         expected = softmax(logits(pixels(side, side), seed))
         assert [prediction["image"] for prediction in document["predictions"]] == list(map(str, photographs()))
         for prediction, row in zip(document["predictions"], expected, strict=True):
@@ -729,7 +732,7 @@ class TestPredict:
 
     @on_linux
     def test_a_package_agrees_with_pytorch(self, defaults: Exported) -> None:
-        """As near as fp16 comes."""
+        """Agreement within the error of fp16."""
         document = predicted(defaults.path("coreml"), *photographs(), "--top", "3")
         assert document["engine"] == ENGINES["coreml"]
         expected = softmax(logits(pixels(64, 64)))
@@ -749,18 +752,18 @@ class TestPredict:
         assert all(len(prediction["top"]) == 3 for prediction in document["predictions"])
 
     def test_mediapipe_opens_what_was_exported(self, defaults: Exported) -> None:
-        """And gives the same names and probabilities for the pixels that the artifact takes."""
+        """MediaPipe gives the same names and probabilities for the artifact's input pixels."""
         photograph = photographs()[0]
         (prediction,) = predicted(defaults.path("tflite"), photograph)["predictions"]
-        found = classify(defaults.path("tflite"), resize_and_crop(open_image(photograph), 64, 64))
-        assert max(found, key=lambda each: each[1])[0] == prediction["top"][0]["label"]
+        result = classify(defaults.path("tflite"), resize_and_crop(open_image(photograph), 64, 64))
+        assert max(result, key=lambda each: each[1])[0] == prediction["top"][0]["label"]
         for guess in prediction["top"]:
-            name, score = found[guess["index"]]
+            name, score = result[guess["index"]]
             assert name == guess["label"]
             assert score == pytest.approx(guess["probability"], rel=1e-4)
 
-    def test_photographs_are_told_apart(self, defaults: Exported) -> None:
-        """Without this the comparison with PyTorch would hold for a network that sees nothing."""
+    def test_photographs_have_different_predictions(self, defaults: Exported) -> None:
+        """Otherwise a network that ignores its input would pass the comparison with PyTorch."""
         document = predicted(defaults.path("onnx"), *photographs())
         assert len({prediction["top"][0]["index"] for prediction in document["predictions"]}) > 1
 
@@ -800,7 +803,7 @@ def test_python_m_is_the_command_line() -> None:
 
 
 def test_a_reader_that_goes_away_is_no_fault() -> None:
-    """As ``evim-deploy models | true`` does."""
+    """The same as ``evim-deploy models | true``."""
     script = f"{sys.executable} -m evim_deploy models | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""``bench``, ``report`` and ``compare`` as a user runs them."""
+"""``bench``, ``report`` and ``compare`` through the command line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def said(folder: Path) -> str:
-    """What a run printed; its file is ``results.json`` in the folder."""
+    """The output of a run; its file is ``results.json`` in the folder."""
     line = ("bench", "m1", "--peers", "mobileone_s0", *QUICK, "--breakdown", "--memory", "-o", folder / "results.json")
     result = run(*line)
     assert_done(result)
@@ -36,7 +36,7 @@ def results(said: str, folder: Path) -> Results:
     return read_results(folder / "results.json")
 
 
-def test_people_read_the_figures_and_how_far_they_can_be_believed(said: str) -> None:
+def test_the_text_has_the_figures_and_their_reliability(said: str) -> None:
     assert "EfficientViM-M1 takes" in said
     assert "ms an image" in said
     assert re.search(r"\d \[\d.*, .*\d\]", said)  # a ratio and its interval
@@ -75,7 +75,7 @@ def test_a_file_is_not_slower_than_itself(results: Results, folder: Path) -> Non
 
 
 def steady(results: Results, stolen: float, **seconds: float) -> str:
-    """The file of such a run on a steady machine, on which others took a share of the processor."""
+    """The file of such a run on a steady machine, with a share of the processor taken by other processes."""
     cases = [
         case.model_copy(
             update={
@@ -99,15 +99,15 @@ def test_a_slower_run_ends_in_1_and_one_of_suspect_figures_does_not(results: Res
     result = run("compare", before, after)
     assert result.returncode == 1
     assert "slower" in result.stdout
-    told = run("compare", before, after, "--json")
-    assert told.returncode == 1
-    document = json.loads(told.stdout)
+    output = run("compare", before, after, "--json")
+    assert output.returncode == 1
+    document = json.loads(output.stdout)
     assert document["slower"]
     assert [each["verdict"] for each in document["contenders"]] == ["decides nothing", "slower"]
     undecided = run("compare", before, suspect)
     assert_done(undecided)
-    told_so = "Undecided: the figure in B is suspect; B: 20% of the processor's time was stolen by others\n"
-    assert told_so in undecided.stdout
+    reason = "Undecided: the figure in B is suspect; B: 20% of the processor's time was stolen by others\n"
+    assert reason in undecided.stdout
     document = json.loads(run("compare", before, suspect, "--json").stdout)
     assert not document["slower"]
     assert document["contenders"][1]["reasons"][0] == "the figure in B is suspect"
@@ -131,21 +131,21 @@ def test_an_artifact_is_timed_as_it_stands_and_json_is_all_that_stdout_holds(tmp
     assert case["check"]["status"] == "equal"
 
 
-def test_an_interrupt_keeps_what_was_measured_and_marks_it(tmp_path: Path) -> None:
+def test_an_interrupt_saves_the_measurements_and_marks_them(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     line = ("bench", "m1", "-r", "64", "-b", "2", "-e", "onnxruntime", "--seconds", "1000", "--warmup", "0")
     result = interrupt(*line, "--rounds", "5000", "-o", path, at="round 3 of", by=signal.SIGINT)
     assert result.returncode == 130
-    assert f"What was measured until then is in {path}, marked incomplete." in result.stderr
+    assert f"The measurements so far are in {path}, marked incomplete." in result.stderr
     assert "Traceback" not in result.stderr
-    found = read_results(path)
-    assert not found.complete
-    assert found.incomplete_because == "it was interrupted"
-    assert len(found.cases[0].rounds) >= 2
+    actual = read_results(path)
+    assert not actual.complete
+    assert actual.incomplete_because == "it was interrupted"
+    assert len(actual.cases[0].rounds) >= 2
     assert left_in(tmp_path) == ["results.json"]
 
 
-def test_what_this_host_lacks_is_not_run_and_neither_pass_nor_fail(tmp_path: Path) -> None:
+def test_a_missing_engine_is_not_run_and_neither_pass_nor_fail(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     result = run("bench", "m1", "-s", "gpu", "-s", "iphone", "-o", path, "--json")
     if result.returncode == 0:
@@ -161,20 +161,24 @@ def test_what_this_host_lacks_is_not_run_and_neither_pass_nor_fail(tmp_path: Pat
     [
         (("bench", "m9"), 2, ("no model 'm9'",)),
         (("bench", "m1", "-e", "tensorrt"), 2, ("Unknown engine 'tensorrt'", "onnxruntime")),
-        (("bench", "m1", "--protocol", "lax"), 2, ("no protocol 'lax'",)),
+        (("bench", "m1", "--protocol", "lax"), 2, ("Unknown protocol 'lax'",)),
         (("bench", "m1", "-b", "many"), 2, ("'many'", "--batch")),
-        (("bench", "m1", "-r", "dynamic"), 2, ("size",)),
+        (("bench", "m1", "-r", "dynamic"), 2, ("fixed resolution",)),
         (("bench", "m1", "-o", "results.txt"), 2, (".json",)),
         (("bench", "m1", "--seconds", "0"), 3, ("0 seconds",)),
         (("report", "nowhere.json"), 3, ("nowhere.json",)),
         (("compare", "nowhere.json", "nowhere.json"), 3, ("nowhere.json",)),
     ],
 )
-def test_what_cannot_be_met_is_one_message(line: tuple[str, ...], code: int, fragments: tuple[str, ...]) -> None:
+def test_a_request_that_cannot_be_met_is_one_message(
+    line: tuple[str, ...], code: int, fragments: tuple[str, ...]
+) -> None:
     assert_refused(run(*line), code, *fragments)
 
 
-def test_truncated_foreign_and_newer_files_are_told_apart(results: Results, folder: Path, tmp_path: Path) -> None:
+def test_truncated_foreign_and_newer_files_have_their_own_messages(
+    results: Results, folder: Path, tmp_path: Path
+) -> None:
     whole = (folder / "results.json").read_text()
     for content, words in (
         (whole[: len(whole) // 2], "only a part"),
@@ -194,10 +198,10 @@ def test_a_report_takes_what_export_and_evaluate_wrote(results: Results, folder:
     document = tmp_path / "accuracy.json"
     figures = {"artifact": "m1.onnx", "count": 600, "top1": 98.5, "top5": 100.0, "agreement": 99.25}
     document.write_text(json.dumps({"schema_version": 2, "results": [figures]}))
-    told = run("report", path, "--accuracy", document, "--baseline", "MobileOne-S0, torch, fp32")
-    assert_done(told)
-    assert re.search(r"m1\.onnx .* 98\.50 .* 99\.25", told.stdout)
-    assert "MobileOne-S0 takes" in told.stdout
+    output = run("report", path, "--accuracy", document, "--baseline", "MobileOne-S0, torch, fp32")
+    assert_done(output)
+    assert re.search(r"m1\.onnx .* 98\.50 .* 99\.25", output.stdout)
+    assert "MobileOne-S0 takes" in output.stdout
 
 
 def test_two_machines_are_not_compared(results: Results, folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``evim-deploy evaluate`` through the real command line: what it prints, and how it ends."""
+"""``evim-deploy evaluate`` through the command line: its output and exit codes."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def untrained(base: Path) -> Path:
 
 
 def document(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """What ``--json`` says; it is all that stdout holds."""
-    found: dict[str, Any] = json.loads(result.stdout)
-    assert found["schema_version"] == SCHEMA_VERSION
-    return found
+    """The JSON document, which is all of stdout."""
+    actual: dict[str, Any] = json.loads(result.stdout)
+    assert actual["schema_version"] == SCHEMA_VERSION
+    return actual
 
 
 def test_for_people(made: Exported) -> None:
@@ -89,36 +89,36 @@ def test_as_json(made: Exported) -> None:
         assert entry["top5"] == 100
 
 
-def test_untrained_weights_are_told_of(untrained: Path) -> None:
+def test_untrained_weights_are_noted(untrained: Path) -> None:
     result = run("evaluate", untrained, "digits", "--limit", "5")
     assert_done(result)
     assert UNTRAINED in result.stderr
     assert UNTRAINED in result.stdout.splitlines()[-1]
-    assert "only its agreement does" in result.stdout
+    assert "only the agreement is meaningful" in result.stdout
     assert UNTRAINED in run("evaluate", untrained, "digits", "--limit", "5", "--quiet", "--json").stderr
 
 
-def test_interrupted_it_keeps_what_there_is_and_goes_on(made: Exported, tmp_path: Path) -> None:
+def test_interrupted_it_saves_its_predictions_and_continues(made: Exported, tmp_path: Path) -> None:
     line = ("evaluate", made.path("onnx"), "digits", "--json", "--resume", tmp_path / "answers")
     broken = interrupt(*line, at=", 150 of 600", by=signal.SIGINT)
     assert broken.returncode == INTERRUPTED, broken.stderr
     assert "Traceback" not in broken.stderr
     last = broken.stderr.splitlines()[-1]
-    assert last.startswith("Interrupted. What was answered until then is in ")
-    found = document(broken)
-    assert not found["complete"]
-    assert 150 <= found["results"][0]["count"] < 600
+    assert last.startswith("Interrupted. The predictions so far are in ")
+    result = document(broken)
+    assert not result["complete"]
+    assert 150 <= result["results"][0]["count"] < 600
     whole = run(*line)
     assert_done(whole)
     assert document(whole)["results"][0]["count"] == 600
     assert left_in(tmp_path) == ["answers"]
 
 
-def test_interrupted_without_a_file_it_shows_what_there_is(made: Exported) -> None:
+def test_interrupted_without_a_file_it_shows_its_predictions(made: Exported) -> None:
     broken = interrupt("evaluate", made.path("onnx"), "digits", at=", 300 of 600", by=signal.SIGTERM)
     assert broken.returncode == INTERRUPTED, broken.stderr
     assert "incomplete" in broken.stdout
-    assert broken.stderr.splitlines()[-1].endswith("is above, marked incomplete.")
+    assert broken.stderr.splitlines()[-1].endswith("are above, marked incomplete.")
 
 
 def test_bad_input_is_one_message(made: Exported, tmp_path: Path) -> None:

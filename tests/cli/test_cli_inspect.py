@@ -12,8 +12,8 @@ from command import assert_done, assert_refused, run
 from model_files import Computed, integers, ones, options, write_tflite
 from onnx import TensorProto, helper, load, save
 
+from evim_deploy.artifact.metadata import METADATA_KEY, SCHEMA_VERSION
 from evim_deploy.artifact.quantisation import Calibration, Quantisation
-from evim_deploy.artifact.target import METADATA_KEY, SCHEMA_VERSION
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +63,9 @@ def test_people_are_told_everything_with_its_reason_and_its_source(foreign: Path
     for expected in (
         "foreign.tflite",
         "written by a test",
-        "no manifest of evim-deploy in it",
-        "takes t0: float32 1x4x8x8",
-        "gives t9: float32 1x8x8x4",
+        "without a manifest of evim-deploy",
+        "input t0: float32 1x4x8x8",
+        "output t9: float32 1x8x8x4",
         "3 operations",
         "CONV_2D 1",
         "only moves data",
@@ -78,8 +78,8 @@ def test_people_are_told_everything_with_its_reason_and_its_source(foreign: Path
         "blocks 1: SPLIT_V",
         "XNNPACK does not support this operation.",
         "xnnpack_delegate.cc",
-        "measured: takes 2 of 3 operations, in 1 partition\n",
-        "leaves 1: SPLIT_V",
+        "measured: runs 2 of 3 operations, in 1 partition\n",
+        "does not run 1: SPLIT_V",
     ):
         assert expected in told
     assert "\x1b[" not in told  # no colours where no terminal is

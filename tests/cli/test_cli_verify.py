@@ -1,4 +1,4 @@
-"""``evim-deploy verify`` through the real command line: what it prints, and how it ends."""
+"""``evim-deploy verify`` through the command line: its output and exit codes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def package(base: Path) -> Path:
 
 @pytest.fixture
 def changed(single: Path, tmp_path: Path) -> Path:
-    """One weight is another."""
+    """A copy with one changed weight."""
     model = onnx.load(single)
     (tensor,) = [each for each in model.graph.initializer if each.name == "stages.1.blocks.0.ffn.fc1.conv.kernel"]
     kernel = numpy_helper.to_array(tensor).copy()
@@ -68,7 +68,7 @@ def changed(single: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def unknown(package: Path, tmp_path: Path) -> Path:
-    """One operation is none that anybody knows."""
+    """A copy with an unknown operation."""
     from coremltools.proto import Model_pb2
 
     path = shutil.copytree(package, tmp_path / "unknown.mlpackage")
@@ -82,16 +82,16 @@ def unknown(package: Path, tmp_path: Path) -> Path:
 
 
 def documents(result: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
-    """What ``--json`` says of each artifact; it is all that stdout holds."""
+    """The JSON entry of each artifact; the document is all of stdout."""
     document = json.loads(result.stdout)
     assert document.keys() == {"schema_version", "artifacts"}
     assert document["schema_version"] == SCHEMA_VERSION
-    found: list[dict[str, Any]] = document["artifacts"]
-    return found
+    actual: list[dict[str, Any]] = document["artifacts"]
+    return actual
 
 
 def assert_ends(result: subprocess.CompletedProcess[str], code: int, *fragments: str) -> None:
-    """With an error of cause and remedy for each artifact that is not proven, and nothing else that looks like one."""
+    """Check the exit code, and that stderr has one error with cause and remedy for each unproven artifact."""
     assert result.returncode == code, result.stdout + result.stderr
     assert "Traceback" not in result.stderr
     lines = result.stderr.splitlines()
@@ -147,9 +147,9 @@ def test_as_json(single: Path, half: Path) -> None:
     result = run("verify", single, half, "--json", "--quiet")
     assert_done(result)
     assert result.stderr == ""
-    found = documents(result)
-    assert [entry["path"] for entry in found] == [str(single), str(half)]
-    for entry, precision in zip(found, ("fp32", "fp16"), strict=True):
+    actual = documents(result)
+    assert [entry["path"] for entry in actual] == [str(single), str(half)]
+    for entry, precision in zip(actual, ("fp32", "fp16"), strict=True):
         assert entry.keys() == {
             "path",
             "format",
@@ -168,7 +168,7 @@ def test_as_json(single: Path, half: Path) -> None:
         assert entry["weights"]["source"] == "random:0"
         assert entry["parity"]["status"] == "pass"
         assert entry["parity"]["power"]["layers"] == 84
-    subjects = [[each["subject"] for each in entry["parity"]["comparisons"]] for entry in found]
+    subjects = [[each["subject"] for each in entry["parity"]["comparisons"]] for entry in actual]
     assert subjects == [["program"], ["rewrites", "program", "precision"]]
 
 
@@ -238,7 +238,7 @@ def test_an_unknown_operation_ends_in_6(unknown: Path) -> None:
         (("--compute-units", "cpuOnly"), "does not compute in mode cpuOnly"),
     ],
 )
-def test_a_mode_that_its_engine_has_not_ends_in_6(single: Path, options: tuple[str, str], said: str) -> None:
+def test_a_mode_that_the_engine_lacks_ends_in_6(single: Path, options: tuple[str, str], said: str) -> None:
     result = run("verify", single, *options, "--json")
     assert_ends(result, 6, said)
     (entry,) = documents(result)
@@ -251,7 +251,7 @@ def test_compute_units_off_a_mac_end_in_6(package: Path) -> None:
     assert_ends(run("verify", package, "--compute-units", "cpuAndNeuralEngine"), 6, "macOS")
 
 
-def test_several_artifacts_end_in_the_gravest_and_each_is_told(
+def test_several_artifacts_end_in_the_worst_code_and_each_is_reported(
     single: Path, half: Path, changed: Path, tmp_path: Path
 ) -> None:
     foreign = tmp_path / "foreign.onnx"
@@ -261,18 +261,18 @@ def test_several_artifacts_end_in_the_gravest_and_each_is_told(
     result = run("verify", *everything, "--json", "--quiet")
     assert_ends(result, 5, str(missing), str(changed), str(foreign))
     assert result.stderr.count("Error: ") == 3
-    found = documents(result)
-    assert [entry["path"] for entry in found] == list(map(str, everything))
-    assert [entry.get("error", {}).get("exit_code") for entry in found] == [None, 3, 5, 3, None]
-    assert [entry.get("parity", {}).get("status") for entry in found] == ["pass", None, "fail", None, "pass"]
+    actual = documents(result)
+    assert [entry["path"] for entry in actual] == list(map(str, everything))
+    assert [entry.get("error", {}).get("exit_code") for entry in actual] == [None, 3, 5, 3, None]
+    assert [entry.get("parity", {}).get("status") for entry in actual] == ["pass", None, "fail", None, "pass"]
 
     people = run("verify", *everything[:4], "--quiet")
     assert_ends(people, 5)
     assert [line for line in people.stdout.splitlines() if line.startswith("/")] == [str(single), str(changed)]
 
 
-def test_bad_input_is_graver_than_what_this_host_cannot_tell(single: Path, tmp_path: Path) -> None:
-    """Each of which alone would end in its own code."""
+def test_bad_input_is_worse_than_a_check_that_cannot_run(single: Path, tmp_path: Path) -> None:
+    """Two artifacts, each with an exit code of its own."""
     result = run("verify", single, tmp_path / "missing.onnx", "--mode", "ane", "--json")
     assert_ends(result, 3, "missing.onnx", "does not compute in mode ane")
     assert [entry["error"]["exit_code"] for entry in documents(result)] == [6, 3]
@@ -287,9 +287,7 @@ def test_bad_input_is_graver_than_what_this_host_cannot_tell(single: Path, tmp_p
         (("--inputs", "nowhere"), ("nowhere", "--inputs")),
     ],
 )
-def test_what_it_is_given_and_cannot_use_ends_in_3(
-    single: Path, options: tuple[str, str], fragments: tuple[str, ...]
-) -> None:
+def test_unusable_options_end_in_3(single: Path, options: tuple[str, str], fragments: tuple[str, ...]) -> None:
     assert_ends(run("verify", single, *options), 3, *fragments)
 
 

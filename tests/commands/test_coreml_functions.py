@@ -1,4 +1,4 @@
-"""Packages with a function for each size: what is in them, the proof of each function, and what of them is refused."""
+"""Packages with a function for each size: their contents, the proof of each function, and refused requests."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from networks import tiny
 from PIL import Image
 
 import runtimes
+from evim_deploy.artifact.metadata import METADATA_KEY
 from evim_deploy.artifact.parity import Parity
-from evim_deploy.artifact.target import METADATA_KEY
 from evim_deploy.catalog.variants import MODELS, VARIANTS, ModelName
 from evim_deploy.commands.export import export
 from evim_deploy.commands.predict import predict
-from evim_deploy.commands.request import Request, plan
-from evim_deploy.commands.verify import Result, Verifier
+from evim_deploy.commands.request import Request, plan_targets
+from evim_deploy.commands.verify import Verifier, VerifyResult
 from evim_deploy.common.errors import BadInput, EvimError
 from evim_deploy.formats.coreml import model_path, read_spec
 from evim_deploy.inspection import inspect
@@ -42,7 +42,7 @@ def small_model() -> Iterator[None]:
 
 
 def made(folder: Path, sizes: tuple[tuple[int, int], ...] = SIZES, **options: Any) -> dict[str, Any]:
-    """What ``evim-deploy export`` says of one package of the small model."""
+    """The document of an exported package of the small model."""
     classes = None if options.get("task") == "features" else CLASSES
     settings = {"weights": "random:3", "num_classes": classes, "output_dir": folder, **options}
     (document,) = export(Request(model=SMALL, formats=("coreml",), sizes=sizes, **settings))
@@ -63,7 +63,7 @@ def package(exported: dict[str, Any]) -> Path:
 # --- what is exported --------------------------------------------------------------------------------------
 
 
-def test_each_function_is_told_and_proven(exported: dict[str, Any]) -> None:
+def test_each_function_is_described_and_proven(exported: dict[str, Any]) -> None:
     assert exported["resolution"] == list(SIZES[0])
     assert exported["parity"]["status"] == "pass"
     assert [function["name"] for function in exported["functions"]] == NAMES
@@ -96,7 +96,7 @@ def test_nothing_but_the_artifact_s_files_is_left(package: Path) -> None:
     ]
 
 
-def test_what_xcode_shows_stands_at_every_function(package: Path) -> None:
+def test_every_function_has_the_description_that_xcode_shows(package: Path) -> None:
     description = read_spec(package).description
     assert description.defaultFunctionName == NAMES[0]
     assert sorted(function.name for function in description.functions) == sorted(NAMES)
@@ -134,7 +134,7 @@ def test_it_is_verified_function_by_function(package: Path, exported: dict[str, 
         assert errors[0] == pytest.approx(errors[1], rel=0.01)
 
 
-def test_the_default_function_is_lined_up_and_predicts(package: Path, tmp_path: Path) -> None:
+def test_the_default_function_is_matched_and_predicts(package: Path, tmp_path: Path) -> None:
     verifier = Verifier()
     assert verifier.layers(verifier.verify(package)).status == "pass"
     Image.new("RGB", (60, 60), (200, 100, 50)).save(tmp_path / "image.png")
@@ -143,12 +143,12 @@ def test_the_default_function_is_lined_up_and_predicts(package: Path, tmp_path: 
 
 
 def test_each_function_is_inspected_the_default_one_first(package: Path) -> None:
-    found = inspect(package)
-    assert found.functions[0].name == NAMES[0]
-    assert {function.name: function.inputs[0].shape for function in found.functions} == {
+    result = inspect(package)
+    assert result.functions[0].name == NAMES[0]
+    assert {function.name: function.inputs[0].shape for function in result.functions} == {
         name: (1, 3, *size) for name, size in zip(NAMES, SIZES, strict=True)
     }
-    assert [target.kept_off for function in found.functions for target in function.targets[:1]] == [0, 0, 0]
+    assert [target.kept_off for function in result.functions for target in function.targets[:1]] == [0, 0, 0]
 
 
 def test_core_ml_s_own_session_takes_a_function(package: Path) -> None:
@@ -169,14 +169,14 @@ def test_core_ml_s_own_session_takes_a_function(package: Path) -> None:
 # --- what is wrong with one is found -----------------------------------------------------------------------
 
 
-def verified(path: Path) -> Result:
+def verified(path: Path) -> VerifyResult:
     result = Verifier().check(path)
     assert isinstance(result.problem, EvimError)
     return result
 
 
 def test_a_weight_of_one_function_alone_is_found_there(package: Path, tmp_path: Path) -> None:
-    """It takes another array of the weights that all share, where the others keep theirs."""
+    """One function uses another array of the shared weights."""
 
     def change(program: Program) -> None:
         values = {op.outputs[0].name: op.attributes["val"] for op in program.block.operations if op.type == "const"}
@@ -187,10 +187,10 @@ def test_a_weight_of_one_function_alone_is_found_there(package: Path, tmp_path: 
     result = verified(changed(package, tmp_path / package.name, change, NAMES[1]))
     assert result.problem is not None
     assert result.problem.exit_code == 5
-    assert result.verdict is not None
-    assert [parity.status for parity in result.verdict.functions.values()] == ["pass", "fail", "pass"]
-    assert result.verdict.parity.reason.startswith("size_64x40: program (mil, fp32)")
-    assert "stages.0.blocks.0.dwconv1.conv" in result.verdict.parity.reason
+    assert result.verification is not None
+    assert [parity.status for parity in result.verification.functions.values()] == ["pass", "fail", "pass"]
+    assert result.verification.parity.reason.startswith("size_64x40: program (mil, fp32)")
+    assert "stages.0.blocks.0.dwconv1.conv" in result.verification.parity.reason
 
 
 def _renamed(spec: Any, document: dict[str, Any]) -> None:
@@ -246,7 +246,7 @@ def _no_list(spec: Any, document: dict[str, Any]) -> None:
         (_no_list, 3, "is no list"),
     ],
 )
-def test_a_package_whose_manifest_lies_is_told(
+def test_a_package_with_a_wrong_manifest_is_refused(
     package: Path, tmp_path: Path, change: Callable[[Any, dict[str, Any]], None], exit_code: int, cause: str
 ) -> None:
     path = copied(package, tmp_path)
@@ -265,7 +265,7 @@ def test_an_unknown_function_is_answered_with_those_there_are(package: Path) -> 
         runtimes.open_artifact(package, mode="fp16", function="size_1x1").__enter__()
 
 
-def test_the_verdict_of_all_is_that_of_the_worst() -> None:
+def test_the_status_of_all_functions_is_the_worst() -> None:
     each = {
         "a": Parity(status="pass", reason=""),
         "b": Parity(status="warning", reason="weak"),
@@ -277,7 +277,7 @@ def test_the_verdict_of_all_is_that_of_the_worst() -> None:
 
 
 def test_a_function_that_fails_keeps_the_whole_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One function of three is built of other weights; nothing is left of the package."""
+    """One function of three has other weights: no file of the package is kept."""
     build = coreml._build_function
 
     def perturbed(graph: Any, target: Any, path: Path) -> Any:
@@ -301,25 +301,29 @@ def test_a_function_that_fails_keeps_the_whole_package(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("format_", "sizes", "target", "cause"),
     [
-        ("coreml", SIZES, "iOS16", "needs iOS18, and this one is for iOS16"),
-        ("coreml", SIZES, "iOS17", "needs iOS18, and this one is for iOS17"),
-        ("coreml", SIZES[:1], "iOS18", "One size needs one function"),
-        ("coreml", (SIZES[0], SIZES[0]), "iOS18", "One size needs one function"),
-        ("coreml", (), "iOS18", "One size needs one function"),
-        ("coreml", (*SIZES, None), "iOS18", "no dynamic batch or resolution"),
-        ("onnx", SIZES, None, "onnx has no files of several functions"),
-        ("tflite", SIZES, None, "tflite has no files of several functions"),
+        ("coreml", SIZES, "iOS16", "requires the deployment target iOS18, got iOS16"),
+        ("coreml", SIZES, "iOS17", "requires the deployment target iOS18, got iOS17"),
+        ("coreml", SIZES[:1], "iOS18", "--multifunction requires several resolutions"),
+        ("coreml", (SIZES[0], SIZES[0]), "iOS18", "--multifunction requires several resolutions"),
+        ("coreml", (), "iOS18", "--multifunction requires several resolutions"),
+        ("coreml", (*SIZES, None), "iOS18", "does not support a dynamic batch or resolution"),
+        ("onnx", SIZES, None, "onnx does not support --multifunction"),
+        ("tflite", SIZES, None, "tflite does not support --multifunction"),
     ],
 )
-def test_what_cannot_be_several_functions(format_: str, sizes: Any, target: str | None, cause: str) -> None:
+def test_requests_without_several_functions_are_refused(
+    format_: str, sizes: Any, target: str | None, cause: str
+) -> None:
     with pytest.raises(BadInput) as caught:
-        plan(Request(model=SMALL, formats=(format_,), sizes=sizes, deployment_target=target, multifunction=True))
+        plan_targets(
+            Request(model=SMALL, formats=(format_,), sizes=sizes, deployment_target=target, multifunction=True)
+        )
     assert cause in caught.value.cause
     assert caught.value.exit_code == 3
 
 
 def test_several_functions_alone_say_for_which_system() -> None:
-    (target,) = plan(Request(model=SMALL, formats=("coreml",), sizes=SIZES, multifunction=True))
+    (target,) = plan_targets(Request(model=SMALL, formats=("coreml",), sizes=SIZES, multifunction=True))
     assert target.deployment_target == "iOS18"
 
 

@@ -1,4 +1,4 @@
-"""Where a proof fails: whether the network, its precision or the artifact is to blame, and what a user can do."""
+"""Failed proofs: the fault is the network's, the precision's or the artifact's, and the remedy follows it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from evim_deploy.artifact.parity import Check, ParityStatus, StoredWeights
 from evim_deploy.artifact.target import Target, Weights
-from evim_deploy.commands.export import _Source
+from evim_deploy.commands.export import _Job
+from evim_deploy.commands.request import Request
 from evim_deploy.common.errors import ParityFailed
 from evim_deploy.common.numerics import with_probabilities
 from evim_deploy.networks.protocols import Array
@@ -43,7 +44,7 @@ ILL, WELL = 1e4, 0.0
 
 
 class Cancelling(nn.Module):
-    """A network after which so much is added and subtracted again that float32 loses what it has."""
+    """A network with a large number added to its logits and subtracted again, which cancels them in float32."""
 
     def __init__(self, network: nn.Module, amount: float) -> None:
         super().__init__()
@@ -55,34 +56,28 @@ class Cancelling(nn.Module):
         return (logits + self.amount) - self.amount
 
 
-def source(amount: float, trained: bool = False) -> _Source:
-    found = open_timm(NAME, "random:3", None, lambda _: None)
-    module = Cancelling(found.module, amount).eval()
+def job_of(amount: float, trained: bool = False) -> _Job:
+    result = open_timm(NAME, "random:3", None, lambda _: None)
+    module = Cancelling(result.module, amount).eval()
 
     def compute(images: Array) -> dict[str, Array]:
         with torch.no_grad():
             return with_probabilities(module(torch.from_numpy(images)).numpy())
 
-    opened = replace(found, original=compute, module=module, weights=Weights("random:3", trained, ""))
+    opened = replace(result, original=compute, module=module, weights=Weights("random:3", trained, ""))
     reference = ModuleReference(opened, (SIDE, SIDE))
-    return _Source(
-        name=NAME,
-        reference=reference,
-        prover=ParityChecker(reference, SIDE),
-        verify=None,
-        calibration=None,
-        allowed_loss=None,
-    )
+    request = Request(model=NAME, formats=(TARGET.format,))
+    return _Job(request=request, reference=reference, checker=ParityChecker(reference, SIDE))
 
 
 class Artifact:
-    """Computes what the network does, exactly, and then does something to it."""
+    """A session that computes the network in float64, and changes the result."""
 
     anomalies: Mapping[str, Mapping[str, int]] = MappingProxyType({})
 
-    def __init__(self, of: _Source, change: Callable[[Array], Array]) -> None:
-        assert isinstance(of.reference, ModuleReference)
-        self._network = deepcopy(of.reference.network(TARGET)._module).double()
+    def __init__(self, job: _Job, change: Callable[[Array], Array]) -> None:
+        assert isinstance(job.reference, ModuleReference)
+        self._network = deepcopy(job.reference.network(TARGET)._module).double()
         self._change = change
 
     def run(self, image: Array) -> dict[str, Array]:
@@ -92,83 +87,83 @@ class Artifact:
 
 
 def failure(
-    of: _Source, change: Callable[[Array], Array], check: Check = Check.PROGRAM, target: Target = TARGET
+    job: _Job, change: Callable[[Array], Array], check: Check = Check.PROGRAM, target: Target = TARGET
 ) -> ParityFailed:
-    sound, changed = Artifact(of, lambda logits: logits), Artifact(of, change)
-    runs = [CheckRun(check, "simulated", target.precision, lambda: nullcontext(changed))]
+    sound, changed = Artifact(job, lambda logits: logits), Artifact(job, change)
+    runs = [CheckRun(check, "test", target.precision, lambda: nullcontext(changed))]
     if check == Check.PRECISION:
-        runs.insert(0, CheckRun(Check.PROGRAM, "simulated", "fp32", lambda: nullcontext(sound)))
-    parity = of.prover.prove(target, runs)
+        runs.insert(0, CheckRun(Check.PROGRAM, "test", "fp32", lambda: nullcontext(sound)))
+    parity = job.checker.prove(target, runs)
     assert parity.status == ParityStatus.FAIL
-    return parity_failure(of.prover, target, parity.reason, [(target, parity)])
+    return parity_failure(job.checker, target, parity.reason, [(target, parity)])
 
 
-def test_a_network_that_float32_cannot_compute_is_blamed_with_its_own_error() -> None:
-    found = failure(source(ILL), lambda logits: logits)
-    assert found.exit_code == 5
-    assert "own float32 differs from its float64 by" in found.cause
-    assert "It was not kept." in found.remedy
-    assert "-w random:1" in found.remedy
-    assert "report" not in found.remedy
+def test_the_fault_is_the_network_s_if_float32_cannot_compute_it() -> None:
+    result = failure(job_of(ILL), lambda logits: logits)
+    assert result.exit_code == 5
+    assert "own float32 differs from its float64 by" in result.cause
+    assert "It was not kept." in result.remedy
+    assert "-w random:1" in result.remedy
+    assert "report" not in result.remedy
 
 
 def test_of_trained_weights_no_other_seed_is_advised() -> None:
-    remedy = failure(source(ILL, trained=True), lambda logits: logits).remedy
+    remedy = failure(job_of(ILL, trained=True), lambda logits: logits).remedy
     assert "weights of a fully trained network" in remedy
     assert "random" not in remedy
 
 
 @pytest.mark.parametrize("amount", [ILL, WELL])
 def test_a_wrong_artifact_is_not_excused(amount: float) -> None:
-    """An error far beyond the network's own is the artifact's, however badly the network is conditioned."""
-    found = failure(source(amount), lambda logits: np.roll(logits, 1, axis=-1))
-    assert "float64" not in found.cause
-    assert "fault of evim-deploy or of a converter: please report it" in found.remedy
+    """An error far beyond the network's own is the artifact's fault, even if the network is ill-conditioned."""
+    result = failure(job_of(amount), lambda logits: np.roll(logits, 1, axis=-1))
+    assert "float64" not in result.cause
+    assert "fault of evim-deploy or of a converter: please report it" in result.remedy
 
 
 def test_wrong_weights_in_the_file_are_not_excused() -> None:
-    of = source(ILL)
-    parity = of.prover.prove(
-        TARGET, [CheckRun(Check.PROGRAM, "simulated", "fp32", lambda: nullcontext(Artifact(of, lambda x: x)))]
+    job = job_of(ILL)
+    parity = job.checker.prove(
+        TARGET, [CheckRun(Check.PROGRAM, "test", "fp32", lambda: nullcontext(Artifact(job, lambda x: x)))]
     )
     parity = replace(parity, stored=StoredWeights(2, 2, ("stem.0.weight",)))
-    assert "please report it" in parity_failure(of.prover, TARGET, parity.reason, [(TARGET, parity)]).remedy
+    assert "please report it" in parity_failure(job.checker, TARGET, parity.reason, [(TARGET, parity)]).remedy
 
 
-def test_a_precision_that_loses_too_much_is_blamed_where_the_program_is_right() -> None:
+def test_the_fault_is_the_precision_s_if_the_program_passes() -> None:
     half = replace(TARGET, precision="fp16")
-    of = source(WELL)
-    stored = of.reference.simulated_network(half)
-    off = Artifact(of, lambda logits: logits + 0.2 * np.ptp(logits) * np.sign(logits))
+    job = job_of(WELL)
+    stored = job.reference.simulated_network(half)
+    off = Artifact(job, lambda logits: logits + 0.2 * np.ptp(logits) * np.sign(logits))
     runs = [
-        CheckRun(Check.PROGRAM, "simulated", "fp32", lambda: nullcontext(stored)),
-        CheckRun(Check.PRECISION, "simulated", "fp16", lambda: nullcontext(off)),
+        CheckRun(Check.PROGRAM, "test", "fp32", lambda: nullcontext(stored)),
+        CheckRun(Check.PRECISION, "test", "fp16", lambda: nullcontext(off)),
     ]
-    parity = of.prover.prove(half, runs)
-    found = parity_failure(of.prover, half, parity.reason, [(half, parity)])
+    parity = job.checker.prove(half, runs)
+    result = parity_failure(job.checker, half, parity.reason, [(half, parity)])
     assert (
-        found.remedy == "It was not kept. In fp16 this network loses more than is allowed: choose another --precision."
+        result.remedy == "It was not kept. In fp16 this network loses more than is allowed: choose another --precision."
     )
 
 
-def test_a_network_that_computes_in_a_fixed_type_tells_nothing_of_itself() -> None:
+def test_a_network_with_a_fixed_type_has_no_float32_rounding() -> None:
     class Fixed(nn.Module):
         def forward(self, image: Tensor) -> Tensor:
             return image.mean((2, 3)) @ torch.ones(3, 12)
 
-    found = open_timm(NAME, "random:3", None, lambda _: None)
-    reference = ModuleReference(replace(found, module=Fixed().eval()), (SIDE, SIDE))
+    result = open_timm(NAME, "random:3", None, lambda _: None)
+    reference = ModuleReference(replace(result, module=Fixed().eval()), (SIDE, SIDE))
     assert ParityChecker(reference, SIDE).float32_rounding(TARGET) is None
 
 
 def test_the_engine_of_the_reference_is_named() -> None:
-    of = source(WELL)
-    assert of.reference.engine == "PyTorch"
+    job = job_of(WELL)
+    assert job.reference.engine == "PyTorch"
     opened = open_timm(NAME, "random:3", None, lambda _: None)
     reference = ModuleReference(replace(opened, engine="ONNX Runtime"), (SIDE, SIDE))
     network = reference.network(TARGET)
     parity = ParityChecker(reference, SIDE).prove(
-        TARGET, [CheckRun(Check.PROGRAM, "simulated", "fp32", lambda: nullcontext(network))]
+        TARGET, [CheckRun(Check.PROGRAM, "test", "fp32", lambda: nullcontext(network))]
     )
     assert parity.comparisons[0].reference == "ONNX Runtime"
     assert isinstance(opened, LoadedModel)

@@ -1,4 +1,4 @@
-"""A Core ML export keeps no file that Core ML is reported to compute otherwise, and blames its own faults on itself."""
+"""A Core ML export refuses operations that Core ML is reported to compute differently, and reports its own faults."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIDE = 32
 
 
 def write(module: nn.Module, path: Path) -> Path:
-    """A classifier that ends in these layers' mean, as an ONNX file."""
+    """Write a classifier with these layers and a global mean as an ONNX file."""
     torch.manual_seed(0)
     network = nn.Sequential(module, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)).eval()
     names: dict[str, Any] = {"input_names": ["image"], "output_names": ["logits"]}
@@ -35,11 +35,11 @@ def exported(path: Path, folder: Path, precision: str = "fp32") -> dict[str, Any
     return artifact
 
 
-def test_an_operation_that_core_ml_computes_otherwise_is_refused_by_name(tmp_path: Path) -> None:
+def test_an_operation_that_core_ml_computes_differently_is_refused_by_name(tmp_path: Path) -> None:
     path = write(nn.Conv2d(3, 4, (3, 2), stride=2, padding=1), tmp_path / "oblong.onnx")
-    with pytest.raises(BadInput, match=r"conv: kernel 3x2.*coremltools/issues/2515") as told:
+    with pytest.raises(BadInput, match=r"conv: kernel 3x2.*coremltools/issues/2515") as caught:
         exported(path, tmp_path / "out")
-    assert told.value.remedy.startswith("It was not kept. Pad the kernel with zeros to a square one.")
+    assert caught.value.remedy.startswith("It was not kept. Pad the kernel with zeros to a square one.")
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -49,7 +49,7 @@ def test_its_neighbour_is_exported_and_proven(tmp_path: Path) -> None:
 
 
 def test_a_package_that_has_one_is_neither_verified_nor_run(tmp_path: Path) -> None:
-    """One of ours that came to have a softplus in float16, as an older version wrote them."""
+    """A package of evim-deploy with a softplus in float16, as an older version wrote it."""
     path = write(nn.Conv2d(3, 4, 3, stride=2, padding=1), tmp_path / "square.onnx")
     artifact = Path(exported(path, tmp_path / "out", "fp16")["path"])
     changed(artifact, tmp_path / artifact.name, lambda program: setattr(program.operation("relu"), "type", "softplus"))
@@ -66,15 +66,15 @@ def test_a_package_that_has_one_is_neither_verified_nor_run(tmp_path: Path) -> N
 
 
 def test_a_file_that_cannot_be_read_back_is_our_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody can have damaged it between the writing and the proof."""
+    """A file that was just written cannot have been damaged by the user."""
 
     def fails(*_: Any, **__: Any) -> Any:
         raise Damaged("x.mlpackage is damaged: a bit.")
 
     monkeypatch.setattr(runtimes, "open_artifact", fails)
     path = write(nn.Conv2d(3, 4, 3, stride=2, padding=1), tmp_path / "square.onnx")
-    with pytest.raises(ParityFailed, match=r"was written wrongly: .*a bit") as told:
+    with pytest.raises(ParityFailed, match=r"was written wrongly: .*a bit") as caught:
         exported(path, tmp_path / "out")
-    assert "please report it" in told.value.remedy
-    assert "Copy" not in told.value.remedy
+    assert "please report it" in caught.value.remedy
+    assert "Copy" not in caught.value.remedy
     assert not list((tmp_path / "out").iterdir())

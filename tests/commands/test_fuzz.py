@@ -1,4 +1,4 @@
-"""Damaged artifacts: no exception but one message, no hang, and no pass where a value that counts has changed."""
+"""Damaged artifacts: one message instead of an exception, no hang, and no pass if an output changed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import MODELS, ModelName
 from evim_deploy.commands.export import export
 from evim_deploy.commands.request import Request
-from evim_deploy.commands.verify import Result, Verifier
+from evim_deploy.commands.verify import Verifier, VerifyResult
 from evim_deploy.common.errors import EvimError
 from evim_deploy.proof.outputs.tolerances import TOLERANCES
 
@@ -69,7 +69,7 @@ DAMAGES: tuple[Damage, ...] = (flip_bits, flip_bits, flip_bits, overwrite, blank
 
 @pytest.fixture(scope="module", autouse=True)
 def small_model() -> Iterator[None]:
-    """The whole road of verify, with a network that takes milliseconds."""
+    """The complete verification, with a network that takes milliseconds."""
     MODELS[NAME] = ModelName(tiny(3, depths=(1, 1, 1)))
     yield
     del MODELS[NAME]
@@ -100,13 +100,13 @@ def sound_artifact(folder: Path, format_: str, precision: str) -> Path:
 
 
 def members(artifact: Path) -> list[Path]:
-    """The files of an artifact, each as likely to be damaged as the others, and the manifest beside it."""
+    """The files of an artifact and the manifest beside it, each equally likely to be damaged."""
     own = [artifact] if artifact.is_file() else sorted(path for path in artifact.rglob("*") if path.is_file())
     return [*own, *own, artifact.with_name(artifact.name + ".json")]
 
 
 def outputs(artifact: Path) -> npt.NDArray[np.float32]:
-    """What an artifact gives for an image that verify does not look at."""
+    """The outputs of an artifact for an image that verify does not use."""
     image = np.random.RandomState(77).randint(0, 256, (1, 3, *SIZE)).astype(np.float32)
     engine = runtimes.tracing_engine(artifact)
     with runtimes.open_artifact(artifact, engine, "fp32") as session:
@@ -114,12 +114,12 @@ def outputs(artifact: Path) -> npt.NDArray[np.float32]:
     return values
 
 
-def error(sound: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) -> float:
-    """Of logits or probabilities as logits, in units of the sound one's range."""
+def error(sound: npt.NDArray[np.float32], result: npt.NDArray[np.float32]) -> float:
+    """The largest difference of the logits, in units of the range of the intact artifact's."""
     if sound.min() >= 0:  # probabilities
-        sound, found = (np.log(np.maximum(values, 1e-37)) for values in (sound, found))
-        sound, found = sound - sound.mean(), found - found.mean()
-    return float(np.abs(found - sound).max() / (sound.max() - sound.min()))
+        sound, result = (np.log(np.maximum(values, 1e-37)) for values in (sound, result))
+        sound, result = sound - sound.mean(), result - result.mean()
+    return float(np.abs(result - sound).max() / (sound.max() - sound.min()))
 
 
 @pytest.mark.slow
@@ -153,9 +153,9 @@ def test_damaged_artifacts(tmp_path: Path, verifier: Verifier, seeds: range, for
         start = time.process_time()
         result = verifier.check(copy)
         assert time.process_time() - start < MOST_WORK, f"seed {seed}: {victim.name}"
-        told = ended(result)
-        ends[told] += 1
-        if told in (ParityStatus.PASS, ParityStatus.WARNING) and bytes(content) != before:
+        output = ended(result)
+        ends[output] += 1
+        if output in (ParityStatus.PASS, ParityStatus.WARNING) and bytes(content) != before:
             allowed = TOLERANCES[format_, "fp32"].max_abs
             assert error(expected, outputs(copy)) <= 2 * allowed, f"seed {seed}: {victim.name} passes"
         shutil.rmtree(folder)
@@ -163,11 +163,11 @@ def test_damaged_artifacts(tmp_path: Path, verifier: Verifier, seeds: range, for
     assert ends["5"] >= len(seeds) / 10  # what can be read, and is another model
 
 
-def ended(result: Result) -> str:
-    """The exit code that a result comes to, or the status of its proof where nothing is wrong."""
+def ended(result: VerifyResult) -> str:
+    """The exit code of a result, or the status of its proof without a problem."""
     if result.problem is None:
-        assert result.verdict is not None
-        return result.verdict.parity.status
+        assert result.verification is not None
+        return result.verification.parity.status
     assert isinstance(result.problem, EvimError)
     assert result.problem.exit_code in (3, 5, 6)
     assert result.problem.cause.strip()

@@ -14,7 +14,7 @@ from evim_deploy.proof.outputs.checker import ParityChecker
 from evim_deploy.proof.prove import prove
 
 EVERY_RUN = 15
-"""Of all variants this many are tried in every run; the others are left to the exhaustive one."""
+"""Number of variants in every run; the exhaustive run tests the others."""
 
 LEAST_SHARE = 0.8
 """Of layers, that each proof sees a disturbance in.

@@ -1,4 +1,4 @@
-"""``verify --rebuild``: artifacts made again from manifests and weights; what is not the same is told by its place."""
+"""``verify --rebuild``: artifacts are built again from manifests and weights; a difference has its file and offset."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import tiny_timm
 from command import run
 
 from evim_deploy import formats
-from evim_deploy.artifact.manifest import Manifest, embedded_manifest
 from evim_deploy.artifact.parity import ParityStatus
+from evim_deploy.artifact.reading import Manifest, embedded_manifest
 from evim_deploy.commands.export import export
-from evim_deploy.commands.rebuild import DIFFERENT, NOT_COMPARABLE, SAME, Difference, Rebuild, differences, rebuild
+from evim_deploy.commands.rebuild import FileDifference, Rebuild, RebuildStatus, differences, rebuild
 from evim_deploy.commands.request import Request
 from evim_deploy.commands.verify import Verifier
 from evim_deploy.common.errors import NotInstalled, NotRunHere, ParityFailed
@@ -34,7 +34,7 @@ WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of weights, calibration images and an ONNX file."""
+    """A folder with weights, calibration images and an ONNX file."""
     folder = tmp_path_factory.mktemp("inputs") / "folder"
     every_artifact.prepare(folder)
     return folder
@@ -48,7 +48,7 @@ def made(folder: Path, source: str, format_: str, **options: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
-    """One artifact of each format as it is unless asked otherwise."""
+    """One artifact of each format with default options."""
     folder = tmp_path_factory.mktemp("plain")
     return {format_: made(folder, "digits", format_) for format_ in FORMATS}
 
@@ -63,15 +63,15 @@ def rebuilt(artifact: Path, weights: Path | None = None, manifest: Manifest | No
     return rebuild(artifact, manifest, reference)
 
 
-# --- the same to the byte
+# --- identical bytes
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_an_artifact_is_made_again(plain: Inputs, format_: str) -> None:
-    found = rebuilt(plain[format_])
-    assert (found.status, found.differences, found.versions) == (SAME, (), {})
-    assert str(found) == "the same to the byte"
-    assert found.problem(plain[format_]) is None
+def test_an_artifact_is_rebuilt(plain: Inputs, format_: str) -> None:
+    result = rebuilt(plain[format_])
+    assert (result.status, result.differences, result.versions) == (RebuildStatus.SAME, (), {})
+    assert str(result) == "identical bytes"
+    assert result.problem(plain[format_]) is None
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_an_artifact_is_made_again(plain: Inputs, format_: str) -> None:
     ],
 )
 def test_all_options_are_in_the_manifest(inputs: Path, tmp_path: Path, format_: str, options: dict[str, Any]) -> None:
-    """Weights of the user's own, images and labels are not needed where they were; nor is the artifact's name."""
+    """The user's weights, images and labels may have moved; the artifact may be renamed."""
     weights, labels = inputs / every_artifact.WEIGHTS, tmp_path / "labels.txt"
     labels.write_text("\n".join(f"digit {index}" for index in range(10)))
     images = {"calibration": inputs / every_artifact.IMAGES} if "int8" in options.get("precisions", ()) else {}
@@ -96,15 +96,15 @@ def test_all_options_are_in_the_manifest(inputs: Path, tmp_path: Path, format_: 
     moved.parent.mkdir()
     artifact.rename(moved)
     labels.unlink()
-    assert rebuilt(moved, weights).status == SAME
+    assert rebuilt(moved, weights).status == RebuildStatus.SAME
 
 
 @pytest.mark.parametrize("format_", ["onnx", "coreml"])
-def test_other_networks_are_made_again(inputs: Path, tmp_path: Path, format_: str) -> None:
+def test_other_networks_are_rebuilt(inputs: Path, tmp_path: Path, format_: str) -> None:
     sources = {f"timm:{tiny_timm.NAME}": "random:1", str(inputs / every_artifact.CLASSIFIER): None}
     for source, weights in sources.items():
         artifact = made(tmp_path, source, format_, weights=weights, precisions=("fp16",))
-        assert rebuilt(artifact, None if weights else Path(source)).status == SAME
+        assert rebuilt(artifact, None if weights else Path(source)).status == RebuildStatus.SAME
 
 
 def test_weights_are_found_by_their_name_beside_the_artifact(inputs: Path, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_weights_are_found_by_their_name_beside_the_artifact(inputs: Path, tmp_p
     shutil.copy(inputs / every_artifact.WEIGHTS, artifact.parent)
     result = Verifier(rebuilds=True).check(artifact)
     assert result.problem is None
-    assert result.to_dict()["rebuild"]["status"] == SAME
+    assert result.to_dict()["rebuild"]["status"] == RebuildStatus.SAME
 
 
 # --- what differs
@@ -131,24 +131,24 @@ def _flip_last(file: Path) -> int:
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_another_description_is_told_where_the_proof_passes(plain: Inputs, tmp_path: Path, format_: str) -> None:
-    """Without its manifest beside no hash tells, and no comparison sees it."""
+def test_another_description_is_detected_although_the_proof_passes(plain: Inputs, tmp_path: Path, format_: str) -> None:
+    """Without the manifest beside it neither the hash nor a comparison detects it."""
     artifact = copied(plain[format_], tmp_path)
     annotate(artifact, format_, {})
     result = Verifier(rebuilds=True).check(artifact)
-    assert result.verdict
-    assert result.verdict.parity.status == ParityStatus.PASS
+    assert result.verification
+    assert result.verification.parity.status == ParityStatus.PASS
     assert isinstance(result.problem, ParityFailed)
-    assert "was made again, and is different" in result.problem.cause
+    assert "is different" in result.problem.cause
     document = result.to_dict()["rebuild"]
-    assert document["status"] == DIFFERENT
+    assert document["status"] == RebuildStatus.DIFFERENT
     assert [each["file"] for each in document["differences"]] == [SPEC if format_ == "coreml" else artifact.name]
 
 
-def test_one_bit_of_the_weights_is_told_by_its_place(plain: Inputs, tmp_path: Path) -> None:
+def test_one_bit_of_the_weights_is_reported_with_its_offset(plain: Inputs, tmp_path: Path) -> None:
     artifact = copied(plain["coreml"], tmp_path)
     place = _flip_last(artifact / WEIGHTS)
-    assert rebuilt(artifact).differences == (Difference(WEIGHTS, place),)
+    assert rebuilt(artifact).differences == (FileDifference(WEIGHTS, place),)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_one_bit_of_the_weights_is_told_by_its_place(plain: Inputs, tmp_path: Pa
         (lambda content: b"", 0),
     ],
 )
-def test_the_first_place_that_differs(
+def test_the_first_offset_that_differs(
     tmp_path: Path, change: Callable[[bytes], bytes], expected: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("evim_deploy.commands.rebuild._BLOCK_BYTES", 4)
@@ -175,8 +175,8 @@ def test_a_file_that_only_one_has_is_named(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / f"{name}.onnx").write_bytes(b"alike")
     (tmp_path / "b.onnx.data").write_bytes(b"weights")
-    (found,) = differences(tmp_path / "a.onnx", tmp_path / "b.onnx")
-    assert str(found) == "only one has a.onnx.data"
+    (result,) = differences(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    assert str(result) == "only one has a.onnx.data"
     assert set(members(tmp_path / "b.onnx")) == {"", ".data"}
 
 
@@ -190,11 +190,11 @@ def _made_by(artifact: Path, changed: Mapping[str, str]) -> Manifest:
 
 def test_other_versions_are_named_and_no_failure(plain: Inputs) -> None:
     artifact = plain["onnx"]
-    found = rebuilt(artifact, manifest=_made_by(artifact, {"onnx": "1.0", "gone": "2"}))
-    assert found.status == NOT_COMPARABLE
+    result = rebuilt(artifact, manifest=_made_by(artifact, {"onnx": "1.0", "gone": "2"}))
+    assert result.status == RebuildStatus.NOT_COMPARABLE
     now = manifest_of(artifact).tools["onnx"]
-    assert found.versions == {"onnx": ("1.0", now), "gone": ("2", None)}
-    problem = found.problem(artifact)
+    assert result.versions == {"onnx": ("1.0", now), "gone": ("2", None)}
+    problem = result.problem(artifact)
     assert isinstance(problem, NotRunHere)
     assert f"onnx 1.0 then, {now} now, gone 2 then, missing now" in problem.cause
 
@@ -202,10 +202,10 @@ def test_other_versions_are_named_and_no_failure(plain: Inputs) -> None:
 def test_other_versions_that_write_the_same_are_no_problem(plain: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
     """The manifest's versions are put into the rebuilt file, so that they alone make no difference."""
     monkeypatch.setattr("evim_deploy.commands.build.tool_versions", lambda *names: {"onnx": "9.9"})
-    found = rebuilt(plain["onnx"])
-    assert (found.status, found.differences) == (SAME, ())
-    assert found.versions["onnx"][1] == "9.9"
-    assert "although" in str(found)
+    result = rebuilt(plain["onnx"])
+    assert (result.status, result.differences) == (RebuildStatus.SAME, ())
+    assert result.versions["onnx"][1] == "9.9"
+    assert "although" in str(result)
 
 
 def test_a_missing_exporter_is_named(plain: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,8 +214,8 @@ def test_a_missing_exporter_is_named(plain: Inputs, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("exporters.require", missing)
     result = Verifier(rebuilds=True).check(plain["tflite"])
-    assert result.verdict
-    assert result.verdict.parity.status == ParityStatus.PASS
+    assert result.verification
+    assert result.verification.parity.status == ParityStatus.PASS
     assert isinstance(result.problem, NotInstalled)
 
 
@@ -225,9 +225,9 @@ def test_a_missing_exporter_is_named(plain: Inputs, monkeypatch: pytest.MonkeyPa
 def test_the_command_says_it(plain: Inputs, tmp_path: Path) -> None:
     changed = copied(plain["onnx"], tmp_path)
     annotate(changed, "onnx", {})
-    told = run("verify", plain["onnx"], changed, "--rebuild")
-    assert told.returncode == 5
-    same, different = (line for line in told.stdout.splitlines() if "made again" in line)
-    assert same.strip() == "made again: the same to the byte"
-    assert different.strip().startswith(f"made again: different ({changed.name} from byte ")
-    assert f"{changed} was made again, and is different" in told.stderr
+    output = run("verify", plain["onnx"], changed, "--rebuild")
+    assert output.returncode == 5
+    same, different = (line for line in output.stdout.splitlines() if "rebuild: " in line)
+    assert same.strip() == "rebuild: identical bytes"
+    assert different.strip().startswith(f"rebuild: different ({changed.name} from byte ")
+    assert f"The rebuild of {changed} is different" in output.stderr

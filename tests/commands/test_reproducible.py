@@ -1,4 +1,4 @@
-"""The same inputs, versions and options make the same bytes, whoever makes them, where and when."""
+"""The same inputs, versions and options make the same bytes for every user, host and date."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import every_artifact
 import pytest
 import torch
 
-from evim_deploy.artifact.target import embedded
+from evim_deploy.artifact.manifest import embedded
 from evim_deploy.catalog.variants import parse_model
 from evim_deploy.commands.export import export
 from evim_deploy.commands.rebuild import differences
 from evim_deploy.commands.request import Request
 from evim_deploy.common.publish import members
-from evim_deploy.common.reproducible import one_thread
+from evim_deploy.common.threads import torch_threads
 from evim_deploy.formats.coreml import read_spec
 from exporters import FORMATS
 from exporters.coreml import package as coreml_package
@@ -32,7 +32,7 @@ DIGITS = parse_model("digits")
 
 @dataclass(frozen=True)
 class Condition:
-    """Who makes artifacts, and on which day; every word is one that no file has by chance."""
+    """The user, host and date of an export; none of the words occurs in a file by chance."""
 
     folder: str
     user: str
@@ -43,7 +43,7 @@ class Condition:
     threads: str
 
     def words(self, root: Path) -> list[bytes]:
-        """What no artifact may tell."""
+        """The words that must not occur in an artifact."""
         year, month, day = self.day.split("-")
         dates = (self.day, f"{year}{month}{day}", f"{month}/{day}/{year}", f"{day}/{month}/{year}", f"{year}:{month}")
         return [each.encode() for each in (str(root), self.folder, self.user, self.host, *dates)]
@@ -56,7 +56,7 @@ CONDITIONS = (
 
 
 def made(root: Path, condition: Condition, how_many: str) -> Path:
-    """The folder of what a process makes in a condition."""
+    """The folder with the artifacts of a process in a condition."""
     home = root / condition.user
     home.mkdir()
     own = {
@@ -92,7 +92,7 @@ def root(how_many: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pair(root: Path, how_many: str) -> tuple[Path, Path]:
-    """What was made in each of two conditions, of the same inputs."""
+    """The artifacts of the same inputs in two conditions."""
     first, second = (root / each.folder for each in CONDITIONS)
     every_artifact.prepare(first)
     second.parent.mkdir()
@@ -107,7 +107,7 @@ def pair(root: Path, how_many: str) -> tuple[Path, Path]:
 
 
 def written(path: Path) -> Iterator[bytes]:
-    """The names and bytes of an artifact's files, and of those in a file that is an archive as well."""
+    """The names and bytes of an artifact's files, and of the files in an archive."""
     for name, file in members(path).items():
         yield name.encode()
         yield file.read_bytes()
@@ -116,8 +116,8 @@ def written(path: Path) -> Iterator[bytes]:
                 yield from (repr(each).encode() + archive.read(each) for each in archive.infolist())
 
 
-def told(path: Path, words: list[bytes]) -> list[bytes]:
-    """Which of some words an artifact tells."""
+def words_in(path: Path, words: list[bytes]) -> list[bytes]:
+    """The words that occur in an artifact."""
     contents = list(written(path))
     return [word for word in words if any(word in content for content in contents)]
 
@@ -156,10 +156,10 @@ def test_manifests_differ_in_the_figures_of_proofs_alone(pair: tuple[Path, Path]
         assert embedded(documents[0]) == embedded(documents[1])
 
 
-def test_no_file_tells_who_made_it_where_or_when(root: Path, pair: tuple[Path, Path]) -> None:
+def test_no_file_has_the_user_host_or_date(root: Path, pair: tuple[Path, Path]) -> None:
     for condition, folder in zip(CONDITIONS, pair, strict=True):
         for path in folder.iterdir():
-            assert told(path, condition.words(root)) == [], path
+            assert words_in(path, condition.words(root)) == [], path
 
 
 # --- that these tests can fail
@@ -191,10 +191,10 @@ def test_a_word_is_found_in_a_file_a_package_and_an_archive(tmp_path: Path) -> N
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("labels.txt", word * 9)
     for path in (file, package, archive):
-        assert told(path, [b"elsewhere", word]) == [word]
+        assert words_in(path, [b"elsewhere", word]) == [word]
 
 
-def test_a_package_as_coremltools_leaves_it_differs_and_tells_the_day(
+def test_an_unsettled_package_of_coremltools_differs_and_has_the_date(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(coreml_package, "make_deterministic", lambda path: None)
@@ -202,9 +202,9 @@ def test_a_package_as_coremltools_leaves_it_differs_and_tells_the_day(
     one, other = (exported(tmp_path / name, "coreml") for name in "ab")
     assert "Manifest.json" in {each.file for each in differences(one, other)}
     key = b"com.github.apple.coremltools.conversion_date"
-    assert told(one, [key]) == [key]
+    assert words_in(one, [key]) == [key]
     monkeypatch.undo()
-    assert told(exported(tmp_path / "c", "coreml"), [key]) == []
+    assert words_in(exported(tmp_path / "c", "coreml"), [key]) == []
 
 
 def test_a_package_names_its_items_by_their_paths(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_one_thread_is_for_what_is_inside_alone() -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        with one_thread():
+        with torch_threads(1):
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
     finally:

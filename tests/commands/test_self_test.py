@@ -1,4 +1,4 @@
-"""``doctor --self-test``: what it says where all is well, where something fails, and where something is missing."""
+"""``doctor --self-test``: its report of passes, failures and missing packages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import exporters
 import runtimes
 from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.commands import self_test
-from evim_deploy.commands.self_test import FAIL, NOT_INSTALLED, NOT_RUN, PASS, Check, SelfTest
+from evim_deploy.commands.self_test import SelfTest, SelfTestCheck, SelfTestStatus
 from evim_deploy.common.errors import NotInstalled, ParityFailed
 from evim_deploy.images import digits
 from exporters import FORMATS
@@ -22,13 +22,13 @@ from exporters import FORMATS
 
 @pytest.fixture
 def onnx_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The format that takes least time, in the precisions that do."""
+    """The fastest format, in its fastest precisions."""
     row = replace(FORMATS["onnx"], precisions=UNQUANTISED)
     monkeypatch.setattr(exporters, "FORMATS", {"onnx": row})
 
 
 def assert_all_right(checks: list[dict[str, Any]]) -> None:
-    """Every precision of every format passes in every engine that this host has."""
+    """Check that every precision of every format passes in every engine of this host."""
     rows = [(each["format"], each["precision"], each["engine"]) for each in checks]
     assert rows == [
         (format_.name, precision, engine.name)
@@ -38,10 +38,10 @@ def assert_all_right(checks: list[dict[str, Any]]) -> None:
     ]
     for each in checks:
         if reason := runtimes.unavailable_reason(runtimes.ENGINES[each["engine"]]):
-            assert (each["status"], each["reason"], each["top1"]) == (NOT_RUN, reason, None)
+            assert (each["status"], each["reason"], each["top1"]) == (SelfTestStatus.NOT_RUN, reason, None)
         else:
             count = self_test.FEWER.get(each["engine"], self_test.IMAGES)
-            assert (each["status"], each["parity"], each["count"]) == (PASS, PASS, count)
+            assert (each["status"], each["parity"], each["count"]) == (SelfTestStatus.PASS, SelfTestStatus.PASS, count)
             assert each["top1"] >= self_test.LEAST_TOP1
 
 
@@ -50,9 +50,9 @@ def test_the_chain_is_tried_in_every_format_and_engine(monkeypatch: pytest.Monke
     """Without the quantised precisions, which test_accuracy_gate.py proves and measures on the same pictures."""
     rows = {name: replace(row, precisions=UNQUANTISED) for name, row in FORMATS.items()}
     monkeypatch.setattr(exporters, "FORMATS", rows)
-    found = self_test.self_test()
-    assert_all_right([asdict(each) for each in found.checks])
-    assert found.status == PASS
+    result = self_test.self_test()
+    assert_all_right([asdict(each) for each in result.checks])
+    assert result.status == SelfTestStatus.PASS
 
 
 @pytest.mark.exhaustive
@@ -61,55 +61,60 @@ def test_the_command_tries_every_precision() -> None:
     assert_done(result)
     test = json.loads(result.stdout)["self_test"]
     assert_all_right(test["checks"])
-    assert test["status"] == PASS
+    assert test["status"] == SelfTestStatus.PASS
 
 
 @pytest.mark.usefixtures("onnx_alone")
-def test_what_is_read_wrong_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_predictions_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures, labels = digits.held_out()
     shifted = labels.copy()
     shifted[:5] = (labels[:5] + 1) % 10  # 2.5 % of what is read
     monkeypatch.setattr(digits, "held_out", lambda: (pictures, shifted))
-    found = self_test.self_test()
-    assert {(check.status, check.parity) for check in found.checks} == {(FAIL, PASS)}
-    assert found.status == FAIL
-    assert [type(problem) for problem in found.problems()] == [ParityFailed] * len(UNQUANTISED)
-    assert "% read right, and 98 % are to be" in found.problems()[0].cause
+    result = self_test.self_test()
+    assert {(check.status, check.parity) for check in result.checks} == {(SelfTestStatus.FAIL, SelfTestStatus.PASS)}
+    assert result.status == SelfTestStatus.FAIL
+    assert [type(problem) for problem in result.problems()] == [ParityFailed] * len(UNQUANTISED)
+    assert "%, below 98 %" in result.problems()[0].cause
 
 
 @pytest.mark.usefixtures("onnx_alone")
 @pytest.mark.parametrize("name", ["export", "predict"])
-def test_a_broken_package_fails_and_is_told(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_broken_package_fails_with_its_reason(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     def broken(*_: Any) -> None:
         raise ImportError("libgomp.so.1: cannot open shared object file\nmore")
 
     monkeypatch.setattr(self_test, name, broken)
-    found = self_test.self_test()
-    assert {(each.status, each.reason) for each in found.checks} == {
-        (FAIL, "libgomp.so.1: cannot open shared object file")
+    result = self_test.self_test()
+    assert {(each.status, each.reason) for each in result.checks} == {
+        (SelfTestStatus.FAIL, "libgomp.so.1: cannot open shared object file")
     }
 
 
-def test_what_is_not_installed_is_no_failure_but_nothing_at_all_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_not_a_failure_unless_all_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    found = self_test.self_test()
-    assert [(check.format, check.status) for check in found.checks] == [(name, NOT_INSTALLED) for name in FORMATS]
-    assert "coremltools" in found.checks[0].reason
-    assert found.status == NOT_RUN
-    (problem,) = found.problems()
+    result = self_test.self_test()
+    assert [(check.format, check.status) for check in result.checks] == [
+        (name, SelfTestStatus.NOT_INSTALLED) for name in FORMATS
+    ]
+    assert "coremltools" in result.checks[0].reason
+    assert result.status == SelfTestStatus.NOT_RUN
+    (problem,) = result.problems()
     assert problem.exit_code == NotInstalled.exit_code
 
 
 def test_one_format_that_passes_is_enough() -> None:
-    found = SelfTest(
-        (Check(format="onnx", precision="fp32", engine="onnxruntime"), Check(format="tflite", status=NOT_INSTALLED)),
+    result = SelfTest(
+        (
+            SelfTestCheck(format="onnx", precision="fp32", engine="onnxruntime"),
+            SelfTestCheck(format="tflite", status=SelfTestStatus.NOT_INSTALLED),
+        ),
         1.0,
     )
-    assert (found.status, found.problems()) == (PASS, [])
+    assert (result.status, result.problems()) == (SelfTestStatus.PASS, [])
 
 
 @pytest.mark.usefixtures("onnx_alone")
-def test_a_changed_file_of_weights_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_weights_file_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digits, "SHA256", "0" * 64)
     (problem, *_) = self_test.self_test().problems()
     assert "is not the file that ships" in problem.cause

@@ -1,4 +1,4 @@
-"""Artifacts proven from their files alone, elsewhere and later; and what of them cannot be, told by name."""
+"""Artifacts are verified from their files alone, at another place and time; a fault is named."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from stored_weights import change_one, places
 
 import exporters
 from evim_deploy import formats
+from evim_deploy.artifact.metadata import LABELS_KEY, METADATA_KEY
 from evim_deploy.artifact.parity import OutputComparison, Parity
-from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY
 from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import MODELS, VARIANTS, ModelName
 from evim_deploy.commands.export import export
 from evim_deploy.commands.request import Request
-from evim_deploy.commands.verify import Result, Verdict, Verifier
+from evim_deploy.commands.verify import Verification, Verifier, VerifyResult
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.publish import sha256
 from evim_deploy.networks.efficientvim.seeded import untrained_model
@@ -45,7 +45,7 @@ Artifacts = dict[tuple[str, str], Path]
 
 @pytest.fixture(scope="module", autouse=True)
 def small_model() -> Iterator[None]:
-    """A network that takes milliseconds, by a name that the whole road knows."""
+    """Register a network that takes milliseconds."""
     MODELS[SMALL.name], VARIANTS[SMALL.variant.name] = SMALL, SMALL.variant
     yield
     del MODELS[SMALL.name], VARIANTS[SMALL.variant.name]
@@ -54,7 +54,7 @@ def small_model() -> Iterator[None]:
 def made(
     folder: Path, weights: str, formats: tuple[str, ...] = ("onnx",), precisions: tuple[str, ...] = ()
 ) -> Artifacts:
-    """What ``evim-deploy export`` makes of the small model."""
+    """The exported artifacts of the small model."""
     documents = export(
         Request(
             model=SMALL,
@@ -75,7 +75,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
 
 
 def copied(artifact: Path, folder: Path, manifest: bool = False) -> Path:
-    """An artifact elsewhere, without its manifest unless asked for."""
+    """A copy of an artifact in another folder, with or without its manifest."""
     folder.mkdir(exist_ok=True)
     copy = folder / artifact.name
     if artifact.is_dir():
@@ -97,13 +97,13 @@ def annotate(artifact: Path, format_: str, changes: Mapping[str, str]) -> None:
     exporters.load(exporters.FORMATS[format_]).annotate(artifact, {**own, **changes}, FACTS)
 
 
-def compared(verdict: Verdict) -> list[tuple[str, str, str]]:
-    return [(each.check, each.engine, each.mode) for each in verdict.parity.comparisons]
+def compared(verification: Verification) -> list[tuple[str, str, str]]:
+    return [(each.check, each.engine, each.mode) for each in verification.parity.comparisons]
 
 
 @dataclass
 class Log:
-    """Remembers what it is told."""
+    """Records the steps of the work."""
 
     steps: list[str] = field(default_factory=list)
 
@@ -124,21 +124,21 @@ class Log:
 def test_an_artifact_is_proven_from_its_file_alone(
     artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str, precision: str
 ) -> None:
-    """Copied elsewhere, by a relative path, without its manifest; to the verdict that its export came to."""
+    """A copy at a relative path without its manifest has the same result as the export."""
     artifact = artifacts[format_, precision]
     copied(artifact, tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path / "elsewhere")
-    verdict = Verifier().verify(Path(artifact.name))
-    assert (verdict.parity.status, verdict.parity.reason) == ("pass", "")
-    assert verdict.problem() is None
-    assert verdict.manifest.model is SMALL
-    target = verdict.manifest.target
+    verification = Verifier().verify(Path(artifact.name))
+    assert (verification.parity.status, verification.parity.reason) == ("pass", "")
+    assert verification.problem() is None
+    assert verification.manifest.model is SMALL
+    target = verification.manifest.target
     assert (target.format, target.precision, target.height, target.width) == (format_, precision, *SIZE)
-    assert (verdict.manifest.weights.source, verdict.manifest.num_classes) == ("random:3", CLASSES)
+    assert (verification.manifest.weights.source, verification.manifest.num_classes) == ("random:3", CLASSES)
 
     then = json.loads(beside(artifact).read_text())["parity"]
-    assert (then["status"], then["power"]["summary"]) == ("pass", str(verdict.parity.sensitivity))
-    for now, before in zip(verdict.parity.comparisons, then["comparisons"], strict=True):
+    assert (then["status"], then["power"]["summary"]) == ("pass", str(verification.parity.sensitivity))
+    for now, before in zip(verification.parity.comparisons, then["comparisons"], strict=True):
         assert (now.check, now.engine, now.mode) == (before["subject"], before["engine"], before["mode"])
         assert now.measures.max_abs == pytest.approx(before["measures"]["max_abs"], rel=0.01)
 
@@ -157,24 +157,24 @@ def test_nothing_is_changed_or_left_by_a_proof(
 def test_a_changed_weight_fails_with_the_reason(
     artifacts: Artifacts, tmp_path: Path, format_: str, precision: str
 ) -> None:
-    """And without the manifest's hash, which would tell of any change."""
+    """The copy has no manifest beside it, whose hash would detect any change."""
     artifact = copied(artifacts[format_, precision], tmp_path)
     verifier = Verifier()
-    verdict = verifier.verify(artifact)
-    reference = verifier.prover(verdict.manifest, artifact).reference
-    found = places(artifact, reference.stored_form(verdict.manifest.target), precision)
-    change_one(artifact, found["stages.1.blocks.0.ffn.fc2.conv", "kernel"])
+    verification = verifier.verify(artifact)
+    reference = verifier.checker(verification.manifest, artifact).reference
+    actual = places(artifact, reference.stored_form(verification.manifest.target), precision)
+    change_one(artifact, actual["stages.1.blocks.0.ffn.fc2.conv", "kernel"])
     result = verifier.check(artifact)
-    assert result.verdict is not None
-    assert result.verdict.parity.status == "fail"
-    assert result.verdict.parity.reason.startswith("program (")
+    assert result.verification is not None
+    assert result.verification.parity.status == "fail"
+    assert result.verification.parity.reason.startswith("program (")
     assert result.problem is not None
     assert result.problem.exit_code == 5
     assert str(artifact) in result.problem.cause
     assert "--layers" in result.problem.remedy
 
 
-def test_what_several_artifacts_have_in_common_is_computed_once(artifacts: Artifacts) -> None:
+def test_a_shared_reference_is_opened_once(artifacts: Artifacts) -> None:
     log = Log()
     verifier = Verifier(progress=log)
     for path in artifacts.values():
@@ -206,7 +206,7 @@ def test_a_document_is_plain_json(artifacts: Artifacts) -> None:
 # --- the manifest beside ---------------------------------------------------------------------------------
 
 
-def test_a_manifest_beside_is_heeded_and_not_needed(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_a_manifest_beside_is_optional(artifacts: Artifacts, tmp_path: Path) -> None:
     artifact = copied(artifacts["onnx", "fp32"], tmp_path, manifest=True)
     assert Verifier().verify(artifact).parity.status == "pass"
     beside(artifact).unlink()
@@ -217,15 +217,15 @@ def test_a_manifest_beside_is_heeded_and_not_needed(artifacts: Artifacts, tmp_pa
 def test_an_artifact_that_was_changed_since_its_export_fails_by_its_hash(
     artifacts: Artifacts, tmp_path: Path, format_: str
 ) -> None:
-    """Here the description alone, which no comparison sees."""
+    """Only the description changes, which no comparison detects."""
     artifact = copied(artifacts[format_, "fp32"], tmp_path, manifest=True)
     digest = json.loads(beside(artifact).read_text())["sha256"]
     annotate(artifact, format_, {})
-    verdict = Verifier().verify(artifact)
-    assert verdict.parity.status == "fail"
-    assert f"sha256 is not {digest[:12]}" in verdict.parity.reason
-    assert {each.status for each in verdict.parity.comparisons} == {"pass"}
-    problem = verdict.problem()
+    verification = Verifier().verify(artifact)
+    assert verification.parity.status == "fail"
+    assert f"sha256 is not {digest[:12]}" in verification.parity.reason
+    assert {each.status for each in verification.parity.comparisons} == {"pass"}
+    problem = verification.problem()
     assert problem is not None
     assert problem.exit_code == 5
     beside(artifact).unlink()
@@ -236,7 +236,7 @@ def test_an_artifact_that_was_changed_since_its_export_fails_by_its_hash(
     ("content", "said"),
     [(b"{", "is damaged"), (b"", "is damaged"), (b"[]", "is damaged"), (b"{}", "is damaged")],
 )
-def test_a_damaged_manifest_beside_is_told(artifacts: Artifacts, tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_damaged_manifest_beside_is_reported(artifacts: Artifacts, tmp_path: Path, content: bytes, said: str) -> None:
     artifact = copied(artifacts["onnx", "fp32"], tmp_path)
     beside(artifact).write_bytes(content)
     with pytest.raises(BadInput, match=said) as caught:
@@ -244,7 +244,7 @@ def test_a_damaged_manifest_beside_is_told(artifacts: Artifacts, tmp_path: Path,
     assert str(beside(artifact)) in caught.value.cause
 
 
-def test_another_artifacts_manifest_beside_is_told(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_another_artifacts_manifest_beside_is_refused(artifacts: Artifacts, tmp_path: Path) -> None:
     artifact = copied(artifacts["onnx", "fp32"], tmp_path)
     shutil.copy(beside(artifacts["onnx", "fp16"]), beside(artifact))
     with pytest.raises(BadInput, match=r"contradicts the artifact in .*precision"):
@@ -255,7 +255,7 @@ def test_another_artifacts_manifest_beside_is_told(artifacts: Artifacts, tmp_pat
 
 
 def cast_through_half(artifact: Path) -> None:
-    """What every ReLU of an ONNX file gives goes through float16: casts that no type of the file's ends tells of."""
+    """Cast the output of every ReLU of an ONNX file to float16 and back; inputs and outputs stay float32."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -273,7 +273,7 @@ def cast_through_half(artifact: Path) -> None:
 
 
 def test_half_precision_hidden_in_a_float32_file_fails(artifacts: Artifacts, tmp_path: Path) -> None:
-    """It is run as it stands; widened to float32 like an fp16 file, it would agree."""
+    """The file runs unchanged; widened to float32 like an fp16 file, it would agree."""
     artifact = copied(artifacts["onnx", "fp32"], tmp_path)
     cast_through_half(artifact)
     (program,) = Verifier().verify(artifact).parity.comparisons
@@ -281,7 +281,7 @@ def test_half_precision_hidden_in_a_float32_file_fails(artifacts: Artifacts, tmp
 
 
 def test_other_operations_than_were_exported_fail(artifacts: Artifacts, tmp_path: Path) -> None:
-    """Though they change no value: a file that something was done to is not what was proven."""
+    """They change no value, but the file differs from the proven one."""
     import onnx
     from onnx import helper
 
@@ -291,14 +291,14 @@ def test_other_operations_than_were_exported_fail(artifacts: Artifacts, tmp_path
     last.output[0] = "before"
     model.graph.node.append(helper.make_node("Identity", ["before"], ["logits"]))
     onnx.save(model, artifact)
-    verdict = Verifier().verify(artifact)
-    assert {each.status for each in verdict.parity.comparisons} == {"pass"}
-    assert verdict.parity.status == "fail"
-    assert verdict.parity.reason == "it has other operations than were exported (Identity)"
+    verification = Verifier().verify(artifact)
+    assert {each.status for each in verification.parity.comparisons} == {"pass"}
+    assert verification.parity.status == "fail"
+    assert verification.parity.reason == "it has other operations than were exported (Identity)"
 
 
 def test_a_second_function_in_a_package_fails(artifacts: Artifacts, tmp_path: Path) -> None:
-    """It is not compared with anything, and an app could call it."""
+    """It is not compared with the model, and an app could call it."""
     from coremltools.proto import Model_pb2
 
     artifact = copied(artifacts["coreml", "fp16"], tmp_path)
@@ -317,15 +317,13 @@ def test_another_interface_than_the_manifest_has_fails(artifacts: Artifacts, tmp
     document = json.loads(beside(artifacts["tflite", "fp32"]).read_text())
     document[key][0]["dtype"] = "uint8"
     annotate(artifact, "tflite", {METADATA_KEY: json.dumps(document)})
-    verdict = Verifier().verify(artifact)
-    assert verdict.parity.status == "fail"
-    assert verdict.parity.reason == f"it has other {key} than were exported"
+    verification = Verifier().verify(artifact)
+    assert verification.parity.status == "fail"
+    assert verification.parity.reason == f"it has other {key} than were exported"
 
 
 @pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
-def test_labels_in_another_order_than_they_were_exported_are_refused(
-    artifacts: Artifacts, tmp_path: Path, format_: str
-) -> None:
+def test_reordered_labels_are_refused(artifacts: Artifacts, tmp_path: Path, format_: str) -> None:
     artifact = copied(artifacts[format_, "fp32"], tmp_path)
     labels = json.loads(formats.read(artifact).metadata[LABELS_KEY])
     annotate(artifact, format_, {LABELS_KEY: json.dumps(labels[::-1])})
@@ -347,13 +345,13 @@ def test_weights_are_found_again_by_their_name(tmp_path: Path, monkeypatch: pyte
     where.mkdir(exist_ok=True)
     weights = weights_file(where / "tuned.pth", 5)
     (artifact,) = made(tmp_path / "out", str(weights)).values()
-    verdict = Verifier().verify(artifact)
-    assert verdict.parity.status == "pass"
-    assert verdict.manifest.weights.source == "tuned.pth"
-    assert verdict.manifest.weights.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+    verification = Verifier().verify(artifact)
+    assert verification.parity.status == "pass"
+    assert verification.manifest.weights.source == "tuned.pth"
+    assert verification.manifest.weights.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
-def test_weights_that_are_gone_are_named_and_can_be_given(tmp_path: Path) -> None:
+def test_missing_weights_are_named_and_can_be_passed(tmp_path: Path) -> None:
     weights = weights_file(tmp_path / "tuned.pth", 5)
     (artifact,) = made(tmp_path / "out", str(weights)).values()
     moved = weights.rename(tmp_path / "elsewhere.pth")
@@ -365,7 +363,9 @@ def test_weights_that_are_gone_are_named_and_can_be_given(tmp_path: Path) -> Non
     assert Verifier(weights=str(moved)).verify(artifact).parity.status == "pass"
 
 
-def test_a_relative_path_of_weights_is_told_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_of_weights_is_refused_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     weights_file(Path("tuned.pth"), 5)
     (artifact,) = made(Path("out"), "tuned.pth").values()
@@ -378,7 +378,7 @@ def test_a_relative_path_of_weights_is_told_from_elsewhere(tmp_path: Path, monke
 
 @pytest.mark.parametrize("spec", ["random:4", "random", "{other}"])
 def test_other_weights_are_refused_by_their_hash(artifacts: Artifacts, tmp_path: Path, spec: str) -> None:
-    """Even a file of the very same values: the hash is the file's."""
+    """Even a file with the same values: the hash is that of the file."""
     spec = spec.format(other=weights_file(tmp_path / "other.pth", 3))
     with pytest.raises(BadInput, match=r"was not made from") as caught:
         Verifier(weights=spec).verify(artifacts["onnx", "fp32"])
@@ -388,7 +388,7 @@ def test_other_weights_are_refused_by_their_hash(artifacts: Artifacts, tmp_path:
 
 
 def test_a_weights_file_that_was_changed_since_is_refused(tmp_path: Path) -> None:
-    """As one that was trained on, under the same name."""
+    """For example after more training, under the same name."""
     weights = weights_file(tmp_path / "tuned.pth", 5)
     (artifact,) = made(tmp_path, str(weights)).values()
     weights_file(weights, 6)
@@ -415,9 +415,9 @@ def test_weights_from_the_hub_are_fetched_and_their_hash_is_checked(
 ) -> None:
     on_the_hub(server, 5)
     (artifact,) = made(tmp_path / "out", f"hf:{REPO}").values()
-    verdict = Verifier().verify(artifact)
-    assert verdict.parity.status == "pass"
-    assert verdict.manifest.weights.source == f"hf:{REPO}/{FILE}"
+    verification = Verifier().verify(artifact)
+    assert verification.parity.status == "pass"
+    assert verification.manifest.weights.source == f"hf:{REPO}/{FILE}"
 
     shutil.rmtree(cache)  # another machine
     server.requests.clear()
@@ -441,13 +441,13 @@ def test_weights_from_the_hub_are_fetched_and_their_hash_is_checked(
 
 def test_pictures_of_ones_own_are_compared_too(artifacts: Artifacts, tmp_path: Path) -> None:
     Image.fromarray(np.full((60, 90, 3), (10, 200, 30), dtype=np.uint8)).save(tmp_path / "grass.png")
-    verdict = Verifier(inputs=tmp_path).verify(artifacts["coreml", "fp16"])
-    assert verdict.parity.status == "pass"
-    for comparison in verdict.parity.comparisons:
+    verification = Verifier(inputs=tmp_path).verify(artifacts["coreml", "fp16"])
+    assert verification.parity.status == "pass"
+    for comparison in verification.parity.comparisons:
         assert comparison.inputs == (*standard_images(*SIZE), "grass.png")
 
 
-def test_a_folder_without_pictures_is_told(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_a_folder_without_images_is_refused(artifacts: Artifacts, tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(BadInput, match=str(folder)):
             Verifier(inputs=folder).verify(artifacts["onnx", "fp32"])
@@ -481,15 +481,15 @@ PROGRAM = ("program", "mil", "fp32")
 def test_a_mode_is_what_is_compared(
     artifacts: Artifacts, format_: str, precision: str, mode: str, expected: list[tuple[str, str, str]]
 ) -> None:
-    verdict = Verifier(mode=mode).verify(artifacts[format_, precision])
-    assert verdict.parity.status == "pass"
-    assert compared(verdict) == expected
+    verification = Verifier(mode=mode).verify(artifacts[format_, precision])
+    assert verification.parity.status == "pass"
+    assert compared(verification) == expected
     if mode == "ane" and precision == "fp16":
-        assert verdict.parity.comparisons[-1].tolerance == TOLERANCES["coreml", "ane"]
+        assert verification.parity.comparisons[-1].tolerance == TOLERANCES["coreml", "ane"]
 
 
 def test_the_modes_of_a_package_differ(artifacts: Artifacts) -> None:
-    """Else they would all be one."""
+    """Otherwise the modes would be the same."""
     last = [
         Verifier(mode=mode).verify(artifacts["coreml", "fp16"]).parity.comparisons[-1].measures.mean_abs
         for mode in ("fp32", "fp16", "ane")
@@ -498,14 +498,16 @@ def test_the_modes_of_a_package_differ(artifacts: Artifacts) -> None:
     assert last[1] != last[2]
 
 
-def test_what_fails_on_the_pessimistic_engine_alone_is_to_be_kept_off_it(artifacts: Artifacts) -> None:
+def test_a_failure_in_mode_ane_alone_advises_other_compute_units(artifacts: Artifacts) -> None:
     """Exporting it again would change nothing."""
-    verdict = Verifier(mode="ane").verify(artifacts["coreml", "fp16"])
-    *sound, last = verdict.parity.comparisons
+    verification = Verifier(mode="ane").verify(artifacts["coreml", "fp16"])
+    *sound, last = verification.parity.comparisons
     failing = replace(last, tolerance=replace(last.tolerance, max_abs=0.0))
 
     def remedy(*comparisons: OutputComparison) -> str:
-        problem = replace(verdict, parity=Parity(status="fail", reason="too far", comparisons=comparisons)).problem()
+        problem = replace(
+            verification, parity=Parity(status="fail", reason="too far", comparisons=comparisons)
+        ).problem()
         assert problem is not None
         return problem.remedy
 
@@ -525,7 +527,7 @@ def test_what_fails_on_the_pessimistic_engine_alone_is_to_be_kept_off_it(artifac
         ("coreml", None, "cpuAndNeuralEngine", "macOS"),
     ],
 )
-def test_a_mode_that_this_host_has_not_is_no_pass(
+def test_a_mode_that_this_host_lacks_is_not_run(
     artifacts: Artifacts,
     monkeypatch: pytest.MonkeyPatch,
     format_: str,
@@ -535,9 +537,9 @@ def test_a_mode_that_this_host_has_not_is_no_pass(
 ) -> None:
     monkeypatch.setattr("platform.system", lambda: "Linux")
     result = Verifier(mode=mode, compute_units=compute_units).check(artifacts[format_, "fp16"])
-    assert result.verdict is not None
-    assert (result.verdict.parity.status, result.verdict.parity.comparisons) == ("not_run", ())
-    assert said in result.verdict.parity.reason
+    assert result.verification is not None
+    assert (result.verification.parity.status, result.verification.parity.comparisons) == ("not_run", ())
+    assert said in result.verification.parity.reason
     assert result.problem is not None
     assert result.problem.exit_code == 6
 
@@ -546,7 +548,7 @@ def test_a_mode_that_this_host_has_not_is_no_pass(
 
 
 def with_another_operation(package: Path) -> None:
-    """Its first ReLU becomes an operation that nobody knows."""
+    """Change the first ReLU to an unknown operation."""
     from coremltools.proto import Model_pb2
 
     spec = Model_pb2.Model.FromString((package / SPEC).read_bytes())
@@ -556,19 +558,19 @@ def with_another_operation(package: Path) -> None:
     (package / SPEC).write_bytes(spec.SerializeToString())
 
 
-def test_an_operation_that_is_not_known_is_named_and_no_pass(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_an_unknown_operation_is_named_and_not_run(artifacts: Artifacts, tmp_path: Path) -> None:
     package = copied(artifacts["coreml", "fp16"], tmp_path)
     with_another_operation(package)
     result = Verifier().check(package)
-    assert result.verdict is not None
-    assert result.verdict.parity.status == "not_run"
-    assert "frobnicate" in result.verdict.parity.reason
+    assert result.verification is not None
+    assert result.verification.parity.status == "not_run"
+    assert "frobnicate" in result.verification.parity.reason
     assert result.problem is not None
     assert result.problem.exit_code == 6
 
 
 def with_other_labels(package: Path, change: Callable[[list[str]], list[str]]) -> None:
-    """In the program, which is what Core ML answers with; the metadata is left as it is."""
+    """Change the labels in the program, which Core ML returns; the metadata stays."""
     from coremltools.proto import Model_pb2
 
     spec = Model_pb2.Model.FromString((package / SPEC).read_bytes())
@@ -583,7 +585,7 @@ def with_other_labels(package: Path, change: Callable[[list[str]], list[str]]) -
 
 
 def test_a_package_whose_labels_are_exchanged_fails(artifacts: Artifacts, tmp_path: Path) -> None:
-    """It names another class than the model does, with the right number beside."""
+    """The package names another class than the model, with the right probability."""
     package = copied(artifacts["coreml", "fp16"], tmp_path)
     with_other_labels(package, lambda labels: [labels[1], labels[0], *labels[2:]])
     assert Verifier().verify(package).parity.status == "fail"
@@ -596,8 +598,8 @@ def test_a_package_with_another_label_is_damaged(artifacts: Artifacts, tmp_path:
 
 
 def refusal(artifact: Path) -> str:
-    result: Result = Verifier().check(artifact)
-    assert result.verdict is None
+    result: VerifyResult = Verifier().check(artifact)
+    assert result.verification is None
     assert result.problem is not None
     assert result.problem.exit_code == 3
     assert json.loads(json.dumps(result.to_dict())) == {
@@ -608,7 +610,7 @@ def refusal(artifact: Path) -> str:
 
 
 @pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
-def test_a_file_of_someone_else_is_told_as_such(artifacts: Artifacts, tmp_path: Path, format_: str) -> None:
+def test_a_foreign_file_is_refused(artifacts: Artifacts, tmp_path: Path, format_: str) -> None:
     artifact = copied(artifacts[format_, "fp32"], tmp_path)
     strip_metadata(artifact, format_)
     assert "was not made by evim-deploy" in refusal(artifact)
@@ -645,7 +647,9 @@ def strip_metadata(artifact: Path, format_: str) -> None:
     ],
 )
 @pytest.mark.parametrize("format_", ["onnx", "tflite", "coreml"])
-def test_damaged_metadata_is_told(artifacts: Artifacts, tmp_path: Path, format_: str, changes: dict[str, str]) -> None:
+def test_damaged_metadata_is_refused(
+    artifacts: Artifacts, tmp_path: Path, format_: str, changes: dict[str, str]
+) -> None:
     artifact = copied(artifacts[format_, "fp32"], tmp_path)
     annotate(artifact, format_, changes)
     assert "its metadata cannot be read" in refusal(artifact)
@@ -664,7 +668,7 @@ def test_damaged_metadata_is_told(artifacts: Artifacts, tmp_path: Path, format_:
         ("model", "efficientvim_m1"),
     ],
 )
-def test_metadata_that_says_something_else_than_the_file_is_no_pass(
+def test_metadata_that_contradicts_the_file_does_not_pass(
     artifacts: Artifacts, tmp_path: Path, key: str, value: object
 ) -> None:
     artifact = copied(artifacts["onnx", "fp32"], tmp_path)
@@ -678,7 +682,7 @@ def test_metadata_that_says_something_else_than_the_file_is_no_pass(
 
 @pytest.mark.parametrize("suffix", [".onnx", ".tflite", ".mlpackage"])
 @pytest.mark.parametrize("kind", ["missing", "empty", "text", "directory"])
-def test_what_is_no_artifact_is_told(tmp_path: Path, suffix: str, kind: str) -> None:
+def test_files_that_are_not_artifacts_are_refused(tmp_path: Path, suffix: str, kind: str) -> None:
     path = tmp_path / f"model{suffix}"
     if kind == "directory":
         path.mkdir()
@@ -688,6 +692,6 @@ def test_what_is_no_artifact_is_told(tmp_path: Path, suffix: str, kind: str) -> 
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model", "model.onnx.json"])
-def test_a_file_of_another_kind_is_told(tmp_path: Path, name: str) -> None:
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("something")
     assert name in refusal(tmp_path / name)

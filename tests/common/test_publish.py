@@ -14,18 +14,12 @@ from typing import Any
 
 import pytest
 
+from evim_deploy.artifact.descriptions import describe
+from evim_deploy.artifact.info import ArtifactInfo, Structure
+from evim_deploy.artifact.manifest import ManifestDocument
 from evim_deploy.artifact.parity import Parity
-from evim_deploy.artifact.target import (
-    UNTRAINED_NOTICE,
-    ArtifactInfo,
-    Signature,
-    Structure,
-    Target,
-    TensorSpec,
-    Weights,
-    describe,
-    file_stem,
-)
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import UNTRAINED_NOTICE, Target, Weights, file_stem
 from evim_deploy.catalog.variants import MODELS
 from evim_deploy.common.errors import BadInput, ParityFailed
 from evim_deploy.common.publish import publish, refuse_overwrite, sha256, size_bytes, staging
@@ -139,7 +133,7 @@ def facts(**changes: Any) -> ArtifactInfo:
             "target": USUAL,
             "weights": UNTRAINED,
             "preprocessing": PAPER,
-            "contract": Signature(
+            "signature": Signature(
                 (TensorSpec(name="image", shape=(1, 3, 256, 256), dtype="image", layout="RGB", range=(0.0, 255.0)),),
                 (TensorSpec(name="classLabel", shape=(), dtype="string", layout="scalar", range=None),),
             ),
@@ -153,14 +147,14 @@ def facts(**changes: Any) -> ArtifactInfo:
 
 
 def test_the_manifest_is_plain_json() -> None:
-    document = facts().to_dict()
+    document = ManifestDocument.of(facts()).to_dict()
     text = json.dumps(document, allow_nan=False)
     assert json.loads(text) == json.loads(json.dumps(json.loads(text)))
     assert list(document["structure"]["operations"]) == ["conv", "relu"]
 
 
 def test_the_manifest_has_the_fields_that_were_promised() -> None:
-    document = json.loads(json.dumps(facts().to_dict()))
+    document = json.loads(json.dumps(ManifestDocument.of(facts()).to_dict()))
     assert document["schema_version"] == 2
     assert (document["format"], document["precision"], document["model"], document["task"]) == (
         "coreml",
@@ -193,7 +187,7 @@ def test_the_manifest_has_the_fields_that_were_promised() -> None:
 
 
 def test_dynamic_axes_in_the_manifest() -> None:
-    document = facts(target=replace(USUAL, height=None, width=None, batch=None)).to_dict()
+    document = ManifestDocument.of(facts(target=replace(USUAL, height=None, width=None, batch=None))).to_dict()
     assert (document["resolution"], document["batch"]) == ("dynamic", "dynamic")
 
 

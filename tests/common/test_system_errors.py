@@ -250,7 +250,7 @@ def test_a_reader_that_goes_away_is_no_error(line: str) -> None:
 def test_artifacts_are_complete_where_the_results_cannot_be_told(tmp_path: Path) -> None:
     result = shell(f"$P export digits -f onnx -r 32 --no-verify -o {tmp_path} --quiet > /dev/full")
     assert result.returncode == 3
-    assert "files that were made are complete" in result.stderr
+    assert "the files are complete" in result.stderr
     assert len(list(tmp_path.iterdir())) == 2
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from evim_deploy.quantise.apply import VECTORS, VIEWS
 
 from evim_deploy.graph.ops import OPS
+from evim_deploy.quantise.placement import VIEWS
+from evim_deploy.quantise.quantise_graph import VECTORS
 from evim_deploy.quantise.schemes import SCHEMES, WEIGHTED
 from exporters.coreml import graph as coreml
 from exporters.onnx import graph as onnx
@@ -33,4 +34,4 @@ def test_quantised_onnx_files_replace_handlers_and_drop_none(precision: str) -> 
 def test_quantisation_names_operations_of_the_table() -> None:
     assert WEIGHTED | {*VECTORS, *VIEWS} <= OPS.keys()
     for scheme in SCHEMES.values():
-        assert scheme.integers | scheme.widened | scheme.symmetric.keys() <= OPS.keys()
+        assert scheme.integer_ops | scheme.float_output_ops | scheme.symmetric_inputs.keys() <= OPS.keys()

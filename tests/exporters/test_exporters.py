@@ -25,8 +25,11 @@ from torch import Tensor
 import exporters
 import runtimes
 from evim_deploy import formats
-from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY, Signature, Structure, Target, TensorSpec
+from evim_deploy.artifact.descriptions import describe_artifact
+from evim_deploy.artifact.info import Structure
+from evim_deploy.artifact.metadata import LABELS_KEY, METADATA_KEY
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.terms import UNQUANTISED
 from evim_deploy.catalog.variants import MODELS, PUBLISHED, Variant
 from evim_deploy.common.errors import NotInstalled, UsageProblem
@@ -927,7 +930,7 @@ def description_of(path: Path) -> str:
 
 @pytest.mark.parametrize("annotated", exporters.FORMATS, indirect=True)
 def test_description_is_in_the_artifact(annotated: tuple[str, Built]) -> None:
-    assert description_of(annotated[1].path) == about(FACTS).description
+    assert description_of(annotated[1].path) == describe_artifact(FACTS).description
 
 
 @pytest.mark.parametrize("annotated", ["onnx", "tflite"], indirect=True)
@@ -940,7 +943,7 @@ def test_metadata_is_read_back_by_the_engine(annotated: tuple[str, Built]) -> No
 def test_metadata_of_a_package_is_read_back(annotated: tuple[str, Built]) -> None:
     from runtimes.coreml import CoremlSession
 
-    spec, texts = spec_of(annotated[1].path), about(FACTS)
+    spec, texts = spec_of(annotated[1].path), describe_artifact(FACTS)
     shown = spec.description.metadata
     assert METADATA.items() <= dict(shown.userDefined).items()
     assert (shown.author, shown.license, shown.versionString) == (texts.author, texts.licence, texts.version)

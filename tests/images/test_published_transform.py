@@ -28,10 +28,10 @@ from evim_deploy.common.errors import BadInput, ParityFailed
 from evim_deploy.common.numerics import softmax
 from evim_deploy.images import preprocessing
 from evim_deploy.images.preprocessing import (
-    CROP_MODES,
-    INTERPOLATIONS,
     PAPER,
     STD,
+    CropMode,
+    Interpolation,
     Placement,
     Preprocessing,
     Sides,
@@ -108,8 +108,8 @@ def ways() -> list[tuple[str, str, float]]:
     """Crop mode, interpolation and crop fraction of all that timm publishes, and each mode with each filter."""
     found = (resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(name).to_dict()) for name in configurations())
     own = {(each["crop_mode"], each["interpolation"], each["crop_pct"]) for each in found}
-    assert {mode for mode, _, _ in own} == set(CROP_MODES)
-    return sorted(own | {(mode, filter_, 0.9) for mode in CROP_MODES for filter_ in INTERPOLATIONS})
+    assert {mode for mode, _, _ in own} == set(CropMode)
+    return sorted(own | {(mode, filter_, 0.9) for mode in CropMode for filter_ in Interpolation})
 
 
 def test_each_way_is_timms_own_transform() -> None:
@@ -125,12 +125,12 @@ def test_each_way_is_timms_own_transform() -> None:
             assert np.array_equal(found, own(image).numpy().transpose(1, 2, 0)), (how, size, image.size)
 
 
-@pytest.mark.parametrize("mode", CROP_MODES)
+@pytest.mark.parametrize("mode", CropMode)
 def test_each_crop_mode_is_another(mode: str) -> None:
     """A negative control: the comparison above sees a mode that is mistaken for another."""
     image = NOISE.crop((0, 0, 150, 90))
-    found = {each: resize_and_crop(image, 96, 96, replace(PAPER, crop_mode=each)) for each in CROP_MODES}
-    assert [each for each in CROP_MODES if np.array_equal(found[each], found[mode])] == [mode]
+    found = {each: resize_and_crop(image, 96, 96, replace(PAPER, crop_mode=each)) for each in CropMode}
+    assert [each for each in CropMode if np.array_equal(found[each], found[mode])] == [mode]
 
 
 def test_published_configurations_can_all_be_expressed() -> None:

@@ -17,8 +17,9 @@ from simulated import facts_of
 
 import exporters
 from evim_deploy import formats
-from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import METADATA_KEY, Target
+from evim_deploy.artifact.descriptions import describe_artifact
+from evim_deploy.artifact.metadata import METADATA_KEY
+from evim_deploy.artifact.target import Target
 from evim_deploy.common.errors import BadInput, NotInstalled
 from evim_deploy.formats import FileFunction, FileOperation, Value
 from evim_deploy.graph.ir import Graph
@@ -273,7 +274,7 @@ def test_our_own_onnx_file_is_reported_whole(graph: Graph, tmp_path: Path, preci
     assert kept_off(inspection) == []
     assert inspection.manifest == {"weights": {"trained": False}}
     assert inspection.other_metadata == {}
-    assert inspection.contents.description == about(info).description
+    assert inspection.contents.description == describe_artifact(info).description
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", '"text"'])

@@ -15,7 +15,7 @@ import pytest
 from ios_fixtures import FOLDER, GOLDEN
 from safetensors.numpy import load_file
 
-from evim_deploy.artifact.target import SCHEMA_VERSION
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
 from evim_deploy.proof.golden import SCHEMA_VERSION as GOLDEN_VERSION
 from exporters import FORMATS
 from latency.decision import Validity
@@ -50,7 +50,18 @@ def test_no_fixture_is_missing_or_left_over(documents: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["geometry", "classification", "manifest", "labels", "golden", "statistics", "modelbench", "judgement", "results"],
+    [
+        "geometry",
+        "classification",
+        "manifest",
+        "manifest.schema",
+        "labels",
+        "golden",
+        "statistics",
+        "modelbench",
+        "judgement",
+        "results",
+    ],
 )
 def test_python_answers_as_the_fixture_says(documents: dict[str, Any], name: str) -> None:
     """To the last digits that another machine's arithmetic may change."""

@@ -14,7 +14,7 @@ import typer
 from latency_files import SERVER, absent, make_case, make_results, mixers, phone, profiled, run, sweep, table_e
 from rich.console import Console
 
-from evim_deploy.artifact.target import SCHEMA_VERSION
+from evim_deploy.artifact.metadata import SCHEMA_VERSION
 from evim_deploy.cli.report import report, show
 from evim_deploy.common.errors import BadInput, NotInstalled
 from latency.decision import SMALLEST_EFFECT, Verdict

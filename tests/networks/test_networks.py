@@ -1,4 +1,4 @@
-"""Networks besides EfficientViM by the same door: found by name, opened, exported, proven and verified."""
+"""Networks besides EfficientViM: found by name, opened, exported, proven and verified like EfficientViM."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from tiny_timm import CLASSES, NAME, SIDE
 
 import exporters.onnx.torch_module
 from evim_deploy import formats
-from evim_deploy.artifact.manifest import embedded_manifest
 from evim_deploy.artifact.parity import ParityStatus
+from evim_deploy.artifact.reading import embedded_manifest
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.network_name import NetworkName, parse_network_name
 from evim_deploy.catalog.terms import UNQUANTISED, ModelFamily
-from evim_deploy.cli.options import parse_normalisation
+from evim_deploy.cli.parsing import parse_normalisation
 from evim_deploy.commands.export import export
 from evim_deploy.commands.predict import predict
-from evim_deploy.commands.request import Request, plan
+from evim_deploy.commands.request import Request, plan_targets
 from evim_deploy.commands.verify import Verifier
 from evim_deploy.common.errors import BadInput, NotRunHere, ParityFailed, UsageProblem
 from evim_deploy.common.numerics import softmax
@@ -137,7 +137,7 @@ def test_a_weight_that_changed_is_caught(artifacts: Artifacts, tmp_path: Path, f
 def test_a_module_that_computes_something_else_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str
 ) -> None:
-    """A negative control: every weight is right, and an operation is not."""
+    """A negative control: every weight is right, and an operation is wrong."""
     stored = ModuleReference.stored_form
 
     def without_gelu(reference: ModuleReference, target: Target) -> torch.nn.Module:
@@ -201,7 +201,7 @@ def test_prediction_crops_and_resizes_as_the_network_is_evaluated(artifacts: Art
 
 
 def test_an_onnx_file_goes_through_the_same_door(tmp_path: Path) -> None:
-    """It is found again by its hash, wherever it lies by then."""
+    """Its hash identifies it, even at another path."""
     file = tmp_path / "tiny.onnx"
     image = torch.zeros(2, 3, SIDE, SIDE)
     exporters.onnx.torch_module.export(opened("random:3").module, image, "logits", file, 18, dynamic_batch=True)
@@ -212,13 +212,13 @@ def test_an_onnx_file_goes_through_the_same_door(tmp_path: Path) -> None:
     assert Verifier(weights=str(moved)).verify(Path(artifact["path"])).parity.status == ParityStatus.PASS
     with pytest.raises(BadInput, match="cannot be opened"):
         Verifier().verify(Path(artifact["path"]))
-    with pytest.raises(BadInput, match="has weights of its own"):
-        plan(Request(model=name, formats=("onnx",), weights="random"))
+    with pytest.raises(BadInput, match="contains its own weights"):
+        plan_targets(Request(model=name, formats=("onnx",), weights="random"))
 
 
 @pytest.fixture(scope="module")
 def onnx_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A classifier in a file, which does not say how its images are normalised."""
+    """A classifier in a file without a stated normalisation."""
     file = tmp_path_factory.mktemp("file") / "tiny.onnx"
     image = torch.zeros(1, 3, SIDE, SIDE)
     exporters.onnx.torch_module.export(opened("random:3").module, image, "logits", file, 18, dynamic_batch=False)
@@ -262,14 +262,14 @@ def test_a_file_with_mean_and_std_takes_pixels(onnx_classifier: Path, picture: P
 @pytest.mark.parametrize(
     ("mean", "std", "cause"),
     [
-        ("0.4,0.5,0.6", None, "belong together"),
-        (None, "0.4,0.5,0.6", "belong together"),
-        ("0.4,0.5", "1,1,1", "'0.4,0.5' is not of RGB"),
-        ("a,b,c", "1,1,1", "'a,b,c' is not of RGB"),
-        ("nan,0,0", "1,1,1", "'nan,0,0' is not of RGB"),
-        ("0,0,inf", "1,1,1", "'0,0,inf' is not of RGB"),
-        ("0,0,0,0", "1,1,1", "'0,0,0,0' is not of RGB"),
-        ("", "1,1,1", "'' is not of RGB"),
+        ("0.4,0.5,0.6", None, "must be given together"),
+        (None, "0.4,0.5,0.6", "must be given together"),
+        ("0.4,0.5", "1,1,1", "Invalid RGB values '0.4,0.5'"),
+        ("a,b,c", "1,1,1", "Invalid RGB values 'a,b,c'"),
+        ("nan,0,0", "1,1,1", "Invalid RGB values 'nan,0,0'"),
+        ("0,0,inf", "1,1,1", "Invalid RGB values '0,0,inf'"),
+        ("0,0,0,0", "1,1,1", "Invalid RGB values '0,0,0,0'"),
+        ("", "1,1,1", "Invalid RGB values ''"),
     ],
 )
 def test_what_is_no_normalisation(mean: str | None, std: str | None, cause: str) -> None:
@@ -300,8 +300,8 @@ def test_one_number_for_three_channels_is_told_how_to_be_written() -> None:
         ("0.485,116.28,0.406", "0.229,0.224,0.225", "is in pixels", "--mean 0.485,0.456,0.406"),
         ("104.04,117.3,122.4", "1,1,1", "is in pixels", "0.408,0.46,0.48 --std 0.00392157,0.00392157,0.00392157."),
         ("-0.5,0,0", "1,1,1", "is negative", "0 to 1"),
-        ("0,0,0", "1,0,1", "1,0,1 is no standard deviation", "above 0"),
-        ("0,0,0", "1,-1,1", "1,-1,1 is no standard deviation", "above 0"),
+        ("0,0,0", "1,0,1", "Invalid standard deviation 1,0,1", "above 0"),
+        ("0,0,0", "1,-1,1", "Invalid standard deviation 1,-1,1", "above 0"),
         ("0.0019,0.0018,0.0016", "0.000898039,0.000878431,0.000882353", "divided by 255 twice", "0.229,0.224,0.225;"),
     ],
 )
@@ -326,7 +326,7 @@ def test_a_normalisation_that_is_not_in_units_of_255(
 def test_other_ranges_that_networks_take(
     onnx_classifier: Path, tmp_path: Path, mean: str, std: str, taken: Callable[[Any], Any]
 ) -> None:
-    """-1 to 1, 0 to 1, and pixels with and without a mean: the artifact answers to pixels as the file does to those."""
+    """Inputs of -1 to 1, 0 to 1, and pixels with and without a mean: the artifact has the file's outputs for pixels."""
     name = parse_source(str(onnx_classifier), parse_normalisation(mean, std))
     (artifact,) = export(Request(model=name, formats=("onnx",), output_dir=tmp_path))
     assert artifact["parity"]["status"] in (
@@ -342,7 +342,7 @@ def test_other_ranges_that_networks_take(
 
 
 def test_a_network_that_answers_alike_to_all_images_is_not_proven(tmp_path: Path) -> None:
-    """A file that normalises pixels itself, and is told a normalisation: all that it sees then is near black."""
+    """A file that normalises pixels itself, opened with a second normalisation: all images become nearly black."""
     file = tmp_path / "pixels.onnx"
     network = opened("random:3").module
 
@@ -400,7 +400,7 @@ def test_each_family_is_proven(tmp_path: Path, name: str, format_: str) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of weights, which stands for trained ones."""
+    """A file of weights in place of trained ones."""
     path = tmp_path_factory.mktemp("weights") / FILE
     save_file(opened("random:5").module.state_dict(), path)
     return path
@@ -503,23 +503,23 @@ def test_an_unknown_network_is_told_with_the_nearest(name: str, said: str) -> No
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"task": "features"}, "exported as a classifier"),
+        ({"task": "features"}, "only be exported as a classifier"),
         ({"sizes": (None,)}, "dynamic resolution"),
-        ({"opset": 17}, "PyTorch's exporter begins at 18"),
+        ({"opset": 17}, "PyTorch's exporter starts at 18"),
         (
             {"sizes": ((32, 32), (64, 64)), "multifunction": True},
-            "one function",
+            "does not support --multifunction",
         ),
-        ({"num_classes": 1}, "no classification"),
+        ({"num_classes": 1}, "num_classes must be at least 2, got 1"),
     ],
 )
 def test_what_only_efficientvim_has_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        plan(Request(model=TINY, **{"formats": ("onnx",), **options}))
+        plan_targets(Request(model=TINY, **{"formats": ("onnx",), **options}))
 
 
 class Bessel(torch.nn.Module):
-    """With an operation that no converter has."""
+    """A network with an operation that converters do not support."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return torch.special.bessel_j0(image).mean((2, 3))
@@ -561,7 +561,7 @@ def test_a_size_that_the_network_refuses_is_told() -> None:
 
 
 def refusing() -> LoadedModel:
-    """The tiny network, which refuses what its pooling would leave nothing of."""
+    """The tiny network, with an error for images that are too small for its pooling."""
     found = opened("random:3")
     pooled = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 3), found.module)
     return replace(found, module=pooled.eval().requires_grad_(False))
@@ -569,10 +569,10 @@ def refusing() -> LoadedModel:
 
 def test_a_network_of_one_size_is_planned_at_that_alone() -> None:
     fixed = replace(TINY, fixed=True, size=(32, 48))
-    (target,) = plan(Request(model=fixed, formats=("onnx",)))
+    (target,) = plan_targets(Request(model=fixed, formats=("onnx",)))
     assert (target.height, target.width) == (32, 48)
-    with pytest.raises(BadInput, match="images of 32x48 alone"):
-        plan(Request(model=fixed, formats=("onnx",), sizes=((48, 48),)))
+    with pytest.raises(BadInput, match="accepts only images of 32x48"):
+        plan_targets(Request(model=fixed, formats=("onnx",), sizes=((48, 48),)))
 
 
 @pytest.mark.parametrize(("name", "size"), [("timm:shvit_s1", (224, 224)), ("onnx:classifier.onnx", (96, 128))])

@@ -62,6 +62,7 @@ def test_the_wheel_holds_all_packages_and_their_data(wheel: Path) -> None:
         "runtimes/litert/process.py",
         "runtimes/mil/operations/convolution.py",
         "evim_deploy/common/host.py",
+        "evim_deploy/artifact/manifest.schema.json",
         "latency/results.schema.json",
         "latency/data/paper.json",
         "latency/report/template.html",

@@ -19,7 +19,7 @@ from evim_deploy.artifact.parity import Tolerance
 from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.variants import parse_model
 from evim_deploy.commands.export import export
-from evim_deploy.commands.request import Request, plan
+from evim_deploy.commands.request import Request, plan_targets
 from evim_deploy.common.errors import BadInput, ParityFailed
 from evim_deploy.common.publish import sha256
 from evim_deploy.networks.open import parse_source
@@ -200,7 +200,7 @@ def test_what_stands_there_is_not_replaced(tmp_path: Path) -> None:
 
 def test_open_sizes_have_no_golden_inputs(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="fixed size"):
-        plan(request(tmp_path, formats=("onnx",), sizes=(None,)))
+        plan_targets(request(tmp_path, formats=("onnx",), sizes=(None,)))
 
 
 def test_a_check_that_cannot_fail_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

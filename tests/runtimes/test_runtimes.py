@@ -21,7 +21,8 @@ from simulated import facts_of
 
 import exporters
 import runtimes
-from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY, Target
+from evim_deploy.artifact.metadata import LABELS_KEY, METADATA_KEY
+from evim_deploy.artifact.target import Target
 from evim_deploy.common.errors import BadInput, NotInstalled, NotRunHere
 from evim_deploy.graph.half_precision import round_to_half
 from evim_deploy.graph.interpreter import evaluate

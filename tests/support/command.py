@@ -1,4 +1,4 @@
-"""The command line as tests run it: a process of its own, without a hub, and with nobody's settings.
+"""Run the command line in a process of its own, without a hub and without the user's settings.
 
 :func:`run` takes a fork of a process that has imported what commands import. Where the environment, a limit or a signal
 is what a test is about, the program itself is started.
@@ -59,7 +59,7 @@ def run_program(
 
 
 def interrupt(*args: str | Path, at: str, by: signal.Signals) -> subprocess.CompletedProcess[str]:
-    """Run ``evim-deploy``, and send it a signal once it says on stderr that it is ``at`` some step."""
+    """Run ``evim-deploy``, and send it a signal once stderr has a line with ``at``."""
 
     def heed() -> None:
         # a job in a shell's background ignores SIGINT, and so would its children
@@ -92,7 +92,7 @@ def assert_done(result: subprocess.CompletedProcess[str]) -> None:
 
 
 def assert_refused(result: subprocess.CompletedProcess[str], code: int, *fragments: str) -> None:
-    """One message, cause and remedy, is the last that was said; with ``--json`` the same is a document on stdout."""
+    """Check that stderr ends in one message, cause and remedy; with ``--json`` stdout has the same as a document."""
     said = result.stdout + result.stderr
     assert result.returncode == code, said
     assert "Traceback" not in said
@@ -112,13 +112,13 @@ def assert_refused(result: subprocess.CompletedProcess[str], code: int, *fragmen
 
 
 def left_in(folder: Path) -> list[str]:
-    """Everything below a folder, hidden or not; nothing if it was never made."""
+    """All paths below a folder, hidden or not; empty if the folder does not exist."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What one ``export --json`` made and said."""
+    """The output and the folder of one ``export --json``."""
 
     result: subprocess.CompletedProcess[str]
     folder: Path
@@ -130,8 +130,8 @@ class Exported:
 
     def artifact(self, format_: str) -> dict[str, Any]:
         """The one artifact of a format."""
-        (found,) = [artifact for artifact in self.artifacts if artifact["format"] == format_]
-        return found
+        (result,) = [artifact for artifact in self.artifacts if artifact["format"] == format_]
+        return result
 
     def path(self, format_: str) -> Path:
         return Path(self.artifact(format_)["path"])
@@ -158,13 +158,13 @@ def exported(base: Path, *args: str) -> Exported:
 
 
 DEFAULTS = ("m1", "-f", "coreml", "-f", "onnx", "-f", "tflite", "-r", "64", "--verbose")
-"""All formats as they are unless asked otherwise, with no weights to be had."""
+"""All formats with default options, without weights."""
 
 FEATURES = ("EFFICIENTVIM_M1", "-f", "onnx", "-r", "64", "-w", "random", "--task", "features")
 
 
 def photographs() -> list[Path]:
-    """Three photographs that our test dependencies ship."""
+    """Three photographs from the test dependencies."""
     sklearn, matplotlib = (Path(find_spec(name).origin).parent for name in ("sklearn", "matplotlib"))  # type: ignore[union-attr, arg-type]
     images = sklearn / "datasets" / "images"
     return [
@@ -193,7 +193,7 @@ def _empty_cache() -> tempfile.TemporaryDirectory[str]:
 
 
 class _Server:
-    """The process whose forks run commands; gone with this one, when its stdin ends."""
+    """The process whose forks run commands; it ends with this process, when its stdin closes."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -204,8 +204,8 @@ class _Server:
             text=True,
         )
 
-    def answer(self, request: Mapping[str, Any]) -> int:
-        """The exit code that a run comes to."""
+    def answer(self, request: Mapping[str, object]) -> int:
+        """The exit code of a run."""
         stdin, stdout = cast("IO[str]", self._process.stdin), cast("IO[str]", self._process.stdout)
         stdin.write(json.dumps(request) + "\n")
         stdin.flush()

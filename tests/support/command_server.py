@@ -1,4 +1,4 @@
-"""The command line in forks of a process that has imported what it needs: a run starts in milliseconds, not seconds.
+"""Run the command line in forks of a process with all imports done: a run starts in milliseconds, not seconds.
 
 Each run is a process of its own all the same, with its own environment, folder, streams and exit code. One request a
 line comes on stdin, one exit code a line goes to stdout.
@@ -21,14 +21,14 @@ from typing import Any, NoReturn
 
 
 def preload() -> None:
-    """Import what commands import when they come to need it, as far as it is installed."""
+    """Import the installed packages that commands import lazily."""
     import exporters
     import runtimes
 
-    for form in exporters.FORMS:
+    for kind in exporters.KINDS:
         for row in exporters.FORMATS.values():
             with contextlib.suppress(ImportError):
-                exporters.load(row, form)
+                exporters.load(row, kind)
     for engine in runtimes.ENGINES.values():
         with contextlib.suppress(ImportError):
             importlib.import_module(f"runtimes.{engine.name}")
@@ -47,7 +47,7 @@ def preload() -> None:
 
 
 def serve() -> None:
-    """Run what comes on stdin, one after the other."""
+    """Run the requests on stdin, one after the other."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what an import prints is no answer
     preload()
@@ -62,7 +62,7 @@ def serve() -> None:
 
 
 def _run(request: dict[str, Any]) -> NoReturn:
-    """The program, from its first line to the exit of its process."""
+    """Run the program, from its first line to the exit of its process."""
     from evim_deploy.cli import main
 
     for number, path in enumerate((os.devnull, request["stdout"], request["stderr"])):
@@ -71,7 +71,7 @@ def _run(request: dict[str, Any]) -> NoReturn:
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     sys.argv = request["line"]
-    code: Any = 1
+    code: str | int | None = 1
     try:
         main.run()
     except SystemExit as stop:
@@ -84,7 +84,7 @@ def _run(request: dict[str, Any]) -> NoReturn:
 
 
 def _code(child: int, timeout: float) -> int:
-    """The exit code of a child, which is killed once its time is over."""
+    """The exit code of a child, which is killed after a timeout in seconds."""
 
     def kill(signum: int, frame: object) -> None:
         os.kill(child, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What sound artifacts show: the distributions that evim_deploy/proof/outputs/tolerances.py was taken from.
+"""Measure the errors of correct artifacts: the distributions behind evim_deploy/proof/outputs/tolerances.py.
 
 ``python tests/support/distribution.py`` measures the random variants of random_variants.py, some minutes on one
 core; with ``native`` M1 to M4, plain and distilled, at their native size.
@@ -33,11 +33,11 @@ def main() -> None:
         for comparison in comparisons(ParityChecker(reference, native), reference, target):
             format_ = "pytorch" if comparison.check == "rewrites" else target.format
             rows[format_, target.precision, f"{comparison.check} {comparison.mode}"].append(comparison)
-    for (format_, precision, how), found in sorted(rows.items()):
-        largest = [comparison.measures.max_abs for comparison in found]
-        means = [comparison.measures.mean_abs for comparison in found]
+    for (format_, precision, how), result in sorted(rows.items()):
+        largest = [comparison.measures.max_abs for comparison in result]
+        means = [comparison.measures.mean_abs for comparison in result]
         print(  # noqa: T201, its purpose
-            f"{format_:8} {precision} {how:16} of {len(found)}: max_abs median {statistics.median(largest):.1e}, "
+            f"{format_:8} {precision} {how:16} of {len(result)}: max_abs median {statistics.median(largest):.1e}, "
             f"largest {max(largest):.1e}; mean_abs largest {max(means):.1e}",
             flush=True,
         )
@@ -60,14 +60,14 @@ def native_models() -> Iterator[tuple[GraphReference, int, Target]]:
                 yield reference, side, target_of(row.name, precision, row.default_output, (side, side), classes=1000)
 
 
-def comparisons(prover: ParityChecker, reference: GraphReference, target: Target) -> Iterator[OutputComparison]:
+def comparisons(checker: ParityChecker, reference: GraphReference, target: Target) -> Iterator[OutputComparison]:
     row = exporters.FORMATS[target.format]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"artifact{row.suffix}"
         exporters.load(row).build(reference.stored_form(target), target, path)
-        yield from prove(path, target, prover, Silent()).comparisons
+        yield from prove(path, target, checker, Silent()).comparisons
         if (target.format, target.precision) == ("coreml", "fp16"):
-            yield prove(path, target, prover, Silent(), mode="ane").comparisons[-1]
+            yield prove(path, target, checker, Silent(), mode="ane").comparisons[-1]
 
 
 if __name__ == "__main__":

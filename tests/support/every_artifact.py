@@ -1,4 +1,4 @@
-"""Every format and precision exported once, by a process that is told who and where it is, and on which day.
+"""Export every format and precision once, in a process with a given user, host and date.
 
 ``python every_artifact.py FOLDER HOST DATE HOW_MANY`` reads what :func:`prepare` put into the folder, by absolute
 paths, and writes what it makes into ``artifacts`` there: ``all`` of it, or a ``few`` of each format.
@@ -13,14 +13,17 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from evim_deploy.commands.request import Request
 
 WEIGHTS, IMAGES, CLASSIFIER, ARTIFACTS = "weights.safetensors", "images", "classifier.onnx", "artifacts"
 SIZES = ((64, 64), (64, 32))
 
 
 def prepare(folder: Path) -> None:
-    """Put weights, calibration images and an ONNX file of somebody else's into a folder."""
+    """Write weights, calibration images and a foreign ONNX file into a folder."""
     import tiny_module
     import torch
     from PIL import Image
@@ -45,8 +48,8 @@ def prepare(folder: Path) -> None:
     )
 
 
-def requests(folder: Path) -> list[Any]:
-    """Every precision of every format, and each way to make an artifact that is not among them."""
+def requests(folder: Path) -> list[Request]:
+    """Requests for every precision of every format, and for every other kind of artifact."""
     import tiny_timm
 
     from evim_deploy.catalog.terms import UNQUANTISED
@@ -74,8 +77,8 @@ def requests(folder: Path) -> list[Any]:
     ]
 
 
-def few(folder: Path) -> list[Any]:
-    """Each format in its usual precision and in one that is calibrated, and a golden file."""
+def few(folder: Path) -> list[Request]:
+    """Requests for each format in its default and in a calibrated precision, and for a golden file."""
     from evim_deploy.quantise.schemes import SCHEMES
 
     of_formats = requests(folder)[:3]
@@ -90,7 +93,7 @@ def few(folder: Path) -> list[Any]:
 
 
 def pretend(host: str, day: datetime.date) -> None:
-    """Have this process believe that its machine is called so, and that it is that day."""
+    """Set the host name and the date of this process."""
     shift = (day - datetime.date.today()).days * 86400
     now = time.time
 

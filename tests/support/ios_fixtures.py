@@ -15,12 +15,15 @@ import numpy as np
 from latency_files import PHONE, make_case, make_results
 from networks import random_tiny
 
+from evim_deploy.artifact.info import ArtifactInfo, Structure
+from evim_deploy.artifact.manifest import ManifestDocument, json_schema, labels_sha256
 from evim_deploy.artifact.parity import Parity, Tolerance
-from evim_deploy.artifact.target import ArtifactInfo, Signature, Structure, Target, TensorSpec, Weights, labels_sha256
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target, Weights
 from evim_deploy.catalog.variants import MODELS
 from evim_deploy.common.json_documents import dump_json
 from evim_deploy.common.numerics import softmax
-from evim_deploy.images.preprocessing import CROP_MODES, PAPER, STD, Preprocessing, border_colour, place
+from evim_deploy.images.preprocessing import PAPER, STD, CropMode, Preprocessing, border_colour, place
 from evim_deploy.networks.efficientvim.reference import GraphReference
 from evim_deploy.proof.golden import METADATA_KEY, write_golden
 from evim_deploy.proof.outputs.checker import ParityChecker
@@ -72,6 +75,7 @@ def documents() -> dict[str, Any]:
         "geometry.json": geometry(),
         "classification.json": classification(),
         "manifest.json": manifest(),
+        "manifest.schema.json": json_schema(),
         "labels.json": list(_LABELS),
         "golden.json": comparisons(FOLDER / GOLDEN),
         "statistics.json": statistics(),
@@ -94,7 +98,7 @@ def geometry() -> list[dict[str, Any]]:
     sizes = [(256, 256), (224, 224), (192, 320), (45, 33)]
     others = [
         Preprocessing(mean=(0.5, 0.25, 0.1), std=STD, crop_fraction=fraction, interpolation="bilinear", crop_mode=mode)
-        for mode in CROP_MODES
+        for mode in CropMode
         for fraction in (0.9, 1.15)
     ]
     usual = [_crop(image, size, PAPER) for image in images for size in sizes]
@@ -152,7 +156,7 @@ def facts() -> ArtifactInfo:
         target=_TARGET,
         weights=Weights("random:1", False, "9a" * 32, "The hub cannot be reached."),
         preprocessing=PAPER,
-        contract=Signature(inputs, outputs),
+        signature=Signature(inputs, outputs),
         structure=Structure.of(Counter(conv=3, relu=2)),
         parity=Parity.not_run("a fixture"),
         rewrites=(),
@@ -162,7 +166,12 @@ def facts() -> ArtifactInfo:
 
 def manifest() -> dict[str, Any]:
     """As it lies beside an artifact."""
-    document = {"artifact": _ARTIFACT, "size_bytes": 1234567, "sha256": _DIGEST, **facts().to_dict()}
+    document = {
+        "artifact": _ARTIFACT,
+        "size_bytes": 1234567,
+        "sha256": _DIGEST,
+        **ManifestDocument.of(facts()).to_dict(),
+    }
     assert document["labels_sha256"] == labels_sha256(_LABELS)
     return document
 

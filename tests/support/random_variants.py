@@ -1,4 +1,4 @@
-"""Random variants of the network, and the artifacts that are asked for of each."""
+"""Random variants of the network, and the artifacts to export of each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NATIVE = 64
 
 @dataclass(frozen=True)
 class Asked:
-    """A variant, and what is asked for of it; like the options of ``evim-deploy export``."""
+    """A variant with the options of its export."""
 
     variant: Variant
     classes: int
@@ -36,7 +36,7 @@ class Asked:
 
 
 def drawn(seed: int) -> Asked:
-    """Widths that are no multiples of 8, too; sides odd and even, hardly ever square; one to two blocks a stage."""
+    """A random case: widths of any parity, odd and even sides, rarely square, one or two blocks a stage."""
     draw = random.Random(seed)
     variant = Variant(
         name=f"random{seed}",

@@ -26,7 +26,7 @@ WENT_BACK = re.compile(r"looking at multiple versions|conflict", re.IGNORECASE)
 
 def extras() -> list[str]:
     """Those of pyproject.toml."""
-    return list(tomllib.loads((ROOT / "pyproject.toml").read_text())["pointwise_conv"]["optional-dependencies"])
+    return list(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 
 
 def resolve(pip: Sequence[str | Path], extra: str, folder: Path) -> bool:

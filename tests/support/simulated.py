@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from evim_deploy.artifact.info import ArtifactInfo, Structure
 from evim_deploy.artifact.parity import Check, Parity
-from evim_deploy.artifact.target import ArtifactInfo, Signature, Structure, Target, TensorSpec, Weights
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target, Weights
 from evim_deploy.catalog.variants import MODELS, ModelName, Variant
 from evim_deploy.graph.interpreter import evaluate, tensors
 from evim_deploy.graph.ir import Graph
@@ -41,7 +43,7 @@ def facts_of(target: Target, contract: Signature) -> ArtifactInfo:
         target=target,
         weights=weights,
         preprocessing=PAPER,
-        contract=contract,
+        signature=contract,
         structure=structure,
         parity=Parity.not_run(""),
         rewrites=(),

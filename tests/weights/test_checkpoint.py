@@ -1,4 +1,4 @@
-"""Reading weights of every provenance, and refusing what is damaged, foreign or hostile."""
+"""Reading weights of every origin, and rejecting damaged, foreign and hostile files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _tiny_variants(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def network(variant: Variant = TINY, distilled: bool = False, seed: int = 0) -> EfficientViM:
-    """A network whose every tensor is random, so that two mixed-up weights show."""
+    """A network with random tensors only, so that a swap of two weights is detected."""
     torch.manual_seed(seed)
     model = EfficientViM(variant, CLASSES, distilled)
     for tensor in model.state_dict().values():
@@ -440,7 +440,7 @@ class Call:
         return self.reduced
 
     def __call__(self) -> None:
-        """The pickler asks that a function can be called, even one that only the pickle will make."""
+        """The pickler requires a callable, even for a function that only the pickle creates."""
 
 
 def touch_by(way: str, mark: Path) -> object:
@@ -491,7 +491,7 @@ class TestHostile:
         assert mark.exists()
 
     def rewrite(self, path: Path, change: Any) -> Path:
-        """The zip with its data.pkl changed, and checksums that fit."""
+        """The zip with a changed data.pkl and valid checksums."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(path) as old, zipfile.ZipFile(buffer, "w") as new:
             for name in old.namelist():
@@ -501,7 +501,7 @@ class TestHostile:
         return path
 
     def with_program(self, path: Path, program: bytes) -> Path:
-        """A real state dict whose pickle runs a program first and throws its result away."""
+        """A real state dict whose pickle first runs a program and drops its result."""
         save(path, state_of())
         return self.rewrite(path, lambda data: data[:2] + program + b"0" + data[2:])
 

@@ -1,4 +1,4 @@
-"""Finding a network's weights in what training scripts and libraries write."""
+"""Finding a network's weights in the files of training scripts and libraries."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _tiny_variant(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def network(kind: str, seed: int = 0) -> nn.Module:
-    """A network whose every tensor is random, so that two mixed-up weights show."""
+    """A network with random tensors only, so that a swap of two weights is detected."""
     torch.manual_seed(seed)
     model = EfficientViM(TINY, CLASSES) if kind == "ours" else timm.create_model(tiny_timm.NAME)
     for tensor in model.state_dict().values():
@@ -48,7 +48,7 @@ def network(kind: str, seed: int = 0) -> nn.Module:
 
 
 def loaded(kind: str, path: Path) -> tuple[State, str]:
-    """The weights that a network gets from a file, and the note on where they are in it."""
+    """The weights of a network in a file, and the note on their location."""
     if kind == "ours":
         checkpoint = read_checkpoint(path)
         return dict(load_model(checkpoint, ModelName(TINY), None).state_dict()), checkpoint.note
@@ -170,7 +170,7 @@ def test_averaged_weights_are_preferred_and_named(kind: str, how: str, tmp_path:
 
 
 def test_an_average_of_nothing_is_not_preferred(kind: str, tmp_path: Path) -> None:
-    """Torch's AveragedModel holds the first weights until it is updated."""
+    """The AveragedModel of torch holds the first weights until it is updated."""
     raw, other = network(kind, 1), network(kind, 2)
     torch.save({"model": raw.state_dict(), "swa": averaged(other, steps=0)}, tmp_path / "w.pth")
     assert_equal(loaded(kind, tmp_path / "w.pth")[0], raw)
@@ -181,7 +181,7 @@ def test_an_average_of_nothing_is_not_preferred(kind: str, tmp_path: Path) -> No
 
 
 def test_an_average_of_the_parameters_alone_gives_way(kind: str, tmp_path: Path) -> None:
-    """Many scripts average what has a gradient: without the BatchNorms' statistics it is no network."""
+    """Many scripts average the parameters alone, without the statistics of BatchNorms."""
     raw, average = network(kind, 1), network(kind, 2)
     shadow = {name: parameter.data for name, parameter in average.named_parameters()}
     torch.save({"model": raw.state_dict(), "ema": {"shadow": shadow}}, tmp_path / "w.pth")
@@ -280,7 +280,7 @@ def test_parts_of_one_buffer_are_read(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_storage_that_is_used_again_and_again_is_refused(kind: str, tmp_path: Path) -> None:
-    """A hundred copies of a gigabyte fit into a file of one."""
+    """A file of one gigabyte can describe a hundred copies of it."""
     state = dict(network(kind).state_dict())
     shared = torch.ones(100_000)
     torch.save({"model": {**state, **{f"tied.{i}": shared for i in range(10)}}}, tmp_path / "w.pt")
@@ -312,7 +312,7 @@ def test_arrays_of_numpy_and_packed_weights_are_named(kind: str, tmp_path: Path)
 
 
 def shard(folder: Path, state: State, form: str) -> Path:
-    """Weights in two files with an index, as transformers and accelerate write them."""
+    """Weights in two files with an index, in the layout of transformers and accelerate."""
     folder.mkdir(exist_ok=True)
     stem, end = ("model", "safetensors") if form == "safetensors" else ("pytorch_model", "bin")
     names = sorted(state)

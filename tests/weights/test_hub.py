@@ -1,4 +1,4 @@
-"""The hub, against a server on the loopback that has its paths and headers."""
+"""Downloads from the hub, against a local server with the hub's paths and headers."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from typing import cast
 import numpy as np
 from torch import Tensor, nn
 
+from evim_deploy.catalog.terms import Task
 from evim_deploy.graph.ir import Graph
 from evim_deploy.graph.ops import validate
 from evim_deploy.graph.quantised import Array
@@ -53,7 +54,7 @@ def lower(model: EfficientViM, task: str, output: str, preprocess: bool) -> Grap
         states.append(h)
         if stage.downsample is not None:
             x = _downsample(graph, x, stage.downsample, f"stages.{s}.downsample")
-    if task == "features":
+    if task == Task.FEATURES:
         graph.outputs = dict(zip(FEATURE_OUTPUTS, maps, strict=True))
     else:
         logits = _fusion(graph, [*states, maps[-1]], model)

@@ -13,11 +13,10 @@ import numpy.typing as npt
 from evim_deploy.artifact.quantisation import Calibration, Quantisation
 from evim_deploy.artifact.target import Target
 from evim_deploy.common.progress import Progress
-from evim_deploy.common.reproducible import one_thread
+from evim_deploy.common.threads import torch_threads
 from evim_deploy.graph.ir import Graph
 from evim_deploy.images import digits
-from evim_deploy.networks.efficientvim.reference import GraphReference
-from evim_deploy.networks.protocols import Reference
+from evim_deploy.networks.protocols import Reference, is_lowered
 from evim_deploy.quantise.calibration import calibrate
 from evim_deploy.quantise.calibration_images import DIGITS, PHOTOGRAPHS, RECOMMENDED, CalibrationImages
 from evim_deploy.quantise.equalisation import equalisation_exponents, equalise
@@ -27,7 +26,7 @@ from evim_deploy.quantise.schemes import Scheme, find_scheme
 from evim_deploy.quantise.sensitivity import SENSITIVITY_IMAGES, sensitivity
 
 
-@one_thread()
+@torch_threads(1)
 def quantise_target(
     reference: Reference,
     target: Target,
@@ -55,13 +54,13 @@ def quantise_target(
     scheme = find_scheme(target.format, target.precision)
     if scheme is None:
         return target
-    assert isinstance(reference, GraphReference), "a request for other networks is rejected earlier"
+    assert is_lowered(reference), "a request for other networks is rejected earlier"
     size = target.height or native_size, target.width or native_size
     quantisation = Quantisation()
     graph = reference.inference(target)
     if scheme.is_calibrated:
         images = _images(reference, target, source, size)
-        quantisation, graph = _calibrate(graph, scheme, images, target, progress)
+        quantisation, graph = _calibrate(graph, scheme, images, target=target, progress=progress)
     # the most sensitive layers are the same at any size, and a smaller one is faster
     smaller = _images(reference, target, source, min(size, (native_size, native_size), key=lambda hw: hw[0] * hw[1]))
     progress.step(f"{target}: measuring the sensitivity of each layer")
@@ -91,7 +90,7 @@ def quantise_target(
     return replace(target, quantisation=quantisation)
 
 
-def _images(reference: GraphReference, target: Target, source: Path | None, size: tuple[int, int]) -> CalibrationImages:
+def _images(reference: Reference, target: Target, source: Path | None, size: tuple[int, int]) -> CalibrationImages:
     shipped = DIGITS if reference.weights.source == digits.SOURCE else PHOTOGRAPHS
     return CalibrationImages(
         source=source or shipped,
@@ -103,7 +102,7 @@ def _images(reference: GraphReference, target: Target, source: Path | None, size
 
 
 def _calibrate(
-    graph: Graph, scheme: Scheme, images: CalibrationImages, target: Target, progress: Progress
+    graph: Graph, scheme: Scheme, images: CalibrationImages, *, target: Target, progress: Progress
 ) -> tuple[Quantisation, Graph]:
     """The quantisation that calibration determines, and the equalised graph."""
     exponents = equalisation_exponents(graph, _with_progress(images, f"{target}: equalising channels", progress))

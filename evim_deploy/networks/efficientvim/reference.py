@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from evim_deploy.artifact.target import Target, Weights
-from evim_deploy.catalog.terms import Activation, ModelKind, Precision, Task
+from evim_deploy.catalog.terms import Activation, ArtifactFormat, ModelKind, Precision, Task
 from evim_deploy.common.numerics import with_probabilities
 from evim_deploy.graph.half_precision import round_to_half
 from evim_deploy.graph.rewrites import SPREAD_TOKEN_WEIGHTS, RewriteResult, reparameterise, run
@@ -63,7 +63,7 @@ class GraphReference:
         key = target.task, target.output, target.preprocess
         if key not in self._rewritten:
             self._rewritten[key] = reparameterise(lower(self.model, *key))
-        if target.format != "coreml":
+        if target.format != ArtifactFormat.COREML:
             return self._rewritten[key]
         if key not in self._spread:
             graph, results = self._rewritten[key]

@@ -32,11 +32,11 @@ def _conv(node: OnnxNode, x: Tensor, weights: Sequence[Tensor]) -> nn.Module:
         inputs * groups,
         outputs,
         tuple(sides),
-        tuple(node.integers("strides", [1] * len(sides))),
-        tuple(pads[::-2]) if fits else 0,
-        tuple(dilations),
-        groups,
-        bool(bias),
+        stride=tuple(node.integers("strides", [1] * len(sides))),
+        padding=tuple(pads[::-2]) if fits else 0,
+        dilation=tuple(dilations),
+        groups=groups,
+        bias=bool(bias),
     )
     _fill(layer, weight=kernel, **({"bias": bias[0]} if bias else {}))
     return layer if fits else nn.Sequential(Pad(node, sides), layer)

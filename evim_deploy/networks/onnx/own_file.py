@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from evim_deploy.artifact.manifest import Manifest, changed_ports, embedded_manifest
-from evim_deploy.artifact.target import METADATA_KEY
+from evim_deploy.artifact.changes import changed_ports
+from evim_deploy.artifact.metadata import METADATA_KEY
+from evim_deploy.artifact.reading import Manifest, embedded_manifest
+from evim_deploy.catalog.terms import Precision, Task
 from evim_deploy.common.errors import BadInput
 from evim_deploy.formats import ModelFile
-from evim_deploy.images.preprocessing import Preprocessing, of_pixels
+from evim_deploy.images.preprocessing import Preprocessing, without_normalisation
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def read_own(contents: ModelFile, path: Path) -> OwnFile | None:
     _check(manifest, path)
     how, side = manifest.preprocessing, manifest.model.resolution
     return OwnFile(
-        of_pixels(how) if manifest.target.preprocess else how,
+        without_normalisation(how) if manifest.target.preprocess else how,
         manifest.target.labels,
         (side, side),
         manifest.weights.trained,
@@ -52,8 +54,8 @@ def read_own(contents: ModelFile, path: Path) -> OwnFile | None:
 
 def _check(manifest: Manifest, path: Path) -> None:
     target, source = manifest.target, f"{manifest.model.name} (weights {manifest.weights.source})"
-    if target.task != "classify":
+    if target.task != Task.CLASSIFY:
         raise BadInput(f"{path} dense features as outputs, no classes.", f"Export {source} with `--task classify`.")
-    if target.precision != "fp32":
-        kind = "in half precision" if target.precision == "fp16" else f"quantised ({target.precision})"
+    if target.precision != Precision.FP32:
+        kind = "in half precision" if target.precision == Precision.FP16 else f"quantised ({target.precision})"
         raise BadInput(f"{path} is {kind}.", f"Name its fp32 file, or what it was made from: {source}.")

@@ -24,7 +24,7 @@ from evim_deploy.catalog.terms import ModelFamily
 from evim_deploy.catalog.variants import MIN_CLASSES
 from evim_deploy.common.errors import BadInput, UsageProblem
 from evim_deploy.common.numerics import with_probabilities
-from evim_deploy.images.preprocessing import CROP_MODES, INTERPOLATIONS, Preprocessing
+from evim_deploy.images.preprocessing import CropMode, Interpolation, Preprocessing
 from evim_deploy.images.published_transform import Transform
 from evim_deploy.networks.protocols import Array
 from evim_deploy.networks.seeding import state_sha256
@@ -103,7 +103,7 @@ def _preprocessing(name: NetworkName, config: Any) -> Preprocessing:
         BadInput: A manifest cannot express it.
     """
     data_config = _data_config(config, *name.size)
-    for key, known in (("interpolation", INTERPOLATIONS), ("crop_mode", CROP_MODES)):
+    for key, known in (("interpolation", tuple(Interpolation)), ("crop_mode", tuple(CropMode))):
         if data_config[key] not in known:
             raise BadInput(
                 f"timm evaluates {name.source} with the {key} {data_config[key]!r}, which a manifest cannot express.",

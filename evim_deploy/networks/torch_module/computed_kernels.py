@@ -32,11 +32,11 @@ def _plain(layer: nn.Conv2d) -> nn.Conv2d:
         layer.in_channels,
         layer.out_channels,
         layer.kernel_size,
-        layer.stride,
-        layer.padding,
-        layer.dilation,
-        layer.groups,
-        layer.bias is not None,
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=layer.dilation,
+        groups=layer.groups,
+        bias=layer.bias is not None,
     )
     plain.weight = nn.Parameter(_kernel(layer), requires_grad=False)
     plain.bias = layer.bias

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from evim_deploy.artifact.target import Target, Weights
-from evim_deploy.catalog.terms import ModelKind
+from evim_deploy.catalog.terms import ModelKind, Precision
 from evim_deploy.common.errors import BadInput, first_line
 from evim_deploy.graph.rewrites.rewrite import RewriteResult
 from evim_deploy.images.preprocessing import Preprocessing
@@ -90,7 +90,7 @@ class ModuleReference:
     def stored_form(self, target: Target) -> ExportWrapper:
         """The network with the target's normalisation and activation, in float32."""
         wrapper = self._wrapper(target)
-        return rounded(wrapper) if target.precision == "fp16" else wrapper
+        return rounded(wrapper) if target.precision == Precision.FP16 else wrapper
 
     def network(self, target: Target) -> ModuleNetwork:
         return ModuleNetwork(self._wrapper(target), target.output)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evim_deploy.artifact.target import Target
+from evim_deploy.catalog.terms import Output, Task
 from evim_deploy.graph.ir import Graph
 from evim_deploy.images.preprocessing import normalise
 from evim_deploy.networks.efficientvim.lowering import FEATURE_OUTPUTS
@@ -73,9 +74,9 @@ def reference_stages(model: EfficientViM, target: Target, image: Tensor) -> Mapp
     if target.preprocess:
         image = torch.from_numpy(normalise(image.numpy()))
     with torch.no_grad():
-        if target.task == "features":
+        if target.task == Task.FEATURES:
             values.update(zip(FEATURE_OUTPUTS, network.features(image), strict=True))
             return values
         logits = network(image)
-        values[target.output] = torch.softmax(logits, 1) if target.output == "probabilities" else logits
+        values[target.output] = torch.softmax(logits, 1) if target.output == Output.PROBABILITIES else logits
     return values

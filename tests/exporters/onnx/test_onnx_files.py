@@ -25,7 +25,7 @@ from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.variants import parse_model
 from evim_deploy.commands.export import export
 from evim_deploy.commands.predict import predict
-from evim_deploy.commands.request import Request, plan
+from evim_deploy.commands.request import Request, plan_targets
 from evim_deploy.commands.verify import Verifier
 from evim_deploy.common.errors import BadInput
 from evim_deploy.common.progress import Silent
@@ -131,31 +131,34 @@ def test_an_operator_of_a_later_set_does_not_pass_for_an_earlier_one(usual: Path
 
 @pytest.mark.parametrize(("asked", "opset"), [(None, None), (18, None), (13, 13), (23, 23)])
 def test_only_an_unusual_operator_set_is_told(asked: int | None, opset: int | None) -> None:
-    (target,) = plan(Request(model=parse_model("m1"), formats=("onnx",), opset=asked))
+    (target,) = plan_targets(Request(model=parse_model("m1"), formats=("onnx",), opset=asked))
     assert target.opset == opset
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"opset": 12}, "Operator set 12 cannot be written. Give --opset 13 to 23."),
-        ({"opset": 24}, "Operator set 24 cannot be written. Give --opset 13 to 23."),
-        ({"opset": -1}, "Operator set -1 cannot be written. Give --opset 13 to 23."),
+        ({"opset": 12}, "Operator set 12 is not supported. Give --opset 13 to 23."),
+        ({"opset": 24}, "Operator set 24 is not supported. Give --opset 13 to 23."),
+        ({"opset": -1}, "Operator set -1 is not supported. Give --opset 13 to 23."),
         (
             {"formats": ("coreml",), "opset": 18},
-            "coreml has no operator sets. Leave out --opset, or",
+            "coreml does not support --opset. Leave out --opset, or",
         ),
-        ({"formats": ("onnx", "tflite"), "opset": 18}, "tflite has no operator sets. "),
-        ({"half_io": True}, "--half-io makes fp16 files take and give float16. Add --precision fp16, and that alone."),
-        ({"half_io": True, "precisions": ("fp32",)}, "--half-io makes fp16 files take and give float16. "),
-        ({"half_io": True, "precisions": ("fp16", "fp32")}, "--half-io makes fp16 files take and give float16. "),
-        ({"half_io": True, "formats": ("tflite",)}, "tflite has no --half-io. Use --format onnx, or leave it out."),
-        ({"half_io": True, "formats": ("coreml",), "precisions": ("fp16",)}, "coreml has no --half-io. "),
+        ({"formats": ("onnx", "tflite"), "opset": 18}, "tflite does not support --opset. "),
+        ({"half_io": True}, "--half-io requires the precision fp16. Add --precision fp16, and no other precision."),
+        ({"half_io": True, "precisions": ("fp32",)}, "--half-io requires the precision fp16. "),
+        ({"half_io": True, "precisions": ("fp16", "fp32")}, "--half-io requires the precision fp16. "),
+        (
+            {"half_io": True, "formats": ("tflite",)},
+            "tflite does not support --half-io. Use --format onnx, or leave it out.",
+        ),
+        ({"half_io": True, "formats": ("coreml",), "precisions": ("fp16",)}, "coreml does not support --half-io. "),
     ],
 )
 def test_what_the_file_cannot_be_is_refused(asked: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput) as caught:
-        plan(Request(**{"model": parse_model("m1"), "formats": ("onnx",), **asked}))
+        plan_targets(Request(**{"model": parse_model("m1"), "formats": ("onnx",), **asked}))
     assert f"{caught.value.cause} {caught.value.remedy}".startswith(message)
 
 

@@ -179,3 +179,14 @@ def test_doctor_says_what_is_in_the_way(alone: Path, capsys: pytest.CaptureFixtu
     assert all(each in converter.health for each in COMMANDS)
     command._show(report)
     assert f"convert other networks to tflite: {converter.health}" in capsys.readouterr().out
+
+
+def test_an_interpreter_reports_its_versions_once_a_process(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(alone / PLACES[0])
+    calls = []
+    run = onnx2tf_environment.subprocess.run
+    monkeypatch.setattr(
+        onnx2tf_environment.subprocess, "run", lambda *args, **options: (calls.append(args), run(*args, **options))[1]
+    )
+    assert [find().version for _ in range(3)] == ["2.6.9"] * 3
+    assert len(calls) == 1

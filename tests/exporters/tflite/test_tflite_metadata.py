@@ -20,8 +20,10 @@ from simulated import facts_of, reference_of, target_of
 import exporters
 import runtimes
 from evim_deploy import __version__, formats
-from evim_deploy.artifact.descriptions import about
-from evim_deploy.artifact.target import LABELS_KEY, METADATA_KEY, Signature, Target, TensorSpec
+from evim_deploy.artifact.descriptions import describe_artifact
+from evim_deploy.artifact.metadata import LABELS_KEY, METADATA_KEY
+from evim_deploy.artifact.signature import Signature, TensorSpec
+from evim_deploy.artifact.target import Target
 from evim_deploy.catalog.labels import imagenet_labels
 from evim_deploy.catalog.variants import MODELS
 from evim_deploy.images.photographs import load
@@ -241,7 +243,7 @@ def test_annotating_again_changes_nothing(copy: Path) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_what_other_readers_know_of_is_intact(files: dict[str, Path], name: str) -> None:
     found = formats.read(files[name])
-    assert found.description == about(facts_of(FILES[name], CONTRACT)).description
+    assert found.description == describe_artifact(facts_of(FILES[name], CONTRACT)).description
     assert found.metadata[METADATA_KEY] == "{}"
     assert json.loads(found.metadata[LABELS_KEY]) == list(FILES[name].labels)
     assert found.metadata[METADATA_NAME].endswith(" bytes")

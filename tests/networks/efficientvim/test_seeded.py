@@ -69,7 +69,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize(("variant", "distilled", "seed"), GOLDEN)
 def test_a_seed_gives_the_same_weights_on_every_machine(variant: str, distilled: bool, seed: int) -> None:
-    """A change here changes every artifact that says ``random:SEED``: it belongs in the change log."""
+    """A change of these hashes changes every artifact with ``random:SEED`` weights and belongs in the change log."""
     model = untrained_model(ModelName(VARIANTS[variant], distilled), 1000, seed)
     assert state_sha256(model) == GOLDEN[variant, distilled, seed]
 
@@ -82,7 +82,7 @@ def test_other_seeds_give_other_weights() -> None:
 
 @pytest.mark.parametrize("name", [ModelName(VARIANTS["m1"]), ModelName(tiny(0), True), ModelName(tiny(1))], ids=str)
 def test_the_number_of_threads_changes_no_bit(name: ModelName) -> None:
-    """Threads order the sums of the statistics otherwise, and the rounding hides it."""
+    """The order of the sums depends on the number of threads, and the rounding hides it."""
     before = torch.get_num_threads()
     hashes = set()
     try:
@@ -97,7 +97,7 @@ def test_the_number_of_threads_changes_no_bit(name: ModelName) -> None:
 @pytest.mark.parametrize("output", ["logits", "probabilities"])
 @pytest.mark.parametrize("seed", range(3))
 def test_untrained_weights_bear_fp16(tmp_path: Path, seed: int, output: str) -> None:
-    """Rounding stays well under the tolerance, and is there."""
+    """The rounding error is not zero, and well under the tolerance."""
     reference = reference_to(untrained_model(MODELS["efficientvim_m1"], 1000, seed))
     target = target_of("onnx", "fp16", output, (96, 160), None, classes=1000)
     path = tmp_path / "half.onnx"

@@ -1,4 +1,4 @@
-"""Every operation of an ONNX graph as Core ML and ONNX packages of it compute it, beside ONNX Runtime on the graph."""
+"""Every operation of an ONNX graph in Core ML and ONNX artifacts, compared with ONNX Runtime on the graph."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_every_operation_is_written_in_core_ml(opset: int, tmp_path: Path) -> No
 
 
 def mixed(batch: int | str) -> Any:
-    """A classifier of masks, and of operations that ask for the lengths of what they take, for a number of images."""
+    """A classifier with masks and with operations that read the shapes of their inputs, for a batch size."""
     rng = np.random.default_rng(0)
     weights = {
         "order": ints(2, 1, 0),

@@ -1,4 +1,4 @@
-"""The end of an ONNX classifier: an activation is found however it is written, and none is applied twice.
+"""The end of an ONNX classifier: every form of an activation is recognised, and none is applied twice.
 
 The right probabilities are always those of the file in ONNX Runtime, run here, and not by the product.
 """
@@ -348,7 +348,7 @@ def test_a_multi_label_classifier_predicts_each_class_by_itself(output: str, tmp
 
 
 def test_a_second_activation_fails_the_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control: a wrong step on the side of the artifact alone."""
+    """A negative control: a wrong step in the artifact alone."""
     path = written(softmax_casts, tmp_path)
     once = servable._ACTIVATIONS["softmax"]
     monkeypatch.setitem(servable._ACTIVATIONS, "softmax", lambda x: once(once(x)))

@@ -1,4 +1,4 @@
-"""A classifier in an ONNX file: as torch writes it, what answers for it, and every file that is refused."""
+"""A classifier in an ONNX file of torch's exporter, its reference, and every kind of file that is rejected."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from evim_deploy.networks.torch_module.loaded import LoadedModel
 
 
 def quiet(text: str) -> None:
-    """Nobody listens."""
+    """Ignore a notification."""
 
 
 def write(module: nn.Module, path: Path, dynamo: bool, opset: int, **options: Any) -> Path:
-    """A module as torch writes it, its batch open."""
+    """Export a module with torch's exporter, with an open batch."""
     axes: dict[str, Any] = (
         {"dynamic_shapes": ({0: "batch"},)}
         if dynamo
@@ -63,7 +63,7 @@ def gap(actual: Any, expected: Any) -> float:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny network in opset 17, its BatchNorm still there."""
+    """The tiny network in opset 17, with its BatchNorm."""
     module = nn.Sequential(tiny_module())
     path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
     return write(module, path, False, 17, do_constant_folding=False, training=torch.onnx.TrainingMode.PRESERVE)
@@ -222,7 +222,7 @@ def _external(location: str) -> Any:
 
 
 def _negative_axes() -> Any:
-    """ONNX Runtime 1.23 ends in a segmentation fault where it loads this."""
+    """A model on which ONNX Runtime 1.23 crashes with a segmentation fault."""
     sizes = {"roi": np.zeros(0, np.float32), "scales": np.zeros(0, np.float32), "sizes": np.array([4, 4])}
     return nodes("Resize", others=sizes, axes=[-2, -1])
 
@@ -233,7 +233,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "float16": (lambda: _takes(TensorProto.FLOAT16, 1, 3, 8, 8), "float16"),
     "no image": (lambda: _takes(TensorProto.FLOAT, 1, 192), "is not an image"),
     "channels last": (lambda: _takes(TensorProto.FLOAT, 1, 8, 8, 3), "is not an image"),
-    "a batch of four": (lambda: _takes(TensorProto.FLOAT, 4, 3, 8, 8), "4 images at a time"),
+    "a batch of four": (lambda: _takes(TensorProto.FLOAT, 4, 3, 8, 8), "a batch of 4 images"),
     "no classes": (lambda: nodes("Relu"), "not one row of classes"),
     "custom": (_custom, "Fancy .culprit. of com.acme"),
     "control flow": (_control_flow, "If .culprit., control flow"),

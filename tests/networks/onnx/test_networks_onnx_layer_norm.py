@@ -1,4 +1,4 @@
-"""LayerNorms that an ONNX file has written out are one operation again, and nothing else is taken for one."""
+"""LayerNorms that are written out in an ONNX file become one operation, and similar nodes do not."""
 
 from __future__ import annotations
 

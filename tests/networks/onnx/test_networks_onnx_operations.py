@@ -1,4 +1,4 @@
-"""Each operation of an ONNX graph beside ONNX Runtime, alone in a model; and what is refused."""
+"""Each operation of an ONNX graph, alone in a model, compared with ONNX Runtime; and the unsupported ones."""
 
 from __future__ import annotations
 

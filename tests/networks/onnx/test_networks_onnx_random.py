@@ -1,4 +1,4 @@
-"""Operations of an ONNX graph with random attributes in every opset, beside ONNX Runtime.
+"""Operations of an ONNX graph with random attributes in every opset, compared with ONNX Runtime.
 
 Each draw must give ONNX Runtime's values, or be refused by the name of its operation.
 """
@@ -29,7 +29,7 @@ class Draw:
         self.rng = np.random.default_rng(zlib.crc32(op.encode()))
 
     def integer(self, low: int, high: int) -> int:
-        """From low to high, both included."""
+        """An integer from low to high, both included."""
         return int(self.rng.integers(low, high + 1))
 
     def integers(self, count: int, low: int, high: int) -> list[int]:
@@ -335,7 +335,7 @@ MAKERS: dict[str, Callable[[Draw, int], Case]] = {
 
 
 def drawn(op: str) -> Iterator[tuple[Case, np.ndarray[Any, Any]]]:
-    """Cases that ONNX Runtime takes, with what it computes."""
+    """Cases that ONNX Runtime accepts, with its outputs."""
     draw = Draw(op)
     for _ in range(DRAWS):
         case = MAKERS[op](draw, draw.choice(*OPSETS))

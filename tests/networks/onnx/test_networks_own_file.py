@@ -21,7 +21,7 @@ from evim_deploy.commands.verify import Verifier
 from evim_deploy.common.errors import BadInput, UsageProblem
 from evim_deploy.common.numerics import softmax
 from evim_deploy.images import digits
-from evim_deploy.images.preprocessing import PAPER, normalise, of_pixels
+from evim_deploy.images.preprocessing import PAPER, normalise, without_normalisation
 from evim_deploy.networks.open import parse_source
 from evim_deploy.networks.protocols import Array
 from evim_deploy.proof.outputs import inputs
@@ -46,7 +46,7 @@ def pixels() -> Array:
 
 
 def answers(path: Path, images: Array) -> Array:
-    """An ONNX file's, in ONNX Runtime alone."""
+    """The outputs of an ONNX file in ONNX Runtime."""
     session = onnxruntime.InferenceSession(path)
     name = session.get_inputs()[0].name
     return np.concatenate([session.run(None, {name: image[None]})[0] for image in images])
@@ -137,7 +137,7 @@ def test_untrained_weights_stay_so(tmp_path: Path) -> None:
 
 
 def test_pixels_as_they_are() -> None:
-    how = of_pixels(PAPER)
+    how = without_normalisation(PAPER)
     assert how.keeps_pixels
     assert not PAPER.keeps_pixels
     assert (how.crop_fraction, how.interpolation) == (PAPER.crop_fraction, PAPER.interpolation)

@@ -1,4 +1,4 @@
-"""Numbers in a network's code, in float16: every format stores the same, and a wrong one is seen."""
+"""Numbers in a network's code in float16: every format stores the same ones, and a wrong one is detected."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ MISREAD = {"1": {*SPREADS}, "2": {*SPREADS, "rdiv"}}
 
 
 class Numbers(nn.Module):
-    """Images (B, 3, 16, 16) to a logit of each kind of number (B, kinds)."""
+    """A network from images (B, 3, 16, 16) to a logit for each kind of number (B, kinds)."""
 
     def __init__(self, kinds: Mapping[str, Callable[[Tensor], Tensor]]) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ def answers(module: nn.Module) -> Array:
 
 
 def written(module: nn.Module, target: Target, folder: Path) -> Array:
-    """The answers of a file that is made of a module, whose weights are float16's, computed in float32."""
+    """The outputs, computed in float32, of a file of a module with float16 weights."""
     path = folder / f"numbers{exporters.FORMATS[target.format].suffix}"
     exporters.load(exporters.FORMATS[target.format], "torch_module").build(module, target, path)
     with runtimes.open_artifact(path, mode="fp32") as session:
@@ -150,7 +150,7 @@ def written(module: nn.Module, target: Target, folder: Path) -> Array:
 
 
 def differing(found: Array, expected: Array, names: Mapping[str, object]) -> list[str]:
-    """The kinds whose logit is farther off than float32 rounds, of the logit's own range."""
+    """The kinds whose logit differs by more than float32's rounding, relative to the logit's range."""
     allowed = TOLERANCES["pytorch", "fp32"].max_abs
     gaps = np.abs(found - expected).max(0) / np.ptp(expected, 0)
     return [name for name, gap in zip(names, gaps, strict=True) if not gap <= allowed]

@@ -1,4 +1,4 @@
-"""Pools in the form that all engines read alike, beside torch's own and ONNX Runtime's."""
+"""Pools in the form that all engines compute alike, compared with torch's and ONNX Runtime's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pools() -> Iterator[nn.Module]:
 
 
 class Watch(TorchFunctionMode):
-    """Notes the padding that counts, and the rounding up, of each pool that is called."""
+    """Records the counted padding and the ``ceil_mode`` of each pool that is called."""
 
     def __init__(self) -> None:
         super().__init__()

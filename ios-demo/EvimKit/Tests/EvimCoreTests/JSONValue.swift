@@ -1,5 +1,5 @@
-/// A JSON document, to see whether two say the same.
-enum JSONValue: Decodable, Equatable {
+/// A JSON document, to compare two or to change one.
+enum JSONValue: Codable, Equatable, Sendable {
     case null
     case bool(Bool)
     case number(Double)
@@ -22,5 +22,32 @@ enum JSONValue: Decodable, Equatable {
         } else {
             self = .object(try value.decode([String: JSONValue].self))
         }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        switch self {
+        case .null: try container.encodeNil()
+        case .bool(let bool): try container.encode(bool)
+        case .number(let number): try container.encode(number)
+        case .string(let string): try container.encode(string)
+        case .array(let array): try container.encode(array)
+        case .object(let object): try container.encode(object)
+        }
+    }
+
+    /// A value of an object; nil in any other value.
+    subscript(key: String) -> JSONValue? {
+        if case .object(let object) = self { object[key] } else { nil }
+    }
+
+    /// The elements of an array; empty for any other value.
+    var elements: [JSONValue] {
+        if case .array(let array) = self { array } else { [] }
+    }
+
+    /// The values of an object by key; empty for any other value.
+    var members: [String: JSONValue] {
+        if case .object(let object) = self { object } else { [:] }
     }
 }

@@ -2,7 +2,7 @@ import Foundation
 
 /// What a model says of itself: what it was made from, what it takes and what it gives.
 ///
-/// The document that `evim_deploy/artifact/target.py` writes (`Facts.document()`), as far as an app needs it: in the model's
+/// The document that `evim_deploy/artifact/manifest.py` describes, as far as an app needs it: in the model's
 /// own metadata under `evim_deploy.manifest`, and in a file beside the package, which says its size and hash as well.
 public struct Manifest: Codable, Equatable, Sendable {
     /// Schema versions in which everything that is read here means the same.
@@ -50,7 +50,7 @@ public struct Manifest: Codable, Equatable, Sendable {
     /// Of the package (hex), as `evim_deploy/common/publish.py` computes it; nil in the model's own metadata.
     public let sha256: String?
 
-    enum CodingKeys: String, CodingKey {
+    enum CodingKeys: String, CodingKey, CaseIterable {
         case format, precision, model, task, output, resolution, batch, preprocess, weights, inputs, outputs, functions
         case artifact, sha256, preprocessing
         case schemaVersion = "schema_version"
