@@ -126,7 +126,7 @@ def test_bad_input_is_one_message(made: Exported, tmp_path: Path) -> None:
     for line, fragment in (
         ((artifact, tmp_path / "none"), "No such file"),
         ((artifact, tmp_path), "has no images"),
-        ((artifact, "digits", "--limit", "0"), "--limit 0"),
+        ((artifact, "digits", "--limit", "0"), "--limit must be at least 1, got 0"),
         ((artifact, "digits", "--labels", tmp_path / "val.txt"), "Leave out --labels"),
         ((tmp_path / "none.onnx", "digits"), "Artifact not found:"),
         ((artifact, "digits", "--weights", "none.pth"), "none.pth"),

@@ -169,7 +169,7 @@ def _set(what: str, value: Any) -> Callable[[Any], None]:
         (_set("subgraphs.0.tensors.0.shapeSignature", np.array([1], np.int32)), "two shapes"),
         (_set("subgraphs.0.tensors.0.name", b"x" * 100_000), "name of 100000 bytes"),
         (_set("buffers.1.offset", 1 << 40), "before a buffer"),
-        (_set("subgraphs.0.tensors.0.externalBuffer", 9), "outside of it"),
+        (_set("subgraphs.0.tensors.0.externalBuffer", 9), "external weights without a description"),
     ],
 )
 def test_what_points_nowhere_is_refused(convolution: Path, edit: Callable[[Any], None], message: str) -> None:
