@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PlainSerializer, PositiveInt, model_validator
 
 from evim_deploy.artifact.info import ArtifactInfo
 from evim_deploy.artifact.metadata import SCHEMA_VERSION
@@ -34,7 +34,7 @@ _Value = TypeVar("_Value")
 _FromJson = Annotated[_Value, Field(strict=False)]
 """A tuple, list or enum, which JSON has as a list or a string; the values inside are strict all the same."""
 
-_Size = _FromJson[tuple[PositiveInt, PositiveInt]]
+_Size = Annotated[_FromJson[tuple[PositiveInt, PositiveInt]], PlainSerializer(list, return_type=list[int])]
 
 
 class _Entry(BaseModel):
