@@ -11,7 +11,8 @@ The functions of an engine's module:
 ``trace(path, image, mode) -> Trace``     every operation and its values
 ``read_delegation(path) -> Delegation``   the operations that the delegate runs, if the table names a delegate
 
-An engine that does not report its operations has ``open_session`` alone.
+An engine that does not report its operations has ``open_session`` alone. The package may import common, formats,
+artifact and inspection.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
 ``version() -> str``             version of the engine, without loading a model
 
 An engine is a row of a table. :mod:`latency.preparation` makes its file beforehand, in a process of its own, so that
-neither the time nor the memory of a conversion is counted.
+neither the time nor the memory of a conversion is counted. An engine may import common and runtimes, and no other
+engine.
 """
 
 from __future__ import annotations

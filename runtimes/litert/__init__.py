@@ -1,4 +1,8 @@
-"""LiteRT, the engine of TFLite files, on the CPU with XNNPACK."""
+"""LiteRT, the engine of TFLite files, on the CPU with XNNPACK.
+
+It owns sessions, traces and delegation of TFLite files, and the process that LiteRT runs in.
+It may import common, formats and artifact, and no other engine.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Images are RGB pixels from 0 to 255, in the colour order that the package declares. A classifier's probabilities are
 returned in the order of its labels, as from Core ML.
+
+It owns the meaning of MIL's operations and their rounding. It may import common, formats, artifact and inspection.
 """
 
 from __future__ import annotations

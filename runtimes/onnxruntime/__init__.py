@@ -1,4 +1,8 @@
-"""ONNX Runtime, the engine of ONNX files, on the CPU."""
+"""ONNX Runtime, the engine of ONNX files, on the CPU.
+
+It owns sessions and traces of ONNX files, and the reading of their quantised weights.
+It may import common, formats and artifact, and no other engine.
+"""
 
 from __future__ import annotations
 
