@@ -138,8 +138,8 @@ def output_types(target: Target, names: Iterable[str]) -> list[Any]:
 
 def floats_of(target: Target) -> str:
     """Return the float type of everything that is not quantised, ``fp16`` or ``fp32``."""
-    found = find_scheme(target.format, target.precision)
-    return found.float_precision if found else target.precision
+    scheme = find_scheme(target.format, target.precision)
+    return scheme.float_precision if scheme else target.precision
 
 
 def convert(network: Any, target: Target, path: Path, **options: Any) -> Signature:

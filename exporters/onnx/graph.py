@@ -41,14 +41,14 @@ def build(graph: Graph, target: Target, path: Path) -> Signature:
     )
     shapes = infer_shapes(graph, image)
     contract = _contract(graph, target, shapes)
-    found = find_scheme("onnx", target.precision)
+    scheme = find_scheme("onnx", target.precision)
     emitter = Emitter(
         graph,
         target,
         shapes,
-        float_precision=found.float_precision if found else target.precision,
-        handlers=_handlers(found),
-        channels_last=quantised.states(graph) if found else (),
+        float_precision=scheme.float_precision if scheme else target.precision,
+        handlers=_handlers(scheme),
+        channels_last=quantised.states(graph) if scheme else (),
     )
     onnx_writer.save(emitter.model(contract), emitter.weights, path)
     onnx.checker.check_model(path, full_check=True)
@@ -197,8 +197,8 @@ REFUSED = {
 """The other operations of a graph, each with the reason why no handler exists."""
 
 
-def _handlers(found: Scheme | None) -> Mapping[str, Handler]:
-    if found is None:
+def _handlers(scheme: Scheme | None) -> Mapping[str, Handler]:
+    if scheme is None:
         return HANDLERS
     by_precision = {**HANDLERS, **quantised.STATES_LAST, "layer_norm": quantised.layer_norm(_layer_norm)}
-    return quantised.dynamic(by_precision) if found.is_dynamic else by_precision
+    return quantised.dynamic(by_precision) if scheme.is_dynamic else by_precision

@@ -24,13 +24,13 @@ from exporters.onnx.emitter import Emitter, Handler
 
 def states(graph: Graph) -> frozenset[str]:
     """Return the names of all states: outputs of ``state_update`` and ``sum_tokens``, and values computed from them."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in graph.nodes:
         if node.op in ("state_update", "sum_tokens") or (
-            node.op not in ("state_readout", "mean") and found.intersection(node.inputs)
+            node.op not in ("state_readout", "mean") and names.intersection(node.inputs)
         ):
-            found.update(node.outputs)
-    return frozenset(found)
+            names.update(node.outputs)
+    return frozenset(names)
 
 
 def layer_norm(of_maps: Handler) -> Handler:

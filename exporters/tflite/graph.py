@@ -53,11 +53,11 @@ def build(graph: Graph, target: Target, path: Path) -> Signature:
     """
     if target.batch is None or target.height is None or target.width is None:
         raise ValueError("a TFLite file needs fixed shapes")
-    found = find_scheme(target.format, target.precision)
-    if found is not None:
+    scheme = find_scheme(target.format, target.precision)
+    if scheme is not None:
         pixels = target.precision == Precision.INT8 and target.preprocess
         image = (target.batch, 3, target.height, target.width)
-        content = pack(write(graph, image, found.integer_ops, pixels))
+        content = pack(write(graph, image, scheme.integer_ops, pixels))
     else:
         content = _convert(graph, target)
     return complete(content, [graph.input_name], list(graph.outputs), target, path)

@@ -41,7 +41,7 @@ _VERSIONS = """
 import json
 from importlib.metadata import distributions
 names = ("onnx2tf", "tensorflow")
-print(json.dumps([next((found.version for found in distributions(name=name)), None) for name in names]))
+print(json.dumps([next((each.version for each in distributions(name=name)), None) for name in names]))
 """
 
 
@@ -67,14 +67,14 @@ def find() -> Environment:
         NotInstalled: No environment has onnx2tf, the variable names a location without it, or it is unusable.
     """
     if named := os.environ.get(VARIABLE):
-        if found := _examine(Path(named).expanduser()):
-            return found
+        if environment := _examine(Path(named).expanduser()):
+            return environment
         raise NotInstalled(
             f"{VARIABLE} is {named}, which has no onnx2tf.",
             f"Set it to an environment with onnx2tf, or unset the variable and run {INSTALL}.",
         )
-    if found := next(filter(None, map(_examine, _locations())), None):
-        return found
+    if environment := next(filter(None, map(_examine, _locations())), None):
+        return environment
     raise NotInstalled(MISSING, INSTALL)
 
 
@@ -147,8 +147,8 @@ def _python(location: Path) -> Path | None:
         return location.absolute()  # not the link's target: Python finds its environment by its own path
     else:
         programs = location.resolve().parent
-    found = (programs.absolute() / name for name in ("python", "python3"))
-    return next((each for each in found if os.path.lexists(each)), None)  # running it reports a broken link
+    interpreters = (programs.absolute() / name for name in ("python", "python3"))
+    return next((each for each in interpreters if os.path.lexists(each)), None)  # running it reports a broken link
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -131,8 +131,8 @@ def _refuse_reported(path: Path, function: Function) -> None:
     Raises:
         NotRunHere: The program has such an operation; the message names it.
     """
-    if told := reported_difference(of_program("", function)):
-        cause, remedy = told
+    if report := reported_difference(of_program("", function)):
+        cause, remedy = report
         cause = f"{path} cannot be evaluated here: {one_line(cause)}"
         raise NotRunHere(cause, f"{remedy} On a Mac Core ML itself runs it, as it does.")
 
