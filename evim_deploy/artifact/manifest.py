@@ -75,7 +75,7 @@ class TensorEntry(_Entry):
     """An input or output."""
 
     name: str
-    shape: _FromJson[list[int | str]]
+    shape: _FromJson[tuple[int | str, ...]]
     """Lengths of the axes; a dynamic axis has a name instead of a length."""
     dtype: str
     """Element type, or ``image``, ``string`` or ``dictionary``."""

@@ -704,7 +704,7 @@ class TestHub:
             line = ("export", "m1", "-f", "onnx", "--labels", tmp_path / "none")  # stops after the weights
             result = run_program(*line, env={"HF_ENDPOINT": endpoint})
             thread.join(timeout=10)
-        assert_refused(result, 3, "label file")
+        assert_refused(result, 3, "Label file not found")
         assert f"WARNING: {UNTRAINED} weights (random:0)" in result.stderr
         assert endpoint in result.stderr
         assert len(held) == 1  # hung up on, and not asked again

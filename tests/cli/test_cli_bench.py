@@ -159,7 +159,7 @@ def test_a_missing_engine_is_not_run_and_neither_pass_nor_fail(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("line", "code", "fragments"),
     [
-        (("bench", "m9"), 2, ("no model 'm9'",)),
+        (("bench", "m9"), 2, ("Unknown model 'm9'",)),
         (("bench", "m1", "-e", "tensorrt"), 2, ("Unknown engine 'tensorrt'", "onnxruntime")),
         (("bench", "m1", "--protocol", "lax"), 2, ("Unknown protocol 'lax'",)),
         (("bench", "m1", "-b", "many"), 2, ("'many'", "--batch")),

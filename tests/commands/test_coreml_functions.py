@@ -239,11 +239,11 @@ def _no_list(spec: Any, document: dict[str, Any]) -> None:
         (_another_default, 5, "other functions than were exported"),
         (_one_more, 5, "other functions than were exported"),
         (_other_inputs, 5, "other functions than were exported"),
-        (_other_size, 3, "its functions are not what their names say"),
+        (_other_size, 3, "the names of its functions contradict their sizes"),
         (_other_size_and_name, 3, "has no function 'size_64x41'"),
-        (_other_order, 3, "its functions are not what their names say"),
+        (_other_order, 3, "the names of its functions contradict their sizes"),
         (_none, 5, "other functions than were exported"),
-        (_no_list, 3, "is no list"),
+        (_no_list, 3, "functions: Input should be a valid list"),
     ],
 )
 def test_a_package_with_a_wrong_manifest_is_refused(

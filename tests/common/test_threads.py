@@ -172,7 +172,7 @@ def test_a_reference_is_evaluated_in_batches_whatever_the_artifact_takes(
     evaluation = Evaluator(limit=40).evaluate([artifacts[".onnx"]], "digits")
     assert seen == [16, 16, 16]  # the last filled up
     (result,) = evaluation.results
-    assert result.comparison is not None
+    assert result.agreement is not None
 
 
 @pytest.mark.parametrize(("side", "expected"), [(64, 16), (256, 16), (512, 4), (1024, 1), (4096, 1)])

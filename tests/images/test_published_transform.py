@@ -127,7 +127,7 @@ def test_each_way_is_timms_own_transform() -> None:
 
 @pytest.mark.parametrize("mode", CropMode)
 def test_each_crop_mode_is_another(mode: str) -> None:
-    """A negative control: the comparison above sees a mode that is mistaken for another."""
+    """A negative control: the comparison above detects a wrong crop mode."""
     image = NOISE.crop((0, 0, 150, 90))
     found = {each: resize_and_crop(image, 96, 96, replace(PAPER, crop_mode=each)) for each in CropMode}
     assert [each for each in CropMode if np.array_equal(found[each], found[mode])] == [mode]
@@ -212,7 +212,7 @@ def test_what_a_manifest_cannot_express_is_refused_by_name(
 def test_weights_of_another_tag_are_evaluated_in_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """CLIP's network has its own mean and standard deviation; the weights named are normalised to -1 to 1."""
     name, spec = find_timm("vit_base_patch16_clip_224.metaclip_400m"), "timm:vit_base_patch16_224.augreg_in21k"
-    monkeypatch.setattr(timm_model, "_load", lambda *_, **__: (torch.nn.Linear(1, 1), None))
+    monkeypatch.setattr(timm_model, "_load", lambda *unused, **named: (torch.nn.Linear(1, 1), None))
     monkeypatch.setattr(timm_model, "_num_classes", lambda module: 1)
     monkeypatch.setattr(timm_model, "_fetch", lambda source, notify: Path())
     means = {each: open_timm(name, each, None, lambda text: None).preprocessing.mean for each in (spec, "weights.pth")}
@@ -257,7 +257,7 @@ def test_a_wrong_reading_of_the_network_is_seen(monkeypatch: pytest.MonkeyPatch,
     reference = digits()
     monkeypatch.setattr(GraphReference, "preprocessing", wrong)
     monkeypatch.setattr(GraphReference, "transform", lambda self, *size: published_transform(PAPER, *size))
-    assert "otherwise than by the published transform" in transform_fault(reference, (64, 64))
+    assert "differs from the published transform" in transform_fault(reference, (64, 64))
 
 
 def test_no_artifact_is_kept_whose_crop_is_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -271,12 +271,12 @@ def test_a_manifest_that_says_another_crop_is_not_verified(monkeypatch: pytest.M
     opened_as(monkeypatch, crop_mode="border")
     artifact = exported(tmp_path)
     opened_as(monkeypatch, crop_mode="squash")
-    with pytest.raises(BadInput, match="another preprocessing than its network's: crop_mode border, not squash"):
+    with pytest.raises(BadInput, match="differs from its network's: crop_mode border, not squash"):
         Verifier().verify(artifact)
 
 
 def zoomed_place(image: Sides, size: Sides, how: Preprocessing = PAPER) -> Placement:
-    """A wrong crop, which shows half of what should be seen."""
+    """A wrong crop, which shows half of the correct one."""
     return PLACE(image, size, replace(how, crop_fraction=how.crop_fraction / 2))
 
 
@@ -287,9 +287,9 @@ def test_evaluation_shows_a_wrong_crop_as_disagreement(monkeypatch: pytest.Monke
     for place in (PLACE, zoomed_place):
         monkeypatch.setattr(preprocessing, "place", place)
         (result,) = Evaluator(limit=60).evaluate([Path(artifact["path"])], "digits").results
-        assert result.comparison is not None
+        assert result.agreement is not None
         assert result.reference is not None
         assert result.reference.top1 > 0.95
-        agreements.append(result.comparison.agreement)
+        agreements.append(result.agreement.share)
     assert agreements[0] == 1
     assert agreements[1] < 0.8

@@ -52,7 +52,8 @@ def test_the_gpu_setting_is_unavailable_without_a_gpu(monkeypatch: pytest.Monkey
         (engine, precision) for engine in ("torch", "torchscript", "torch-compile") for precision in ("fp16", "bf16")
     }
     assert all(
-        "no CUDA device; run the same command on a machine with" in entry.unavailable_reason for entry in entries
+        "a CUDA device is missing; run the same command on a machine with" in entry.unavailable_reason
+        for entry in entries
     )
 
 

@@ -199,7 +199,7 @@ def test_what_stands_there_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_open_sizes_have_no_golden_inputs(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="fixed size"):
+    with pytest.raises(BadInput, match="fixed resolution"):
         plan_targets(request(tmp_path, formats=("onnx",), sizes=(None,)))
 
 

@@ -239,12 +239,12 @@ def test_its_weights_are_compared_decoded_and_its_operations_line_up(
     stored = compare_weights(graph, operations)
     assert (stored.changed, stored.compared) == ((), sum(len(node.weights) for node in graph.nodes))
     found = align(graph, operations, infer_shapes(graph, (1, 3, SIDE, SIDE)))
-    assert (found.unmatched, len(found.rows)) == ((), len(graph.nodes))
+    assert (found.unmatched, len(found.matched)) == ((), len(graph.nodes))
 
 
 def test_what_lines_up_with_a_value_on_a_grid_is_on_it(packages: dict[str, Path], graphs: dict[str, Graph]) -> None:
     graph, operations = graphs["w8a8"], runtimes.read_operations(packages["w8a8"])
-    rows = align(graph, operations, infer_shapes(graph, (1, 3, SIDE, SIDE))).rows
+    rows = align(graph, operations, infer_shapes(graph, (1, 3, SIDE, SIDE))).matched
     for node in graph.nodes:
         if node.name in graph.qparams and node.op not in VIEWS:
             types = [operations[index].type for index in rows[node.name].operations]

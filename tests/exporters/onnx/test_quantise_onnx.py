@@ -117,7 +117,7 @@ def wrong(graph: Graph, path: Path, images: Array) -> list[str]:
     off where it is next to a tie."""
     trace = runtime.trace(path, images, "fp32")
     shapes = infer_shapes(graph, images.shape)
-    rows = align(graph, trace.operations, shapes).rows
+    rows = align(graph, trace.operations, shapes).matched
     last = {row.operations[-1]: name for name, row in rows.items()}
     nodes = {node.name: node for node in graph.nodes}
     values = fake_quantise({graph.input_name: torch.from_numpy(images.astype(np.float64))}, graph.qparams)
@@ -331,7 +331,7 @@ class TestStored:
         graph = graphs[precision]
         shapes: Mapping[str, Any] = infer_shapes(graph, (1, 3, SIDE, SIDE))
         found = align(graph, runtime.read_operations(files[precision], "fp16"), shapes)
-        assert (found.unmatched, len(found.rows)) == ((), len(graph.nodes))
+        assert (found.unmatched, len(found.matched)) == ((), len(graph.nodes))
 
 
 def _one_less(codes: Array) -> Array:

@@ -141,7 +141,7 @@ def test_dynamic_is_one_partition_without_conversions(made: dict[str, Made]) -> 
 
 def test_each_conversion_is_named_and_explained(made: dict[str, Made]) -> None:
     (function,) = inspect(made["int8"][1]).functions
-    found = {each.takes: each for each in function.conversions}
+    found = {each.input: each for each in function.conversions}
     assert len(found) == types(made["int8"][1])["QUANTIZE"] + types(made["int8"][1])["DEQUANTIZE"]
     assert all(each.reason for each in found.values())
     assert "RSQRT" in found["stages.2.blocks.0.mixer.hz_proj.biased"].reason
@@ -180,7 +180,7 @@ def furthest(graph: Graph, path: Path, images: Array) -> dict[str, float]:
     """How far each value on a grid is from what the graph computes of the file's own values before it, in steps."""
     trace = runtimes.trace(path, images)
     shapes = infer_shapes(graph, images.shape)
-    rows = align(graph, trace.operations, shapes).rows
+    rows = align(graph, trace.operations, shapes).matched
     last = {row.operations[-1]: row for row in rows.values()}
     values = fake_quantise({graph.input_name: torch.from_numpy(images.astype(np.float64))}, graph.qparams)
     distance = {}

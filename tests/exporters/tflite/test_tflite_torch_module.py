@@ -91,7 +91,7 @@ def test_nothing_of_it_is_a_grouped_convolution_or_foreign(written: Path) -> Non
 def test_a_kernel_in_the_wrong_order_shows(written: Path, tmp_path: Path) -> None:
     model = tflite_file.parse(written.read_bytes())
     graph = model.subgraphs[0]
-    code = tflite_depthwise.position(model, tflite_depthwise.DEPTHWISE)
+    code = tflite_depthwise.operator_code(model, tflite_depthwise.DEPTHWISE)
     kernel = graph.tensors[next(each for each in graph.operators if each.opcodeIndex == code).inputs[1]]
     array = np.frombuffer(model.buffers[kernel.buffer].data.tobytes(), np.float32).reshape(kernel.shape)
     swapped = np.ascontiguousarray(array.transpose(0, 2, 1, 3))
