@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MAIN = "main"
 """Name of the function of a package with a single function."""
 
+LONGEST_AXIS = 16384
+"""Longest axis on the Neural Engine of the A13 to A15 and M1 to M3; it is 65536 on later chips."""
+
 _MODEL_FOLDER = "@model_path/"
 
 

@@ -7,6 +7,7 @@ measurements of others on devices: a package without findings may still run else
 from __future__ import annotations
 
 from evim_deploy.formats import FileFunction, FileOperation
+from evim_deploy.formats.coreml import LONGEST_AXIS
 from evim_deploy.inspection.rules import (
     Backend,
     Rule,
@@ -24,7 +25,6 @@ from evim_deploy.inspection.rules import (
 )
 
 MAX_AXES = 5
-LONGEST_AXIS = 16384
 LONGEST_ARGMAX = 2048
 WIDEST_KERNEL = 16  # in fp16, from the A14 on; 13 before
 WHOLE_LAST_AXIS = 32  # fp16 elements in 64 bytes

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from coremltools.converters.mil import Builder as mb  # noqa: N813, the name in coremltools' own documentation
 
+from evim_deploy.formats.coreml import LONGEST_AXIS
 from evim_deploy.graph.ir import Node
-
-LONGEST_AXIS = 16384  # of the Neural Engine: evim_deploy.inspection.neural_engine
 
 
 def flatten(node: Node, name: str, x: Any) -> Any:

@@ -69,9 +69,9 @@ class Emitter:
     def half(self) -> bool:
         return bool(self.float_type == TensorProto.FLOAT16)
 
-    def model(self, contract: Signature) -> Any:
+    def model(self, signature: Signature) -> Any:
         """Return the model without its weights. The last value of an output has the output's name, or is cast to it."""
-        io_type = helper.np_dtype_to_tensor_dtype(np.dtype(contract.inputs[0].dtype))
+        io_type = helper.np_dtype_to_tensor_dtype(np.dtype(signature.inputs[0].dtype))
         is_cast = io_type != self.float_type
         names, image = self.names, self.graph.input_name
         names.update({value: f"{value}/half" if is_cast else name for name, value in self.graph.outputs.items()})
@@ -87,8 +87,8 @@ class Emitter:
         body = helper.make_graph(
             self.nodes,
             "efficientvim",
-            [helper.make_tensor_value_info(spec.name, io_type, spec.shape) for spec in contract.inputs],
-            [helper.make_tensor_value_info(spec.name, io_type, spec.shape) for spec in contract.outputs],
+            [helper.make_tensor_value_info(spec.name, io_type, spec.shape) for spec in signature.inputs],
+            [helper.make_tensor_value_info(spec.name, io_type, spec.shape) for spec in signature.outputs],
         )
         return helper.make_model(
             body,

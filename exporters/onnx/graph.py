@@ -40,7 +40,7 @@ def build(graph: Graph, target: Target, path: Path) -> Signature:
         "width" if target.width is None else target.width,
     )
     shapes = infer_shapes(graph, image)
-    contract = _contract(graph, target, shapes)
+    signature = _signature(graph, target, shapes)
     scheme = find_scheme("onnx", target.precision)
     emitter = Emitter(
         graph,
@@ -50,20 +50,20 @@ def build(graph: Graph, target: Target, path: Path) -> Signature:
         handlers=_handlers(scheme),
         channels_last=quantised.states(graph) if scheme else (),
     )
-    onnx_writer.save(emitter.model(contract), emitter.weights, path)
+    onnx_writer.save(emitter.model(signature), emitter.weights, path)
     onnx.checker.check_model(path, full_check=True)
-    return contract
+    return signature
 
 
-def annotate(path: Path, metadata: Mapping[str, str], facts: ArtifactInfo) -> None:
+def annotate(path: Path, metadata: Mapping[str, str], info: ArtifactInfo) -> None:
     """Write metadata into ``metadata_props`` and the description into ``doc_string``."""
     model = onnx.load(path, load_external_data=False)
     helper.set_model_props(model, dict(metadata))
-    model.doc_string = describe_artifact(facts).description
+    model.doc_string = describe_artifact(info).description
     onnx.save(model, path)
 
 
-def _contract(graph: Graph, target: Target, shapes: Mapping[str, Shape]) -> Signature:
+def _signature(graph: Graph, target: Target, shapes: Mapping[str, Shape]) -> Signature:
     dtype = "float16" if target.half_io else "float32"
     return Signature(
         (
