@@ -2,7 +2,7 @@
 
     python benchmarks/agreement.py benchmarks/agreement.json
 
-The images are crops of the photographs that ship, plain and mirrored, and seeded noise; the engine is the first that
+The images are crops of the package's photographs, plain and mirrored, and seeded noise; the engine is the first that
 runs the file here. The weights are untrained: the classes are meaningless, and their logits are closer together than in
 a trained network. The output is a Markdown table for docs/quantisation.md.
 """
@@ -52,7 +52,7 @@ def main(output: Path) -> None:
         for kind, pixels in kinds.items()
     }
     found = []
-    for row in sorted(FORMATS.values(), key=lambda row: row.name == "coreml"):  # which takes longest
+    for row in sorted(FORMATS.values(), key=lambda row: row.name == "coreml"):  # Core ML last, because it takes longest
         for precision in row.precisions:
             with tempfile.TemporaryDirectory() as folder:
                 request = Request(

@@ -21,7 +21,7 @@ _BUSY = "while True: pass"
 
 @contextmanager
 def burdened(cores: int) -> Iterator[None]:
-    """Context with a busy process for each core, at normal priority."""
+    """Context manager that runs a busy process on each core, at normal priority."""
     processes = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(cores)]
     try:
         yield

@@ -38,7 +38,7 @@ def main(model: str, *sides: str) -> None:
     for side in sides:
         cells = []
         for format_ in FORMATS:
-            with get_context("spawn").Pool(1) as pool:  # its children alone count
+            with get_context("spawn").Pool(1) as pool:  # RUSAGE_CHILDREN counts only its children
                 seconds, peak, status = pool.apply(measured, (model, format_, side))
             cells.append(f"{seconds:.0f} s, {peak:.1f} GiB, {status}")
         print(f"| {side}x{side} | " + " | ".join(cells) + " |", flush=True)  # noqa: T201

@@ -3,7 +3,7 @@
     python benchmarks/versions.py OLD_PYTHON benchmarks/cpu-versions.json
 
 This interpreter is the new one; OLD_PYTHON has other versions of onnxruntime, ai-edge-litert and numpy. Both run the
-code of this checkout, in a process for each case, and load the same file: it is exported once a format. Rounds
+code of this checkout, in a process for each case, and load the same file, which is exported once per format. Rounds
 are interleaved in random order, with a control, a second process of the old version. `evim-deploy report` draws the
 file.
 """
@@ -53,7 +53,7 @@ def version_in(python: str, package: str) -> str:
 
 
 def main(old: str, output: str) -> None:
-    os.environ["PYTHONPATH"] = str(ROOT)  # an environment may have another checkout installed
+    os.environ["PYTHONPATH"] = str(ROOT)  # the environment may have another checkout installed
     request = BenchRequest(protocol=PROTOCOL, models=(parse_model(MODEL),), sizes=((SIDE, SIDE),), threads=(2,))
     planned = Plan(tuple(entries(request, {"old": old, "new": sys.executable})))
     results, stop = Session(planned, request, ["python", "benchmarks/versions.py", *sys.argv[1:]], Silent()).measure()

@@ -1,4 +1,4 @@
-"""Fixtures that several files of tests have in common."""
+"""Fixtures shared by several test files."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from large_imports import pytest_collection_finish as pytest_collection_finish
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A hub of one file on the loopback."""
+    """A local hub server with one file."""
     with serving() as found:
         yield found
 
 
 @pytest.fixture
 def cache(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """This process's folder of what came from a hub, which is the server; empty."""
+    """The empty cache folder of this process's hub, which is the local server."""
     use_alone(server, tmp_path, monkeypatch)
     return tmp_path / "hub"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, then the larger files: pytest-xdist starts them in order.
+    """Sort files with slow tests first, then by size, because pytest-xdist starts them in order.
 
-    A file that takes long and comes last leaves the other workers idle.
+    A slow file at the end would leave the other workers idle.
     """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     size = {path: path.stat().st_size for path in {item.path for item in items}}

@@ -1,4 +1,4 @@
-"""Train the model that ships: `python -m training.digits` writes its weights and its pictures."""
+"""Train the digits model of the package: `python -m training.digits` writes its weights and images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RECIPE = Recipe(epochs=80, batch=64, peak_rate=3e-3)
 
 
 def split() -> dict[str, np.ndarray]:
-    """scikit-learn's digits, (N, 8, 8) uint8 from 0 to 16 and labels (N,), in the two parts of the file that ships."""
+    """Split scikit-learn's digits, (N, 8, 8) uint8 from 0 to 16 and labels (N,), into training and held-out arrays."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -37,7 +37,7 @@ def split() -> dict[str, np.ndarray]:
 
 
 def augment(grey: Tensor, generator: torch.Generator) -> Tensor:
-    """Turned, moved, larger, smaller, paler, some in plain squares, and half of them white on black."""
+    """Rotate, shift, scale and fade images (B, 1, H, W) at random; pixelate a quarter and invert half of them."""
     count = len(grey)
     squares = F.interpolate(F.avg_pool2d(grey, digits.CELLS), scale_factor=digits.CELLS)  # (B, 1, 64, 64)
     grey = torch.where(draw(generator, count, 0, 1) < 0.25, squares, grey)
@@ -50,7 +50,7 @@ def augment(grey: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def main(folder: Path) -> None:
-    """Write both files into a folder, and tell the accuracy."""
+    """Write both files into a folder and print the held-out accuracy."""
     np.savez_compressed(folder / digits.PICTURES_FILE, **split())
     seen, labels = digits.training()
     torch.manual_seed(SEED)

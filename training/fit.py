@@ -1,6 +1,6 @@
-"""How the small models are trained: pictures made harder by seeded draws, AdamW, one cycle, averaged weights.
+"""Training of the small models: seeded augmentation, AdamW, one-cycle learning rate, averaged weights.
 
-On one thread: sums then have one order, so that a seed gives the same weights again on the same processor and torch.
+Training uses one thread, so that a seed gives the same weights again on the same processor and torch version.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from evim_deploy.images.preprocessing import Pixels, normalise, resize_and_crop
 from evim_deploy.networks.efficientvim.model import EfficientViM
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
-"""From grey pictures (B, 1, H, W) between 0 and 1 and a generator to others like them."""
+"""Function of grey images (B, 1, H, W) between 0 and 1 and a generator that returns augmented images."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training's numbers; ``average`` is what a step leaves of the average of the weights before."""
+    """Hyperparameters of a training; ``average`` is the decay of the moving average of weights."""
 
     epochs: int
     batch: int
@@ -36,7 +36,7 @@ class Recipe:
 def fit(
     model: EfficientViM, pixels: Pixels, labels: np.ndarray, augment: Augment, recipe: Recipe, seed: int
 ) -> EfficientViM:
-    """Train a model on network-ready pixels (N, H, W, 3) uint8 and labels (N,); gives it back in eval mode."""
+    """Train a model on pixels (N, H, W, 3) uint8 of its input size and labels (N,); return it in eval mode."""
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(seed)
     grey = torch.from_numpy(pixels[..., 0].astype(np.float32) / 255)[:, None]  # (N, 1, H, W)
@@ -61,12 +61,12 @@ def fit(
 
 
 def network_input(grey: Tensor) -> Tensor:
-    """Normalised RGB (B, 3, H, W) of grey pictures (B, 1, H, W) between 0 and 1."""
+    """Convert grey images (B, 1, H, W) between 0 and 1 to normalised RGB (B, 3, H, W)."""
     return torch.from_numpy(normalise((255 * grey).expand(-1, 3, -1, -1).numpy()))
 
 
 def as_an_app_feeds_it(pictures: Pixels) -> Pixels:
-    """Pictures (N, H, W, 3) through the package's own resizing and cropping to their own size."""
+    """Resize and crop images (N, H, W, 3) uint8 to their own size with the package's preprocessing."""
     from PIL import Image
 
     height, width = pictures.shape[1:3]
@@ -75,21 +75,24 @@ def as_an_app_feeds_it(pictures: Pixels) -> Pixels:
 
 @torch.no_grad()
 def accuracy(model: EfficientViM, pixels: Pixels, labels: np.ndarray) -> float:
-    """Share of network-ready pixels (N, H, W, 3) uint8 whose likeliest class is their label."""
+    """Top-1 accuracy on pixels (N, H, W, 3) uint8 of the network's input size, from 0 to 1."""
     images = torch.from_numpy(normalise(pixels.transpose(0, 3, 1, 2).astype(np.float32)))
     guesses = torch.cat([model(part).argmax(1) for part in images.split(256)])
     return float((guesses.numpy() == labels).mean())
 
 
 def draw(generator: torch.Generator, count: int, low: float, high: float) -> Tensor:
-    """Uniform numbers (count, 1, 1, 1)."""
+    """Draw uniform numbers between low and high, (count, 1, 1, 1)."""
     return low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator)
 
 
 def warp(
     grey: Tensor, generator: torch.Generator, degrees: float, zoom: tuple[float, float], shear: float, shift: float
 ) -> Tensor:
-    """Each picture turned, scaled, sheared and moved (in shares of half its side); its border goes on outside."""
+    """Rotate, scale, shear and shift each image at random; its border is repeated outside.
+
+    ``shift`` is relative to half the side.
+    """
     count = len(grey)
     angle, scale, slant, right, down = (
         draw(generator, count, low, high).flatten()

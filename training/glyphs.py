@@ -1,6 +1,6 @@
-"""Train a harder model, for tests alone: printed characters of families of fonts that it never saw, under disturbances.
+"""Train a model for tests on a harder task: printed characters in unknown fonts, with noise and stains.
 
-`python -m training.glyphs tests/data/glyphs` writes its weights and a sheet of characters that were held out.
+`python -m training.glyphs tests/data/glyphs` writes its weights and a sheet of held-out characters.
 """
 
 from __future__ import annotations
@@ -94,15 +94,15 @@ TRAINED = (
 )
 
 _CAPITAL = 36  # pixels
-_FILES = 4  # of a family to learn from
-_SHOWN = 2  # of a held-out family
+_FILES = 4  # files per training family
+_SHOWN = 2  # files per held-out family
 _FOLDERS = ("/usr/share/fonts", "/usr/share/texmf/fonts")
 
 Grey = npt.NDArray[np.float64]
 
 
 def fonts() -> dict[str, list[Path]]:
-    """The files of each installed family, in the order of their names.
+    """The font files of each installed family, sorted by path.
 
     Raises:
         BadInput: A family is missing.
@@ -120,7 +120,7 @@ def fonts() -> dict[str, list[Path]]:
 
 
 def drawn(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
-    """Each class in a font, (64, 64) uint8: black on white, its middle in the middle, capitals of one height."""
+    """Draw each class in a font, (64, 64) uint8: black on white, centred, with capitals of a fixed height."""
     measured = ImageFont.truetype(path, 100).getbbox("H", anchor="ls")
     font = ImageFont.truetype(path, round(100 * _CAPITAL / -measured[1]))
     for character in CLASSES:
@@ -133,9 +133,9 @@ def drawn(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
 
 
 def perturbed(grey: Grey, draw: np.random.RandomState) -> Grey:
-    """Clean pictures (N, 64, 64) between 0 and 1 on paper with stains, paler, noisy, half of them white on black.
+    """Fade clean images (N, 64, 64) between 0 and 1, add stains and noise, and invert half of them.
 
-    Uniform draws of numpy's frozen generator alone, so that a seed gives the same pictures everywhere.
+    All draws are uniform ones from numpy's frozen generator, so that a seed gives the same images everywhere.
     """
 
     def uniform(low: float, high: float, *shape: int) -> Grey:
@@ -150,18 +150,18 @@ def perturbed(grey: Grey, draw: np.random.RandomState) -> Grey:
 
 
 _STAINS = (9, 9)
-_SPREAD = np.maximum(0, 1 - np.abs(np.linspace(0, 8, SIDE)[:, None] - np.arange(9)))  # (64, 9), linear between the nine
+_SPREAD = np.maximum(0, 1 - np.abs(np.linspace(0, 8, SIDE)[:, None] - np.arange(9)))  # (64, 9), linear interpolation
 
 
 def augment(grey: Tensor, generator: torch.Generator) -> Tensor:
-    """Turned, moved, scaled and disturbed."""
+    """Rotate, shift, scale and perturb images (B, 1, 64, 64)."""
     seed = int(torch.randint(2**31, (), generator=generator))
     moved = warp(grey, generator, degrees=15, zoom=(0.75, 1.2), shear=0.15, shift=0.15)
     return torch.from_numpy(perturbed(moved[:, 0].double().numpy(), np.random.RandomState(seed))).float()[:, None]
 
 
 def sheet(families: dict[str, list[Path]]) -> npt.NDArray[np.uint8]:
-    """The characters that are held out, turned and moved but clean: a column a class, a row a font, 64x64 each."""
+    """Draw the held-out characters, warped but without noise: a column per class, a row per font, tiles of 64x64."""
     rows = [np.stack(list(drawn(path))) for name in HELD_OUT for path in spread(families[name], _SHOWN)]
     clean = torch.from_numpy(np.concatenate(rows)).float()[:, None] / 255
     moved = warp(clean, torch.Generator().manual_seed(SEED), degrees=15, zoom=(0.75, 1.0), shear=0.15, shift=0.12)
@@ -170,7 +170,7 @@ def sheet(families: dict[str, list[Path]]) -> npt.NDArray[np.uint8]:
 
 
 def held_out(folder: Path) -> tuple[Pixels, npt.NDArray[np.int64]]:
-    """Pictures (N, 64, 64, 3) uint8 RGB of a folder's sheet, disturbed, and the index of each in CLASSES, (N,)."""
+    """Perturbed images (N, 64, 64, 3) uint8 RGB of a folder's sheet, and their indices in CLASSES, (N,) int64."""
     with Image.open(folder / SHEET_FILE) as image:
         tiles = np.asarray(image).reshape(-1, SIDE, len(CLASSES), SIDE).swapaxes(1, 2).reshape(-1, SIDE, SIDE)
     grey = np.round(255 * perturbed(tiles / 255, np.random.RandomState(SEED))).astype(np.uint8)
@@ -179,12 +179,12 @@ def held_out(folder: Path) -> tuple[Pixels, npt.NDArray[np.int64]]:
 
 
 def spread(paths: list[Path], count: int) -> list[Path]:
-    """At most so many, from the first to the last."""
+    """Select at most ``count`` evenly spaced paths, including the first and the last."""
     return [paths[round(i)] for i in np.linspace(0, len(paths) - 1, min(count, len(paths)))]
 
 
 def main(folder: Path) -> None:
-    """Write both files into a folder, and tell the accuracy."""
+    """Write both files into a folder and print the held-out accuracy."""
     families = fonts()
     Image.fromarray(sheet(families)).save(folder / SHEET_FILE, optimize=True)
     paths = [path for name in TRAINED for path in spread(families[name], _FILES)]

@@ -1,4 +1,4 @@
-"""Measure the model that ships on what was held out: `python -m training.measure` prints the model card's table."""
+"""Measure the digits model on the held-out images: `python -m training.measure` prints the table of the model card."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NORMAL_95 = 1.959964
 
 
 def wilson(right: int, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share of which ``right`` of ``count`` were drawn."""
+    """The 95 % Wilson interval of a share with ``right`` successes in ``count`` draws."""
     share, z2 = right / count, _NORMAL_95**2
     centre = (share + z2 / (2 * count)) / (1 + z2 / count)
     reach = _NORMAL_95 / (1 + z2 / count) * (share * (1 - share) / count + z2 / (4 * count**2)) ** 0.5
@@ -23,14 +23,14 @@ def wilson(right: int, count: int) -> tuple[float, float]:
 
 
 def views(pictures: Pixels) -> Iterator[tuple[str, Pixels]]:
-    """The pictures as they may reach the network."""
+    """Variants of the images (N, H, W, 3) uint8, with their names in the table."""
     yield "held out, as an app feeds them", as_an_app_feeds_it(pictures)
     yield "the same, uncropped", pictures
     yield "the same, white on black", as_an_app_feeds_it(255 - pictures)
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table of accuracies."""
     model, _ = resolve(parse_model("digits"), None, None, sys.stdout.write)
     pictures, labels = digits.held_out()
     for name, pixels in views(pictures):

@@ -1,4 +1,4 @@
-"""Each exporter handles each operation of a graph, or says why it does not."""
+"""Each exporter handles each graph operation or gives the reason why it is unsupported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXPORTERS = {"onnx": onnx, "coreml": coreml, "tflite": tflite, "tflite in intege
 
 
 @pytest.mark.parametrize("name", EXPORTERS)
-def test_each_operation_is_either_handled_or_refused(name: str) -> None:
+def test_each_operation_is_either_handled_or_unsupported(name: str) -> None:
     exporter = EXPORTERS[name]
     assert exporter.HANDLERS.keys() | exporter.REFUSED.keys() == OPS.keys()
     assert not exporter.HANDLERS.keys() & exporter.REFUSED.keys()
@@ -25,13 +25,13 @@ def test_each_operation_is_either_handled_or_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["int8", "dynamic"])
-def test_quantised_onnx_files_replace_handlers_and_drop_none(precision: str) -> None:
+def test_quantised_onnx_replaces_handlers_without_removing_any(precision: str) -> None:
     handlers = onnx._handlers(SCHEMES["onnx", precision])
     assert handlers.keys() == onnx.HANDLERS.keys()
     assert handlers != onnx.HANDLERS
 
 
-def test_quantisation_names_operations_of_the_table() -> None:
+def test_quantisation_refers_to_known_operations() -> None:
     assert WEIGHTED | {*VECTORS, *VIEWS} <= OPS.keys()
     for scheme in SCHEMES.values():
         assert scheme.integer_ops | scheme.float_output_ops | scheme.symmetric_inputs.keys() <= OPS.keys()

@@ -1,4 +1,4 @@
-"""Each format's graph is the one promised, computes what the network computes, and carries its facts."""
+"""Exporters of all formats: structure of the graph, outputs of the network, and metadata."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CLASSES = 5
 
 slow = pytest.mark.slow
 
-# Converting takes seconds: the smallest at every size, the others at one.
+# A conversion takes seconds: the smallest variant at every size, the others at one size each.
 CONVERTED = [
     pytest.param(name, size, id=f"{name}-{size[0]}x{size[1]}")
     for name, at in zip(PUBLISHED, (0, 2, 1, 2), strict=True)
@@ -56,7 +56,7 @@ CONVERTED = [
 ]
 
 
-# --- what the structure of a variant must be, from the paper's description alone ---------------------
+# --- expected structure of a variant, from the paper's description alone ----------------------------------
 
 
 def blocks(variant: Variant) -> int:
@@ -64,32 +64,35 @@ def blocks(variant: Variant) -> int:
 
 
 def depthwise_convolutions(variant: Variant) -> int:
-    """Two and the mixer's in a block; three in each of the two down-samplings."""
+    """Number of depthwise convolutions: three in a block (one in its mixer), three in each of two down-samplings."""
     return 3 * blocks(variant) + 2 * 3
 
 
 def layer_norms(variant: Variant) -> int:
-    """One in a block, and one before each of the four heads."""
+    """Number of layer norms: one in a block, and one before each of the four heads."""
     return blocks(variant) + 4
 
 
 def map_norms(variant: Variant) -> int:
-    """Those of a map: one in a block, and the fourth head's."""
+    """Number of layer norms over a map: one in a block, and one in the fourth head."""
     return blocks(variant) + 1
 
 
 def convolutions(variant: Variant) -> int:
-    """Stem 4, a block 6 of maps and 3 of states (hz_proj, its bias, out_proj), a down-sampling 5 and the gate's 2."""
+    """Number of convolutions: 4 in the stem, 9 in a block, 7 in a down-sampling.
+
+    A block has 6 on maps and 3 on states (hz_proj, its bias, out_proj); a down-sampling has 5 and 2 in its gate.
+    """
     return 4 + 9 * blocks(variant) + 2 * 7
 
 
 def views(variant: Variant) -> int:
-    """In a block: u and (B, C, dt) to tokens, y to a map."""
+    """Number of views: u and (B, C, dt) to tokens and y to a map in each block."""
     return 3 * blocks(variant)
 
 
 def padded(size: Size) -> int:
-    """Strided convolutions whose padding is an operation: TensorFlow pads one side alone where a side is even."""
+    """Number of strided convolutions with a PAD operation: TensorFlow pads an even side at one end only."""
     steps = []
     for _ in range(4 + 2):
         steps.append(size)
@@ -97,7 +100,7 @@ def padded(size: Size) -> int:
     return sum(height % 2 == 0 or width % 2 == 0 for height, width in steps)
 
 
-# --- building, each artifact once ------------------------------------------------------------------------
+# --- build each artifact once -----------------------------------------------------------------------------
 
 
 @functools.cache
@@ -145,27 +148,27 @@ def target_of(
 
 @dataclass(frozen=True)
 class Built:
-    """An artifact on disk and what its exporter said of it."""
+    """An artifact on disk and its signature."""
 
     path: Path
     contract: Signature
 
     def run(self, image: Tensor) -> dict[str, Tensor]:
-        engine = runtimes.tracing_engine(self.path)  # which takes pixels that are no whole numbers, on a Mac too
+        engine = runtimes.tracing_engine(self.path)  # accepts fractional pixel values on a Mac, too
         with runtimes.open_artifact(self.path, engine) as session:
             outputs = session.run(image.float().numpy())
         return {name: torch.from_numpy(np.array(array)).double() for name, array in outputs.items()}
 
 
 class Workshop:
-    """Builds artifacts, each once."""
+    """Builds each artifact once and caches it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._made: dict[tuple[int, Target], Built] = {}
 
     def build(self, graph: Graph, target: Target) -> Built:
-        key = (id(graph), target)  # the graphs are cached, so their ids stay their own
+        key = (id(graph), target)  # the graphs are cached, so their ids stay unique
         if key not in self._made:
             row = exporters.FORMATS[target.format]
             path = self._folder / f"artifact-{len(self._made)}{row.suffix}"
@@ -173,7 +176,7 @@ class Workshop:
         return self._made[key]
 
     def fresh(self, graph: Graph, target: Target, path: Path) -> Built:
-        """One that the test may change."""
+        """Build an artifact that the test may change."""
         return Built(path, exporters.load(exporters.FORMATS[target.format]).build(graph, target, path))
 
 
@@ -187,7 +190,7 @@ def structure(built: Built) -> Structure:
 
 
 def gap(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
-    """The largest difference of any output, relative to its largest value."""
+    """The largest difference over all outputs, each relative to its largest value."""
     assert actual.keys() == expected.keys()
     worst = 0.0
     for name, reference in expected.items():
@@ -197,11 +200,11 @@ def gap(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
     return worst
 
 
-# --- a distilled model is the same graph -----------------------------------------------------------------
+# --- a distilled model has the same graph -----------------------------------------------------------------
 
 
 def blueprint(graph: Graph) -> list[tuple[object, ...]]:
-    """A graph without its names and values: operations, wiring, attributes, shapes of weights."""
+    """Operations, edges, attributes and shapes of weights of a graph, without names and values."""
     order = {graph.input_name: -1}
     for node in graph.nodes:
         order.update({value: len(order) for value in node.outputs})
@@ -217,17 +220,17 @@ def blueprint(graph: Graph) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_distilled_model_is_built_from_the_same_operations(name: str) -> None:
-    """So what holds of the plain model's artifacts holds of the distilled one's, in every format."""
+def test_distilled_model_has_the_same_operations(name: str) -> None:
+    """Tests of a plain model's artifacts therefore apply to the distilled model in every format."""
     assert blueprint(published(name, distilled=True)) == blueprint(published(name))
 
 
-def test_the_blueprints_of_two_variants_differ() -> None:
+def test_blueprints_of_two_variants_differ() -> None:
     assert blueprint(published("m1")) != blueprint(published("m2"))
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_the_graph_has_the_depthwise_convolutions_of_the_paper(name: str) -> None:
+def test_graph_has_the_depthwise_convolutions_of_the_paper(name: str) -> None:
     assert sum(node.is_depthwise for node in published(name).nodes) == depthwise_convolutions(PUBLISHED[name])
 
 
@@ -235,13 +238,13 @@ def test_m4_has_33_depthwise_convolutions() -> None:
     assert depthwise_convolutions(PUBLISHED["m4"]) == 33
 
 
-# --- ONNX: structure ---------------------------------------------------------------------------------------
+# --- ONNX: structure --------------------------------------------------------------------------------------
 
 NO_BUSINESS_IN_ONNX = ("BatchNormalization", "Transpose", "Identity", "Dropout", "Constant", "Flatten", "LayerNorm")
 
 
 def onnx_faults(model: Any) -> list[str]:
-    """What is wrong with an ONNX graph; its shapes must be fixed."""
+    """List the structural faults of an ONNX graph with fixed shapes."""
     import onnx
 
     onnx.checker.check_model(model, full_check=True)
@@ -263,7 +266,7 @@ def onnx_faults(model: Any) -> list[str]:
 
 
 def is_view(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
-    """Whether it only joins (H, W) into L or parts L into (H, W), batch and channels kept."""
+    """Whether a reshape only joins (H, W) into L or splits L into (H, W); batch and channels stay the same."""
     if {len(before), len(after)} != {3, 4}:
         return False
     tokens, map_ = sorted((before, after), key=len)
@@ -291,15 +294,15 @@ def test_onnx_structure(tmp_path: Path, workshop: Workshop, name: str, size: Siz
     found, variant = structure(built), PUBLISHED[name]
     assert (found.transposes, found.batch_norms) == (0, 0)
     assert found.operations["Reshape"] == views(variant) + 2 * map_norms(variant)
-    assert found.operations["ReduceMean"] == 2 + 4  # a down-sampling's gate, a head's feature: none over channels
+    assert found.operations["ReduceMean"] == 2 + 4  # gates of down-samplings and features of heads, none over channels
     assert found.operations["MatMul"] == blocks(variant) + 2 * layer_norms(variant)
     assert found.operations["Conv"] == convolutions(variant)
     assert found.operations["Einsum"] == found.operations["Softmax"] == blocks(variant)
-    assert found.operations["Gemm"] == 1  # four heads and a distilled model's four more are one
+    assert found.operations["Gemm"] == 1  # all heads, eight in a distilled model, are merged
 
 
 @pytest.mark.parametrize("name", ["m1", "m4"])
-def test_onnx_in_fp16_differs_by_its_casts_alone(tmp_path: Path, workshop: Workshop, name: str) -> None:
+def test_onnx_in_fp16_differs_only_by_casts(tmp_path: Path, workshop: Workshop, name: str) -> None:
     import onnx
 
     half = workshop.fresh(published(name), target_of("onnx", OBLONG, "fp16"), tmp_path / "half.onnx")
@@ -307,17 +310,22 @@ def test_onnx_in_fp16_differs_by_its_casts_alone(tmp_path: Path, workshop: Works
     model = onnx.load(half.path)
     assert onnx_faults(model) == []
     operations = structure(half).operations
-    assert operations.pop("Cast") == 1 + 1 + 2 * layer_norms(PUBLISHED[name])  # input, logits, into and out of a norm
+    assert operations.pop("Cast") == 1 + 1 + 2 * layer_norms(
+        PUBLISHED[name]
+    )  # input, logits, before and after each norm
     assert operations == structure(full).operations
     float_type = onnx.TensorProto.FLOAT
     assert [value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)] == [float_type] * 2
     wide = [tensor.name for tensor in model.graph.initializer if tensor.data_type == float_type]
-    eps, rows = layer_norms(PUBLISHED[name]), set(PUBLISHED[name].channels)  # a mean over channels is one of their rows
+    eps, rows = (
+        layer_norms(PUBLISHED[name]),
+        set(PUBLISHED[name].channels),
+    )  # one row of the mean over channels for each number of channels
     assert sorted(name for name in wide if not name.endswith("/eps")) == sorted(f"mean_of.{d}" for d in rows)
     assert len(wide) == eps + len(rows)
 
 
-def test_onnx_takes_an_operator_set_that_runtimes_have(workshop: Workshop) -> None:
+def test_onnx_default_operator_set_and_ir_version(workshop: Workshop) -> None:
     import onnx
 
     model = onnx.load(workshop.build(tiny(0), target_of("onnx", (64, 96))).path)
@@ -326,7 +334,7 @@ def test_onnx_takes_an_operator_set_that_runtimes_have(workshop: Workshop) -> No
 
 
 def _insert(op: str, attributes: dict[str, Any], weights: tuple[Any, ...] = ()) -> Callable[[Any], None]:
-    """Put an operation that keeps the shape after the first Relu."""
+    """Insert an operation that preserves the shape after the first Relu."""
 
     def change(model: Any) -> None:
         from onnx import helper, numpy_helper
@@ -347,7 +355,7 @@ def _dead(model: Any) -> None:
     model.graph.node.append(helper.make_node("Relu", [model.graph.node[0].output[0]], ["nobody"]))
 
 
-CHANNELS = 3  # of the first ReLU in tiny(0): 24 / 8
+CHANNELS = 3  # channels of the first ReLU in tiny(0): 24 / 8
 ONNX_CHANGES = {
     "Transpose": _insert("Transpose", {"perm": [0, 1, 2, 3]}),
     "Identity": _insert("Identity", {}),
@@ -360,7 +368,7 @@ ONNX_CHANGES = {
 
 
 @pytest.mark.parametrize("fault", ONNX_CHANGES)
-def test_the_onnx_check_finds_a_fault(workshop: Workshop, fault: str) -> None:
+def test_onnx_faults_detects_a_changed_graph(workshop: Workshop, fault: str) -> None:
     import onnx
 
     model = onnx.load(workshop.build(tiny(0), target_of("onnx", (64, 96))).path)
@@ -370,11 +378,11 @@ def test_the_onnx_check_finds_a_fault(workshop: Workshop, fault: str) -> None:
     assert found.startswith(fault)
 
 
-# --- TFLite: structure -------------------------------------------------------------------------------------
+# --- TFLite: structure ------------------------------------------------------------------------------------
 
 
 def tflite_model(path: Path) -> Any:
-    """The flatbuffer as objects, in LiteRT's schema (the exporter reads it in TensorFlow's)."""
+    """Read the flatbuffer with LiteRT's schema; the exporter uses TensorFlow's."""
     from ai_edge_litert import schema_py_generated as schema
 
     return schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
@@ -382,7 +390,7 @@ def tflite_model(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class TfliteOperation:
-    """One operation with its tensors' shapes by position."""
+    """An operation with the shapes of its inputs and outputs."""
 
     type: str
     inputs: tuple[tuple[int, ...], ...]
@@ -412,7 +420,7 @@ def tflite_operations(model: Any) -> list[TfliteOperation]:
 
 
 def tflite_faults(model: Any) -> list[str]:
-    """What is wrong with a TFLite graph."""
+    """List the structural faults of a TFLite graph."""
     faults = [f"custom operator {code.customCode}" for code in model.operatorCodes if code.customCode is not None]
     for op in tflite_operations(model):
         if op.type in ("CUSTOM", "TRANSPOSE", "TRANSPOSE_CONV"):
@@ -444,7 +452,7 @@ def test_tflite_structure(tmp_path: Path, workshop: Workshop, name: str, size: S
     assert tuple(image.shape) == (1, *size, 3)
 
 
-def test_tflite_in_fp16_stores_half_precision_and_computes_the_same(workshop: Workshop) -> None:
+def test_tflite_in_fp16_stores_float16_weights_and_has_the_same_operations(workshop: Workshop) -> None:
     from ai_edge_litert import schema_py_generated as schema
 
     half = workshop.build(tiny(0), target_of("tflite", (64, 96), "fp16"))
@@ -459,15 +467,15 @@ def test_tflite_in_fp16_stores_half_precision_and_computes_the_same(workshop: Wo
 
 
 def test_tflite_keeps_every_map_in_one_layout(workshop: Workshop) -> None:
-    """Rank 4 from end to end, and rank 2 after the pooling: (B, H, W, C) (B, 1, L, C) (B, 1, N, D)."""
+    """Values have rank 4, (B, H, W, C), (B, 1, L, C) or (B, 1, N, D), and rank 2 after the pooling."""
     model = tflite_model(workshop.build(tiny(0), target_of("tflite", (64, 96))).path)
     ranks = Counter(len(shape) for op in tflite_operations(model) for shape in op.outputs)
     assert ranks[2] == 4 + 1 + 1  # pooled features, their concatenation, logits
     assert set(ranks) == {2, 4}
 
 
-def test_tflite_weights_lie_on_16_bytes(workshop: Workshop, tmp_path: Path) -> None:
-    """Buffer.data is force_align: 16 in the schema; annotating, once and again, keeps it so and adds no twins."""
+def test_tflite_weights_are_aligned_to_16_bytes(workshop: Workshop, tmp_path: Path) -> None:
+    """The schema requires force_align: 16 for Buffer.data. Annotating twice preserves it and adds no duplicates."""
     path = tmp_path / "m.tflite"
     shutil.copy(workshop.build(tiny(0), target_of("tflite", (64, 96))).path, path)
     counts = []
@@ -485,7 +493,7 @@ def test_tflite_weights_lie_on_16_bytes(workshop: Workshop, tmp_path: Path) -> N
     assert counts[0] == counts[1]
 
 
-def test_the_tflite_check_finds_faults() -> None:
+def test_tflite_faults_detects_a_bad_graph() -> None:
     import tensorflow as tf
     from ai_edge_litert import schema_py_generated as schema
 
@@ -500,7 +508,7 @@ def test_the_tflite_check_finds_faults() -> None:
     assert "TRANSPOSE" in faults
 
 
-# --- Core ML: structure ------------------------------------------------------------------------------------
+# --- Core ML: structure -----------------------------------------------------------------------------------
 
 
 def spec_of(path: Path) -> Any:
@@ -510,7 +518,7 @@ def spec_of(path: Path) -> Any:
 
 
 def mil_operations(path: Path) -> list[Any]:
-    """The saved package read back: its operations with their values, constants left out."""
+    """Read the operations of a saved package with their values, without constants."""
     import coremltools as ct
     from coremltools.converters.mil.frontend.milproto.load import load
 
@@ -522,7 +530,7 @@ def mil_operations(path: Path) -> list[Any]:
 
 
 def float_types(op: Any) -> set[str]:
-    """The kinds of floating-point numbers among an operation's outputs."""
+    """The floating-point types of an operation's outputs."""
     from coremltools.converters.mil.mil import types
 
     tensors = [value.dtype for value in op.outputs if not types.is_dict(value.sym_type)]
@@ -530,7 +538,7 @@ def float_types(op: Any) -> set[str]:
 
 
 def coreml_faults(operations: list[Any], precision: str) -> list[str]:
-    """What is wrong with a Core ML program."""
+    """List the structural faults of a Core ML program."""
     faults = []
     for op in operations:
         for_classify = bool(op.outputs[0].child_ops) and all(u.op_type == "classify" for u in op.outputs[0].child_ops)
@@ -548,14 +556,14 @@ def coreml_faults(operations: list[Any], precision: str) -> list[str]:
 
 @pytest.mark.parametrize(("name", "size"), CONVERTED)
 def test_coreml_structure(tmp_path: Path, workshop: Workshop, name: str, size: Size) -> None:
-    """A logits model: no cast but the input's, and an image input for all that."""
+    """A logits model has an image input, and only the input is cast."""
     built = workshop.fresh(published(name), target_of("coreml", size, "fp16"), tmp_path / "m.mlpackage")
     operations, found, variant = mil_operations(built.path), structure(built), PUBLISHED[name]
     assert coreml_faults(operations, "fp16") == []
     assert found.operations == Counter(op.op_type for op in operations)
     assert (found.transposes, found.batch_norms) == (0, 0)
     assert found.operations["layer_norm"] == layer_norms(variant)
-    assert found.operations["reduce_mean"] == 4 + 2  # pooling before the heads and in the down-samplings: no norm's
+    assert found.operations["reduce_mean"] == 4 + 2  # pooling before the heads and in the down-samplings, none in norms
     assert found.operations["conv"] == convolutions(variant)
     assert found.operations["reshape"] == views(variant)
     assert found.operations["cast"] == 1
@@ -577,7 +585,7 @@ def assert_image_of(spec: Any, size: Size) -> None:
 
 @pytest.mark.parametrize(("precision", "casts"), [("fp16", 2), ("fp32", 0)])
 def test_coreml_classifier(workshop: Workshop, precision: str, casts: int) -> None:
-    """An image in; the labels, all and in order; ``classify`` takes fp32 by its specification."""
+    """A classifier has an image input and all labels in order; ``classify`` requires fp32 by its specification."""
     target = target_of("coreml", (64, 96), precision, output="probabilities")
     built = workshop.build(tiny(0, "probabilities"), target)
     operations, spec = mil_operations(built.path), spec_of(built.path)
@@ -593,7 +601,7 @@ def test_coreml_classifier(workshop: Workshop, precision: str, casts: int) -> No
     assert tuple(classify.inputs["classes"].val) == target.labels
     softmax = classify.inputs["probabilities"].op
     softmax = softmax.x.op if softmax.op_type == "cast" else softmax
-    assert softmax.op_type == "softmax"  # Core ML appends none
+    assert softmax.op_type == "softmax"  # Core ML does not append a softmax
     assert built.contract.inputs == (
         TensorSpec(name="image", shape=(1, 3, 64, 96), dtype="image", layout="RGB", range=(0.0, 255.0)),
     )
@@ -612,8 +620,10 @@ def test_coreml_classifier(workshop: Workshop, precision: str, casts: int) -> No
         ("features", 3, False, "fp32"),
     ],
 )
-def test_coreml_arrays(workshop: Workshop, output: str, batch: int, preprocess: bool, precision: str) -> None:
-    """What is no classifier gives arrays, half precision in an fp16 package; a batch or a tensor comes as an array."""
+def test_coreml_array_inputs_and_outputs(
+    workshop: Workshop, output: str, batch: int, preprocess: bool, precision: str
+) -> None:
+    """Other models than classifiers output arrays, float16 in fp16; a batch or a tensor is an array input."""
     target = target_of("coreml", (64, 96), precision, batch, output, preprocess)
     graph = tiny(0, output, preprocess)
     built = workshop.build(graph, target)
@@ -630,8 +640,8 @@ def test_coreml_arrays(workshop: Workshop, output: str, batch: int, preprocess: 
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp16", np.float16), ("fp32", np.float32)])
-def test_coreml_weights_are_the_folded_ones(workshop: Workshop, precision: str, dtype: Any) -> None:
-    """Every weight of the program is the graph's, rounded once through float32, and stands where it belongs."""
+def test_coreml_weights_match_the_rewritten_graph(workshop: Workshop, precision: str, dtype: Any) -> None:
+    """Every weight of the program is the graph's, rounded once through float32, at its own operation."""
     graph = tiny(1)
     built = workshop.build(graph, target_of("coreml", (64, 96), precision))
     suffix = "_cast_fp16" if precision == "fp16" else ""
@@ -654,10 +664,10 @@ def test_coreml_weights_are_the_folded_ones(workshop: Workshop, precision: str, 
     ("output", "batch", "precision"),
     [("probabilities", 1, "fp16"), ("probabilities", 3, "fp32"), ("features", 1, "fp16"), ("logits", 1, "fp32")],
 )
-def test_the_passes_that_coremltools_is_not_asked_for_change_nothing(
+def test_skipped_coremltools_passes_do_not_change_the_package(
     workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, batch: int, precision: str
 ) -> None:
-    """The same bytes come out as of all that it runs by default."""
+    """The package has the same bytes as with the default pass pipeline."""
     import coremltools as ct
 
     from evim_deploy.formats.coreml import model_path, read_spec
@@ -674,15 +684,15 @@ def test_the_passes_that_coremltools_is_not_asked_for_change_nothing(
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
-def test_a_package_can_be_read_by_others_than_its_maker(workshop: Workshop) -> None:
-    """coreml's tools leave the modes of temporary files; here a plain file's and a plain folder's count."""
+def test_package_has_default_file_modes(workshop: Workshop) -> None:
+    """coremltools leaves the modes of temporary files; the exporter sets the modes of plain files and folders."""
     path = workshop.build(tiny(0), target_of("coreml", (64, 96))).path
     for member in path.rglob("*"):
         model = path if member.is_dir() else path / "Manifest.json"
         assert stat.filemode(member.stat().st_mode) == stat.filemode(model.stat().st_mode), member
 
 
-def test_the_coreml_check_finds_faults(tmp_path: Path) -> None:
+def test_coreml_faults_detects_a_bad_program(tmp_path: Path) -> None:
     import coremltools as ct
     from coremltools.converters.mil import Builder as mb  # noqa: N813
     from coremltools.converters.mil.mil import types
@@ -709,7 +719,7 @@ def test_the_coreml_check_finds_faults(tmp_path: Path) -> None:
     assert len([fault for fault in coreml_faults(operations, "fp16") if "is {'fp32'}" in fault]) == len(operations)
 
 
-# --- numbers -----------------------------------------------------------------------------------------------
+# --- outputs ----------------------------------------------------------------------------------------------
 
 TOLERANCE = {"fp32": 2e-5, "fp16": 1e-2}
 
@@ -724,7 +734,7 @@ def assert_numbers(
     batches: tuple[int, ...] = (),
     distilled: bool = False,
 ) -> None:
-    """An artifact against its own graph in float64, and against the reference that was never rewritten."""
+    """Compare an artifact with its own graph in float64 and with the reference before rewriting."""
     graph = tiny(seed, target.output, target.preprocess, distilled)
     built = workshop.build(graph, target)
     for height, width in sizes or ((target.height or 0, target.width or 0),):
@@ -752,7 +762,7 @@ def reference(model: EfficientViM, image: Tensor, output: str) -> dict[str, Tens
 @pytest.mark.parametrize("preprocess", [True, False], ids=["pixels", "tensor"])
 @pytest.mark.parametrize("output", ["logits", "probabilities", "features"])
 @pytest.mark.parametrize("precision", UNQUANTISED)
-def test_onnx_numbers(
+def test_onnx_outputs_match_graph_and_reference(
     workshop: Workshop, precision: str, output: str, preprocess: bool, size: Size, batch: int
 ) -> None:
     seed = SMALL_SIZES.index(size)
@@ -773,7 +783,7 @@ def test_onnx_numbers(
     ],
 )
 @pytest.mark.parametrize("format_", ["tflite", "coreml"])
-def test_numbers_of_fixed_shapes(
+def test_fixed_shape_outputs_match_graph_and_reference(
     workshop: Workshop,
     format_: str,
     precision: str,
@@ -789,7 +799,7 @@ def test_numbers_of_fixed_shapes(
 
 @pytest.mark.parametrize("output", ["logits", "probabilities", "features"])
 @pytest.mark.parametrize("precision", UNQUANTISED)
-def test_onnx_with_everything_dynamic(workshop: Workshop, precision: str, output: str) -> None:
+def test_onnx_with_dynamic_size_and_batch(workshop: Workshop, precision: str, output: str) -> None:
     target = target_of("onnx", (None, None), precision, None, output)
     assert_numbers(workshop, 5, target, sizes=(*SMALL_SIZES, (63, 97)), batches=(1, 4))
 
@@ -799,15 +809,15 @@ def test_onnx_with_everything_dynamic(workshop: Workshop, precision: str, output
     [((64, 47), None, ((64, 47),), (1, 2, 5)), ((None, None), 2, ((64, 64), (33, 96)), (2,))],
     ids=["batch", "resolution"],
 )
-def test_onnx_with_one_thing_dynamic(
+def test_onnx_with_dynamic_size_or_batch(
     workshop: Workshop, size: tuple[int | None, int | None], batch: int | None, sizes: tuple[Size, ...], batches: Any
 ) -> None:
     for output in ("logits", "features"):
         assert_numbers(workshop, 6, target_of("onnx", size, batch=batch, output=output), sizes, batches)
 
 
-def test_dynamic_reshapes_are_views_too(tmp_path: Path, workshop: Workshop) -> None:
-    """Seen at run time, since nothing infers their shapes."""
+def test_dynamic_reshapes_are_views(tmp_path: Path, workshop: Workshop) -> None:
+    """The shapes are read at run time, because shape inference cannot determine them."""
     import onnx
     import onnxruntime
 
@@ -840,15 +850,17 @@ def test_dynamic_axes_are_named(workshop: Workshop) -> None:
 
 @pytest.mark.parametrize("format_", ["coreml", "tflite"])
 @pytest.mark.parametrize(("size", "batch"), [((None, None), 1), ((64, 64), None)])
-def test_fixed_formats_refuse_dynamic_shapes(tmp_path: Path, format_: str, size: Any, batch: int | None) -> None:
+def test_formats_with_fixed_shapes_reject_dynamic_shapes(
+    tmp_path: Path, format_: str, size: Any, batch: int | None
+) -> None:
     row = exporters.FORMATS[format_]
     with pytest.raises(ValueError, match="fixed shapes"):
         exporters.load(row).build(tiny(0), target_of(format_, size, batch=batch), tmp_path / f"m{row.suffix}")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_network_does_not_pass_for_this_one(workshop: Workshop) -> None:
-    """The comparison above can fail: a network with the weights of one convolution moved by 1 %."""
+def test_changed_weights_exceed_the_tolerance(workshop: Workshop) -> None:
+    """A change of 1 % in the weights of one convolution is detected."""
     graph = tiny(0)
     node = next(node for node in graph.nodes if node.op == "conv")
     changed = graph.copy()
@@ -858,15 +870,15 @@ def test_another_network_does_not_pass_for_this_one(workshop: Workshop) -> None:
     assert gap(built.run(image), evaluate(graph, image)) > 3 * TOLERANCE["fp32"]
 
 
-# --- a second opinion --------------------------------------------------------------------------------------
+# --- comparison with onnx2tf ------------------------------------------------------------------------------
 
 
 @slow
 @needs_onnx2tf
-def test_onnx2tf_agrees(tmp_path: Path, workshop: Workshop) -> None:
-    """The ONNX file converted by onnx2tf computes what our own TFLite file computes.
+def test_onnx2tf_gives_the_same_outputs(tmp_path: Path, workshop: Workshop) -> None:
+    """The ONNX file converted by onnx2tf has the outputs of our own TFLite file.
 
-    onnx2tf tells axes apart by their lengths, so no two of this network's are equal.
+    onnx2tf identifies axes by their lengths, so all lengths in this network differ.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -889,12 +901,12 @@ def test_onnx2tf_agrees(tmp_path: Path, workshop: Workshop) -> None:
 
 @functools.cache
 def second_opinion() -> Graph:
-    """At 112x176 its maps are 7x11, 4x6 and 2x3."""
+    """A graph whose maps at 112x176 are 7x11, 4x6 and 2x3."""
     variant = Variant(name="distinct", depths=(1, 1, 1), channels=(16, 40, 56), states=(13, 9, 5), resolution=64)
     return reparameterise(lower(random_network(variant, 3, 17), "classify", "logits", True))[0]
 
 
-# --- metadata ----------------------------------------------------------------------------------------------
+# --- metadata ---------------------------------------------------------------------------------------------
 
 METADATA = {
     METADATA_KEY: '{"model": "efficientvim_m1", "note": "Größe ✓"}',
@@ -934,13 +946,13 @@ def test_description_is_in_the_artifact(annotated: tuple[str, Built]) -> None:
 
 
 @pytest.mark.parametrize("annotated", ["onnx", "tflite"], indirect=True)
-def test_metadata_is_read_back_by_the_engine(annotated: tuple[str, Built]) -> None:
+def test_engine_reads_the_metadata(annotated: tuple[str, Built]) -> None:
     with runtimes.open_artifact(annotated[1].path) as session:
         assert dict(session.metadata) == METADATA
 
 
 @pytest.mark.parametrize("annotated", ["coreml"], indirect=True)
-def test_metadata_of_a_package_is_read_back(annotated: tuple[str, Built]) -> None:
+def test_coreml_session_reads_the_metadata(annotated: tuple[str, Built]) -> None:
     from runtimes.coreml import CoremlSession
 
     spec, texts = spec_of(annotated[1].path), describe_artifact(FACTS)
@@ -953,21 +965,21 @@ def test_metadata_of_a_package_is_read_back(annotated: tuple[str, Built]) -> Non
 
 
 @pytest.mark.parametrize("annotated", ["tflite"], indirect=True)
-def test_tflite_metadata_stands_once_under_each_name(annotated: tuple[str, Built]) -> None:
+def test_tflite_metadata_names_are_unique(annotated: tuple[str, Built]) -> None:
     names = [entry.name.decode() for entry in tflite_model(annotated[1].path).metadata]
     assert len(names) == len(set(names))
     assert {METADATA_KEY, LABELS_KEY} <= set(names)
 
 
 @pytest.mark.parametrize("annotated", exporters.FORMATS, indirect=True)
-def test_annotated_artifacts_compute_what_they_computed(annotated: tuple[str, Built], workshop: Workshop) -> None:
+def test_annotating_preserves_outputs(annotated: tuple[str, Built], workshop: Workshop) -> None:
     format_, built = annotated
     image = pixels(0, 64, 96)
     plain = workshop.build(tiny(0), target_of(format_, (64, 96)))
     assert torch.equal(built.run(image)["logits"], plain.run(image)["logits"])
 
 
-# --- the table ---------------------------------------------------------------------------------------------
+# --- table of formats -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -981,17 +993,17 @@ def test_annotated_artifacts_compute_what_they_computed(annotated: tuple[str, Bu
         ("tflite", "tflite"),
     ],
 )
-def test_formats_by_name_and_alias(text: str, name: str) -> None:
+def test_format_is_parsed_from_name_or_alias(text: str, name: str) -> None:
     assert exporters.parse_format(text) is exporters.FORMATS[name]
 
 
-def test_an_unknown_format_is_answered_with_those_there_are() -> None:
+def test_unknown_format_error_lists_the_formats() -> None:
     with pytest.raises(UsageProblem, match=r"'pdf'(.|\n)*coreml, ios, mlpackage, onnx, tflite, litert"):
         exporters.parse_format("pdf")
 
 
 @pytest.mark.parametrize("name", exporters.FORMATS)
-def test_a_missing_package_is_named_with_its_pip_command(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_missing_package_error_has_the_pip_command(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     row = exporters.FORMATS[name]
     exporters.require(row)
     monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
@@ -1002,7 +1014,7 @@ def test_a_missing_package_is_named_with_its_pip_command(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("name", exporters.FORMATS)
-def test_every_format_has_its_engine_and_the_verbs(name: str) -> None:
+def test_every_format_has_an_engine_and_the_exporter_functions(name: str) -> None:
     row = exporters.FORMATS[name]
     assert runtimes.engines_of(row.suffix)
     module = exporters.load(row)

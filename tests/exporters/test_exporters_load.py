@@ -1,4 +1,4 @@
-"""What loading a format's module imports, in a process of its own."""
+"""Loading a format's module imports only the packages that it needs; checked in a separate process."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ import sklearn.base
 """
 
 
-def test_coremltools_comes_without_what_it_imports_for_converters_that_nothing_here_uses() -> None:
+def test_coreml_exporter_imports_neither_tensorflow_nor_sklearn() -> None:
     answer = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
     assert json.loads(answer.stdout) == [True, False, False]

@@ -1,4 +1,4 @@
-"""The script with the iOS checks: it says where it cannot run, and the files that it names exist."""
+"""The script of the iOS checks: hosts without Swift, failures, and references to files and options."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TYPECHECKED = pytest.mark.skipif(
 
 
 def copied(folder: Path) -> Path:
-    """A copy of the iOS side, without models."""
+    """Copy the ios-demo folder, without models."""
     return Path(shutil.copytree(IOS, folder / "ios-demo", ignore=shutil.ignore_patterns("Models", ".build")))
 
 
@@ -37,7 +37,7 @@ def typecheck(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def check(folder: Path) -> subprocess.CompletedProcess[str]:
-    """The checks where no program is found but those of a folder and the shell's own."""
+    """Run the checks with only the programs of a folder, /usr/bin and /bin in PATH."""
     return subprocess.run([CHECK], env={"PATH": f"{folder}:/usr/bin:/bin"}, capture_output=True, text=True)
 
 
@@ -45,7 +45,7 @@ def check(folder: Path) -> subprocess.CompletedProcess[str]:
     ("swift", "words"),
     [(None, "Swift is not installed"), ("Swift version 5.10.1 (swift-5.10.1-RELEASE)", "needs Swift 6 or later")],
 )
-def test_without_swift_it_says_that_it_was_not_run(tmp_path: Path, swift: str | None, words: str) -> None:
+def test_checks_without_swift_report_that_they_did_not_run(tmp_path: Path, swift: str | None, words: str) -> None:
     if any(Path(folder, "swift").exists() for folder in ("/usr/bin", "/bin")):
         pytest.skip("the system's own folders have Swift: run it where Swift is elsewhere or not there")
     if swift:
@@ -57,16 +57,16 @@ def test_without_swift_it_says_that_it_was_not_run(tmp_path: Path, swift: str | 
     assert words in result.stdout
 
 
-def test_what_fails_fails(tmp_path: Path) -> None:
-    """A Swift that is new enough and can do nothing ends the checks."""
+def test_failing_swift_command_ends_the_checks(tmp_path: Path) -> None:
+    """A recent Swift whose commands fail ends the checks with its exit code."""
     (tmp_path / "swift").write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Swift version 6.3" || exit 7\n')
     (tmp_path / "swift").chmod(0o755)
     assert check(tmp_path).returncode == 7
 
 
 @TYPECHECKED
-def test_a_slip_in_what_only_apple_compiles_is_found(tmp_path: Path) -> None:
-    """A model that leaves its actor: the types are right, and two threads would share it."""
+def test_typecheck_detects_an_error_in_code_for_apple_platforms(tmp_path: Path) -> None:
+    """The model is declared nonisolated: the types match, but two threads could share it."""
     source = copied(tmp_path) / "EvimKit" / "Sources" / "EvimCoreML" / "EvimModel.swift"
     text = source.read_text("utf-8")
     assert "        let model: MLModel\n" in text
@@ -79,8 +79,8 @@ def test_a_slip_in_what_only_apple_compiles_is_found(tmp_path: Path) -> None:
 
 
 @TYPECHECKED
-def test_what_the_pages_show_compiles(tmp_path: Path) -> None:
-    """Each sample as a file of the app, with the rest of the app; what it needs of others is declared in docs/."""
+def test_swift_samples_in_documents_compile(tmp_path: Path) -> None:
+    """Each sample compiles as a file of the app; docs/ declares the other symbols that it needs."""
     ios = copied(tmp_path)
     for declared in (ROOT / "docs" / "declarations" / "swift").iterdir():
         shutil.copytree(declared, ios / "Declarations" / declared.name)
@@ -94,13 +94,13 @@ def test_what_the_pages_show_compiles(tmp_path: Path) -> None:
     assert len([line for line in samples[0].splitlines() if line]) <= 10
 
 
-def test_scripts_can_be_run() -> None:
+def test_scripts_are_executable_and_valid_bash() -> None:
     for script in (CHECK, IOS / "typecheck.sh"):
         assert os.access(script, os.X_OK), f"chmod +x {script}"
         assert subprocess.run(["bash", "-n", script]).returncode == 0
 
 
-def test_the_workflow_names_what_exists() -> None:
+def test_workflow_refers_to_existing_files() -> None:
     workflow = yaml.safe_load(WORKFLOW.read_text("utf-8"))
     (job,) = workflow["jobs"].values()
     commands = "\n".join(step.get("run", "") for step in job["steps"])
@@ -114,7 +114,7 @@ def test_the_workflow_names_what_exists() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_documents_name_what_exists(document: Path) -> None:
+def test_documents_refer_to_existing_files(document: Path) -> None:
     text = document.read_text("utf-8")
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert (document.parent / link).exists(), link
@@ -122,13 +122,13 @@ def test_documents_name_what_exists(document: Path) -> None:
         assert (ROOT / path).exists(), path
 
 
-def test_documents_say_what_was_never_run() -> None:
+def test_documents_state_which_checks_were_never_run() -> None:
     assert "has not been run" in WORKFLOW.read_text("utf-8")
     assert "Never run where this was written" in DOCUMENTS[0].read_text("utf-8")
 
 
-def test_the_arguments_of_a_script_are_those_that_the_app_knows() -> None:
-    """Every option in the documents and the workflow is one of LaunchArguments, and each of those is documented."""
+def test_launch_options_match_the_documents_and_the_workflow() -> None:
+    """Documents and workflow use only the options of LaunchArguments, and every option is documented."""
     source = (IOS / "EvimKit" / "Sources" / "EvimCore" / "Benchmark" / "LaunchArguments.swift").read_text("utf-8")
     (cases,) = re.findall(r"enum Option[^{]*\{\s*case ([\w, ]+)", source)
     known = {f"--{name.strip()}" for name in cases.split(",")}

@@ -1,4 +1,4 @@
-"""Fixtures shared by Swift and Python: Python's equal the values of today, and Swift's file meets the schema."""
+"""Fixtures shared by Swift and Python: Python's match the current results, and Swift's file meets the schema."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def documents() -> dict[str, Any]:
     return ios_fixtures.documents()
 
 
-def test_no_fixture_is_missing_or_left_over(documents: dict[str, Any]) -> None:
+def test_fixture_folder_has_exactly_the_expected_files(documents: dict[str, Any]) -> None:
     assert {path.name for path in FOLDER.iterdir()} == {*documents, GOLDEN, DEVICE.name}
 
 
@@ -63,8 +63,8 @@ def test_no_fixture_is_missing_or_left_over(documents: dict[str, Any]) -> None:
         "results",
     ],
 )
-def test_python_answers_as_the_fixture_says(documents: dict[str, Any], name: str) -> None:
-    """Equal but for the last digits, which another machine may change."""
+def test_fixture_matches_the_results_of_python(documents: dict[str, Any], name: str) -> None:
+    """Numbers are compared with a tolerance, because the last digits depend on the machine."""
     written = dict(leaves(json.loads((FOLDER / f"{name}.json").read_text("utf-8"))))
     computed = dict(leaves(json.loads(json.dumps(documents[f"{name}.json"]))))
     assert written.keys() == computed.keys(), REMEDY
@@ -73,7 +73,7 @@ def test_python_answers_as_the_fixture_says(documents: dict[str, Any], name: str
         assert computed[place] == expected, f"{name}.json{place}: {REMEDY}"
 
 
-def test_the_golden_fixture_is_what_is_written_today(tmp_path: Path) -> None:
+def test_golden_fixture_matches_a_new_golden_file(tmp_path: Path) -> None:
     ios_fixtures.write_golden_file(tmp_path / GOLDEN)
     written, computed = load_file(FOLDER / GOLDEN), load_file(tmp_path / GOLDEN)
     assert written.keys() == computed.keys(), REMEDY
@@ -82,20 +82,20 @@ def test_the_golden_fixture_is_what_is_written_today(tmp_path: Path) -> None:
         assert np.allclose(array, computed[name], rtol=1e-4, atol=1e-6), f"{name}: {REMEDY}"
 
 
-def test_swift_reads_the_versions_that_python_writes() -> None:
-    """A new version here needs a Swift reader that knows it."""
+def test_swift_supports_the_schema_version_of_python() -> None:
+    """A new schema version requires a Swift reader that supports it."""
     sources = FOLDER.parents[2] / "Sources" / "EvimCore"
     assert f"1...{SCHEMA_VERSION}" in (sources / "Model" / "Manifest.swift").read_text("utf-8")
     assert GOLDEN_VERSION == 1
 
 
-def test_swift_reads_the_precisions_that_core_ml_has() -> None:
+def test_swift_supports_the_precisions_of_core_ml() -> None:
     manifest = (FOLDER.parents[2] / "Sources" / "EvimCore" / "Model" / "Manifest.swift").read_text("utf-8")
     (listed,) = re.findall(r"precisions = (\[.*\])", manifest)
     assert set(json.loads(listed)) == set(FORMATS["coreml"].precisions)
 
 
-def test_what_the_app_writes_fits_the_schema() -> None:
+def test_results_file_of_the_app_meets_the_schema() -> None:
     schema = json.loads(SCHEMA_FILE.read_text("utf-8"))
     document = json.loads(DEVICE.read_text("utf-8"))
     validator = jsonschema.Draft202012Validator(schema)
@@ -105,7 +105,7 @@ def test_what_the_app_writes_fits_the_schema() -> None:
         validator.validate(document)
 
 
-def test_what_the_app_writes_is_read_here() -> None:
+def test_python_reads_the_results_file_of_the_app() -> None:
     results = read_results(DEVICE)
     assert results.protocol.name == "modelbench"
     assert {each.mode for each in results.cases} == {"all", "cpuOnly", "cpuAndGPU", "cpuAndNeuralEngine"}
@@ -115,7 +115,7 @@ def test_what_the_app_writes_is_read_here() -> None:
     assert json.loads(to_json(results)) == json.loads(DEVICE.read_text("utf-8"))
 
 
-def test_what_the_app_writes_stands_beside_the_papers_iphone() -> None:
+def test_report_compares_results_of_the_app_with_the_paper() -> None:
     results = read_results(DEVICE)
     view = build([results])
     (section,) = [each for each in view.sections if each.anchor == "table-e"]

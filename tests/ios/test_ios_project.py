@@ -1,4 +1,4 @@
-"""The Xcode project is whole, and says what XcodeGen's project.yml says."""
+"""The Xcode project is complete and matches XcodeGen's project.yml."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ REFERENCE = re.compile(r"[0-9A-F]{24}")
 
 @pytest.fixture(scope="module")
 def document() -> Spec:
-    """The project file."""
+    """The parsed project file."""
     return parse(PROJECT.read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
 def spec() -> Spec:
-    """XcodeGen's."""
+    """The parsed project.yml of XcodeGen."""
     found: Spec = yaml.safe_load((ROOT / "project.yml").read_text("utf-8"))
     return found
 
 
 def _references(value: Any) -> Iterator[str]:
-    """All ids in a value; dictionaries may have them as keys, too."""
+    """All object ids in a value, including keys of dictionaries."""
     if isinstance(value, dict):
         for key, each in value.items():
             yield from _references(key)
@@ -53,13 +53,13 @@ def _references(value: Any) -> Iterator[str]:
         yield value
 
 
-def test_pbxproj_reads_the_project() -> None:
+def test_pbxproj_package_reads_the_project() -> None:
     project = XcodeProject.load(str(PROJECT))
     assert [target.name for target in project.objects.get_targets()] == ["EvimDemo", "EvimDemoTests"]
     assert project.objectVersion == "77"
 
 
-def test_every_reference_resolves_and_every_object_is_reached(document: Spec) -> None:
+def test_every_reference_resolves_and_every_object_is_referenced(document: Spec) -> None:
     objects = document["objects"]
     assert set(_references(document["objects"] | {"root": document["rootObject"]})) == set(objects)
     reached, open_ = set(), [document["rootObject"]]
@@ -71,7 +71,7 @@ def test_every_reference_resolves_and_every_object_is_reached(document: Spec) ->
     assert reached == set(objects)
 
 
-def test_every_reference_is_to_the_kind_of_object_that_it_should_be(document: Spec) -> None:
+def test_every_reference_has_an_object_of_the_right_kind(document: Spec) -> None:
     objects = document["objects"]
     kinds = {
         "fileRef": {"PBXFileReference"},
@@ -113,20 +113,20 @@ def test_every_path_exists(document: Spec) -> None:
     assert all((ROOT / path / "Package.swift").is_file() for path in packages)
 
 
-def test_the_package_has_the_product_that_is_linked(document: Spec) -> None:
+def test_package_has_the_linked_products(document: Spec) -> None:
     manifest = (ROOT / "EvimKit" / "Package.swift").read_text("utf-8")
     for product in of_project(document)["targets"]["EvimDemo"]["products"]:
         assert f'.library(name: "{product}"' in manifest
     assert ".iOS(.v17)" in manifest
 
 
-def test_the_project_says_what_the_spec_says(document: Spec, spec: Spec) -> None:
+def test_project_matches_the_spec(document: Spec, spec: Spec) -> None:
     assert of_project(document) == of_spec(spec)
     assert spec["name"] == PROJECT.parent.stem
     assert spec["options"]["projectFormat"] == "xcode16_0"
 
 
-def test_the_scheme_says_what_the_spec_says(spec: Spec) -> None:
+def test_scheme_matches_the_spec(spec: Spec) -> None:
     assert of_scheme(SCHEME.read_text("utf-8")) == of_spec_scheme(spec["schemes"][SCHEME.stem])
 
 
@@ -145,7 +145,7 @@ def test_the_scheme_says_what_the_spec_says(spec: Spec) -> None:
         lambda spec: spec["targets"].pop("EvimDemoTests"),
     ],
 )
-def test_a_difference_is_found(document: Spec, spec: Spec, change: Callable[[Spec], Any]) -> None:
+def test_changed_spec_is_detected(document: Spec, spec: Spec, change: Callable[[Spec], Any]) -> None:
     changed = deepcopy(spec)
     change(changed)
     assert of_project(document) != of_spec(changed)
@@ -160,24 +160,24 @@ def test_a_difference_is_found(document: Spec, spec: Spec, change: Callable[[Spe
         ('productType = "com.apple.product-type.application";', 'productType = "com.apple.product-type.tool";'),
     ],
 )
-def test_a_difference_in_the_project_is_found(spec: Spec, before: str, after: str) -> None:
+def test_changed_project_is_detected(spec: Spec, before: str, after: str) -> None:
     text = PROJECT.read_text("utf-8")
     assert before in text
     assert of_project(parse(text.replace(before, after))) != of_spec(spec)
 
 
-def test_a_difference_in_the_scheme_is_found(spec: Spec) -> None:
+def test_changed_scheme_is_detected(spec: Spec) -> None:
     text = SCHEME.read_text("utf-8").replace('isEnabled = "NO"', 'isEnabled = "YES"')
     assert of_scheme(text) != of_spec_scheme(spec["schemes"][SCHEME.stem])
 
 
-def test_a_dangling_reference_is_found(document: Spec) -> None:
+def test_dangling_reference_is_detected(document: Spec) -> None:
     (app,) = (id_ for id_, each in document["objects"].items() if each.get("name") == "EvimDemo")
     broken = parse(PROJECT.read_text("utf-8").replace(f"target = {app}", f"target = {'0' * 24}"))["objects"]
     assert set(_references(broken)) - set(broken) == {"0" * 24}
 
 
-def test_the_scheme_names_the_projects_targets(document: Spec) -> None:
+def test_scheme_refers_to_the_targets_of_the_project(document: Spec) -> None:
     objects = document["objects"]
     for reference in ElementTree.fromstring(SCHEME.read_text("utf-8")).iter("BuildableReference"):
         target = objects[reference.attrib["BlueprintIdentifier"]]
@@ -186,7 +186,7 @@ def test_the_scheme_names_the_projects_targets(document: Spec) -> None:
         assert reference.attrib["ReferencedContainer"] == f"container:{PROJECT.parent.name}"
 
 
-def test_the_settings_that_matter(document: Spec) -> None:
+def test_build_settings(document: Spec) -> None:
     found = of_project(document)
     for configuration in ("Debug", "Release"):
         settings = found["settings"][configuration]
@@ -198,26 +198,26 @@ def test_the_settings_that_matter(document: Spec) -> None:
         assert len(ids) == 2
         host = found["targets"]["EvimDemoTests"]["settings"][configuration]["TEST_HOST"]
         assert host.endswith("/EvimDemo")
-    # the app links the package, and hosts the tests: a second copy in them would be other types
+    # the app links the package and hosts the tests: a second copy in the tests would define different types
     assert found["targets"]["EvimDemoTests"]["products"] == []
 
 
-def test_every_catalogue_language_is_known_to_the_project(document: Spec) -> None:
+def test_project_knows_every_language_of_the_catalogue(document: Spec) -> None:
     project = document["objects"][document["rootObject"]]
     strings = json.loads((ROOT / "EvimDemo" / "Resources" / "Localizable.xcstrings").read_text("utf-8"))
     languages = {language for entry in strings["strings"].values() for language in entry["localizations"]}
     assert languages | {strings["sourceLanguage"], "Base"} == set(project["knownRegions"])
 
 
-def test_the_files_app_may_show_results() -> None:
-    """Xcode has no INFOPLIST_KEY_ setting for the first of the two, and ignores one without a word."""
+def test_files_app_can_show_results() -> None:
+    """The keys are in a plist file: Xcode silently ignores an INFOPLIST_KEY_ setting for UIFileSharingEnabled."""
     assert plistlib.loads((ROOT / "EvimDemo-Info.plist").read_bytes()) == {
         "UIFileSharingEnabled": True,
         "LSSupportsOpeningDocumentsInPlace": True,
     }
 
 
-def test_the_asset_catalogue_is_whole() -> None:
+def test_asset_catalogue_is_complete() -> None:
     folders = [path.parent for path in ASSETS.rglob("Contents.json")]
     assert {folder.name for folder in folders} == {
         "Assets.xcassets",
@@ -231,24 +231,24 @@ def test_the_asset_catalogue_is_whole() -> None:
         assert named == {path.name for path in folder.iterdir() if path.is_file()} - {"Contents.json"}
 
 
-def test_the_icon_is_opaque_and_as_large_as_the_store_wants_it() -> None:
+def test_icon_is_opaque_and_has_the_size_for_the_app_store() -> None:
     with Image.open(ASSETS / "AppIcon.appiconset" / "icon.png") as icon:
         assert (icon.mode, icon.size) == ("RGB", (1024, 1024))
 
 
-def test_the_sample_is_the_photograph_whose_origin_is_noted() -> None:
+def test_sample_image_is_the_photograph_with_a_documented_licence() -> None:
     original = ROOT.parent / "evim_deploy" / "data" / "photographs" / "cat.png"
     assert (ASSETS / "Sample.dataset" / "cat.png").read_bytes() == original.read_bytes()
     assert "CC0" in (ROOT / "Models" / "README.md").read_text("utf-8")
 
 
-def test_git_ignores_models_and_keeps_the_note_on_them() -> None:
+def test_git_ignores_models_but_not_their_readme() -> None:
     lines = (ROOT / ".gitignore").read_text("utf-8").splitlines()
     assert lines.index("/Models/*") < lines.index("!/Models/README.md")
 
 
-def test_no_size_of_type_is_fixed_and_every_colour_is_semantic() -> None:
-    """Dynamic Type and dark mode: fonts by their style alone, colours by their names."""
+def test_fonts_are_scalable_and_colours_are_semantic() -> None:
+    """Dynamic Type requires fonts by text style, and dark mode requires named colours."""
     sources = [path.read_text("utf-8") for path in (ROOT / "EvimDemo").rglob("*.swift")]
     for pattern in (
         r"\.system\(size",
@@ -260,7 +260,7 @@ def test_no_size_of_type_is_fixed_and_every_colour_is_semantic() -> None:
         assert not [source for source in sources if re.search(pattern, source)], pattern
 
 
-def test_each_file_of_a_view_is_called_like_it() -> None:
+def test_each_view_file_has_the_name_of_its_view() -> None:
     for path in (ROOT / "EvimDemo").rglob("*.swift"):
         views = re.findall(r"^struct (\w+): (?:View|UIViewRepresentable|App) ", path.read_text("utf-8"), re.MULTILINE)
         assert views in ([], [path.stem])

@@ -1,4 +1,4 @@
-"""Every string that the demo app shows is in its catalogues, in both languages, and none is left over there."""
+"""String catalogues of the demo app: they contain exactly the displayed strings, in both languages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2] / "ios-demo"
 APP = ROOT / "EvimDemo"
 LANGUAGES = {"en", "de"}
 
-# Calls that take a key of the catalogue, and the label that it has there.
+# Calls with a key of the catalogue as an argument, and the label of the argument.
 LOCALISED = {
     *((view, "") for view in ("Text", "Label", "Button", "Section", "Picker", "ProgressView", "LabeledContent")),
     *((view, "") for view in ("NavigationLink", "PhotosPicker", "LocalizedStringResource")),
@@ -23,9 +23,9 @@ LOCALISED = {
     ("chartYAxisLabel", ""),
     ("String", "localized"),
 }
-# Calls that show a text as it is: it may have figures and punctuation, no word.
+# Calls that show a text without translation: it may have digits and punctuation, but no words.
 VERBATIM = {("Text", "verbatim"), ("LabeledContent", "value")}
-# Calls that show nothing to a person in the app.
+# Calls whose text is not visible in the app.
 HIDDEN = {
     ("Image", "systemName"),
     ("Label", "systemImage"),
@@ -37,11 +37,11 @@ HIDDEN = {
     ("appendingPathExtension", ""),
     ("hasPrefix", ""),
     ("joined", "separator"),
-    ("Data", ""),  # a line on the standard output
+    ("Data", ""),  # a line for the standard output
     ("write", ""),
     ("usage", ""),
 }
-# Literals that are no call's argument.
+# Literals outside of calls, and their purpose.
 PLAIN = {
     "mlpackage": "a file's extension",
     "json": "a file's extension",
@@ -58,7 +58,7 @@ def shown() -> list[Literal]:
 
 
 def _catalogue(name: str) -> dict[str, dict[str, str]]:
-    """The values by language of each key of a catalogue; a source language's own is the key."""
+    """The translations of each key of a catalogue, by language; in the source language the key itself."""
     document = json.loads((APP / "Resources" / name).read_text("utf-8"))
     assert (document["sourceLanguage"], document["version"]) == ("en", "1.0")
     found = {}
@@ -70,12 +70,12 @@ def _catalogue(name: str) -> dict[str, dict[str, str]]:
 
 
 def _specifiers(text: str) -> list[str]:
-    """The format specifiers in the order of the arguments that they take."""
+    """The format specifiers in the order of their arguments."""
     found = re.findall(r"%(?:(\d+)\$)?(@|l?l?[du]|l?f|%)", text)
     return [kind for _, kind in sorted((int(place or index), kind) for index, (place, kind) in enumerate(found, 1))]
 
 
-def test_every_literal_is_known_to_be_shown_or_not() -> None:
+def test_every_literal_is_classified_as_visible_or_hidden() -> None:
     unknown = [
         literal
         for literal in all_literals(APP)
@@ -85,13 +85,13 @@ def test_every_literal_is_known_to_be_shown_or_not() -> None:
     assert not unknown
 
 
-def test_what_is_shown_as_it_is_has_no_words() -> None:
+def test_untranslated_text_has_no_words() -> None:
     for literal in all_literals(APP):
         if (literal.call, literal.label) in VERBATIM:
             assert not re.search(r"[^\W\d_]", literal.key.replace("%@", "")), literal
 
 
-def test_every_shown_string_is_in_the_catalogue_and_none_is_left_over() -> None:
+def test_catalogue_has_exactly_the_visible_strings() -> None:
     assert {literal.key for literal in shown()} == set(_catalogue("Localizable.xcstrings"))
 
 
@@ -103,19 +103,19 @@ def test_every_string_is_in_both_languages_with_the_same_arguments(name: str) ->
         assert len({tuple(_specifiers(value)) for value in values.values()}) == 1, key
 
 
-def test_a_string_with_several_arguments_numbers_them() -> None:
-    """A language may need them in another order."""
+def test_strings_with_several_arguments_number_them() -> None:
+    """The order of arguments may differ between languages."""
     for key, values in _catalogue("Localizable.xcstrings").items():
         if key.count("%@") > 1:
             assert all(not re.search(r"%[@dlf]", value) for value in values.values()), key
 
 
-def test_no_shown_string_has_a_percent_sign_of_its_own() -> None:
-    """It would be taken for a format specifier."""
+def test_visible_strings_have_no_literal_percent_sign() -> None:
+    """A percent sign would be parsed as a format specifier."""
     assert not [literal for literal in shown() if "%" in literal.key.replace("%@", "")]
 
 
-def test_the_camera_is_asked_for_with_a_reason() -> None:
+def test_camera_request_has_a_usage_description() -> None:
     reason = _catalogue("InfoPlist.xcstrings")["NSCameraUsageDescription"]
     assert all(value.endswith(".") for value in reason.values())
     assert "AVCaptureDevice.requestAccess" in (APP / "Classify" / "Camera.swift").read_text("utf-8")
@@ -123,7 +123,7 @@ def test_the_camera_is_asked_for_with_a_reason() -> None:
     assert f'INFOPLIST_KEY_NSCameraUsageDescription = "{reason["en"]}";' in project
 
 
-def test_the_privacy_manifest_declares_what_the_sources_use() -> None:
+def test_privacy_manifest_matches_the_sources() -> None:
     manifest = plistlib.loads((APP / "Resources" / "PrivacyInfo.xcprivacy").read_bytes())
     assert manifest == {
         "NSPrivacyTracking": False,
@@ -132,7 +132,7 @@ def test_the_privacy_manifest_declares_what_the_sources_use() -> None:
         "NSPrivacyAccessedAPITypes": [],
     }
     sources = "".join(_sources())
-    # each would need a reason: developer.apple.com/documentation/bundleresources/describing-use-of-required-reason-api
+    # each requires a reason: developer.apple.com/documentation/bundleresources/describing-use-of-required-reason-api
     for name in ("UserDefaults", "AppStorage", "systemUptime", "mach_absolute_time", "volumeAvailableCapacity"):
         assert name not in sources
     for name in ("ModificationDate", "creationDate", "contentModificationDateKey", "statfs", "activeInputModes"):
@@ -159,7 +159,7 @@ def _sources() -> Iterator[str]:
         ('Text("a \\"quoted\\" word")', 'a "quoted" word', "Text", ""),
     ],
 )
-def test_the_scanner_finds_a_literal_and_its_call(tmp_path: Path, code: str, key: str, call: str, label: str) -> None:
+def test_scanner_returns_a_literal_and_its_call(tmp_path: Path, code: str, key: str, call: str, label: str) -> None:
     path = tmp_path / "Source.swift"
     path.write_text(code)
     found = [(literal.key, literal.call, literal.label) for literal in literals(path)]

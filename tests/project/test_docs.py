@@ -1,4 +1,4 @@
-"""The pages in docs/: their code runs or compiles, their commands exist, their pictures are those of today's graphs."""
+"""Pages in docs/: code runs or compiles, commands exist, pictures and tables match the current graphs."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ KOTLIN_DECLARATIONS = DOCS / "declarations" / "kotlin"
 PYTHON = [page for page in GUIDES if blocks(page, "python")]
 
 
-# --- Python: run, on a small artifact
+# --- Python: runs with small artifacts
 
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the pages' code opens: ``model.*`` in each format and ``photo.jpg``."""
+    """A folder with the files that the code in the pages opens: ``model.*`` in each format and ``photo.jpg``."""
     folder = tmp_path_factory.mktemp("samples")
     request = Request(
         model=parse_model("m1"),
@@ -63,11 +63,11 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 RUNS = {"macos": lambda: sys.platform == "darwin", "mediapipe": lambda: import_mediapipe() is not None}
-"""Where a block with such a word beside its language runs; without MediaPipe its page's test says: not run."""
+"""Conditions for running a block, by the word after its language; without MediaPipe the page's test is skipped."""
 
 
 def run_blocks(page: list[Block]) -> dict[str, Any]:
-    """A page's blocks one after the other, in one namespace, which is given back."""
+    """Run the blocks of a page in order in one namespace, and return the namespace."""
     namespace: dict[str, Any] = {"__name__": "__page__"}
     for block in page:
         code = compile("\n" * block.line + block.text, block.page, "exec")
@@ -77,7 +77,7 @@ def run_blocks(page: list[Block]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("page", PYTHON, ids=lambda path: path.name)
-def test_python_runs(
+def test_python_samples_run(
     page: Path, samples: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(samples)
@@ -85,8 +85,8 @@ def test_python_runs(
     assert capsys.readouterr().out.strip()
 
 
-def test_python_crops_as_the_network_is_evaluated() -> None:
-    """The lines of each page that crop, on photographs of the shapes that a rounded side shows in."""
+def test_python_samples_crop_like_the_evaluation() -> None:
+    """The cropping lines of every page run on images with shapes that reveal differences in rounding."""
     texts = [block.text for page in PYTHON for block in blocks(page, "python") if "photo.resize" in block.text]
     assert len(texts) == 3
     lines = re.compile(r"^# the short side.*?^photo = photo\.crop.*?$", re.MULTILINE | re.DOTALL)
@@ -100,16 +100,16 @@ def test_python_crops_as_the_network_is_evaluated() -> None:
 
 
 @pytest.mark.parametrize("text", ["import onnxruntime\nonnxruntime.InferenceSession('none.onnx')", "1 +"])
-def test_python_that_does_not_run_is_found(text: str) -> None:
+def test_failing_python_sample_is_detected(text: str) -> None:
     with pytest.raises(Exception, match=r"none\.onnx|invalid syntax"):
         run_blocks([Block("page.md", 1, "python", (), text)])
 
 
-# --- Kotlin: compiled, where there is a compiler. Swift is compiled with the app: see test_ios_checks.py
+# --- Kotlin: compiled if the host has a compiler. Swift is compiled with the app: see test_ios_checks.py
 
 
 def kotlin_compiler() -> list[str] | None:
-    """The Kotlin compiler that kotlin-jupyter-kernel brings, run by Java; None where one is missing."""
+    """The command line of the Kotlin compiler in kotlin-jupyter-kernel; None without the package or Java."""
     kernel = importlib.util.find_spec("run_kotlin_kernel")
     if not kernel or not kernel.submodule_search_locations or not shutil.which("java"):
         return None
@@ -150,7 +150,7 @@ def compile_kotlin(texts: list[str], folder: Path) -> subprocess.CompletedProces
 
 
 @KOTLIN
-def test_kotlin_compiles(tmp_path: Path) -> None:
+def test_kotlin_samples_compile(tmp_path: Path) -> None:
     found = [block.text for page in GUIDES for block in blocks(page, "kotlin")]
     assert len(found) == 2
     result = compile_kotlin(found, tmp_path)
@@ -158,35 +158,35 @@ def test_kotlin_compiles(tmp_path: Path) -> None:
 
 
 @KOTLIN
-def test_kotlin_that_does_not_compile_is_found(tmp_path: Path) -> None:
+def test_invalid_kotlin_sample_is_detected(tmp_path: Path) -> None:
     (block,) = blocks(DOCS / "tflite.md", "kotlin")
     result = compile_kotlin([block.text.replace("readFloat()", "readFloats()")], tmp_path)
     assert result.returncode != 0
     assert "readFloats" in result.stderr
 
 
-# --- commands: read by the command line's own parser
+# --- commands: parsed by the program's own parser
 
 
 def commands(path: Path) -> list[str]:
-    """What the blocks of a page call evim-deploy with, without the prompt."""
+    """The evim-deploy commands in the blocks of a page, without the prompt."""
     lines = (line for block in blocks(path, "", "console", "sh") for line in block.text.splitlines())
     return [line.removeprefix("$ ") for line in lines if line.removeprefix("$ ").startswith("evim-deploy ")]
 
 
 def mentions(path: Path) -> list[str]:
-    """What the sentences of a page call evim-deploy with: they may leave out what a command is for."""
+    """The evim-deploy commands in the sentences of a page; they may omit arguments."""
     return [text for text in code_spans(path) if text.startswith("evim-deploy ")]
 
 
 def planned(request: Request, progress: Progress | None = None) -> list[dict[str, Any]]:
-    """In the place of an export: only what it would make is settled."""
+    """Replacement for ``export`` that only plans the targets."""
     assert plan_targets(request)
     return []
 
 
 def parse(command: str) -> None:
-    """Read a command as the program does; of an export, the plan is made, too."""
+    """Parse a command with the program's parser; an export is planned, too."""
     arguments = shlex.split(command, comments=True)[1:]
     if arguments[0] == "export":
         app(arguments, standalone_mode=False)
@@ -212,7 +212,7 @@ def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_export")
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_commands_are_those_of_the_program(page: Path) -> None:
+def test_commands_in_pages_are_valid(page: Path) -> None:
     faults = {}
     for command in (*commands(page), *mentions(page)):
         try:
@@ -224,7 +224,7 @@ def test_commands_are_those_of_the_program(page: Path) -> None:
     assert faults == {}
 
 
-def test_the_pages_have_commands() -> None:
+def test_pages_have_commands() -> None:
     assert all(commands(DOCS / name) for name in ("onnx.md", "coreml.md", "tflite.md"))
 
 
@@ -240,7 +240,7 @@ def test_the_pages_have_commands() -> None:
         "evim-deploy convert model.onnx",
     ],
 )
-def test_a_command_that_does_not_exist_is_found(command: str) -> None:
+def test_invalid_command_is_detected(command: str) -> None:
     with pytest.raises(Exception, match=r"(?i)no such|(no|unknown) (precision|model)|does not support a dynamic"):
         parse(command)
 
@@ -254,12 +254,12 @@ def pictures() -> ModuleType:
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for the types of their fields
+    sys.modules[spec.name] = module  # dataclasses look up the types of their fields here
     spec.loader.exec_module(module)
     return module
 
 
-def test_pictures_are_those_of_todays_graphs(pictures: ModuleType) -> None:
+def test_pictures_match_the_current_graphs(pictures: ModuleType) -> None:
     described = pictures.describe_all()
     drawn = {path.stem: path.read_text("utf-8") for path in pictures.FOLDER.glob("*.svg")}
     assert drawn.keys() == described.keys()
@@ -272,11 +272,13 @@ def test_every_rewrite_has_a_picture_and_a_heading(pictures: ModuleType) -> None
     page = (DOCS / "rewrites.md").read_text("utf-8")
     for name in pictures.describe_all():
         assert f"](pictures/{name}.svg)" in page
-    assert page.count("\n## ") == len(pictures.REWRITES) + 3  # what they do, large images, a whole block
+    assert (
+        page.count("\n## ") == len(pictures.REWRITES) + 3
+    )  # the other headings: introduction, large images, a whole block
 
 
-def test_another_graph_has_another_picture(pictures: ModuleType) -> None:
-    """A rewrite that leaves something else is seen in the description, and so in its stamp."""
+def test_changed_graph_has_another_picture(pictures: ModuleType) -> None:
+    """A change of the rewritten graph changes the picture's description and therefore its stamp."""
     (picture,) = [each for each in pictures.PICTURES if each.name == "gate"]
     before, after = pictures.before_and_after(picture)
     drawn = pictures.beside(before, after, set(picture.beside))
@@ -287,41 +289,41 @@ def test_another_graph_has_another_picture(pictures: ModuleType) -> None:
         pictures.before_and_after(pictures.Picture("gate", picture.rewrite, "heads.3.sum"))
 
 
-def test_tables_are_those_of_todays_graphs(pictures: ModuleType) -> None:
+def test_tables_match_the_current_graphs(pictures: ModuleType) -> None:
     page = (DOCS / "rewrites.md").read_text("utf-8")
     for table in pictures.tables().values():
         assert f"\n\n{table}\n" in page, "put in what `python docs/pictures.py` prints"
 
 
-# --- what the page on errors says of the program's own
+# --- messages on the page on troubleshooting
 
 
 def own_messages() -> list[tuple[str, str]]:
-    """Each message of the program that the page has, with its code."""
+    """The messages of the program on the page, each with its exit code."""
     page = (DOCS / "troubleshooting.md").read_text("utf-8")
     return re.findall(r"^\| `(.+?)` \| (\d) \|", page, re.MULTILINE)
 
 
 @cache
 def sources() -> str:
-    """All of the program's text, with a literal that is continued on the next line in one."""
+    """The source of the program, with adjacent string literals joined."""
     text = "".join(path.read_text("utf-8") for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py")))
     return re.sub(r'"\s*\n\s*f?"', "", text)
 
 
 def unsaid(message: str) -> list[str]:
-    """What of a message, between its dots, the program does not say in these words."""
+    """The parts of a message, separated by ellipses, that are not in the source of the program."""
     text = sources()
     return [words for words in map(str.strip, message.split("...")) if words not in text]
 
 
-def test_its_messages_are_those_of_the_program() -> None:
+def test_troubleshooting_messages_are_in_the_program() -> None:
     assert own_messages()
     assert {message: unsaid(message) for message, _ in own_messages() if unsaid(message)} == {}
     assert unsaid("... exists already, it seems.") == ["exists already, it seems."]
 
 
-def test_its_codes_are_those_of_the_program() -> None:
+def test_troubleshooting_lists_all_exit_codes() -> None:
     page = (DOCS / "troubleshooting.md").read_text("utf-8")
     kinds = (UsageProblem, BadInput, NotInstalled, ParityFailed, NotRunHere)
     for kind in kinds:

@@ -1,7 +1,7 @@
-"""Links in the project's pages lead somewhere.
+"""Links in the project's pages are valid.
 
-Files and anchors of this project are looked up. What is elsewhere is looked at for its form alone: the tests have no
-network, so a page that has moved is not found here.
+Links to files and headings of this project must exist. External links are only checked for their form, because the
+tests run without a network: a moved page is not detected.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pages import PAGES, ROOT, anchors, links
 
 
 def faults(path: Path) -> list[str]:
-    """The links of a page that lead nowhere, and why."""
+    """The invalid links of a page, each with the reason."""
     found = []
     for link in links(path):
         parts = urlsplit(link)
@@ -31,7 +31,7 @@ def faults(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_are_valid(page: Path) -> None:
     assert faults(page) == []
 
 
@@ -47,13 +47,13 @@ def test_links_lead_somewhere(page: Path) -> None:
         ("https://", "not an https address"),
     ],
 )
-def test_a_link_that_leads_nowhere_is_found(tmp_path: Path, link: str, fault: str) -> None:
+def test_invalid_link_is_detected(tmp_path: Path, link: str, fault: str) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"# A page\n\n| a |\n|---|\n| [b]({link}) |\n", "utf-8")
     assert faults(page) == [f"{link}: {fault}"]
 
 
-def test_links_that_lead_somewhere_pass(tmp_path: Path) -> None:
+def test_valid_links_pass(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     headings = "# A `page`, *twice*!\n\n## Twice\n\n## Twice\n\n"
     page.write_text(
@@ -62,8 +62,8 @@ def test_links_that_lead_somewhere_pass(tmp_path: Path) -> None:
     assert faults(page) == []
 
 
-def test_every_page_is_reached_from_the_first() -> None:
-    """From README.md, by links alone."""
+def test_every_page_is_linked_from_the_readme() -> None:
+    """Links from README.md lead to every page in docs/, directly or through other pages."""
     reached, ahead = set(), [ROOT / "README.md"]
     while ahead:
         page = ahead.pop()

@@ -1,4 +1,4 @@
-"""The wheel, installed into a clean environment elsewhere, works there."""
+"""The wheel has all files and works in a new environment."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of the checkout."""
+    """The path of a wheel built from the checkout."""
     folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"  # a copy: what setuptools leaves of an older build would get into the wheel
+    source = folder / "source"  # a copy, so that files of an older build do not get into the wheel
     shutil.copytree(
         ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info", "artifacts", "__pycache__")
     )
@@ -32,7 +32,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _environment(folder: Path, wheel: Path, *options: str) -> Path:
-    """The folder of programs of a new environment with the wheel in it."""
+    """Create an environment with the wheel, and return its folder of programs."""
     venv.create(folder, with_pip=True)
     programs = folder / ("Scripts" if sys.platform == "win32" else "bin")
     command = [programs / "python", "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", *options, wheel]
@@ -44,7 +44,7 @@ def _run(program: Path, *args: str, cwd: Path) -> subprocess.CompletedProcess[st
     return subprocess.run([program, *args], cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_the_wheel_holds_all_packages_and_their_data(wheel: Path) -> None:
+def test_wheel_has_all_packages_and_their_data(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for needed in (
         "evim_deploy/data/imagenet1k.txt",
@@ -73,7 +73,7 @@ def test_the_wheel_holds_all_packages_and_their_data(wheel: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_base_install_is_light_and_says_what_an_export_needs(wheel: Path, tmp_path: Path) -> None:
+def test_base_install_is_small_and_names_the_missing_extra(wheel: Path, tmp_path: Path) -> None:
     programs = _environment(tmp_path / "base", wheel)
     models = _run(programs / "evim-deploy", "models", "--json", cwd=tmp_path)
     assert len(json.loads(models.stdout)["models"]) == 9
@@ -89,8 +89,8 @@ def test_a_base_install_is_light_and_says_what_an_export_needs(wheel: Path, tmp_
 
 
 @pytest.mark.slow
-def test_an_installed_wheel_exports_and_predicts(wheel: Path, tmp_path: Path) -> None:
-    """The heavy packages are this environment's, lent by a path file; evim-deploy itself is the wheel's."""
+def test_installed_wheel_exports_and_predicts(wheel: Path, tmp_path: Path) -> None:
+    """A path file gives access to the large packages of this environment; evim-deploy comes from the wheel."""
     programs = _environment(tmp_path / "lent", wheel, "--no-deps")
     (own,) = (tmp_path / "lent").glob("lib/python*/site-packages")
     (own / "lent.pth").write_text("\n".join(site.getsitepackages()))

@@ -1,6 +1,6 @@
 """Every extra resolves on every Python, and constraints.txt is one of the results.
 
-uv answers in a second what pip takes half a minute and downloads for; ``python tests/support/resolve.py`` asks pip.
+uv resolves in a second; pip takes half a minute and downloads packages. ``python tests/support/resolve.py`` uses pip.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ CONSTRAINTS = ROOT / "constraints.txt"
 
 
 def resolved(folder: Path, python: str, *options: str | Path) -> dict[str, str]:
-    """Versions by package."""
+    """The resolved version of each package."""
     line = [find_uv_bin(), "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python-version", python]
-    line += ["--python", sys.executable]  # otherwise uv requires an interpreter of the version that it resolves for
+    line += ["--python", sys.executable]  # otherwise uv requires an interpreter of the requested version
     answer = subprocess.run(
         [*line, *options, ROOT / "pyproject.toml"], cwd=folder, capture_output=True, text=True, check=False
     )
@@ -35,7 +35,10 @@ Answers = dict[tuple[str, str], Future[dict[str, str]]]
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answers]:
-    """By extra and Python; ``all extras`` has the constraints. Eight at a time: uv mostly waits for the index."""
+    """Resolved versions by extra and Python; ``all extras`` uses the constraints.
+
+    Eight processes run in parallel, because uv mostly waits for the index.
+    """
     folder = tmp_path_factory.mktemp("resolve")
     cases = {extra: ("--extra", extra) for extra in extras()}
     cases["all extras"] = ("--all-extras", "--constraint", str(CONSTRAINTS))
@@ -49,7 +52,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answers]:
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("extra", extras())
-def test_an_extra_resolves(extra: str, python: str, answers: Answers) -> None:
+def test_extra_resolves(extra: str, python: str, answers: Answers) -> None:
     versions = answers[extra, python].result()
     assert versions["numpy"].startswith("2.3.")
     assert ("torch" in versions) == (extra != "plot")
@@ -57,14 +60,14 @@ def test_an_extra_resolves(extra: str, python: str, answers: Answers) -> None:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_the_constraints_hold_for_every_extra(python: str, answers: Answers) -> None:
+def test_constraints_contain_all_resolved_versions(python: str, answers: Answers) -> None:
     known = {line.partition(" ")[0] for line in CONSTRAINTS.read_text().splitlines()}
     versions = answers["all extras", python].result()
     assert {f"{name}=={version}" for name, version in versions.items()} <= known
 
 
 def program(folder: Path, log: str, code: int = 0) -> list[str | Path]:
-    """A pip that says this in its log, and writes an empty report."""
+    """Write a fake pip with this log and exit code and an empty report; return its command."""
     path = folder / "pip.py"
     path.write_text(
         "import sys, pathlib\n"
@@ -84,7 +87,7 @@ def program(folder: Path, log: str, code: int = 0) -> list[str | Path]:
         ("ERROR: ResolutionImpossible", 1, "exit 1"),
     ],
 )
-def test_pip_is_watched_for_going_back(
+def test_resolve_detects_backtracking_of_pip(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], log: str, code: int, ended: str
 ) -> None:
     assert resolve(program(tmp_path, log, code), "onnx", tmp_path) == (ended == "resolved")

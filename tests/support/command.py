@@ -1,7 +1,7 @@
-"""Run the command line in a process of its own, without a hub and without the user's settings.
+"""Run the command line in a separate process, without a hub and without the user's settings.
 
-:func:`run` takes a fork of a process that has imported what commands import. Where the environment, a limit or a signal
-is what a test is about, the program itself is started.
+:func:`run` uses a fork of a process that has already imported the packages of the commands. Tests of the environment,
+of limits or of signals start the program itself.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SETTINGS = ("HF_", "HUGGINGFACE_", "TYPER_", "COV_", "PYTHON")
 
 
 def run(*args: str | Path, timeout: float = _TIMEOUT_SECONDS) -> subprocess.CompletedProcess[str]:
-    """Run ``evim-deploy`` to its end."""
+    """Run ``evim-deploy`` in a fork of the server, and wait for its exit."""
     with tempfile.TemporaryDirectory(prefix="evim-run-") as name:
         streams = {stream: f"{name}/{stream}" for stream in ("stdout", "stderr")}
         for path in streams.values():
@@ -52,17 +52,17 @@ def run_program(
     timeout: float = _TIMEOUT_SECONDS,
     preexec_fn: Callable[[], None] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the installed program to its end; ``env`` is put on top of an environment without a hub."""
+    """Run the installed program and wait for its exit; ``env`` extends an environment without a hub."""
     return subprocess.run(
         _line(args), env=_environment(env), timeout=timeout, preexec_fn=preexec_fn, capture_output=True, text=True
     )
 
 
 def interrupt(*args: str | Path, at: str, by: signal.Signals) -> subprocess.CompletedProcess[str]:
-    """Run ``evim-deploy``, and send it a signal once stderr has a line with ``at``."""
+    """Run ``evim-deploy`` and send it a signal as soon as a line of stderr contains ``at``."""
 
     def heed() -> None:
-        # a job in a shell's background ignores SIGINT, and so would its children
+        # background jobs of a shell ignore SIGINT, and their children inherit this
         signal.signal(by, signal.SIG_DFL)
 
     with subprocess.Popen(
@@ -92,7 +92,7 @@ def assert_done(result: subprocess.CompletedProcess[str]) -> None:
 
 
 def assert_refused(result: subprocess.CompletedProcess[str], code: int, *fragments: str) -> None:
-    """Check that stderr ends in one message, cause and remedy; with ``--json`` stdout has the same as a document."""
+    """Check that stderr ends in one message with cause and remedy; with ``--json`` stdout has the same message."""
     said = result.stdout + result.stderr
     assert result.returncode == code, said
     assert "Traceback" not in said
@@ -112,7 +112,7 @@ def assert_refused(result: subprocess.CompletedProcess[str], code: int, *fragmen
 
 
 def left_in(folder: Path) -> list[str]:
-    """All paths below a folder, hidden or not; empty if the folder does not exist."""
+    """All paths below a folder, including hidden files; empty if the folder does not exist."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
@@ -129,7 +129,7 @@ class Exported:
         return artifacts
 
     def artifact(self, format_: str) -> dict[str, Any]:
-        """The one artifact of a format."""
+        """The only artifact of a format."""
         (result,) = [artifact for artifact in self.artifacts if artifact["format"] == format_]
         return result
 
@@ -139,10 +139,10 @@ class Exported:
 
 @functools.cache
 def exported(base: Path, *args: str) -> Exported:
-    """The export of these arguments, made once for all tests and workers of a session.
+    """Export with these arguments, once for all tests and workers of a session.
 
     Args:
-        base: The session's folder, or its part that is this worker's.
+        base: The session's folder, or this worker's subfolder of it.
     """
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder = shared / f"exported-{sha256(repr(args).encode()).hexdigest()[:16]}"
@@ -189,11 +189,11 @@ def _environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 @functools.cache
 def _empty_cache() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="evim-no-hub-")  # gone with this process
+    return tempfile.TemporaryDirectory(prefix="evim-no-hub-")  # removed at the exit of this process
 
 
 class _Server:
-    """The process whose forks run commands; it ends with this process, when its stdin closes."""
+    """The process whose forks run commands. It exits with this process, because its stdin closes."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -205,7 +205,7 @@ class _Server:
         )
 
     def answer(self, request: Mapping[str, object]) -> int:
-        """The exit code of a run."""
+        """Send a request and return the exit code of its run."""
         stdin, stdout = cast("IO[str]", self._process.stdin), cast("IO[str]", self._process.stdout)
         stdin.write(json.dumps(request) + "\n")
         stdin.flush()

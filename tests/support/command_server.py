@@ -1,7 +1,7 @@
 """Run the command line in forks of a process with all imports done: a run starts in milliseconds, not seconds.
 
-Each run is a process of its own all the same, with its own environment, folder, streams and exit code. One request a
-line comes on stdin, one exit code a line goes to stdout.
+Each run is a separate process with its own environment, folder, streams and exit code. Each line of stdin is a
+request, each line of stdout the exit code of a run.
 
     python command_server.py < requests > codes
 """
@@ -47,11 +47,11 @@ def preload() -> None:
 
 
 def serve() -> None:
-    """Run the requests on stdin, one after the other."""
+    """Run the requests from stdin in order."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what an import prints is no answer
+    os.dup2(2, 1)  # output of imports must not mix with exit codes
     preload()
-    gc.freeze()  # a garbage collection in a fork writes to every object that it visits, and copies its page
+    gc.freeze()  # garbage collection in a fork writes to every object that it visits, which copies its memory page
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()
@@ -62,7 +62,7 @@ def serve() -> None:
 
 
 def _run(request: dict[str, Any]) -> NoReturn:
-    """Run the program, from its first line to the exit of its process."""
+    """Run the program in this process and exit."""
     from evim_deploy.cli import main
 
     for number, path in enumerate((os.devnull, request["stdout"], request["stderr"])):
@@ -84,7 +84,7 @@ def _run(request: dict[str, Any]) -> NoReturn:
 
 
 def _code(child: int, timeout: float) -> int:
-    """The exit code of a child, which is killed after a timeout in seconds."""
+    """Wait for a child process and return its exit code; kill it after a timeout in seconds."""
 
     def kill(signum: int, frame: object) -> None:
         os.kill(child, signal.SIGKILL)

@@ -46,7 +46,7 @@ Damage = Callable[[random.Random, Tensor], object]
 
 
 def _part(draw: random.Random, tensor: Tensor) -> Tensor:
-    """One channel of a parameter; a scalar itself."""
+    """Select one channel of a parameter, or a whole scalar parameter."""
     return tensor[draw.randrange(len(tensor))] if tensor.ndim else tensor
 
 
@@ -76,10 +76,10 @@ def kind(name: str) -> str:
 
 
 def damage(model: EfficientViM, seed: int) -> list[str]:
-    """Damage one to three parameters, or all of a kind; returns a description of each damage."""
+    """Damage one to three parameters, or all of a kind; return a description of each damage."""
     draw = random.Random(seed)
     groups = defaultdict(list)
-    for name, tensor in model.state_dict().items():  # the tensors are the model's own
+    for name, tensor in model.state_dict().items():  # state_dict() shares its tensors with the model
         if tensor.is_floating_point():
             groups[kind(name)].append((name, tensor))
     damages = []
@@ -95,7 +95,7 @@ def damage(model: EfficientViM, seed: int) -> list[str]:
 
 
 def damaged_network(seed: int) -> tuple[EfficientViM, list[str]]:
-    """A tiny network, and the descriptions of its damages."""
+    """Create a damaged tiny network; return it with the descriptions of its damages."""
     draw = random.Random(seed)
     c1, c2, c3 = (draw.choice((16, 24, 32)) for _ in range(3))
     n1, n2, n3 = (draw.randint(2, 7) for _ in range(3))
@@ -105,7 +105,7 @@ def damaged_network(seed: int) -> tuple[EfficientViM, list[str]]:
 
 
 def quantised_target(reference: GraphReference, format_: str, precision: str) -> Target:
-    """The target that ``export`` makes, without the sensitivity of its layers.
+    """Plan the target like ``export``, without measuring the sensitivity of layers.
 
     Raises:
         BadInput: The network overflows.
@@ -131,7 +131,7 @@ def quantised_target(reference: GraphReference, format_: str, precision: str) ->
 
 
 def proof(checker: ParityChecker, format_: str, precision: str, folder: Path) -> Parity:
-    """The proof of an artifact that is written, loaded and run.
+    """Write, load and run an artifact, and return its proof.
 
     Raises:
         BadInput: The network overflows the type that the precision computes in.
@@ -161,7 +161,7 @@ def float32_loss(checker: ParityChecker) -> Measures:
 
 
 def export_result(checker: ParityChecker, format_: str, precision: str, folder: Path) -> str:
-    """``pass``, or a reason; it begins with ``refused`` where the network itself is the cause."""
+    """``pass``, or the reason of a failure, which begins with ``refused`` if the network itself is the cause."""
     try:
         parity = proof(checker, format_, precision, folder)
     except BadInput as error:

@@ -1,7 +1,7 @@
 """Measure the errors of correct artifacts: the distributions behind evim_deploy/proof/outputs/tolerances.py.
 
-``python tests/support/distribution.py`` measures the random variants of random_variants.py, some minutes on one
-core; with ``native`` M1 to M4, plain and distilled, at their native size.
+``python tests/support/distribution.py`` measures the random variants of random_variants.py in some minutes on one
+core; with the argument ``native`` it measures M1 to M4, plain and distilled, at their native size.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Export every format and precision once, in a process with a given user, host and date.
 
-``python every_artifact.py FOLDER HOST DATE HOW_MANY`` reads what :func:`prepare` put into the folder, by absolute
-paths, and writes what it makes into ``artifacts`` there: ``all`` of it, or a ``few`` of each format.
+``python every_artifact.py FOLDER HOST DATE HOW_MANY`` reads the files that :func:`prepare` wrote into the folder, by
+absolute paths, and writes ``all`` artifacts or a ``few`` of each format into its subfolder ``artifacts``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A trained model harder than digits: 45 printed characters of families that it never saw (data/glyphs/NOTICE.md).
+"""A model of a harder task than digits: 45 printed characters in held-out fonts (data/glyphs/NOTICE.md).
 
-Its architecture is that of digits: ``export digits --weights tests/data/glyphs/efficientvim_glyphs.safetensors``.
+It has the architecture of digits: ``export digits --weights tests/data/glyphs/efficientvim_glyphs.safetensors``.
 """
 
 from __future__ import annotations
@@ -19,5 +19,5 @@ CLASSES = glyphs.CLASSES
 
 
 def held_out() -> tuple[Pixels, npt.NDArray[np.int64]]:
-    """Pictures (N, 64, 64, 3) uint8 RGB of characters, and the index of each in CLASSES, (N,) int64."""
+    """Held-out images (N, 64, 64, 3) uint8 RGB of characters, and their indices in CLASSES, (N,) int64."""
     return glyphs.held_out(FOLDER)

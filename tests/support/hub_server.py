@@ -1,4 +1,4 @@
-"""A hub on the loopback that has the real one's paths and headers, for tests to download from."""
+"""A local hub server with the paths and headers of the real hub, for tests of downloads."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ REPO, FILE = "timm/efficientvim_m4.e450_in1k", "model.safetensors"
 CONTENT = bytes(range(256)) * 4000
 COMMIT = "c0ffee" + "0" * 34
 HANGING = 600
-"""Seconds that a silent server stays so: far longer than anyone waits, on a loaded machine too."""
+"""Seconds without a response from a silent server; longer than every timeout, even on a loaded machine."""
 
 
 @dataclass
 class Server:
-    """A hub with one file, and what can be wrong with it."""
+    """State of a hub with one file, and its simulated faults."""
 
     url: str = ""
     content: bytes = CONTENT
@@ -38,7 +38,7 @@ class Server:
 
 @contextmanager
 def serving() -> Iterator[Server]:
-    """A hub while the block runs."""
+    """Context manager that runs a hub server."""
     state = Server()
 
     class Handler(BaseHTTPRequestHandler):
@@ -93,7 +93,7 @@ def serving() -> Iterator[Server]:
 
 
 def use_alone(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process's hub is the server, its cache an empty folder below ``folder``."""
+    """Use the server as this process's hub, with an empty cache below ``folder``."""
     from huggingface_hub import constants
 
     for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):

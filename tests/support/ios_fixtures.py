@@ -1,6 +1,6 @@
-"""Cases and Python's results, with which Swift must agree, as files for the tests of EvimCore.
+"""Fixture files for the tests of EvimCore: cases with the results of Python that Swift must reproduce.
 
-``python tests/support/ios_fixtures.py`` writes them anew; tests/ios/test_ios_fixtures.py says whether that is needed.
+``python tests/support/ios_fixtures.py`` rewrites them; tests/ios/test_ios_fixtures.py fails if they are out of date.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _PHONE_MODES = ("all", "cpuOnly")
 
 
 def documents() -> dict[str, Any]:
-    """Each fixture that is JSON by its file's name; the golden file must stand in its place."""
+    """The JSON fixtures by file name; the golden file must exist."""
     return {
         "geometry.json": geometry(),
         "classification.json": classification(),
@@ -86,7 +86,7 @@ def documents() -> dict[str, Any]:
 
 
 def write_all() -> None:
-    """Write every fixture into its place."""
+    """Write all fixtures into their folder."""
     write_golden_file(FOLDER / GOLDEN)
     for name, document in documents().items():
         (FOLDER / name).write_text(dump_json(document), "utf-8")
@@ -120,7 +120,7 @@ def _crop(image: tuple[int, int], size: tuple[int, int], how: Preprocessing) -> 
 
 
 def classification() -> list[dict[str, Any]]:
-    """Logits, what they are as probabilities, and the five likeliest classes; equal ones keep their order."""
+    """Logits, their softmax, and the five most likely classes; ties are in the order of classes."""
     rng = np.random.default_rng(0)
     cases = [
         rng.normal(0, 3, 20),
@@ -139,7 +139,7 @@ def classification() -> list[dict[str, Any]]:
 
 
 def facts() -> ArtifactInfo:
-    """The artifact of a small random network."""
+    """Information on the artifact of a small random network."""
     inputs = (TensorSpec(name="image", shape=(1, 3, _SIDE, _SIDE), dtype="image", layout="RGB", range=(0.0, 255.0)),)
     outputs = (
         TensorSpec(name="classLabel", shape=(), dtype="string", layout="scalar", range=None),
@@ -165,7 +165,7 @@ def facts() -> ArtifactInfo:
 
 
 def manifest() -> dict[str, Any]:
-    """The manifest beside an artifact."""
+    """The manifest of the artifact."""
     document = {
         "artifact": _ARTIFACT,
         "size_bytes": 1234567,
@@ -177,7 +177,7 @@ def manifest() -> dict[str, Any]:
 
 
 def prover() -> ParityChecker:
-    """The checker of the small random network."""
+    """A parity checker of the small random network."""
     told = facts()
     return ParityChecker(
         GraphReference(model=random_tiny(1, _CLASSES, resolution=_SIDE).float().eval(), weights=told.weights), _SIDE
@@ -185,12 +185,12 @@ def prover() -> ParityChecker:
 
 
 def write_golden_file(path: Path) -> None:
-    """The golden file of the small random network."""
+    """Write the golden file of the small random network."""
     write_golden(facts(), prover(), artifact=_ARTIFACT, digest=_DIGEST, path=path)
 
 
 def comparisons(golden: Path) -> list[dict[str, Any]]:
-    """Outputs of a device, and what a comparison with the golden file says of them."""
+    """Outputs of a device, and the results of their comparison with the golden file."""
     from safetensors import safe_open
 
     with safe_open(golden, "np") as file:
@@ -232,7 +232,7 @@ def comparisons(golden: Path) -> list[dict[str, Any]]:
 
 
 def statistics() -> list[dict[str, Any]]:
-    """Samples, and what they come to."""
+    """Samples, seconds, and their statistics."""
     rng = np.random.default_rng(1)
     drifting = 0.001 * np.linspace(1, 1.5, 60) * np.exp(0.02 * rng.standard_normal(60))
     cases = [
@@ -257,7 +257,7 @@ def statistics() -> list[dict[str, Any]]:
 
 
 def model_bench() -> list[dict[str, Any]]:
-    """Rounds, and the mean that Apple's ModelBench gives of them."""
+    """Rounds of samples, seconds, and the mean that Apple's ModelBench computes from them."""
     rng = np.random.default_rng(2)
     cases = [rng.lognormal(-6.8, 0.1, (20, 50)).tolist(), rng.lognormal(-6.8, 0.1, (3, 20)).tolist(), [[0.001]]]
     return [{"rounds": rounds, "dropped": 10, "mean": trimmed_mean(rounds, 10)} for rounds in cases]
@@ -289,7 +289,7 @@ def _phone_results(cases: list[Case], readings: list[Reading] | None = None) -> 
 
 
 def _slower(each: Case, factor: float) -> Case:
-    """The same, its later half so many times as long."""
+    """Copy a case with its second half of rounds slower by a factor."""
     rounds = [
         Round(
             index=r.index,
@@ -302,7 +302,7 @@ def _slower(each: Case, factor: float) -> Case:
 
 
 def judgements() -> list[dict[str, Any]]:
-    """Files that a phone may write, and how far each figure in them can be believed."""
+    """Results files of a phone, and the validity of each figure in them."""
     quiet = _on_the_phone("all")
     control = quiet.model_copy(update={"id": f"{quiet.id}, control", "role": CaseRole.CONTROL})
     strayed = control.model_copy(
@@ -351,7 +351,7 @@ def judgements() -> list[dict[str, Any]]:
 
 
 def _failed(each: Case) -> Case:
-    """The same, broken after three rounds."""
+    """Copy a case that failed after three rounds."""
     return each.model_copy(update={"rounds": each.rounds[:3], "outcome": Outcome.FAILED, "reason": "it was ended"})
 
 
@@ -362,7 +362,7 @@ def _many_outliers() -> Case:
 
 
 def full_results() -> Results:
-    """A file in which every field is filled."""
+    """A results file with a value in every field."""
     paper = PROTOCOLS["paper"]
     measured = Case(
         id="EfficientViM-M4, coreml, coreml, fp16, all, all threads, 256x256, batch 1",

@@ -1,4 +1,4 @@
-"""Settings for the imports of torch, TensorFlow and coremltools; each run of pytest that has them takes its hook."""
+"""Settings for tests that import torch, TensorFlow and coremltools; their conftest.py imports the hook."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import gc
 import importlib
 from contextlib import suppress
 
-gc.set_threshold(20_000)  # as the command line does
+gc.set_threshold(20_000)  # same threshold as the command line
 
 with suppress(ImportError):
-    importlib.import_module("triton")  # before TensorFlow, which coremltools imports: both bring an LLVM
+    importlib.import_module("triton")  # before TensorFlow, which coremltools imports: both contain an LLVM
 
 
 def pytest_collection_finish() -> None:
-    """Exclude what was imported from garbage collection: coremltools runs a full one in each conversion."""
+    """Exclude imported objects from garbage collection, because coremltools runs a full one in each conversion."""
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Synthetic results files from a seed, without a clock, so that tests know every figure."""
+"""Synthetic results files from a seed, without a clock, so that tests can compare every figure."""
 
 from __future__ import annotations
 
@@ -51,8 +51,9 @@ EQUAL = Check(status="equal", against="PyTorch, as published", error=2e-6, toler
 def make_case(name: str = "EfficientViM-M4", seconds: float | None = 0.0362, **changes: Any) -> Case:
     """A case with the given seconds per image and 2 % of noise; without samples if ``seconds`` is None.
 
-    What is not named is as in the paper's CPU setting. ``subject`` may change parts of the subject, ``seed`` the
-    noise, ``rounds`` and ``samples`` their number, ``outlier`` makes a sample in the middle ten times as long.
+    The defaults are the paper's CPU setting. ``changes`` are fields of the case and ``side`` (image side in pixels),
+    ``subject`` (fields of the subject), ``seed`` (of the noise), ``rounds`` and ``samples`` (their numbers) and
+    ``outlier`` (makes a sample in the middle ten times as long).
     """
     side = changes.pop("side", 256)
     rng = np.random.default_rng(changes.pop("seed", sum(map(ord, name)) + side))
@@ -106,7 +107,7 @@ def make_case(name: str = "EfficientViM-M4", seconds: float | None = 0.0362, **c
 
 
 def make_results(cases: Iterable[Case], host: Host = SERVER, **changes: Any) -> Results:
-    """A complete run of these cases, on a quiet machine."""
+    """Results of a complete run of these cases on a quiet machine."""
     facts: dict[str, Any] = {
         "schema": "evim-deploy-latency",
         "schema_version": 1,
@@ -204,7 +205,7 @@ def mixers() -> list[Case]:
 
 
 def absent() -> list[Case]:
-    """The paper's GPU and iPhone, which this host does not have."""
+    """Cases on the paper's GPU and iPhone, which this host does not have."""
     gpu = "a CUDA device is missing; run the same command on a machine with an NVIDIA GPU and its driver"
     phone = "coreml predicts on macOS only; time the model in the demo app and give its file to `report --import`"
     return [
@@ -220,7 +221,7 @@ def _absent(name: str, setting: str, device: str, batch: int, reason: str) -> Ca
 
 
 def run(**changes: Any) -> Results:
-    """All cases that a host without a GPU can have, in one file."""
+    """Results of all cases on a host without a GPU."""
     models = [
         profiled("EfficientViM-M4", (0.21, 0.10, 0.12, 0.09, 0.06), setting=None, engine="onnxruntime", mode=None),
         profiled("SHViT-S4", (0.24, 0.06, 0.08, 0.08, 0.05), setting=None, engine="onnxruntime", mode=None),

@@ -1,4 +1,4 @@
-"""MediaPipe Tasks' ImageClassifier, which app developers open a .tflite file with."""
+"""ImageClassifier of MediaPipe Tasks, which app developers use with .tflite files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 
 def import_mediapipe() -> Any:
-    """The package; the test is skipped, and says why, where it or what it loads is not installed."""
+    """Import MediaPipe Tasks; skip the test with a reason if the package or its libraries are not installed."""
     for library in ("libEGL.so.1", "libGLESv2.so.2"):
         if sys.platform == "linux":
             try:
@@ -24,7 +24,7 @@ def import_mediapipe() -> Any:
 
 
 def classify(path: Path, pixels: npt.NDArray[np.uint8]) -> list[tuple[str, float]]:
-    """Name and score of each class in the order of the outputs, of an image (H, W, 3)."""
+    """Classify an image (H, W, 3) uint8; return the name and score of each class in the order of the outputs."""
     mediapipe = import_mediapipe()
     from mediapipe.tasks.python import BaseOptions, vision
 

@@ -37,7 +37,7 @@ def predict(model: Any, inputs: Mapping[str, Any]) -> dict[Any, Any]:
     given = {}
     for name, declared in function.inputs.items():
         array = np.asarray(inputs[name])
-        if array.ndim == 3 and len(declared.shape) == 4:  # an image
+        if array.ndim == 3 and len(declared.shape) == 4:  # an image input
             array = array.transpose(2, 0, 1)[None]
         if None not in declared.shape:
             array = array.reshape([side or 1 for side in declared.shape])
@@ -57,7 +57,7 @@ def compare(mlmodel: Any, input_key_values: Any, expected_outputs: Any, **option
         pytest.skip(f"not evaluated: {error}")
     description = mlmodel.get_spec().description
     names = [output.name for output in description.output]
-    halves = "FLOAT16" in str(mlmodel.get_spec().mlProgram)  # the expected values are not rounded to it
+    halves = "FLOAT16" in str(mlmodel.get_spec().mlProgram)  # the expected values are not rounded to float16
     atol, rtol = max(options.get("atol", 1e-4), 5e-3 * halves), max(options.get("rtol", 1e-5), 5e-3 * halves)
     for name, expected in (expected_outputs or {}).items():
         found = values[name if name in values else name.replace("/", "_") if len(names) > 1 else names[0]]

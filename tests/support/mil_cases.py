@@ -1,4 +1,4 @@
-"""Random cases of single MIL operations: parameters, outputs expected from the specification, ways to compute them."""
+"""Random cases of single MIL operations: parameters, expected outputs from the specification, and evaluation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runtimes.mil.values import tensor
 
 Array = npt.NDArray[Any]
 SEEDS = 12
-TOLERANCE = 1e-5  # relative to the largest value: some roundings of float32, 6e-8 each
+TOLERANCE = 1e-5  # relative to the largest value: several float32 roundings of 6e-8
 
 
 class Draw:

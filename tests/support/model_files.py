@@ -1,4 +1,4 @@
-"""Small model files of each format, written without our exporters, as by other tools."""
+"""Small model files of each format, written without our exporters, as other tools write them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ Node = tuple[str, Sequence[int], Sequence[int], Any]
 def write_tflite(
     path: Path, tensors: Sequence[Tensor], nodes: Sequence[Node], inputs: Sequence[int], outputs: Sequence[int]
 ) -> Path:
-    """A TFLite file of one subgraph; a node is a type, indices of inputs (-1 for none) and outputs, and options."""
+    """Write a TFLite file with one subgraph.
+
+    A node is a type, indices of inputs (-1 for an absent input), indices of outputs, and options.
+    """
     model = schema.ModelT()
     model.version, model.description = 3, "written by a test"
     model.buffers = [schema.BufferT()]
@@ -59,7 +62,7 @@ def pack(model: Any, path: Path) -> Path:
 
 
 def unpack(path: Path) -> Any:
-    """A file as a model of the schema's object interface."""
+    """Read a file as a model of the schema's object interface."""
     return schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
 
 
@@ -74,7 +77,7 @@ def integers(*values: int) -> Array:
 def write_operation(
     path: Path, type_: str, inputs: Sequence[Tensor | None], outputs: Sequence[Computed], options: Any = None
 ) -> Path:
-    """A TFLite file of one operation."""
+    """Write a TFLite file with one operation."""
     given = [tensor for tensor in inputs if tensor is not None]
     positions = iter(range(len(given)))
     indices = [-1 if tensor is None else next(positions) for tensor in inputs]
@@ -123,7 +126,7 @@ def _node(code: int, node: Node) -> Any:
 
 
 def options(name: str, **fields: Any) -> Any:
-    """Options of an operation, by the name of their table."""
+    """Create the options of an operation from the name of their table."""
     table = getattr(schema, f"{name}OptionsT")()
     for field, value in fields.items():
         assert hasattr(table, field), field

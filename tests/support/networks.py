@@ -1,4 +1,4 @@
-"""Small random networks, and the difference of two results."""
+"""Small random networks, and the difference between outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evim_deploy.catalog.variants import Variant
 from evim_deploy.images.preprocessing import MEAN, STD
 from evim_deploy.networks.efficientvim.model import EfficientViM
 
-torch.set_num_threads(1)  # networks this small gain nothing from a second, and wait for it on a busy machine
+torch.set_num_threads(1)  # a second thread does not speed up networks this small, and delays them on a busy machine
 
 
 def tiny(seed: int, **overrides: Any) -> Variant:
@@ -29,10 +29,10 @@ def tiny(seed: int, **overrides: Any) -> Variant:
 
 
 def randomise(model: EfficientViM, seed: int) -> EfficientViM:
-    """Replace the initial values, half of which (zeros, ones) would hide an error, by seeded ones."""
+    """Replace initial values by seeded random values, because zeros and ones hide errors."""
     generator = torch.Generator().manual_seed(seed)
     model = model.double().eval()
-    for name, tensor in model.state_dict().items():  # the tensors are the model's own
+    for name, tensor in model.state_dict().items():  # state_dict() shares its tensors with the model
         *path, leaf = name.split(".")
         if leaf == "num_batches_tracked":
             tensor.zero_()
@@ -46,13 +46,13 @@ def randomise(model: EfficientViM, seed: int) -> EfficientViM:
         elif leaf in ("bias", "running_mean"):
             tensor.normal_(0, 0.3, generator=generator)
         else:  # alpha, A, D and the fusion weights
-            tensor.normal_(0, 1, generator=generator).clamp_(-3, 3)  # alpha as far as a rewrite has room for it
+            tensor.normal_(0, 1, generator=generator).clamp_(-3, 3)  # alpha within the range that a rewrite accepts
     return model
 
 
 def random_network(variant: Variant, seed: int, num_classes: int = 10, distilled: bool = False) -> EfficientViM:
     """A network of random weights, in float64."""
-    with torch.device("meta"):  # the initial values would cost more time than everything else
+    with torch.device("meta"):  # the initialisation would take longer than the rest
         model = EfficientViM(variant, num_classes, distilled)
     return randomise(model.double().to_empty(device="cpu"), seed)
 

@@ -1,4 +1,4 @@
-"""Tests that convert by onnx2tf, where this host has it."""
+"""Marker for tests that need an onnx2tf environment on this host."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from exporters.tflite import onnx2tf_environment
 
 
 def _is_missing() -> bool:
-    """Whether there is none. One that cannot be used is there, and fails the tests."""
+    """Whether the host has no onnx2tf environment; an unusable environment fails the tests instead."""
     try:
         onnx2tf_environment.find()
     except NotInstalled as error:

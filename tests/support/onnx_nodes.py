@@ -1,4 +1,4 @@
-"""One node of an ONNX graph alone in a model: in ONNX Runtime, and as our module."""
+"""ONNX models with a single node, in ONNX Runtime and as our module."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def scalar(value: float) -> np.ndarray[Any, Any]:
 
 
 def model_of(case: Case) -> Any:
-    """The case as a model; its inputs besides the image are constants."""
+    """Make an ONNX model of a case; its inputs besides the image are constants."""
     names = [f"c{i}" if other is not None else "" for i, other in enumerate(case.others)]
     node = helper.make_node(case.op, ["image", *names], [f"y{i}" for i in range(case.outputs)], **case.attributes)
     weights = [numpy_helper.from_array(a, n) for n, a in zip(names, case.others, strict=True) if n]
@@ -96,9 +96,9 @@ def gap(expected: np.ndarray[Any, Any], actual: np.ndarray[Any, Any]) -> float:
 
 
 def all_in_one(cases: Sequence[Case]) -> Any:
-    """One model of many cases: each has the first elements of ``image`` (1, n) as its input, and one number as output.
+    """Make one model of many cases; each gets the first elements of ``image`` (1, n) and has one number as output.
 
-    The number is the product of the case's output with random weights, so that each of its elements counts.
+    The number is the product of the case's output and random weights, so that each element contributes.
     """
     nodes: list[Any] = []
     weights: dict[str, Any] = {}

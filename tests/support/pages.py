@@ -1,4 +1,4 @@
-"""The project's Markdown pages as tests read them: fenced blocks, links and anchors."""
+"""Parser of the project's Markdown pages: fenced blocks, links and anchors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PARSER = MarkdownIt("commonmark").enable("table")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, the words after that, its text and the line of the page that it begins at."""
+    """A fenced block: page, first line in the page, language, words after the language, and text."""
 
     page: str
     line: int
@@ -37,7 +37,7 @@ class Block:
 
 
 def blocks(path: Path, *languages: str) -> list[Block]:
-    """The fenced blocks of a page in some languages, in its order."""
+    """The fenced blocks of a page in these languages, in order."""
     found = []
     for token in _PARSER.parse(path.read_text("utf-8")):
         if token.type == "fence" and token.map:
@@ -48,12 +48,12 @@ def blocks(path: Path, *languages: str) -> list[Block]:
 
 
 def code_spans(path: Path) -> list[str]:
-    """The code within the sentences of a page."""
+    """The inline code of a page."""
     return [token.content for token in _tokens(path) if token.type == "code_inline"]
 
 
 def links(path: Path) -> list[str]:
-    """Where the links and the pictures of a page lead."""
+    """The targets of the links and pictures of a page."""
     targets = []
     for token in _tokens(path):
         if token.type in ("link_open", "image"):
@@ -62,7 +62,7 @@ def links(path: Path) -> list[str]:
 
 
 def anchors(path: Path) -> set[str]:
-    """The fragments that lead into a page, as GitHub makes them of its headings."""
+    """The anchors of a page's headings, as GitHub derives them."""
     found: set[str] = set()
     tokens = _PARSER.parse(path.read_text("utf-8"))
     for opening, inline in pairwise(tokens):

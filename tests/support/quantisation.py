@@ -1,4 +1,4 @@
-"""A scheme of integers for tests, calibration images, and the noise of a quantised graph."""
+"""An integer quantisation scheme for tests, calibration images, and the noise of a quantised graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random variants of the network, and the artifacts to export of each."""
+"""Random variants of the network with their export targets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NATIVE = 64
 
 @dataclass(frozen=True)
 class Asked:
-    """A variant with the options of its export."""
+    """A variant with its export options."""
 
     variant: Variant
     classes: int
@@ -36,7 +36,7 @@ class Asked:
 
 
 def drawn(seed: int) -> Asked:
-    """A random case: widths of any parity, odd and even sides, rarely square, one or two blocks a stage."""
+    """Draw a random case: odd and even widths and sides, rarely square images, one or two blocks per stage."""
     draw = random.Random(seed)
     variant = Variant(
         name=f"random{seed}",

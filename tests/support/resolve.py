@@ -1,7 +1,7 @@
-"""What pip makes of each extra without constraints: how many packages, how long, and whether it had to go back.
+"""Resolve each extra with pip without constraints: number of packages, time, and whether pip backtracked.
 
-The pip that a new virtual environment of this Python has is used, as a user's is. Wheels are downloaded where the index
-has no metadata apart from them, so processor time tells what resolving took, and wall-clock time does not.
+The pip is the one of a new virtual environment of this Python. It downloads wheels if the index lacks separate
+metadata, so processor time measures the resolution better than wall-clock time.
 
     python tests/support/resolve.py [EXTRA ...]
 """
@@ -25,15 +25,15 @@ WENT_BACK = re.compile(r"looking at multiple versions|conflict", re.IGNORECASE)
 
 
 def extras() -> list[str]:
-    """Those of pyproject.toml."""
+    """The extras in pyproject.toml."""
     return list(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 
 
 def resolve(pip: Sequence[str | Path], extra: str, folder: Path) -> bool:
-    """Print a row of the table.
+    """Resolve an extra and print its row of the table.
 
     Returns:
-        Whether pip came through without going back to another version of anything.
+        Whether pip resolved the extra without backtracking.
     """
     report, log = folder / "report.json", folder / "log.txt"
     line = [
@@ -60,7 +60,7 @@ def resolve(pip: Sequence[str | Path], extra: str, folder: Path) -> bool:
 
 
 def main(chosen: Sequence[str]) -> int:
-    """Each extra in turn; 1 where one fails."""
+    """Resolve the extras in order; return exit code 1 if any of them fails or backtracks."""
     with tempfile.TemporaryDirectory(prefix="evim-resolve-") as name:
         folder = Path(name)
         venv.create(folder / "venv", with_pip=True)

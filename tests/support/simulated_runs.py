@@ -4,7 +4,7 @@
 coverage of the intervals, and how often a case that is 5 % slower is detected.
 
 All cases of a run share a baseline and a control, and a round goes over all of them in a random order, as a run of
-``evim-deploy bench`` does. A sample is a round: long predictions have no more.
+``evim-deploy bench`` does. Each round has one sample, as with long predictions.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def dependent(correlation: float) -> Machine:
 
 
 def apart(difference: float) -> Machine:
-    """A quiet machine whose processes differ for their whole life, by a standard deviation."""
+    """A quiet machine with a constant difference between processes; ``difference`` is its standard deviation."""
 
     def draw(random: np.random.Generator, processes: int, rounds: int) -> Logs:
         return quiet(random, processes, rounds) + random.normal(0, difference, (processes, 1))
@@ -103,7 +103,7 @@ def apart(difference: float) -> Machine:
 
 
 def _in_turns(random: np.random.Generator, over_time: npt.NDArray[np.generic], processes: int) -> Logs:
-    """Distribute a machine's state over time to processes and rounds; a round visits processes in a random order."""
+    """Distribute a machine's state over time to processes and rounds; each round has a random order of processes."""
     by_round = over_time.astype(np.float64).reshape(-1, processes)
     return random.permuted(by_round, axis=1).T
 
@@ -126,7 +126,7 @@ CASES = [
     (name, rounds)
     for name in MACHINES
     for rounds in (5, 10, 20, 60)
-    if rounds >= 20 or name != "dependent rounds, 0.8"  # ten such rounds are two independent ones
+    if rounds >= 20 or name != "dependent rounds, 0.8"  # ten such rounds have the information of two independent ones
 ]
 """Machines and numbers of rounds to simulate."""
 
@@ -160,11 +160,11 @@ class Tally:
     """Counts of simulated runs on one machine.
 
     Attributes:
-        announced: Runs of equal cases in which any of them got a verdict.
-        beyond: Those in which any would have, were no figure suspect.
-        by_estimate: The same by the bound that ignores the control's interval.
-        covered: Intervals that hold 1, the control's among them.
-        intervals: All of them.
+        announced: Runs in which any of the equal cases has a verdict.
+        beyond: Runs in which any case exceeds the noise bound, also if its figures are suspect.
+        by_estimate: Runs in which any case exceeds the bound that ignores the control's interval.
+        covered: Intervals that contain 1, including the control's.
+        intervals: All intervals.
     """
 
     runs: int = 0
@@ -176,7 +176,7 @@ class Tally:
 
 
 def tally(machine: Machine, rounds: int, runs: int) -> Tally:
-    """Simulate runs of equal cases."""
+    """Simulate runs of equal cases and count their verdicts and intervals."""
     told = Tally()
     for seed in range(runs):
         equal = simulate(seed, machine, rounds)
@@ -207,8 +207,10 @@ def _any(compared: list[CaseComparison], noise: float | None) -> bool:
 
 
 def compared_runs(machine: Machine, rounds: int, pairs: int, slowdown: float = 1.0) -> int:
-    """Count the pairs of runs of the same cases at different times for which ``compare`` has any verdict; with a
-    slowdown, those with the verdict slower for the last case."""
+    """Count the pairs of runs for which ``compare`` gives any verdict.
+
+    The runs have the same cases at different times. With a slowdown, count the pairs whose last case is slower.
+    """
     found = 0
     for pair in range(pairs):
         before = simulate(2 * pair, machine, rounds, calibration=True)

@@ -30,13 +30,13 @@ class StoredLocation:
 
 
 def places(artifact: Path, graph: Graph, precision: str) -> dict[tuple[str, str], StoredLocation]:
-    """The location of each array of a graph, by operation and weight, without arrays that occur twice or never."""
+    """The location of each array of a graph that occurs exactly once, by operation and weight."""
     weights = {(node.name, name): array for node in graph.nodes for name, array in node.weights.items()}
     return places_of(artifact, weights, precision)
 
 
 def places_of(artifact: Path, weights: Mapping[Key, Array], precision: str) -> dict[Key, StoredLocation]:
-    """The locations of arrays, without arrays that occur twice or never."""
+    """The locations of the arrays that occur exactly once."""
     members = [artifact] if artifact.is_file() else sorted(path for path in artifact.rglob("*") if path.is_file())
     contents = {"" if path == artifact else str(path.relative_to(artifact)): path.read_bytes() for path in members}
     locations = {}
@@ -48,7 +48,7 @@ def places_of(artifact: Path, weights: Mapping[Key, Array], precision: str) -> d
 
 
 def change_one(artifact: Path, location: StoredLocation) -> None:
-    """Change an array's middle element by its own size and three times the deviation of all."""
+    """Increase an array's middle element by its absolute value and three standard deviations of the array."""
     with opened(artifact, location) as stored:
         index = location.size // 2
         stored[index] += abs(stored[index]) + 3 * stored.std()

@@ -1,7 +1,7 @@
-"""String literals in Swift sources, and what each of them is for.
+"""Scanner of the string literals in Swift sources and of the calls around them.
 
-No Swift compiler off macOS extracts localisable strings, so this reads the sources: a small scanner that knows
-comments, the two kinds of literals and interpolations, and the call that a literal stands in.
+Only the Swift compiler on macOS extracts localisable strings. This scanner supports comments, both kinds of literals,
+interpolations, and the innermost call around a literal.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class Literal:
 
     Attributes:
         path: The file.
-        line: Its line there, from 1.
+        line: The line number, from 1.
         key: The text, with ``%@`` for each interpolation: the key of a string catalogue if it is localised.
-        call: The innermost call that it is an argument of, as it is written before the parenthesis; else empty.
-        label: The argument's label; empty where it has none.
+        call: The name of the innermost call that has the literal as an argument; empty outside of calls.
+        label: The argument's label; empty for an argument without a label.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class Literal:
 
 
 def literals(path: Path) -> list[Literal]:
-    """The literals of a Swift file, those inside interpolations among them."""
+    """The literals of a Swift file, including literals inside interpolations."""
     source = path.read_text("utf-8")
     found: list[tuple[int, str]] = []
     masked = _mask(source, 0, len(source), found)
@@ -45,7 +45,7 @@ def literals(path: Path) -> list[Literal]:
 
 
 def _mask(source: str, start: int, end: int, found: list[tuple[int, str]]) -> str:
-    """The code between two places with comments and literals blanked; the literals are added to ``found``."""
+    """Blank comments and literals of the code between two indices; add the literals to ``found``."""
     code: list[str] = []
     place = start
     while place < end:
@@ -65,7 +65,7 @@ def _mask(source: str, start: int, end: int, found: list[tuple[int, str]]) -> st
 
 
 def _literal(source: str, start: int, found: list[tuple[int, str]]) -> tuple[int, str]:
-    """Where the literal that starts here ends, and its key."""
+    """The index after the literal at ``start``, and its key."""
     quotes = '"""' if source.startswith('"""', start) else '"'
     place = start + len(quotes)
     pieces: list[str] = []
@@ -77,7 +77,7 @@ def _literal(source: str, start: int, found: list[tuple[int, str]]) -> tuple[int
             close = _closing(source, place + 1, found)
             pieces.append("%@")
             place = close + 1
-        elif source[place + 1] == "\n":  # a line of a long literal that goes on in the next
+        elif source[place + 1] == "\n":  # an escaped line break in a multi-line literal
             place += 2
             pieces.append("\0")
         else:
@@ -87,13 +87,13 @@ def _literal(source: str, start: int, found: list[tuple[int, str]]) -> tuple[int
 
 
 def _unindented(text: str) -> str:
-    """A long literal's text: the indentation of its closing quotes is no part of any line."""
+    """Remove the indentation of the closing quotes from each line of a multi-line literal."""
     *lines, last = text.removeprefix("\n").replace("\0", "\0\n").split("\n")
     return "\n".join(line.removeprefix(last) for line in lines).replace("\0\n", "")
 
 
 def _closing(source: str, start: int, found: list[tuple[int, str]]) -> int:
-    """Where the parenthesis that opens here is closed."""
+    """The index of the parenthesis that closes the one at ``start``."""
     depth, place = 0, start
     while True:
         if source[place] == '"':
@@ -108,7 +108,7 @@ def _closing(source: str, start: int, found: list[tuple[int, str]]) -> int:
 
 
 def _place(code: str, start: int) -> tuple[str, str]:
-    """The call that a literal is an argument of, and its label there."""
+    """The call that has the literal as an argument, and the label of the argument."""
     label = re.search(r"(\w+)\s*:\s*$", code[:start])
     depth = 0
     for place in range(start - 1, -1, -1):

@@ -11,15 +11,15 @@ SIDE = 32
 
 
 class Tiny(nn.Module):
-    """Images (B, 3, 32, 32) to logits (B, 10)."""
+    """A classifier of images (B, 3, 32, 32) with logits (B, 10)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 16, 3, 4, 1, bias=False)  # (B, 16, 8, 8)
         self.norm = nn.BatchNorm2d(16)
-        self.depthwise = nn.Conv2d(16, 32, 3, 1, 1, groups=16)  # of multiplier 2
+        self.depthwise = nn.Conv2d(16, 32, 3, 1, 1, groups=16)  # depthwise with multiplier 2
         self.group_norm = nn.GroupNorm(1, 32)
-        self.residual = nn.Conv2d(32, 32, 3, 1, 1, groups=32)  # which onnx2tf writes as a grouped one
+        self.residual = nn.Conv2d(32, 32, 3, 1, 1, groups=32)  # onnx2tf writes it as a grouped convolution
         self.gate = nn.Conv2d(32, 32, 1)
         self.mixed = nn.Conv2d(32, 32, 3, 2, 1, groups=32)  # (B, 32, 4, 4)
         self.qkv = nn.Linear(32, 96)

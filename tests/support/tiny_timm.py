@@ -1,4 +1,4 @@
-"""A network of timm that runs in milliseconds, with the parts of real networks that folding and converters handle."""
+"""A timm network that runs in milliseconds, with the layers of real networks that folding and converters handle."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ default_cfgs = generate_default_cfgs(
 
 
 class EvimTiny(nn.Module):
-    """Convolutions with BatchNorm, a depthwise one, squeeze and excitation, a GroupNorm, GELU, a layer scale."""
+    """A network of convolutions with BatchNorm, depthwise, squeeze-and-excitation, GroupNorm, GELU and layer scale."""
 
     def __init__(self, num_classes: int = CLASSES, **unused: Any) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What an Xcode project, its scheme and an XcodeGen spec say, each in the same words."""
+"""Comparable descriptions of an Xcode project, its scheme and an XcodeGen spec."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONFIGURATIONS = ("Debug", "Release")
 
 
 def parse(text: str) -> Spec:
-    """A project file as dictionaries, lists and strings."""
+    """Parse a project file into dictionaries, lists and strings."""
     document: Spec = OpenStepDecoder.ParseFromString(text)
     return document
 
@@ -65,7 +65,7 @@ def _files(objects: Spec, target: Spec, phase: str, reference: str) -> Iterator[
 
 
 def of_spec(spec: Spec) -> Spec:
-    """What XcodeGen makes of a spec that takes no settings from its presets."""
+    """The description of the project that XcodeGen generates from a spec without presets."""
     assert spec["options"]["settingPresets"] == "none"
     default = spec["options"]["defaultConfig"]
     return {
@@ -99,7 +99,7 @@ def _spec_target(target: Spec, default: str) -> Spec:
 
 
 def of_scheme(text: str) -> Spec:
-    """What a scheme builds, tests and launches."""
+    """The build, test and launch actions of a scheme."""
     scheme = ElementTree.fromstring(text)
     actions = {"run": "LaunchAction", "test": "TestAction", "profile": "ProfileAction", "analyze": "AnalyzeAction"}
     entries = scheme.findall("BuildAction/BuildActionEntries/BuildActionEntry")
@@ -130,7 +130,7 @@ def _blueprint(element: ElementTree.Element) -> str:
 
 
 def of_spec_scheme(scheme: Spec) -> Spec:
-    """The same of a scheme in a spec."""
+    """The build, test and launch actions of a scheme in a spec."""
     return {
         "build": scheme["build"]["targets"],
         "test": scheme["test"]["targets"],

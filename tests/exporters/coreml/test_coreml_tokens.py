@@ -1,4 +1,4 @@
-"""Very many tokens in Core ML: no axis is longer than the Neural Engine takes, and the numbers are the same."""
+"""Large images in Core ML: every axis stays within the Neural Engine's limit, and the outputs are the same."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from evim_deploy.inspection import Suitability, inspect, neural_engine
 from evim_deploy.networks.protocols import Reference
 from evim_deploy.proof.operations.compare import compare_operations
 
-SIZE = (128, 160)  # of 8x10, 4x5 and 2x3 tokens
+SIZE = (128, 160)  # 8x10, 4x5 and 2x3 tokens
 
 
 @pytest.fixture(scope="module")
@@ -36,22 +36,22 @@ def build(reference: Reference, target: Target, folder: Path) -> Path:
 
 
 def limited(monkeypatch: pytest.MonkeyPatch, longest: int) -> None:
-    """As if an axis, and the tokens that have weights in float16's range, were no more than so many."""
+    """Lower the limits of an axis and of the tokens whose weights fit the range of float16 to ``longest``."""
     monkeypatch.setattr("exporters.coreml.tokens.LONGEST_AXIS", longest)
     monkeypatch.setattr("evim_deploy.graph.ir.MANY_TOKENS", longest)
 
 
-def test_the_limit_is_that_of_the_rules() -> None:
+def test_exporter_and_inspection_rules_have_the_same_axis_limit() -> None:
     from exporters.coreml import tokens as coreml_tokens
 
     assert coreml_tokens.LONGEST_AXIS == neural_engine.LONGEST_AXIS
 
 
 @pytest.mark.parametrize("longest", [79, 30, 10])
-def test_rows_at_a_time_give_the_same_numbers(
+def test_splitting_by_rows_preserves_outputs(
     reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: int
 ) -> None:
-    """All rows but the last in one part, three rows in one, and a row in each."""
+    """The limits give parts of all rows but the last, of three rows and of one row."""
     image = pixels(0, *SIZE)
     expected = evaluate(reference.rewritten(target_of("onnx", size=SIZE))[0], image)
     limited(monkeypatch, longest)
@@ -63,7 +63,7 @@ def test_rows_at_a_time_give_the_same_numbers(
     assert max(axis for shape in shapes if len(shape or ()) == 3 for axis in shape) <= max(longest, 32)
 
 
-def test_operation_by_operation_they_are_the_model_s(
+def test_split_operations_match_the_model(
     reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limited(monkeypatch, 30)
@@ -83,7 +83,7 @@ def test_operation_by_operation_they_are_the_model_s(
     assert report.status == "pass", report
 
 
-def test_a_package_of_usual_size_is_what_it_was(reference: Reference, tmp_path: Path) -> None:
+def test_small_image_has_the_operations_of_a_plain_graph(reference: Reference, tmp_path: Path) -> None:
     target = target_of("coreml", "fp16", size=SIZE)
     spread = build(reference, target, tmp_path)
     plain = tmp_path / "plain.mlpackage"
@@ -101,10 +101,10 @@ def suitability(path: Path) -> Suitability:
 
 
 @pytest.mark.parametrize(("side", "parts"), [(2048, 1), (4096, 4)])
-def test_nothing_is_kept_off_the_neural_engine(
+def test_large_images_run_on_the_neural_engine(
     reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int, parts: int
 ) -> None:
-    """Not built by rows, the larger one would have values that are too long."""
+    """Without the split into rows, the larger image has values that are too long."""
     target = target_of("coreml", "fp16", size=(side, side))
     path = build(reference, target, tmp_path)
     assert suitability(path).kept_off == 0

@@ -1,4 +1,4 @@
-"""Core ML in few bits: that a package holds the simulated graph's codes and computes it, and stays right."""
+"""Quantised Core ML packages: quantised weights, outputs of the simulated graph, and accuracy on digits."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ from training.fit import accuracy, as_an_app_feeds_it
 
 SIDE = 64
 PRECISIONS = [precision for format_, precision in SCHEMES if format_ == "coreml"]
-ROUNDINGS = 3e-5  # as the tolerances have it of float32 in another order, of the answer's range
-ALLOWED_LOSS = 0.5  # points of top-1
+ROUNDINGS = 3e-5  # relative to the range of the logits: float32 sums in another order, as in the tolerances
+ALLOWED_LOSS = 0.5  # percentage points of top-1 accuracy
 DIGITS_BATCH = 100
 
 Array = np.ndarray[Any, Any]
@@ -71,7 +71,7 @@ def target(precision: str, **changes: Any) -> Target:
 
 @pytest.fixture(scope="module")
 def reference() -> GraphReference:
-    """Wide enough for groups of 32."""
+    """A tiny network that is wide enough for weight groups of 32."""
     model = random_tiny(0, channels=(32, 24, 64), depths=(1, 1, 1))
     return GraphReference(model=model.float(), weights=Weights("random:0", False, ""))
 
@@ -108,7 +108,7 @@ def answers(path: Path, images: Array, mode: str) -> Array:
 
 
 def gap(found: Array, graph: Graph, images: Array) -> float:
-    """The largest difference from the simulated graph's logits, of their range."""
+    """The largest difference from the simulated graph's logits, relative to their range."""
     expected = torch.cat([evaluate(graph, torch.from_numpy(image[None]))["logits"] for image in images]).numpy()
     return float(np.abs(found - expected).max() / np.ptp(expected))
 
@@ -121,11 +121,11 @@ def counted(path: Path) -> Counter[str]:
     return read(path).operations
 
 
-# --- what stands in a package
+# --- content of a package
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_every_encoding_is_an_operation_that_decodes_it(
+def test_every_encoding_becomes_a_constexpr_operation(
     precision: str, graphs: dict[str, Graph], packages: dict[str, Path]
 ) -> None:
     encodings = Counter(type(each) for node in graphs[precision].nodes for each in node.encodings.values())
@@ -134,17 +134,17 @@ def test_every_encoding_is_an_operation_that_decodes_it(
     assert sum(encodings.values()) > 20
     assert (found[linear], found["constexpr_lut_to_dense"]) == (encodings[AffineQuantised], encodings[Palettised])
     assert Counter(op for op in found if op.startswith("constexpr")).total() == len(+encodings)
-    assert found["cast"] == 1  # of the image: nothing is decoded in another type than it is taken in
+    assert found["cast"] == 1  # the cast of the image: weights are decoded in the type of their consumers
 
 
 @pytest.mark.parametrize(("precision", "version"), [("int8", 7), ("pal4", 7), ("w8a8", 8), ("int4", 9)])
-def test_a_package_is_for_the_system_that_its_precision_needs(
+def test_precision_determines_the_specification_version(
     precision: str, version: int, packages: dict[str, Path]
 ) -> None:
     assert read_spec(packages[precision]).specificationVersion == version
 
 
-def test_a_pair_stands_at_every_value_that_has_a_grid_and_is_no_view(
+def test_quantised_values_except_views_have_quantize_dequantize_pairs(
     graphs: dict[str, Graph], packages: dict[str, Path]
 ) -> None:
     graph, found = graphs["w8a8"], counted(packages["w8a8"])
@@ -159,7 +159,7 @@ def test_a_pair_stands_at_every_value_that_has_a_grid_and_is_no_view(
 
 
 @pytest.mark.parametrize("precision", ["int8", "pal4"])
-def test_newer_systems_get_the_same_weights_in_their_own_operations(
+def test_ios18_operations_hold_the_same_weights(
     precision: str, graphs: dict[str, Graph], packages: dict[str, Path], images: Array, tmp_path: Path
 ) -> None:
     path = tmp_path / "new.mlpackage"
@@ -169,25 +169,25 @@ def test_newer_systems_get_the_same_weights_in_their_own_operations(
 
 
 @pytest.mark.parametrize("bits", [4, 6, 8])
-def test_codes_are_packed_from_the_least_bit_on(bits: int) -> None:
+def test_integers_are_packed_from_the_least_significant_bit(bits: int) -> None:
     codes = np.random.RandomState(0).randint(0, 2**bits, 13).astype(np.uint8)
     number = int.from_bytes(_packed(codes, bits).tobytes(), "little")
     assert [number >> bits * i & 2**bits - 1 for i in range(13)] == codes.tolist()
     assert len(_packed(codes, bits)) == -(-13 * bits // 8)
 
 
-# --- what it computes
+# --- outputs
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_package_computes_the_simulated_graph(
+def test_outputs_match_the_simulated_graph(
     precision: str, graphs: dict[str, Graph], packages: dict[str, Path], images: Array
 ) -> None:
     assert gap(answers(packages[precision], images, "fp32"), graphs[precision], images) < ROUNDINGS
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_it_computes_no_other_precision_s_graph(
+def test_outputs_differ_from_the_graph_of_another_precision(
     precision: str, graphs: dict[str, Graph], packages: dict[str, Path], images: Array
 ) -> None:
     other = graphs["pal8" if precision == "int8" else "int8"]
@@ -195,16 +195,16 @@ def test_it_computes_no_other_precision_s_graph(
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_float16_adds_no_more_than_it_does_to_float_weights(
+def test_float16_error_is_as_small_as_with_float_weights(
     precision: str, graphs: dict[str, Graph], packages: dict[str, Path], images: Array
 ) -> None:
-    """But for values on grids, which float16 moves to the next code where they are next to a tie."""
-    allowed = 0.2 if precision == "w8a8" else 2e-2  # eight tiny variants: to 0.1 and to 4e-3
+    """The tolerance is larger for quantised activations: float16 may round a value near a tie to the next integer."""
+    allowed = 0.2 if precision == "w8a8" else 2e-2  # measured in eight tiny variants: up to 0.1 and 4e-3
     for mode in ("fp16", "ane"):
         assert 0 < gap(answers(packages[precision], images[:1], mode), graphs[precision], images[:1]) < allowed
 
 
-def test_an_input_that_is_no_picture_is_rounded_too(reference: GraphReference, images: Array, tmp_path: Path) -> None:
+def test_tensor_input_is_quantised(reference: GraphReference, images: Array, tmp_path: Path) -> None:
     made = target("w8a8", preprocess=False)
     normalised = ((images / 255 - 0.45) / 0.22).astype(np.float32)
     graph = simulated(reference, normalised, made)
@@ -215,7 +215,7 @@ def test_an_input_that_is_no_picture_is_rounded_too(reference: GraphReference, i
     assert found.image is not None
 
 
-def test_feature_maps_go_by_their_names(reference: GraphReference, images: Array, tmp_path: Path) -> None:
+def test_feature_maps_have_their_names(reference: GraphReference, images: Array, tmp_path: Path) -> None:
     made = target("w8a8", task="features", output="features")
     graph = simulated(reference, images, made)
     coreml.build(graph, made, tmp_path / "maps.mlpackage")
@@ -228,11 +228,11 @@ def test_feature_maps_go_by_their_names(reference: GraphReference, images: Array
         assert np.abs(found[name] - value.numpy()).max() < ROUNDINGS * np.ptp(value.numpy())
 
 
-# --- what is told of it
+# --- comparison and inspection
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_its_weights_are_compared_decoded_and_its_operations_line_up(
+def test_decoded_weights_match_and_all_operations_align(
     precision: str, graphs: dict[str, Graph], packages: dict[str, Path]
 ) -> None:
     graph, operations = graphs[precision], runtimes.read_operations(packages[precision])
@@ -242,7 +242,9 @@ def test_its_weights_are_compared_decoded_and_its_operations_line_up(
     assert (found.unmatched, len(found.matched)) == ((), len(graph.nodes))
 
 
-def test_what_lines_up_with_a_value_on_a_grid_is_on_it(packages: dict[str, Path], graphs: dict[str, Graph]) -> None:
+def test_operations_of_quantised_values_end_in_quantize_dequantize(
+    packages: dict[str, Path], graphs: dict[str, Graph]
+) -> None:
     graph, operations = graphs["w8a8"], runtimes.read_operations(packages["w8a8"])
     rows = align(graph, operations, infer_shapes(graph, (1, 3, SIDE, SIDE))).matched
     for node in graph.nodes:
@@ -252,14 +254,14 @@ def test_what_lines_up_with_a_value_on_a_grid_is_on_it(packages: dict[str, Path]
 
 
 def place(program: Program, path: Path, kind: str, parameter: str) -> tuple[Path, int]:
-    """The file, and from which byte on it has what an operation that decodes a kernel is given."""
+    """The weights file, and the byte offset of a parameter of the operation that decodes a kernel."""
     name = "stages_0_blocks_0_ffn_fc1_conv"
     ops = program.block.operations
     (op,) = [op for op in ops if op.type == kind and op.outputs[0].name.startswith(name)]
     value = op.attributes[parameter] if parameter in op.attributes else op.inputs[parameter].arguments[0].value
     member = weights_of(path)
     header = np.frombuffer(member.read_bytes(), "<u8", 3, value.blobFileValue.offset)
-    return member, int(header[2])  # after a mark with the type, and the size
+    return member, int(header[2])  # the header holds a magic number with the type, the size and the offset
 
 
 def _moved(dtype: str, change: Callable[[Array], Any]) -> Callable[[Path, int], None]:
@@ -292,7 +294,7 @@ def _larger(stored: Array) -> None:
         ("int4", "constexpr_blockwise_shift_scale", "scale", _moved("<f2", _larger)),
     ],
 )
-def test_one_code_scale_or_entry_off_is_seen(
+def test_one_changed_integer_scale_or_palette_entry_is_detected(
     precision: str,
     kind: str,
     parameter: str,
@@ -309,7 +311,7 @@ def test_one_code_scale_or_entry_off_is_seen(
     assert [each.partition(",")[0] for each in stored.changed] == ["stages.0.blocks.0.ffn.fc1.conv"]
 
 
-def test_another_grid_is_seen_in_the_answer(
+def test_changed_activation_scale_changes_the_outputs(
     graphs: dict[str, Graph], packages: dict[str, Path], images: Array, tmp_path: Path
 ) -> None:
     def coarser(program: Program) -> None:
@@ -320,7 +322,7 @@ def test_another_grid_is_seen_in_the_answer(
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_inspection_counts_codes_and_keeps_nothing_off_the_neural_engine(
+def test_inspection_counts_quantised_bytes_and_no_operation_blocks_the_neural_engine(
     precision: str, packages: dict[str, Path]
 ) -> None:
     found = inspect(packages[precision])
@@ -332,7 +334,7 @@ def test_inspection_counts_codes_and_keeps_nothing_off_the_neural_engine(
 
 
 @pytest.mark.parametrize("precision", ["pal6", "w8a8"])
-def test_functions_of_several_sizes_share_their_codes(
+def test_functions_of_several_sizes_share_quantised_weights(
     precision: str, graphs: dict[str, Graph], packages: dict[str, Path], tmp_path: Path
 ) -> None:
     several = target(precision, deployment_target="iOS18", functions=((SIDE, SIDE), (96, SIDE)))
@@ -372,7 +374,7 @@ def in_float32(pictures: Array) -> float:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_digits_are_read_nearly_as_well_as_in_float32(
+def test_accuracy_on_digits_is_close_to_float32(
     precision: str, pictures: Array, in_float32: float, tmp_path: Path
 ) -> None:
     document = made(tmp_path, precision, batch=DIGITS_BATCH)

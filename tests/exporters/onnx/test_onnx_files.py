@@ -1,4 +1,4 @@
-"""What an ONNX file is beyond its graph: operator sets, dynamic sizes, weights in a second file, float16 ports."""
+"""Options of an ONNX file: operator sets, dynamic sizes, float16 inputs and outputs, weights in a second file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from exporters import FORMATS
 from exporters.onnx.opsets import DEFAULT_OPSET, OPSETS
 
 NATIVE = 64
-SIDES = (80, 112)  # neither a multiple of 64
+SIDES = (80, 112)  # neither is a multiple of 64
 OPEN = (None, None)
 
 Array = npt.NDArray[np.float32]
@@ -74,12 +74,12 @@ def by_onnxruntime(path: Path, image: Array) -> Array:
 
 
 def by_openvino(path: Path, image: Array) -> Array:
-    precision = {"INFERENCE_PRECISION_HINT": "f32"}  # on some processors it takes bfloat16 otherwise
+    precision = {"INFERENCE_PRECISION_HINT": "f32"}  # the default on some processors is bfloat16
     compiled = openvino.Core().compile_model(str(path), "CPU", precision)
     return np.array(compiled(image)[0], dtype=np.float32)
 
 
-# --- operator sets ---------------------------------------------------------------------------------------
+# --- operator sets ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -87,24 +87,24 @@ def usual(reference: GraphReference, tmp_path_factory: pytest.TempPathFactory) -
     return build(reference, target_of(size=OPEN, batch=None), tmp_path_factory.mktemp("usual") / "m.onnx")
 
 
-def test_the_table_of_operator_sets_is_the_formats() -> None:
+def test_format_table_lists_the_supported_operator_sets() -> None:
     assert sorted(FORMATS["onnx"].opsets) == list(OPSETS)
     assert FORMATS["onnx"].opsets[0] == DEFAULT_OPSET
 
 
 @pytest.mark.parametrize("version", OPSETS)
-def test_an_operator_set_has_the_ir_version_that_it_came_with(version: int) -> None:
+def test_operator_set_has_the_ir_version_of_its_release(version: int) -> None:
     came_with = min(row[1] for row in helper.VERSION_TABLE if row[2] == version)
     assert OPSETS[version].ir_version == came_with
 
 
 @pytest.mark.parametrize("size", [OPEN, SIDES], ids=["dynamic", "fixed"])
 @pytest.mark.parametrize("version", OPSETS)
-def test_every_operator_set_in_both_engines(
+def test_every_operator_set_runs_in_both_engines(
     reference: GraphReference, usual: Path, tmp_path: Path, version: int, size: Any
 ) -> None:
     target = replace(target_of(size=size, batch=2), opset=version)
-    path = build(reference, target, tmp_path / "m.onnx")  # which runs the full checker
+    path = build(reference, target, tmp_path / "m.onnx")  # build runs the full checker
     model = onnx.load(path)
     assert [(each.domain, each.version) for each in model.opset_import] == [("", version)]
     assert model.ir_version == OPSETS[version].ir_version
@@ -115,22 +115,22 @@ def test_every_operator_set_in_both_engines(
 
 
 @pytest.mark.parametrize("version", OPSETS)
-def test_every_operator_set_is_proven(
+def test_every_operator_set_passes_parity(
     reference: GraphReference, prover: ParityChecker, tmp_path: Path, version: int
 ) -> None:
     target = replace(target_of(size=OPEN, batch=None), opset=version)
     assert proven(build(reference, target, tmp_path / "m.onnx"), target, prover).status == ParityStatus.PASS
 
 
-def test_an_operator_of_a_later_set_does_not_pass_for_an_earlier_one(usual: Path) -> None:
+def test_checker_rejects_operators_of_a_later_operator_set(usual: Path) -> None:
     model = onnx.load(usual)
-    model.opset_import[0].version = 17  # whose ReduceMean takes no axes as an input
+    model.opset_import[0].version = 17  # ReduceMean of this set has no input for the axes
     with pytest.raises(onnx.checker.ValidationError):
         onnx.checker.check_model(model, full_check=True)
 
 
 @pytest.mark.parametrize(("asked", "opset"), [(None, None), (18, None), (13, 13), (23, 23)])
-def test_only_an_unusual_operator_set_is_told(asked: int | None, opset: int | None) -> None:
+def test_target_records_only_other_operator_sets_than_the_default(asked: int | None, opset: int | None) -> None:
     (target,) = plan_targets(Request(model=parse_model("m1"), formats=("onnx",), opset=asked))
     assert target.opset == opset
 
@@ -156,18 +156,18 @@ def test_only_an_unusual_operator_set_is_told(asked: int | None, opset: int | No
         ({"half_io": True, "formats": ("coreml",), "precisions": ("fp16",)}, "coreml does not support --half-io. "),
     ],
 )
-def test_what_the_file_cannot_be_is_refused(asked: dict[str, Any], message: str) -> None:
+def test_unsupported_onnx_options_are_rejected(asked: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput) as caught:
         plan_targets(Request(**{"model": parse_model("m1"), "formats": ("onnx",), **asked}))
     assert f"{caught.value.cause} {caught.value.remedy}".startswith(message)
 
 
-# --- what it costs ----------------------------------------------------------------------------------------
+# --- memory passes ----------------------------------------------------------------------------------------
 
 
-def test_passes_over_a_blocks_map(reference: GraphReference, tmp_path: Path) -> None:
-    """Besides convolutions and views: each reads and writes all of it, which on large images is what takes the time."""
-    target = target_of(size=(512, 512))  # where maps have more pixels than channels, in the last stage, too
+def test_memory_passes_over_a_feature_map_of_a_block(reference: GraphReference, tmp_path: Path) -> None:
+    """Each operation besides convolutions and views reads and writes the whole map, the main cost on large images."""
+    target = target_of(size=(512, 512))  # maps have more pixels than channels in the last stage, too
     model = onnx.load(build(reference, target, tmp_path / "m.onnx"))
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = {each.name: [axis.dim_value for axis in each.type.tensor_type.shape.dim] for each in inferred.value_info}
@@ -176,21 +176,21 @@ def test_passes_over_a_blocks_map(reference: GraphReference, tmp_path: Path) -> 
         block = re.match(r"stages\.\d\.blocks\.\d", node.name)
         shape = shapes.get(node.output[0], [])
         is_map = len(shape) == 4 or (len(shape) == 3 and shape[2] > shape[1] > 1)
-        is_narrow = re.search(r"mixer\.(B|dt|importance|AB)", node.name)  # N maps, not D
+        is_narrow = re.search(r"mixer\.(B|dt|importance|AB)", node.name)  # N channels instead of D
         if block and is_map and not is_narrow and node.op_type not in ("Conv", "Reshape"):
             passes.setdefault(block.group(), Counter())[node.op_type] += 1
     *others, last = passes.values()
-    # a norm's three, the mixer's y, the sums after it and after the FFN, and the FFN's own
+    # three for the norm, MatMul for the mixer's y, the two residual sums, and Relu in the FFN
     usual = Counter(Sub=1, Mul=1, Div=1, MatMul=1, Add=2, Relu=1)
-    assert last == usual + Counter(Mul=1)  # the head takes the last map, so that (1 - a) x stays
+    assert last == usual + Counter(Mul=1)  # the head consumes the last map, so that (1 - a) x remains
     assert others == [usual] * len(others)
 
 
-# --- dynamic sizes -----------------------------------------------------------------------------------------
+# --- dynamic sizes ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("output", ["logits", "features"])
-def test_one_file_takes_every_size(
+def test_dynamic_file_passes_parity_at_every_size(
     reference: GraphReference, prover: ParityChecker, tmp_path: Path, output: str
 ) -> None:
     target = target_of(size=OPEN, batch=None, output=output)
@@ -201,7 +201,7 @@ def test_one_file_takes_every_size(
 
 
 def baked(path: Path) -> Path:
-    """A file whose axes are said to be open, and whose operations are of one size."""
+    """Declare the axes of a fixed-size file as dynamic, without a change of its operations."""
     model = onnx.load(path)
     for value in (*model.graph.input, *model.graph.output):
         for axis, name in zip(value.type.tensor_type.shape.dim, ("batch", "", "height", "width"), strict=False):
@@ -211,17 +211,19 @@ def baked(path: Path) -> Path:
     return path
 
 
-def test_a_shape_that_is_baked_in_is_refused(reference: GraphReference, prover: ParityChecker, tmp_path: Path) -> None:
+def test_hard_coded_shape_fails_at_another_size(
+    reference: GraphReference, prover: ParityChecker, tmp_path: Path
+) -> None:
     fixed = target_of(size=(NATIVE, NATIVE), batch=1)
     path = baked(build(reference, fixed, tmp_path / "m.onnx"))
     image = photographs(1, NATIVE, NATIVE)
-    assert by_onnxruntime(path, image).shape == (1, 10)  # at its own size nothing shows
+    assert by_onnxruntime(path, image).shape == (1, 10)  # the file runs at its original size
     with pytest.raises(BadInput, match="ONNX Runtime rejects"):
         proven(path, target_of(size=OPEN, batch=None), prover)
 
 
 @pytest.mark.parametrize("name", [b"image", b"Relu"], ids=["input", "operation"])
-def test_a_name_that_is_no_utf_8_is_refused(tmp_path: Path, name: bytes) -> None:
+def test_name_that_is_not_utf_8_is_rejected(tmp_path: Path, name: bytes) -> None:
     values = [helper.make_tensor_value_info(each, onnx.TensorProto.FLOAT, [1, 3, 4, 4]) for each in ("image", "y")]
     graph = helper.make_graph([helper.make_node("Relu", ["image"], ["y"])], "graph", values[:1], values[1:])
     path = tmp_path / "m.onnx"
@@ -234,12 +236,12 @@ def test_a_name_that_is_no_utf_8_is_refused(tmp_path: Path, name: bytes) -> None
         runtimes.open_artifact(path, engine, "fp32").__enter__()
 
 
-# --- float16 ports -----------------------------------------------------------------------------------------
+# --- float16 inputs and outputs ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("preprocess", [True, False], ids=["pixels", "tensor"])
 @pytest.mark.parametrize("output", ["logits", "probabilities", "features"])
-def test_half_io(
+def test_half_io_has_float16_inputs_and_outputs(
     reference: GraphReference, prover: ParityChecker, tmp_path: Path, output: str, preprocess: bool
 ) -> None:
     target = replace(target_of("onnx", "fp16", output, preprocess=preprocess), half_io=True)
@@ -256,7 +258,7 @@ def test_half_io(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_weights_beside_the_model_are_proven(
+def test_external_weights_pass_parity(
     reference: GraphReference, prover: ParityChecker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
     target = target_of("onnx", precision)
@@ -271,7 +273,7 @@ def test_weights_beside_the_model_are_proven(
     assert proven(path, target, prover).status == ParityStatus.PASS
     size = data.stat().st_size
     build(reference, target, path)
-    assert data.stat().st_size == size  # not appended to
+    assert data.stat().st_size == size  # the file is overwritten, not appended to
 
     content = bytearray(data.read_bytes())
     content[size // 2 : size // 2 + 4000] = bytes(4000)
@@ -284,8 +286,8 @@ def test_weights_beside_the_model_are_proven(
         proven(path, target, prover)
 
 
-def test_two_files_go_the_whole_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exported, hashed, verified, asked for a photograph, overwritten by one file; with float16 ports beside."""
+def test_model_with_external_weights_passes_every_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Export, hash, verify, predict and overwrite with a single file; inputs and outputs are float16."""
     monkeypatch.setattr(onnx_file, "MOST_INSIDE", 10_000)
     request = Request(
         model=parse_model("m1"),

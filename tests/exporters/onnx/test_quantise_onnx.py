@@ -1,4 +1,4 @@
-"""int8 and dynamic as ONNX: what computes in integers, in both engines, and that it is the simulated graph."""
+"""ONNX files in int8 and dynamic: integer operations in both engines, and outputs of the simulated graph."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ from evim_deploy.quantise.schemes import SCHEMES
 from runtimes import onnxruntime as runtime
 
 SIDE = 64
-ROUNDINGS = 3e-5  # as the tolerances have it of float32 in another order, of the answer's range
-NEAR_A_TIE = 1e-3  # steps: float32 in another order moves a value by less, and a value there may round either way
+ROUNDINGS = 3e-5  # relative to the range of the logits: float32 sums in another order, as in the tolerances
+NEAR_A_TIE = (
+    1e-3  # quantisation steps; float32 sums in another order differ by less, and a value this near may round either way
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -72,7 +74,7 @@ def images() -> Array:
 
 @pytest.fixture(scope="module")
 def graphs(reference: GraphReference, images: Array) -> dict[str, Graph]:
-    """As they are simulated, by precision."""
+    """The simulated graph of each precision."""
     found = {}
     for precision in ("int8", "dynamic"):
         scheme, graph = SCHEMES["onnx", precision], reference.inference(target(precision))
@@ -100,7 +102,7 @@ def simulated(graph: Graph, images: Array) -> Array:
 
 
 def noise(found: Array, expected: Array) -> float:
-    """Root mean square of the difference, of the range of what is expected."""
+    """Root mean square of the difference, relative to the range of the expected values."""
     return float(np.sqrt(np.square(found - expected).mean()) / np.ptp(expected))
 
 
@@ -113,8 +115,10 @@ def weighted(graph: Graph, op: str = "conv") -> int:
 
 
 def wrong(graph: Graph, path: Path, images: Array) -> list[str]:
-    """Operations whose values are not what the graph computes of the file's own: what is on a grid may be one step
-    off where it is next to a tie."""
+    """Operations whose outputs differ from the graph's, computed from the file's own inputs.
+
+    A quantised value near a tie may differ by one step.
+    """
     trace = runtime.trace(path, images, "fp32")
     shapes = infer_shapes(graph, images.shape)
     rows = align(graph, trace.operations, shapes).matched
@@ -145,7 +149,7 @@ def _differs(graph: Graph, name: str, exact: torch.Tensor, given: torch.Tensor) 
 
 
 def changed(path: Path, name: str, change: Any, folder: Path) -> Path:
-    """The file with one of its constants changed."""
+    """Write a copy of the file with one constant changed."""
     model = onnx.load(path)
     tensor = next(each for each in model.graph.initializer if each.name == name)
     array = numpy_helper.to_array(tensor).copy()
@@ -155,14 +159,16 @@ def changed(path: Path, name: str, change: Any, folder: Path) -> Path:
 
 
 def one_more(codes: Array) -> Array:
-    """The largest code of a kernel, one nearer to 0."""
+    """Move the largest integer of a kernel one step towards 0."""
     at = np.unravel_index(np.abs(codes.astype(int)).argmax(), codes.shape)
     codes[at] -= np.sign(codes[at])
     return codes
 
 
 class TestInt8:
-    def test_every_convolution_and_matrix_takes_codes(self, graphs: dict[str, Graph], files: dict[str, Path]) -> None:
+    def test_every_convolution_and_matrix_product_has_quantised_inputs(
+        self, graphs: dict[str, Graph], files: dict[str, Path]
+    ) -> None:
         model = onnx.load(files["int8"])
         by = {name: node for node in model.graph.node for name in node.output}
         constants = {each.name: each for each in model.graph.initializer}
@@ -179,7 +185,7 @@ class TestInt8:
                 seen += 1
         assert seen >= weighted(graphs["int8"]) + 1
 
-    def test_onnx_runtime_has_no_convolution_of_floats_left(
+    def test_onnx_runtime_computes_every_convolution_in_integers(
         self, graphs: dict[str, Graph], files: dict[str, Path], tmp_path: Path
     ) -> None:
         import onnxruntime
@@ -214,7 +220,7 @@ class TestInt8:
         assert len(types) >= weighted(graphs["int8"])
         assert [each for each in types if not each.lower().endswith(("_i8", "_u8"))] == []
 
-    def test_is_the_simulated_graph_operation_by_operation(
+    def test_every_operation_matches_the_simulated_graph(
         self, graphs: dict[str, Graph], files: dict[str, Path], images: Array
     ) -> None:
         assert wrong(graphs["int8"], files["int8"], images) == []
@@ -228,7 +234,7 @@ class TestInt8:
             ("stages.0.blocks.0.ffn.relu/scale", lambda scale: scale * np.float32(1.01)),
         ],
     )
-    def test_one_code_or_scale_off_is_seen(
+    def test_one_changed_integer_or_scale_is_located(
         self,
         graphs: dict[str, Graph],
         files: dict[str, Path],
@@ -240,16 +246,16 @@ class TestInt8:
         layer = constant.partition("/")[0].removesuffix(SCALE).removesuffix(".kernel")
         assert wrong(graphs["int8"], changed(files["int8"], constant, change, tmp_path), images) == [layer]
 
-    def test_answers_as_the_simulation_does_but_for_steps(
+    def test_outputs_match_the_simulated_graph_within_quantisation_noise(
         self, graphs: dict[str, Graph], files: dict[str, Path], images: Array, reference: GraphReference
     ) -> None:
-        """Engines round products elsewhere, too: by no more than the grids do anyway."""
+        """Engines round products at other points, too; the error stays below twice the quantisation noise."""
         expected = simulated(graphs["int8"], images)
         allowed = 2 * noise(expected, simulated(reference.rewritten(target("int8"))[0], images))
         assert noise(answer(files["int8"], images, "fp16"), expected) < allowed
         assert noise(_openvino(files["int8"], images), expected) < allowed
 
-    def test_a_layer_that_is_kept_stays_in_floats(
+    def test_float_layer_keeps_float_weights(
         self, reference: GraphReference, graphs: dict[str, Graph], images: Array, tmp_path: Path
     ) -> None:
         kept = "stages.0.blocks.0.ffn.fc2.conv"
@@ -262,18 +268,18 @@ class TestInt8:
         assert types[f"{kept}.kernel"] == onnx.TensorProto.FLOAT
         assert wrong(graph, tmp_path / "kept.onnx", images) == []
 
-    def test_the_operator_set_that_no_engine_computes_is_refused(self) -> None:
+    def test_operator_set_without_an_integer_engine_is_rejected(self) -> None:
         with pytest.raises(BadInput, match="Operator set 23 is not supported in int8"):
             plan_targets(Request(model=parse_model("m1"), formats=("onnx",), precisions=("fp32", "int8"), opset=23))
 
     @pytest.mark.parametrize("version", [13, 17, 22])
-    def test_is_the_same_in_every_operator_set(
+    def test_every_operator_set_gives_the_same_outputs(
         self, graphs: dict[str, Graph], files: dict[str, Path], images: Array, tmp_path: Path, version: int
     ) -> None:
         exporter.build(graphs["int8"], target("int8", opset=version), tmp_path / "old.onnx")
         assert np.array_equal(answer(tmp_path / "old.onnx", images, "fp16"), answer(files["int8"], images, "fp16"))
 
-    def test_feature_maps_go_by_their_names(self, reference: GraphReference, images: Array, tmp_path: Path) -> None:
+    def test_feature_maps_have_their_names(self, reference: GraphReference, images: Array, tmp_path: Path) -> None:
         maps = replace(target("int8"), task="features", output="features")
         scheme, graph = SCHEMES["onnx", "int8"], reference.inference(maps)
         graph = quantise_graph(graph, scheme, calibrate(graph, scheme, (image[None] for image in images), pixels=True))
@@ -283,7 +289,7 @@ class TestInt8:
 
 
 class TestDynamic:
-    def test_products_are_of_integers_but_for_depthwise_convolutions(
+    def test_all_products_except_depthwise_convolutions_are_in_integers(
         self, graphs: dict[str, Graph], files: dict[str, Path]
     ) -> None:
         counts = operations(onnx.load(files["dynamic"]))
@@ -293,7 +299,7 @@ class TestDynamic:
         assert counts["MatMulInteger"] == weighted(graphs["dynamic"], "pointwise_conv") + 1
         assert counts["DynamicQuantizeLinear"] == counts["ConvInteger"] + counts["MatMulInteger"]
 
-    def test_without_the_grids_found_when_it_runs_it_is_the_graph(
+    def test_outputs_without_dynamic_quantisation_match_the_graph(
         self, graphs: dict[str, Graph], files: dict[str, Path], images: Array, tmp_path: Path
     ) -> None:
         expected = simulated(graphs["dynamic"], images)
@@ -302,7 +308,7 @@ class TestDynamic:
         worse = changed(files["dynamic"], "stages.0.blocks.0.ffn.fc1.conv.kernel", _one_less, tmp_path)
         assert np.abs(answer(worse, images, "fp32") - expected).max() > ROUNDINGS * np.ptp(expected)
 
-    def test_answers_nearly_as_without_them(
+    def test_dynamic_quantisation_adds_little_noise(
         self, graphs: dict[str, Graph], files: dict[str, Path], images: Array
     ) -> None:
         expected = simulated(graphs["dynamic"], images)
@@ -312,14 +318,14 @@ class TestDynamic:
 
 @pytest.mark.parametrize("precision", ["int8", "dynamic"])
 class TestStored:
-    def test_the_file_has_the_graphs_weights(
+    def test_stored_weights_match_the_graph(
         self, graphs: dict[str, Graph], files: dict[str, Path], precision: str
     ) -> None:
         graph = graphs[precision]
         stored = compare_weights(graph, runtime.read_operations(files[precision], "fp16"))
         assert (stored.changed, stored.compared) == ((), sum(len(node.weights) for node in graph.nodes))
 
-    def test_one_code_off_is_seen(
+    def test_one_changed_integer_is_detected(
         self, graphs: dict[str, Graph], files: dict[str, Path], precision: str, tmp_path: Path
     ) -> None:
         name = "stages.0.blocks.0.ffn.fc2.conv.kernel"
@@ -327,7 +333,9 @@ class TestStored:
         stored = compare_weights(graphs[precision], runtime.read_operations(other, "fp16"))
         assert [each.partition(",")[0] for each in stored.changed] == [name.removesuffix(".kernel")]
 
-    def test_every_operation_lines_up(self, graphs: dict[str, Graph], files: dict[str, Path], precision: str) -> None:
+    def test_every_operation_aligns_with_the_graph(
+        self, graphs: dict[str, Graph], files: dict[str, Path], precision: str
+    ) -> None:
         graph = graphs[precision]
         shapes: Mapping[str, Any] = infer_shapes(graph, (1, 3, SIDE, SIDE))
         found = align(graph, runtime.read_operations(files[precision], "fp16"), shapes)

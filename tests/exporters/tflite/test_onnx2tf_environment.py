@@ -1,4 +1,4 @@
-"""Where onnx2tf is looked for, and what is said where it is missing or cannot be used."""
+"""Search for an onnx2tf environment, and the messages for a missing or unusable environment."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ PLACES = (
     "home/.local/share/uv/tools/onnx2tf",
     "prefix",
 )
-"""In the order in which they count."""
+"""Search locations in order of priority, relative to the host's folder."""
 
 
 def environment(folder: Path, version: str | None = "2.6.9", tensorflow: str | None = TENSORFLOW) -> Path:
-    """An environment without packages, but with the records that say that they are installed."""
+    """Create a Python environment with the metadata of installed packages, without the packages."""
     packages = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
     packages.mkdir(parents=True)
     (folder / "bin").mkdir()
@@ -48,7 +48,7 @@ def environment(folder: Path, version: str | None = "2.6.9", tensorflow: str | N
 
 @pytest.fixture
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A host without onnx2tf, whose folders are below this one."""
+    """The root folder of a host without onnx2tf; its home and programs are below it."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PATH", str(tmp_path / "programs"))
     for name in (VARIABLE, "XDG_DATA_HOME", "PIPX_HOME", "UV_TOOL_DIR"):
@@ -58,13 +58,13 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def put_on_path(folder: Path, program: Path) -> None:
-    """As pipx and uv do: a link to the program in the tool's environment."""
+    """Link to the program of the tool's environment from a folder in PATH, like pipx and uv."""
     (folder / "programs").mkdir()
     (folder / "programs" / "onnx2tf").symlink_to(program)
 
 
 @pytest.mark.parametrize("first", range(len(PLACES)))
-def test_the_first_place_that_has_it_counts(alone: Path, first: int) -> None:
+def test_first_location_with_onnx2tf_is_used(alone: Path, first: int) -> None:
     for number, place in list(enumerate(PLACES))[first:]:
         environment(alone / place, f"2.{number}.0")
     if (alone / "on_path").exists():
@@ -81,7 +81,7 @@ def test_the_first_place_that_has_it_counts(alone: Path, first: int) -> None:
         ("UV_TOOL_DIR", "tools", "tools/onnx2tf"),
     ],
 )
-def test_tools_may_lie_elsewhere(
+def test_environment_variables_move_tool_folders(
     alone: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, place: str
 ) -> None:
     environment(alone / place)
@@ -92,19 +92,19 @@ def test_tools_may_lie_elsewhere(
 
 
 @pytest.mark.parametrize("named", ["", "bin/python", "bin/onnx2tf"])
-def test_the_variable_comes_before_all_places(alone: Path, monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+def test_variable_takes_priority_over_all_locations(alone: Path, monkeypatch: pytest.MonkeyPatch, named: str) -> None:
     environment(alone / PLACES[0], "2.0.0")
     monkeypatch.setenv(VARIABLE, str(environment(alone / "named", "1.29.24") / named))
     assert find() == Environment(alone / "named" / "bin" / "python", "1.29.24", TENSORFLOW)
 
 
-def test_the_variable_may_name_a_tools_program(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variable_may_be_a_link_to_the_program(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_on_path(alone, environment(alone / "elsewhere") / "bin" / "onnx2tf")
     monkeypatch.setenv(VARIABLE, str(alone / "programs" / "onnx2tf"))
     assert find().python == alone / "elsewhere" / "bin" / "python"
 
 
-def test_a_relative_path_is_of_the_folder_where_the_command_runs(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_path_starts_at_the_working_directory(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment(alone / "named")
     monkeypatch.chdir(alone)
     monkeypatch.setenv(VARIABLE, "named")
@@ -112,8 +112,8 @@ def test_a_relative_path_is_of_the_folder_where_the_command_runs(alone: Path, mo
 
 
 @pytest.mark.parametrize("named", ["nowhere", "empty", "other", "other/bin/python"])
-def test_a_variable_that_names_none_is_refused(alone: Path, monkeypatch: pytest.MonkeyPatch, named: str) -> None:
-    """Even where another place has it."""
+def test_variable_without_onnx2tf_is_rejected(alone: Path, monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    """The search does not fall back to other locations."""
     environment(alone / PLACES[0])
     (alone / "empty").mkdir()
     environment(alone / "other", None)
@@ -124,7 +124,7 @@ def test_a_variable_that_names_none_is_refused(alone: Path, monkeypatch: pytest.
     assert all(each in caught.value.remedy for each in COMMANDS)
 
 
-def test_where_it_is_missing_the_message_has_the_commands(alone: Path) -> None:
+def test_missing_environment_message_has_the_install_commands(alone: Path) -> None:
     with pytest.raises(NotInstalled) as caught:
         exporters.require(exporters.FORMATS["tflite"], "torch_module")
     assert caught.value.cause == onnx2tf_environment.MISSING
@@ -148,10 +148,10 @@ UNUSABLE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize(("make", "said"), UNUSABLE.values(), ids=UNUSABLE)
-def test_what_cannot_be_used_is_told(
+def test_unusable_environment_is_rejected_with_its_reason(
     alone: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], object], said: str, named: bool
 ) -> None:
-    """And no other is taken instead."""
+    """The search does not fall back to another environment."""
     environment(alone / PLACES[-2])
     make(alone / PLACES[0])
     if named:
@@ -161,7 +161,7 @@ def test_what_cannot_be_used_is_told(
     assert all(each in caught.value.remedy for each in (*COMMANDS, "--force"))
 
 
-def test_doctor_says_where_it_is(alone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_reports_the_converter_environment(alone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = environment(alone / PLACES[0])
     report = examine()
     (converter,) = report.converters
@@ -172,7 +172,7 @@ def test_doctor_says_where_it_is(alone: Path, capsys: pytest.CaptureFixture[str]
     assert f"convert other networks to tflite: yes (2.6.9, TensorFlow {TENSORFLOW}, {converter.python})" in said
 
 
-def test_doctor_says_what_is_in_the_way(alone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_reports_the_missing_converter(alone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = examine()
     (converter,) = report.converters
     assert converter.version is converter.tensorflow is converter.python is None
@@ -181,7 +181,7 @@ def test_doctor_says_what_is_in_the_way(alone: Path, capsys: pytest.CaptureFixtu
     assert f"convert other networks to tflite: {converter.health}" in capsys.readouterr().out
 
 
-def test_an_interpreter_reports_its_versions_once_a_process(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_are_read_once_per_process(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment(alone / PLACES[0])
     calls = []
     run = onnx2tf_environment.subprocess.run

@@ -1,4 +1,4 @@
-"""int8, int16x8 and dynamic as TFLite: one partition, few conversions, the simulated graph, and digits read right."""
+"""TFLite files in int8, int16x8 and dynamic: delegation, conversions, outputs of the simulated graph, accuracy."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ from exporters.tflite.lookup_table import table
 
 PRECISIONS = ("int8", "dynamic", "int16x8")
 SIDE = 64
-ALLOWED_LOSS = 0.5  # points of top-1
+ALLOWED_LOSS = 0.5  # percentage points of top-1 accuracy
 MOST_PARTITIONS, MOST_CONVERSIONS = 4, 6
-LEAST_SNR = 25.0  # dB; a kernel's own way to round halves moves int8's answers by 30, a wrong scale by less than 20
+LEAST_SNR = 25.0  # dB; int8 has 30 where kernels round ties differently, and less than 20 with a wrong scale
 
 Array = npt.NDArray[Any]
 Made = tuple[Graph, Path]
@@ -65,7 +65,7 @@ def target(precision: str, side: int = SIDE) -> Target:
 
 
 def make(reference: GraphReference, wanted: Target, images: CalibrationImages, folder: Path) -> Made:
-    """The simulated graph and its file."""
+    """Build the simulated graph and its file."""
     scheme, graph = SCHEMES["tflite", wanted.precision], reference.inference(wanted)
     qparams = calibrate(graph, scheme, islice(images, 32), pixels=True) if scheme.is_calibrated else {}
     found, path = quantise_graph(graph, scheme, qparams), folder / f"{wanted.precision}.tflite"
@@ -89,7 +89,7 @@ def made(reference: GraphReference, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def pictures() -> tuple[Array, Array]:
-    """Held-out pictures as the network takes them, (N, 3, H, W), and their digits."""
+    """Held-out digit images of the network's input size, pixels 0-255, (N, 3, H, W) float32, and labels (N,)."""
     found, labels = digits.held_out()
     cropped = [np.asarray(resize_and_crop(Image.fromarray(each), SIDE, SIDE)) for each in found]
     return np.stack(cropped).transpose(0, 3, 1, 2).astype(np.float32), labels
@@ -120,7 +120,7 @@ def check_structure(path: Path) -> None:
     assert found["QUANTIZE"] + found["DEQUANTIZE"] <= MOST_CONVERSIONS
 
 
-# --- the file
+# --- structure of the file
 
 
 def test_int8_is_one_partition_with_few_conversions(made: dict[str, Made]) -> None:
@@ -139,7 +139,7 @@ def test_dynamic_is_one_partition_without_conversions(made: dict[str, Made]) -> 
     assert types(path)["QUANTIZE"] == types(path)["DEQUANTIZE"] == 0
 
 
-def test_each_conversion_is_named_and_explained(made: dict[str, Made]) -> None:
+def test_inspection_names_and_explains_each_conversion(made: dict[str, Made]) -> None:
     (function,) = inspect(made["int8"][1]).functions
     found = {each.input: each for each in function.conversions}
     assert len(found) == types(made["int8"][1])["QUANTIZE"] + types(made["int8"][1])["DEQUANTIZE"]
@@ -149,17 +149,17 @@ def test_each_conversion_is_named_and_explained(made: dict[str, Made]) -> None:
     assert sum(each.target == "int8" for each in found.values()) == 1
 
 
-def test_an_app_feeds_bytes(made: dict[str, Made]) -> None:
+def test_image_input_is_uint8(made: dict[str, Made]) -> None:
     model = tflite_file.parse(made["int8"][1].read_bytes())
     image = model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]]
     assert (image.type, image.quantization.scale, image.quantization.zeroPoint) == (3, [1], [0])  # uint8
 
 
-# --- what it computes
+# --- outputs
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_digits_are_read_as_well_as_in_fp32(
+def test_accuracy_on_digits_is_close_to_fp32(
     precision: str, made: dict[str, Made], reference: GraphReference, pictures: tuple[Array, Array]
 ) -> None:
     images, labels = pictures
@@ -170,14 +170,16 @@ def test_digits_are_read_as_well_as_in_fp32(
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_file_is_the_simulated_graph(precision: str, made: dict[str, Made], pictures: tuple[Array, Array]) -> None:
+def test_outputs_match_the_simulated_graph(
+    precision: str, made: dict[str, Made], pictures: tuple[Array, Array]
+) -> None:
     graph, path = made[precision]
     images = pictures[0][:40]
     assert snr_db(answers(path, images), simulated(graph, images)) > LEAST_SNR
 
 
 def furthest(graph: Graph, path: Path, images: Array) -> dict[str, float]:
-    """How far each value on a grid is from what the graph computes of the file's own values before it, in steps."""
+    """Error of each quantised value, in steps, against the graph computed from the file's own inputs, by name."""
     trace = runtimes.trace(path, images)
     shapes = infer_shapes(graph, images.shape)
     rows = align(graph, trace.operations, shapes).matched
@@ -198,7 +200,9 @@ def furthest(graph: Graph, path: Path, images: Array) -> dict[str, float]:
     return distance
 
 
-def test_every_value_is_within_a_step_of_the_graphs(made: dict[str, Made], pictures: tuple[Array, Array]) -> None:
+def test_every_quantised_value_is_within_one_step_of_the_graph(
+    made: dict[str, Made], pictures: tuple[Array, Array]
+) -> None:
     graph, path = made["int8"]
     found = furthest(graph, path, pictures[0][:1])
     assert len(found) > 0.9 * len(graph.qparams)
@@ -209,7 +213,7 @@ Change = Callable[[Any], None]
 
 
 def changed(path: Path, change: Change, folder: Path) -> Path:
-    """The file with something else in it."""
+    """Write a changed copy of the file."""
     model = tflite_file.parse(path.read_bytes())
     change(model)
     found = folder / "changed.tflite"
@@ -224,7 +228,7 @@ def tensor(model: Any, name: str) -> Any:
 def another_code(model: Any) -> None:
     buffer = model.buffers[tensor(model, "stages.1.blocks.0.ffn.fc2.conv/kernel").buffer]
     buffer.data = buffer.data.copy()
-    buffer.data[7] ^= 0x80  # the sign of a weight
+    buffer.data[7] ^= 0x80  # flips the sign of a weight
 
 
 def another_scale(model: Any) -> None:
@@ -237,7 +241,7 @@ def another_zero_point(model: Any) -> None:
 
 
 @pytest.mark.parametrize("change", [another_code, another_scale, another_zero_point])
-def test_a_fault_is_seen_at_its_place(
+def test_changed_constant_gives_values_beyond_one_step(
     change: Change, made: dict[str, Made], pictures: tuple[Array, Array], tmp_path: Path
 ) -> None:
     graph, path = made["int8"]
@@ -246,7 +250,7 @@ def test_a_fault_is_seen_at_its_place(
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_weights_are_read_back_from_their_codes(precision: str, made: dict[str, Made], tmp_path: Path) -> None:
+def test_stored_weights_match_the_graph(precision: str, made: dict[str, Made], tmp_path: Path) -> None:
     graph, path = made[precision]
     found = compare_weights(graph, runtimes.read_operations(path))
     assert found.changed == ()
@@ -255,7 +259,7 @@ def test_weights_are_read_back_from_their_codes(precision: str, made: dict[str, 
     assert fault.startswith("stages.1.blocks.0.ffn.fc2.conv, 1 of ")
 
 
-# --- its parts
+# --- parts of the exporter
 
 
 def random_codes(seed: int) -> Iterator[npt.NDArray[np.int64]]:
@@ -266,7 +270,7 @@ def random_codes(seed: int) -> Iterator[npt.NDArray[np.int64]]:
     yield np.full(256, 9)
 
 
-def test_a_table_of_two_convolutions_is_exact() -> None:
+def test_lookup_table_of_two_convolutions_is_exact() -> None:
     source, target_ = QuantParams(0.1, 40, 0, 255), QuantParams(0.5, 3, 0, 255)
     for codes in random_codes(0):
         found = table(codes, source, target_)
@@ -278,7 +282,7 @@ def test_a_table_of_two_convolutions_is_exact() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("task", "output"), [("classify", "logits"), ("features", "features")])
-def test_the_form_for_integers_is_exact(seed: int, task: str, output: str) -> None:
+def test_inference_graph_for_integers_is_exact(seed: int, task: str, output: str) -> None:
     wanted = replace(target("int8"), task=task, output=output)
     reference = GraphReference(model=random_tiny(seed).double(), weights=Weights(f"random:{seed}", False, ""))
     image = torch.from_numpy(np.random.RandomState(seed).uniform(0, 255, (2, 3, SIDE, SIDE)))
@@ -289,7 +293,7 @@ def test_the_form_for_integers_is_exact(seed: int, task: str, output: str) -> No
         torch.testing.assert_close(found, expected[name], rtol=1e-9, atol=1e-9)
 
 
-def test_factors_that_xnnpack_takes_as_symmetric_are(made: dict[str, Made]) -> None:
+def test_first_input_of_state_products_is_symmetric(made: dict[str, Made]) -> None:
     graph, _ = made["int8"]
     factors = [node.inputs[0] for node in graph.nodes if node.op in ("state_update", "state_readout")]
     assert {graph.qparams[value].zero_point for value in factors} == {128}

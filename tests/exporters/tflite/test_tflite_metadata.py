@@ -1,4 +1,4 @@
-"""What MediaPipe Tasks makes of our TFLite files: it opens them, names the classes, and answers as LiteRT does."""
+"""TFLite metadata in MediaPipe Tasks: it opens our files and gives class names and the scores of LiteRT."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from exporters.tflite.metadata import LABELS_FILE, METADATA_NAME
 
 HEIGHT, WIDTH = 64, 96
 LABELS = imagenet_labels()
-TOLERANCE = 1e-5  # both compute in LiteRT; with other threads, sums have another order
+TOLERANCE = 1e-5  # both compute in LiteRT; the number of threads changes the order of sums
 
 Pixels = npt.NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
 def pixels() -> Pixels:
-    """A photograph of exactly the size that the files take: nothing is resized."""
+    """A photograph of the files' input size, (H, W, 3) uint8."""
     return load("cat", HEIGHT, WIDTH)
 
 
@@ -61,7 +61,7 @@ CONTRACT = Signature(
     (TensorSpec(name="image", shape=(1, HEIGHT, WIDTH, 3), dtype="float32", layout="NHWC", range=(0.0, 255.0)),),
     (TensorSpec(name="probabilities", shape=(1, len(LABELS)), dtype="float32", layout="NC", range=(0.0, 1.0)),),
 )
-"""Of the fp32 file."""
+"""The signature of the fp32 file."""
 
 
 def metadata_with(labels: tuple[str, ...]) -> dict[str, str]:
@@ -83,16 +83,16 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def copy(files: dict[str, Path], tmp_path: Path) -> Path:
-    """A classifier that the test may change."""
+    """A copy of the fp32 classifier that the test may change."""
     path = tmp_path / files["fp32"].name
     path.write_bytes(files["fp32"].read_bytes())
     return path
 
 
 def differences(path: Path, pixels: Pixels, target: Target) -> list[str]:
-    """In what MediaPipe's answer is not LiteRT's with our names."""
+    """Parts of MediaPipe's result that differ from LiteRT's outputs with our labels."""
     with runtimes.open_artifact(path) as session:
-        (expected,) = session.run(pixels.transpose(2, 0, 1)[None].astype(np.float32)).values()  # of (1, 3, H, W)
+        (expected,) = session.run(pixels.transpose(2, 0, 1)[None].astype(np.float32)).values()  # (1, 3, H, W)
     names, scores = zip(*classify(path, pixels), strict=True)
     found = [] if names == target.labels else ["names"]
     if not np.abs(np.array(scores) - expected[0]).max() < TOLERANCE * np.ptp(expected):
@@ -103,24 +103,24 @@ def differences(path: Path, pixels: Pixels, target: Target) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["fp32", "fp16", "logits"])
-def test_mediapipe_classifies_a_photograph_by_name(files: dict[str, Path], pixels: Pixels, name: str) -> None:
+def test_mediapipe_gives_the_names_and_scores_of_litert(files: dict[str, Path], pixels: Pixels, name: str) -> None:
     assert differences(files[name], pixels, FILES[name]) == []
 
 
 @pytest.mark.parametrize(
     ("name", "told"), [("normalised", "Per-channel image normalization"), ("batch", "1 x height x width x depth")]
 )
-def test_what_mediapipe_has_no_way_to_feed_it_refuses(
+def test_mediapipe_rejects_inputs_that_it_does_not_support(
     files: dict[str, Path], pixels: Pixels, name: str, told: str
 ) -> None:
-    """And says why: its images come one by one, and all of a pixel's channels are normalised alike."""
+    """MediaPipe supports only a batch of one, and one mean and deviation for all channels."""
     import_mediapipe()
     with pytest.raises(Exception, match=told):
         classify(files[name], pixels)
 
 
-def test_mediapipe_sees_the_photograph(files: dict[str, Path], pixels: Pixels) -> None:
-    """Another one is answered otherwise: the comparison above is of more than a constant."""
+def test_mediapipe_scores_depend_on_the_image(files: dict[str, Path], pixels: Pixels) -> None:
+    """Scores of another image differ, so the comparison above does not pass on constant scores."""
     one, other = (
         np.array([score for _, score in classify(files["fp32"], each)]) for each in (pixels, pixels[::-1, ::-1])
     )
@@ -128,7 +128,7 @@ def test_mediapipe_sees_the_photograph(files: dict[str, Path], pixels: Pixels) -
 
 
 def metadata_schema() -> Any:
-    """The tables of the metadata as MediaPipe's own schema reads and writes them."""
+    """MediaPipe's generated classes for the tables of the metadata."""
     import_mediapipe()
     from mediapipe.tasks.metadata import metadata_schema_py_generated
 
@@ -161,21 +161,21 @@ def _shift_mean(metadata: Any) -> None:
     image.processUnits[0].options.mean = np.array([10.0], np.float32)
 
 
-def test_a_shifted_mean_is_found(copy: Path, pixels: Pixels) -> None:
+def test_shifted_mean_is_detected(copy: Path, pixels: Pixels) -> None:
     change_metadata(copy, lambda metadata: None)
     assert differences(copy, pixels, FILES["fp32"]) == []
     change_metadata(copy, _shift_mean)
     assert "scores" in differences(copy, pixels, FILES["fp32"])
 
 
-def test_labels_in_another_order_are_found(copy: Path, pixels: Pixels) -> None:
+def test_labels_in_another_order_are_detected(copy: Path, pixels: Pixels) -> None:
     change_labels(copy, LABELS)
     assert differences(copy, pixels, FILES["fp32"]) == []
     change_labels(copy, (LABELS[-1], *LABELS[:-1]))
     assert differences(copy, pixels, FILES["fp32"]) == ["names", "top-1"]
 
 
-def test_odd_labels_survive(tmp_path: Path, pixels: Pixels) -> None:
+def test_labels_with_special_characters_are_preserved(tmp_path: Path, pixels: Pixels) -> None:
     labels = ("Größe ✓", "a, b", "tab\tinside", "日本語", '"quoted"', "👩‍🔬", "no-break\u00a0space", "'", "\\n", "#")
     target = replace(classifier(), labels=labels)
     path = tmp_path / "odd.tflite"
@@ -186,7 +186,7 @@ def test_odd_labels_survive(tmp_path: Path, pixels: Pixels) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_metadata_says_what_the_file_is(files: dict[str, Path], name: str) -> None:
+def test_metadata_describes_the_model_and_its_input(files: dict[str, Path], name: str) -> None:
     metadata, target = metadata_of(files[name]), FILES[name]
     assert metadata.name.decode() == f"efficientvim_{name}"
     assert target.precision in metadata.description.decode()
@@ -208,8 +208,8 @@ def test_the_metadata_says_what_the_file_is(files: dict[str, Path], name: str) -
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_each_output_is_described_under_its_name(files: dict[str, Path], name: str) -> None:
-    """In the order of the subgraph's outputs, by which MediaPipe tells them apart."""
+def test_each_output_has_its_name_and_description(files: dict[str, Path], name: str) -> None:
+    """The order is that of the subgraph's outputs, because MediaPipe identifies outputs by index."""
     outputs = metadata_of(files[name]).subgraphMetadata[0].outputTensorMetadata
     model = tflite_file.parse(files[name].read_bytes())
     graph, (signature,) = model.subgraphs[0], model.signatureDefs
@@ -229,8 +229,8 @@ def test_each_output_is_described_under_its_name(files: dict[str, Path], name: s
         assert not zipfile.is_zipfile(files[name])
 
 
-def test_annotating_again_changes_nothing(copy: Path) -> None:
-    """The labels behind the flatbuffer are written anew, not once more."""
+def test_annotating_twice_gives_the_same_file(copy: Path) -> None:
+    """The labels after the flatbuffer are replaced, not appended again."""
     before = copy.read_bytes()
     exporter = exporters.load(exporters.FORMATS["tflite"])
     exporter.annotate(copy, metadata_with(LABELS), facts_of(FILES["fp32"], CONTRACT))
@@ -241,7 +241,7 @@ def test_annotating_again_changes_nothing(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_what_other_readers_know_of_is_intact(files: dict[str, Path], name: str) -> None:
+def test_other_readers_find_description_and_metadata(files: dict[str, Path], name: str) -> None:
     found = formats.read(files[name])
     assert found.description == describe_artifact(facts_of(FILES[name], CONTRACT)).description
     assert found.metadata[METADATA_KEY] == "{}"
@@ -250,13 +250,13 @@ def test_what_other_readers_know_of_is_intact(files: dict[str, Path], name: str)
 
 
 @pytest.mark.parametrize("damage", [b"", b"M001", b"\xff" * 900, b"\0" * 900])
-def test_damaged_metadata_keeps_nobody_else_from_the_file(copy: Path, pixels: Pixels, damage: bytes) -> None:
+def test_file_with_damaged_metadata_opens_and_runs(copy: Path, pixels: Pixels, damage: bytes) -> None:
     with runtimes.open_artifact(copy) as session:
         expected = session.run(pixels.transpose(2, 0, 1)[None].astype(np.float32))
     model = tflite_file.parse(copy.read_bytes())
     tflite_file.put_metadata(model, METADATA_NAME, damage)
     tflite_file.write(copy, model, {})
-    copy.write_bytes(copy.read_bytes() + b"PK\x05\x06" + b"\xff" * 18)  # where the labels should be
+    copy.write_bytes(copy.read_bytes() + b"PK\x05\x06" + b"\xff" * 18)  # in the position of the labels
     assert METADATA_KEY in formats.read(copy).metadata
     with runtimes.open_artifact(copy) as session:
         found = session.run(pixels.transpose(2, 0, 1)[None].astype(np.float32))

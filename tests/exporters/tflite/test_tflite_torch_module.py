@@ -1,4 +1,4 @@
-"""TFLite of any torch module: its answers in LiteRT, its operations, and what is refused."""
+"""TFLite export of any torch module: outputs in LiteRT, operations, and unsupported modules."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from exporters.tflite import onnx2tf_environment
 from exporters.tflite import torch_module as tflite
 
 GROUPED = {"1": 1, "2": 0}
-"""Depthwise convolutions of the tiny network that onnx2tf writes as grouped ones, by its major version."""
+"""Number of the tiny network's depthwise convolutions that onnx2tf writes as grouped, by its major version."""
 
-TOLERANCE = 3e-5  # of the range: float32 adds in another order
+TOLERANCE = 3e-5  # relative to the range: float32 sums in another order
 
 
 def target(precision: str = "fp32", batch: int = 1) -> Target:
@@ -48,7 +48,7 @@ def target(precision: str = "fp32", batch: int = 1) -> Target:
 
 
 def gap(path: Path, expected: Tensor, given: Tensor) -> float:
-    """Of the outputs in LiteRT, the largest difference in units of the largest range."""
+    """The largest difference of the outputs in LiteRT, relative to their range."""
     with runtimes.open_artifact(path) as session:
         found = session.run(given.numpy())["logits"]
     return float(np.abs(found - expected.numpy()).max() / (expected.max() - expected.min()))
@@ -56,7 +56,7 @@ def gap(path: Path, expected: Tensor, given: Tensor) -> float:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny network for two images."""
+    """The file of the tiny network with a batch of two."""
     path = tmp_path_factory.mktemp("tflite") / "tiny.tflite"
     mended = []
     with pytest.MonkeyPatch.context() as patch:
@@ -70,17 +70,17 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_onnx2tf
-def test_the_file_gives_what_the_module_does(written: Path) -> None:
+def test_outputs_match_the_module(written: Path) -> None:
     assert gap(written, tiny_module()(images(2)), images(2)) < TOLERANCE
 
 
 @needs_onnx2tf
-def test_another_network_is_told_apart(written: Path) -> None:
+def test_outputs_of_another_network_differ(written: Path) -> None:
     assert gap(written, tiny_module(1)(images(2)), images(2)) > 100 * TOLERANCE
 
 
 @needs_onnx2tf
-def test_nothing_of_it_is_a_grouped_convolution_or_foreign(written: Path) -> None:
+def test_file_has_no_grouped_convolution_and_no_custom_operation(written: Path) -> None:
     operations = formats.read(written).operations
     assert operations["DEPTHWISE_CONV_2D"] == 3
     assert operations["CONV_2D"] == 2
@@ -88,7 +88,7 @@ def test_nothing_of_it_is_a_grouped_convolution_or_foreign(written: Path) -> Non
 
 
 @needs_onnx2tf
-def test_a_kernel_in_the_wrong_order_shows(written: Path, tmp_path: Path) -> None:
+def test_kernel_in_the_wrong_order_changes_the_outputs(written: Path, tmp_path: Path) -> None:
     model = tflite_file.parse(written.read_bytes())
     graph = model.subgraphs[0]
     code = tflite_depthwise.operator_code(model, tflite_depthwise.DEPTHWISE)
@@ -101,8 +101,8 @@ def test_a_kernel_in_the_wrong_order_shows(written: Path, tmp_path: Path) -> Non
     assert gap(path, tiny_module()(images(2)), images(2)) > 100 * TOLERANCE
 
 
-def test_the_file_handed_over_is_of_a_version_that_older_libraries_read(tmp_path: Path) -> None:
-    """onnx2tf's environment has an onnx of its own: 1.19 reads files up to IR version 12, and 1.16 up to 10."""
+def test_onnx_file_for_onnx2tf_has_an_old_ir_version(tmp_path: Path) -> None:
+    """The environment of onnx2tf has its own onnx: 1.19 reads IR versions up to 12, and 1.16 up to 10."""
     path = tmp_path / "model.onnx"
     tflite._write_source(tiny_module(), target(), path)
     model = onnx.load(path)
@@ -118,14 +118,14 @@ def no_folder_is_left() -> Iterator[None]:
 
 
 class _Fake(nn.Module):
-    """Anything; what is written of it does not matter."""
+    """A placeholder module; the tests replace the ONNX file that is written for it."""
 
     def forward(self, image: Tensor) -> Tensor:
         return image
 
 
 @needs_onnx2tf
-def test_what_onnx2tf_cannot_do_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conversion_failure_of_onnx2tf_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(module: nn.Module, target: Target, path: Path) -> None:
         path.write_bytes(b"no model")
 
@@ -136,7 +136,7 @@ def test_what_onnx2tf_cannot_do_is_one_message(tmp_path: Path, monkeypatch: pyte
 
 
 @needs_onnx2tf
-def test_an_operation_that_tflite_has_not_is_named(
+def test_error_names_the_operation_that_tflite_lacks(
     written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tflite_file.parse(written.read_bytes())
@@ -154,15 +154,15 @@ class _AlignedCorners(nn.Module):
         return grown.mean((2, 3))
 
 
-def test_what_onnx2tf_misreads_is_refused(tmp_path: Path) -> None:
-    """The file would be off by 0.8 of the range."""
+def test_operation_that_onnx2tf_misreads_is_rejected(tmp_path: Path) -> None:
+    """The error of the converted file would be 0.8 of the range."""
     with no_folder_is_left(), pytest.raises(BadInput, match=r"onnx2tf misreads Resize .*align_corners"):
         tflite.build(_AlignedCorners().eval(), target(), tmp_path / "aligned.tflite")
     assert not list(tmp_path.iterdir())
 
 
 @needs_onnx2tf
-def test_an_interrupt_ends_the_converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_ends_the_converter_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[Any]] = []
 
     class Interrupted(subprocess.Popen):  # type: ignore[type-arg]
@@ -181,7 +181,7 @@ def test_an_interrupt_ends_the_converter(tmp_path: Path, monkeypatch: pytest.Mon
 
 @needs_onnx2tf
 @pytest.mark.slow
-def test_half_precision_weights_are_mended_too(tmp_path: Path) -> None:
+def test_grouped_convolutions_with_fp16_weights_become_depthwise(tmp_path: Path) -> None:
     module = tiny_module()
     for parameter in module.parameters():
         parameter.copy_(parameter.half().float())
