@@ -1,4 +1,4 @@
-"""Settings for tests that import torch, TensorFlow and coremltools; their conftest.py imports the hook."""
+"""Settings for tests that import torch, TensorFlow and coremltools; used by conftest.py and as a pytest plugin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pytest plugin that runs coremltools' own tests of MIL operations in our evaluator instead of Core ML.
+"""Pytest plugin that runs coremltools' own tests of MIL operations in our evaluator instead of Core ML.
 
 coremltools ships the tests that its authors run on a Mac: programs of one or two operations, their inputs and the
 outputs expected from Core ML. One float32 case of each test runs. The plugin replaces ``compare_backend``, which asks
