@@ -82,11 +82,13 @@ def _load_model(path: Path, model: onnx.ModelProto, mode: Mode, optimise: bool) 
             _cast_to_float32(model, weights)
             quantised.replace_integer_products(model, weights)
     if not onnx_writer.is_large(weights.values()):
-        model.graph.initializer.extend(onnx_writer.inside(weights))
+        with _as_damaged(path):  # protobuf refuses names that are not UTF-8
+            model.graph.initializer.extend(onnx_writer.inside(weights))
         return _load(path, model.SerializeToString(), optimise)
     with tempfile.TemporaryDirectory() as folder:
         changed = Path(folder) / path.name
-        onnx_writer.save(model, weights, changed)
+        with _as_damaged(path):
+            onnx_writer.save(model, weights, changed)
         return _load(path, changed, optimise)
 
 
