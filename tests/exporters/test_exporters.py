@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import simulated
 import torch
 from ai_edge_litert import schema_py_generated as litert_schema
 from networks import normalise, pixels, random_network, random_tiny
@@ -130,20 +131,9 @@ def target_of(
     preprocess: bool = True,
     classes: int = CLASSES,
 ) -> Target:
-    task = "features" if output == "features" else "classify"
-    labels = () if output == "features" else tuple(f"cläss {index}" for index in range(classes))
-    height, width = size
-    return Target(
-        format=format_,
-        precision=precision,
-        height=height,
-        width=width,
-        batch=batch,
-        task=task,
-        output=output,
-        preprocess=preprocess,
-        labels=labels,
-    )
+    """A target whose labels are not ASCII."""
+    target = simulated.target_of(format_, precision, output, size, batch, preprocess, classes)
+    return replace(target, labels=tuple(label.replace("class", "cläss") for label in target.labels))
 
 
 @dataclass(frozen=True)
